@@ -1,0 +1,1 @@
+"""Code mode as a LangGraph state machine."""

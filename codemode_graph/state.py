@@ -1,0 +1,156 @@
+"""The state of a run: the one place that names every field.
+
+Everything in it is made of JSON values, so that any checkpointer can store it and Studio can show it.
+"""
+
+from typing import Any, Literal, TypeAlias
+
+from typing_extensions import NotRequired, TypedDict
+
+from codemode_graph.tools.spec import Effect
+
+__all__ = [
+    "Attempt",
+    "CodeModeInput",
+    "CodeModeOutput",
+    "CodeModeState",
+    "Failure",
+    "Finding",
+    "ModelCall",
+    "ToolCall",
+    "ToolCallStatus",
+    "Verdict",
+]
+
+Verdict: TypeAlias = Literal["ok", "error", "empty", "exhausted"]
+"""What came of an attempt: a value; a failure that may be repaired; nothing, though tools returned data; a failure with
+no attempt, token or second left."""
+
+ToolCallStatus: TypeAlias = Literal["not_started", "started", "done", "failed", "denied", "unknown"]
+"""How far a call got. `unknown`: it was started, and whether it took effect cannot be told."""
+
+
+class Finding(TypedDict):
+    """Something that the check found in a program, before any of it ran."""
+
+    rule: str
+    """Stable name, such as `unknown-tool`, `missing-argument`, `wrong-key`, `unsupported-syntax`."""
+    message: str
+    """One line: what is wrong, and what to write instead."""
+    line: int | None
+    """The program's line, counted from 1."""
+
+
+class Failure(TypedDict):
+    """Why an attempt has no value."""
+
+    kind: str
+    """`check`, `model`, `tool`, `budget`, or the kind of a sandbox's `Failed` event (`program`, `timeout`, ...)."""
+    type: str
+    """Exception type, such as `KeyError`."""
+    message: str
+    line: int | None
+    """The program's line, counted from 1."""
+    traceback: str
+    """The program's own frames."""
+
+
+class ModelCall(TypedDict):
+    """One call of the model and what it used."""
+
+    attempt: int
+    model: str
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    seconds: float
+
+
+class ToolCall(TypedDict):
+    """One record of the journal: a call that a program made, and what became of it."""
+
+    id: str
+    """Unique within the run: attempt and number, such as `1.3`."""
+    attempt: int
+    """The attempt in which the tool really ran."""
+    tool: str
+    arguments: dict[str, Any]
+    key: str
+    """Tool, canonical arguments and occurrence: equal keys are the same call made again."""
+    effect: Effect
+    status: ToolCallStatus
+    value: Any
+    """What the tool returned, where it is done."""
+    error: str | None
+    """What it raised, as `Type: message`, where it failed."""
+    line: int | None
+    """The line of the program that made the call."""
+    started: float
+    """Seconds since the epoch."""
+    seconds: float
+    """How long it took."""
+    answered: NotRequired[list[int]]
+    """Later attempts that made the same call and were answered from this record without touching the tool."""
+
+
+class Attempt(TypedDict):
+    """One program and what came of it."""
+
+    number: int
+    """Counted from 1."""
+    thoughts: str
+    """What the model said it would do, where it said so."""
+    program: str
+    """As it ran: after `check` normalised and fixed it."""
+    fixes: list[str]
+    """What `check` changed, one line each."""
+    findings: list[Finding]
+    """Why it was not run; empty where it ran."""
+    verdict: Verdict | None
+    failure: Failure | None
+    output: Any
+    stdout: str
+    calls: list[str]
+    """Ids of the tool calls it made, in order, those answered from the journal included."""
+    sandbox: str | None
+    """What ran it; None where it was not run."""
+    seconds: float
+    """Time in the sandbox and its tools."""
+
+
+class CodeModeInput(TypedDict):
+    """What a run is given."""
+
+    task: str
+    """What is to be done, in plain language."""
+    program: NotRequired[str]
+    """A program to run as it is; the model is asked only when it has to be repaired."""
+
+
+class CodeModeOutput(TypedDict):
+    """What a run gives back."""
+
+    verdict: Verdict
+    output: Any
+    """The program's value: JSON values only."""
+    error: Failure | None
+    """Why there is no value."""
+    stdout: str
+    """What the last program printed."""
+    program: str
+    """The last program, as it ran."""
+    attempts: list[Attempt]
+    tool_calls: list[ToolCall]
+    """The journal of the run: every call, across all attempts."""
+    usage: list[ModelCall]
+
+
+class CodeModeState(CodeModeInput, CodeModeOutput):
+    """All that the nodes share: input, output, and what is theirs alone."""
+
+    thoughts: str
+    """What the model said before its newest program."""
+    seed: int
+    """Fixed for the run, so that a program that is started again sees the same random numbers."""
+    started: float
+    """When the run began, in seconds since the epoch; also what the program's clock says."""

@@ -1,0 +1,60 @@
+"""What a program may call: one `ToolSpec` a tool, whatever it was made from."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from langchain_core.runnables import RunnableConfig
+
+__all__ = ["Effect", "ToolCaller", "ToolPolicy", "ToolSpec"]
+
+Effect: TypeAlias = Literal["read", "idempotent", "write", "destructive"]
+"""What a call does to the world: nothing, the same however often it is repeated, something, something that destroys."""
+
+ToolCaller: TypeAlias = Callable[[dict[str, Any], RunnableConfig], Awaitable[Any]]
+"""Calls the tool with keyword arguments, under a LangChain config (callbacks, tags), and returns its value as the tool
+gave it. Raises whatever the tool raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolPolicy:
+    """What is allowed of one tool, in one place.
+
+    Attributes:
+        effect: Overrides the effect that the tool itself declares.
+        timeout: Seconds that one call may take; None leaves it to the run's own limit.
+    """
+
+    effect: Effect | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """One tool.
+
+    Attributes:
+        name: As the tool's owner named it; any characters. Unique among the tools of a run.
+        description: For the model.
+        input_schema: JSON Schema of an object: one property an argument. Positional arguments are bound in the order
+            that `tools.schema.parameter_order` gives.
+        output_schema: JSON Schema of the value, or None where it is not known.
+        effect: What a call does. A tool that does not say has the effect "write".
+        policy: What is allowed of it.
+        call: Calls it.
+        source: Where it came from, for people: "function", "langchain", "mcp:files".
+    """
+
+    name: str
+    call: ToolCaller
+    description: str = ""
+    input_schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    output_schema: Mapping[str, Any] | None = None
+    effect: Effect = "write"
+    policy: ToolPolicy = ToolPolicy()
+    source: str = "function"
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether a call may change something outside, so that it must not be repeated blindly."""
+        return (self.policy.effect or self.effect) != "read"

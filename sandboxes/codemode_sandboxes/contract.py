@@ -1,0 +1,242 @@
+"""The sandbox contract: a program runs until it blocks.
+
+A host starts a `Program`, then calls `Execution.advance` again and again. Each call hands over the outcomes of tool
+calls and returns the next `Event`: the program is `Blocked` on calls and timers, has `Finished`, or has `Failed`.
+A host that pauses simply does not advance; the program cannot see it, let alone catch it.
+
+Nothing that comes out of an execution carries authority: names, arguments and values are what hostile code chose.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from codemode_sandboxes.language import Gap
+
+__all__ = [
+    "Blocked",
+    "Boundary",
+    "Call",
+    "Capabilities",
+    "Event",
+    "Execution",
+    "Failed",
+    "FailureKind",
+    "Finished",
+    "Limits",
+    "Outcome",
+    "Program",
+    "Raised",
+    "Returned",
+    "Sandbox",
+]
+
+Boundary = Literal["interpreter", "wasm", "os", "container", "none"]
+"""What stands between a program and the host: a memory-safe interpreter without host operations, WebAssembly, the
+kernel's own fences around a process, a container, or nothing (mocks only)."""
+
+Enforced = Literal["time", "memory", "output", "processes", "files", "network"]
+"""A limit or a denial that a backend really enforces."""
+
+FailureKind = Literal["program", "syntax", "timeout", "memory", "output", "calls", "protocol", "died"]
+"""Why a run failed: the program raised; it does not parse; it used up its time, its memory, its output or its calls;
+it broke the protocol; its process died."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a backend offers and what it enforces. Prompts, checks and the automatic choice read it, so it is truthful.
+
+    Attributes:
+        language: For people and models, such as "Python 3.14 subset (Monty 1.4.0)".
+        boundary: What contains the program.
+        modules: Top-level modules that a program can import.
+        gaps: Ordinary Python that the backend does not run, each with what to write instead.
+        enforces: Limits and denials truly enforced. What is not named is not enforced.
+        snapshots: Whether a blocked program can be stored as bytes and revived in another process.
+    """
+
+    language: str
+    boundary: Boundary
+    modules: frozenset[str]
+    gaps: tuple[Gap, ...] = ()
+    enforces: frozenset[Enforced] = frozenset()
+    snapshots: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One program to run.
+
+    Attributes:
+        code: Python source in script form: top-level `await` is allowed and the value of the last expression is the
+            program's value. `codemode_sandboxes.source.to_script` turns the other forms into this one.
+        tools: Names of the tools that it may call, as `tools['name'](...)`, or `tools.name(...)` under the
+            attribute given by `attribute_names`.
+        seed: Seeds `random` and everything else that would differ between two runs of the program.
+        now: What the program's clock says when it starts, in seconds since the epoch (UTC).
+    """
+
+    code: str
+    tools: tuple[str, ...] = ()
+    seed: int = 0
+    now: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on one run. Crossing one ends it with `Failed` of the matching kind.
+
+    Attributes:
+        seconds: Computing time; time spent waiting for tools or in `sleep` does not count.
+        memory_bytes: The program's heap.
+        output_bytes: What it prints, in UTF-8.
+        calls: Tool calls in all.
+        calls_in_flight: Tool calls open at one time.
+        value_bytes: The program's value and each call's arguments, as UTF-8 JSON.
+    """
+
+    seconds: float = 30.0
+    memory_bytes: int = 256 * 1024 * 1024
+    output_bytes: int = 256 * 1024
+    calls: int = 1000
+    calls_in_flight: int = 256
+    value_bytes: int = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call that a program made.
+
+    Attributes:
+        id: Unique within the execution, counted from 1 in the order in which the calls were made.
+        tool: One of `Program.tools`.
+        args: Positional arguments, JSON values.
+        kwargs: Keyword arguments, JSON values.
+        line: The program's line that made the call, counted from 1, where it is known.
+    """
+
+    id: int
+    tool: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The call's answer: a JSON value."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The call raised, inside the program, an exception of this built-in type with this message.
+
+    A type that is not one of the built-in `Exception` subclasses arrives as `RuntimeError`.
+    """
+
+    type: str
+    message: str
+
+
+Outcome: TypeAlias = Returned | Raised
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The program waits.
+
+    Attributes:
+        calls: Calls made since the last event, in order.
+        cancelled: Ids of open calls whose answer the program no longer wants.
+        wake_after: Seconds on the program's clock until its next timer; None where it waits for calls alone.
+        stdout: What it printed since the last event.
+    """
+
+    calls: tuple[Call, ...] = ()
+    cancelled: tuple[int, ...] = ()
+    wake_after: float | None = None
+    stdout: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The program ended with a value, which is a JSON value. `stdout` is what it printed since the last event."""
+
+    value: Any
+    stdout: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The program ended without a value.
+
+    Attributes:
+        kind: Why.
+        type: The exception's type name, such as "KeyError"; for other kinds the nearest built-in.
+        message: One line, fit for a model; no host paths, no secrets.
+        line: The program's line, counted from 1, where it is known.
+        traceback: The program's own frames, in Python's format.
+        stdout: What it printed since the last event.
+    """
+
+    kind: FailureKind
+    type: str
+    message: str
+    line: int | None = None
+    traceback: str = ""
+    stdout: str = ""
+
+
+Event: TypeAlias = Blocked | Finished | Failed
+
+
+@runtime_checkable
+class Execution(Protocol):
+    """One run of one program. Used by one task at a time."""
+
+    async def advance(self, outcomes: Mapping[int, Outcome] | None = None, *, elapsed: float | None = None) -> Event:
+        """Run the program until it blocks or ends.
+
+        Args:
+            outcomes: Answers to any of the open calls, by id. They reach the program in this order. An answer to a
+                call that is not open is ignored.
+            elapsed: Seconds on the program's clock since it started; timers due by then fire. None leaves the clock.
+
+        Returns:
+            The next event. After `Finished` or `Failed` there is no other.
+
+        Raises:
+            SandboxClosed: The execution was closed, or has ended.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """End the run and free what it holds, whatever state it is in. May be called again; safe when cancelled."""
+        ...
+
+
+@runtime_checkable
+class Sandbox(Protocol):
+    """A place where programs run, safe for many runs at once. Use it in one event loop at a time or in several."""
+
+    name: str
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this backend offers and enforces; known without starting a program."""
+        ...
+
+    async def start(self, program: Program, limits: Limits = ...) -> Execution:
+        """Prepare a run. Nothing of the program has run until the first `advance`.
+
+        Raises:
+            SandboxUnavailable: The backend cannot run here.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """End every run and free everything held for the calling event loop. The sandbox can be used again after."""
+        ...

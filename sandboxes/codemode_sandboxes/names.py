@@ -1,0 +1,43 @@
+"""How tools are named inside a program."""
+
+import keyword
+import re
+from collections.abc import Iterable
+
+__all__ = ["attribute_names"]
+
+_RESERVED = frozenset({"get", "items", "keys", "values"})
+
+
+def attribute_names(tools: Iterable[str]) -> dict[str, str]:
+    """Give each tool the attribute under which `tools.attribute(...)` calls it.
+
+    A name that is an identifier is its own attribute. In any other, each character that cannot stand in an identifier
+    becomes an underscore (`list-events` gives `list_events`). Where two tools would share an attribute, the one whose
+    name it is has it, else the first; the others are reached by `tools['name']` alone.
+
+    Args:
+        tools: Tool names, in order.
+
+    Returns:
+        Tool name to attribute, for the tools that have one.
+    """
+    names = list(tools)
+    taken = {name for name in names if _is_plain(name)}
+    attributes = {name: name for name in names if name in taken}
+    for name in names:
+        attribute = re.sub(r"\W", "_", name, flags=re.ASCII)
+        if name not in attributes and _is_plain(attribute) and attribute not in taken:
+            attributes[name] = attribute
+            taken.add(attribute)
+    return attributes
+
+
+def _is_plain(name: str) -> bool:
+    return (
+        name.isascii()
+        and name.isidentifier()
+        and not keyword.iskeyword(name)
+        and not name.startswith("_")
+        and name not in _RESERVED
+    )
