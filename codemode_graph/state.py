@@ -3,9 +3,9 @@
 Everything in it is made of JSON values, so that any checkpointer can store it and Studio can show it.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NotRequired, TypeAlias
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from codemode_graph.tools.spec import Effect
 
@@ -145,9 +145,10 @@ class CodeModeOutput(TypedDict):
     usage: list[ModelCall]
 
 
-class CodeModeState(CodeModeInput, CodeModeOutput):
+class CodeModeState(CodeModeOutput):
     """All that the nodes share: input, output, and what is theirs alone."""
 
+    task: str
     thoughts: str
     """What the model said before its newest program."""
     seed: int
