@@ -3,10 +3,19 @@
 CodeModeError
  ├─ ConfigurationError   a missing key, an unknown model, a bad argument: says what to do
  ├─ ToolLoadError        tools, or an MCP server, cannot be loaded
- └─ ModelError           the model could not be asked, or gave no program
+ ├─ ModelError           the model could not be asked, or gave no program
+ ├─ ToolCallError        a tool answered with an error
+ └─ ToolOutcomeUnknown   a tool gave no answer: its call may have had its effect
 """
 
-__all__ = ["CodeModeError", "ConfigurationError", "ModelError", "ToolLoadError"]
+__all__ = [
+    "CodeModeError",
+    "ConfigurationError",
+    "ModelError",
+    "ToolCallError",
+    "ToolLoadError",
+    "ToolOutcomeUnknown",
+]
 
 
 class CodeModeError(Exception):
@@ -23,3 +32,11 @@ class ToolLoadError(CodeModeError):
 
 class ModelError(CodeModeError):
     """The model could not be asked, or its answer held no program."""
+
+
+class ToolCallError(CodeModeError, RuntimeError):
+    """A tool answered a call with an error; the message is the tool's own."""
+
+
+class ToolOutcomeUnknown(CodeModeError):
+    """A call was handed to a tool, and no answer came: whether it had its effect cannot be told."""

@@ -19,6 +19,7 @@ __all__ = [
     "ModelCall",
     "ToolCall",
     "ToolCallStatus",
+    "ToolError",
     "Verdict",
 ]
 
@@ -45,7 +46,7 @@ class Failure(TypedDict):
     """Why an attempt has no value."""
 
     kind: str
-    """`check`, `model`, `tool`, `budget`, or the kind of a sandbox's `Failed` event (`program`, `timeout`, ...)."""
+    """`model`, `check`, `empty`, or the kind of a sandbox's `Failed` event (`program`, `timeout`, ...)."""
     type: str
     """Exception type, such as `KeyError`."""
     message: str
@@ -66,6 +67,14 @@ class ModelCall(TypedDict):
     seconds: float
 
 
+class ToolError(TypedDict):
+    """An exception of a tool, fit to be shown to a program and a model: no secrets."""
+
+    type: str
+    """A built-in exception's name."""
+    message: str
+
+
 class ToolCall(TypedDict):
     """One record of the journal: a call that a program made, and what became of it."""
 
@@ -81,8 +90,8 @@ class ToolCall(TypedDict):
     status: ToolCallStatus
     value: Any
     """What the tool returned, where it is done."""
-    error: str | None
-    """What it raised, as `Type: message`, where it failed."""
+    error: ToolError | None
+    """What it raised, where it failed or was denied."""
     line: int | None
     """The line of the program that made the call."""
     started: float
@@ -123,14 +132,15 @@ class CodeModeInput(TypedDict):
 
     task: str
     """What is to be done, in plain language."""
-    program: NotRequired[str]
-    """A program to run as it is; the model is asked only when it has to be repaired."""
+    code: NotRequired[str | None]
+    """A program to run as it is. The model is asked only to repair it, and not at all where there is none."""
 
 
 class CodeModeOutput(TypedDict):
     """What a run gives back."""
 
-    verdict: Verdict
+    verdict: Verdict | None
+    """None while an attempt is being made."""
     output: Any
     """The program's value: JSON values only."""
     error: Failure | None
@@ -149,8 +159,7 @@ class CodeModeState(CodeModeOutput):
     """All that the nodes share: input, output, and what is theirs alone."""
 
     task: str
-    thoughts: str
-    """What the model said before its newest program."""
+    code: str | None
     seed: int
     """Fixed for the run, so that a program that is started again sees the same random numbers."""
     started: float

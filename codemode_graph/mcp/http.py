@@ -1,0 +1,100 @@
+"""The HTTP client under a server's SSE or streamable HTTP session."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+from mcp.types import RequestId
+
+from codemode_graph.mcp.failures import CallFailure, NotDelivered, Refused, ServerLost, SessionGone
+
+__all__ = ["ReportingClient"]
+
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+class ReportingClient(httpx.AsyncClient):
+    """Reports every message that gets no answer to whoever waits for it.
+
+    mcp's transports drop such a message in silence, so that its caller waits for ever, or they give up the whole session
+    with every other call on it. Here they see it accepted (HTTP 202), and the caller hears of it through `on_failure`.
+
+    Args:
+        on_failure: Called with the id of a request and the reason why it will not be answered.
+        **options: As for `httpx.AsyncClient`.
+    """
+
+    def __init__(self, *, on_failure: Callable[[RequestId, CallFailure], None], **options: Any) -> None:
+        # One connection a call in flight: a full pool would look like a server that cannot be reached.
+        super().__init__(limits=httpx.Limits(max_connections=None, max_keepalive_connections=20), **options)
+        self._on_failure = on_failure
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send as `httpx.AsyncClient.send` does; a message of the session never raises."""
+        if request.method == "GET":
+            response = await super().send(request, **options)
+            if _is_event_stream(response):
+                response.stream = _Events(response.stream, on_end=lambda broken: None)
+            return response
+        id = _request_id(request)
+        try:
+            response = await super().send(request, **options)
+        except httpx.TransportError as error:
+            failure = NotDelivered if isinstance(error, _UNSENT) else ServerLost
+            return self._accepted(request, id, failure(_reason(error)))
+        if response.status_code >= 400:
+            await response.aclose()
+            gone = response.status_code == httpx.codes.NOT_FOUND and "mcp-session-id" in request.headers
+            reason = f"answered HTTP {response.status_code} {response.reason_phrase}".strip()
+            return self._accepted(request, id, SessionGone(reason) if gone else Refused(reason))
+        if id is not None and _is_event_stream(response):
+            response.stream = _Events(response.stream, on_end=lambda reason: self._on_failure(id, ServerLost(reason)))
+        return response
+
+    def _accepted(self, request: httpx.Request, id: RequestId | None, failure: CallFailure) -> httpx.Response:
+        if id is not None:
+            self._on_failure(id, failure)
+        return httpx.Response(202, request=request)
+
+
+class _Events(httpx.AsyncByteStream):
+    """An event stream that ends where it breaks, and tells when it ended before its reader had what it wanted."""
+
+    def __init__(self, stream: Any, *, on_end: Callable[[str], None]) -> None:
+        self._stream: httpx.AsyncByteStream = stream
+        self._on_end = on_end
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        resumable = False
+        try:
+            async for chunk in self._stream:
+                resumable = resumable or b"id:" in chunk
+                yield chunk
+        except httpx.TransportError as error:
+            self._on_end(_reason(error))
+            return
+        # A server may close a stream whose events bear ids on purpose; mcp then asks for the rest of it.
+        if not resumable:
+            self._on_end("closed the connection")
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _is_event_stream(response: httpx.Response) -> bool:
+    return response.headers.get("content-type", "").lower().startswith("text/event-stream")
+
+
+def _request_id(request: httpx.Request) -> RequestId | None:
+    """The id of the JSON-RPC request in the body; a notification has none."""
+    if request.method != "POST":
+        return None
+    message = json.loads(request.content)
+    return message.get("id") if "method" in message else None
+
+
+def _reason(error: httpx.TransportError) -> str:
+    if isinstance(error, _UNSENT):
+        return "cannot be reached"
+    return "took too long to answer" if isinstance(error, httpx.TimeoutException) else "broke the connection"

@@ -1,0 +1,212 @@
+"""A server as a child process that speaks over its standard input and output.
+
+mcp's own client for this hides the process, so that neither why it ended nor what it wrote to its standard error can be
+told, and lets a message that it cannot decode take the connection down.
+"""
+
+import json
+import logging
+import os
+import signal
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+from anyio.abc import ByteReceiveStream, Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from langchain_mcp_adapters.sessions import StdioConnection
+from mcp.client.stdio import get_default_environment
+from mcp.shared.message import SessionMessage
+from mcp.types import JSONRPCMessage
+from pydantic import ValidationError
+
+__all__ = ["ServerProcess"]
+
+_MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+_MAX_LINE_CHARACTERS = 500
+_EXIT_SECONDS = 2.0
+_logger = logging.getLogger("codemode")
+
+
+class ServerProcess:
+    """Runs a server, in a process group of its own, for as long as its streams are open.
+
+    Attributes:
+        ended: Why the server is no longer there ("ended with exit status 1"), or None while it is.
+        last_words: The last line that it wrote to its standard error.
+    """
+
+    def __init__(self, name: str, connection: StdioConnection) -> None:
+        self.ended: str | None = None
+        self._name = name
+        self._connection = connection
+        self._stderr: deque[str] = deque(maxlen=20)
+
+    @property
+    def last_words(self) -> str:
+        return next((line for line in reversed(self._stderr) if line), "")
+
+    @asynccontextmanager
+    async def streams(
+        self,
+    ) -> AsyncIterator[
+        tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
+    ]:
+        """Start the process and give what a `ClientSession` reads from and writes to.
+
+        On leaving, the server is asked to go by closing its input, then by SIGTERM, then killed, two seconds each; when
+        the task is cancelled meanwhile, killed at once. So is whatever it left running in its process group.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        env = get_default_environment() | (self._connection.get("env") or {})
+        process = await anyio.open_process(
+            [self._connection["command"], *self._connection["args"]],
+            env=env,
+            cwd=self._connection.get("cwd"),
+            start_new_session=True,
+        )
+        to_session, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+        to_server, from_session = anyio.create_memory_object_stream[SessionMessage](0)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch, process, to_session)
+                tasks.start_soon(self._write, process, from_session)
+                try:
+                    yield from_server, to_server
+                finally:
+                    self.ended = self.ended or "was closed"
+                    await _shut_down(process)
+                    tasks.cancel_scope.cancel()
+        finally:
+            for stream in (to_session, from_server, to_server, from_session):
+                stream.close()
+            with anyio.CancelScope(shield=True):
+                await process.aclose()
+
+    async def _watch(self, process: Process, to_session: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
+        """Read until the process ends or closes its output; say why, and only then let the session see the end."""
+        assert process.stdout is not None
+        assert process.stderr is not None
+        ending = anyio.Event()
+
+        async def read(stdout: ByteReceiveStream) -> None:
+            await self._read(stdout, to_session)
+            ending.set()
+
+        async def wait() -> None:
+            await process.wait()
+            ending.set()
+
+        with anyio.CancelScope() as patience:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read, process.stdout)
+                tasks.start_soon(wait)
+                tasks.start_soon(self._read_stderr, process.stderr)
+                await ending.wait()
+                # The end of its output, its exit status and its last words come in any order; something that it
+                # started may hold its pipes open for longer.
+                patience.deadline = anyio.current_time() + _EXIT_SECONDS
+        self.ended = self.ended or _how_it_ended(process.returncode)
+        to_session.close()
+
+    async def _read(self, stdout: ByteReceiveStream, to_session: MemoryObjectSendStream[SessionMessage | Exception]
+    ) -> None:
+        lines = BufferedByteReceiveStream(stdout)
+        with suppress(
+            anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError
+        ):
+            while True:
+                try:
+                    line = await lines.receive_until(b"\n", _MAX_MESSAGE_BYTES)
+                except anyio.DelimiterNotFound:
+                    self.ended = f"sent a message of more than {_MAX_MESSAGE_BYTES >> 20} MiB"
+                    return
+                if message := self._decode(line):
+                    await to_session.send(SessionMessage(message))
+
+    def _decode(self, line: bytes) -> JSONRPCMessage | None:
+        try:
+            return JSONRPCMessage.model_validate_json(line)
+        except ValidationError:
+            pass
+        try:
+            # JavaScript servers write half a surrogate pair where they cut a text; pydantic refuses it, json does not.
+            text = json.dumps(json.loads(line), ensure_ascii=False)
+            return JSONRPCMessage.model_validate_json(text.encode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            _logger.debug("MCP server %r wrote what is not a message: %s", self._name, _shown(line))
+            return None
+
+    async def _read_stderr(self, stderr: ByteReceiveStream) -> None:
+        rest = b""
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            while True:
+                *lines, rest = (rest + await stderr.receive()).split(b"\n")
+                for line in lines:
+                    self._heard(line)
+                if len(rest) > _MAX_LINE_CHARACTERS * 4:
+                    self._heard(rest)
+                    rest = b""
+        if rest:
+            self._heard(rest)
+
+    def _heard(self, line: bytes) -> None:
+        self._stderr.append(_shown(line))
+        _logger.debug("MCP server %r: %s", self._name, self._stderr[-1])
+
+    @staticmethod
+    async def _write(process: Process, from_session: MemoryObjectReceiveStream[SessionMessage]) -> None:
+        assert process.stdin is not None
+        with from_session, suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            async for message in from_session:
+                await process.stdin.send(message.message.model_dump_json(by_alias=True, exclude_none=True).encode() + b"\n")
+
+
+def _how_it_ended(status: int | None) -> str:
+    if status is None:
+        return "closed its output"
+    if status < 0:
+        with suppress(ValueError):
+            return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with exit status {status}"
+
+
+def _shown(line: bytes) -> str:
+    text = line[: _MAX_LINE_CHARACTERS * 4].decode(errors="replace").strip()[:_MAX_LINE_CHARACTERS]
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+async def _shut_down(process: Process) -> None:
+    assert process.stdin is not None
+    gone = False
+    try:
+        with anyio.CancelScope(shield=True):
+            with suppress(OSError, anyio.BrokenResourceError):
+                await process.stdin.aclose()
+            with anyio.move_on_after(_EXIT_SECONDS):
+                await process.wait()
+            gone = not _signal_group(process, signal.SIGTERM)
+            with anyio.move_on_after(_EXIT_SECONDS):
+                while not gone:
+                    await anyio.sleep(0.02)
+                    gone = not _signal_group(process, 0)
+    finally:
+        if not gone:
+            _signal_group(process, signal.SIGKILL)
+
+
+def _signal_group(process: Process, number: int) -> bool:
+    """Signal all that the server started and did not move elsewhere; say whether there was any left."""
+    if not hasattr(os, "killpg"):
+        if process.returncode is None and number:
+            process.kill()
+        return process.returncode is None
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

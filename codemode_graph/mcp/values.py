@@ -1,0 +1,109 @@
+"""What an MCP tool gives back, as a plain value."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mcp.types import CallToolResult, ContentBlock, TextContent, Tool
+
+from codemode_graph.errors import ToolCallError
+from codemode_graph.tools.spec import Effect
+
+__all__ = ["effect_of", "output_schema_of", "value_of"]
+
+
+def value_of(result: CallToolResult, *, tool: Tool) -> Any:
+    """Take the value out of a tool's answer.
+
+    Structured content wins; where the tool's schema is a mere wrapper (see `output_schema_of`) the value is what is in
+    it. Without it: no content gives None, one part gives its value, several give a list of them. A text that is a JSON
+    object or array is parsed; any other text is left as it is, so that `123`, `true` or `"x"` stay text. Images, audio
+    and resources are dicts as in the protocol: `{"type": "image", "mimeType": ..., "data": ...}`.
+
+    Args:
+        result: The answer.
+        tool: The tool that gave it, as its server lists it.
+
+    Raises:
+        ToolCallError: The answer says that the tool failed; the message is its text.
+    """
+    if result.isError:
+        raise ToolCallError(_error_text(result) or f"{tool.name} failed and did not say why")
+    structured = result.structuredContent
+    if structured is not None:
+        return structured["result"] if _is_wrapped(tool) and structured.keys() == {"result"} else structured
+    parts = [_part(part) for part in result.content]
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else parts
+
+
+def output_schema_of(tool: Tool) -> Mapping[str, Any] | None:
+    """Give the JSON Schema of the values that `value_of` gives, or None where it is not known.
+
+    MCP wants structured content to be an object, so Python servers wrap everything else as `{"result": value}`. A schema
+    whose only property is a required `result`, or that FastMCP marks, is taken for such a wrapper.
+    """
+    schema = tool.outputSchema
+    if schema is None or not _is_wrapped(tool):
+        return schema
+    inner = {**schema["properties"]["result"]}
+    definitions = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    # A reference to any other place in the wrapper would point nowhere once the wrapper is gone.
+    if not all(ref.startswith(("#/$defs/", "#/definitions/")) for ref in _references([inner, definitions])):
+        return None
+    return inner | definitions
+
+
+def effect_of(tool: Tool) -> Effect:
+    """Read the effect of a call from the tool's annotations. Only what they say outright counts; silence is "write"."""
+    hints = tool.annotations
+    if hints is None:
+        return "write"
+    if hints.readOnlyHint:
+        return "read"
+    if hints.destructiveHint:
+        return "destructive"
+    return "idempotent" if hints.idempotentHint else "write"
+
+
+def _is_wrapped(tool: Tool) -> bool:
+    schema = tool.outputSchema or {}
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping) or not isinstance(properties.get("result"), Mapping):
+        return False
+    marked = schema.get("x-fastmcp-wrap-result") is True
+    return marked or (properties.keys() == {"result"} and schema.get("required") == ["result"])
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        if isinstance(ref := schema.get("$ref"), str):
+            yield ref
+        for value in schema.values():
+            yield from _references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _references(value)
+
+
+def _part(part: ContentBlock) -> Any:
+    if isinstance(part, TextContent):
+        return _text(part.text)
+    return part.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"annotations", "meta"})
+
+
+def _text(text: str) -> Any:
+    if text.lstrip()[:1] not in ("{", "["):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _error_text(result: CallToolResult) -> str:
+    texts = [part.text for part in result.content if isinstance(part, TextContent) and part.text.strip()]
+    if not texts and result.structuredContent:
+        return json.dumps(result.structuredContent, ensure_ascii=False)
+    return "\n".join(texts)

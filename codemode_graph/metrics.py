@@ -1,0 +1,103 @@
+"""What a run used, under the names that python-codemode gave them."""
+
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.table import Table
+from typing_extensions import TypedDict
+
+from codemode_graph.state import CodeModeOutput, ModelCall
+
+__all__ = ["Metrics", "ToolMetrics", "metrics", "metrics_box"]
+
+
+class ToolMetrics(TypedDict):
+    """Calls of one tool. `total_time` is in seconds."""
+
+    calls: int
+    successes: int
+    failures: int
+    total_time: float
+
+
+class Metrics(TypedDict):
+    """What a run used. Times are in seconds; calls answered from the journal are not counted: no tool ran."""
+
+    llm_calls: list[ModelCall]
+    total_input_tokens: int
+    total_output_tokens: int
+    total_tokens: int
+    total_llm_time: float
+    total_executions: int
+    successful_executions: int
+    failed_executions: int
+    total_execution_time: float
+    retries: int
+    total_tool_calls: int
+    successful_tool_calls: int
+    failed_tool_calls: int
+    total_tool_time: float
+    tool_breakdown: dict[str, ToolMetrics]
+
+
+def metrics(state: CodeModeOutput) -> Metrics:
+    """Count what a run used, from its final state."""
+    usage, calls = state["usage"], state["tool_calls"]
+    executed = [attempt for attempt in state["attempts"] if attempt["sandbox"] is not None]
+    good = sum(attempt["failure"] is None for attempt in executed)
+    breakdown: dict[str, ToolMetrics] = {}
+    for call in calls:
+        entry = breakdown.setdefault(call["tool"], ToolMetrics(calls=0, successes=0, failures=0, total_time=0.0))
+        entry["calls"] += 1
+        entry["successes" if call["status"] == "done" else "failures"] += 1
+        entry["total_time"] += call["seconds"]
+    return Metrics(
+        llm_calls=usage,
+        total_input_tokens=sum(call["input_tokens"] for call in usage),
+        total_output_tokens=sum(call["output_tokens"] for call in usage),
+        total_tokens=sum(call["total_tokens"] for call in usage),
+        total_llm_time=sum(call["seconds"] for call in usage),
+        total_executions=len(executed),
+        successful_executions=good,
+        failed_executions=len(executed) - good,
+        total_execution_time=sum(attempt["seconds"] for attempt in executed),
+        retries=max(0, len(state["attempts"]) - 1),
+        total_tool_calls=len(calls),
+        successful_tool_calls=sum(entry["successes"] for entry in breakdown.values()),
+        failed_tool_calls=sum(entry["failures"] for entry in breakdown.values()),
+        total_tool_time=sum(call["seconds"] for call in calls),
+        tool_breakdown=breakdown,
+    )
+
+
+def metrics_box(used: Metrics) -> Panel:
+    """The box that ends a verbose run, for a rich console."""
+    model = Table.grid(padding=(0, 2))
+    for call in used["llm_calls"]:
+        tokens = f"in={call['input_tokens']} out={call['output_tokens']} total={call['total_tokens']}"
+        model.add_row(f"Attempt {call['attempt']}", call["model"], tokens, f"{call['seconds']:.2f}s")
+    tokens = f"in={used['total_input_tokens']} out={used['total_output_tokens']} total={used['total_tokens']}"
+    model.add_row("Cumulative", "", tokens, f"{used['total_llm_time']:.2f}s")
+    tools = Table("Name", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("Calls", "OK", "Fail", "Time"):
+        tools.add_column(heading, justify="right")
+    for name, entry in used["tool_breakdown"].items():
+        counts = [str(entry[key]) for key in ("calls", "successes", "failures")]  # type: ignore[literal-required]
+        tools.add_row(name, *counts, f"{entry['total_time']:.3f}s")
+    parts: list[Any] = [
+        "[bold]LLM Calls",
+        model,
+        Rule(style="dim"),
+        "[bold]Sandbox Executions",
+        f"Total: {used['total_executions']} | OK: {used['successful_executions']} | Failed: {used['failed_executions']}"
+        f" | Retries: {used['retries']} | Time: {used['total_execution_time']:.3f}s",
+        Rule(style="dim"),
+        "[bold]Tool Calls",
+        f"Total: {used['total_tool_calls']} | OK: {used['successful_tool_calls']} | Failed: {used['failed_tool_calls']}",
+    ]
+    if used["tool_breakdown"]:
+        parts.append(tools)
+    return Panel(Group(*parts), title="CODEMODE METRICS", box=box.DOUBLE, expand=False)

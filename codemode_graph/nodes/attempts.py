@@ -1,0 +1,63 @@
+"""What the nodes share about attempts: beginning one, amending the newest, and whether another may follow."""
+
+import time
+from typing import Any
+
+from langgraph.runtime import get_runtime
+
+from codemode_graph.settings import Context, Parts
+from codemode_graph.state import Attempt, CodeModeState, Failure, Verdict
+
+__all__ = ["amended", "begun", "failed", "knobs"]
+
+
+def knobs(parts: Parts) -> Context:
+    """The run's knobs: what its context sets, else the graph's. A context that is not ours (a parent graph's) is ignored."""
+    context = get_runtime().context
+    if not isinstance(context, Context):
+        return parts.context
+    return parts.context.model_copy(update={name: getattr(context, name) for name in context.model_fields_set})
+
+
+def begun(attempts: list[Attempt], program: str, thoughts: str) -> list[Attempt]:
+    """The attempts with a new one for `program`."""
+    attempt = Attempt(
+        number=len(attempts) + 1,
+        thoughts=thoughts,
+        program=program,
+        fixes=[],
+        findings=[],
+        verdict=None,
+        failure=None,
+        output=None,
+        stdout="",
+        calls=[],
+        sandbox=None,
+        seconds=0.0,
+    )
+    return [*attempts, attempt]
+
+
+def amended(state: CodeModeState, changes: dict[str, Any]) -> list[Attempt]:
+    """The attempts with `changes` made to the newest."""
+    *earlier, newest = state["attempts"]
+    return [*earlier, {**newest, **changes}]  # type: ignore[typeddict-item]
+
+
+def failed(state: CodeModeState, parts: Parts, failure: Failure, *, verdict: Verdict) -> tuple[Verdict, Failure]:
+    """What a failure leads to: `verdict` where another attempt may follow, else `exhausted`.
+
+    Where a budget is the reason, the failure says which.
+    """
+    if parts.model is None:
+        return "exhausted", failure
+    limits = knobs(parts)
+    tokens, seconds = sum(call["total_tokens"] for call in state["usage"]), time.time() - state["started"]
+    crossed = ""
+    if limits.max_tokens is not None and tokens >= limits.max_tokens:
+        crossed = f"the run has used {tokens} of its {limits.max_tokens} tokens"
+    elif limits.max_seconds is not None and seconds >= limits.max_seconds:
+        crossed = f"the run has used {seconds:.1f} of its {limits.max_seconds:g} seconds"
+    if crossed:
+        return "exhausted", {**failure, "message": f"{failure['message']} (not repaired: {crossed})"}
+    return ("exhausted" if len(state["attempts"]) >= limits.max_attempts else verdict), failure

@@ -1,0 +1,37 @@
+"""The node that gets the first program: from the model, or from the caller."""
+
+import secrets
+import time
+
+from langchain_core.runnables import RunnableConfig
+
+from codemode_graph.events import emit
+from codemode_graph.nodes.attempts import begun
+from codemode_graph.nodes.node import Update
+from codemode_graph.nodes.writing import write_program
+from codemode_graph.settings import Parts
+from codemode_graph.state import CodeModeState
+
+__all__ = ["generate"]
+
+
+async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
+    """Begin a run: forget what an earlier run of this thread left, and get a program for the task."""
+    fresh: Update = {
+        "code": None,
+        "program": "",
+        "attempts": [],
+        "tool_calls": [],
+        "usage": [],
+        "verdict": None,
+        "output": None,
+        "error": None,
+        "stdout": "",
+        "seed": secrets.randbits(32),
+        "started": time.time(),
+    }
+    code = state.get("code")
+    if code:
+        emit("attempt", number=1)
+        return {**fresh, "program": code, "attempts": begun([], code, "")}
+    return {**fresh, **await write_program(state["task"].strip(), parts, config, attempts=[], usage=[])}

@@ -1,0 +1,62 @@
+"""The node that judges what a program gave back."""
+
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+
+from codemode_graph.events import emit
+from codemode_graph.nodes.attempts import amended, failed
+from codemode_graph.nodes.node import Update
+from codemode_graph.settings import Parts
+from codemode_graph.state import CodeModeState, Failure, Verdict
+
+__all__ = ["inspect_output", "is_empty"]
+
+_EMPTY = Failure(
+    kind="empty",
+    type="EmptyOutput",
+    message="the program called tools that returned data, and gave back nothing",
+    line=None,
+    traceback="",
+)
+
+
+async def inspect_output(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
+    """Give the verdict on the newest attempt.
+
+    A failure is an `error`. A value of nothing is `empty` where tools returned data, unless an earlier program gave
+    nothing too: then it is the answer. Either becomes `exhausted` where no further attempt may follow.
+    """
+    verdict: Verdict = "ok"
+    failure = state["error"]
+    if failure is not None:
+        verdict, failure = failed(state, parts, failure, verdict="error")
+    elif _is_suspicious(state) and parts.model is not None:
+        verdict, failure = failed(state, parts, _EMPTY, verdict="empty")
+    emit("outcome", verdict=verdict, error=failure)
+    # An empty attempt has run as it should: it is not the attempt that failed, but the run, if it ends here.
+    kept = failure if failure is None or failure["kind"] != "empty" else None
+    return {
+        "verdict": verdict,
+        "error": failure if verdict != "empty" else None,
+        "attempts": amended(state, {"verdict": verdict, "failure": kept}),
+    }
+
+
+def _is_suspicious(state: CodeModeState) -> bool:
+    *earlier, newest = state["attempts"]
+    if not is_empty(newest["output"]) or any(attempt["verdict"] == "empty" for attempt in earlier):
+        return False
+    made = set(newest["calls"])
+    return any(
+        call["status"] == "done" and not is_empty(call["value"]) for call in state["tool_calls"] if call["id"] in made
+    )
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a value says nothing: None, an empty text, or a container of nothing but such."""
+    if isinstance(value, dict):
+        return all(is_empty(item) for item in value.values())
+    if isinstance(value, list):
+        return all(is_empty(item) for item in value)
+    return value is None or value == ""

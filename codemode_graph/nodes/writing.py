@@ -1,0 +1,54 @@
+"""Asking the model for a program: what generate and repair have in common."""
+
+from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig
+
+from codemode_graph.errors import ConfigurationError
+from codemode_graph.events import emit
+from codemode_graph.model import ask
+from codemode_graph.nodes.attempts import begun
+from codemode_graph.nodes.node import Update
+from codemode_graph.prompts import system_message
+from codemode_graph.settings import Parts
+from codemode_graph.state import Attempt, Failure, ModelCall
+
+__all__ = ["write_program"]
+
+
+async def write_program(
+    request: str, parts: Parts, config: RunnableConfig, *, attempts: list[Attempt], usage: list[ModelCall]
+) -> Update:
+    """Ask the model, and begin an attempt with what it wrote.
+
+    Args:
+        request: The user message.
+        parts: The graph's parts.
+        config: Callbacks and tags.
+        attempts: The attempts so far.
+        usage: The model calls so far.
+
+    Raises:
+        ConfigurationError: The graph has no model.
+    """
+    if parts.model is None:
+        raise ConfigurationError("this graph was made without a model: give it `code` to run, or make it with `model=`")
+    number = len(attempts) + 1
+    emit("attempt", number=number)
+    system = system_message(parts.tools, parts.sandbox.capabilities, structured=parts.structured)
+    messages = [SystemMessage(system), HumanMessage(request)]
+    answer = await ask(parts.model, messages, structured=parts.structured, config=config)
+    call = ModelCall(
+        attempt=number,
+        model=answer.model,
+        input_tokens=answer.usage["input_tokens"],
+        output_tokens=answer.usage["output_tokens"],
+        total_tokens=answer.usage["total_tokens"],
+        seconds=answer.seconds,
+    )
+    emit("model", **call)
+    update: Update = {"usage": [*usage, call], "verdict": None, "error": None}
+    if answer.error is not None:
+        failure = Failure(kind="model", type="ModelError", message=answer.error, line=None, traceback="")
+        return {**update, "verdict": "error", "error": failure}
+    attempts = begun(attempts, answer.program, answer.thoughts)
+    return {**update, "program": answer.program, "attempts": attempts}

@@ -1,0 +1,56 @@
+"""Showing a value to a model in bounded space: its shape, and a sample that keeps its structure."""
+
+import json
+from typing import Any
+
+__all__ = ["sample", "shape"]
+
+_MAX_KEYS = 30
+
+
+def shape(value: Any, *, depth: int = 4) -> str:
+    """Describe a JSON value by its types, with real keys: `list of 12 {id: int, title: str}`.
+
+    Args:
+        value: Any JSON value.
+        depth: Levels to describe; deeper ones are `...`.
+    """
+    if isinstance(value, dict):
+        if depth == 0:
+            return "{...}"
+        fields = [f"{key}: {shape(item, depth=depth - 1)}" for key, item in list(value.items())[:_MAX_KEYS]]
+        more = [f"... {len(value) - _MAX_KEYS} more keys"] if len(value) > _MAX_KEYS else []
+        return "{" + ", ".join(fields + more) + "}"
+    if isinstance(value, list):
+        if not value:
+            return "empty list"
+        if depth == 0:
+            return f"list of {len(value)}"
+        kinds = list(dict.fromkeys(shape(item, depth=depth - 1) for item in value[:20]))
+        return f"list of {len(value)} {' | '.join(kinds[:3])}{' | ...' if len(kinds) > 3 else ''}"
+    return "None" if value is None else type(value).__name__
+
+
+def sample(value: Any, *, limit: int = 600) -> str:
+    """Render a JSON value within `limit` characters, cutting long lists and texts rather than the JSON itself.
+
+    What was cut is said in place, so that a placeholder is never taken for data.
+    """
+    for items, characters in ((50, 400), (10, 200), (3, 100), (2, 60), (1, 30)):
+        text = json.dumps(_cut(value, items, characters), ensure_ascii=False)
+        if len(text) <= limit:
+            return text
+    return f"{text[:limit]} … (cut)"
+
+
+def _cut(value: Any, items: int, characters: int) -> Any:
+    if isinstance(value, str) and len(value) > characters:
+        return f"{value[:characters]}… ({len(value) - characters} more characters)"
+    if isinstance(value, list):
+        kept = [_cut(item, items, characters) for item in value[:items]]
+        return kept if len(value) <= items else [*kept, f"… {len(value) - items} more items"]
+    if isinstance(value, dict):
+        limit = max(items, 8)
+        kept_keys = {key: _cut(item, items, characters) for key, item in list(value.items())[:limit]}
+        return kept_keys if len(value) <= limit else {**kept_keys, "…": f"{len(value) - limit} more keys"}
+    return value

@@ -1,0 +1,6 @@
+"""What the model reads: text files, and the thin renderers that fill them in."""
+
+from codemode_graph.prompts.repair import repair_message
+from codemode_graph.prompts.system import system_message
+
+__all__ = ["repair_message", "system_message"]

@@ -1,0 +1,126 @@
+"""The message that asks for a repaired program: what ran, what came of it, and what must not be repeated."""
+
+from collections.abc import Sequence
+
+from codemode_graph.preview import sample, shape
+from codemode_graph.prompts.templates import render
+from codemode_graph.state import Attempt, CodeModeState, Failure, ToolCall
+
+__all__ = ["repair_message"]
+
+_MAX_TOOLS = 8
+_MAX_EFFECTS = 30
+
+STRATEGIES = {
+    "check": "Nothing of the program has run. Write the whole program again with every point above put right.",
+    "error": "Find the line that failed, write the whole program again with it put right, and keep what was right.",
+    "empty": (
+        "Write the whole program again so that it returns the data. Most often a wrong key, a filter that nothing "
+        "passes, or a missing `return` is the cause: compare your program with what the tools returned. "
+        "If nothing really is the right answer, return it as before."
+    ),
+    "again": (
+        "The same failure came twice, so the same fix will not help. Do it in a different way: take smaller steps, use "
+        "other tools or other arguments, do not use the construct that failed, and check what a value is before you "
+        "use it."
+    ),
+}
+
+
+def repair_message(state: CodeModeState) -> str:
+    """Describe the last attempt to the model that has to repair it.
+
+    Args:
+        state: Its last attempt has failed, has findings, or is empty.
+
+    Returns:
+        The user message.
+    """
+    attempt = state["attempts"][-1]
+    made = set(attempt["calls"])
+    calls = [call for call in state["tool_calls"] if call["id"] in made]
+    return render(
+        "repair",
+        task=state["task"],
+        program=attempt["program"].strip(),
+        problem=_problem(attempt),
+        returned=_section("What the tools returned", _returned(calls)),
+        happened=_section("What has already happened", _happened(state["tool_calls"])),
+        strategy=STRATEGIES[_strategy(state["attempts"])],
+    )
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return f"# {title}\n\n" + "\n".join(lines) + "\n\n" if lines else ""
+
+
+def _problem(attempt: Attempt) -> str:
+    if attempt["findings"]:
+        found = [f"- {_at(f['line'], attempt['program'])}{f['message']}" for f in attempt["findings"]]
+        return "It was checked and did not run:\n\n" + "\n".join(found)
+    if attempt["failure"] is not None:
+        return _failure(attempt["failure"], attempt["program"])
+    printed = f" It printed:\n\n{attempt['stdout'][:800].strip()}" if attempt["stdout"].strip() else ""
+    return f"It ran, and its tools returned data, but its value was {attempt['output']!r}.{printed}"
+
+
+def _failure(failure: Failure, program: str) -> str:
+    return f"{_at(failure['line'], program)}{failure['type']}: {failure['message']}"
+
+
+def _at(line: int | None, program: str) -> str:
+    lines = program.splitlines()
+    if line is None or not 0 < line <= len(lines):
+        return ""
+    return f"Line {line}, `{lines[line - 1].strip()[:160]}`: "
+
+
+def _returned(calls: Sequence[ToolCall]) -> list[str]:
+    latest = {call["tool"]: call for call in calls if call["status"] == "done"}
+    failed = [call for call in calls if call["status"] == "failed" and call["error"] is not None]
+    lines = [
+        f"- tools[{name!r}] returned {shape(call['value'])}, for example {sample(call['value'])}"
+        for name, call in list(latest.items())[:_MAX_TOOLS]
+    ]
+    lines += [
+        f"- tools[{call['tool']!r}] with {sample(call['arguments'], limit=200)} raised "
+        f"{call['error']['type']}: {call['error']['message'][:300]}"
+        for call in failed[-_MAX_TOOLS:]
+        if call["error"] is not None
+    ]
+    return lines
+
+
+def _happened(calls: Sequence[ToolCall]) -> list[str]:
+    effects = [call for call in calls if call["effect"] != "read" and call["status"] in ("done", "unknown", "started")]
+    if not effects:
+        return []
+    lines = [
+        f"- tools[{call['tool']!r}] with {sample(call['arguments'], limit=200)}: "
+        + ("done" if call["status"] == "done" else "cut off; it may have taken effect, do not call it again")
+        for call in effects[-_MAX_EFFECTS:]
+    ]
+    if len(effects) > _MAX_EFFECTS:
+        lines.insert(0, f"- {len(effects) - _MAX_EFFECTS} earlier calls")
+    return [
+        *lines,
+        "",
+        "Keep these calls in your program, with exactly the same arguments: the recorded result is returned and nothing "
+        "happens twice. Do not undo them, and do not make them with other arguments to try again.",
+    ]
+
+
+def _strategy(attempts: Sequence[Attempt]) -> str:
+    last, previous = attempts[-1], attempts[-2] if len(attempts) > 1 else None
+    if previous is not None and _signature(last) == _signature(previous):
+        return "again"
+    if last["findings"]:
+        return "check"
+    return "error" if last["failure"] is not None else "empty"
+
+
+def _signature(attempt: Attempt) -> tuple[object, ...]:
+    if attempt["findings"]:
+        return ("check", *sorted((f["rule"], f["message"]) for f in attempt["findings"]))
+    failure = attempt["failure"]
+    return (failure["type"], failure["message"]) if failure is not None else ("empty",)

@@ -1,0 +1,44 @@
+"""Removing secrets from text that a program, a model, a trace or a person will see."""
+
+import os
+import re
+from functools import lru_cache
+
+__all__ = ["redact"]
+
+_MASK = "[redacted]"
+_SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|DSN)S?($|_)", re.I)
+_PATTERNS = (
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {_MASK}"),
+    (re.compile(r"(://[^\s/:@]*:)[^\s/@]+@"), rf"\1{_MASK}@"),
+    (
+        re.compile(r"(?i)\b([\w-]*(?:api[_-]?key|token|secret|passw(?:or)?d|authorization|cookie))(['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]+"),
+        rf"\1\2{_MASK}",
+    ),
+    (re.compile(r"\b(?:sk|pk|rk|ghp|gho|ghs|xox[abps]|glpat|AKIA)[-_]?[A-Za-z0-9_-]{12,}"), _MASK),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), _MASK),
+)
+
+
+def redact(text: str, *, limit: int = 2000) -> str:
+    """Replace what looks like a credential, and every secret of the environment, by `[redacted]`.
+
+    Args:
+        text: Any text, such as an exception's message.
+        limit: Longest result, in characters; the rest is cut, with a note of how much.
+
+    Returns:
+        The text without secrets that can be recognised: bearer and basic tokens, passwords in URLs, `key=value` pairs
+        with a telling name, well-known key formats, JSON web tokens, and the values of environment variables whose name
+        tells a secret.
+    """
+    for secret in _environment_secrets(tuple(sorted(os.environ.items()))):
+        text = text.replace(secret, _MASK)
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+@lru_cache(maxsize=4)
+def _environment_secrets(environment: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    return tuple(value for name, value in environment if len(value) >= 8 and _SECRET_NAME.search(name))

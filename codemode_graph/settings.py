@@ -1,0 +1,54 @@
+"""What a graph is made of: live objects, which reach the nodes by closure, and knobs, which may come by context."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from codemode_sandboxes import Limits, Sandbox
+from langchain_core.language_models import BaseChatModel
+from pydantic import BaseModel, ConfigDict, Field
+
+from codemode_graph.check import TypeChecker
+from codemode_graph.tools.spec import ToolSpec
+
+__all__ = ["Context", "Parts"]
+
+
+class Context(BaseModel):
+    """Knobs of one run, plain JSON. Pass it as `context=`; what is left out keeps the graph's own setting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_attempts: Annotated[int, Field(ge=1, le=100, description="Programs that are tried, the first included.")] = 3
+    max_tokens: Annotated[
+        int | None, Field(ge=1, description="Tokens after which the model is not asked again; none for no limit.")
+    ] = None
+    max_seconds: Annotated[
+        float | None, Field(gt=0, description="Seconds after which no further attempt is begun; none for no limit.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the nodes work with.
+
+    Attributes:
+        model: Writes the programs; None where programs are given.
+        tools: What they may call.
+        stubs: The tools as Python declarations, for the type checker.
+        sandbox: Where they run.
+        checker: Type-checks them; None leaves that out.
+        limits: Bounds on a program.
+        timeout: Seconds that one program may take, tools included.
+        structured: Whether the model is asked for structured output.
+        context: The knobs, where a run brings none.
+    """
+
+    model: BaseChatModel | None
+    tools: tuple[ToolSpec, ...]
+    stubs: str
+    sandbox: Sandbox
+    checker: TypeChecker | None
+    limits: Limits
+    timeout: float
+    structured: bool
+    context: Context

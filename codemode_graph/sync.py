@@ -1,0 +1,38 @@
+"""One event loop, in a thread of its own, for callers that have none."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from functools import cache
+from typing import Any, TypeVar
+
+__all__ = ["wait_for"]
+
+T = TypeVar("T")
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="codemode-graph", daemon=True).start()
+    return loop
+
+
+def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in the loop for synchronous callers, in the caller's context, and wait for it.
+
+    Works where no event loop runs, and in a thread that runs one (a notebook), which it blocks meanwhile. The loop lives
+    as long as the process, so what a sandbox or a client holds in it is there for the next call.
+
+    Args:
+        coroutine: What to run.
+
+    Returns:
+        Its value. An exception, `KeyboardInterrupt` included, cancels it and is raised.
+    """
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise

@@ -1,0 +1,97 @@
+import time
+
+from codemode_sandboxes import Raised, Returned
+
+from codemode_graph.journal import Journal, canonical
+from codemode_graph.state import ToolCall
+from codemode_graph.tools.spec import Effect
+
+
+def call(journal: Journal, tool: str, effect: Effect, value: object = None, **arguments: object) -> ToolCall | None:
+    """Make a call as the bridge does; the record, or None where it was answered from the journal."""
+    key = journal.key(tool, arguments)
+    if journal.answer(key) is not None:
+        return None
+    record = journal.start(len(journal.made) + 1, tool, arguments, key=key, effect=effect, line=None)
+    journal.finish(record, "done", value=value)
+    return record
+
+
+def repaired(journal: Journal) -> Journal:
+    return Journal(journal.records, attempt=2)
+
+
+def test_canonical_arguments_ignore_order_and_keep_types() -> None:
+    assert canonical({"a": 1, "b": [1, 2]}) == canonical({"b": [1, 2], "a": 1})
+    assert canonical({"a": 1}) != canonical({"a": "1"})
+    assert canonical({"a": None}) != canonical({})
+    assert canonical({"a": 1}) != canonical({"a": 1.0})
+    assert canonical({"a": True}) != canonical({"a": 1})
+
+
+def test_a_repaired_program_is_answered_and_a_genuine_second_call_runs() -> None:
+    first = Journal(attempt=1)
+    assert call(first, "pay", "write", {"id": 1}, amount=5) is not None
+    second = repaired(first)
+    assert call(second, "pay", "write", amount=5) is None
+    assert call(second, "pay", "write", amount=5) is not None
+    assert [r["attempt"] for r in second.records] == [1, 2]
+    assert second.records[0].get("answered") == [2]
+    assert second.made == ["1.1", "2.2"]
+
+
+def test_two_identical_calls_of_one_attempt_both_run() -> None:
+    journal = Journal(attempt=1)
+    assert call(journal, "pay", "write", amount=5) is not None
+    assert call(journal, "pay", "write", amount=5) is not None
+
+
+def test_a_read_is_answered_until_something_changed() -> None:
+    first = Journal(attempt=1)
+    call(first, "read", "read", 1)
+    assert call(repaired(first), "read", "read") is None
+    time.sleep(0.001)
+    call(first, "write", "write")
+    assert call(repaired(first), "read", "read") is not None
+
+
+def test_a_read_made_after_the_last_change_is_answered() -> None:
+    first = Journal(attempt=1)
+    call(first, "write", "write")
+    time.sleep(0.001)
+    call(first, "read", "read", 2)
+    second = repaired(first)
+    recorded = second.answer(second.key("read", {}))
+    assert recorded is not None
+    assert recorded[1] == Returned(2)
+
+
+def test_failed_calls_and_calls_that_never_started_run_again() -> None:
+    first = Journal(attempt=1)
+    for status in ("failed", "not_started"):
+        record = first.start(1, status, {}, key=first.key(status, {}), effect="write", line=None)
+        first.finish(record, status)  # type: ignore[arg-type]
+    second = repaired(first)
+    assert call(second, "failed", "write") is not None
+    assert call(second, "not_started", "write") is not None
+
+
+def test_a_call_that_may_have_happened_is_never_run_again_blindly() -> None:
+    first = Journal(attempt=1)
+    first.start(1, "cut", {}, key=first.key("cut", {}), effect="destructive", line=None)
+    record = first.start(2, "late", {}, key=first.key("late", {}), effect="write", line=None)
+    first.finish(record, "unknown")
+    second = repaired(first)
+    for tool in ("cut", "late"):
+        recorded = second.answer(second.key(tool, {}))
+        assert recorded is not None
+        assert isinstance(recorded[1], Raised)
+        assert "may have taken effect" in recorded[1].message
+
+
+def test_the_records_given_are_not_changed() -> None:
+    first = Journal(attempt=1)
+    call(first, "pay", "write", amount=5)
+    before = [record.copy() for record in first.records]
+    call(repaired(first), "pay", "write", amount=5)
+    assert first.records == before
