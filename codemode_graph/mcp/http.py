@@ -9,16 +9,24 @@ from mcp.types import RequestId
 
 from codemode_graph.mcp.failures import CallFailure, NotDelivered, Refused, ServerLost, SessionGone
 
-__all__ = ["ReportingClient"]
+__all__ = ["ReportingClient", "reason_of"]
 
-_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_UNSENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+_MAX_REFUSAL_BYTES = 64 * 1024
 
 
 class ReportingClient(httpx.AsyncClient):
     """Reports every message that gets no answer to whoever waits for it.
 
-    mcp's transports drop such a message in silence, so that its caller waits for ever, or they give up the whole session
-    with every other call on it. Here they see it accepted (HTTP 202), and the caller hears of it through `on_failure`.
+    mcp's transports drop such a message in silence, so that its caller waits for ever, or they give up the whole
+    session with every other call on it. Here they see it accepted (HTTP 202), and the caller hears of it through
+    `on_failure`.
 
     Args:
         on_failure: Called with the id of a request and the reason why it will not be answered.
@@ -35,19 +43,16 @@ class ReportingClient(httpx.AsyncClient):
         if request.method == "GET":
             response = await super().send(request, **options)
             if _is_event_stream(response):
-                response.stream = _Events(response.stream, on_end=lambda broken: None)
+                response.stream = _Events(response.stream, on_end=lambda reason: None)
             return response
         id = _request_id(request)
         try:
             response = await super().send(request, **options)
         except httpx.TransportError as error:
             failure = NotDelivered if isinstance(error, _UNSENT) else ServerLost
-            return self._accepted(request, id, failure(_reason(error)))
+            return self._accepted(request, id, failure(reason_of(error)))
         if response.status_code >= 400:
-            await response.aclose()
-            gone = response.status_code == httpx.codes.NOT_FOUND and "mcp-session-id" in request.headers
-            reason = f"answered HTTP {response.status_code} {response.reason_phrase}".strip()
-            return self._accepted(request, id, SessionGone(reason) if gone else Refused(reason))
+            return self._accepted(request, id, await _refusal(request, response))
         if id is not None and _is_event_stream(response):
             response.stream = _Events(response.stream, on_end=lambda reason: self._on_failure(id, ServerLost(reason)))
         return response
@@ -55,7 +60,7 @@ class ReportingClient(httpx.AsyncClient):
     def _accepted(self, request: httpx.Request, id: RequestId | None, failure: CallFailure) -> httpx.Response:
         if id is not None:
             self._on_failure(id, failure)
-        return httpx.Response(202, request=request)
+        return httpx.Response(204 if request.method == "DELETE" else 202, request=request)
 
 
 class _Events(httpx.AsyncByteStream):
@@ -72,7 +77,7 @@ class _Events(httpx.AsyncByteStream):
                 resumable = resumable or b"id:" in chunk
                 yield chunk
         except httpx.TransportError as error:
-            self._on_end(_reason(error))
+            self._on_end(reason_of(error))
             return
         # A server may close a stream whose events bear ids on purpose; mcp then asks for the rest of it.
         if not resumable:
@@ -83,7 +88,29 @@ class _Events(httpx.AsyncByteStream):
 
 
 def _is_event_stream(response: httpx.Response) -> bool:
-    return response.headers.get("content-type", "").lower().startswith("text/event-stream")
+    return str(response.headers.get("content-type", "")).lower().startswith("text/event-stream")
+
+
+async def _refusal(request: httpx.Request, response: httpx.Response) -> CallFailure:
+    body = b""
+    try:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > _MAX_REFUSAL_BYTES:
+                break
+        message = json.loads(body)["error"]["message"]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        message = None
+    finally:
+        await response.aclose()
+    reason = f"answered HTTP {response.status_code} {response.reason_phrase}".rstrip()
+    if isinstance(message, str) and message:
+        reason += f": {message}"
+    # MCP asks for 404 here; servers written after the TypeScript examples answer 400 and speak of the session.
+    unknown_session = response.status_code == httpx.codes.NOT_FOUND or (
+        response.status_code == httpx.codes.BAD_REQUEST and isinstance(message, str) and "session" in message.lower()
+    )
+    return SessionGone(reason) if unknown_session and "mcp-session-id" in request.headers else Refused(reason)
 
 
 def _request_id(request: httpx.Request) -> RequestId | None:
@@ -94,7 +121,10 @@ def _request_id(request: httpx.Request) -> RequestId | None:
     return message.get("id") if "method" in message else None
 
 
-def _reason(error: httpx.TransportError) -> str:
+def reason_of(error: httpx.TransportError) -> str:
+    """Say in words that carry no address what went wrong; reads after the server's name."""
+    if isinstance(error, httpx.LocalProtocolError):
+        return "was not asked, as HTTP does not allow what is in its headers"
     if isinstance(error, _UNSENT):
         return "cannot be reached"
     return "took too long to answer" if isinstance(error, httpx.TimeoutException) else "broke the connection"

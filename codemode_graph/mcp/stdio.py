@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -33,19 +33,25 @@ _logger = logging.getLogger("codemode")
 class ServerProcess:
     """Runs a server, in a process group of its own, for as long as its streams are open.
 
+    Args:
+        name: What log messages call it.
+        connection: How to start it.
+        on_end: Called when it has ended by itself.
+
     Attributes:
         ended: Why the server is no longer there ("ended with exit status 1"), or None while it is.
-        last_words: The last line that it wrote to its standard error.
     """
 
-    def __init__(self, name: str, connection: StdioConnection) -> None:
+    def __init__(self, name: str, connection: StdioConnection, *, on_end: Callable[[], None]) -> None:
         self.ended: str | None = None
         self._name = name
         self._connection = connection
+        self._on_end = on_end
         self._stderr: deque[str] = deque(maxlen=20)
 
     @property
     def last_words(self) -> str:
+        """The last line that it wrote to its standard error, or nothing."""
         return next((line for line in reversed(self._stderr) if line), "")
 
     @asynccontextmanager
@@ -111,14 +117,14 @@ class ServerProcess:
                 # started may hold its pipes open for longer.
                 patience.deadline = anyio.current_time() + _EXIT_SECONDS
         self.ended = self.ended or _how_it_ended(process.returncode)
+        self._on_end()
         to_session.close()
 
-    async def _read(self, stdout: ByteReceiveStream, to_session: MemoryObjectSendStream[SessionMessage | Exception]
+    async def _read(
+        self, stdout: ByteReceiveStream, to_session: MemoryObjectSendStream[SessionMessage | Exception]
     ) -> None:
         lines = BufferedByteReceiveStream(stdout)
-        with suppress(
-            anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError
-        ):
+        with suppress(anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError):
             while True:
                 try:
                     line = await lines.receive_until(b"\n", _MAX_MESSAGE_BYTES)
@@ -163,7 +169,9 @@ class ServerProcess:
         assert process.stdin is not None
         with from_session, suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             async for message in from_session:
-                await process.stdin.send(message.message.model_dump_json(by_alias=True, exclude_none=True).encode() + b"\n")
+                await process.stdin.send(
+                    message.message.model_dump_json(by_alias=True, exclude_none=True).encode() + b"\n"
+                )
 
 
 def _how_it_ended(status: int | None) -> str:

@@ -41,8 +41,8 @@ def value_of(result: CallToolResult, *, tool: Tool) -> Any:
 def output_schema_of(tool: Tool) -> Mapping[str, Any] | None:
     """Give the JSON Schema of the values that `value_of` gives, or None where it is not known.
 
-    MCP wants structured content to be an object, so Python servers wrap everything else as `{"result": value}`. A schema
-    whose only property is a required `result`, or that FastMCP marks, is taken for such a wrapper.
+    MCP wants structured content to be an object, so Python servers wrap everything else as `{"result": value}`. A
+    schema whose only property is a required `result`, or that FastMCP marks, is taken for such a wrapper.
     """
     schema = tool.outputSchema
     if schema is None or not _is_wrapped(tool):

@@ -19,9 +19,9 @@ __all__ = ["traced"]
 def traced(name: str, call: ToolCaller, *, description: str = "") -> ToolCaller:
     """Make every call of a tool a child tool run of the config that the call is given.
 
-    LangChain tools report themselves; this is for tools that are not. Callbacks, LangSmith and LangGraph's `tools` stream
-    see the arguments as they were given, and the value or the error, a cancellation included. Whatever `call` runs
-    through LangChain or `langsmith.traceable` becomes a child of that run.
+    LangChain tools report themselves; this is for tools that do not. Callbacks, LangSmith and LangGraph's `tools`
+    stream see the arguments as they were given, and the value or the error, a cancellation included. Whatever `call`
+    runs through LangChain or `langsmith.traceable` becomes a child of that run.
 
     Args:
         name: What traces call the tool.

@@ -1,0 +1,163 @@
+"""How MCP servers are told: one record a server, and the JSON form that other MCP clients share."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from langchain_mcp_adapters.sessions import SSEConnection, StdioConnection, StreamableHttpConnection
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from codemode_graph.errors import ConfigurationError
+
+__all__ = ["DEFAULT_STARTUP_TIMEOUT", "DEFAULT_TIMEOUT", "ServerConfig", "read_config"]
+
+DEFAULT_TIMEOUT = 300.0
+DEFAULT_STARTUP_TIMEOUT = 30.0
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_TRANSPORTS = {"stdio": "stdio", "sse": "sse", "http": "http", "streamablehttp": "http"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """One server.
+
+    Attributes:
+        name: Unique within a loader.
+        connection: How it is reached.
+        timeout: Seconds that one call may take; None sets no bound.
+        startup_timeout: Seconds until it must have answered for the first time.
+    """
+
+    name: str
+    connection: StdioConnection | SSEConnection | StreamableHttpConnection = field(repr=False)
+    timeout: float | None = DEFAULT_TIMEOUT
+    startup_timeout: float = DEFAULT_STARTUP_TIMEOUT
+
+
+def read_config(
+    config: Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    timeout: float | None = DEFAULT_TIMEOUT,
+    startup_timeout: float = DEFAULT_STARTUP_TIMEOUT,
+) -> list[ServerConfig]:
+    """Read the `mcpServers` form.
+
+    Each server has `command` (with `args`, `env`, `cwd`), or `url` (with `headers`, and `type` or `transport`: "http",
+    which is assumed, "streamable-http" or "sse"). One that is `"disabled": true` is left out; other keys, which clients
+    add for themselves, have no meaning here. In every value `${NAME}` stands for an environment variable and
+    `${NAME:-text}` for one that may be missing.
+
+    Args:
+        config: The form itself, or the path of a JSON file that holds it.
+        timeout: Seconds that one call may take.
+        startup_timeout: Seconds until a server must have answered for the first time.
+
+    Raises:
+        ConfigurationError: It cannot be read; the message says where and what to change.
+    """
+    source = "the configuration" if isinstance(config, Mapping) else os.fspath(config)
+    form = config if isinstance(config, Mapping) else _read_json(Path(config))
+    servers = form.get("mcpServers") if isinstance(form, Mapping) else None
+    if not isinstance(servers, Mapping):
+        msg = f'{source}: expected {{"mcpServers": {{"name": {{"command": ...}}}}}}, with "mcpServers" at the top'
+        raise ConfigurationError(msg)
+    found = []
+    for name, entry in servers.items():
+        if isinstance(entry, Mapping) and entry.get("disabled") is True:
+            continue
+        where = f"{source}: mcpServers.{name}"
+        connection = _connection(where, _expand(entry, where))
+        found.append(ServerConfig(name=name, connection=connection, timeout=timeout, startup_timeout=startup_timeout))
+    return found
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        msg = f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}"
+        raise ConfigurationError(msg) from None
+    except UnicodeDecodeError:
+        msg = f"{path}: not a text in UTF-8"
+        raise ConfigurationError(msg) from None
+    except OSError as error:
+        msg = f"{path}: cannot be read: {error.strerror}"
+        raise ConfigurationError(msg) from None
+
+
+def _expand(value: Any, where: str) -> Any:
+    """Put environment variables in all the texts within `value`."""
+
+    def replace(match: re.Match[str]) -> str:
+        name, fallback = match.groups()
+        found = os.environ.get(name, fallback)
+        if found is None:
+            msg = f"{where}: the environment variable {name} is not set"
+            raise ConfigurationError(msg)
+        return found
+
+    if isinstance(value, str):
+        return _VARIABLE.sub(replace, value)
+    if isinstance(value, Mapping):
+        return {key: _expand(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    return value
+
+
+def _transport(value: Any) -> Any:
+    known = _TRANSPORTS.get(re.sub(r"[-_ ]", "", value).lower()) if isinstance(value, str) else None
+    if known is None:
+        msg = f'expected "stdio", "http", "streamable-http" or "sse", not {value!r}'
+        raise ValueError(msg)
+    return known
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    command: str | None = Field(None, min_length=1)
+    args: list[str] = []
+    env: dict[str, str] | None = None
+    cwd: str | None = None
+    url: str | None = Field(None, pattern="^https?://")
+    headers: dict[str, str] | None = None
+    transport: Annotated[str | None, BeforeValidator(_transport)] = Field(
+        None, validation_alias=AliasChoices("transport", "type")
+    )
+
+
+def _connection(where: str, value: Any) -> StdioConnection | SSEConnection | StreamableHttpConnection:
+    try:
+        entry = _Entry.model_validate(value)
+    except ValidationError as errors:
+        error = errors.errors(include_url=False, include_input=False)[0]
+        place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in error["loc"])
+        msg = f"{where}{place}: {error['msg'].removeprefix('Value error, ')}"
+        raise ConfigurationError(msg) from None
+    if (entry.command is None) == (entry.url is None):
+        msg = f'{where}: give either "command" or "url"'
+        raise ConfigurationError(msg)
+    if entry.url is None and entry.transport not in (None, "stdio"):
+        msg = f'{where}: the transport "{entry.transport}" needs "url"'
+        raise ConfigurationError(msg)
+    if entry.url is not None and entry.transport == "stdio":
+        msg = f'{where}: the transport "stdio" needs "command"'
+        raise ConfigurationError(msg)
+    if entry.command is not None:
+        return {
+            "transport": "stdio",
+            "command": entry.command,
+            "args": entry.args,
+            "env": entry.env,
+            "cwd": entry.cwd,
+        }
+    assert entry.url is not None
+    if entry.transport == "sse":
+        return {"transport": "sse", "url": entry.url, "headers": entry.headers}
+    return {"transport": "streamable_http", "url": entry.url, "headers": entry.headers}

@@ -1,0 +1,288 @@
+"""One connection to a server, held by a task of its own from its start to its end."""
+
+import asyncio
+import json
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio
+import httpx
+from langchain_mcp_adapters.sessions import StdioConnection, create_session
+from mcp import ClientSession, McpError
+from mcp.client.session import MessageHandlerFnT
+from mcp.types import (
+    CONNECTION_CLOSED,
+    CancelledNotification,
+    CancelledNotificationParams,
+    ClientNotification,
+    LoggingMessageNotificationParams,
+    RequestId,
+    ToolListChangedNotification,
+)
+
+from codemode_graph.mcp.config import ServerConfig
+from codemode_graph.mcp.failures import CallFailure, NotDelivered, Refused, ServerLost
+from codemode_graph.mcp.http import ReportingClient, reason_of
+from codemode_graph.mcp.stdio import ServerProcess
+
+__all__ = ["Connection"]
+
+_T = TypeVar("_T")
+_CLOSE_SECONDS = 5.0
+_IDLE_SECONDS = 7 * 24 * 3600.0
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "notice": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+    "alert": logging.CRITICAL,
+    "emergency": logging.CRITICAL,
+}
+_MAX_LOG_CHARACTERS = 2000
+_logger = logging.getLogger("codemode")
+
+
+@dataclass(slots=True)
+class _Waiting:
+    scope: anyio.CancelScope
+    failure: CallFailure | None = None
+
+
+class Connection:
+    """A session with a server.
+
+    mcp's clients are cancel scopes and task groups, which must be left in the task that entered them. So an owner task
+    enters them, waits, and leaves them; requests may be made, and the connection be closed, in any task of the loop.
+
+    Attributes:
+        tools_changed: Whether the server said that its list of tools is another one.
+    """
+
+    def __init__(self, server: ServerConfig) -> None:
+        self.tools_changed = False
+        self._server = server
+        self._process: ServerProcess | None = None
+        self._session: ClientSession | None = None
+        self._calls: dict[RequestId, _Waiting] = {}
+        self._ended: CallFailure | None = None
+        self._given_up: asyncio.Queue[RequestId | None] = asyncio.Queue()
+        self._life = anyio.CancelScope()
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        # A context of its own: it outlives the run, and the traces, in which it happens to be opened.
+        self._owner = self._loop.create_task(self._own(), name=f"MCP server {server.name}", context=Context())
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request may be made: the server is there, as far as is known."""
+        return self._ended is None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop in which it lives."""
+        return self._loop
+
+    async def opened(self) -> None:
+        """Wait until the server has answered for the first time.
+
+        Raises:
+            CallFailure: It did not, within its `startup_timeout`; nothing of it is left.
+        """
+        try:
+            await asyncio.shield(self._opened)
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+
+    async def request(self, ask: Callable[[ClientSession], Awaitable[_T]], *, seconds: float | None) -> _T:
+        """Make one request of the session. When the caller is cancelled, so is the request.
+
+        Args:
+            ask: Makes the request.
+            seconds: How long to wait for the answer; None waits as long as the server is there.
+
+        Raises:
+            McpError: The server answered with an error of the protocol.
+            CallFailure: It did not answer.
+            TimeoutError: It did not answer in time; the request was cancelled.
+        """
+        session = self._session
+        if session is None or self._ended is not None:
+            raise NotDelivered(self._reason())
+        # mcp neither tells the number of a request nor cancels one; it takes the number before it first waits.
+        number = session._request_id
+        waiting = _Waiting(anyio.CancelScope(deadline=math.inf if seconds is None else anyio.current_time() + seconds))
+        self._calls[number] = waiting
+        try:
+            with waiting.scope:
+                return await ask(session)
+        except McpError as error:
+            if error.error.code != CONNECTION_CLOSED or error.error.message != "Connection closed":
+                raise
+            self._end(ServerLost(self._reason()))
+            raise ServerLost(self._reason()) from None
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+            self._end(ServerLost(self._reason()))
+            raise NotDelivered(self._reason()) from None
+        except asyncio.CancelledError:
+            self._give_up(number)
+            raise
+        finally:
+            del self._calls[number]
+        if waiting.failure is not None:
+            raise waiting.failure
+        self._give_up(number)
+        raise TimeoutError
+
+    async def close(self) -> None:
+        """End the connection and free all that it holds, within seconds; at once when cancelled. May be called again.
+
+        Raises:
+            RuntimeError: It lives in another event loop that is still running.
+        """
+        if self._owner.done():
+            return
+        if asyncio.get_running_loop() is not self._loop:
+            msg = f"MCP server {self._server.name!r} must be closed in the event loop in which it was connected"
+            raise RuntimeError(msg)
+        self._end(ServerLost("was closed"))
+        try:
+            await asyncio.wait({self._owner})
+        except asyncio.CancelledError:
+            self._owner.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({self._owner})
+            raise
+
+    async def _own(self) -> None:
+        self._life.deadline = anyio.current_time() + self._server.startup_timeout
+        failure: CallFailure = ServerLost("was closed")
+        try:
+            with self._life:
+                async with self._connect() as self._session:
+                    await self.request(lambda session: session.initialize(), seconds=None)
+                    self._life.deadline = math.inf
+                    self._opened.set_result(None)
+                    await self._serve(self._session)
+            if not self._opened.done() and self._ended is None:
+                failure = NotDelivered(f"did not answer within {self._server.startup_timeout:g} seconds")
+        except Exception as error:
+            failure = self._explain(error)
+        finally:
+            self._end(failure)
+            if not self._opened.done():
+                self._opened.set_exception(type(failure)(failure.reason, failure.detail or self._last_words()))
+                self._opened.exception()  # nobody may be waiting for it
+
+    async def _serve(self, session: ClientSession) -> None:
+        """Tell the server which requests nobody waits for any more, until the end."""
+        try:
+            while (number := await self._given_up.get()) is not None:
+                params = CancelledNotificationParams(requestId=number, reason="the caller gave it up")
+                await session.send_notification(ClientNotification(CancelledNotification(params=params)))
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+            pass
+        finally:
+            self._end(ServerLost(self._reason()))
+
+    def _give_up(self, number: RequestId) -> None:
+        if self._ended is None:
+            self._given_up.put_nowait(number)
+
+    def _end(self, failure: CallFailure) -> None:
+        """Let no request start, wake those that wait, and send the owner on its way."""
+        if self._ended is None:
+            self._ended = failure
+            self._life.deadline = min(self._life.deadline, anyio.current_time() + _CLOSE_SECONDS)
+            self._given_up.put_nowait(None)
+        for waiting in self._calls.values():
+            waiting.failure = waiting.failure or ServerLost(failure.reason)
+            waiting.scope.cancel()
+
+    def _fail(self, number: RequestId, failure: CallFailure) -> None:
+        waiting = self._calls.get(number)
+        if waiting is not None and waiting.failure is None:
+            waiting.failure = failure
+            waiting.scope.cancel()
+        if isinstance(failure, NotDelivered):
+            self._end(failure)
+
+    @asynccontextmanager
+    async def _connect(self) -> AsyncIterator[ClientSession]:
+        connection = self._server.connection
+        options: dict[str, Any] = {
+            "logging_callback": self._log,
+            "message_handler": self._message_handler(),
+        }
+        if connection["transport"] == "stdio":
+            self._process = ServerProcess(self._server.name, connection, on_end=self._process_ended)
+            async with self._process.streams() as (read, write), ClientSession(read, write, **options) as session:
+                yield session
+        else:
+            remote: Any = {
+                **connection,
+                "session_kwargs": options,
+                "timeout": self._server.startup_timeout,
+                # A session may idle for as long as it likes; `request` bounds the time of an answer.
+                "sse_read_timeout": _IDLE_SECONDS,
+                "httpx_client_factory": lambda **kw: ReportingClient(on_failure=self._fail, **kw),
+            }
+            async with create_session(remote) as session:
+                yield session
+
+    def _process_ended(self) -> None:
+        self._end(ServerLost(self._reason()))
+
+    def _message_handler(self) -> MessageHandlerFnT:
+        async def handle(message: Any) -> None:
+            if isinstance(message, Exception) and not isinstance(message, RuntimeError):
+                # Some request gets no answer, and nothing tells which. (A RuntimeError is an answer to no request.)
+                self._end(ServerLost("sent a message that cannot be read"))
+            elif isinstance(getattr(message, "root", None), ToolListChangedNotification):
+                self.tools_changed = True
+
+        return handle
+
+    async def _log(self, params: LoggingMessageNotificationParams) -> None:
+        data = params.data if isinstance(params.data, str) else json.dumps(params.data, ensure_ascii=False, default=str)
+        text = data[:_MAX_LOG_CHARACTERS].replace("\r", "\\r").replace("\n", "\\n")
+        _logger.log(_LEVELS.get(params.level, logging.INFO), "MCP server %r: %s", self._server.name, text)
+
+    def _reason(self) -> str:
+        if self._process is not None and self._process.ended:
+            return self._process.ended
+        return self._ended.reason if self._ended is not None else "closed the connection"
+
+    def _last_words(self) -> str:
+        return self._process.last_words if self._process is not None else ""
+
+    def _explain(self, error: Exception) -> CallFailure:
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        connection = self._server.connection
+        if isinstance(error, CallFailure):
+            return error
+        if isinstance(error, McpError):
+            return Refused("refused to start", error.error.message)
+        if isinstance(error, httpx.TransportError):
+            return NotDelivered(reason_of(error))
+        if isinstance(error, httpx.HTTPStatusError):
+            return Refused(f"answered HTTP {error.response.status_code} {error.response.reason_phrase}".rstrip())
+        if isinstance(error, OSError) and connection["transport"] == "stdio":
+            return NotDelivered("cannot be started", _why_not_started(error, connection))
+        return NotDelivered("broke the protocol", str(error) or type(error).__name__)
+
+
+def _why_not_started(error: OSError, connection: StdioConnection) -> str:
+    if error.filename == connection["command"]:
+        if isinstance(error, FileNotFoundError):
+            return f"there is no command {error.filename!r}; install it, or give its full path"
+        return f"{error.filename!r} is not a program that may be run"
+    return f"{error.strerror}: {error.filename}"

@@ -1,0 +1,288 @@
+"""The tools of MCP servers, as a program calls them."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from langchain_core.runnables import RunnableConfig
+from langchain_mcp_adapters.sessions import SSEConnection, StdioConnection, StreamableHttpConnection
+from mcp.types import Tool
+
+from codemode_graph.errors import ConfigurationError, ToolLoadError
+from codemode_graph.mcp.config import DEFAULT_STARTUP_TIMEOUT, DEFAULT_TIMEOUT, ServerConfig, read_config
+from codemode_graph.mcp.server import MCPServer
+from codemode_graph.mcp.values import effect_of, output_schema_of, value_of
+from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.tracing import traced
+
+__all__ = ["MCPToolLoader"]
+
+
+class MCPToolLoader:
+    """Connects MCP servers, holds their sessions, and gives their tools.
+
+    `load()` connects every server that was added, all at once. The sessions are held, so that a server keeps what it
+    remembers from one call to the next, until `aclose()` or the end of `async with`, which may be reached in another
+    task. A server that dies is connected again by the next call. The call that it had in its hands is made again only
+    where its tool is read-only; else it raises an error that is a `ToolOutcomeUnknown`.
+
+    A tool raises `ToolCallError` with the server's text when it fails, `ConnectionError` when its server is gone and
+    `TimeoutError` when it takes too long. Its value is plain: see `codemode_graph.mcp.values`. Log messages and
+    standard error of the servers go to the logger "codemode". They are offered no sampling, roots or elicitation.
+
+    Where tools of several servers have the same name, each is called `server.name`, which a program may also write
+    `tools.server_name`; all other tools keep the name that their server gives them.
+
+    Use a loader in one event loop at a time, the one that called `load()`.
+
+    Example:
+        ```python
+        async with MCPToolLoader() as loader:
+            loader.add_stdio_server("files", "npx", ["-y", "@modelcontextprotocol/server-filesystem", "."])
+            loader.add_http_server("crm", "https://crm.example/mcp", headers={"Authorization": f"Bearer {token}"})
+            tools = await loader.load()
+            graph = create_codemode(model=model, tools=tools).compile()
+            await graph.ainvoke({"task": "Which files have a name that is longer than their text?"})
+        ```
+    """
+
+    def __init__(self) -> None:
+        self._configs: dict[str, ServerConfig] = {}
+        self._servers: dict[str, MCPServer] = {}
+        self._tools: list[ToolSpec] | None = None
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Mapping[str, Any] | str | os.PathLike[str],
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        startup_timeout: float = DEFAULT_STARTUP_TIMEOUT,
+    ) -> Self:
+        """Make a loader of the servers in an `mcpServers` configuration, the JSON form that MCP clients share.
+
+        Args:
+            config: The form, or the path of a file that holds it; see `codemode_graph.mcp.config.read_config`.
+            timeout: Seconds that one call may take; None sets no bound.
+            startup_timeout: Seconds until a server must have answered for the first time.
+
+        Raises:
+            ConfigurationError: It cannot be read; the message says where and what to change.
+
+        Example:
+            >>> loader = MCPToolLoader.from_config({"mcpServers": {"time": {"command": "mcp-server-time"}}})
+            >>> loader.servers
+            ('time',)
+        """
+        loader = cls()
+        for server in read_config(config, timeout=timeout, startup_timeout=startup_timeout):
+            loader._add(server)
+        return loader
+
+    def add_stdio_server(
+        self,
+        name: str,
+        command: str,
+        args: Sequence[str] = (),
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        startup_timeout: float = DEFAULT_STARTUP_TIMEOUT,
+    ) -> None:
+        """Add a server that is a program to be started.
+
+        Args:
+            name: For messages, and for telling apart tools of the same name; unique within the loader.
+            command: The program.
+            args: Its arguments.
+            env: Its environment variables beside HOME, PATH and a few more; the others are not handed on.
+            cwd: Its working directory.
+            timeout: Seconds that one call may take; None sets no bound.
+            startup_timeout: Seconds until it must have answered for the first time.
+
+        Raises:
+            ConfigurationError: The name is taken, or an argument cannot be meant.
+        """
+        if isinstance(args, str):
+            msg = f"MCP server {name!r}: args is a list of strings, such as [{args!r}]"
+            raise ConfigurationError(msg)
+        connection = StdioConnection(
+            transport="stdio",
+            command=command,
+            args=list(args),
+            env=None if env is None else dict(env),
+            cwd=None if cwd is None else os.fspath(cwd),
+        )
+        self._add(ServerConfig(name=name, connection=connection, timeout=timeout, startup_timeout=startup_timeout))
+
+    def add_sse_server(
+        self,
+        name: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        startup_timeout: float = DEFAULT_STARTUP_TIMEOUT,
+    ) -> None:
+        """Add a server that speaks over HTTP with server-sent events, MCP's older way.
+
+        Args:
+            name: For messages, and for telling apart tools of the same name; unique within the loader.
+            url: Where its stream of events is.
+            headers: Sent with every request.
+            timeout: Seconds that one call may take; None sets no bound.
+            startup_timeout: Seconds until it must have answered for the first time.
+
+        Raises:
+            ConfigurationError: The name is taken, or the URL is none.
+        """
+        connection = SSEConnection(transport="sse", url=_checked(name, url), headers=dict(headers or {}))
+        self._add(ServerConfig(name=name, connection=connection, timeout=timeout, startup_timeout=startup_timeout))
+
+    def add_http_server(
+        self,
+        name: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        startup_timeout: float = DEFAULT_STARTUP_TIMEOUT,
+    ) -> None:
+        """Add a server that speaks streamable HTTP.
+
+        Args:
+            name: For messages, and for telling apart tools of the same name; unique within the loader.
+            url: Its endpoint.
+            headers: Sent with every request.
+            timeout: Seconds that one call may take; None sets no bound.
+            startup_timeout: Seconds until it must have answered for the first time.
+
+        Raises:
+            ConfigurationError: The name is taken, or the URL is none.
+        """
+        connection = StreamableHttpConnection(
+            transport="streamable_http", url=_checked(name, url), headers=dict(headers or {})
+        )
+        self._add(ServerConfig(name=name, connection=connection, timeout=timeout, startup_timeout=startup_timeout))
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The names of the servers, in the order in which they were added."""
+        return tuple(self._configs)
+
+    @property
+    def tools(self) -> list[ToolSpec]:
+        """The tools that the last `load()` gave.
+
+        Raises:
+            ConfigurationError: Nothing was loaded, or the loader was closed.
+        """
+        if self._tools is None:
+            msg = "no MCP tools are loaded: `await loader.load()` first"
+            raise ConfigurationError(msg)
+        return list(self._tools)
+
+    async def load(self) -> list[ToolSpec]:
+        """Connect the servers that are not connected yet, and give the tools of all.
+
+        Called again, it asks only servers that are new, that were lost, or that said that their tools changed.
+
+        Raises:
+            ToolLoadError: A server cannot be reached; those that this call connected are closed again.
+        """
+        new = {name: MCPServer(config) for name, config in self._configs.items() if name not in self._servers}
+        self._servers |= new
+        servers = [self._servers[name] for name in self._configs]
+        try:
+            listed = await asyncio.gather(*(server.tools() for server in servers), return_exceptions=True)
+            tools = _specs(zip(servers, _without_failures(listed), strict=True))
+        except BaseException:
+            self._servers = {name: server for name, server in self._servers.items() if new.get(name) is not server}
+            await _close(new.values())
+            raise
+        self._tools = tools
+        return self.tools
+
+    async def aclose(self) -> None:
+        """End all sessions and the processes behind them, within seconds. May be called again, in any task of the loop.
+
+        A tool that is called later raises ConnectionError; `load()` connects the servers anew.
+        """
+        servers, self._servers, self._tools = self._servers, {}, None
+        await _close(servers.values())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _add(self, server: ServerConfig) -> None:
+        if server.name in self._configs:
+            msg = f"there is an MCP server {server.name!r} already: give each a name of its own"
+            raise ConfigurationError(msg)
+        self._configs[server.name] = server
+
+
+def _checked(name: str, url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        msg = f"MCP server {name!r}: its URL must start with http:// or https://"
+        raise ConfigurationError(msg)
+    return url
+
+
+def _without_failures(listed: Iterable[list[Tool] | BaseException]) -> list[list[Tool]]:
+    lists = [each for each in listed if not isinstance(each, BaseException)]
+    failures = [each for each in listed if isinstance(each, BaseException)]
+    for failure in failures:
+        if len(failures) == 1 or not isinstance(failure, ToolLoadError):
+            raise failure
+    if failures:
+        raise ToolLoadError(f"{len(failures)} MCP servers cannot be loaded: " + "; ".join(map(str, failures)))
+    return lists
+
+
+def _specs(listed: Iterable[tuple[MCPServer, list[Tool]]]) -> list[ToolSpec]:
+    found = [(server, tool) for server, tools in listed for tool in tools]
+    bearers = Counter(tool.name for _, tool in found)
+    specs: dict[str, ToolSpec] = {}
+    for server, tool in found:
+        name = tool.name if bearers[tool.name] == 1 else f"{server.config.name}.{tool.name}"
+        if name in specs:
+            msg = f"two MCP tools would be called {name!r}: give server {server.config.name!r} another name"
+            raise ToolLoadError(msg)
+        specs[name] = _spec(name, server, tool)
+    return list(specs.values())
+
+
+def _spec(name: str, server: MCPServer, tool: Tool) -> ToolSpec:
+    effect = effect_of(tool)
+    description = tool.description or ""
+
+    async def call(arguments: dict[str, Any], config: RunnableConfig) -> Any:
+        return value_of(await server.call(tool.name, arguments, repeatable=effect == "read"), tool=tool)
+
+    return ToolSpec(
+        name=name,
+        call=traced(name, call, description=description),
+        description=description,
+        input_schema=tool.inputSchema,
+        output_schema=output_schema_of(tool),
+        effect=effect,
+        source=f"mcp:{server.config.name}",
+    )
+
+
+async def _close(servers: Iterable[MCPServer]) -> None:
+    with anyio.CancelScope(shield=True):
+        ends = await asyncio.gather(*(server.close() for server in servers), return_exceptions=True)
+    for end in ends:
+        if end is not None:
+            raise end

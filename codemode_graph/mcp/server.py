@@ -1,0 +1,216 @@
+"""A server whose connection is held, and made again when it was lost."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from mcp import ClientSession, McpError
+from mcp.types import (
+    METHOD_NOT_FOUND,
+    CallToolRequest,
+    CallToolRequestParams,
+    CallToolResult,
+    ClientRequest,
+    PaginatedRequestParams,
+    Tool,
+)
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from codemode_graph.errors import ToolCallError, ToolLoadError
+from codemode_graph.mcp.config import ServerConfig
+from codemode_graph.mcp.connection import Connection
+from codemode_graph.mcp.failures import (
+    CallFailure,
+    NotDelivered,
+    Refused,
+    ServerLost,
+    ServerLostError,
+    ServerTimeoutError,
+)
+
+__all__ = ["MCPServer"]
+
+_BACK_OFF_SECONDS = (0.0, 0.2, 1.0)
+_MAX_PAGES = 1000
+_logger = logging.getLogger("codemode")
+
+
+class MCPServer:
+    """Lists and calls the tools of one server.
+
+    Args:
+        config: Which one.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self._closed = False
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[Connection] | None = None
+        self._tools: list[Tool] = []
+        self._listed_on: Connection | None = None
+
+    async def tools(self) -> list[Tool]:
+        """List the tools; asks the server only where the list is not known or may have changed.
+
+        Raises:
+            ToolLoadError: The server cannot be reached, or gives no list.
+        """
+        try:
+            connection = await self._connected()
+            if connection is not self._listed_on or connection.tools_changed:
+                connection.tools_changed = False
+                self._tools = await self._list(connection)
+                self._listed_on = connection
+        except CallFailure as failure:
+            raise ToolLoadError(self._told(failure, in_full=True)) from None
+        except TimeoutError:
+            seconds = self.config.startup_timeout
+            msg = f"MCP server {self.config.name!r} did not list its tools within {seconds:g} seconds"
+            raise ToolLoadError(msg) from None
+        except McpError as error:
+            msg = f"MCP server {self.config.name!r} did not list its tools: {error.error.message}"
+            raise ToolLoadError(msg) from None
+        except ValidationError as error:
+            place = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
+            msg = f"MCP server {self.config.name!r} gave a list of tools that breaks the protocol at {place}"
+            raise ToolLoadError(msg) from None
+        return self._tools
+
+    async def call(self, tool: str, arguments: dict[str, Any], *, repeatable: bool) -> CallToolResult:
+        """Call a tool.
+
+        A call that the server never got is made again, once, on a new connection; one that it may have had, only where
+        that does no harm.
+
+        Args:
+            tool: Its name on the server.
+            arguments: Sent as they are; what is left out is not sent, None is sent as null.
+            repeatable: Whether the call may run twice.
+
+        Raises:
+            ToolCallError: The server answered with an error of the protocol, or refused the call.
+            ConnectionError: The server cannot be reached.
+            ServerLostError: It went away with the call in its hands.
+            ServerTimeoutError: It did not answer in time.
+            ValueError: The arguments cannot be sent as JSON.
+            RuntimeError: The connection lives in another event loop.
+        """
+        try:
+            to_json(arguments)
+        except ValueError as error:
+            msg = f"the arguments of {tool} cannot be sent as JSON: {error}"
+            raise ValueError(msg) from None
+        request = ClientRequest(CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments)))
+
+        async def ask(session: ClientSession) -> CallToolResult:
+            # Not `session.call_tool`: it refuses good values that do not match the server's own schema.
+            return await session.send_request(request, CallToolResult)
+
+        name = self.config.name
+        try:
+            connection = await self._connected()
+            try:
+                return await connection.request(ask, seconds=self.config.timeout)
+            except CallFailure as failure:
+                if not isinstance(failure, NotDelivered) and not (repeatable and isinstance(failure, ServerLost)):
+                    raise
+                _logger.debug("MCP server %r %s; the call of %s is made again", name, failure.reason, tool)
+            connection = await self._connected()
+            return await connection.request(ask, seconds=self.config.timeout)
+        except NotDelivered as failure:
+            raise ConnectionError(self._told(failure)) from None
+        except Refused as failure:
+            raise ToolCallError(self._told(failure)) from None
+        except ServerLost as failure:
+            msg = f"{self._told(failure)} before it answered {tool}"
+            if not repeatable:
+                msg += "; whether the call had its effect is not known"
+            raise ServerLostError(msg) from None
+        except TimeoutError:
+            msg = f"MCP server {name!r} did not answer {tool} within {self.config.timeout:g} seconds"
+            raise ServerTimeoutError(msg) from None
+        except McpError as error:
+            raise ToolCallError(error.error.message) from None
+        except ValidationError:
+            msg = f"MCP server {name!r} answered {tool} with what is no result of a tool"
+            raise ToolCallError(msg) from None
+
+    async def close(self) -> None:
+        """End the connection for good. May be called again, and by several tasks."""
+        self._closed = True
+        try:
+            if self._connecting is not None and not self._connecting.done():
+                self._connecting.cancel()
+                await asyncio.wait({self._connecting})
+        finally:
+            if self._connection is not None:
+                await self._connection.close()
+
+    async def _connected(self) -> Connection:
+        """Give the connection, made anew where there is none; callers that come meanwhile share one attempt."""
+        connection = self._connection
+        if self._closed:
+            raise NotDelivered("was closed")
+        loop = asyncio.get_running_loop()
+        if connection is not None and connection.usable:
+            if connection.loop is loop:
+                return connection
+            if not connection.loop.is_closed():
+                msg = f"MCP server {self.config.name!r} lives in another event loop: load it in the one that calls it"
+                raise RuntimeError(msg)
+        if self._connecting is None or self._connecting.done():
+            self._connecting = loop.create_task(self._connect(connection))
+        attempt = self._connecting
+        await asyncio.wait({attempt})
+        if attempt.cancelled():
+            raise NotDelivered("was closed")
+        return attempt.result()
+
+    async def _connect(self, lost: Connection | None) -> Connection:
+        name = self.config.name
+        if lost is not None:
+            _logger.warning("MCP server %r was lost; it is connected again", name)
+            await lost.close()
+        failure = NotDelivered("cannot be reached")
+        until = time.monotonic() + self.config.startup_timeout
+        for seconds in _BACK_OFF_SECONDS if lost is not None else (0.0,):
+            await asyncio.sleep(seconds)
+            self._connection = Connection(self.config)
+            try:
+                await self._connection.opened()
+            except CallFailure as error:
+                failure = NotDelivered(error.reason, error.detail)
+            else:
+                return self._connection
+            if time.monotonic() > until:
+                break
+        raise failure
+
+    async def _list(self, connection: Connection) -> list[Tool]:
+        tools: dict[str, Tool] = {}
+        cursor: str | None = None
+        for _ in range(_MAX_PAGES):
+            params = PaginatedRequestParams(cursor=cursor)
+
+            async def ask(session: ClientSession, params: PaginatedRequestParams = params) -> Any:
+                return await session.list_tools(params=params)
+
+            try:
+                page = await connection.request(ask, seconds=self.config.startup_timeout)
+            except McpError as error:
+                if error.error.code == METHOD_NOT_FOUND:
+                    return []
+                raise
+            for tool in page.tools:
+                tools.setdefault(tool.name, tool)
+            cursor = page.nextCursor
+            if not cursor:
+                return list(tools.values())
+        raise Refused(f"lists its tools on more than {_MAX_PAGES} pages")
+
+    def _told(self, failure: CallFailure, *, in_full: bool = False) -> str:
+        told = f"MCP server {self.config.name!r} {failure.reason}"
+        return f"{told}: {failure.detail}" if in_full and failure.detail else told
