@@ -1,14 +1,19 @@
 """The short way in: `codemode(...)` gives a `CodeMode`, which runs tasks and programs."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import inspect
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from codemode_sandboxes import Limits, Sandbox, SandboxError, create_sandbox
 from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command, Interrupt
 from typing_extensions import TypedDict
 
 from codemode_graph.errors import CodeModeError
@@ -16,12 +21,15 @@ from codemode_graph.graph import create_codemode
 from codemode_graph.metrics import Metrics, metrics
 from codemode_graph.model import load_model
 from codemode_graph.progress import Progress
-from codemode_graph.state import Attempt, CodeModeOutput, ToolCall
+from codemode_graph.state import Attempt, CodeModeOutput, CodeModeState, Failure, ToolCall
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.spec import ToolPolicy
 
 __all__ = ["CodeMode", "RunResult", "codemode"]
+
+Approve: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
+"""Answers a request for approval."""
 
 DEFAULT_MODEL = "openai:gpt-5.2"
 
@@ -53,6 +61,7 @@ def codemode(
     timeout: float = 60,
     policies: Mapping[str, ToolPolicy] | None = None,
     limits: Limits | None = None,
+    approve: Approve | None = None,
 ) -> "CodeMode":
     """Give tools to programs that a model writes.
 
@@ -67,6 +76,8 @@ def codemode(
         timeout: Seconds that one program may take, the time in tools included.
         policies: What is allowed of which tool, by name or glob pattern.
         limits: Bounds on one program: computing time, memory, output, calls.
+        approve: Answers for a person where calls wait: it is given the request, with its `action_requests`, and returns
+            `{"decisions": [...]}`. Without it a run that waits ends there, and says so.
 
     Raises:
         ConfigurationError: A policy names no tool.
@@ -83,6 +94,7 @@ def codemode(
         timeout=timeout,
         policies=policies,
         limits=limits,
+        approve=approve,
     )
 
 
@@ -103,10 +115,12 @@ class CodeMode:
         timeout: float,
         policies: Mapping[str, ToolPolicy] | None,
         limits: Limits | None,
+        approve: Approve | None,
     ) -> None:
         self.tools = load_tools(tools, policies=policies)
         self.sandbox = backend if isinstance(backend, Sandbox) else create_sandbox(backend)
-        self._code_model, self._api_key = code_model, api_key
+        self._code_model, self._api_key, self._approve = code_model, api_key, approve
+        self._checkpoints = InMemorySaver()
         self._options = {
             "tools": self.tools,
             "sandbox": self.sandbox,
@@ -123,11 +137,11 @@ class CodeMode:
             ConfigurationError: The model cannot be used.
         """
         model = load_model(self._code_model, api_key=self._api_key)
-        return create_codemode(model=model, **self._options).compile(name="codemode")  # type: ignore[arg-type]
+        return create_codemode(model=model, **self._options).compile(checkpointer=self._checkpoints, name="codemode")  # type: ignore[arg-type]
 
     @cached_property
     def _program_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        return create_codemode(model=None, **self._options).compile(name="codemode")  # type: ignore[arg-type]
+        return create_codemode(model=None, **self._options).compile(checkpointer=self._checkpoints, name="codemode")  # type: ignore[arg-type]
 
     async def run(self, task: str, verbose: bool | Progress = False) -> RunResult:
         """Do a task: have a program written, checked, run, and repaired where it fails.
@@ -189,24 +203,42 @@ class CodeMode:
         self, graph: CompiledStateGraph[Any, Any, Any, Any], given: dict[str, str], *, verbose: bool | Progress
     ) -> RunResult:
         progress = verbose if isinstance(verbose, Progress) else Progress() if verbose else None
-        state: CodeModeOutput | None = None
-        async for mode, chunk in graph.astream(given, stream_mode=["custom", "values"]):
-            if mode == "values":
-                state = chunk
-            elif progress is not None:
-                progress.show(chunk)
-        assert state is not None
-        result = run_result(state)
+        config: RunnableConfig = {"configurable": {"thread_id": uuid.uuid4().hex}}
+        request: Any = given
+        try:
+            while request is not None:
+                async for event in graph.astream(request, config, stream_mode="custom"):
+                    if progress is not None:
+                        progress.show(event)
+                snapshot = await graph.aget_state(config)
+                request = await self._ask(snapshot.interrupts)
+        finally:
+            await self._checkpoints.adelete_thread(config["configurable"]["thread_id"])
+        result = run_result(snapshot.values)
         if progress is not None:
             progress.end(result["metrics"])
         return result
 
+    async def _ask(self, interrupts: Sequence[Interrupt]) -> Command[Any] | None:
+        """The answer to what a run waits for, where there is somebody to give it."""
+        if not interrupts or self._approve is None:
+            return None
+        answers = {}
+        for waiting in interrupts:
+            answer = self._approve(waiting.value)
+            answers[waiting.id] = await answer if inspect.isawaitable(answer) else answer
+        return Command(resume=answers)
 
-def run_result(state: CodeModeOutput) -> RunResult:
-    """The result of a run, from the graph's output."""
+
+def run_result(state: CodeModeState) -> RunResult:
+    """The result of a run, from the graph's state."""
     error = state["error"]
+    if waiting := state["pending"]:
+        names = ", ".join(f"{call['tool']} ({call['id']})" for call in waiting)
+        message = f"the run waits for a person to decide on {names}: give codemode(..., approve=...)"
+        error = Failure(kind="approval", type="PermissionError", message=message, line=None, traceback="")
     where = f"line {error['line']}: " if error is not None and error["line"] else ""
-    kind = "" if error is None or error["kind"] in ("model", "check", "empty") else f"{error['type']}: "
+    kind = "" if error is None or error["kind"] in ("model", "check", "empty", "approval") else f"{error['type']}: "
     return RunResult(
         success=state["verdict"] == "ok",
         output=state["output"],
@@ -223,4 +255,13 @@ def _not_run(error: str) -> RunResult:
     state = CodeModeOutput(
         verdict="error", output=None, error=None, stdout="", program="", attempts=[], tool_calls=[], usage=[]
     )
-    return {**run_result(state), "error": error}
+    return RunResult(
+        success=False,
+        output=None,
+        error=error,
+        program="",
+        attempts=[],
+        tool_calls=[],
+        stdout="",
+        metrics=metrics(state),
+    )

@@ -1,63 +1,90 @@
 """Between a running program and its tools: the loop that answers what the program asks for."""
 
 import asyncio
-import builtins
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
-from codemode_sandboxes import Blocked, Call, Execution, Failed, Finished, Limits, Outcome, Program, Raised, Returned, Sandbox
-from codemode_sandboxes.values import to_json
-from langchain_core.runnables import RunnableConfig
+from codemode_sandboxes import (
+    Blocked,
+    Call,
+    Execution,
+    Failed,
+    Finished,
+    Limits,
+    Outcome,
+    Program,
+    Raised,
+    Returned,
+    Sandbox,
+)
 
+from codemode_graph.calls import Calls, refused
 from codemode_graph.events import emit
 from codemode_graph.journal import Journal
-from codemode_graph.redact import redact
-from codemode_graph.state import ToolCall, ToolError
+from codemode_graph.state import Decision, PendingCall, ToolCall, Turn
 from codemode_graph.tools.schema import bind
-from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.spec import AfterCalls, ToolSpec
 
-__all__ = ["ProgramRun", "run_program"]
+__all__ = ["Paused", "ProgramRun", "run_program"]
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The program waits for nothing but people."""
+
+    pending: list[PendingCall]
+
+
+RunEvent: TypeAlias = Finished | Failed | Paused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramRun:
-    """How a program ended: `event` says with what; `stdout` is all that it printed; `seconds` is its wall time."""
+    """How a program ended or why it stopped.
 
-    event: Finished | Failed
+    Attributes:
+        event: With what.
+        stdout: All that it printed.
+        seconds: Wall time.
+        turns: What it was given, turn by turn; with it, and the journal, it can be brought back to where it stopped.
+    """
+
+    event: RunEvent
     stdout: str
     seconds: float
+    turns: list[Turn]
 
 
 async def run_program(
     sandbox: Sandbox,
     program: Program,
     *,
-    tools: Mapping[str, ToolSpec],
-    journal: Journal,
+    calls: Calls,
     limits: Limits,
     timeout: float,
-    config: RunnableConfig,
+    decisions: Mapping[str, Decision] | None = None,
+    turns: Iterable[Turn] = (),
 ) -> ProgramRun:
-    """Run a program to its end, answering its calls from the journal or from the tools.
+    """Run a program until it ends or waits for people, answering its calls from the journal or from the tools.
 
     Args:
         sandbox: Where it runs.
         program: What runs.
-        tools: The tools it may call, by name.
-        journal: Answers repeated calls, and records the others.
+        calls: Makes its calls and records them.
         limits: Bounds on the program.
         timeout: Seconds that the whole run may take, tools included.
-        config: Callbacks and tags for the tool calls.
+        decisions: What people decided, by the call's key.
+        turns: How far it got before it was stopped; empty for a program that starts for the first time.
 
     Returns:
         The last event, also where the time ran out. On return no tool call is left running.
     """
-    run = _Run(tools=tools, journal=journal, limits=limits, config=config)
+    run = _Run(calls=calls, decisions=decisions or {}, replay=list(turns))
     started = time.monotonic()
-    event: Finished | Failed
+    event: RunEvent
     try:
         async with asyncio.timeout(timeout) as deadline:
             execution = await sandbox.start(program, limits)
@@ -72,107 +99,131 @@ async def run_program(
         event = Failed(kind="timeout", type="TimeoutError", message=message)
     finally:
         await run.stop()
-    return ProgramRun(event=event, stdout="".join(run.stdout), seconds=time.monotonic() - started)
+    return ProgramRun(event=event, stdout="".join(run.stdout), seconds=time.monotonic() - started, turns=run.turns)
 
 
 @dataclass(slots=True)
 class _Run:
-    tools: Mapping[str, ToolSpec]
-    journal: Journal
-    limits: Limits
-    config: RunnableConfig
+    calls: Calls
+    decisions: Mapping[str, Decision]
+    replay: list[Turn]
     stdout: list[str] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    ready: dict[int, Outcome] = field(default_factory=dict)
     open: dict[int, ToolCall] = field(default_factory=dict)
     tasks: dict[int, asyncio.Task[Outcome]] = field(default_factory=dict)
-    slots: asyncio.Semaphore = field(init=False)
+    pending: dict[int, PendingCall] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.slots = asyncio.Semaphore(self.limits.calls_in_flight)
+    @property
+    def journal(self) -> Journal:
+        return self.calls.journal
 
-    async def drive(self, execution: Execution) -> Finished | Failed:
-        clock = time.monotonic()
+    async def drive(self, execution: Execution) -> RunEvent:
         event = await execution.advance()
+        # While a stopped program is brought back, its clock says what it said then.
+        clock = time.monotonic() - sum(turn["elapsed"] for turn in self.replay[-1:])
         while isinstance(event, Blocked):
             self.print(event.stdout)
             await self.cancel(event.cancelled)
-            outcomes = {call.id: outcome for call in event.calls if (outcome := self.begin(call)) is not None}
-            if not outcomes:
-                outcomes = await self.wait(event.wake_after)
-            event = await execution.advance(outcomes, elapsed=time.monotonic() - clock)
+            for call in event.calls:
+                await self.begin(call)
+            if self.replay:
+                recorded = self.replay.pop(0)
+                turn = Turn(elapsed=recorded["elapsed"], answered=[i for i in recorded["answered"] if i in self.ready])
+            else:
+                if not self.ready:
+                    if self.pending and not self.tasks:
+                        return Paused(list(self.pending.values()))
+                    await self.wait(event.wake_after)
+                turn = Turn(elapsed=time.monotonic() - clock, answered=list(self.ready))
+            self.turns.append(turn)
+            event = await execution.advance(
+                {id: self.ready.pop(id) for id in turn["answered"]}, elapsed=turn["elapsed"]
+            )
         self.print(event.stdout)
         return event
 
     def print(self, text: str) -> None:
         if text:
             self.stdout.append(text)
-            emit("stdout", text=text)
+            if not self.replay:
+                emit("stdout", text=text)
 
-    def begin(self, call: Call) -> Outcome | None:
-        """Answer a call at once, or start its tool."""
-        spec = self.tools.get(call.tool)
+    async def begin(self, call: Call) -> None:
+        """Answer a call at once, start its tool, or let it wait for a person."""
+        spec = self.calls.tools.get(call.tool)
         if spec is None:
-            return Raised("KeyError", f"unknown tool {call.tool!r}")
+            self.ready[call.id] = Raised("KeyError", f"unknown tool {call.tool!r}")
+            return
         try:
             arguments = bind(spec.name, spec.input_schema, call.args, call.kwargs)
         except TypeError as error:
-            return Raised("TypeError", str(error))
+            self.ready[call.id] = Raised("TypeError", str(error))
+            return
         key = self.journal.key(spec.name, arguments)
-        recorded = self.journal.answer(key)
-        if recorded is not None:
-            record, outcome = recorded
-            emit("call_answered", id=record["id"], tool=spec.name, line=call.line)
-            return outcome
-        effect = spec.policy.effect or spec.effect
-        record = self.journal.start(call.id, spec.name, arguments, key=key, effect=effect, line=call.line)
-        self.open[call.id] = record
-        self.tasks[call.id] = asyncio.create_task(self.call(spec, record), name=f"{spec.name} {record['id']}")
-        return None
-
-    async def call(self, spec: ToolSpec, record: ToolCall) -> Outcome:
-        emit("call_started", id=record["id"], tool=spec.name, arguments=record["arguments"], line=record["line"])
-        outcome: Outcome
-        reached = False
-        try:
-            async with self.slots, asyncio.timeout(spec.policy.timeout) as deadline:
-                reached = True
-                value = to_json(
-                    await spec.call(dict(record["arguments"]), self.config), max_bytes=self.limits.value_bytes
-                )
-            self.journal.finish(record, "done", value=value)
-            outcome = Returned(value)
-        except asyncio.CancelledError:
-            self.journal.finish(record, _interrupted(record) if reached else "not_started")
-            raise
-        except Exception as error:
-            timed_out = isinstance(error, TimeoutError) and deadline.expired()
-            shown = _show(error) if not timed_out else _timeout(spec)
-            self.journal.finish(record, _interrupted(record) if timed_out else "failed", error=shown)
-            outcome = Raised(shown["type"], shown["message"])
-        emit(
-            "call_finished",
-            id=record["id"],
-            tool=spec.name,
-            arguments=record["arguments"],
-            status=record["status"],
-            seconds=record["seconds"],
-            error=record["error"],
+        answered = self.journal.answer(key)
+        if answered is not None:
+            record, outcome = answered
+            self.ready[call.id] = outcome
+            if not self.replay:
+                emit("call_answered", id=record["id"], tool=spec.name, line=call.line)
+            return
+        unknown = self.journal.is_unknown(key)
+        if unknown and (found := await self.calls.verify(spec, arguments, key)) is not None:
+            self.ready[call.id] = found
+            return
+        decision = self.decisions.get(key)
+        if decision is None and (unknown or _needs_approval(spec, arguments, self.journal.count(spec.name))):
+            self.pending[call.id] = PendingCall(
+                id=self.journal.id(call.id),
+                key=key,
+                tool=spec.name,
+                arguments=arguments,
+                line=call.line,
+                reason="unknown" if unknown else "approval",
+            )
+            emit("call_pending", **self.pending[call.id])
+            return
+        record = self.journal.start(
+            call.id, spec.name, arguments, key=key, effect=spec.policy.effect or spec.effect, line=call.line
         )
-        return outcome
+        if decision is not None and decision["type"] in ("reject", "respond"):
+            self.ready[call.id] = self.settle(record, decision)
+            return
+        if decision is not None and decision["type"] == "edit":
+            record["arguments"] = decision.get("arguments", arguments)
+        self.open[call.id] = record
+        self.tasks[call.id] = asyncio.create_task(self.calls.make(spec, record), name=f"{spec.name} {record['id']}")
 
-    async def wait(self, wake_after: float | None) -> dict[int, Outcome]:
+    def settle(self, record: ToolCall, decision: Decision) -> Outcome:
+        """Record what a person answered in place of the tool."""
+        message = decision.get("message")
+        if decision["type"] == "respond":
+            self.journal.finish(record, "done", value=message)
+            return Returned(message)
+        error = refused(record["tool"], message)
+        self.journal.finish(record, "denied", error=error)
+        return Raised(error["type"], error["message"])
+
+    async def wait(self, wake_after: float | None) -> None:
         """Wait for the first calls to end, or for the program's next timer."""
         if not self.tasks:
             await asyncio.sleep(wake_after or 0)
-            return {}
+            return
         done, _ = await asyncio.wait(self.tasks.values(), timeout=wake_after, return_when=asyncio.FIRST_COMPLETED)
-        ids = [id for id, task in self.tasks.items() if task in done]
-        for id in ids:
+        for id in [id for id, task in self.tasks.items() if task in done]:
             del self.open[id]
-        return {id: self.tasks.pop(id).result() for id in ids}
+            self.ready[id] = self.tasks.pop(id).result()
 
     async def cancel(self, ids: Iterable[int]) -> None:
         """Cancel the tools of calls that the program gave up."""
-        tasks = [self.tasks.pop(id) for id in ids if id in self.tasks and self.open.pop(id, None)]
+        tasks = []
+        for id in ids:
+            self.ready.pop(id, None)
+            self.pending.pop(id, None)
+            self.open.pop(id, None)
+            if id in self.tasks:
+                tasks.append(self.tasks.pop(id))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -182,16 +233,8 @@ class _Run:
         await self.cancel(list(self.tasks))
 
 
-def _interrupted(record: ToolCall) -> Any:
-    return "failed" if record["effect"] == "read" else "unknown"
-
-
-def _timeout(spec: ToolSpec) -> ToolError:
-    return ToolError(type="TimeoutError", message=f"{spec.name} did not answer within {spec.policy.timeout:g} seconds")
-
-
-def _show(error: Exception) -> ToolError:
-    """An exception as a program and a model may see it: the nearest built-in type, and its message without secrets."""
-    name = next(c.__name__ for c in type(error).__mro__ if getattr(builtins, c.__name__, None) is c)
-    message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return ToolError(type=name if name != "Exception" else "RuntimeError", message=redact(message or type(error).__name__))
+def _needs_approval(spec: ToolSpec, arguments: Mapping[str, object], made: int) -> bool:
+    approval = spec.policy.approval
+    if isinstance(approval, AfterCalls):
+        return made >= approval.calls
+    return approval if isinstance(approval, bool) else bool(approval(arguments))

@@ -12,7 +12,15 @@ from langgraph.config import get_stream_writer
 __all__ = ["EventType", "emit", "logger"]
 
 EventType: TypeAlias = Literal[
-    "attempt", "model", "check", "call_started", "call_finished", "call_answered", "stdout", "outcome"
+    "attempt",
+    "model",
+    "check",
+    "call_started",
+    "call_finished",
+    "call_answered",
+    "call_pending",
+    "stdout",
+    "outcome",
 ]
 """`attempt` begins with a new program; `model` reports one model call; `check` what was fixed and found; `call_*` a tool
 call; `stdout` what the program printed; `outcome` the verdict on an attempt."""

@@ -9,6 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langgraph.graph import START, StateGraph
 
 from codemode_graph.model import is_structured, load_model
+from codemode_graph.nodes.approve import approve
 from codemode_graph.nodes.check import check
 from codemode_graph.nodes.execute import execute
 from codemode_graph.nodes.generate import generate
@@ -84,12 +85,13 @@ def create_codemode(
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(
         CodeModeState, Context, input_schema=CodeModeInput, output_schema=CodeModeOutput
     )
-    for function in (generate, check, execute, inspect_output, repair):
+    for function in (generate, check, execute, approve, inspect_output, repair):
         graph.add_node(function.__name__, Node(function, parts))
     graph.add_edge(START, "generate")
     graph.add_conditional_edges("generate", after_writing)
     graph.add_conditional_edges("check", after_check)
-    graph.add_edge("execute", "inspect_output")
+    graph.add_conditional_edges("execute", after_execution)
+    graph.add_edge("approve", "execute")
     graph.add_conditional_edges("inspect_output", after_inspection)
     graph.add_conditional_edges("repair", after_writing)
     return graph
@@ -105,6 +107,11 @@ def after_check(state: CodeModeState) -> Literal["execute", "repair", "__end__"]
     if state["verdict"] is None:
         return "execute"
     return "repair" if state["verdict"] == "error" else "__end__"
+
+
+def after_execution(state: CodeModeState) -> Literal["approve", "inspect_output"]:
+    """A program that waits for people is taken to them."""
+    return "approve" if state["pending"] else "inspect_output"
 
 
 def after_inspection(state: CodeModeState) -> Literal["repair", "__end__"]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from codemode_sandboxes import Outcome, Raised, Returned
+from langgraph.store.base import BaseStore
 
 from codemode_graph.state import ToolCall, ToolCallStatus, ToolError
 from codemode_graph.tools.spec import Effect
@@ -31,11 +32,19 @@ class Journal:
     Args:
         records: What earlier attempts left, oldest first.
         attempt: The number of this attempt.
+        store: Where calls with an effect are written before and after they are made, so that a process that is killed
+            leaves a trace of them. None leaves that out.
+        run_id: Keeps the records of different runs apart in the store.
     """
 
-    def __init__(self, records: Iterable[ToolCall] = (), *, attempt: int = 1) -> None:
-        self._attempt = attempt
-        self._records: list[ToolCall] = [record.copy() for record in records]
+    def __init__(
+        self, records: Iterable[ToolCall] = (), *, attempt: int = 1, store: BaseStore | None = None, run_id: str = ""
+    ) -> None:
+        self._attempt, self._store, self._namespace = attempt, store, ("codemode", "journal", run_id)
+        self._read([record.copy() for record in records])
+
+    def _read(self, records: list[ToolCall]) -> None:
+        self._records = records
         self._latest = {record["key"]: record for record in self._records}
         self._occurrences: Counter[str] = Counter()
         self._last_effect = max((_end(r) for r in self._records if r["effect"] != "read"), default=0.0)
@@ -61,32 +70,54 @@ class Journal:
     def answer(self, key: str) -> tuple[ToolCall, Outcome] | None:
         """The recorded answer to a call, or None where the tool has to be called.
 
+        * Recorded in this attempt, whose program has been started again: whatever it was answered then.
         * *done*, with an effect: answered, never repeated.
         * *done*, a read: answered, unless a call with an effect ended since; an old answer must not hide a change.
-        * *unknown* or still *started*, with an effect: a `RuntimeError` in the program; it is never run again blindly.
+        * *denied*: denied again; nobody is asked twice.
         * *failed*, and reads in any other status: called again.
+        * *unknown* or still *started*, with an effect: None as well; `is_unknown` tells it, and it must not be run blindly.
         """
         record = self._latest.get(key)
         if record is None:
             return None
-        effect = record["effect"] != "read"
+        replayed = self._attempt in (record["attempt"], *record.get("answered", ()))
         outcome: Outcome
-        if record["status"] == "done" and (effect or record["started"] > self._last_effect):
+        if record["error"] is not None and (replayed or record["status"] in ("denied", "done")):
+            outcome = Raised(record["error"]["type"], record["error"]["message"])
+        elif record["status"] == "done" and (
+            replayed or record["effect"] != "read" or record["started"] > self._last_effect
+        ):
             outcome = Returned(record["value"])
-        elif effect and record["status"] in ("unknown", "started"):
-            outcome = Raised("RuntimeError", unknown_outcome(record["tool"]))
         else:
             return None
-        record.setdefault("answered", []).append(self._attempt)
+        if not replayed:
+            record["answered"] = [*record.get("answered", ()), self._attempt]
         self._made.append(record["id"])
         return record, outcome
+
+    def id(self, number: int) -> str:
+        """Id of the attempt's call with this number."""
+        return f"{self._attempt}.{number}"
+
+    def latest(self, key: str) -> ToolCall:
+        """The newest record of a key."""
+        return self._latest[key]
+
+    def is_unknown(self, key: str) -> bool:
+        """Whether a call with an effect was cut off, so that it may have taken effect."""
+        record = self._latest.get(key)
+        return record is not None and record["effect"] != "read" and record["status"] in ("unknown", "started")
+
+    def count(self, tool: str) -> int:
+        """Calls of a tool in this run that really ran, or were begun."""
+        return sum(record["tool"] == tool and record["status"] != "denied" for record in self._records)
 
     def start(
         self, number: int, tool: str, arguments: dict[str, Any], *, key: str, effect: Effect, line: int | None
     ) -> ToolCall:
         """Record that a tool is about to be called. Its status is *started* until `finish`."""
         record = ToolCall(
-            id=f"{self._attempt}.{number}",
+            id=self.id(number),
             attempt=self._attempt,
             tool=tool,
             arguments=arguments,
@@ -99,7 +130,11 @@ class Journal:
             started=time.time(),
             seconds=0.0,
         )
-        self._records.append(record)
+        before = self._latest.get(key)
+        if before is not None and before["id"] == record["id"]:
+            self._records[self._records.index(before)] = record
+        else:
+            self._records.append(record)
         self._latest[key] = record
         self._made.append(record["id"])
         return record
@@ -112,10 +147,19 @@ class Journal:
         if record["effect"] != "read":
             self._last_effect = max(self._last_effect, _end(record))
 
+    async def recover(self) -> None:
+        """Take over the records that a killed process left in the store."""
+        if self._store is None:
+            return
+        known = {record["id"] for record in self._records}
+        items = await self._store.asearch(self._namespace, limit=100_000)
+        left = [ToolCall(**item.value) for item in items if item.key not in known]  # type: ignore[typeddict-item]
+        self._read(sorted([*self._records, *left], key=lambda record: record["started"]))
 
-def unknown_outcome(tool: str) -> str:
-    """What a program and a model are told of a call whose effect cannot be known."""
-    return f"an earlier call of {tool!r} with these arguments was cut off and may have taken effect; it is not repeated"
+    async def write(self, record: ToolCall) -> None:
+        """Store how far a call with an effect has got: before it is made, and when it has ended."""
+        if self._store is not None and record["effect"] != "read":
+            await self._store.aput(self._namespace, record["id"], dict(record), index=False)
 
 
 def _end(record: ToolCall) -> float:

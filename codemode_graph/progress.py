@@ -48,7 +48,9 @@ class Progress:
 
     def _check(self, event: dict[str, Any]) -> None:
         if self._programs and event["program"].strip():
-            self.console.print(Syntax(event["program"].strip(), "python", line_numbers=True, background_color="default"))
+            self.console.print(
+                Syntax(event["program"].strip(), "python", line_numbers=True, background_color="default")
+            )
         for fix in event["fixes"]:
             self._line("~", f"fixed: {escape(fix)}", "yellow")
         for finding in event["findings"]:
@@ -58,7 +60,12 @@ class Progress:
             self._line("✓", "checked", "green")
 
     def _call_answered(self, event: dict[str, Any]) -> None:
-        self._line("=", f"{escape(event['tool'])} answered from the journal (call {event['id']}), not run again", "cyan")
+        self._line(
+            "=", f"{escape(event['tool'])} answered from the journal (call {event['id']}), not run again", "cyan"
+        )
+
+    def _call_pending(self, event: dict[str, Any]) -> None:
+        self._line("?", f"{escape(event['tool'])}({_arguments(event['arguments'])}) waits for a person", "yellow")
 
     def _call_finished(self, event: dict[str, Any]) -> None:
         time = f"{event['seconds'] * 1000:.0f} ms"

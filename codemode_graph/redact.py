@@ -12,7 +12,9 @@ _PATTERNS = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {_MASK}"),
     (re.compile(r"(://[^\s/:@]*:)[^\s/@]+@"), rf"\1{_MASK}@"),
     (
-        re.compile(r"(?i)\b([\w-]*(?:api[_-]?key|token|secret|passw(?:or)?d|authorization|cookie))(['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]+"),
+        re.compile(
+            r"(?i)\b([\w-]*(?:api[_-]?key|token|secret|passw(?:or)?d|authorization|cookie))(['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]+"
+        ),
         rf"\1\2{_MASK}",
     ),
     (re.compile(r"\b(?:sk|pk|rk|ghp|gho|ghs|xox[abps]|glpat|AKIA)[-_]?[A-Za-z0-9_-]{12,}"), _MASK),

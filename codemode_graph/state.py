@@ -14,12 +14,15 @@ __all__ = [
     "CodeModeInput",
     "CodeModeOutput",
     "CodeModeState",
+    "Decision",
     "Failure",
     "Finding",
     "ModelCall",
+    "PendingCall",
     "ToolCall",
     "ToolCallStatus",
     "ToolError",
+    "Turn",
     "Verdict",
 ]
 
@@ -102,6 +105,39 @@ class ToolCall(TypedDict):
     """Later attempts that made the same call and were answered from this record without touching the tool."""
 
 
+class PendingCall(TypedDict):
+    """A call that waits for a person."""
+
+    id: str
+    """The call's id in the journal-to-be, such as `1.3`; the answer is tied to it."""
+    key: str
+    tool: str
+    arguments: dict[str, Any]
+    line: int | None
+    reason: Literal["approval", "unknown"]
+    """It needs approval, or it was cut off and may have taken effect."""
+
+
+class Decision(TypedDict):
+    """What a person decided about a call, in the terms of LangChain's human-in-the-loop."""
+
+    type: Literal["approve", "edit", "reject", "respond"]
+    """Make the call; make it with other arguments; refuse it; take `message` for its value without making it."""
+    arguments: NotRequired[dict[str, Any]]
+    """For `edit`: what to call with instead."""
+    message: NotRequired[Any]
+    """For `reject`: the reason that the program sees. For `respond`: the value."""
+
+
+class Turn(TypedDict):
+    """What the program was given when it went on, so that it goes the same way when it is started again."""
+
+    elapsed: float
+    """Seconds on its clock."""
+    answered: list[int]
+    """Its calls that were answered, in order."""
+
+
 class Attempt(TypedDict):
     """One program and what came of it."""
 
@@ -160,6 +196,14 @@ class CodeModeState(CodeModeOutput):
 
     task: str
     code: str | None
+    run_id: str
+    """Names this run's records in a store."""
+    pending: list[PendingCall]
+    """Calls that wait for a person; the program has been stopped and starts again once they are answered."""
+    decisions: dict[str, Decision]
+    """What was decided, by the call's key."""
+    turns: list[Turn]
+    """How the stopped program got to where it waits."""
     seed: int
     """Fixed for the run, so that a program that is started again sees the same random numbers."""
     started: float

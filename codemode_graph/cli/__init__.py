@@ -16,5 +16,7 @@ def main() -> None:
     try:
         app()
     except (CodeModeError, SandboxError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"codemode-graph: {error}", style="red", markup=False, highlight=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"codemode-graph: {error}", style="red", markup=False, highlight=False
+        )
         sys.exit(2)

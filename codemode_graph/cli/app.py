@@ -37,7 +37,9 @@ MCP = Annotated[
 ]
 TOOLS = Annotated[
     list[str],
-    typer.Option("--tools", help="Functions or tools of a Python module. May be given more than once.", metavar="MODULE:NAME"),
+    typer.Option(
+        "--tools", help="Functions or tools of a Python module. May be given more than once.", metavar="MODULE:NAME"
+    ),
 ]
 MODEL = Annotated[str | None, typer.Option(help="A provider string such as openai:gpt-5.2.", metavar="PROVIDER:MODEL")]
 SANDBOX = Annotated[str, typer.Option(help="Where the program runs; see `codemode-graph sandboxes`.")]
@@ -135,5 +137,7 @@ def _finish(result: RunResult, *, as_json: bool) -> None:
         return
     if not result["attempts"]:
         raise ModelError(str(result["error"]))
-    Console(stderr=True, soft_wrap=True).print(f"no answer: {result['error']}", style="red", markup=False, highlight=False)
+    Console(stderr=True, soft_wrap=True).print(
+        f"no answer: {result['error']}", style="red", markup=False, highlight=False
+    )
     raise typer.Exit(1)

@@ -1,9 +1,11 @@
 """The node that runs a program."""
 
-from codemode_sandboxes import Failed, Program
+from codemode_sandboxes import Failed, Finished, Program
 from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import get_runtime
 
-from codemode_graph.bridge import run_program
+from codemode_graph.bridge import Paused, run_program
+from codemode_graph.calls import Calls
 from codemode_graph.journal import Journal
 from codemode_graph.nodes.attempts import amended
 from codemode_graph.nodes.node import Update
@@ -14,32 +16,39 @@ __all__ = ["execute"]
 
 
 async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
-    """Run the program to its end. Calls that an earlier attempt made are answered from the journal."""
+    """Run the program until it ends or waits for people.
+
+    Calls that were made before, by an earlier attempt or before this program was stopped, are answered from the journal.
+    """
     tools = {spec.name: spec for spec in parts.tools}
-    journal = Journal(state["tool_calls"], attempt=len(state["attempts"]))
-    program = Program(code=state["program"], tools=tuple(tools), seed=state["seed"], now=state["started"])
+    store = get_runtime().store
+    journal = Journal(state["tool_calls"], attempt=len(state["attempts"]), store=store, run_id=state["run_id"])
+    await journal.recover()
     run = await run_program(
         parts.sandbox,
-        program,
-        tools=tools,
-        journal=journal,
+        Program(code=state["program"], tools=tuple(tools), seed=state["seed"], now=state["started"]),
+        calls=Calls(tools=tools, journal=journal, limits=parts.limits, config=config),
         limits=parts.limits,
         timeout=parts.timeout,
-        config=config,
+        decisions=state["decisions"],
+        turns=state["turns"],
     )
     failure = _failure(run.event) if isinstance(run.event, Failed) else None
-    output = None if isinstance(run.event, Failed) else run.event.value
+    output = run.event.value if isinstance(run.event, Finished) else None
+    paused = isinstance(run.event, Paused)
     changes = {
         "failure": failure,
         "output": output,
         "stdout": run.stdout,
         "calls": journal.made,
         "sandbox": parts.sandbox.name,
-        "seconds": run.seconds,
+        "seconds": state["attempts"][-1]["seconds"] + run.seconds,
     }
     return {
         "attempts": amended(state, changes),
         "tool_calls": journal.records,
+        "pending": run.event.pending if isinstance(run.event, Paused) else [],
+        "turns": run.turns if paused else [],
         "output": output,
         "error": failure,
         "stdout": run.stdout,
@@ -47,6 +56,4 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
 
 
 def _failure(event: Failed) -> Failure:
-    return Failure(
-        kind=event.kind, type=event.type, message=event.message, line=event.line, traceback=event.traceback
-    )
+    return Failure(kind=event.kind, type=event.type, message=event.message, line=event.line, traceback=event.traceback)

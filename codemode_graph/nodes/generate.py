@@ -2,6 +2,7 @@
 
 import secrets
 import time
+import uuid
 
 from langchain_core.runnables import RunnableConfig
 
@@ -27,6 +28,10 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         "output": None,
         "error": None,
         "stdout": "",
+        "run_id": uuid.uuid4().hex,
+        "pending": [],
+        "decisions": {},
+        "turns": [],
         "seed": secrets.randbits(32),
         "started": time.time(),
     }

@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from codemode_sandboxes import Returned
 from langchain_core.runnables import RunnableConfig
 
-__all__ = ["Effect", "ToolCaller", "ToolPolicy", "ToolSpec"]
+__all__ = ["AfterCalls", "Approval", "Effect", "ToolCaller", "ToolPolicy", "ToolSpec"]
 
 Effect: TypeAlias = Literal["read", "idempotent", "write", "destructive"]
 """What a call does to the world: nothing, the same however often it is repeated, something, something that destroys."""
@@ -16,16 +17,32 @@ ToolCaller: TypeAlias = Callable[[dict[str, Any], RunnableConfig], Awaitable[Any
 gave it. Raises whatever the tool raises."""
 
 
+@dataclass(frozen=True, slots=True)
+class AfterCalls:
+    """A person is asked from the call after this many on, counted over the whole run."""
+
+    calls: int
+
+
+Approval: TypeAlias = bool | AfterCalls | Callable[[Mapping[str, Any]], bool]
+"""Whether a person has to approve a call: always, never, after a number of calls, or where the arguments say so."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolPolicy:
     """What is allowed of one tool, in one place.
 
     Attributes:
         effect: Overrides the effect that the tool itself declares.
+        approval: Whether a person has to approve a call before it is made.
+        verify: Finds out whether a call that was cut off took effect: given the arguments, it returns `Returned(value)`
+            with the call's value where it did, and None where it did not. Without it a person is asked.
         timeout: Seconds that one call may take; None leaves it to the run's own limit.
     """
 
     effect: Effect | None = None
+    approval: Approval = False
+    verify: Callable[[Mapping[str, Any]], Awaitable[Returned | None]] | None = None
     timeout: float | None = None
 
 

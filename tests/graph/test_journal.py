@@ -3,7 +3,7 @@ import time
 from codemode_sandboxes import Raised, Returned
 
 from codemode_graph.journal import Journal, canonical
-from codemode_graph.state import ToolCall
+from codemode_graph.state import ToolCall, ToolError
 from codemode_graph.tools.spec import Effect
 
 
@@ -83,10 +83,26 @@ def test_a_call_that_may_have_happened_is_never_run_again_blindly() -> None:
     first.finish(record, "unknown")
     second = repaired(first)
     for tool in ("cut", "late"):
-        recorded = second.answer(second.key(tool, {}))
-        assert recorded is not None
-        assert isinstance(recorded[1], Raised)
-        assert "may have taken effect" in recorded[1].message
+        key = second.key(tool, {})
+        assert second.answer(key) is None
+        assert second.is_unknown(key)
+
+
+def test_a_program_that_is_started_again_gets_the_same_answers() -> None:
+    first = Journal(attempt=1)
+    for status, error in (("done", None), ("failed", ToolError(type="KeyError", message="x"))):
+        record = first.start(1, status, {}, key=first.key(status, {}), effect="read", line=None)
+        first.finish(record, status, value=1 if error is None else None, error=error)  # type: ignore[arg-type]
+    time.sleep(0.001)
+    call(first, "write", "write", 2)
+    again = Journal(first.records, attempt=1)
+    answers = {tool: again.answer(again.key(tool, {})) for tool in ("done", "failed", "write")}
+    assert {tool: answer and answer[1] for tool, answer in answers.items()} == {
+        "done": Returned(1),
+        "failed": Raised("KeyError", "x"),
+        "write": Returned(2),
+    }
+    assert len(again.records) == 3
 
 
 def test_the_records_given_are_not_changed() -> None:

@@ -1,0 +1,108 @@
+"""Asking a person about calls, in the form of LangChain's human-in-the-loop.
+
+One request covers all the calls that wait. Its answer is `{"decisions": [...]}`, one decision a call, in order, or in
+any order with the call's `id` in each.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from codemode_graph.plan import static_plan
+from codemode_graph.preview import sample
+from codemode_graph.state import CodeModeState, Decision, PendingCall
+
+__all__ = ["approval_request", "read_decisions"]
+
+_ALLOWED = ["approve", "edit", "reject", "respond"]
+
+
+def approval_request(state: CodeModeState, *, problem: str | None = None) -> dict[str, Any]:
+    """What a person is shown: the calls that wait, and what is needed to judge them.
+
+    Args:
+        state: Of a run whose program is stopped.
+        problem: Why an earlier answer could not be taken.
+
+    Returns:
+        `action_requests` and `review_configs` as LangChain's human-in-the-loop has them, each request with the call's
+        `id`, its `line` and the `reason` to ask; `program`; `done`, the calls with an effect that have been made; `plan`,
+        the calls that may follow, as far as the program's text tells.
+    """
+    made = [call for call in state["tool_calls"] if call["effect"] != "read" and call["status"] != "denied"]
+    request: dict[str, Any] = {
+        "action_requests": [_action(call) for call in state["pending"]],
+        "review_configs": [
+            {"action_name": name, "allowed_decisions": _ALLOWED}
+            for name in dict.fromkeys(call["tool"] for call in state["pending"])
+        ],
+        "task": state["task"],
+        "program": state["program"],
+        "done": [{key: call[key] for key in ("id", "tool", "arguments", "status")} for call in made],  # type: ignore[literal-required]
+        "plan": static_plan(state["program"], after=max((c["line"] or 0 for c in state["pending"]), default=0)),
+    }
+    return request if problem is None else {**request, "problem": problem}
+
+
+def _action(call: PendingCall) -> dict[str, Any]:
+    where = f" on line {call['line']}" if call["line"] else ""
+    text = {
+        "approval": f"The program wants to call {call['tool']}{where} with {sample(call['arguments'])}.",
+        "unknown": (
+            f"A call of {call['tool']}{where} with {sample(call['arguments'])} was cut off and may have taken effect. "
+            "Approve to make it again, respond with its result if it did take effect, or reject."
+        ),
+    }[call["reason"]]
+    return {
+        "name": call["tool"],
+        "args": call["arguments"],
+        "description": text,
+        "id": call["id"],
+        "line": call["line"],
+        "reason": call["reason"],
+    }
+
+
+def read_decisions(pending: list[PendingCall], answer: object) -> dict[str, Decision]:
+    """Tie a person's answer to the calls that wait.
+
+    Args:
+        pending: The calls, in the order in which they were shown.
+        answer: What the run was resumed with.
+
+    Returns:
+        Decisions by the call's key. A call that was not answered has none.
+
+    Raises:
+        ValueError: The answer cannot be tied to the calls; the message says why.
+    """
+    decisions = answer.get("decisions") if isinstance(answer, Mapping) else answer
+    if not isinstance(decisions, list) or not all(isinstance(decision, Mapping) for decision in decisions):
+        raise ValueError('the answer has to be {"decisions": [{"type": "approve"}, ...]}')
+    by_id = {call["id"]: call for call in pending}
+    named = [decision for decision in decisions if "id" in decision]
+    if not named and len(decisions) != len(pending):
+        raise ValueError(f"{len(pending)} calls wait, and {len(decisions)} decisions came: give one each, or name ids")
+    if named and len(named) != len(decisions):
+        raise ValueError("either every decision names the id of its call, or none does")
+    calls = [by_id.get(decision["id"]) for decision in decisions] if named else list(pending)
+    if None in calls or len({call["id"] for call in calls if call}) != len(calls):
+        raise ValueError(f"the ids have to be among {', '.join(by_id)}, each once")
+    return {call["key"]: _decision(call, given) for call, given in zip(calls, decisions, strict=True) if call}
+
+
+def _decision(call: PendingCall, given: Mapping[str, Any]) -> Decision:
+    match given.get("type"):
+        case "approve":
+            return Decision(type="approve")
+        case "reject":
+            return Decision(type="reject", message=given.get("message"))
+        case "respond":
+            return Decision(type="respond", message=given.get("message"))
+        case "edit":
+            action = given.get("edited_action")
+            if not isinstance(action, Mapping) or not isinstance(action.get("args"), Mapping):
+                raise ValueError(f'the edit of call {call["id"]} has to bring {{"edited_action": {{"name", "args"}}}}')
+            if action.get("name", call["tool"]) != call["tool"]:
+                raise ValueError(f"the edit of call {call['id']} may change its arguments, not its tool")
+            return Decision(type="edit", arguments=dict(action["args"]))
+    raise ValueError(f"the decision on call {call['id']} has to be one of {', '.join(_ALLOWED)}")

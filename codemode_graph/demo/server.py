@@ -1,0 +1,63 @@
+"""The demo's MCP server: the books of a small shop. Speaks over stdio."""
+
+from typing import Literal
+
+from mcp.server.fastmcp import FastMCP
+from mcp.types import ToolAnnotations
+from typing_extensions import TypedDict
+
+__all__ = ["server"]
+
+
+class Order(TypedDict):
+    """One order."""
+
+    number: int
+    customer_id: str
+    total: float
+    paid: bool
+
+
+class Customer(TypedDict):
+    """One customer."""
+
+    id: str
+    name: str
+    email: str
+
+
+ORDERS = [
+    Order(number=1, customer_id="c1", total=80.0, paid=False),
+    Order(number=2, customer_id="c2", total=25.5, paid=False),
+    Order(number=3, customer_id="c1", total=45.0, paid=False),
+    Order(number=4, customer_id="c3", total=310.0, paid=True),
+    Order(number=5, customer_id="c3", total=120.0, paid=False),
+    Order(number=6, customer_id="c2", total=12.0, paid=False),
+]
+CUSTOMERS = [
+    Customer(id="c1", name="Ann Ash", email="ann@example.com"),
+    Customer(id="c2", name="Bob Birch", email="bob@example.com"),
+    Customer(id="c3", name="Cat Cedar", email="cat@example.com"),
+]
+
+server = FastMCP("shop", log_level="WARNING")
+_READ = ToolAnnotations(readOnlyHint=True)
+
+
+@server.tool(name="list-orders", annotations=_READ)
+def list_orders(status: Literal["paid", "unpaid"]) -> list[Order]:
+    """List the orders that are paid, or those that are unpaid."""
+    return [order for order in ORDERS if order["paid"] == (status == "paid")]
+
+
+@server.tool(name="get-customer", annotations=_READ)
+def get_customer(customer_id: str) -> Customer:
+    """Look up a customer by id."""
+    for customer in CUSTOMERS:
+        if customer["id"] == customer_id:
+            return customer
+    raise ValueError(f"no customer has the id {customer_id!r}")
+
+
+if __name__ == "__main__":
+    server.run("stdio")
