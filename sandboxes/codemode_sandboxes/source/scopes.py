@@ -5,12 +5,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-__all__ = ["Comprehension", "Function", "Scope", "Scopes"]
+__all__ = ["Function", "Scope", "Scopes"]
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
-Comprehension: TypeAlias = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
-
 Kind: TypeAlias = Literal["module", "function", "lambda", "class", "comprehension"]
+
+_OPENERS: dict[type[ast.AST], Kind] = {
+    ast.FunctionDef: "function",
+    ast.AsyncFunctionDef: "function",
+    ast.Lambda: "lambda",
+    ast.ClassDef: "class",
+    ast.ListComp: "comprehension",
+    ast.SetComp: "comprehension",
+    ast.DictComp: "comprehension",
+    ast.GeneratorExp: "comprehension",
+}
+_OUTSIDE = {"decorator_list", "returns", "bases", "keywords"}
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +54,7 @@ class Scopes:
     def __init__(self, tree: ast.Module) -> None:
         self.tree = tree
         self.module = Scope("module", tree, None)
+        self._opened: dict[ast.AST, Scope] = {tree: self.module}
         self._parents: dict[ast.AST, ast.AST] = {}
         self._scopes: dict[ast.AST, Scope] = {}
         self._names: dict[str, list[ast.Name]] = {}
@@ -52,15 +63,16 @@ class Scopes:
             node, scope = todo.pop()
             self._scopes[node] = scope
             self._note(node, scope)
-            inner = self._open(node, scope)
-            outer = set(_evaluated_outside(node)) if inner is not scope else set()
-            children = list(ast.iter_child_nodes(node))
-            for child in children:
-                self._parents[child] = node
-            todo += [(child, scope if child in outer else inner) for child in reversed(children)]
-            if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-                self._reopen_first(node, scope, inner, todo)
-        self._settle()
+            inner = scope
+            if kind := _OPENERS.get(type(node)):
+                inner = self._opened[node] = Scope(kind, node, scope)
+            for name, value in reversed(list(ast.iter_fields(node))):
+                where = self._scope_of_field(node, name, scope, inner)
+                for child in reversed(value if isinstance(value, list) else [value]):
+                    if isinstance(child, ast.AST):
+                        self._parents[child] = node
+                        todo.append((child, where))
+        self._give_declared_names_to_their_owners()
 
     def parent(self, node: ast.AST) -> ast.AST:
         """Give the node around a node; the module is around itself."""
@@ -72,42 +84,38 @@ class Scopes:
             node = self.parent(node)
             yield node
 
-    def statement(self, node: ast.AST) -> ast.stmt:
-        """Give the statement that a node belongs to."""
-        while not isinstance(node, ast.stmt):
-            node = self.parent(node)
-        return node
-
     def scope(self, node: ast.AST) -> Scope:
         """Give the scope in which a node is evaluated."""
         return self._scopes[node]
+
+    def opened(self, node: ast.AST) -> Scope:
+        """Give the scope that a function, a lambda, a class or a comprehension opens."""
+        return self._opened[node]
 
     def resolve(self, name: str, scope: Scope) -> Scope | None:
         """Give the scope whose variable a name means, read in a scope; None for a built-in or an undefined name."""
         if scope.declared.get(name) == "global":
             return self.module if name in self.module.bound else None
-        if name in scope.bound and scope.declared.get(name) != "nonlocal":
+        if name in scope.bound:
             return scope
         outer = scope.parent
-        while outer is not None:
-            if outer.kind != "class":
-                return self.resolve(name, outer)
+        while outer is not None and outer.kind == "class":
             outer = outer.parent
-        return None
+        return None if outer is None else self.resolve(name, outer)
 
     def uses(self, name: str, scope: Scope) -> list[ast.Name]:
         """Give every place that reads a scope's variable."""
-        return [
-            node
-            for node in self._names.get(name, ())
-            if isinstance(node.ctx, ast.Load) and self.resolve(name, self._scopes[node]) is scope
-        ]
+        return [node for node in self.names(name) if self.resolve(name, self._scopes[node]) is scope]
 
-    def names(self) -> Iterator[ast.Name]:
-        """Give every name that is read."""
-        for nodes in self._names.values():
-            for node in nodes:
-                if isinstance(node.ctx, ast.Load):
+    def names(self, name: str) -> list[ast.Name]:
+        """Give every place that reads a variable of this name, whichever it is."""
+        return [node for node in self._names.get(name, ()) if isinstance(node.ctx, ast.Load)]
+
+    def unresolved(self) -> Iterator[ast.Name]:
+        """Give the names that are read but never bound: built-ins, what the host provides, mistakes."""
+        for name in self._names:
+            for node in self.names(name):
+                if self.resolve(name, self._scopes[node]) is None:
                     yield node
 
     def function(self, name: ast.expr) -> Function | None:
@@ -127,41 +135,35 @@ class Scopes:
         node = scope.bound[name.id][0]
         return node if isinstance(node, Function) and not node.decorator_list else None
 
-    def functions(self) -> Iterator[Function]:
+    def functions(self) -> list[Function]:
         """Give every `def`."""
-        return (node for node in self._scopes if isinstance(node, Function))
+        return [node for node in self._opened if isinstance(node, Function)]
 
-    def _open(self, node: ast.AST, scope: Scope) -> Scope:
-        kinds: dict[type[ast.AST], Kind] = {
-            ast.FunctionDef: "function",
-            ast.AsyncFunctionDef: "function",
-            ast.Lambda: "lambda",
-            ast.ClassDef: "class",
-            ast.ListComp: "comprehension",
-            ast.SetComp: "comprehension",
-            ast.DictComp: "comprehension",
-            ast.GeneratorExp: "comprehension",
-        }
-        kind = kinds.get(type(node))
-        return scope if kind is None else Scope(kind, node, scope)
+    def _scope_of_field(self, node: ast.AST, name: str, scope: Scope, inner: Scope) -> Scope:
+        """What stands in a definition's head is evaluated outside of what it defines."""
+        if isinstance(node, Function | ast.ClassDef):
+            return scope if name in _OUTSIDE else inner
+        outside = (
+            (isinstance(node, ast.arguments) and name in ("defaults", "kw_defaults"))
+            or (isinstance(node, ast.arg) and name == "annotation")
+            or (isinstance(node, ast.comprehension) and name == "iter" and self._is_first(node))
+        )
+        return scope.parent if outside and scope.parent is not None else inner
 
-    def _reopen_first(
-        self, node: Comprehension, scope: Scope, inner: Scope, todo: list[tuple[ast.AST, Scope]]
-    ) -> None:
-        """The first iterable of a comprehension is evaluated outside it."""
-        first = node.generators[0]
-        todo.remove((first, inner))
-        self._scopes[first] = inner
-        for child in ast.iter_child_nodes(first):
-            self._parents[child] = first
-            todo.append((child, scope if child is first.iter else inner))
+    def _is_first(self, node: ast.comprehension) -> bool:
+        around = self._parents[node]
+        assert isinstance(around, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp)
+        return around.generators[0] is node
 
     def _note(self, node: ast.AST, scope: Scope) -> None:
         match node:
             case ast.Name(id=name):
                 self._names.setdefault(name, []).append(node)
                 if not isinstance(node.ctx, ast.Load):
-                    _variable_scope(scope, self._parents.get(node)).bind(name, node)
+                    while isinstance(self._parents[node], ast.NamedExpr) and scope.kind == "comprehension":
+                        assert scope.parent is not None
+                        scope = scope.parent
+                    scope.bind(name, node)
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 scope.bind(name, node)
             case ast.arg(arg=name):
@@ -180,43 +182,16 @@ class Scopes:
                 scope.declared.update(dict.fromkeys(names, "global"))
             case ast.Nonlocal(names=names):
                 scope.declared.update(dict.fromkeys(names, "nonlocal"))
-            case _ if hasattr(ast, "TypeVar") and isinstance(node, ast.TypeVar | ast.ParamSpec | ast.TypeVarTuple):
-                scope.bind(node.name, node)
+            case _ if type(node).__name__ in ("TypeVar", "ParamSpec", "TypeVarTuple"):
+                scope.bind(node.name, node)  # type: ignore[attr-defined]
 
-    def _settle(self) -> None:
-        """Hand what a scope binds under `global` or `nonlocal` to the scope that owns it."""
-        for scope in {id(scope): scope for scope in self._scopes.values()}.values():
+    def _give_declared_names_to_their_owners(self) -> None:
+        for scope in self._opened.values():
             for name, kind in scope.declared.items():
-                nodes = scope.bound.pop(name, None)
-                if not nodes or scope.kind == "module":
-                    if nodes:
-                        scope.bound[name] = nodes
+                if scope is self.module or name not in scope.bound:
                     continue
-                owner: Scope | None = self.module
-                if kind == "nonlocal":
-                    owner = scope.parent
-                    while owner is not None and (owner.kind == "class" or name not in owner.bound):
-                        owner = owner.parent
+                nodes = scope.bound.pop(name)
+                owner = self.module if kind == "global" else self.resolve(name, scope)
                 for node in nodes if owner is not None else ():
                     assert owner is not None
                     owner.bind(name, node)
-
-
-def _variable_scope(scope: Scope, parent: ast.AST | None) -> Scope:
-    """`:=` in a comprehension binds outside of it."""
-    while isinstance(parent, ast.NamedExpr) and scope.kind == "comprehension" and scope.parent is not None:
-        scope = scope.parent
-    return scope
-
-
-def _evaluated_outside(node: ast.AST) -> Iterator[ast.AST]:
-    """Children of a node that opens a scope which are evaluated in the scope around it."""
-    match node:
-        case ast.FunctionDef() | ast.AsyncFunctionDef():
-            yield from node.decorator_list
-            if node.returns is not None:
-                yield node.returns
-        case ast.ClassDef():
-            yield from node.decorator_list
-            yield from node.bases
-            yield from node.keywords

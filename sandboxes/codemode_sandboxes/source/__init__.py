@@ -1,0 +1,24 @@
+"""A program's source text: parsing it, editing it in place, and bringing it into script form."""
+
+from codemode_sandboxes.source.asyncify import AsyncEdits, can_await, convertible, function_around, needs_parentheses
+from codemode_sandboxes.source.edits import Edits
+from codemode_sandboxes.source.entry import is_generator
+from codemode_sandboxes.source.parse import parse
+from codemode_sandboxes.source.scopes import Function, Scope, Scopes
+from codemode_sandboxes.source.script import Script, to_script
+
+__all__ = [
+    "AsyncEdits",
+    "Edits",
+    "Function",
+    "Scope",
+    "Scopes",
+    "Script",
+    "can_await",
+    "convertible",
+    "function_around",
+    "is_generator",
+    "needs_parentheses",
+    "parse",
+    "to_script",
+]

@@ -1,0 +1,238 @@
+"""The value of a program's last statement, as its last expression."""
+
+import ast
+
+from codemode_sandboxes.source.edits import Edits
+from codemode_sandboxes.source.entry import is_print
+from codemode_sandboxes.source.parse import parse
+from codemode_sandboxes.source.scopes import Function, Scopes
+
+__all__ = ["give_value"]
+
+_RESULTS = ("result", "results", "output", "answer")
+_FILLERS = {"add", "append", "extend", "insert", "reverse", "sort", "update"}
+_Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try | ast.TryStar | ast.Match
+
+
+def give_value(code: str) -> tuple[str, list[str]]:
+    """Append the last expression that a program lacks.
+
+    * After an assignment, and after a call such as `rows.append(...)`: the variable.
+    * After `print(name)`: that variable. After `print(... await x ...)`: what was awaited.
+    * After a block: the one variable called `result`, `results`, `output` or `answer`; else the one that it sets or
+      fills; else what it awaits last.
+    * Else, what the top level's only awaited call of one of the program's functions returned.
+
+    A program to which none of this applies is left as it is.
+
+    Returns:
+        The program, and notes.
+    """
+    scopes = Scopes(parse(code))
+    if not scopes.tree.body or isinstance(scopes.tree.body[-1], ast.Return):
+        return code, []
+    edits = Edits(code)
+    last = scopes.tree.body[-1]
+    printed = last.value if isinstance(last, ast.Expr) and is_print(last.value) else None
+    if isinstance(last, ast.Expr) and printed is None and _filled(last) is None:
+        return code, []
+    value = _Value(edits, scopes)
+    if printed is not None:
+        name = value.printed(printed)
+    elif isinstance(last, _Block):
+        name = value.of_block(last)
+    else:
+        name = _assigned(scopes, last)
+    name = name or value.of_entry()
+    if name is None:
+        return code, []
+    if isinstance(last, _Block | Function | ast.ClassDef):
+        return f"{edits.apply().rstrip()}\n{name}\n", [f"the value is {name}"]
+    edits.insert(edits.span(last)[1], f"; {name}")
+    return edits.apply(), []
+
+
+class _Value:
+    def __init__(self, edits: Edits, scopes: Scopes) -> None:
+        self._edits = edits
+        self._scopes = scopes
+        self._fresh = "_value"
+        while self._fresh in scopes.module.bound:
+            self._fresh += "_"
+
+    def printed(self, call: ast.expr) -> str | None:
+        match call:
+            case ast.Call(args=[ast.Name(id=name)], keywords=[]) if self._is_data(name):
+                return name
+        waits = [n for n in ast.walk(call) if isinstance(n, ast.Await) and self._scopes.scope(n) is self._scopes.module]
+        if len(waits) != 1:
+            return None
+        start, end = self._edits.span(waits[0])
+        self._edits.insert(start, f"({self._fresh} := ")
+        self._edits.insert(end, ")")
+        return self._fresh
+
+    def of_block(self, block: _Block) -> str | None:
+        named = [name for name in _RESULTS if self._is_data(name)]
+        if len(named) != 1:
+            named = sorted(_set_or_filled(self._scopes, block))
+        if len(named) == 1:
+            return named[0] if self._ensure(named[0], block) else None
+        waits = [s for s in _tails(block) if isinstance(s, ast.Expr) and isinstance(s.value, ast.Await)]
+        if named or not waits or not self._ensure(self._fresh, block):
+            return None
+        for statement in waits:
+            self._edits.insert(self._edits.span(statement)[0], f"{self._fresh} = ")
+        return self._fresh
+
+    def of_entry(self) -> str | None:
+        entries = [s for s in self._scopes.tree.body if self._is_entry(s)]
+        match entries:
+            case [ast.Assign(targets=[ast.Name(id=name)])]:
+                return name
+            case [ast.Expr() as statement]:
+                self._edits.insert(self._edits.span(statement)[0], f"{self._fresh} = ")
+                return self._fresh
+        return None
+
+    def _is_entry(self, statement: ast.stmt) -> bool:
+        match statement:
+            case (
+                ast.Assign(value=ast.Await(value=ast.Call(func=name)))
+                | ast.Expr(value=ast.Await(value=ast.Call(func=name)))
+            ):
+                return self._scopes.function(name) is not None
+        return False
+
+    def _is_data(self, name: str) -> bool:
+        bindings = self._scopes.module.bound.get(name, [])
+        return bool(bindings) and all(isinstance(b, ast.Name) for b in bindings)
+
+    def _ensure(self, name: str, block: ast.stmt) -> bool:
+        """See to it that a variable is bound when a block, the last statement, is over: to None, if to nothing else."""
+        body = self._scopes.tree.body
+        if any(_binds([s], name) for s in body):
+            return True
+        bindings = set(self._scopes.module.bound.get(name, ()))
+        first = next((i for i, s in enumerate(body) if bindings.intersection(ast.walk(s))), len(body) - 1)
+        for index in range(first, -1, -1):
+            start = self._edits.code.count("\n", 0, self._edits.span(body[index])[0]) + 1
+            end = (body[index - 1].end_lineno or 0) if index else 0
+            for number in range(start - 1, end, -1):
+                at, text = self._edits.line_start(number), self._edits.line(number)
+                self._edits.replace(at, at + len(text), f"{name} = None  {text.strip()}".rstrip())
+                return True
+            if index and not isinstance(body[index - 1], _Block | Function | ast.ClassDef):
+                self._edits.insert(self._edits.span(body[index - 1])[1], f"; {name} = None")
+                return True
+        if isinstance(block, ast.If) and _binds_if_any(block, name):
+            self._edits.insert(len(self._edits.code.rstrip()), f"\nelse:\n    {name} = None")
+            return True
+        return False
+
+
+def _assigned(scopes: Scopes, statement: ast.stmt) -> str | None:
+    """The variable, or the tuple of variables, that an assignment sets or fills."""
+    match statement:
+        case ast.Assign(targets=[ast.Tuple(elts=elements)]) if all(isinstance(e, ast.Name) for e in elements):
+            return f"({', '.join(e.id for e in elements if isinstance(e, ast.Name))},)"
+        case ast.Assign(targets=targets):
+            names = [_base(target) for target in targets]
+        case ast.AnnAssign(target=target, value=ast.expr()) | ast.AugAssign(target=target):
+            names = [_base(target)]
+        case ast.Expr():
+            names = [_filled(statement)]
+        case _:
+            return None
+    return next((n for n in names if n is not None and scopes.module.bound.get(n)), None)
+
+
+def _filled(statement: ast.Expr) -> str | None:
+    match statement.value:
+        case ast.Call(func=ast.Attribute(value=value, attr=attribute)) if attribute in _FILLERS:
+            return _base(value)
+    return None
+
+
+def _base(node: ast.expr) -> str | None:
+    """The variable in which what is set or filled lives: `rows` of `rows[0]['n']` and of `rows.setdefault(k, [])`."""
+    while True:
+        match node:
+            case ast.Name(id=name):
+                return name
+            case ast.Attribute(value=value) | ast.Subscript(value=value) | ast.Call(func=ast.Attribute() as value):
+                node = value
+            case _:
+                return None
+
+
+def _set_or_filled(scopes: Scopes, block: ast.stmt) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(block):
+        if not isinstance(node, ast.stmt) or scopes.scope(node) is not scopes.module:
+            continue
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
+            names |= {n for n in map(_base, node.targets[0].elts) if n}
+        elif name := _assigned(scopes, node):
+            names.add(name)
+    return names
+
+
+def _tails(block: ast.stmt) -> list[ast.stmt]:
+    """The statements with which a block may end, loops apart."""
+    match block:
+        case ast.If(body=body, orelse=orelse):
+            ends = [body, orelse]
+        case ast.With(body=body) | ast.AsyncWith(body=body):
+            ends = [body]
+        case (
+            ast.Try(body=body, orelse=orelse, handlers=handlers)
+            | ast.TryStar(body=body, orelse=orelse, handlers=handlers)
+        ):
+            ends = [orelse or body, *(handler.body for handler in handlers)]
+        case ast.Match(cases=cases):
+            ends = [case.body for case in cases]
+        case ast.For() | ast.AsyncFor() | ast.While():
+            return []
+        case _:
+            return [block]
+    return [tail for end in ends if end for tail in _tails(end[-1])]
+
+
+def _binds(statements: list[ast.stmt], name: str) -> bool:
+    """Whether a variable is bound after statements that ran without a jump out of them."""
+    for statement in statements:
+        match statement:
+            case ast.Assign(targets=targets):
+                found = any(isinstance(n, ast.Name) and n.id == name for t in targets for n in ast.walk(t))
+            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr()):
+                found = target == name
+            case ast.With(body=body) | ast.AsyncWith(body=body):
+                found = _binds(body, name)
+            case ast.If(body=body, orelse=orelse):
+                found = _binds(body, name) and _binds(orelse, name)
+            case ast.Try(body=body, orelse=orelse, handlers=handlers, finalbody=final):
+                ends = [body + orelse, *(handler.body for handler in handlers)]
+                found = _binds(final, name) or all(_binds(end, name) or _raises(end) for end in ends)
+            case _:
+                found = False
+        if found:
+            return True
+    return False
+
+
+def _binds_if_any(block: ast.If, name: str) -> bool:
+    """Whether each branch of an `if` binds a variable, and only the last `else` is missing."""
+    while _binds(block.body, name):
+        match block.orelse:
+            case []:
+                return True
+            case [ast.If() as block]:
+                continue
+            case _:
+                return False
+    return False
+
+
+def _raises(statements: list[ast.stmt]) -> bool:
+    return isinstance(statements[-1], ast.Raise)
