@@ -1,0 +1,200 @@
+"""Turning whatever comes out of a sandbox into JSON values, once, at the boundary."""
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import math
+import pathlib
+import re
+import uuid
+from collections import deque
+from collections.abc import Callable
+from json.encoder import encode_basestring
+from typing import Any
+
+__all__ = ["MAX_DEPTH", "ValueTooLarge", "clean_text", "to_json"]
+
+MAX_DEPTH = 60
+"""Containers within containers that a value may have."""
+
+_UNFIT = re.compile("[\x00\ud800-\udfff]")
+_WORD = range(-(2**63), 2**64)
+_DIGITS_IN_BITS = 14_000  # 4,214 digits: str() refuses integers of more than 4,300
+
+
+class ValueTooLarge(ValueError):
+    """The value's JSON has more bytes than allowed."""
+
+
+def clean_text(text: str) -> str:
+    """Replace what databases and encoders refuse, NUL characters and lone surrogates, by U+FFFD."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return _UNFIT.sub("\ufffd", text)
+
+
+def to_json(
+    value: Any,
+    *,
+    max_bytes: int,
+    text: Callable[[str], str] = clean_text,
+    convert: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Give the JSON value that stands for a Python value.
+
+    tuple, set, frozenset and deque become lists (sets sorted by the `repr` of these); datetime, date and time ISO 8601 strings;
+    timedelta seconds; Decimal, UUID and Path strings; an enum member its value; a dataclass a dict of its fields; an
+    integer beyond 64 bits a decimal string; a key that is not a string its `str`. In strings NUL and lone surrogates
+    become U+FFFD. Subclasses count as their base.
+
+    An object that occurs more than once in the value is converted once and occurs as often in the result, so do not
+    change the result in place.
+
+    Args:
+        value: Anything.
+        max_bytes: Bound on the result, in bytes of compact UTF-8 JSON.
+        text: Cleans each string; it may raise `TypeError` on one that stands for something else.
+        convert: Called with each object of an unknown type; gives a replacement, or raises `TypeError`.
+
+    Returns:
+        None, bool, int, float, str, or lists and dicts (with string keys) of them.
+
+    Raises:
+        TypeError: Bytes, or an object that JSON has nothing for; the message names its type.
+        ValueError: NaN, an infinity, a cycle, nesting over `MAX_DEPTH`, an integer of thousands of digits, two keys
+            that become the same string, or, as `ValueTooLarge`, a result over `max_bytes`.
+    """
+    conversion = _Conversion(max_bytes, text, convert)
+    try:
+        result, size = conversion.value(value, 0)
+    except RecursionError:
+        raise _too_deep() from None
+    conversion.check_size(size)
+    return result
+
+
+class _Conversion:
+    """One call of `to_json`. Each method gives the converted value and its size, or raises."""
+
+    def __init__(self, max_bytes: int, text: Callable[[str], str], convert: Callable[[Any], Any] | None) -> None:
+        self._max_bytes = max_bytes
+        self._text = text
+        self._convert = convert
+        # By identity: the object (kept, so that its id stays its own), the depth at which it was converted, and the
+        # result, which is None while that goes on.
+        self._seen: dict[int, tuple[Any, int, tuple[Any, int] | None]] = {}
+
+    def value(self, value: Any, depth: int) -> tuple[Any, int]:
+        kind = type(value)
+        if kind is str:
+            return self._string(value)
+        if kind is int:
+            return self._integer(value)
+        if kind is dict or kind is list:
+            return self._container(value, depth)
+        if value is None or kind is bool:
+            return value, 5 if value is False else 4
+        if kind is float:
+            return self._float(value)
+        return self._other(value, depth)
+
+    def _string(self, value: str) -> tuple[str, int]:
+        self.check_size(len(value))
+        clean = self._text(value)
+        if len(clean) < 512 and clean.isascii() and clean.isprintable() and '"' not in clean and "\\" not in clean:
+            return clean, len(clean) + 2
+        return clean, len(encode_basestring(clean).encode("utf-8", "replace"))
+
+    def _integer(self, value: int) -> tuple[int | str, int]:
+        if value in _WORD:
+            return value, len(repr(value))
+        if value.bit_length() > _DIGITS_IN_BITS:
+            raise ValueError("an integer has thousands of digits, which is no JSON number")
+        digits = str(value)
+        return digits, len(digits) + 2
+
+    def _float(self, value: float) -> tuple[float, int]:
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is not a JSON number; use None or a string in its place")
+        return value, len(repr(value))
+
+    def _container(self, value: Any, depth: int) -> tuple[Any, int]:
+        if (known := self._seen.get(id(value))) is not None:
+            _, known_depth, known_result = known
+            if known_result is None:
+                raise ValueError("the value contains itself")
+            if known_depth >= depth:
+                return known_result
+        if depth >= MAX_DEPTH:
+            raise _too_deep()
+        self._seen[id(value)] = (value, depth, None)
+        result = self._dict(value, depth) if isinstance(value, dict) else self._list(value, depth)
+        self._seen[id(value)] = (value, depth, result)
+        return result
+
+    def _list(self, value: Any, depth: int) -> tuple[list[Any], int]:
+        result: list[Any] = []
+        size = 1
+        for item in value:
+            converted, item_size = self.value(item, depth + 1)
+            size += item_size + 1
+            self.check_size(size)
+            result.append(converted)
+        if isinstance(value, set | frozenset):
+            result.sort(key=repr)
+        return result, max(size, 2)
+
+    def _dict(self, value: dict[Any, Any], depth: int) -> tuple[dict[str, Any], int]:
+        result: dict[str, Any] = {}
+        size = 1
+        for key, item in value.items():
+            name, key_size = self._string(key if type(key) is str else self._key(key, depth))
+            if name in result:
+                raise ValueError(f"two keys of a dict become the same string, {name[:80]!r}")
+            converted, item_size = self.value(item, depth + 1)
+            size += key_size + item_size + 2
+            self.check_size(size)
+            result[name] = converted
+        return result, max(size, 2)
+
+    def _key(self, key: Any, depth: int) -> str:
+        converted, size = self.value(key, depth + 1)
+        self.check_size(size)
+        return str(converted if isinstance(key, enum.Enum) else key)
+
+    def _other(self, value: Any, depth: int) -> tuple[Any, int]:
+        if isinstance(value, enum.Enum):
+            return self.value(value.value, depth)
+        if isinstance(value, str):
+            return self._string(str.__str__(value))
+        if isinstance(value, bool | int):
+            return self._integer(int(value))
+        if isinstance(value, float):
+            return self._float(float(value))
+        if isinstance(value, dict | list | tuple | set | frozenset | deque):
+            return self._container(value, depth)
+        if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+            return self._string(value.isoformat())
+        if isinstance(value, datetime.timedelta):
+            return self._float(value.total_seconds())
+        if isinstance(value, decimal.Decimal | uuid.UUID | pathlib.PurePath):
+            return self._string(str(value))
+        if isinstance(value, bytes | bytearray | memoryview):
+            raise TypeError("bytes are not JSON; decode them, or encode them with base64")
+        if depth >= MAX_DEPTH:
+            raise _too_deep()
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            return self._dict(fields, depth)
+        if self._convert is not None:
+            return self.value(self._convert(value), depth + 1)
+        raise TypeError(f"an object of type {type(value).__name__!r} is not JSON")
+
+    def check_size(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise ValueTooLarge(f"the value is larger than {self._max_bytes:,} bytes of JSON")
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"the value is nested more than {MAX_DEPTH} deep")
