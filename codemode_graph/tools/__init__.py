@@ -1,1 +1,5 @@
 """What a program may call."""
+
+from codemode_graph.tools.marks import tool
+
+__all__ = ["tool"]

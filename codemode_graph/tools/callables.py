@@ -1,0 +1,283 @@
+"""Python functions as tools."""
+
+import functools
+import inspect
+import itertools
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from inspect import Parameter
+from typing import Annotated, Any, Optional, get_args, get_origin
+
+import anyio.to_thread
+from langchain_core.runnables import RunnableConfig
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from codemode_graph.errors import ToolLoadError
+from codemode_graph.tools.hints import (
+    Docs,
+    adapter_of,
+    complaint,
+    docs_of,
+    output_schema_of,
+    signature_of,
+    to_plain,
+    type_hints,
+)
+from codemode_graph.tools.injection import injection_in, is_config
+from codemode_graph.tools.marks import marks_of
+from codemode_graph.tools.spec import ToolPolicy, ToolSpec
+from codemode_graph.tools.tracing import traced
+
+__all__ = ["MAX_STREAMED", "from_callable"]
+
+MAX_STREAMED = 100_000
+"""Values that a tool which is a generator may give in one call."""
+
+_logger = logging.getLogger("codemode")
+
+
+def from_callable(function: Callable[..., Any], name: str | None = None) -> ToolSpec:
+    """Make a tool of a function, a method, a partial, or an object that can be called; sync or async.
+
+    Arguments are validated and converted as their hints say (dates, enums, dataclasses, pydantic models, ...) before
+    the function is called; a hint that cannot be used accepts anything. What a partial has fixed is not an argument of
+    the tool. `*args` is an optional argument that takes a list; `**kwargs` accepts further arguments. An argument with
+    the hint `RunnableConfig` is given the run's config. The docstring describes the tool and its arguments.
+
+    Models and dataclasses come back as dicts, the values of a generator as a list of at most `MAX_STREAMED`.
+
+    A sync function runs in a worker thread, in the context of the caller. Python cannot stop a thread: when a call is
+    given up (cancellation, timeout), its function goes on to its end, its result is dropped, and the logger "codemode"
+    says so.
+
+    Args:
+        function: What to call. The decorator `tool` says more of it: effect, name, timeout.
+        name: What programs call it; else what `tool` says, else the function's own name.
+
+    Returns:
+        The tool. Its effect is "write" unless `tool` says otherwise.
+
+    Raises:
+        ToolLoadError: It cannot be called, or it takes what only LangGraph can inject.
+    """
+    if not callable(function):
+        msg = f"{type(function).__name__} object is not callable, so it is not a tool"
+        raise ToolLoadError(msg)
+    marks, plain = marks_of(function), _plain(function)
+    name = name or marks.name or _name_of(plain)
+    docs = _docs(plain)
+    call = _Call(name, function, type_hints(_hinted(plain)))
+    description = docs.text if marks.description is None else marks.description
+    return ToolSpec(
+        name=name,
+        call=traced(name, call, description=description),
+        description=description,
+        input_schema=call.input_schema(docs),
+        output_schema=output_schema_of(call.hints.get("return", Any), name),
+        effect=marks.effect or "write",
+        policy=ToolPolicy(timeout=marks.timeout),
+        source="function",
+    )
+
+
+class _Call:
+    """Calls a function with the arguments of a tool call."""
+
+    def __init__(self, name: str, function: Callable[..., Any], hints: dict[str, Any]) -> None:
+        self.name, self.function, self.hints = name, function, hints
+        self.signature = signature_of(function)
+        fixed = function.keywords if isinstance(function, functools.partial) else {}
+        self.parameters = {
+            key: each
+            for key, each in self.signature.parameters.items()
+            if key not in fixed and not is_config(hints.get(key))
+        }
+        self.configs = [key for key in self.signature.parameters if is_config(hints.get(key))]
+        if wanted := [key for key in self.parameters if injection_in(hints.get(key))]:
+            msg = f"{name} takes {wanted[0]!r}, which LangGraph injects: decorate it with `langchain_core.tools.tool`"
+            raise ToolLoadError(msg)
+        self.adapters = {
+            key: adapter
+            for key, each in self.parameters.items()
+            if (adapter := adapter_of(self._hint(each), f"the argument {key!r} of {name}", "validation"))
+        }
+        self.more = next((key for key, each in self.parameters.items() if each.kind is Parameter.VAR_KEYWORD), None)
+
+    def _hint(self, parameter: Parameter) -> Any:
+        hint = self.hints.get(parameter.name, Any)
+        if parameter.kind is Parameter.VAR_POSITIONAL and hint is not Any:
+            return list[hint]  # type: ignore[valid-type]
+        if isinstance(parameter.default, FieldInfo):
+            return Annotated[hint, parameter.default]
+        return Optional[hint] if parameter.default is None and hint is not Any else hint  # noqa: UP045
+
+    def input_schema(self, docs: Docs) -> dict[str, Any]:
+        """Give the JSON Schema of the arguments."""
+        schemas, shared = TypeAdapter.json_schemas(
+            [(key, "validation", adapter) for key, adapter in self.adapters.items()]
+        )
+        properties: dict[str, Any] = {}
+        for key, each in self.parameters.items():
+            schema = dict(schemas.get((key, "validation"), {}))
+            if each.kind is Parameter.VAR_POSITIONAL:
+                schema["type"] = "array"
+            if "description" not in schema and (said := _said(self.hints.get(key)) or docs.arguments.get(key)):
+                schema["description"] = said
+            default = _default(each)
+            if default is not Parameter.empty and _is_json(value := to_plain(default)):
+                schema["default"] = value
+            if key != self.more:
+                properties[key] = schema
+        required = [
+            key
+            for key, each in self.parameters.items()
+            if _default(each) is Parameter.empty and each.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        ]
+        schema = {"type": "object", "properties": properties, "required": required, **shared}
+        if self.more is not None:
+            schema["additionalProperties"] = schemas.get((self.more, "validation"), True)
+        return schema
+
+    async def __call__(self, arguments: dict[str, Any], config: RunnableConfig) -> Any:
+        args, kwargs = self._bind(arguments, config)
+        target = self.function
+        if _is_async(target):
+            result = target(*args, **kwargs)
+        else:
+            result = await self._in_thread(functools.partial(target, *args, **kwargs))
+        if inspect.isawaitable(result):
+            result = await result
+        if isinstance(result, AsyncIterator):
+            result = await self._collected(result)
+        elif isinstance(result, Iterator):
+            result = await self._in_thread(functools.partial(self._listed, result))
+        return to_plain(result)
+
+    def _bind(self, arguments: Mapping[str, Any], config: RunnableConfig) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        values: dict[str, Any] = {}
+        more: dict[str, Any] = {}
+        problems: list[str] = []
+        for key, value in arguments.items():
+            known = key in self.parameters and key != self.more
+            adapter = self.adapters.get(key if known else self.more or "")
+            try:
+                (values if known else more)[key] = value if adapter is None else adapter.validate_python(value)
+            except ValidationError as error:
+                problems.append(complaint(error, key))
+        if problems:
+            raise ValueError(f"{self.name}() was given what it cannot take: {'; '.join(problems)}")
+        if more and self.more is None:
+            raise TypeError(f"{self.name}() got an unexpected argument {next(iter(more))!r}")
+        for key, each in self.parameters.items():
+            if key not in values and isinstance(each.default, FieldInfo):
+                values[key] = each.default.get_default(call_default_factory=True, validated_data={})
+        bound = inspect.BoundArguments(self.signature, {})
+        for key, each in self.signature.parameters.items():
+            if key in self.configs:
+                bound.arguments[key] = config
+            elif key == self.more:
+                bound.arguments[key] = more
+            elif key in values:
+                bound.arguments[key] = tuple(values[key]) if each.kind is Parameter.VAR_POSITIONAL else values[key]
+        if any(each.kind is Parameter.VAR_POSITIONAL and values.get(key) for key, each in self.parameters.items()):
+            bound.apply_defaults()
+        return bound.args, bound.kwargs
+
+    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+        running = False
+
+        def run() -> Any:
+            nonlocal running
+            running = True
+            try:
+                result = work()
+                return self._listed(result) if isinstance(result, Iterator) else result
+            finally:
+                running = False
+
+        try:
+            return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            if running:
+                _logger.warning("a call of %s was given up; its function goes on in its thread", self.name)
+            raise
+
+    def _listed(self, result: Iterator[Any]) -> list[Any]:
+        return self._bounded(list(itertools.islice(result, MAX_STREAMED + 1)))
+
+    async def _collected(self, result: AsyncIterator[Any]) -> list[Any]:
+        values: list[Any] = []
+        try:
+            async for value in result:
+                values.append(value)
+                self._bounded(values)
+        finally:
+            if isinstance(result, AsyncGenerator):
+                await result.aclose()
+        return values
+
+    def _bounded(self, values: list[Any]) -> list[Any]:
+        if len(values) > MAX_STREAMED:
+            raise ValueError(f"{self.name} gave more than {MAX_STREAMED} values")
+        return values
+
+
+def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _is_object(function: Callable[..., Any]) -> bool:
+    return not (inspect.isroutine(function) or inspect.isclass(function))
+
+
+def _hinted(function: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.isclass(function):
+        return function.__init__
+    return type(function).__call__ if _is_object(function) else function
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    plain = _plain(function)
+    called = type(plain).__call__ if _is_object(plain) else plain
+    return inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    return "lambda" if name == "<lambda>" else str(name)
+
+
+def _docs(function: Callable[..., Any]) -> Docs:
+    if _is_object(function):
+        return docs_of(inspect.getdoc(type(function).__call__) or inspect.getdoc(type(function)))
+    return docs_of(inspect.getdoc(function))
+
+
+def _default(parameter: Parameter) -> Any:
+    default = parameter.default
+    if not isinstance(default, FieldInfo):
+        return default
+    return (
+        Parameter.empty if default.is_required() else default.get_default(call_default_factory=True, validated_data={})
+    )
+
+
+def _said(hint: Any) -> str:
+    for note in get_args(hint)[1:] if get_origin(hint) is Annotated else ():
+        if isinstance(note, str):
+            return note
+        if isinstance(said := getattr(note, "documentation", None), str):
+            return said
+    return ""
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True

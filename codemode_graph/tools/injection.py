@@ -1,0 +1,125 @@
+"""Arguments of LangChain tools that no model gives: which they are, and where their values come from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+
+from langchain_core.messages import ToolCall, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import InjectedToolArg, InjectedToolCallId
+from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime
+from langgraph.prebuilt.tool_node import ToolCallRequest
+
+from codemode_graph.errors import ToolCallError
+
+__all__ = ["Injection", "injected_values", "injection_in", "is_config", "runtime_for"]
+
+Kind: TypeAlias = Literal["state", "store", "runtime", "call_id", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """What is injected into an argument.
+
+    Attributes:
+        kind: The graph's state (or one field of it), its store, a `ToolRuntime`, the call's id, or something else that
+            only the tool's author knows.
+        field: The field of the state; None for all of it.
+    """
+
+    kind: Kind
+    field: str | None = None
+
+
+def injection_in(hint: Any) -> Injection | None:
+    """Give what an argument's type hint wants injected, or None where it is an ordinary argument."""
+    if isinstance(hint, type) and issubclass(hint, ToolRuntime):
+        return Injection("runtime")
+    origin = get_origin(hint)
+    if isinstance(origin, type) and issubclass(origin, ToolRuntime):
+        return Injection("runtime")
+    marks = get_args(hint)[1:] if origin is Annotated else ()
+    for mark in marks:
+        kind = mark if isinstance(mark, type) else type(mark)
+        if issubclass(kind, InjectedState):
+            return Injection("state", getattr(mark, "field", None))
+        if issubclass(kind, InjectedStore):
+            return Injection("store")
+        if issubclass(kind, InjectedToolCallId):
+            return Injection("call_id")
+        if issubclass(kind, InjectedToolArg):
+            return Injection("other")
+    inner = get_args(hint)[:1] if origin is Annotated else get_args(hint)
+    return next((found for part in inner if (found := injection_in(part))), None)
+
+
+def is_config(hint: Any) -> bool:
+    """Whether an argument's type hint is `RunnableConfig`, or that or None."""
+    return hint is RunnableConfig or (RunnableConfig in get_args(hint))
+
+
+async def runtime_for(call: ToolCall, config: RunnableConfig) -> ToolRuntime[Any, Any]:
+    """Make the `ToolRuntime` that LangGraph's `ToolNode` would give a tool.
+
+    Args:
+        call: The tool call.
+        config: The config of the graph's node in which it is made.
+
+    Returns:
+        The runtime: the state, the store and the context of the running graph; outside of one, none of these.
+    """
+    made: list[ToolRuntime[Any, Any]] = []
+
+    async def take(request: ToolCallRequest, _execute: object) -> ToolMessage:
+        made.append(request.runtime)
+        return ToolMessage("", tool_call_id=call["id"])
+
+    node = ToolNode([], awrap_tool_call=take, handle_tool_errors=False)
+    try:
+        await node.ainvoke([call], config)
+    except ValueError:  # No graph is running.
+        return ToolRuntime(
+            state={}, context=None, config=config, stream_writer=_ignore, tool_call_id=call["id"], store=None
+        )
+    return made[0]
+
+
+def injected_values(
+    tool: str, wanted: Mapping[str, Injection], optional: frozenset[str], runtime: ToolRuntime[Any, Any]
+) -> dict[str, Any]:
+    """Give the values of a tool's injected arguments.
+
+    Args:
+        tool: The tool's name, for messages.
+        wanted: What each argument wants. The call's id is LangChain's business, and not among the values.
+        optional: Arguments that can be left out.
+        runtime: Where they come from.
+
+    Raises:
+        ToolCallError: The graph has no such thing.
+    """
+    values: dict[str, Any] = {}
+    for name, each in wanted.items():
+        if each.kind == "runtime":
+            values[name] = runtime
+        elif each.kind == "store" and runtime.store is not None:
+            values[name] = runtime.store
+        elif each.kind == "state" and (found := _of_state(runtime.state, each.field)) is not _MISSING:
+            values[name] = found
+        elif each.kind in ("state", "store") and name not in optional:
+            what = f"{each.field!r} in the state" if each.field else f"a {each.kind}"
+            raise ToolCallError(f"{tool} needs {what} of the running graph, and there is none")
+    return values
+
+
+_MISSING = object()
+
+
+def _of_state(state: Any, field: str | None) -> Any:
+    if field is None:
+        return state or _MISSING
+    return state.get(field, _MISSING) if isinstance(state, Mapping) else getattr(state, field, _MISSING)
+
+
+def _ignore(_chunk: object) -> None:
+    pass

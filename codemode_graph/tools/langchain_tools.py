@@ -1,0 +1,253 @@
+"""LangChain tools as tools of a program."""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+from uuid import uuid4
+
+from langchain_core.messages import ToolCall, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool, Tool
+from langchain_core.tools.base import get_all_basemodel_annotations
+from langgraph.types import Command
+from pydantic import BaseModel, ValidationError
+from pydantic.v1 import ValidationError as ValidationErrorV1
+
+from codemode_graph.errors import ToolCallError, ToolLoadError
+from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, signature_of, to_plain, type_hints
+from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
+from codemode_graph.tools.spec import Effect, ToolSpec
+
+__all__ = ["from_langchain"]
+
+
+def from_langchain(tool: BaseTool) -> ToolSpec:
+    """Make a tool of a LangChain tool, with all that LangChain does for it.
+
+    Each call is a run of the tool under the config it is given: its arguments are validated, callbacks and traces see
+    it. The value is what the tool returns, not the text that a `ToolMessage` would hold: for an artifact with
+    `structured_content` (MCP adapters) that, for content blocks their text, parsed where it is a JSON object or array.
+    A failure that the tool reports in a message (`handle_tool_error`, `status="error"`) is raised as `ToolCallError`.
+
+    What LangGraph injects (state, store, `ToolRuntime`, the call's id) and the config are no arguments of the tool; a
+    program that gives them is refused. State and store are those of the graph that makes the call.
+
+    LangChain's `StructuredTool` keeps the argument names `config` and `run_manager` to itself: a value given to an
+    ordinary argument of that name never reaches the function. Such an argument is left out where it is optional.
+
+    Args:
+        tool: The LangChain tool.
+
+    Returns:
+        The tool. MCP annotations in its metadata give its effect, else it is "write".
+
+    Raises:
+        ToolLoadError: It needs a value that can reach it in no way.
+    """
+    adapter = _Adapter(tool)
+    return ToolSpec(
+        name=tool.name,
+        call=adapter.call,
+        description=tool.description,
+        input_schema=adapter.input_schema,
+        output_schema=adapter.output_schema,
+        effect=_effect(tool.metadata or {}),
+        source="langchain",
+    )
+
+
+class _Adapter:
+    def __init__(self, tool: BaseTool) -> None:
+        self.tool = tool
+        functions = _functions(tool)
+        self.hints = [type_hints(function) for function in functions]
+        declared = _annotations(tool)
+        hints = {name: hint for each in (*self.hints, declared) for name, hint in each.items() if name != "return"}
+        self.injected = {name: found for name, hint in hints.items() if (found := injection_in(hint))}
+        schema = _visible_schema(tool)
+        properties = dict(schema.get("properties") or {})
+        required = [name for name in schema.get("required") or () if name in properties]
+        optional = _optional(tool)
+        self.optional = frozenset(name for name in self.injected if name in optional)
+        configs = {name for name, hint in hints.items() if is_config(hint)}
+        kept = {"config", "run_manager"} if isinstance(tool, StructuredTool) else set[str]()
+        self.hidden = {*self.injected, *configs, *kept}
+        if lost := [name for name in required if name in self.hidden - configs]:
+            msg = (
+                f"{tool.name}: LangChain keeps the argument name {lost[0]!r} for itself, so its value would be lost. "
+                "Rename the argument, or give the function itself as a tool"
+            )
+            raise ToolLoadError(msg)
+        unknown = [n for n, each in self.injected.items() if each.kind == "other" and n not in optional]
+        if unknown:
+            msg = f"{tool.name} wants {unknown[0]!r} injected, which only its author can do: give it a default"
+            raise ToolLoadError(msg)
+        documented = docs_of(tool.description).arguments
+        for name, item in properties.items():
+            if name in documented and isinstance(item, Mapping) and "description" not in item:
+                properties[name] = {**item, "description": documented[name]}
+        self.input_schema = {
+            **{key: value for key, value in schema.items() if key not in {"title", "description"}},
+            "properties": {name: item for name, item in properties.items() if name not in self.hidden},
+            "required": [name for name in required if name not in self.hidden],
+        }
+        returns = next((each["return"] for each in self.hints if "return" in each), Any)
+        of_message = tool.response_format == "content_and_artifact" or _is_message(returns)
+        self.output_schema = None if of_message else output_schema_of(returns, tool.name)
+        self.as_message = (
+            tool.response_format == "content_and_artifact"
+            or bool(tool.handle_tool_error)
+            or bool(tool.handle_validation_error)
+            or any(each.kind == "call_id" for each in self.injected.values())
+        )
+
+    async def call(self, arguments: dict[str, Any], config: RunnableConfig) -> Any:
+        tool = self.tool
+        if forged := [name for name in arguments if name in self.hidden]:
+            raise TypeError(f"{tool.name}() got an unexpected argument {forged[0]!r}")
+        call = ToolCall(name=tool.name, args=dict(arguments), id=f"call_{uuid4().hex}", type="tool_call")
+        if self.injected:
+            runtime = await runtime_for(call, config)
+            call["args"] |= injected_values(tool.name, self.injected, self.optional, runtime)
+        # Plain arguments give the raw value, but LangChain takes some dicts for tool calls.
+        given: Any = call if self.as_message or call["args"].get("type") == "tool_call" else call["args"]
+        try:
+            answer = await tool.ainvoke(given, config)
+        except ValidationError as error:
+            raise ValueError(f"{tool.name}() was given what it cannot take: {complaint(error)}") from error
+        except ValidationErrorV1 as error:
+            problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5])
+            raise ValueError(f"{tool.name}() was given what it cannot take: {problems}") from error
+        return self._value(answer)
+
+    def _value(self, answer: Any) -> Any:
+        if isinstance(answer, Command) or (isinstance(answer, list) and any(isinstance(a, Command) for a in answer)):
+            msg = f"{self.tool.name} returns a Command, which changes the state of a graph: a program cannot use it"
+            raise ToolCallError(msg)
+        if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], ToolMessage):
+            answer = answer[0]
+        if not isinstance(answer, ToolMessage):
+            blocks = _from_blocks(answer)
+            return to_plain(answer) if blocks is answer else blocks
+        if answer.status == "error":
+            text = answer.text or "it did not say why"
+            raise ToolCallError(text)
+        artifact = answer.artifact
+        if isinstance(artifact, Mapping) and artifact.get("structured_content") is not None:
+            return _unwrapped(artifact["structured_content"], answer.content)
+        if artifact is not None and self.tool.response_format == "content":
+            return to_plain(artifact)
+        blocks = _from_blocks(answer.content)
+        return self._parsed(blocks) if isinstance(blocks, str) else blocks
+
+    def _parsed(self, text: str) -> Any:
+        # LangChain writes what is no text as JSON; a tool that says it returns something else than text did that.
+        kind = (self.output_schema or {}).get("type")
+        if kind == "string":
+            return text
+        if kind is None:
+            return _json(text)
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+
+
+def _functions(tool: BaseTool) -> list[Callable[..., Any]]:
+    if isinstance(tool, StructuredTool | Tool):
+        return [function for function in (tool.func, tool.coroutine) if function is not None]
+    return [tool._run, tool._arun]
+
+
+def _annotations(tool: BaseTool) -> dict[str, Any]:
+    if tool.args_schema is None or isinstance(tool.args_schema, dict):
+        return {}
+    try:
+        return dict(get_all_basemodel_annotations(tool.args_schema))
+    except Exception:  # Hints that cannot be resolved; the functions' hints are left.
+        return {}
+
+
+def _visible_schema(tool: BaseTool) -> dict[str, Any]:
+    if isinstance(tool, Tool) and tool.args_schema is None:
+        return {"type": "object", "properties": tool.args, "required": list(tool.args)}
+    schema = tool.tool_call_schema
+    if isinstance(schema, dict):
+        return dict(schema)
+    try:
+        return schema.model_json_schema() if issubclass(schema, BaseModel) else schema.schema()
+    except Exception:  # An argument that JSON has no type for.
+        return {"type": "object", "properties": {name: {} for name in get_all_basemodel_annotations(schema)}}
+
+
+def _optional(tool: BaseTool) -> set[str]:
+    """Arguments with a default, in the schema or in a function."""
+    found = {
+        name
+        for function in _functions(tool)
+        for name, each in signature_of(function).parameters.items()
+        if each.default is not inspect.Parameter.empty
+    }
+    fields = getattr(tool.args_schema, "model_fields", {})
+    return found | {name for name, each in fields.items() if not each.is_required()}
+
+
+def _is_message(hint: Any) -> bool:
+    parts = [hint, *get_args(hint)]
+    return any(isinstance(part, type) and issubclass(part, ToolMessage | Command) for part in parts)
+
+
+def _effect(metadata: Mapping[str, Any]) -> Effect:
+    """Read MCP annotations, where `langchain-mcp-adapters` or `langchain.mcp` puts them."""
+    nested: Any = metadata.get("mcp")
+    for key in ("tool", "annotations"):
+        nested = nested.get(key) if isinstance(nested, Mapping) else None
+    hints = {**metadata, **(nested if isinstance(nested, Mapping) else {})}
+
+    def says(*names: str) -> bool:
+        return any(hints.get(name) is True for name in names)
+
+    if says("readOnlyHint", "read_only_hint"):
+        return "read"
+    if says("destructiveHint", "destructive_hint"):
+        return "destructive"
+    return "idempotent" if says("idempotentHint", "idempotent_hint") else "write"
+
+
+def _from_blocks(content: Any) -> Any:
+    """Give content blocks as values, and anything else as it is."""
+    if not isinstance(content, list) or not content or not all(_is_text_block(block) for block in content):
+        return content
+    values = [_json(block["text"]) for block in content]
+    if len(values) == 1:
+        return values[0]
+    return "\n".join(values) if all(isinstance(value, str) for value in values) else values
+
+
+def _is_text_block(block: object) -> bool:
+    return (
+        isinstance(block, dict)
+        and block.get("type") == "text"
+        and isinstance(block.get("text"), str)
+        and block.keys() <= {"type", "text", "id", "index", "annotations", "extras"}
+    )
+
+
+def _unwrapped(structured: Any, content: Any) -> Any:
+    """Take a value out of the `{"result": value}` that MCP servers in Python put around what is no object.
+
+    Around an object that really has such a key the text says the same as the structure.
+    """
+    if not isinstance(structured, Mapping) or structured.keys() != {"result"}:
+        return structured
+    return structured if _from_blocks(content) == structured else structured["result"]
+
+
+def _json(text: str) -> Any:
+    if text.lstrip()[:1] not in ("{", "["):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -1,0 +1,316 @@
+"""Tool arguments, out of JSON Schema.
+
+Schemas come from anywhere and many are wrong. Nothing here raises because of one: what cannot be understood is taken to
+allow anything.
+"""
+
+import difflib
+import keyword
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+from urllib.parse import unquote
+
+from codemode_graph.tools.text import one_line
+
+__all__ = [
+    "MISSING",
+    "Document",
+    "Parameter",
+    "Parameters",
+    "bind",
+    "branches_of",
+    "mapping_at",
+    "merged",
+    "parameter_order",
+]
+
+MISSING: Final = object()
+"""Stands for a default that there is not: None is a default like any other."""
+
+_DEPTH = 40
+_STEPS = 50_000
+
+
+class Document:
+    """A JSON Schema document: what its `$ref`s and `allOf`s say, in one piece.
+
+    The work on one document is bounded, so that a hostile one costs no more than a large one.
+    """
+
+    def __init__(self, root: object) -> None:
+        self.root = root
+        self._steps = _STEPS
+
+    def follow(self, pointer: str) -> object:
+        """Give what a local reference (`#/$defs/Event`) points at, or True, which allows anything."""
+        if not pointer.startswith("#"):
+            return True
+        place: object = self.root
+        for step in unquote(pointer[1:]).split("/")[1:]:
+            key = step.replace("~1", "/").replace("~0", "~")
+            if isinstance(place, Mapping) and key in place:
+                place = place[key]
+            elif isinstance(place, list) and key.isdecimal() and int(key) < len(place):
+                place = place[int(key)]
+            else:
+                return True
+        return place
+
+    def flat(self, schema: object, seen: frozenset[str] = frozenset(), depth: int = 0) -> dict[str, Any]:
+        """Give the schema with its references followed and its `allOf` merged, one level deep.
+
+        Returns:
+            A new schema without `$ref` and `allOf`. An empty one allows anything.
+        """
+        self._steps -= 1
+        if not isinstance(schema, Mapping) or depth > _DEPTH or self._steps < 0:
+            return {}
+        own = {key: value for key, value in schema.items() if isinstance(key, str) and key not in {"$ref", "allOf"}}
+        ref, branches = schema.get("$ref"), schema.get("allOf")
+        if isinstance(ref, str) and ref not in seen:
+            own = merged(self.flat(self.follow(ref), seen | {ref}, depth + 1), own)
+        for branch in branches if isinstance(branches, list) else ():
+            own = merged(self.flat(branch, seen, depth + 1), own)
+        return own
+
+
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the schema of what fits both; where two keywords cannot be combined, the second one's stands."""
+    both = {**first, **second}
+    a, b = mapping_at(first, "properties"), mapping_at(second, "properties")
+    if a and b:
+        shared = {name: {"allOf": [a[name], b[name]]} for name in a if name in b and not _same(a[name], b[name])}
+        both["properties"] = {**a, **b, **shared}
+    if (needed := _names(first.get("required"))) and "required" in second:
+        both["required"] = [*needed, *(name for name in _names(second["required"]) if name not in needed)]
+    if isinstance(some := first.get("enum"), list) and isinstance(others := second.get("enum"), list):
+        both["enum"] = [value for value in some if value in others] or others
+    return both
+
+
+def _names(value: object) -> list[str]:
+    """Give the strings of a list, or none where it is no list."""
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list | tuple) else []
+
+
+def branches_of(schema: Mapping[str, Any]) -> list[Any]:
+    """Give the alternatives of `anyOf` and `oneOf`."""
+    alternatives = schema.get("anyOf") or schema.get("oneOf")
+    return alternatives if isinstance(alternatives, list) else []
+
+
+def mapping_at(schema: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Give the members of a keyword that holds an object, such as `properties`, or none where it does not."""
+    value = schema.get(key)
+    return {name: item for name, item in value.items() if isinstance(name, str)} if isinstance(value, Mapping) else {}
+
+
+def _same(a: object, b: object) -> bool:
+    try:
+        return a is b or a == b
+    except RecursionError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One argument of a tool.
+
+    Attributes:
+        name: As the tool names it; any characters.
+        keyword: What a program writes for it: the name where that is a plain identifier, else the nearest one (`from_`
+            for `from`, `If_Match` for `If-Match`).
+        schema: Its JSON Schema, as it stands in the tool's.
+        required: Whether it must be given.
+        default: What the tool says it takes when it is not given, or `MISSING`.
+        description: The tool's words on it.
+    """
+
+    name: str
+    keyword: str
+    schema: Any
+    required: bool
+    default: Any = MISSING
+    description: str = ""
+
+
+class Parameters(Sequence[Parameter]):
+    """The arguments that a tool takes, in the order in which positional ones are bound.
+
+    Required ones come first, then the others, each in the order of the schema's properties.
+
+    Args:
+        schema: The tool's input schema.
+    """
+
+    def __init__(self, schema: object) -> None:
+        self.document = Document(schema)
+        self._flat = self.document.flat(schema)
+        properties, required = self._properties()
+        ordered = sorted(properties, key=lambda name: name not in required)
+        keywords = keyword_names(ordered)
+        self._items = tuple(self._read(name, keywords[name], properties[name], name in required) for name in ordered)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @cached_property
+    def open(self) -> bool:
+        """Whether arguments that the schema does not name are accepted too."""
+        extra = self._flat.get("additionalProperties")
+        if "patternProperties" in self._flat or (extra is None and not self._items and "properties" not in self._flat):
+            return True
+        return extra is not None and extra is not False
+
+    @cached_property
+    def exact(self) -> bool:
+        """Whether every argument can be passed under its own name as a keyword."""
+        return all(item.name == item.keyword for item in self._items)
+
+    @cached_property
+    def by_name(self) -> dict[str, Parameter]:
+        """Each argument under its keyword and, taking precedence, under its own name."""
+        return {item.keyword: item for item in self._items} | {item.name: item for item in self._items}
+
+    def __str__(self) -> str:
+        """Give the arguments as a message to a program lists them: `calendar_id, limit=50, status=...`."""
+        if not self._items:
+            return "any keyword arguments" if self.open else "none"
+        listed = ", ".join(self._listed(item) for item in self._items[:40])
+        return listed + (", ..." if len(self._items) > 40 else "")
+
+    def _listed(self, item: Parameter) -> str:
+        if item.required:
+            return item.keyword
+        return f"{item.keyword}={'...' if item.default is MISSING else one_line(repr(item.default), 40)}"
+
+    def _properties(self) -> tuple[dict[str, Any], set[str]]:
+        properties, required = mapping_at(self._flat, "properties"), set(_names(self._flat.get("required")))
+        alternatives = [self.document.flat(branch) for branch in branches_of(self._flat)]
+        for branch in alternatives:
+            properties = {**mapping_at(branch, "properties"), **properties}
+        if alternatives:
+            required |= set.intersection(*(set(_names(branch.get("required"))) for branch in alternatives))
+        return properties, required
+
+    def _read(self, name: str, word: str, schema: object, required: bool) -> Parameter:
+        flat = self.document.flat(schema)
+        description = flat.get("description")
+        return Parameter(
+            name=name,
+            keyword=word,
+            schema=schema,
+            required=required,
+            default=flat.get("default", MISSING),
+            description=description if isinstance(description, str) else "",
+        )
+
+
+def keyword_names(parameters: Iterable[str]) -> dict[str, str]:
+    """Give each argument the keyword under which a program can pass it."""
+    given = list(parameters)
+    plain = {name: name for name in given if _is_plain(name)}
+    taken = set(plain)
+    for name in given:
+        if name not in plain:
+            word = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "argument"
+            word = f"_{word}" if word[0].isdigit() else word
+            while word in taken or not _is_plain(word):
+                word += "_"
+            plain[name] = word
+            taken.add(word)
+    return plain
+
+
+def _is_plain(name: str) -> bool:
+    return (
+        name.isidentifier()
+        and not keyword.iskeyword(name)
+        and not name.startswith("__")
+        and unicodedata.normalize("NFKC", name) == name
+    )
+
+
+def parameter_order(schema: Mapping[str, Any]) -> list[str]:
+    """Give the names of a tool's arguments in the order in which positional ones are bound to them."""
+    return [item.name for item in Parameters(schema)]
+
+
+def bind(tool: str, schema: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Bind a call's arguments to the tool's own names.
+
+    Positional arguments go to the arguments in `parameter_order`. A single positional dict whose keys are all names of
+    arguments means keyword arguments, unless the first argument may itself be an object. An argument whose name cannot
+    be written as a keyword is also known by the nearest word that can (`from_` for `from`). None that is given stays;
+    what is not given stays out.
+
+    Args:
+        tool: The tool's name, for messages.
+        schema: Its input schema.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+
+    Returns:
+        The arguments by name.
+
+    Raises:
+        TypeError: The call does not fit; the message says how the tool is called.
+    """
+    parameters = Parameters(schema)
+    known = parameters.by_name
+    if len(args) == 1 and _means_keywords(args[0], parameters):
+        args, kwargs = [], _joined(tool, args[0], kwargs)
+    if len(args) > len(parameters):
+        expected = f"{len(parameters)} positional argument{'' if len(parameters) == 1 else 's'}"
+        raise _refusal(tool, f"takes {expected} but {len(args)} were given", parameters)
+    bound = {item.name: value for item, value in zip(parameters, args, strict=False)}
+    for word, value in kwargs.items():
+        if word not in known and not parameters.open:
+            close = difflib.get_close_matches(word, known, 1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise _refusal(tool, f"got an unexpected argument {one_line(repr(word), 80)}{hint}", parameters)
+        name = known[word].name if word in known else word
+        if name in bound:
+            raise _refusal(tool, f"got two values for the argument {one_line(repr(word), 80)}", parameters)
+        bound[name] = value
+    if missing := [item.keyword for item in parameters if item.required and item.name not in bound]:
+        plural = "s" if len(missing) > 1 else ""
+        raise _refusal(tool, f"is missing the argument{plural} {', '.join(map(repr, missing[:20]))}", parameters)
+    return bound
+
+
+def _refusal(tool: str, problem: str, parameters: Parameters) -> TypeError:
+    return TypeError(f"{one_line(tool, 80)}() {problem}; its arguments are {parameters}")
+
+
+def _joined(tool: str, given: Mapping[str, Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    if twice := [name for name in given if name in kwargs]:
+        raise TypeError(f"{one_line(tool, 80)}() got two values for the argument {one_line(repr(twice[0]), 80)}")
+    return {**given, **kwargs}
+
+
+def _means_keywords(value: object, parameters: Parameters) -> bool:
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        return False
+    if not len(parameters):
+        return parameters.open or not value
+    return all(name in parameters.by_name for name in value) and not _may_be_object(
+        parameters.document, parameters[0].schema
+    )
+
+
+def _may_be_object(document: Document, schema: object, depth: int = 0) -> bool:
+    flat = document.flat(schema)
+    kind = flat.get("type")
+    if isinstance(kind, str | list):
+        return kind == "object" or "object" in kind
+    if alternatives := branches_of(flat):
+        return depth > 8 or any(_may_be_object(document, branch, depth + 1) for branch in alternatives)
+    return not ({"enum", "const", "items", "prefixItems"} & flat.keys())

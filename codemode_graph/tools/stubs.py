@@ -1,0 +1,168 @@
+"""A Python stub of the tools, for the type checker that reads a program before it runs.
+
+The stub is stricter than JSON Schema where that finds a model's mistakes (a key that a result does not have, an argument
+that a tool does not take) and laxer where strictness would refuse a good program:
+
+* An object given as an argument may be any mapping, a list any collection but a string: a program builds them in
+  variables, whose inferred types (`dict[str, int]`) fit no `TypedDict`.
+* Where a tool has an argument that cannot be written as a keyword, `**{"from": x}` has to pass, and the checker matches
+  what it unpacks against every argument; so the arguments of such a tool are not typed.
+* A number in a result counts as `int`, which Python takes for a float too: JavaScript servers declare counts as numbers,
+  and `range(result["pages"])` is right.
+
+No description is part of it; names and values stand in it as ASCII literals, so nothing can break out.
+"""
+
+from collections.abc import Iterable
+
+from codemode_sandboxes.names import attribute_names
+
+from codemode_graph.tools.shapes import (
+    Array,
+    Literals,
+    Map,
+    Record,
+    Scalar,
+    Shape,
+    Tuple,
+    Union,
+    Unknown,
+    records_in,
+)
+from codemode_graph.tools.signatures import Signature, Signatures
+from codemode_graph.tools.spec import ToolSpec
+
+__all__ = ["render_stubs"]
+
+_HEAD = """\
+from typing import Any, Iterator, Literal, Mapping, NotRequired, Protocol, TypedDict, TypeVar, overload
+
+__all__ = ["tools"]
+"""
+
+# A str is an iterable of str, too; its __contains__ takes no other object, which tells it apart.
+_LIST = """
+_T = TypeVar("_T", covariant=True)
+
+class List(Protocol[_T]):
+    def __contains__(self, value: object, /) -> bool: ...
+    def __iter__(self) -> Iterator[_T]: ...
+    def __len__(self) -> int: ...
+"""
+
+_NAMES_TAIL = """\
+    def __iter__(self) -> Iterator[Any]: ...
+    def __contains__(self, name: object, /) -> bool: ...
+    def __len__(self) -> int: ...
+"""
+
+
+def render_stubs(specs: Iterable[ToolSpec]) -> str:
+    """Write the stub of a program's world: the name `tools`, and nothing else that a program could use.
+
+    Args:
+        specs: The tools. Of several with the same name, the first counts.
+
+    Returns:
+        Python stub text. `tools["name"]` and `tools.attribute` are typed for every tool, arguments are positional or
+        keyword in the order of `parameter_order`, and each type stands in it once.
+    """
+    return _Writer(Signatures.of(specs)).text()
+
+
+class _Writer:
+    def __init__(self, signatures: Signatures) -> None:
+        self._signatures = signatures
+        self._attributes = attribute_names(signature.tool.name for signature in signatures.tools)
+
+    def text(self) -> str:
+        tools = [
+            (signature, f"tool_{self._attributes.get(signature.tool.name, number)}")
+            for number, signature in enumerate(self._signatures.tools)
+        ]
+        calls = "".join(self._call(signature, name) for signature, name in tools)
+        results = records_in(signature.result for signature, _ in tools if signature.result is not None)
+        types = "".join({self._signatures.names[record]: self._record(record) for record in results}.values())
+        overloaded = "    @overload\n" if len(tools) > 1 else ""
+        names = "".join(
+            f"{overloaded}    def __getitem__(self, name: Literal[{signature.tool.name!a}], /) -> {name}: ...\n"
+            for signature, name in tools
+        )
+        attributes = "    ...\n" + "".join(
+            f"    {self._attributes[signature.tool.name]}: {name}\n"
+            for signature, name in tools
+            if signature.tool.name in self._attributes
+        )
+        return (
+            _HEAD
+            + (_LIST if "List[" in calls else "")
+            + (f"\n{types}" if types else "")
+            + calls
+            # The attributes stand in a class of their own: one named `str` would hide the type from the methods.
+            + f"\nclass _Names(Protocol):\n{names}{_NAMES_TAIL}"
+            + f"\nclass _Tools(_Names, Protocol):\n{attributes}"
+            + "\ntools: _Tools\n"
+        )
+
+    def _call(self, signature: Signature, name: str) -> str:
+        parameters, exact = signature.parameters, signature.parameters.exact
+        words = {item.keyword for item in parameters}
+        arguments = [_free("self", words)]
+        for item in parameters:
+            kind = self._argument(signature.shape_of(item)) if exact else "Any"
+            arguments.append(f"{item.keyword}: {kind}{'' if item.required and exact else ' = ...'}")
+        if parameters.open or not exact:
+            arguments.append(f"**{_free('kwargs', words)}: Any")
+        result = "Any" if signature.result is None else self._value(signature.result)
+        return f"\nclass {name}(Protocol):\n    async def __call__({', '.join(arguments)}) -> {result}: ...\n"
+
+    def _record(self, record: Record) -> str:
+        name = self._signatures.names[record]
+        keys = ", ".join(
+            f"{key!a}: {self._value(each.shape) if each.required else f'NotRequired[{self._value(each.shape)}]'}"
+            for key, each in record.fields.items()
+        )
+        extra = "" if record.extra is None else f", extra_items={self._value(record.extra)}"
+        return f"{name} = TypedDict({name!r}, {{{keys}}}{extra})\n"
+
+    def _value(self, shape: Shape) -> str:
+        match shape:
+            case Unknown():
+                return "Any"
+            case Scalar(name):
+                return "int" if name == "float" else name
+            case Literals(values):
+                return f"Literal[{', '.join(map(ascii, values))}]"
+            case Array(item):
+                return f"list[{self._value(item)}]"
+            case Tuple(items):
+                return f"tuple[{', '.join(map(self._value, items))}]"
+            case Map(value):
+                return f"dict[str, {self._value(value)}]"
+            case Union(members):
+                return " | ".join(dict.fromkeys(map(self._value, members)))
+            case Record():
+                return self._signatures.names[shape]
+
+    def _argument(self, shape: Shape, nested: bool = False) -> str:
+        match shape:
+            case Map() | Record():
+                return "Mapping[str, Any]"
+            case Array(item):
+                return f"List[{self._argument(item, nested=True)}]"
+            case Tuple():
+                return "List[Any]"
+            case Literals() if nested:
+                return self._argument(Union(shape.types))
+            case Scalar("int") | Scalar("float"):
+                return "int | float"
+            case Union(members):
+                return " | ".join(dict.fromkeys(self._argument(member, nested) for member in members))
+            case _:
+                return self._value(shape)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name = f"_{name}"
+    return name
