@@ -1,0 +1,204 @@
+"""Where code may stand in a model's reply: fences, tags, JSON, or bare between sentences."""
+
+import ast
+import html
+import json
+import keyword
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from textwrap import dedent
+
+from codemode_sandboxes.source import parse
+
+__all__ = ["Block", "blocks_of"]
+
+_PYTHON = {"", "code", "ipython", "pycon", "py", "py3", "python", "python3", "tool_code"}
+_OPEN = re.compile(r"(?P<before>.*?)(?P<fence>`{3,}|~{3,})[ \t]*\{?\.?(?P<language>[\w+#-]*)[^`~]*$")
+_ONE_LINE = re.compile(r"```(?:python\b|py\b)?[ \t]*([^`\n]+)```")
+_INLINE = re.compile(r"`([^`\n]*\btools\b[^`\n]*)`")
+_THOUGHTS = re.compile(r"<(think|thinking|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(
+    r"<(code|execute|execute_python|program|python|script|tool_code)\b[^>\n]*>(.*?)(?:</\1>|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+_JSON_KEYS = ("code", "program", "python", "script")
+_QUOTED = re.compile(r"""("[^"\n]*"|'[^'\n]*'|#.*)""")
+_PAIR = re.compile(r"(?<![\w.])([A-Za-z][\w’'-]*),?[ \t]+(?=([A-Za-z][\w’'-]*))")
+_LABEL = re.compile(r"\W*([A-Za-z]\w*)[\w ,’'*-]*[:!.?…]\W*")
+_RULE = re.compile(r"[-*_=~#>\s]+")
+_CODE = re.compile(r"^\s*(?:await |async def |def |import |from \w+ import |\w+ = .*\btools\b)", re.MULTILINE)
+_KEYWORDS = {*keyword.kwlist, *keyword.softkwlist}
+_TRIES = 40
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a reply that may be code.
+
+    Attributes:
+        code: Its text, without common indentation.
+        marked: Whether the reply says that it is Python.
+    """
+
+    code: str
+    marked: bool = False
+
+    @cached_property
+    def tree(self) -> ast.Module | None:
+        """Its syntax tree, or None where it is not Python."""
+        try:
+            return parse(self.code)
+        except SyntaxError:
+            return None
+
+    @cached_property
+    def acts(self) -> bool:
+        """Whether it is Python that does more than state a value: it calls, defines, imports, assigns or returns."""
+        return self.tree is not None and any(isinstance(node, _ACTS) for node in ast.walk(self.tree))
+
+
+_ACTS = (
+    *(ast.Call, ast.Await, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom),
+    *(ast.Assign, ast.AugAssign, ast.NamedExpr, ast.Return),
+)
+
+
+def blocks_of(text: str) -> list[Block]:
+    """Find the pieces of a reply that may be its program, in order.
+
+    Args:
+        text: The reply, lines ended by a line feed.
+
+    Returns:
+        What stands in code fences; where there is none, in tags such as `<code>`; else what is left when prose is taken
+        away; else what a JSON object has under `code`. Empty where nothing looks like code.
+    """
+    text = _THOUGHTS.sub("", text).strip("\n") or text
+    if text.lstrip().startswith("{") and (code := _json_code(text, whole=True)):
+        return blocks_of(code) if code.count("```") > 1 else [_block(code, marked=True)]
+    finders: list[Callable[[str], list[Block]]] = [_fenced, _tagged, _bare, _in_json, _inline, _broken]
+    return next((blocks for find in finders if (blocks := [b for b in find(text) if b.code.strip()])), [])
+
+
+def _block(code: str, marked: bool = False) -> Block:
+    code = dedent(code.strip("\n")).rstrip() + "\n"
+    if code.startswith(">>> "):
+        lines = [line[4:] for line in code.split("\n") if line.startswith((">>>", "..."))]
+        code = "\n".join(lines) + "\n"
+    block = Block(code, marked)
+    if block.tree is None and re.search(r"&(?:lt|gt|amp|quot|#39|#x27);", code):
+        plain = Block(html.unescape(code), marked)
+        return plain if plain.tree is not None else block
+    return block
+
+
+def _fenced(text: str) -> list[Block]:
+    lines = text.split("\n")
+    blocks: list[Block] = []
+    number, tries = 0, _TRIES
+    while number < len(lines) and len(blocks) < _TRIES:
+        opened = _OPEN.match(lines[number])
+        number += 1
+        if opened is None:
+            continue
+        fence, language = opened["fence"], opened["language"].lower()
+        block, after = _block("\n".join(lines[number:]), language != ""), len(lines)
+        ends = (i for i in range(number, len(lines)) if _closes(lines[i], fence))
+        for index, end in enumerate(ends):
+            body = [*lines[number:end], lines[end].rstrip().rstrip(fence[0])]
+            shorter = _block("\n".join(body), language != "")
+            if index == 0 or shorter.tree is not None:
+                block, after = shorter, end + 1
+            # A fence inside a string does not end the block: look for the one behind which it is Python.
+            tries -= 1
+            if shorter.tree is not None or tries < 0:
+                break
+        number = after
+        if language in _PYTHON:
+            blocks.append(block)
+        elif code := _json_code(block.code):
+            blocks.append(_block(code, marked=True))
+    return blocks or [_block(code, marked=True) for code in _ONE_LINE.findall(text)[:_TRIES]]
+
+
+def _closes(line: str, fence: str) -> bool:
+    """A fence of the same kind, alone or right behind the last line of code."""
+    line = line.rstrip()
+    return line.endswith(fence) and not line.lstrip().startswith(("#", '"', "'")) and line.count(fence[0] * 3) == 1
+
+
+def _tagged(text: str) -> list[Block]:
+    return [_block(code, marked=True) for _, code in _TAG.findall(text)[:_TRIES]]
+
+
+def _bare(text: str) -> list[Block]:
+    lines = text.split("\n")
+    while lines and (not lines[0].strip() or _is_prose(lines[0])):
+        del lines[0]
+    while lines and (not lines[-1].strip() or _is_prose(lines[-1])):
+        del lines[-1]
+    whole = _block("\n".join(lines))
+    if whole.acts:
+        return [whole]
+    runs: list[list[str]] = [[]]
+    for line in lines:
+        if _is_prose(line):
+            runs.append([])
+        else:
+            runs[-1].append(line)
+    return [block for run in runs[:_TRIES] if run and (block := _block("\n".join(run))).acts]
+
+
+def _is_prose(line: str) -> bool:
+    """Two words next to each other, none of them Python's, or a label such as "Explanation:"."""
+    line = line[:400]
+    plain = _QUOTED.sub(" ", line)
+    if any(first not in _KEYWORDS and second not in _KEYWORDS for first, second in _PAIR.findall(plain)):
+        return True
+    label = _LABEL.fullmatch(line)
+    return (label is not None and label[1] not in _KEYWORDS) or bool(line.strip() and _RULE.fullmatch(line))
+
+
+def _in_json(text: str) -> list[Block]:
+    code = _json_code(text)
+    return [] if code is None else [_block(code, marked=True)]
+
+
+def _json_code(text: str, whole: bool = False) -> str | None:
+    """The string under `code` in the first JSON object that has one; line feeds in it may stand unescaped."""
+    decoder = json.JSONDecoder(strict=False)
+    at = text.find("{")
+    for _ in range(_TRIES):
+        if at < 0:
+            return None
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            value, end = None, at + 1
+        code = _under_key(value)
+        if code is not None and (not whole or not text[end:].strip()):
+            return code
+        at = -1 if whole else text.find("{", end)
+    return None
+
+
+def _under_key(value: object, depth: int = 0) -> str | None:
+    if not isinstance(value, dict) or depth > 4:
+        return None
+    for key in _JSON_KEYS:
+        if isinstance(code := value.get(key), str) and code.strip():
+            return code
+    return next((code for inner in value.values() if (code := _under_key(inner, depth + 1))), None)
+
+
+def _inline(text: str) -> list[Block]:
+    return [block for code in _INLINE.findall(text)[:_TRIES] if (block := _block(code)).acts]
+
+
+def _broken(text: str) -> list[Block]:
+    """Text that looks like code but does not parse: a check tells the model why."""
+    lines = text.split("\n")
+    code = [i for i, line in enumerate(lines) if _CODE.match(line)]
+    return [_block("\n".join(lines[code[0] :]))] if code else []
