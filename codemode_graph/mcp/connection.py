@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from codemode_graph.mcp.failures import CallFailure, NotDelivered, Refused, Serv
 from codemode_graph.mcp.http import ReportingClient, reason_of
 from codemode_graph.mcp.stdio import ServerProcess
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "finish"]
 
 _T = TypeVar("_T")
 _CLOSE_SECONDS = 5.0
@@ -98,7 +98,7 @@ class Connection:
         try:
             await asyncio.shield(self._opened)
         except asyncio.CancelledError:
-            await self.close()
+            await finish([self.end()], at_once=True)
             raise
 
     async def request(self, ask: Callable[[ClientSession], Awaitable[_T]], *, seconds: float | None) -> _T:
@@ -141,25 +141,21 @@ class Connection:
         self._give_up(number)
         raise TimeoutError
 
-    async def close(self) -> None:
-        """End the connection and free all that it holds, within seconds; at once when cancelled. May be called again.
+    def end(self) -> "asyncio.Task[None]":
+        """Tell the owner to free all that the connection holds, which takes seconds at most. May be called again.
+
+        Returns:
+            The owner, to be handed to `finish`.
 
         Raises:
-            RuntimeError: It lives in another event loop that is still running.
+            RuntimeError: The connection lives in another event loop that is still running.
         """
-        if self._owner.done():
-            return
-        if asyncio.get_running_loop() is not self._loop:
-            msg = f"MCP server {self._server.name!r} must be closed in the event loop in which it was connected"
-            raise RuntimeError(msg)
-        self._end(ServerLost("was closed"))
-        try:
-            await asyncio.wait({self._owner})
-        except asyncio.CancelledError:
-            self._owner.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait({self._owner})
-            raise
+        if not self._owner.done():
+            if asyncio.get_running_loop() is not self._loop:
+                msg = f"MCP server {self._server.name!r} must be closed in the event loop in which it was connected"
+                raise RuntimeError(msg)
+            self._end(ServerLost("was closed"))
+        return self._owner
 
     async def _own(self) -> None:
         self._life.deadline = anyio.current_time() + self._server.startup_timeout
@@ -222,7 +218,7 @@ class Connection:
             "message_handler": self._message_handler(),
         }
         if connection["transport"] == "stdio":
-            self._process = ServerProcess(self._server.name, connection, on_end=self._process_ended)
+            self._process = ServerProcess(self._server.name, connection, on_end=self._gone)
             async with self._process.streams() as (read, write), ClientSession(read, write, **options) as session:
                 yield session
         else:
@@ -232,12 +228,16 @@ class Connection:
                 "timeout": self._server.startup_timeout,
                 # A session may idle for as long as it likes; `request` bounds the time of an answer.
                 "sse_read_timeout": _IDLE_SECONDS,
-                "httpx_client_factory": lambda **kw: ReportingClient(on_failure=self._fail, **kw),
+                "httpx_client_factory": lambda **options: ReportingClient(
+                    on_failure=self._fail,
+                    on_events_end=self._gone if connection["transport"] == "sse" else None,
+                    **options,
+                ),
             }
             async with create_session(remote) as session:
                 yield session
 
-    def _process_ended(self) -> None:
+    def _gone(self) -> None:
         self._end(ServerLost(self._reason()))
 
     def _message_handler(self) -> MessageHandlerFnT:
@@ -278,6 +278,21 @@ class Connection:
         if isinstance(error, OSError) and connection["transport"] == "stdio":
             return NotDelivered("cannot be started", _why_not_started(error, connection))
         return NotDelivered("broke the protocol", str(error) or type(error).__name__)
+
+
+async def finish(tasks: Iterable["asyncio.Task[Any]"], *, at_once: bool = False) -> None:
+    """Wait for tasks that are about to end; cut them short where it is to be at once, or when cancelled meanwhile."""
+    pending = {task for task in tasks if not task.done()}
+    if not pending:
+        return
+    with anyio.CancelScope(shield=True):
+        try:
+            if not at_once:
+                await asyncio.wait(pending)
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending)
 
 
 def _why_not_started(error: OSError, connection: StdioConnection) -> str:

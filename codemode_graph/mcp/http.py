@@ -30,20 +30,28 @@ class ReportingClient(httpx.AsyncClient):
 
     Args:
         on_failure: Called with the id of a request and the reason why it will not be answered.
+        on_events_end: Called when a stream of events that belongs to no request has ended.
         **options: As for `httpx.AsyncClient`.
     """
 
-    def __init__(self, *, on_failure: Callable[[RequestId, CallFailure], None], **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        on_failure: Callable[[RequestId, CallFailure], None],
+        on_events_end: Callable[[], None] | None = None,
+        **options: Any,
+    ) -> None:
         # One connection a call in flight: a full pool would look like a server that cannot be reached.
         super().__init__(limits=httpx.Limits(max_connections=None, max_keepalive_connections=20), **options)
         self._on_failure = on_failure
+        self._on_events_end = on_events_end
 
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         """Send as `httpx.AsyncClient.send` does; a message of the session never raises."""
         if request.method == "GET":
             response = await super().send(request, **options)
             if _is_event_stream(response):
-                response.stream = _Events(response.stream, on_end=lambda reason: None)
+                response.stream = _Events(response.stream, on_end=lambda reason: self._events_ended())
             return response
         id = _request_id(request)
         try:
@@ -56,6 +64,10 @@ class ReportingClient(httpx.AsyncClient):
         if id is not None and _is_event_stream(response):
             response.stream = _Events(response.stream, on_end=lambda reason: self._on_failure(id, ServerLost(reason)))
         return response
+
+    def _events_ended(self) -> None:
+        if self._on_events_end is not None:
+            self._on_events_end()
 
     def _accepted(self, request: httpx.Request, id: RequestId | None, failure: CallFailure) -> httpx.Response:
         if id is not None:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-import anyio
 from langchain_core.runnables import RunnableConfig
 from langchain_mcp_adapters.sessions import SSEConnection, StdioConnection, StreamableHttpConnection
 from mcp.types import Tool
 
 from codemode_graph.errors import ConfigurationError, ToolLoadError
 from codemode_graph.mcp.config import DEFAULT_STARTUP_TIMEOUT, DEFAULT_TIMEOUT, ServerConfig, read_config
+from codemode_graph.mcp.connection import finish
 from codemode_graph.mcp.server import MCPServer
 from codemode_graph.mcp.values import effect_of, output_schema_of, value_of
 from codemode_graph.tools.spec import ToolSpec
@@ -201,9 +201,10 @@ class MCPToolLoader:
         try:
             listed = await asyncio.gather(*(server.tools() for server in servers), return_exceptions=True)
             tools = _specs(zip(servers, _without_failures(listed), strict=True))
-        except BaseException:
+        except BaseException as error:
             self._servers = {name: server for name, server in self._servers.items() if new.get(name) is not server}
-            await _close(new.values())
+            ending = [task for server in new.values() for task in server.end()]
+            await finish(ending, at_once=isinstance(error, asyncio.CancelledError))
             raise
         self._tools = tools
         return self.tools
@@ -213,8 +214,9 @@ class MCPToolLoader:
 
         A tool that is called later raises ConnectionError; `load()` connects the servers anew.
         """
-        servers, self._servers, self._tools = self._servers, {}, None
-        await _close(servers.values())
+        ending = [task for server in self._servers.values() for task in server.end()]
+        self._servers, self._tools = {}, None
+        await finish(ending)
 
     async def __aenter__(self) -> Self:
         return self
@@ -278,11 +280,3 @@ def _spec(name: str, server: MCPServer, tool: Tool) -> ToolSpec:
         effect=effect,
         source=f"mcp:{server.config.name}",
     )
-
-
-async def _close(servers: Iterable[MCPServer]) -> None:
-    with anyio.CancelScope(shield=True):
-        ends = await asyncio.gather(*(server.close() for server in servers), return_exceptions=True)
-    for end in ends:
-        if end is not None:
-            raise end

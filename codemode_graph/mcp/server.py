@@ -20,7 +20,7 @@ from pydantic_core import to_json
 
 from codemode_graph.errors import ToolCallError, ToolLoadError
 from codemode_graph.mcp.config import ServerConfig
-from codemode_graph.mcp.connection import Connection
+from codemode_graph.mcp.connection import Connection, finish
 from codemode_graph.mcp.failures import (
     CallFailure,
     NotDelivered,
@@ -138,16 +138,21 @@ class MCPServer:
             msg = f"MCP server {name!r} answered {tool} with what is no result of a tool"
             raise ToolCallError(msg) from None
 
-    async def close(self) -> None:
-        """End the connection for good. May be called again, and by several tasks."""
+    def end(self) -> list["asyncio.Task[Any]"]:
+        """End the connection for good. May be called again.
+
+        Returns:
+            What to `finish` before all is freed.
+
+        Raises:
+            RuntimeError: The connection lives in another event loop that is still running.
+        """
+        tasks: list[asyncio.Task[Any]] = [] if self._connection is None else [self._connection.end()]
         self._closed = True
-        try:
-            if self._connecting is not None and not self._connecting.done():
-                self._connecting.cancel()
-                await asyncio.wait({self._connecting})
-        finally:
-            if self._connection is not None:
-                await self._connection.close()
+        if self._connecting is not None and not self._connecting.done():
+            self._connecting.cancel()
+            tasks.append(self._connecting)
+        return tasks
 
     async def _connected(self) -> Connection:
         """Give the connection, made anew where there is none; callers that come meanwhile share one attempt."""
@@ -173,7 +178,7 @@ class MCPServer:
         name = self.config.name
         if lost is not None:
             _logger.warning("MCP server %r was lost; it is connected again", name)
-            await lost.close()
+            await finish([lost.end()])
         failure = NotDelivered("cannot be reached")
         until = time.monotonic() + self.config.startup_timeout
         for seconds in _BACK_OFF_SECONDS if lost is not None else (0.0,):

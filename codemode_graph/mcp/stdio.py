@@ -4,6 +4,7 @@ mcp's own client for this hides the process, so that neither why it ended nor wh
 told, and lets a message that it cannot decode take the connection down.
 """
 
+import asyncio
 import json
 import logging
 import os
@@ -83,6 +84,9 @@ class ServerProcess:
                 tasks.start_soon(self._write, process, from_session)
                 try:
                     yield from_server, to_server
+                except asyncio.CancelledError:
+                    _signal_group(process, signal.SIGKILL)
+                    raise
                 finally:
                     self.ended = self.ended or "was closed"
                     await _shut_down(process)
@@ -142,7 +146,9 @@ class ServerProcess:
         try:
             # JavaScript servers write half a surrogate pair where they cut a text; pydantic refuses it, json does not.
             text = json.dumps(json.loads(line), ensure_ascii=False)
-            return JSONRPCMessage.model_validate_json(text.encode("utf-8", "replace"))
+            return JSONRPCMessage.model_validate_json(
+                text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            )
         except (ValueError, RecursionError):
             _logger.debug("MCP server %r wrote what is not a message: %s", self._name, _shown(line))
             return None

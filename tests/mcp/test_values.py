@@ -1,0 +1,133 @@
+"""What a program gets from an MCP tool, over every transport."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from codemode_graph.errors import ToolCallError
+from tests.mcp.conftest import Tools, loaded
+from tests.servers import own_server
+
+IMAGE = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
+
+
+@pytest.mark.parametrize(
+    ("tool", "value"),
+    [
+        ("nothing", None),
+        ("prose", "three files"),
+        ("number_text", "123"),
+        ("quoted_text", '"quoted"'),
+        ("json_object", {"a": [1, None]}),
+        ("json_array", [1, 2]),
+        ("python_repr", "[{'id': 1}]"),
+        ("deep", "[" * 100_000),
+        ("two_texts", ["one", {"two": 2}]),
+        ("text_and_image", ["a picture", IMAGE]),
+        ("image", IMAGE),
+        ("audio", {"type": "audio", "data": "aGk=", "mimeType": "audio/wav"}),
+        ("link", {"type": "resource_link", "uri": "file:///a.txt", "name": "a.txt"}),
+        (
+            "resource",
+            {"type": "resource", "resource": {"uri": "file:///a.txt", "mimeType": "text/plain", "text": "hello"}},
+        ),
+        ("structured", {"content": "text"}),
+        ("wrapped", [1, 2]),
+        ("marked", 7),
+        ("own_result", {"result": "x", "took": 0.5}),
+        ("rows", [{"id": 1}]),
+        ("encoded_twice", {"result": '{"rows": []}', "took": 1}),
+        ("against_its_schema", {"n": "not a number"}),
+        ("schema_but_text", {"n": 1}),
+    ],
+)
+async def test_the_value_is_plain(answers: Tools, tool: str, value: Any) -> None:
+    assert await answers(tool) == value
+
+
+@pytest.mark.parametrize(
+    ("tool", "message"),
+    [
+        ("failed", "no such file: x\nlook again"),
+        ("failed_structured", '{"code": 4}'),
+        ("failed_silently", "failed_silently failed and did not say why"),
+        ("refused", "there is no parameter 'x'"),
+    ],
+)
+async def test_an_error_is_raised_with_its_text(answers: Tools, tool: str, message: str) -> None:
+    with pytest.raises(ToolCallError) as error:
+        await answers(tool)
+    assert str(error.value) == message
+
+
+async def test_arguments_arrive_as_they_were_given(answers: Tools) -> None:
+    arguments: dict[str, Any] = {
+        "config": {"configurable": 1},
+        "runtime": "r",
+        "run_manager": None,
+        "callbacks": [],
+        "from": {"nested": None, "list": [None]},
+        "self": 2**63,
+        "name": "é\u2028😀",
+    }
+    assert await answers("arguments/of-a.call", **{"tool_call_id": 1}) == {"arguments": {"tool_call_id": 1}}
+    spec = answers["arguments/of-a.call"]
+    assert await spec.call(arguments, {}) == {"arguments": arguments}
+
+
+@pytest.mark.parametrize("value", ["half a pair \ud83d", object()])
+async def test_arguments_that_are_not_json_are_refused_and_the_session_stands(answers: Tools, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"arguments/of-a\.call cannot be sent as JSON"):
+        await answers("arguments/of-a.call", x=value)
+    assert await answers("prose") == "three files"
+
+
+@pytest.mark.parametrize(
+    ("tool", "schema"),
+    [
+        ("prose", None),
+        ("wrapped", {"type": "array"}),
+        ("marked", {"type": "integer"}),
+        (
+            "rows",
+            {
+                "type": "array",
+                "items": {"$ref": "#/$defs/Row"},
+                "$defs": {"Row": {"type": "object", "properties": {"id": {"type": "integer"}}}},
+            },
+        ),
+    ],
+)
+async def test_the_output_schema_is_that_of_the_value(answers: Tools, tool: str, schema: Any) -> None:
+    assert answers[tool].output_schema == schema
+
+
+@pytest.mark.parametrize(
+    ("tool", "effect"),
+    [("prose", "read"), ("image", "destructive"), ("audio", "idempotent"), ("link", "write"), ("nothing", "write")],
+)
+async def test_annotations_give_the_effect(answers: Tools, tool: str, effect: str) -> None:
+    assert answers[tool].effect == effect
+
+
+async def test_a_value_that_python_wraps_is_unwrapped(memory: Tools) -> None:
+    assert memory["count"].output_schema == {"title": "Result", "type": "integer"}
+    assert isinstance(await memory("count"), int)
+
+
+async def test_half_a_surrogate_pair_is_replaced() -> None:
+    async with loaded(own_server("raw", "half_a_pair")) as tools:
+        assert await tools("cut") == "cut \N{REPLACEMENT CHARACTER}"
+
+
+async def test_an_answer_that_is_no_result_is_an_error() -> None:
+    async with loaded(own_server("raw", "no_result")) as tools:
+        with pytest.raises(ToolCallError, match="answered cut with what is no result of a tool"):
+            await tools("cut")
+
+
+async def test_a_large_value_arrives_whole_while_other_calls_go_on(memory: Tools) -> None:
+    large, small = await asyncio.gather(memory("large", megabytes=8), memory("process"))
+    assert len(large) == 8 << 20
+    assert isinstance(small, int)
