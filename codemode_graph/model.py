@@ -1,14 +1,19 @@
 """Asking the model for a program."""
 
+import json
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.utils.json import parse_json_markdown
+from pydantic import SecretStr
 
 from codemode_graph.check.extract import extract_program
 from codemode_graph.errors import ConfigurationError, ModelError
@@ -36,7 +41,7 @@ class Answer:
     Attributes:
         program: The program, or an empty string where the answer held none.
         thoughts: What it said about it.
-        error: Why the model could not be asked; None where it answered.
+        error: Why the model could not be asked, or how its answer was cut off; None where it answered.
         model: The model's name.
         usage: `input_tokens`, `output_tokens` and `total_tokens`; zeros where the model does not report them.
         seconds: How long it took.
@@ -62,13 +67,17 @@ def load_model(model: str | BaseChatModel, *, api_key: str | None = None) -> Bas
     """
     if isinstance(model, BaseChatModel):
         return _reporting_usage(model)
+    if not model or not isinstance(model, str):
+        raise ConfigurationError(f"a model is a chat model or a string such as 'openai:gpt-5.2', not {_kind(model)}")
     try:
-        options = {} if api_key is None else {"api_key": api_key}
+        options: dict[str, Any] = {} if api_key is None else {"api_key": api_key}
         return _reporting_usage(init_chat_model(model, **options))
     except ImportError as error:
         raise ConfigurationError(f"model {model!r} needs another package: {_first_line(error)}") from error
     except Exception as error:
-        raise ConfigurationError(f"model {model!r} cannot be used: {_first_line(error)}") from error
+        reason = _first_line(error)
+        hint = " Write it as 'provider:model', such as 'openai:gpt-5.2'." if "model_provider" in reason else ""
+        raise ConfigurationError(f"model {model!r} cannot be used: {reason}{hint}") from error
 
 
 def _reporting_usage(model: BaseChatModel) -> BaseChatModel:
@@ -95,7 +104,7 @@ def model_name(model: BaseChatModel) -> str:
 async def ask(
     model: BaseChatModel, messages: list[BaseMessage], *, structured: bool, config: RunnableConfig | None = None
 ) -> Answer:
-    """Ask once. A model that cannot be reached is told in the answer's `error`.
+    """Ask once. A model that cannot be reached, and an answer that is not whole, are told in the answer's `error`.
 
     Args:
         model: Who is asked.
@@ -116,12 +125,14 @@ async def ask(
     except Exception as problem:
         # A truncated structured answer raises, and carries the completion whose tokens were spent.
         usage = _completion_usage(getattr(problem, "completion", None))
-        text = f"the model could not be asked: {type(problem).__name__}: {_first_line(problem)}"
-        return Answer(error=text, model=model_name(model), usage=usage, seconds=time.monotonic() - started)
-    thoughts, program = _read(reply, parsed)
+        error = _why(problem, model)
+        return Answer(error=error, model=model_name(model), usage=usage, seconds=time.monotonic() - started)
+    cut_off = _cut_off(reply)
+    thoughts, program = _read(reply, parsed) if cut_off is None else ("", "")
     return Answer(
         program=program,
         thoughts=thoughts,
+        error=cut_off,
         model=model_name(model),
         usage=_usage(reply.usage_metadata),
         seconds=time.monotonic() - started,
@@ -130,7 +141,7 @@ async def ask(
 
 def _read(reply: AIMessage, parsed: object) -> tuple[str, str]:
     """Thoughts and program of a reply; the program is empty where the reply holds none."""
-    thoughts, text = "", reply.text
+    thoughts, text = "", str(reply.text)
     if isinstance(parsed, Mapping) and str(parsed.get("code") or "").strip():
         thoughts, text = str(parsed.get("thoughts") or ""), str(parsed["code"])
     elif "```" in text:
@@ -138,7 +149,42 @@ def _read(reply: AIMessage, parsed: object) -> tuple[str, str]:
     try:
         return thoughts, extract_program(text)
     except ModelError:
-        return thoughts or text.strip(), ""
+        return thoughts or text.strip() or _refusal(reply), ""
+
+
+def _refusal(reply: AIMessage) -> str:
+    blocks = [block for block in reply.content if isinstance(block, dict)]
+    return "\n".join(str(part["refusal"]) for part in (reply.additional_kwargs, *blocks) if part.get("refusal"))
+
+
+def _cut_off(reply: AIMessage) -> str | None:
+    """Why the program of a reply may lack its end, though it looks like a program: half of one has half its effects."""
+    told = reply.response_metadata
+    details = told.get("incomplete_details") or {}
+    reason = details.get("reason") or told.get("finish_reason") or told.get("stop_reason")
+    error = _stopped(reason)
+    if reason is None and told.get("model_provider") == "openai" and told.get("status") != "completed":
+        error = "the model's answer ended before it was complete: the connection was closed"
+    return None if error is None or _is_whole(reply) else error
+
+
+def _stopped(reason: object) -> str | None:
+    if reason in ("length", "max_tokens", "max_output_tokens"):
+        return "the model's answer was cut off at its token limit: raise the model's max_tokens"
+    return "the model's answer was stopped by its content filter" if reason == "content_filter" else None
+
+
+def _is_whole(reply: AIMessage) -> bool:
+    """Whether a cut-off reply goes as far as the end of its program: a closed block, or a JSON object."""
+    if reply.tool_calls:
+        return False
+    fences = len(re.findall(r"^\s*```", reply.text, re.MULTILINE))
+    if fences:
+        return fences % 2 == 0
+    try:
+        return isinstance(parse_json_markdown(reply.text, parser=partial(json.loads, strict=False)), dict)
+    except ValueError:
+        return False
 
 
 def _usage(metadata: Mapping[str, Any] | None) -> dict[str, int]:
@@ -158,6 +204,30 @@ def _completion_usage(completion: object) -> dict[str, int]:
     )
 
 
-def _first_line(error: BaseException) -> str:
+def _why(problem: Exception, model: BaseChatModel) -> str:
+    """Why asking failed, in one line."""
+    completion = getattr(problem, "completion", None)
+    if completion is not None and (stopped := _stopped(completion.choices[0].finish_reason)):
+        return stopped
+    text = _kind(problem)
+    keys = [value.get_secret_value() for value in vars(model).values() if isinstance(value, SecretStr)]
+    line = _first_line(problem, secrets=[key for key in keys if len(key) >= 8])
+    if line != text:
+        text = f"{text}: {line}"
+    if isinstance(problem, (AssertionError, AttributeError, LookupError, TypeError, ValueError)):
+        return f"the model could not be asked, or its answer not be read; check its URL and options: {text}"
+    if (request := vars(problem).get("request")) is not None:
+        text += redact(f" ({request.method} {request.url})")
+    return f"the model could not be asked: {text}"
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _first_line(error: BaseException, *, secrets: Iterable[str] = ()) -> str:
     lines = str(error).strip().splitlines()
-    return redact(lines[0] if lines else type(error).__name__, limit=300)
+    line = lines[0] if lines else _kind(error)
+    for secret in secrets:
+        line = line.replace(secret, "[redacted]")
+    return redact(line, limit=300)

@@ -1,0 +1,34 @@
+"""One service for a module, and clients that are closed in the end."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeAlias
+
+import pytest
+from langchain_openai import ChatOpenAI
+
+from tests.wire.server import Service
+
+Connect: TypeAlias = Callable[..., ChatOpenAI]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """Answers what a test scripts."""
+    with Service() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+async def connect(service: Service) -> AsyncIterator[Connect]:
+    """Makes a chat model that talks to the service; it does not try again unless told to."""
+    made: list[ChatOpenAI] = []
+
+    def connect(**options: Any) -> ChatOpenAI:
+        given = {"model": "gpt-5.2", "api_key": service.key, "base_url": service.url, "max_retries": 0, **options}
+        made.append(ChatOpenAI(**given))
+        return made[-1]
+
+    yield connect
+    for model in made:
+        await model.root_async_client.close()
+        model.root_client.close()
