@@ -110,16 +110,18 @@ class MCPServer:
             return await session.send_request(request, CallToolResult)
 
         name = self.config.name
+        retries: dict[type[CallFailure], int] = {NotDelivered: 1, ServerLost: int(repeatable)}
         try:
-            connection = await self._connected()
-            try:
-                return await connection.request(ask, seconds=self.config.timeout)
-            except CallFailure as failure:
-                if not isinstance(failure, NotDelivered) and not (repeatable and isinstance(failure, ServerLost)):
-                    raise
-                _logger.debug("MCP server %r %s; the call of %s is made again", name, failure.reason, tool)
-            connection = await self._connected()
-            return await connection.request(ask, seconds=self.config.timeout)
+            while True:
+                connection = await self._connected()
+                try:
+                    return await connection.request(ask, seconds=self.config.timeout)
+                except CallFailure as failure:
+                    kind = NotDelivered if isinstance(failure, NotDelivered) else type(failure)
+                    if not retries.get(kind):
+                        raise
+                    retries[kind] -= 1
+                    _logger.debug("MCP server %r %s; the call of %s is made again", name, failure.reason, tool)
         except NotDelivered as failure:
             raise ConnectionError(self._told(failure)) from None
         except Refused as failure:
@@ -210,7 +212,10 @@ class MCPServer:
                     return []
                 raise
             for tool in page.tools:
-                tools.setdefault(tool.name, tool)
+                if tool.execution is not None and tool.execution.taskSupport == "required":
+                    _logger.info("MCP tool %r of %r is left out: it runs only as a task", tool.name, self.config.name)
+                else:
+                    tools.setdefault(tool.name, tool)
             cursor = page.nextCursor
             if not cursor:
                 return list(tools.values())
