@@ -1,0 +1,44 @@
+"""Entry point of a guest that is a process of its own: frames come on standard input and go to standard output.
+
+    PYTHONHASHSEED=0 TZ=UTC python -P -s -S -B path/to/codemode_sandboxes/guest
+
+Inside a jail or an image, `codemode_sandboxes/guest` and `codemode_sandboxes/values.py` are all that need be there.
+"""
+
+import fcntl
+import os
+import sys
+import types
+from pathlib import Path
+
+_PRIVATE = 200
+
+
+def main() -> None:
+    """Serve one program on the process's standard streams."""
+    del sys.path[0]  # this folder, whose modules are no top-level modules
+    package = types.ModuleType("codemode_sandboxes")  # stands for the package, whose own code is the host's
+    package.__path__ = [str(Path(__file__).parent.parent)]
+    sys.modules[package.__name__] = package
+    from codemode_sandboxes.guest import clock as clocks
+
+    clock = clocks.Clock()
+    clocks.install(clock)
+    from codemode_sandboxes.guest import limits, runner, wire
+
+    # Prints, C code and child processes must not be able to reach the frames by the usual numbers.
+    read, write = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _PRIVATE) for fd in (0, 1))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1):
+        os.dup2(nowhere, fd)
+    os.close(nowhere)
+    os.environ.clear()
+    base = limits.address_space()
+    runner.serve(
+        wire.Wire(lambda size: os.read(read, size), lambda data: os.write(write, data), os._exit),
+        clock,
+        lambda values: limits.confine(values, base),
+    )
+
+
+main()

@@ -1,0 +1,183 @@
+"""The guest's side of the conversation: the calls it has open, and what it tells the host."""
+
+import asyncio
+import builtins
+import sys
+from collections.abc import Coroutine
+from typing import Any, NoReturn
+
+from codemode_sandboxes.guest.clock import Clock
+from codemode_sandboxes.guest.output import Output
+from codemode_sandboxes.guest.report import FILENAME, Failure
+from codemode_sandboxes.guest.values import encode
+from codemode_sandboxes.guest.wire import Wire, dumps
+
+__all__ = ["Deadlock", "Host", "ProgramEnded"]
+
+
+class Deadlock(BaseException):
+    """The program waits for something that no answer and no timer will bring."""
+
+
+class ProgramEnded(BaseException):
+    """A task that outlived the program would wait."""
+
+
+class _Call:
+    __slots__ = ("dropped", "frame", "future", "id")
+
+    def __init__(self, frame: str, future: asyncio.Future[Any]) -> None:
+        self.id: int | None = None
+        self.frame, self.future, self.dropped = frame, future, False
+
+
+class Host:
+    """What the runner, the loop and the tools use to reach the host.
+
+    Args:
+        wire: Carries the frames.
+        clock: The program's clock.
+        limits: The host's `Limits`, as a dictionary.
+    """
+
+    def __init__(self, wire: Wire, clock: Clock, limits: dict[str, Any]) -> None:
+        self._wire, self._clock, self._limits = wire, clock, limits
+        self._new: list[_Call] = []
+        self._open: dict[int, _Call] = {}
+        self._cancelled: list[int] = []
+        self._made = 0
+        self._waiting = 0
+        self.ended = False
+        self.output = Output(limits["output_bytes"], self._send_print, self._overflow)
+
+    def call(self, tool: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+        """Prepare a tool call. It is made when the coroutine is awaited or becomes a task.
+
+        Raises:
+            TypeError: An argument holds something that JSON has nothing for.
+            ValueError: The arguments are too large or too deep, or hold a number that JSON has not.
+        """
+        line = current_line()
+        arguments = self.encode([args, kwargs], f"arguments of {tool!r}: ")
+        head = dumps({"tool": tool, "line": line})
+        return self._call(f'{head[:-1]},"arguments":{arguments}}}', line)
+
+    async def _call(self, frame: str, line: int | None) -> Any:
+        if self.ended:
+            raise ProgramEnded
+        call = _Call(frame, asyncio.get_running_loop().create_future())
+        self._made += 1
+        self._waiting += 1
+        if self._made > (most := self._limits["calls"]):
+            self.fail(Failure("calls", "RuntimeError", f"the program made more than {most} tool calls", line))
+        if self._waiting > (most := self._limits["calls_in_flight"]):
+            message = f"the program had more than {most} tool calls open at one time"
+            self.fail(Failure("calls", "RuntimeError", message, line))
+        self._new.append(call)
+        try:
+            return await call.future
+        finally:
+            if call.future.cancelled() or not call.future.done():
+                self._give_up(call)
+
+    def _give_up(self, call: _Call) -> None:
+        self._waiting -= 1
+        if call.id is None:
+            call.dropped = True
+            self._made -= 1
+        elif self._open.pop(call.id, None) is not None:
+            self._cancelled.append(call.id)
+
+    def block(self, timeout: float | None) -> None:
+        """Tell the host what the program waits for, and take its answers.
+
+        Args:
+            timeout: Seconds until the next timer; None where there is none.
+        """
+        if self.ended:
+            raise ProgramEnded
+        calls = [call for call in self._new if not call.dropped]
+        self._new.clear()
+        if timeout is None and not calls and not self._open:
+            raise Deadlock
+        self.output.send_pending()
+        last = self._made - len(calls)
+        for number, call in enumerate(calls, start=last + 1):
+            call.id = number
+            self._open[number] = call
+        blocked = dumps({"type": "blocked", "cancelled": sorted(self._cancelled), "wake_after": timeout})
+        self._cancelled = []
+        self._wire.send(*(f'{{"type":"call","id":{call.id},{call.frame[1:]}' for call in calls), blocked)
+        for call in calls:
+            call.frame = ""
+        answer = self._wire.receive()
+        self._clock.advance(answer["elapsed"])
+        for id, how, *what in answer["outcomes"]:
+            if (answered := self._open.pop(id, None)) is None or answered.future.done():
+                continue
+            self._waiting -= 1
+            if how == "returned":
+                answered.future.set_result(what[0])
+            else:
+                answered.future.set_exception(_exception(*what))
+
+    def wait(self, seconds: float) -> None:
+        """Block on the host in the middle of the program, for `time.sleep`."""
+        self.block(seconds)
+
+    def encode(self, value: Any, what: str) -> str:
+        """Write a value as JSON.
+
+        Args:
+            value: Any value of a program.
+            what: Begins the messages of errors.
+
+        Raises:
+            TypeError: It holds something that JSON has nothing for.
+            ValueError: It is too large or too deep, or holds a number that JSON has not.
+        """
+        try:
+            return encode(value, max_bytes=self._limits["value_bytes"])
+        except ValueError as error:
+            raise ValueError(f"{what}{error}") from None
+        except TypeError as error:
+            raise TypeError(f"{what}{error}") from None
+
+    def finish(self, value: str) -> NoReturn:
+        """End the run with a value, which is JSON already."""
+        self.output.send_pending()
+        self._wire.send(f'{{"type":"finished","value":{value}}}')
+        self._wire.leave(0)
+
+    def fail(self, failure: Failure) -> NoReturn:
+        """End the run without a value, wherever the program is."""
+        self.output.send_pending()
+        self._wire.send(dumps({"type": "failed", **failure.as_dict()}))
+        self._wire.leave(0)
+
+    def _send_print(self, text: str) -> None:
+        self._wire.send(dumps({"type": "print", "text": text}))
+
+    def _overflow(self) -> NoReturn:
+        limit = self._limits["output_bytes"]
+        self.fail(Failure("output", "RuntimeError", f"the program printed more than {limit:,} bytes", current_line()))
+
+
+def current_line() -> int | None:
+    """The program's line that is being run."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename != FILENAME:
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    return frame.f_lineno
+
+
+def _exception(type_name: str, message: str) -> Exception:
+    kind = getattr(builtins, type_name, None)
+    if isinstance(kind, type) and issubclass(kind, Exception) and kind not in (StopIteration, StopAsyncIteration):
+        try:
+            return kind(message)
+        except TypeError:  # such as UnicodeDecodeError, which takes more than a message
+            pass
+    return RuntimeError(message)

@@ -1,0 +1,59 @@
+"""An asyncio loop without sockets or threads, whose selector is the conversation with the host."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from codemode_sandboxes.guest.clock import Clock
+
+__all__ = ["GuestLoop"]
+
+_RESOLUTION = 1e-9
+
+
+class _HostSelector:
+    def __init__(self, block: Callable[[float | None], None]) -> None:
+        self._block = block
+
+    def select(self, timeout: float | None) -> list[Any]:
+        # A timer that is nearer than the clock's resolution is due: the loop fires it without help.
+        if timeout is None or timeout >= _RESOLUTION:
+            self._block(timeout)
+        return []
+
+
+class GuestLoop(asyncio.BaseEventLoop):
+    """The loop. What needs sockets, signals or processes raises `NotImplementedError`, as asyncio's base does.
+
+    Args:
+        clock: Its time.
+        block: Called when nothing else can run, with the seconds until the next timer, or None.
+    """
+
+    def __init__(self, clock: Clock, block: Callable[[float | None], None]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._clock_resolution = _RESOLUTION
+        self._selector = _HostSelector(block)
+        self.set_exception_handler(lambda loop, context: None)
+
+    def time(self) -> float:
+        """Seconds on the program's clock."""
+        return self._clock.elapsed
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+        """Run the function at once: there are no threads, and the order of a run stays fixed."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except StopIteration:
+            future.set_exception(RuntimeError("the function raised StopIteration"))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def _process_events(self, events: list[Any]) -> None:
+        pass
+
+    def _write_to_self(self) -> None:
+        pass

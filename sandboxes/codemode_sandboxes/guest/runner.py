@@ -1,0 +1,136 @@
+"""Runs one program, from the host's `run` frame to the last frame."""
+
+import ast
+import asyncio
+import builtins
+import inspect
+import io
+import sys
+import traceback
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from codemode_sandboxes.guest.clock import Clock
+from codemode_sandboxes.guest.entropy import seed_everything
+from codemode_sandboxes.guest.host import Deadlock, Host
+from codemode_sandboxes.guest.loop import GuestLoop
+from codemode_sandboxes.guest.output import text_stream
+from codemode_sandboxes.guest.report import FILENAME, Failure, describe, last_line, show_source, waiting_line
+from codemode_sandboxes.guest.tools import Tools
+from codemode_sandboxes.guest.wire import Wire, dumps
+
+__all__ = ["serve"]
+
+_RESERVE = 2 << 20
+
+
+def serve(wire: Wire, clock: Clock, confine: Callable[[dict[str, Any]], None]) -> NoReturn:
+    """Say that this guest is ready, run the program that the host sends, and end the process.
+
+    Args:
+        wire: Carries the frames.
+        clock: The clock that `install` put in place.
+        confine: Sets the process's own limits, given the host's; called before the program is compiled.
+    """
+    wire.send(dumps({"type": "ready"}))
+    run = wire.receive()
+    confine(run["limits"])
+    reserve = [bytearray(_RESERVE)]  # what is left to say that the memory is used up
+    clock.now = run["now"]
+    clock.advance(run["elapsed"])
+    seed_everything(run["seed"])
+    host = Host(wire, clock, run["limits"])
+    clock.wait = host.wait
+    namespace = _namespace(run, host)
+    loop = GuestLoop(clock, host.block)
+    asyncio.set_event_loop(loop)
+    main: list[asyncio.Task[Any]] = []
+    try:
+        try:
+            body, last, line = compile_program(run["code"])
+        except (SyntaxError, ValueError, RecursionError) as error:
+            host.fail(describe(error, kind="syntax"))
+        main.append(loop.create_task(_run(body, last, namespace)))
+        result = loop.run_until_complete(main[0])
+        try:
+            value = host.encode(result, "the program's value: ")
+        except (TypeError, ValueError) as error:
+            failure = describe(error)
+            failure.line = line
+            host.fail(failure)
+        host.ended = True
+        _cancel_rest(loop)
+        host.finish(value)
+    except Deadlock:
+        message = "deadlock: the program waits for something that no tool call and no timer will bring"
+        host.fail(Failure("program", "RuntimeError", message, waiting_line(main[0].get_coro())))
+    except MemoryError as error:
+        reserve.clear()
+        line = last_line(error.__traceback__)
+        traceback.clear_frames(error.__traceback__)
+        namespace.clear()
+        limit = run["limits"]["memory_bytes"] / 2**20
+        host.fail(Failure("memory", "MemoryError", f"the program used more than its {limit:.4g} MB of memory", line))
+    except BaseException as error:
+        reserve.clear()
+        host.fail(describe(error))
+
+
+def compile_program(code: str) -> tuple[types.CodeType, types.CodeType | None, int | None]:
+    """Compile a program in script form.
+
+    Returns:
+        All of it but a last expression, and that expression and its line where there is one.
+    """
+    show_source(code)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    tree = compile(code, FILENAME, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+    last, line = None, None
+    if tree.body and isinstance(expression := tree.body[-1], ast.Expr):
+        tree.body.pop()
+        last, line = (
+            compile(ast.Expression(expression.value), FILENAME, "eval", flags, dont_inherit=True),
+            expression.lineno,
+        )
+    return compile(tree, FILENAME, "exec", flags, dont_inherit=True), last, line
+
+
+async def _run(body: types.CodeType, last: types.CodeType | None, namespace: dict[str, Any]) -> Any:
+    value = None
+    for code in (body, last):
+        if code is not None:
+            value = eval(code, namespace)
+            if code.co_flags & inspect.CO_COROUTINE:
+                value = await value
+    return value if last is not None else None
+
+
+def _namespace(run: dict[str, Any], host: Host) -> dict[str, Any]:
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    sys.stdin = io.StringIO()
+    sys.stdout = sys.stderr = text_stream(host.output)
+    sys.argv = [""]
+    warnings.resetwarnings()
+    warnings.simplefilter("ignore")
+    namespace = vars(module)
+    namespace |= {
+        "__builtins__": builtins,
+        "tools": Tools([(name, attribute) for name, attribute in run["tools"]], host.call),
+    }
+    return namespace
+
+
+def _cancel_rest(loop: GuestLoop) -> None:
+    """Cancel the tasks that the program left. They may clean up, but wait for nothing any more."""
+    try:
+        rest = asyncio.all_tasks(loop)
+        for task in rest:
+            task.cancel()
+        if rest:
+            loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    except BaseException:  # whatever a forgotten task raises, the program has ended with its value
+        pass

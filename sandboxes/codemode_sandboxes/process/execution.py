@@ -1,0 +1,251 @@
+"""An execution whose guest is a process that speaks the guest runner's protocol."""
+
+import asyncio
+import dataclasses
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from codemode_sandboxes.contract import (
+    Blocked,
+    Call,
+    Event,
+    Failed,
+    FailureKind,
+    Finished,
+    Limits,
+    Outcome,
+    Program,
+    Raised,
+    Returned,
+)
+from codemode_sandboxes.errors import SandboxClosed
+from codemode_sandboxes.names import attribute_names
+from codemode_sandboxes.process.channel import Channel, describe_exit
+from codemode_sandboxes.process.frames import (
+    FrameReader,
+    ProtocolError,
+    encode,
+    parse,
+    read_blocked,
+    read_call,
+    read_failed,
+    read_text,
+    read_value,
+)
+
+__all__ = ["ProcessExecution", "wait_ready"]
+
+_FRAME_EXTRA = 64 * 1024
+_CALLS_AT_ONCE = 4
+_FRAMES_AT_ONCE = 64  # then the event loop has its turn
+_PARSE_AT_ONCE = 256 * 1024  # what is larger is read in a thread
+_EXIT_SECONDS = 2.0
+
+_TYPES: dict[FailureKind, str] = {
+    "timeout": "TimeoutError",
+    "memory": "MemoryError",
+    "output": "RuntimeError",
+    "calls": "RuntimeError",
+    "protocol": "RuntimeError",
+    "died": "RuntimeError",
+}
+
+
+async def wait_ready(channel: Channel) -> str | None:
+    """Wait until a guest says that it can run a program.
+
+    Returns:
+        None once it can; else why it cannot, in one line.
+    """
+    try:
+        line = await FrameReader(channel, _FRAME_EXTRA).read()
+        if line is None:
+            return f"the guest's process {describe_exit(await _exit_status(channel))}"
+        frame = parse(line, value_bytes=_FRAME_EXTRA)
+    except ProtocolError as error:
+        return str(error)
+    if frame.get("type") == "ready":
+        return None
+    return str(frame.get("reason", "the guest did not say that it is ready"))
+
+
+class ProcessExecution:
+    """One program in one guest. Implements `Execution`.
+
+    Args:
+        channel: A guest that is ready and is this execution's alone.
+        program: What runs.
+        limits: Its bounds. The guest keeps them too, to tell the program's line; the host does not rely on that.
+        ended: Called once, when the guest is gone.
+    """
+
+    def __init__(
+        self, channel: Channel, program: Program, limits: Limits, *, ended: Callable[[], None] | None = None
+    ) -> None:
+        self._channel, self._program, self._limits, self._on_end = channel, program, limits, ended
+        self._frames = FrameReader(channel, limits.value_bytes + limits.output_bytes + _FRAME_EXTRA)
+        self._tools = frozenset(program.tools)
+        self._open: set[int] = set()
+        self._made = 0
+        self._printed = 0
+        self._parsed = 0
+        self._seconds = limits.seconds
+        self._started = self._ended = self._released = False
+
+    async def advance(self, outcomes: Mapping[int, Outcome] | None = None, *, elapsed: float | None = None) -> Event:
+        """Run the program until it blocks or ends; see `Execution`."""
+        if self._ended:
+            raise SandboxClosed("this execution has ended")
+        frame = encode(self._resume_frame(outcomes or {}, elapsed) if self._started else self._run_frame(elapsed))
+        self._started = True
+        self._open -= set(outcomes or ())
+        stdout: list[str] = []
+        try:
+            event = await self._exchange(frame, stdout)
+        except BaseException:
+            # What the guest has said by halves cannot be taken up again.
+            await self.aclose()
+            raise
+        if not isinstance(event, Blocked):
+            self._ended = True
+            await self._release()
+        return dataclasses.replace(event, stdout="".join(stdout))
+
+    async def aclose(self) -> None:
+        """Kill the guest and free what it holds."""
+        self._ended = True
+        await self._release()
+
+    async def _release(self) -> None:
+        self._released, first = True, not self._released
+        if first:
+            try:
+                await self._channel.aclose()
+            finally:
+                if self._on_end is not None:
+                    self._on_end()
+
+    def _run_frame(self, elapsed: float | None) -> dict[str, Any]:
+        program = self._program
+        attributes = attribute_names(program.tools)
+        return {
+            "type": "run",
+            "code": program.code,
+            "tools": [[name, attributes.get(name)] for name in program.tools],
+            "seed": program.seed,
+            "now": program.now,
+            "elapsed": elapsed,
+            "limits": dataclasses.asdict(self._limits),
+        }
+
+    def _resume_frame(self, outcomes: Mapping[int, Outcome], elapsed: float | None) -> dict[str, Any]:
+        answers: list[list[Any]] = []
+        for id, outcome in outcomes.items():
+            match outcome:
+                case _ if id not in self._open:
+                    continue
+                case Returned(value):
+                    answers.append([id, "returned", value])
+                case Raised(type, message):
+                    answers.append([id, "raised", type, message])
+        return {"type": "resume", "outcomes": answers, "elapsed": elapsed}
+
+    async def _exchange(self, frame: bytes, stdout: list[str]) -> Event:
+        """Answer the guest and hear what it says, while its computing time lasts."""
+        start = time.monotonic()
+        try:
+            async with asyncio.timeout(self._seconds):
+                if not self._frames.empty:
+                    raise ProtocolError("the guest spoke before it was answered")
+                await self._channel.send(frame)
+                return await self._listen(stdout)
+        except ProtocolError as error:
+            self._channel.kill()
+            return _failed("protocol", f"the sandbox's guest broke the protocol: {error}")
+        except TimeoutError:
+            self._channel.kill()
+            return self._timeout()
+        finally:
+            self._seconds -= time.monotonic() - start
+
+    async def _listen(self, stdout: list[str]) -> Event:
+        calls: list[Call] = []
+        bytes_of_calls = 0
+        while (line := await self._frames.read()) is not None:
+            frame = await self._parse(line)
+            match frame.get("type"):
+                case "print":
+                    text = read_text(frame).encode()
+                    room = self._limits.output_bytes - self._printed
+                    self._printed += len(text)
+                    stdout.append(text[:room].decode("utf-8", "ignore"))
+                    if self._printed > self._limits.output_bytes:
+                        return _failed("output", f"the program printed more than {self._limits.output_bytes:,} bytes")
+                case "call":
+                    if (failed := self._count_call(len(calls))) is not None:
+                        return failed
+                    bytes_of_calls += len(line)
+                    if bytes_of_calls > _CALLS_AT_ONCE * self._limits.value_bytes + _FRAME_EXTRA:
+                        return _failed("output", "the arguments of the calls made at one time are too large")
+                    calls.append(read_call(frame, id=self._made, tools=self._tools))
+                case "blocked":
+                    cancelled, wake_after = read_blocked(frame, open_calls=self._open)
+                    self._open -= set(cancelled)
+                    self._open |= {call.id for call in calls}
+                    return Blocked(tuple(calls), cancelled, wake_after)
+                case "finished":
+                    return self._last(Finished(read_value(frame)))
+                case "failed":
+                    return self._last(read_failed(frame))
+                case _:
+                    raise ProtocolError("a frame of no known type")
+        return await self._died()
+
+    async def _parse(self, line: bytes) -> dict[str, Any]:
+        self._parsed += 1
+        if self._parsed % _FRAMES_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        if len(line) <= _PARSE_AT_ONCE:
+            return parse(line, value_bytes=self._limits.value_bytes)
+        return await asyncio.to_thread(parse, line, value_bytes=self._limits.value_bytes)
+
+    def _count_call(self, unannounced: int) -> Failed | None:
+        self._made += 1
+        if self._made > self._limits.calls:
+            return _failed("calls", f"the program made more than {self._limits.calls} tool calls")
+        if len(self._open) + unannounced >= self._limits.calls_in_flight:
+            most = self._limits.calls_in_flight
+            return _failed("calls", f"the program had more than {most} tool calls open at one time")
+        return None
+
+    def _last(self, event: Event) -> Event:
+        if not self._frames.empty:
+            raise ProtocolError("the guest spoke after its last frame")
+        return event
+
+    async def _died(self) -> Event:
+        if self._ended:
+            raise SandboxClosed("this execution was closed")
+        status = await _exit_status(self._channel)
+        if status == -signal.SIGXCPU:
+            return self._timeout()
+        return _failed("died", f"the program's process {describe_exit(status)}")
+
+    def _timeout(self) -> Failed:
+        return _failed("timeout", f"the program computed for longer than {self._limits.seconds:g} seconds")
+
+
+async def _exit_status(channel: Channel) -> int | None:
+    # Its stream is closed. What still runs, runs for nobody.
+    try:
+        async with asyncio.timeout(_EXIT_SECONDS):
+            return await channel.exit_status()
+    except TimeoutError:
+        channel.kill()
+        return None
+
+
+def _failed(kind: FailureKind, message: str) -> Failed:
+    return Failed(kind=kind, type=_TYPES[kind], message=message)

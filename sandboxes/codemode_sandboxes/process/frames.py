@@ -1,0 +1,196 @@
+"""Frames from a guest. What sends them is hostile: each is bounded before it is kept and checked before it is used."""
+
+import json
+import math
+from collections.abc import Collection
+from typing import Any
+
+from codemode_sandboxes.contract import Call, Failed, FailureKind
+from codemode_sandboxes.process.channel import Channel
+from codemode_sandboxes.values import clean_text, to_json
+
+__all__ = [
+    "FrameReader",
+    "ProtocolError",
+    "encode",
+    "parse",
+    "read_blocked",
+    "read_call",
+    "read_failed",
+    "read_text",
+    "read_value",
+]
+
+_GUEST_KINDS: dict[str, FailureKind] = {
+    "program": "program",
+    "syntax": "syntax",
+    "memory": "memory",
+    "output": "output",
+    "calls": "calls",
+}
+_NAME = 200
+_TEXT = 8000
+
+
+class ProtocolError(Exception):
+    """A guest sent something that the protocol does not allow."""
+
+
+class FrameReader:
+    """Reads frames from a channel.
+
+    Args:
+        channel: The guest.
+        frame_bytes: The largest frame.
+    """
+
+    def __init__(self, channel: Channel, frame_bytes: int) -> None:
+        self._channel, self._limit = channel, frame_bytes
+        self._buffer = bytearray()
+        self._scanned = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has been received beyond the last frame."""
+        return not self._buffer
+
+    async def read(self) -> bytes | None:
+        """Wait for the next frame.
+
+        Returns:
+            The frame, for `parse`; None where the guest is gone.
+
+        Raises:
+            ProtocolError: It is too large.
+        """
+        while (end := self._buffer.find(b"\n", self._scanned)) < 0:
+            self._scanned = len(self._buffer)
+            if self._scanned > self._limit:
+                raise ProtocolError(f"a frame is larger than {self._limit} bytes")
+            data = await self._channel.receive()
+            if not data:
+                return None
+            self._buffer += data
+        if end > self._limit:
+            raise ProtocolError(f"a frame is larger than {self._limit} bytes")
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        self._scanned = 0
+        return line
+
+
+def parse(line: bytes, *, value_bytes: int) -> dict[str, Any]:
+    """Give a frame, with the program's value or arguments made fit for the host.
+
+    Args:
+        line: What a guest sent.
+        value_bytes: The most that a value may take as JSON.
+
+    Raises:
+        ProtocolError: It is not a JSON object, or holds a value that no guest sends.
+    """
+    try:
+        frame = json.loads(line.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError):
+        raise ProtocolError("a frame is not JSON") from None
+    if not isinstance(frame, dict):
+        raise ProtocolError("a frame is not an object")
+    try:
+        for key in ("value", "arguments"):
+            if key in frame:
+                frame[key] = to_json(frame[key], max_bytes=value_bytes)
+    except (TypeError, ValueError) as error:
+        raise ProtocolError(f"a frame holds a value that no guest sends: {error}") from None
+    return frame
+
+
+def encode(frame: dict[str, Any]) -> bytes:
+    """Write a frame for the guest.
+
+    Raises:
+        TypeError: It holds something that has no form in JSON.
+        ValueError: It holds a number that JSON cannot write.
+    """
+    text = json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def read_call(frame: dict[str, Any], *, id: int, tools: Collection[str]) -> Call:
+    """Check a call frame.
+
+    Args:
+        frame: The frame.
+        id: The only id that it may have.
+        tools: The tools that it may name.
+    """
+    tool = frame.get("tool")
+    if type(frame.get("id")) is not int or frame["id"] != id:
+        raise ProtocolError("a call's id is not the next one")
+    if not isinstance(tool, str) or tool not in tools:
+        raise ProtocolError("a call names a tool that the program was not given")
+    match frame.get("arguments"):
+        case [list() as args, dict() as kwargs]:
+            return Call(id, tool, tuple(args), kwargs, _line(frame.get("line")))
+    raise ProtocolError("a call has no arguments")
+
+
+def read_blocked(frame: dict[str, Any], *, open_calls: Collection[int]) -> tuple[tuple[int, ...], float | None]:
+    """Check a blocked frame.
+
+    Returns:
+        The ids of the calls that were given up, and the seconds until the next timer.
+    """
+    cancelled, wake_after = frame.get("cancelled"), frame.get("wake_after")
+    if (
+        not isinstance(cancelled, list)
+        or not all(type(id) is int and id in open_calls for id in cancelled)
+        or len(set(cancelled)) != len(cancelled)
+    ):
+        raise ProtocolError("a blocked frame gives up calls that are not open")
+    if wake_after is not None and (
+        type(wake_after) not in (int, float) or not math.isfinite(wake_after) or wake_after < 0
+    ):
+        raise ProtocolError("a blocked frame has no time to wake at")
+    return tuple(cancelled), None if wake_after is None else float(wake_after)
+
+
+def read_failed(frame: dict[str, Any]) -> Failed:
+    """Check a failed frame."""
+    kind, error = frame.get("kind"), frame.get("error")
+    message, traceback = frame.get("message"), frame.get("traceback")
+    if kind not in _GUEST_KINDS or not all(isinstance(text, str) for text in (error, message, traceback)):
+        raise ProtocolError("a failed frame does not say what failed")
+    return Failed(
+        kind=_GUEST_KINDS[kind],
+        type=_clean(error, _NAME),
+        message=" ".join(_clean(message, _TEXT).split("\n")),
+        line=_line(frame.get("line")),
+        traceback=_clean(traceback, _TEXT),
+    )
+
+
+def read_value(frame: dict[str, Any]) -> Any:
+    """Check a finished frame and give its value."""
+    if "value" not in frame:
+        raise ProtocolError("a finished frame has no value")
+    return frame["value"]
+
+
+def read_text(frame: dict[str, Any]) -> str:
+    """Check a print frame and give its text."""
+    text = frame.get("text")
+    if not isinstance(text, str) or text == "":
+        raise ProtocolError("a print frame has no text")
+    return clean_text(text)
+
+
+def _line(value: Any) -> int | None:
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value < 1 << 31:
+        raise ProtocolError("a line is not a line's number")
+    return value
+
+
+def _clean(value: Any, limit: int) -> str:
+    return clean_text(str(value)[:limit])

@@ -1,0 +1,132 @@
+"""Guests that are started as a command of their own: a jail, or an interpreter for WebAssembly.
+
+`asyncio.create_subprocess_exec` is not used: its `wait` can hang after a flood of output, and it loses exit statuses to
+its child watcher. Here the process is a plain `Popen`; its end shows on a pidfd.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+
+from codemode_sandboxes.process.channel import SocketChannel, readable, shielded
+
+__all__ = ["Noise", "spawn"]
+
+
+class Noise:
+    """The last of what a guest's command wrote to its standard error: for messages to the host's people, not a model."""
+
+    def __init__(self, limit: int = 4096) -> None:
+        self._limit, self._data = limit, b""
+
+    def add(self, data: bytes) -> None:
+        """Keep this, and forget what is too old."""
+        self._data = (self._data + data)[-self._limit :]
+
+    @property
+    def text(self) -> str:
+        """What is kept."""
+        return self._data.decode("utf-8", "replace").strip()
+
+
+class _Command:
+    """A child process of this one, in a process group of its own."""
+
+    def __init__(self, popen: "subprocess.Popen[bytes]", noise: Noise, freed: Callable[[], None] | None) -> None:
+        self._popen, self._noise, self._freed = popen, noise, freed
+        self._pidfd = os.pidfd_open(popen.pid)
+        assert popen.stderr is not None
+        self._errors = popen.stderr
+        os.set_blocking(self._errors.fileno(), False)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._errors.fileno(), self._drain)
+
+    def _drain(self) -> None:
+        # A command that nobody listens to would block on a full pipe.
+        with contextlib.suppress(BlockingIOError):
+            if data := os.read(self._errors.fileno(), 65536):
+                self._noise.add(data)
+            else:
+                self._loop.remove_reader(self._errors.fileno())
+
+    def kill(self) -> None:
+        # The group outlives its leader until the leader is reaped, which `_free` does and nobody before.
+        if self._popen.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
+
+    async def wait(self) -> int | None:
+        await readable(self._pidfd)
+        ended = os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - it has ended
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+    async def release(self) -> None:
+        self._drain()
+        self._loop.remove_reader(self._errors.fileno())
+        await shielded(self._reap())
+
+    async def _reap(self) -> None:
+        await readable(self._pidfd)
+        self._free()
+
+    def abandon(self) -> None:
+        self.kill()
+        self._free()
+
+    def _free(self) -> None:
+        self.kill()
+        self._popen.wait()
+        self._errors.close()
+        os.close(self._pidfd)
+        if self._freed is not None:
+            self._freed()
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    noise: Noise | None = None,
+    freed: Callable[[], None] | None = None,
+) -> SocketChannel:
+    """Start a command whose standard input and output carry frames.
+
+    Args:
+        argv: The command, with the guest in it.
+        env: Its whole environment; empty by default.
+        pass_fds: Descriptors that it inherits.
+        noise: Keeps what it writes to its standard error.
+        freed: Called once, when the process is gone and reaped.
+
+    Returns:
+        The guest's channel, for the running event loop.
+
+    Raises:
+        OSError: The command cannot be started.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        ours.setblocking(False)
+        popen = subprocess.Popen(
+            argv,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.PIPE,
+            env=dict(env or {}),
+            pass_fds=pass_fds,
+            bufsize=0,
+            start_new_session=True,
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return SocketChannel(ours, _Command(popen, noise or Noise(), freed))

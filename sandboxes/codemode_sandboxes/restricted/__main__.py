@@ -1,0 +1,44 @@
+"""Entry point of the fork server: `python -P -s -S -B path/to/codemode_sandboxes/restricted CONTROL HOST`.
+
+CONTROL is the control socket's descriptor, HOST the process id of the host. See `forkserver`.
+"""
+
+import os
+import sys
+import types
+from pathlib import Path
+
+
+def main() -> None:
+    """Prepare, say which layers stand around the guests, and serve."""
+    control_descriptor, host_pid = map(int, sys.argv[1:])
+    del sys.path[0]  # this folder, whose modules are no top-level modules
+    root = Path(__file__).parent.parent
+    for name in ("codemode_sandboxes", "codemode_sandboxes.restricted"):
+        package = types.ModuleType(name)  # stands for the package, whose own code is the host's
+        package.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
+        sys.modules[name] = package
+    from codemode_sandboxes.guest import clock as clocks
+
+    clock = clocks.Clock()
+    clocks.install(clock)
+    import socket
+
+    from codemode_sandboxes.guest.wire import dumps
+    from codemode_sandboxes.restricted import forkserver
+    from codemode_sandboxes.restricted.lockdown import Lockdown, open_libc
+    from codemode_sandboxes.restricted.preload import preload
+
+    host = os.pidfd_open(host_pid)
+    if os.getppid() != host_pid:
+        sys.exit(0)
+    control = socket.socket(fileno=control_descriptor)
+    control.set_inheritable(False)
+    lockdown = Lockdown(open_libc())
+    preload()
+    os.environ.clear()
+    control.send(dumps({"layers": lockdown.layers}).encode())
+    forkserver.serve(control, host, lockdown, clock)
+
+
+main()

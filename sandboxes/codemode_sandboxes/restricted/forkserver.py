@@ -1,0 +1,101 @@
+"""The fork server: imports once, then forks a locked-down guest for each request.
+
+It runs no program and reads nothing that a guest wrote. A request is one byte on the control socket with two
+descriptors: the guest's end of its stream, and the pipe on which the server says how the guest ended (four bytes, the
+exit status as `os.waitstatus_to_exitcode` has it). When the control socket closes, or the host's process ends, the
+server ends, and the kernel ends its guests with it.
+"""
+
+import contextlib
+import gc
+import os
+import select
+import socket
+from typing import NoReturn
+
+from codemode_sandboxes.guest import limits, runner, wire
+from codemode_sandboxes.guest.clock import Clock
+from codemode_sandboxes.restricted.lockdown import Lockdown
+
+__all__ = ["serve"]
+
+_STREAM = 3
+
+
+def serve(control: socket.socket, host: int, lockdown: Lockdown, clock: Clock) -> NoReturn:
+    """Answer requests until the host is gone.
+
+    Args:
+        control: The control socket, of type SOCK_SEQPACKET.
+        host: A pidfd of the host's process.
+        lockdown: What each guest goes through.
+        clock: The programs' clock, in place already.
+    """
+    gc.collect()
+    gc.freeze()  # so that a child's collections do not copy what it shares with the server
+    guests: dict[int, tuple[int, int]] = {}
+    poll = select.poll()
+    for descriptor in (control.fileno(), host):
+        poll.register(descriptor, select.POLLIN)
+    while True:
+        for descriptor, _ in poll.poll():
+            if descriptor in guests:
+                poll.unregister(descriptor)
+                _report(descriptor, *guests.pop(descriptor))
+            elif descriptor == host or (request := _receive(control)) is None:
+                os._exit(0)
+            elif len(request) == 2:
+                stream, status = request
+                if (pid := _fork(stream, status, lockdown, clock)) is not None:
+                    pidfd = os.pidfd_open(pid)
+                    guests[pidfd] = (pid, status)
+                    poll.register(pidfd, select.POLLIN)
+
+
+def _receive(control: socket.socket) -> list[int] | None:
+    message, descriptors, _, _ = socket.recv_fds(control, 16, 2)
+    return descriptors if message else None
+
+
+def _report(pidfd: int, pid: int, status: int) -> None:
+    _, raw = os.waitpid(pid, 0)
+    with contextlib.suppress(BrokenPipeError):  # the host has lost interest
+        os.write(status, os.waitstatus_to_exitcode(raw).to_bytes(4, "big", signed=True))
+    os.close(pidfd)
+    os.close(status)
+
+
+def _fork(stream: int, status: int, lockdown: Lockdown, clock: Clock) -> int | None:
+    server = os.getpid()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(stream)
+        os.close(status)
+        return None
+    if pid == 0:
+        try:
+            _become_guest(stream, server, lockdown, clock)
+        finally:
+            os._exit(1)
+    os.close(stream)
+    return pid
+
+
+def _become_guest(stream: int, server: int, lockdown: Lockdown, clock: Clock) -> NoReturn:
+    with socket.socket(fileno=os.dup(stream)) as sender:
+        socket.send_fds(sender, [b"\n"], [os.pidfd_open(os.getpid())])
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nowhere, standard)
+    os.dup2(stream, _STREAM, inheritable=False)
+    last = max(map(int, os.listdir("/proc/self/fd")), default=1024)  # noqa: PTH208 - names, not paths
+    os.closerange(_STREAM + 1, last + 1)
+    base = limits.address_space()
+    conversation = wire.Wire(lambda size: os.read(_STREAM, size), lambda data: os.write(_STREAM, data), os._exit)
+    try:
+        lockdown.apply(server)
+    except OSError as error:
+        conversation.send(wire.dumps({"type": "unavailable", "reason": str(error)}))
+        os._exit(1)
+    runner.serve(conversation, clock, lambda values: limits.confine(values, base))

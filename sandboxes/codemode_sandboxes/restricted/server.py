@@ -1,0 +1,176 @@
+"""The fork server's process, as the host sees it, and the guests that it forks."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import weakref
+from pathlib import Path
+
+from codemode_sandboxes.process.channel import SocketChannel, describe_exit, readable
+from codemode_sandboxes.process.execution import wait_ready
+
+__all__ = ["ForkServer", "Newborn", "StartFailed"]
+
+_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LANG": "C.UTF-8"}
+_NOISE = 4096
+
+
+class StartFailed(Exception):
+    """A guest, or the fork server, did not start. The message says why."""
+
+
+class ForkServer:
+    """One running fork server. It ends with `close`, with this object, and with the host's process.
+
+    It belongs to no event loop. Its methods do not wait, and are called by one thread at a time.
+
+    Args:
+        python: The interpreter.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def __init__(self, python: str) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._noise, noise = os.pipe()
+        try:
+            self._control.setblocking(False)
+            os.set_blocking(self._noise, False)
+            # An empty environment of its own does what -E does, and leaves PYTHONHASHSEED heard.
+            self._popen = subprocess.Popen(
+                [python, "-P", "-s", "-S", "-B", str(Path(__file__).parent), str(theirs.fileno()), str(os.getpid())],
+                env=_ENVIRONMENT,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=noise,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except BaseException:
+            self._control.close()
+            os.close(self._noise)
+            raise
+        finally:
+            theirs.close()
+            os.close(noise)
+        self._close = weakref.finalize(self, _close, self._control, self._noise, self._popen, os.getpid())
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._close.alive and self._popen.poll() is None
+
+    def fork(self) -> "Newborn":
+        """Ask for a guest.
+
+        Raises:
+            BlockingIOError: Too many requests wait already.
+            OSError: It is gone, or no descriptors are left.
+        """
+        stream, theirs = socket.socketpair()
+        status, written = os.pipe()
+        try:
+            stream.setblocking(False)
+            socket.send_fds(self._control, [b"f"], [theirs.fileno(), written])
+        except BaseException:
+            stream.close()
+            os.close(status)
+            raise
+        finally:
+            theirs.close()
+            os.close(written)
+        return Newborn(stream, status, self)
+
+    def why_dead(self) -> str:
+        """Say how it ended, with the last line that it wrote."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(0.2)  # its sockets close a moment before it can be reaped
+        if (status := self._popen.returncode) is None:
+            return "the guest's process ended before it was ready"
+        with contextlib.suppress(OSError):
+            if lines := os.read(self._noise, 65536)[-_NOISE:].decode("utf-8", "replace").strip().splitlines():
+                return f"the fork server {describe_exit(status)}: {lines[-1]}"
+        return f"the fork server {describe_exit(status)}"
+
+    def close(self) -> None:
+        """End it and all its guests. May be called again."""
+        self._close()
+
+
+def _close(control: socket.socket, noise: int, popen: "subprocess.Popen[bytes]", owner: int) -> None:
+    if os.getpid() == owner:  # not in a fork of the host: the server is the parent's
+        popen.kill()
+        popen.wait()
+    control.close()
+    os.close(noise)
+
+
+class Newborn:
+    """A guest that was asked for. Belongs to no event loop yet."""
+
+    def __init__(self, stream: socket.socket, status: int, server: ForkServer) -> None:
+        self._stream, self._status, self._server = stream, status, server
+
+    async def channel(self) -> SocketChannel:
+        """Wait until the guest is ready and give its channel, for the running event loop.
+
+        Raises:
+            StartFailed: It did not start. Nothing is left of it.
+        """
+        try:
+            await readable(self._stream.fileno())
+            received, descriptors, _, _ = socket.recv_fds(self._stream, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise StartFailed(str(error)) from None
+            raise
+        if not descriptors:
+            self.close()
+            raise StartFailed(self._server.why_dead())
+        channel = SocketChannel(self._stream, _Forked(descriptors[0], self._status), received[1:])
+        try:
+            reason = await wait_ready(channel)
+        except BaseException:
+            await channel.aclose()
+            raise
+        if reason is not None:
+            await channel.aclose()
+            raise StartFailed(reason)
+        return channel
+
+    def close(self) -> None:
+        """Do without it. A guest whose stream closes before it has a program ends."""
+        self._stream.close()
+        os.close(self._status)
+
+
+class _Forked:
+    """A process that the fork server reaps."""
+
+    def __init__(self, pidfd: int, status: int) -> None:
+        self._pidfd, self._status = pidfd, status
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    async def wait(self) -> int | None:
+        await readable(self._status)
+        data = os.read(self._status, 4)
+        return int.from_bytes(data, "big", signed=True) if data else None
+
+    async def release(self) -> None:
+        self._free()
+
+    def abandon(self) -> None:
+        self.kill()
+        self._free()
+
+    def _free(self) -> None:
+        os.close(self._pidfd)
+        os.close(self._status)
