@@ -1,9 +1,10 @@
 """What a graph is made of: live objects, which reach the nodes by closure, and knobs, which may come by context."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated
 
-from codemode_sandboxes import Limits, Sandbox
+from codemode_sandboxes import Capabilities, Limits, Sandbox
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -52,3 +53,7 @@ class Parts:
     timeout: float
     structured: bool
     context: Context
+
+    async def capabilities(self) -> Capabilities:
+        """What the sandbox offers. Finding out may take a moment, so the event loop is not kept waiting."""
+        return await asyncio.to_thread(lambda: self.sandbox.capabilities)

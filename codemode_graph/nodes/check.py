@@ -17,7 +17,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
     checked = await check_program(
         state["program"],
         specs=parts.tools,
-        capabilities=parts.sandbox.capabilities,
+        capabilities=await parts.capabilities(),
         stubs=parts.stubs,
         type_checker=parts.checker,
     )

@@ -34,7 +34,7 @@ async def write_program(
         raise ConfigurationError("this graph was made without a model: give it `code` to run, or make it with `model=`")
     number = len(attempts) + 1
     emit("attempt", number=number)
-    system = system_message(parts.tools, parts.sandbox.capabilities, structured=parts.structured)
+    system = system_message(parts.tools, await parts.capabilities(), structured=parts.structured)
     messages = [SystemMessage(system), HumanMessage(request)]
     answer = await ask(parts.model, messages, structured=parts.structured, config=config)
     call = ModelCall(

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from codemode_graph import CodeMode, Limits, codemode
+from codemode_graph.api import CodeMode, codemode
+from codemode_sandboxes import Limits
 from tests.e2e.office import Office
 from tests.support import ScriptedModel, scripted
 
