@@ -155,7 +155,7 @@ class _Call:
             result = await self._in_thread(functools.partial(self._listed, result))
         return to_plain(result)
 
-    def _bind(self, arguments: Mapping[str, Any], config: RunnableConfig) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _bind(self, arguments: Mapping[str, Any], config: RunnableConfig) -> tuple[list[Any], dict[str, Any]]:
         values: dict[str, Any] = {}
         more: dict[str, Any] = {}
         problems: list[str] = []
@@ -173,17 +173,22 @@ class _Call:
         for key, each in self.parameters.items():
             if key not in values and isinstance(each.default, FieldInfo):
                 values[key] = each.default.get_default(call_default_factory=True, validated_data={})
-        bound = inspect.BoundArguments(self.signature, {})
-        for key, each in self.signature.parameters.items():
-            if key in self.configs:
-                bound.arguments[key] = config
-            elif key == self.more:
-                bound.arguments[key] = more
-            elif key in values:
-                bound.arguments[key] = tuple(values[key]) if each.kind is Parameter.VAR_POSITIONAL else values[key]
-        if any(each.kind is Parameter.VAR_POSITIONAL and values.get(key) for key, each in self.parameters.items()):
-            bound.apply_defaults()
-        return bound.args, bound.kwargs
+        return self._passed(values, more, config)
+
+    def _passed(
+        self, values: dict[str, Any], more: dict[str, Any], config: RunnableConfig
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Pass by keyword what can be: a decorator's wrapper may take nothing else."""
+        values |= dict.fromkeys(self.configs, config)
+        spread = next(
+            (values.pop(key, ()) for key, each in self.parameters.items() if each.kind is each.VAR_POSITIONAL), ()
+        )
+        kinds = {Parameter.POSITIONAL_ONLY, *([Parameter.POSITIONAL_OR_KEYWORD] if spread else [])}
+        leading = [each for each in self.signature.parameters.values() if each.kind in kinds]
+        while leading and not spread and leading[-1].name not in values:
+            leading.pop()
+        args = [values.pop(each.name, each.default) for each in leading]
+        return [*args, *spread], {**values, **more}
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         running = False

@@ -82,7 +82,7 @@ def _argument(signature: Signature, item: Parameter) -> Any:
     given = [item.default, flat.get("example")]
     given += flat["examples"] if isinstance(flat.get("examples"), list) else []
     for value in given:
-        if _fits(value, shape):
+        if value is not None and _fits(value, shape):
             return value
     if isinstance(shape, Scalar) and shape.type == "str" and (said := _QUOTED.search(item.description)):
         return said[1] or said[2]

@@ -47,7 +47,7 @@ class Document:
 
     def follow(self, pointer: str) -> object:
         """Give what a local reference (`#/$defs/Event`) points at, or True, which allows anything."""
-        if not pointer.startswith("#"):
+        if pointer != "#" and not pointer.startswith("#/"):
             return True
         place: object = self.root
         for step in unquote(pointer[1:]).split("/")[1:]:
@@ -69,13 +69,14 @@ class Document:
         self._steps -= 1
         if not isinstance(schema, Mapping) or depth > _DEPTH or self._steps < 0:
             return {}
-        own = {key: value for key, value in schema.items() if isinstance(key, str) and key not in {"$ref", "allOf"}}
         ref, branches = schema.get("$ref"), schema.get("allOf")
+        whole: dict[str, Any] = {}
         if isinstance(ref, str) and ref not in seen:
-            own = merged(self.flat(self.follow(ref), seen | {ref}, depth + 1), own)
+            whole = self.flat(self.follow(ref), seen | {ref}, depth + 1)
         for branch in branches if isinstance(branches, list) else ():
-            own = merged(self.flat(branch, seen, depth + 1), own)
-        return own
+            whole = merged(whole, self.flat(branch, seen, depth + 1))
+        own = {key: value for key, value in schema.items() if isinstance(key, str) and key not in {"$ref", "allOf"}}
+        return merged(whole, own)
 
 
 def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

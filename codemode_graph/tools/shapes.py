@@ -39,6 +39,7 @@ _STRUCTURE = frozenset(
     {"type", "properties", "additionalProperties", "items", "prefixItems", "enum", "const", "anyOf", "oneOf"}
 )
 _ANNOTATIONS = frozenset({"description", "default", "title", "examples", "deprecated", "readOnly", "writeOnly"})
+_BESIDES_REF = _ANNOTATIONS | {"$ref", "$defs", "definitions", "$schema", "$id", "$comment"}
 _CONDITIONAL = frozenset({"if", "dependentSchemas", "patternProperties", "unevaluatedProperties"})
 _FORMAT = re.compile(r"[a-z][a-z0-9-]{1,19}")
 
@@ -148,7 +149,7 @@ class Reader:
         if not isinstance(schema, Mapping) or depth > _DEPTH or self._left < 0:
             return UNKNOWN
         ref = schema.get("$ref")
-        if not isinstance(ref, str) or schema.keys() - _ANNOTATIONS - {"$ref"}:
+        if not isinstance(ref, str) or schema.keys() - _BESIDES_REF:
             return self._shape(self._document.flat(schema), hint, depth)
         if ref not in self._read:
             if ref in self._reading:

@@ -54,7 +54,8 @@ class Signatures:
         tools = tuple(_signature(spec) for spec in {spec.name: spec for spec in reversed(list(specs))}.values())[::-1]
         results = [signature.result for signature in tools if signature.result is not None]
         arguments = [shape for signature in tools for shape in signature.arguments.values()]
-        return cls(tools, record_names(records_in([*results, *arguments]), _RESERVED))
+        # Results first: theirs are the names that a checker's messages use.
+        return cls(tools, record_names([*records_in(results), *records_in(arguments)], _RESERVED))
 
 
 def _signature(spec: ToolSpec) -> Signature:

@@ -7,8 +7,8 @@ that a tool does not take) and laxer where strictness would refuse a good progra
   variables, whose inferred types (`dict[str, int]`) fit no `TypedDict`.
 * Where a tool has an argument that cannot be written as a keyword, `**{"from": x}` has to pass, and the checker matches
   what it unpacks against every argument; so the arguments of such a tool are not typed.
-* A number in a result counts as `int`, which Python takes for a float too: JavaScript servers declare counts as numbers,
-  and `range(result["pages"])` is right.
+* A number in a result counts as `int`, which Python takes for a float too, and an argument that is an integer takes a
+  float: JavaScript servers declare counts and ids as numbers, and `range(result["pages"])` is right.
 
 No description is part of it; names and values stand in it as ASCII literals, so nothing can break out.
 """
@@ -154,8 +154,8 @@ class _Writer:
                 return "List[Any]"
             case Literals() if nested:
                 return self._argument(Union(shape.types))
-            case Scalar("int") | Scalar("float"):
-                return "int | float"
+            case Scalar("int"):
+                return "float"
             case Union(members):
                 return " | ".join(dict.fromkeys(self._argument(member, nested) for member in members))
             case _:
