@@ -18,14 +18,18 @@ from codemode_sandboxes.contract import (
     Sandbox,
 )
 from codemode_sandboxes.errors import SandboxClosed, SandboxError, SandboxUnavailable, UnknownSandbox
-from codemode_sandboxes.language import Gap
+from codemode_sandboxes.language import Diagnostic, Gap
+from codemode_sandboxes.mock import MockExecution, MockSandbox
 from codemode_sandboxes.names import attribute_names
+from codemode_sandboxes.registry import SANDBOXES, create_sandbox
 
 __all__ = [
+    "SANDBOXES",
     "Blocked",
     "Boundary",
     "Call",
     "Capabilities",
+    "Diagnostic",
     "Event",
     "Execution",
     "Failed",
@@ -33,6 +37,8 @@ __all__ = [
     "Finished",
     "Gap",
     "Limits",
+    "MockExecution",
+    "MockSandbox",
     "Outcome",
     "Program",
     "Raised",
@@ -43,4 +49,5 @@ __all__ = [
     "SandboxUnavailable",
     "UnknownSandbox",
     "attribute_names",
+    "create_sandbox",
 ]

@@ -1,0 +1,255 @@
+"""One run of one program, driven from suspension to suspension."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_monty import (
+    AsyncFunctionSnapshot,
+    AsyncFutureSnapshot,
+    AsyncMontySession,
+    AsyncNameLookupSnapshot,
+    MontyComplete,
+    MontyError,
+)
+
+from codemode_sandboxes.contract import (
+    Blocked,
+    Call,
+    Event,
+    Failed,
+    Finished,
+    Limits,
+    Outcome,
+    Program,
+)
+from codemode_sandboxes.errors import SandboxClosed
+from codemode_sandboxes.monty.clock import CLOCK_CALLS, Clock
+from codemode_sandboxes.monty.convert import from_monty
+from codemode_sandboxes.monty.failures import (
+    PROGRAM_FILE,
+    calls_exceeded,
+    failure,
+    output_exceeded,
+    program_failure,
+)
+from codemode_sandboxes.monty.outcomes import LATER, check_conversion, raised, settled
+from codemode_sandboxes.monty.output import Output
+from codemode_sandboxes.monty.prelude import PRELUDE, function_names, prelude_inputs
+from codemode_sandboxes.values import ValueTooLarge
+
+__all__ = ["MontyExecution"]
+
+_Snapshot = AsyncFunctionSnapshot | AsyncFutureSnapshot | AsyncNameLookupSnapshot | MontyComplete
+_INLINE_BYTES = 256 * 1024
+
+
+class _Ended(Exception):
+    """Carries the event that ends a run up to `advance`."""
+
+    def __init__(self, event: Failed) -> None:
+        self.event = event
+
+
+class MontyExecution:
+    """See `codemode_sandboxes.Execution`.
+
+    Args:
+        session: A checked-out worker, which the execution owns from now on.
+        program: What to run.
+        limits: Its bounds.
+    """
+
+    def __init__(self, session: AsyncMontySession, program: Program, limits: Limits) -> None:
+        self._session, self._program, self._limits = session, program, limits
+        self._source = program.code.replace("\r\n", "\n").replace("\r", "\n")
+        self._encoded = b""
+        self._tools = function_names(program.tools)
+        self._clock = Clock(program.now)
+        self._output = Output(limits.output_bytes, self._interrupt_from_thread)
+        self._snapshot: _Snapshot | None = None
+        self._suspended = False
+        self._calls = 0
+        self._new: list[Call] = []
+        self._open: dict[int, int] = {}
+        self._settled: dict[int, Outcome] = {}
+        self._loop = asyncio.get_running_loop()
+        self._scope: asyncio.Timeout | None = None
+        self._timers_fired = False
+        self._closed = False
+        self._release: asyncio.Future[None] | None = None
+
+    async def advance(self, outcomes: Mapping[int, Outcome] | None = None, *, elapsed: float | None = None) -> Event:
+        """Run the program until it blocks or ends.
+
+        Raises:
+            SandboxClosed: The execution was closed, or has ended.
+            TypeError: An outcome's value is not a JSON value. The execution is closed.
+        """
+        if self._closed:
+            raise SandboxClosed("the execution has ended")
+        self._timers_fired = False
+        self._clock.advance(elapsed)
+        for number, outcome in (outcomes or {}).items():
+            if (call_id := self._open.pop(number, None)) is not None:
+                self._settled[call_id] = outcome
+        try:
+            event = await self._run_until_event()
+        except BaseException as error:
+            was_closed = self._closed
+            await self.aclose()
+            if was_closed and isinstance(error, Exception):
+                raise _closed_meanwhile() from error
+            raise
+        if self._closed:
+            raise _closed_meanwhile()
+        if not isinstance(event, Blocked):
+            await self.aclose()
+        return event
+
+    async def aclose(self) -> None:
+        """End the run and give its worker back."""
+        self._closed = True
+        if self._release is None:
+            self._release = asyncio.ensure_future(self._session.__aexit__(None, None, None))
+        await asyncio.shield(self._release)
+
+    async def _run_until_event(self) -> Event:
+        try:
+            async with asyncio.timeout(None) as self._scope:
+                event = await self._run()
+        except TimeoutError:
+            if not self._output.exceeded:
+                raise
+        finally:
+            self._scope = None
+        if self._output.exceeded:
+            return output_exceeded(self._limits, self._output.take())
+        return event
+
+    async def _run(self) -> Event:
+        try:
+            if self._snapshot is None:
+                self._snapshot = await self._begin()
+            while True:
+                following = await self._step(self._snapshot)
+                if not isinstance(following, _Snapshot):
+                    return following
+                self._snapshot = following
+        except _Ended as ended:
+            return ended.event
+        except MontyError as error:
+            return self._failure(error)
+
+    async def _begin(self) -> _Snapshot:
+        try:
+            self._encoded = self._source.encode()
+        except UnicodeEncodeError:
+            message = "the program's text contains lone surrogates"
+            raise _Ended(Failed(kind="syntax", type="SyntaxError", message=message)) from None
+        await self._session.feed_run(PRELUDE, inputs=prelude_inputs(self._program.tools))
+        return await self._session.feed_start(self._source, print_callback=self._output.write)
+
+    async def _step(self, snapshot: _Snapshot) -> _Snapshot | Event:
+        if isinstance(snapshot, MontyComplete):
+            return await self._finish(snapshot)
+        self._suspended = True
+        if isinstance(snapshot, AsyncNameLookupSnapshot):
+            return await snapshot.resume()
+        if isinstance(snapshot, AsyncFutureSnapshot):
+            return await self._settle(snapshot)
+        if snapshot.is_os_function:
+            return await self._system_call(snapshot)
+        return await self._tool_call(snapshot)
+
+    async def _tool_call(self, snapshot: AsyncFunctionSnapshot) -> _Snapshot:
+        name = str(snapshot.function_name)
+        tool = self._tools.get(name)
+        if tool is None or snapshot.object_id is not None:
+            return await snapshot.resume(raised("NameError", f"name {name!r} is not defined"))
+        line = self._line(snapshot)
+        try:
+            args, kwargs = await self._to_json([snapshot.args, snapshot.kwargs])
+        except (TypeError, ValueError) as error:
+            return await snapshot.resume(raised(type(error).__name__, f"arguments of {tool!r}: {error}"))
+        self._calls += 1
+        if self._calls > self._limits.calls:
+            raise _Ended(calls_exceeded(self._limits, line, self._output.take()))
+        self._new.append(Call(self._calls, tool, tuple(args), kwargs, line))
+        self._open[self._calls] = snapshot.call_id
+        return await snapshot.resume(LATER)
+
+    async def _system_call(self, snapshot: AsyncFunctionSnapshot) -> _Snapshot | Event:
+        name = snapshot.function_name
+        if name == "asyncio.sleep":
+            self._clock.start_timer(snapshot.call_id, snapshot.args[0])
+            return await snapshot.resume(LATER)
+        if name == "time.sleep":
+            self._clock.start_timer(snapshot.call_id, snapshot.args[0])
+            if self._clock.pop(snapshot.call_id):
+                return await snapshot.resume({"return_value": None})
+            return self._blocked()
+        if name in CLOCK_CALLS:
+            try:
+                return await snapshot.resume({"return_value": self._clock.read(str(name), snapshot.args)})
+            except (OverflowError, ValueError, OSError) as error:
+                return await snapshot.resume(raised("OverflowError", str(error)))
+        return await snapshot.resume_not_handled()
+
+    async def _settle(self, snapshot: AsyncFutureSnapshot) -> _Snapshot | Event:
+        results: dict[int, Any] = {call_id: settled(outcome) for call_id, outcome in self._settled.items()}
+        self._settled = {}
+        # A program may poll with sleep(0) for the answer to a call: then the host has its turn between two rounds.
+        if results or not self._open or not (self._timers_fired or self._new):
+            self._timers_fired = True
+            results |= {timer: {"return_value": None} for timer in self._clock.pop_due()}
+        if not results:
+            return self._blocked()
+        try:
+            return await snapshot.resume(results)
+        except MontyError as error:
+            check_conversion(error)
+            raise
+
+    async def _finish(self, snapshot: MontyComplete) -> Event:
+        try:
+            value = await self._to_json(snapshot.output)
+        except (TypeError, ValueError) as error:
+            return program_failure(type(error).__name__, f"the program's value: {error}", self._output.take())
+        return Finished(value, self._output.take())
+
+    def _blocked(self) -> Blocked:
+        calls, self._new = tuple(self._new), []
+        return Blocked(calls, (), self._clock.wake_after(), self._output.take())
+
+    async def _to_json(self, value: Any) -> Any:
+        limit = self._limits.value_bytes
+        try:
+            return from_monty(value, max_bytes=min(limit, _INLINE_BYTES))
+        except ValueTooLarge:
+            if limit <= _INLINE_BYTES:
+                raise
+        return await asyncio.to_thread(from_monty, value, max_bytes=limit)
+
+    def _line(self, snapshot: AsyncFunctionSnapshot) -> int | None:
+        position = snapshot.position
+        if position.filename != PROGRAM_FILE:
+            return None
+        return self._encoded.count(b"\n", 0, position.start) + 1
+
+    def _failure(self, error: MontyError) -> Failed:
+        stdout = self._output.take()
+        unstarted = not self._suspended and not stdout
+        return failure(error, limits=self._limits, tools=self._program.tools, unstarted=unstarted, stdout=stdout)
+
+    def _interrupt_from_thread(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._scope is not None:
+            self._scope.reschedule(self._loop.time())
+
+
+def _closed_meanwhile() -> SandboxClosed:
+    return SandboxClosed("the execution was closed while it ran")

@@ -1,0 +1,126 @@
+"""How a failed run is reported: Monty's errors as `Failed` events."""
+
+import re
+from collections.abc import Sequence
+from traceback import FrameSummary, format_list
+from typing import Literal
+
+from pydantic_monty import Frame, MontyCrashedError, MontyError, MontyRuntimeError, MontySyntaxError
+
+from codemode_sandboxes.contract import Failed, Limits
+from codemode_sandboxes.monty.prelude import function_names, unknown_attribute
+from codemode_sandboxes.values import clean_text
+
+__all__ = ["PROGRAM_FILE", "calls_exceeded", "failure", "output_exceeded", "program_failure"]
+
+PROGRAM_FILE = "<python-input-1>"
+"""Monty's name for the source of the second feed, which is the program."""
+
+_SHOWN_FILE = "<program>"
+_MAX_MESSAGE = 2000
+_MAX_FRAMES = 20
+_UNSUPPORTED = "The monty syntax parser does not yet support "
+_SYNCHRONOUS = re.compile(r"(?:external|OS) function '([\w.]+)' cannot suspend in this synchronous context")
+_LIMIT_KINDS = (
+    ("TimeoutError", re.compile(r"(feed|turn) time limit exceeded: ")),
+    ("MemoryError", re.compile(r"memory limit exceeded: |the worker exceeded its memory limit")),
+    ("RuntimeError", re.compile(r"suspension limit \d+ exceeded")),
+)
+
+
+def failure(error: MontyError, *, limits: Limits, tools: Sequence[str], unstarted: bool, stdout: str) -> Failed:
+    """Give the event for an error that ended a run.
+
+    Args:
+        error: What Monty raised.
+        limits: The run's limits, for the message.
+        tools: The run's tools, for suggestions.
+        unstarted: Whether nothing of the program can have run, so that an error in its syntax is just that.
+        stdout: What it printed since the last event.
+    """
+    if isinstance(error, MontyCrashedError):
+        return _time_exceeded(limits, stdout) if error.timed_out else _died(stdout)
+    if not isinstance(error, MontySyntaxError | MontyRuntimeError):
+        return _died(stdout)
+    type_name, message, frames = type(error.exception()).__name__, error.display("msg"), error.traceback()
+    exceeded = next((name for name, words in _LIMIT_KINDS if name == type_name and words.match(message)), None)
+    if exceeded == "TimeoutError":
+        return _time_exceeded(limits, stdout)
+    if exceeded == "MemoryError":
+        text = f"the program used more than its {limits.memory_bytes / 2**20:.4g} MB of memory"
+        return Failed(kind="memory", type="MemoryError", message=text, line=_line(frames), stdout=stdout)
+    if exceeded == "RuntimeError":
+        text = "the program paused too often: calls, sleeps and readings of the clock count"
+        return Failed(kind="calls", type="RuntimeError", message=text, line=_line(frames), stdout=stdout)
+    if isinstance(error, MontySyntaxError) or (type_name == "NotImplementedError" and message.startswith(_UNSUPPORTED)):
+        message = message.replace(_UNSUPPORTED, "this sandbox's Python does not support ")
+        if unstarted and len(frames) <= 1:
+            return _program("syntax", type_name, message, frames, stdout)
+    elif type_name == "AttributeError":
+        message = unknown_attribute(message, tools)
+    elif found := _SYNCHRONOUS.fullmatch(message):
+        name = function_names(tools).get(found[1], found[1])
+        message = f"{name!r} cannot be called from map(), a sort key or a special method; use a comprehension or a loop"
+    return _program("program", type_name, message, frames, stdout)
+
+
+def program_failure(type_name: str, message: str, stdout: str) -> Failed:
+    """Give the event for a program whose value cannot leave the sandbox."""
+    return _program("program", type_name, message, [], stdout)
+
+
+def calls_exceeded(limits: Limits, line: int | None, stdout: str) -> Failed:
+    """Give the event for one call too many."""
+    message = f"the program made more than {limits.calls} tool calls"
+    return Failed(kind="calls", type="RuntimeError", message=message, line=line, stdout=stdout)
+
+
+def output_exceeded(limits: Limits, stdout: str) -> Failed:
+    """Give the event for too much printed text."""
+    message = f"the program printed more than {limits.output_bytes:,} bytes"
+    return Failed(kind="output", type="RuntimeError", message=message, stdout=stdout)
+
+
+def _time_exceeded(limits: Limits, stdout: str) -> Failed:
+    message = f"the program computed for longer than {limits.seconds:g} seconds"
+    return Failed(kind="timeout", type="TimeoutError", message=message, stdout=stdout)
+
+
+def _died(stdout: str) -> Failed:
+    return Failed(kind="died", type="RuntimeError", message="the sandbox's process died", stdout=stdout)
+
+
+def _program(
+    kind: Literal["program", "syntax"], type_name: str, message: str, frames: Sequence[Frame], stdout: str
+) -> Failed:
+    own = [frame for frame in frames if frame.filename == PROGRAM_FILE]
+    shown = own if len(own) <= _MAX_FRAMES else own[: _MAX_FRAMES // 2] + own[-_MAX_FRAMES // 2 :]
+    lines = [
+        FrameSummary(
+            _SHOWN_FILE,
+            frame.line,
+            (frame.function_name or "<module>")[:100],
+            lookup_line=False,
+            line=(frame.source_line or "")[:200],
+        )
+        for frame in shown
+    ]
+    one_line = _clean(message)
+    trace = "Traceback (most recent call last):\n" + "".join(format_list(lines)) if lines else ""
+    return Failed(
+        kind=kind,
+        type=type_name,
+        message=one_line,
+        line=_line(frames),
+        traceback=clean_text(f"{trace}{type_name}: {one_line}" if one_line else f"{trace}{type_name}"),
+        stdout=stdout,
+    )
+
+
+def _line(frames: Sequence[Frame]) -> int | None:
+    return next((frame.line for frame in reversed(frames) if frame.filename == PROGRAM_FILE), None)
+
+
+def _clean(message: str) -> str:
+    text = " ".join(message[: 2 * _MAX_MESSAGE].splitlines())
+    return clean_text(text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + "...")

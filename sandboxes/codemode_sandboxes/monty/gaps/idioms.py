@@ -1,0 +1,278 @@
+"""Uses of functions and objects that parse, and then fail."""
+
+import ast
+import builtins
+import re
+from collections.abc import Iterator
+
+from codemode_sandboxes.language import Gap, dotted_name, imported_names
+from codemode_sandboxes.monty.gaps.scan import Find, Function, bound_names, calls, function_names, own_attributes
+
+__all__ = ["IDIOMS"]
+
+_LISTS_HERE = frozenset({"enumerate", "filter", "map", "reversed", "zip"})
+_TYPES = {kind.__name__: kind for kind in (str, list, dict, set, tuple, bytes)}
+_METHODS = frozenset(name for kind in (*_TYPES.values(), re.Pattern) for name in dir(kind) if not name.startswith("_"))
+_CLASS_METHODS = frozenset({"fromhex", "fromkeys"})
+_EXCEPTIONS = frozenset(
+    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
+)
+_NO_TEXT = ast.Dict | ast.List | ast.Set | ast.Tuple | ast.ListComp | ast.DictComp | ast.SetComp
+
+
+def _keywords(function: str, **harmless: object) -> Find:
+    """Find calls that pass one of these keywords, unless it is the constant that does no harm; `...`: none is."""
+
+    def find(tree: ast.AST) -> Iterator[ast.AST]:
+        for node in calls(tree, function):
+            for keyword in node.keywords:
+                constant = keyword.value.value if isinstance(keyword.value, ast.Constant) else ...
+                if keyword.arg in harmless and (constant is ... or constant is not harmless[keyword.arg]):
+                    yield node
+                    break
+
+    return find
+
+
+def _is_list_here(node: ast.AST) -> bool:
+    return isinstance(node, ast.GeneratorExp) or (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _LISTS_HERE
+    )
+
+
+def _next_of_list(tree: ast.AST) -> Iterator[ast.AST]:
+    lists = [
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and _is_list_here(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    bound = bound_names(tree)
+    always_lists = {name for name in lists if lists.count(name) == bound.count(name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "next" and node.args:
+            first = node.args[0]
+            if _is_list_here(first) or (isinstance(first, ast.Name) and first.id in always_lists):
+                yield node
+
+
+def _function_attributes(tree: ast.AST) -> Iterator[ast.AST]:
+    bound = bound_names(tree)
+    functions = function_names(tree) - set(bound)
+    decorators: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, Function):
+            decorators.update(item.id for item in node.decorator_list if isinstance(item, ast.Name))
+    for node in ast.walk(tree):
+        if isinstance(node, Function) and node.name in decorators and node.args.args:
+            wrapped = node.args.args[0].arg
+            if bound.count(wrapped) == 1:
+                functions.add(wrapped)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in functions:
+            yield node
+
+
+def _exception_internals(tree: ast.AST) -> Iterator[ast.AST]:
+    hidden = {"__cause__", "__context__", "__notes__", "__traceback__", "add_note", "with_traceback"}
+    caught = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.name}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            is_caught = isinstance(node.value, ast.Name) and node.value.id in caught
+            if node.attr in hidden or (is_caught and node.attr == "__class__"):
+                yield node
+
+
+def _exception_arguments(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _EXCEPTIONS:
+            first = node.args[0] if node.args else None
+            odd = isinstance(first, ast.Constant) and not isinstance(first.value, str)
+            if len(node.args) > 1 or odd or isinstance(first, _NO_TEXT):
+                yield node
+
+
+def _methods_as_values(tree: ast.AST) -> Iterator[ast.AST]:
+    imported = imported_names(tree)
+    own = own_attributes(tree) | {"tools"}
+
+    def is_method(node: ast.AST) -> bool:
+        if not isinstance(node, ast.Attribute):
+            return False
+        if (dotted := dotted_name(node, imported)) is not None:
+            return dotted.startswith(("datetime.date.", "datetime.datetime.", "datetime.time."))
+        of_own = isinstance(node.value, ast.Name) and node.value.id in own
+        return node.attr in _METHODS and node.attr not in own and not of_own
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            passed: list[ast.AST] = [keyword.value for keyword in node.keywords if keyword.arg == "key"]
+            if isinstance(node.func, ast.Name) and node.func.id in ("map", "filter"):
+                passed += node.args[:1]
+            yield from (argument for argument in passed if is_method(argument))
+        elif isinstance(node, ast.Assign) and is_method(node.value):
+            yield node.value
+
+
+def _methods_of_types(tree: ast.AST) -> Iterator[ast.AST]:
+    bound = bound_names(tree)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+        ):
+            base = node.func.value.id
+            if base in _TYPES and base not in bound and node.func.attr in _METHODS - _CLASS_METHODS:
+                yield node
+
+
+def _callable_replacements(tree: ast.AST) -> Iterator[ast.AST]:
+    imported, functions = imported_names(tree), function_names(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            is_function = dotted_name(node.func, imported) == "re.sub"
+            is_method = isinstance(node.func, ast.Attribute) and node.func.attr == "sub"
+            replacement = node.args[1 if is_function else 0 :][:1] if is_function or is_method else []
+            for given in replacement:
+                if isinstance(given, ast.Lambda) or (isinstance(given, ast.Name) and given.id in functions):
+                    yield node
+
+
+def _set_unions(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            base = node.func.value
+            of_set = isinstance(base, ast.Set) or (
+                isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "set"
+            )
+            several = len(node.args) != 1 or isinstance(node.args[0], ast.Starred)
+            if of_set and several and node.func.attr in ("union", "intersection", "difference"):
+                yield node
+
+
+def _calls_from_callbacks(tree: ast.AST) -> Iterator[ast.AST]:
+    imported = imported_names(tree)
+
+    def suspends(node: ast.AST) -> bool:
+        base = node.value if isinstance(node, ast.Attribute | ast.Subscript) else None
+        of_tools = isinstance(base, ast.Name) and base.id == "tools"
+        return of_tools or dotted_name(node, imported) in _SUSPENDING
+
+    def calls_one(body: ast.AST) -> bool:
+        return any(isinstance(node, ast.Call) and suspends(node.func) for node in ast.walk(body))
+
+    functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and calls_one(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            callbacks = [keyword.value for keyword in node.keywords if keyword.arg == "key"]
+            if isinstance(node.func, ast.Name) and node.func.id in ("map", "filter"):
+                callbacks += node.args[:1]
+            for callback in callbacks:
+                if (
+                    suspends(callback)
+                    or (isinstance(callback, ast.Lambda) and calls_one(callback))
+                    or (isinstance(callback, ast.Name) and callback.id in functions)
+                ):
+                    yield callback
+
+
+def _markers(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "object":
+            yield node
+
+
+_SUSPENDING = frozenset({"time.time", "datetime.datetime.now", "datetime.date.today"})
+
+IDIOMS: tuple[Gap, ...] = (
+    Gap(
+        "asyncio.gather(return_exceptions=True)",
+        "wrap each call in an async function with try/except and gather those",
+        _keywords("asyncio.gather", return_exceptions=...),
+        "import asyncio\nasync def f():\n    return 1\nawait asyncio.gather(f(), return_exceptions=True) == [1]",
+    ),
+    Gap(
+        "tool calls from map(), filter() and sort keys",
+        "use a comprehension: `await asyncio.gather(*[tools.name(x) for x in items])`",
+        _calls_from_callbacks,
+        "list(map(host_function, [1])) == [1]",
+    ),
+    Gap(
+        "next() of a generator expression",
+        "write `next(iter([...]), default)`: generator expressions, map, zip and filter make lists here",
+        _next_of_list,
+        "next(x for x in [1, 2]) == 1",
+    ),
+    Gap(
+        "methods of built-in types as values",
+        "wrap the method: `key=lambda x: x.lower()`, `key=lambda k: d.get(k)`",
+        _methods_as_values,
+        "sorted('bA', key='bA'.find) == ['b', 'A']",
+    ),
+    Gap(
+        "methods called on a built-in type",
+        "call the method on the value: `text.lower()`, not `str.lower(text)`",
+        _methods_of_types,
+        "str.lower('A') == 'a'",
+    ),
+    Gap(
+        "exceptions with other arguments than one string",
+        "pass one string: `raise ValueError(f'...')`",
+        _exception_arguments,
+        "ValueError(1, 2).args == (1, 2)",
+    ),
+    Gap(
+        "exception internals",
+        "use `str(e)` and `type(e).__name__`",
+        _exception_internals,
+        "try:\n    1 / 0\nexcept Exception as e:\n    r = e.__class__.__name__\nr == 'ZeroDivisionError'",
+    ),
+    Gap(
+        "function attributes",
+        "keep what belongs to a function, its name too, in a variable or a dict",
+        _function_attributes,
+        "def f():\n    pass\nf.__name__ == 'f'",
+    ),
+    Gap(
+        "re.sub with a function",
+        "loop over `re.finditer` and join the pieces",
+        _callable_replacements,
+        "import re\nre.sub('a', lambda m: 'b', 'a') == 'b'",
+    ),
+    Gap(
+        "json.dumps(default=)",
+        "convert such values first, for example with `str(value)`",
+        _keywords("json.dumps", default=..., cls=..., check_circular=...),
+        "import json\njson.dumps([1], default=str) == '[1]'",
+    ),
+    Gap(
+        "json.loads with hooks",
+        "convert the loaded value afterwards",
+        _keywords("json.loads", object_hook=..., object_pairs_hook=..., parse_constant=..., cls=...),
+        "import json\njson.loads('{}', object_hook=dict) == {}",
+    ),
+    Gap(
+        "dataclass options",
+        "use `@dataclass` alone, or with frozen or eq; sort with a key",
+        _keywords(
+            "dataclasses.dataclass", order=False, unsafe_hash=False, kw_only=False, slots=False, repr=True, init=True
+        ),
+        "from dataclasses import dataclass\n@dataclass(order=True)\nclass P:\n    x: int\nP(1) < P(2)",
+    ),
+    Gap(
+        "field options",
+        "use `field(default=...)` or `field(default_factory=...)` alone",
+        _keywords("dataclasses.field", init=True, repr=True, compare=True, hash=None, metadata=None, kw_only=...),
+        "from dataclasses import dataclass, field\n@dataclass\nclass P:\n    x: int = field(default=1, repr=False)\n"
+        "P().x == 1",
+    ),
+    Gap(
+        "set.union of several",
+        "unite them one by one: `s |= set(other)` in a loop",
+        _set_unions,
+        "set().union([1], [2]) == {1, 2}",
+    ),
+    Gap("object()", "use a string that does not occur otherwise as the marker", _markers, "object() is not None"),
+)

@@ -1,0 +1,133 @@
+"""Built-in names, methods of built-in types and special methods that Monty may lack."""
+
+import ast
+import builtins
+import collections
+import datetime
+import decimal
+import random
+import re
+from collections.abc import Collection, Iterator
+
+from codemode_sandboxes.language import Gap, references
+from codemode_sandboxes.monty.gaps.scan import bound_names, classes, function_names, own_attributes
+
+__all__ = ["BUILTINS", "METHOD_OWNERS", "SPECIAL_METHODS", "object_gaps"]
+
+_PLAIN = "do without it, or write it out in plain Python"
+
+BUILTINS = tuple(name for name in dir(builtins) if not name.startswith("_"))
+
+METHOD_OWNERS: dict[str, object] = {
+    "''": "",
+    "[]": [],
+    "{}": {},
+    "{1}": {1},
+    "frozenset()": frozenset(),
+    "()": (),
+    "1": 1,
+    "1.5": 1.5,
+    "b''": b"",
+    "range(3)": range(3),
+    "datetime.datetime(2026, 1, 1)": datetime.datetime(2026, 1, 1),
+    "datetime.date(2026, 1, 1)": datetime.date(2026, 1, 1),
+    "datetime.time(1)": datetime.time(1),
+    "datetime.timedelta(1)": datetime.timedelta(1),
+    "decimal.Decimal(1)": decimal.Decimal(1),
+    "collections.Counter()": collections.Counter(),
+    "collections.deque()": collections.deque(),
+    "collections.defaultdict(list)": collections.defaultdict(list),
+    "re.compile('a')": re.compile("a"),
+    "re.match('a', 'a')": re.match("a", "a"),
+    "random.Random(1)": random.Random(1),
+}
+"""Expressions whose values' methods are compared with those of the same objects here."""
+
+_OPERATORS = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "truediv": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "pow": "**",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+    "matmul": "@",
+}
+
+SPECIAL_METHODS: dict[str, tuple[str, str]] = {
+    "__len__": ("(self): return 3", "len(A()) == 3"),
+    "__bool__": ("(self): return False", "not A()"),
+    "__eq__": ("(self, o): return True", "A() == 1"),
+    "__ne__": ("(self, o): return False", "not A() != A()"),
+    "__lt__": ("(self, o): return True", "A() < A()"),
+    "__le__": ("(self, o): return True", "A() <= A()"),
+    "__gt__": ("(self, o): return True", "A() > A()"),
+    "__ge__": ("(self, o): return True", "A() >= A()"),
+    "__hash__": ("(self): return 1", "hash(A()) == 1"),
+    "__repr__": ("(self): return 'R'", "repr(A()) == 'R'"),
+    "__str__": ("(self): return 'S'", "str(A()) == f'{A()}' == 'S'"),
+    "__format__": ("(self, s): return 'F'", "f'{A():x}' == 'F'"),
+    "__int__": ("(self): return 3", "int(A()) == 3"),
+    "__float__": ("(self): return 3.0", "float(A()) == 3.0"),
+    "__index__": ("(self): return 1", "[1, 2][A()] == 2"),
+    "__abs__": ("(self): return 1", "abs(A()) == 1"),
+    "__neg__": ("(self): return 1", "-A() == 1"),
+    "__round__": ("(self, n=0): return 1", "round(A()) == 1"),
+    "__iter__": ("(self): return iter([1])", "[x for x in A()] == list(A()) == [1]"),
+    "__reversed__": ("(self): return iter([1])", "list(reversed(A())) == [1]"),
+    "__contains__": ("(self, x): return True", "1 in A()"),
+    "__getitem__": ("(self, i): return i", "A()[3] == 3"),
+    "__setitem__": ("(self, i, v): self.v = v", "a = A()\na[1] = 5\na.v == 5"),
+    "__getattr__": ("(self, n): return n", "A().x == 'x'"),
+    "__call__": ("(self, x): return x", "A()(1) == 1"),
+    "__enter__": ("(self): return 1\n    def __exit__(self, *a): return True", "with A():\n    1 / 0\nTrue"),
+    **{f"__{name}__": ("(self, o): return 3", f"A() {sign} 1 == 3") for name, sign in _OPERATORS.items()},
+    **{f"__r{name}__": ("(self, o): return 3", f"1 {sign} A() == 3") for name, sign in _OPERATORS.items()},
+    **{f"__i{name}__": ("(self, o): return 3", f"a = A()\na {sign}= 1\na == 3") for name, sign in _OPERATORS.items()},
+}
+"""Special methods, each with the rest of its definition and a program that is true of a class `A` where it works."""
+
+
+def object_gaps(
+    builtin_names: Collection[str], methods: Collection[str], special_methods: Collection[str]
+) -> Iterator[Gap]:
+    """Give the gaps of missing built-in names, of methods that no value has, and of special methods never called."""
+    if builtin_names:
+        known = ("callable", "issubclass", "super", "dir", "vars", "globals")
+        examples = [name for name in known if name in builtin_names] or sorted(builtin_names)[:3]
+        yield Gap(f"built-ins such as {', '.join(examples)}", _PLAIN, lambda tree: _builtins(tree, builtin_names))
+    if methods:
+        yield Gap("rare methods of built-in types", _PLAIN, lambda tree: _methods(tree, methods))
+    if special_methods:
+        examples = [name for name in ("__len__", "__lt__") if name in special_methods] or sorted(special_methods)[:2]
+        yield Gap(
+            f"special methods such as {', '.join(examples)}",
+            "write a plain method and call it by its name",
+            lambda tree: _special_methods(tree, special_methods),
+        )
+
+
+def _builtins(tree: ast.AST, missing: Collection[str]) -> Iterator[ast.AST]:
+    own = function_names(tree).union(bound_names(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in missing and node.id not in own:
+            yield node
+
+
+def _methods(tree: ast.AST, missing: Collection[str]) -> Iterator[ast.AST]:
+    own = own_attributes(tree)
+    of_modules = {id(node) for _, node in references(tree)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            of_tools = isinstance(node.func.value, ast.Name) and node.func.value.id == "tools"
+            known = node.func.attr in own or id(node.func) in of_modules
+            if node.func.attr in missing and not of_tools and not known:
+                yield node
+
+
+def _special_methods(tree: ast.AST, missing: Collection[str]) -> Iterator[ast.AST]:
+    for node in classes(tree):
+        yield from (item for item in node.body if isinstance(item, ast.FunctionDef) and item.name in missing)

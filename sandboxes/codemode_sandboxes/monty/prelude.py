@@ -1,0 +1,78 @@
+"""What a program finds when it starts: `tools`, whose items are the host's functions themselves.
+
+The functions cross into Monty by name, so that each call suspends in the program's own code: its position is the
+position of the user's expression.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from codemode_sandboxes.names import attribute_names
+
+__all__ = ["PRELUDE", "function_names", "prelude_inputs", "unknown_attribute"]
+
+PRELUDE = """\
+class Tools:
+    def __init__(self, names, functions, attributes):
+        self._functions = dict(zip(names, functions))
+        for name in attributes:
+            setattr(self, attributes[name], self._functions[name])
+    def __getitem__(self, name):
+        if name in self._functions:
+            return self._functions[name]
+        def pairs(text):
+            text = str(text).lower()
+            return {text[i:i + 2] for i in range(len(text) - 1)}
+        def likeness(known):
+            return 2 * len(pairs(known) & pairs(name)) / (len(pairs(known)) + len(pairs(name)) + 1)
+        close = sorted([known for known in self._functions if likeness(known) > 0.5], key=likeness, reverse=True)
+        hint = '; did you mean ' + ' or '.join([repr(known) for known in close[:3]]) + '?' if close else ''
+        raise KeyError('no tool named ' + repr(name) + hint)
+    def __contains__(self, name):
+        return name in self._functions
+    def __iter__(self):
+        return iter(self._functions)
+    def __repr__(self):
+        return '<tools: ' + ', '.join(self._functions) + '>'
+    def keys(self):
+        return self._functions.keys()
+    def values(self):
+        return self._functions.values()
+    def items(self):
+        return self._functions.items()
+    def get(self, name, default=None):
+        return self._functions.get(name, default)
+
+tools = Tools(*_parts)
+_parts = None
+"""
+
+
+def function_names(tools: Sequence[str]) -> dict[str, str]:
+    """Give each tool the name under which its function crosses; a tool's own name could be that of a built-in."""
+    return {f"_tool_{number}": tool for number, tool in enumerate(tools)}
+
+
+def prelude_inputs(tools: Sequence[str]) -> dict[str, Any]:
+    """Give the inputs with which the prelude makes `tools`."""
+    functions = [_function(name) for name in function_names(tools)]
+    return {"_parts": (list(tools), functions, attribute_names(tools))}
+
+
+def _function(name: str) -> Callable[[], None]:
+    def function() -> None:
+        raise AssertionError("answered by the execution, never called")
+
+    function.__name__ = name
+    return function
+
+
+def unknown_attribute(message: str, tools: Sequence[str]) -> str:
+    """Say it better where the message of an `AttributeError` is about `tools`; leave others as they are."""
+    found = re.fullmatch(r"'Tools' object has no attribute '(\w+)'", message)
+    if found is None:
+        return message
+    close = difflib.get_close_matches(found[1], attribute_names(tools).values(), n=3)
+    return f"no tool tools.{found[1]}" + (f"; did you mean {' or '.join(close)}?" if close else "")

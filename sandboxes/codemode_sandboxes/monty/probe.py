@@ -1,0 +1,164 @@
+"""Finding out what the installed Monty runs, by trying it."""
+
+import asyncio
+import functools
+import inspect
+import sys
+import threading
+import types
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydantic_monty
+from pydantic_monty import Monty, MontyError, MontySession
+
+from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.language import Gap
+from codemode_sandboxes.monty.gaps import (
+    BUILTINS,
+    IDIOMS,
+    METHOD_OWNERS,
+    SPECIAL_METHODS,
+    SYNTAX,
+    candidate_names,
+    library_gaps,
+    object_gaps,
+)
+
+__all__ = ["Findings", "aprobe", "probe"]
+
+_LIMITS: Any = {"max_feed_duration_secs": 10, "max_suspensions": 100_000}
+_once = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a version of Monty offers.
+
+    Attributes:
+        version: Monty's.
+        python: The version of Python whose subset it runs.
+        modules: What can be imported.
+        gaps: What it does not run.
+    """
+
+    version: str
+    python: str
+    modules: frozenset[str]
+    gaps: tuple[Gap, ...]
+
+
+def probe(binary: str | Path | None = None) -> Findings:
+    """Find out, once in a process for each binary, what Monty offers. Takes some 0.2 s the first time.
+
+    Raises:
+        SandboxUnavailable: The worker does not start, or dies of it.
+    """
+    with _once:
+        return _probe(binary)
+
+
+async def aprobe(binary: str | Path | None = None) -> Findings:
+    """Do what `probe` does, in a thread."""
+    return await asyncio.to_thread(probe, binary)
+
+
+@functools.cache
+def _probe(binary: str | Path | None) -> Findings:
+    try:
+        with (
+            Monty(binary_path=binary, max_processes=1) as workers,
+            workers.checkout(limits=_LIMITS, os_policy={"sleep": "zero"}) as session,
+        ):
+            modules = _modules(session)
+            return Findings(
+                version=pydantic_monty.__version__,
+                python=_run(session, "import sys\n'.'.join(map(str, sys.version_info[:2]))"),
+                modules=frozenset(modules),
+                gaps=tuple(_gaps(session, modules)),
+            )
+    except (MontyError, OSError) as error:
+        remedy = "Reinstall it with `pip install --force-reinstall pydantic-monty`"
+        raise SandboxUnavailable("monty", f"its worker cannot be probed ({error})", remedy) from error
+
+
+def _gaps(session: MontySession, modules: Iterable[str]) -> Iterable[Gap]:
+    yield from (gap for gap in SYNTAX if not _works(session, gap.probe))
+    yield from (gap for gap in IDIOMS if not _works(session, gap.probe))
+    yield from library_gaps(_missing_names(session, candidate_names(list(modules))))
+    special_methods = [
+        name
+        for name, (definition, check) in SPECIAL_METHODS.items()
+        if not _works(session, f"class A:\n    def {name}{definition}\n{check}")
+    ]
+    yield from object_gaps(_missing_builtins(session), _missing_methods(session), special_methods)
+
+
+def _works(session: MontySession, program: str) -> bool:
+    try:
+        return _run(session, program) is True
+    except MontyError as error:
+        if isinstance(error, pydantic_monty.MontyCrashedError):
+            raise
+        return False
+
+
+def _run(session: MontySession, program: str) -> Any:
+    lookup = {"host_function": lambda value: value}
+    return session.feed_run(program, external_lookup=lookup, print_callback=lambda stream, text: None)
+
+
+def _modules(session: MontySession) -> set[str]:
+    names = sorted(name for name in sys.stdlib_module_names if not name.startswith("_"))
+    tries = [f"try:\n    import {name}\n    found.append('{name}')\nexcept ImportError:\n    pass" for name in names]
+    found = set(_run(session, "found = []\n" + "\n".join(tries) + "\nfound"))
+    if _works(session, "from __future__ import annotations\nTrue"):
+        found.add("__future__")
+    return found
+
+
+def _missing_names(session: MontySession, names: list[str]) -> set[str]:
+    modules = sorted({name.partition(".")[0] for name in names})
+    # `hasattr` fails for a name that the host would have to answer: that one is there.
+    tries = [
+        f"try:\n    {name}\nexcept AttributeError:\n    missing.append('{name}')\nexcept Exception:\n    pass"
+        if name.count(".") == 1
+        else _call_try(name)
+        for name in names
+    ]
+    imports = "import " + ", ".join(modules)
+    return set(_run(session, f"{imports}\nmissing = []\n" + "\n".join(tries) + "\nmissing"))
+
+
+def _missing_builtins(session: MontySession) -> set[str]:
+    tries = [f"try:\n    {name}\nexcept NameError:\n    missing.append('{name}')" for name in BUILTINS]
+    return set(_run(session, "missing = []\n" + "\n".join(tries) + "\nmissing"))
+
+
+def _missing_methods(session: MontySession) -> set[str]:
+    there: set[str] = set()
+    missing: set[str] = set()
+    imports = "import collections, datetime, decimal, random, re"
+    for expression, same in METHOD_OWNERS.items():
+        names = [name for name in dir(type(same)) if not name.startswith("_") and _is_method(type(same), name)]
+        tries = [_call_try(f"({expression}).{name}", name) for name in names]
+        lost = set(_run(session, f"{imports}\nmissing = []\n" + "\n".join(tries) + "\nmissing"))
+        missing |= lost
+        there |= set(names) - lost
+    return missing - there
+
+
+def _is_method(owner: type, name: str) -> bool:
+    return isinstance(inspect.getattr_static(owner, name), types.MethodDescriptorType | types.FunctionType)
+
+
+def _call_try(expression: str, reported: str = "") -> str:
+    # A method can be called where it cannot be read: only a call tells whether it is there.
+    attribute = expression.rpartition(".")[2]
+    return (
+        f"try:\n    {expression}()\nexcept AttributeError as e:\n"
+        f"    if \"no attribute '{attribute}'\" in str(e):\n        missing.append('{reported or expression}')\n"
+        "except Exception:\n    pass"
+    )

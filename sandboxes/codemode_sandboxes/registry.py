@@ -1,0 +1,43 @@
+"""Sandboxes by name."""
+
+import difflib
+import importlib
+from typing import Any
+
+from codemode_sandboxes.contract import Sandbox
+from codemode_sandboxes.errors import UnknownSandbox
+
+__all__ = ["ALIASES", "SANDBOXES", "create_sandbox"]
+
+SANDBOXES: dict[str, str] = {
+    "monty": "codemode_sandboxes.monty:MontySandbox",
+    "restricted": "codemode_sandboxes.restricted:RestrictedSandbox",
+}
+"""Where each backend's class is. A backend is imported when it is first asked for: some need packages of their own."""
+
+ALIASES: dict[str, str] = {
+    "pyodide-wasm": "pyodide",
+}
+"""Other names of backends."""
+
+
+def create_sandbox(name: str, **options: Any) -> Sandbox:
+    """Make a sandbox.
+
+    Args:
+        name: One of `SANDBOXES`, or an alias.
+        options: What the backend's class takes.
+
+    Raises:
+        UnknownSandbox: No backend has that name.
+        SandboxUnavailable: The backend cannot run here.
+        TypeError: The backend does not take one of the options.
+    """
+    place = SANDBOXES.get(ALIASES.get(name, name))
+    if place is None:
+        close = difflib.get_close_matches(str(name), [*SANDBOXES, *ALIASES], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UnknownSandbox(f"no sandbox is named {name!r}{hint} There are: {', '.join(sorted(SANDBOXES))}")
+    module, _, attribute = place.partition(":")
+    sandbox: Sandbox = getattr(importlib.import_module(module), attribute)(**options)
+    return sandbox
