@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+import weakref
 from collections import deque
 
 from codemode_sandboxes.errors import SandboxUnavailable
@@ -32,6 +33,7 @@ class GuestPool:
         self._lock = threading.Lock()
         self._server: ForkServer | None = None
         self._spares: deque[Newborn] = deque()
+        self._at_end = weakref.finalize(self, _close, self._spares)
         self._process = os.getpid()
         self._failures = 0
         self._pause_until = 0.0
@@ -82,9 +84,7 @@ class GuestPool:
         return newborn
 
     def _forget(self) -> None:
-        for spare in self._spares:
-            spare.close()
-        self._spares.clear()
+        _close(self._spares)
         if self._server is not None:
             self._server.close()
         self._server = None
@@ -94,3 +94,8 @@ class GuestPool:
         """End the fork server and every guest. The next `take` starts anew."""
         with self._lock:
             self._forget()
+
+
+def _close(spares: deque[Newborn]) -> None:
+    while spares:
+        spares.pop().close()

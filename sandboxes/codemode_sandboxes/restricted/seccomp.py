@@ -17,7 +17,6 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "read": (0, 63),
     "write": (1, 64),
     "close": (3, 57),
-    "fstat": (5, 80),
     "lseek": (8, 62),
     "mmap": (9, 222),
     "mprotect": (10, 226),

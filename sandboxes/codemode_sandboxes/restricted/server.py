@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -105,6 +106,8 @@ def _close(control: socket.socket, noise: int, popen: "subprocess.Popen[bytes]",
     if os.getpid() == owner:  # not in a fork of the host: the server is the parent's
         popen.kill()
         popen.wait()
+    else:
+        popen.returncode = 0  # nobody's to wait for here
     control.close()
     os.close(noise)
 
@@ -132,12 +135,15 @@ class Newborn:
         if not descriptors:
             self.close()
             raise StartFailed(self._server.why_dead())
-        channel = SocketChannel(self._stream, _Forked(descriptors[0], self._status), received[1:])
+        process = _Forked(descriptors[0], self._status)
+        channel = SocketChannel(self._stream, process, received[1:])
         try:
             reason = await wait_ready(channel)
         except BaseException:
             await channel.aclose()
             raise
+        if reason is None and process.ended:  # it was ready once
+            reason = "the guest's process ended before it was used"
         if reason is not None:
             await channel.aclose()
             raise StartFailed(reason)
@@ -154,6 +160,12 @@ class _Forked:
 
     def __init__(self, pidfd: int, status: int) -> None:
         self._pidfd, self._status = pidfd, status
+
+    @property
+    def ended(self) -> bool:
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

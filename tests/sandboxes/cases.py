@@ -1,0 +1,30 @@
+"""Programs that live outside this repository, in ../shared: ordinary ones with their answers, and hostile ones."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+_FOLDER = Path(__file__).parents[3] / "shared" / "data" / "sandbox_cases"
+
+needs_cases = pytest.mark.skipif(not _FOLDER.is_dir(), reason="the sandbox cases are not here")
+
+
+def load(name: str) -> list[dict[str, Any]]:
+    """Give the cases of a file, or none where it is not there."""
+    path = _FOLDER / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def fake_tools() -> dict[str, Any]:
+    """Give the tools of the ordinary programs, in their first state."""
+    spec = importlib.util.spec_from_file_location("faketools", _FOLDER / "faketools.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = ModuleType("faketools")
+    spec.loader.exec_module(module)
+    tools: dict[str, Any] = module.make()
+    return tools
