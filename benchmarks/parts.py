@@ -1,0 +1,111 @@
+"""Where our own time goes: `python -m benchmarks.overhead --profile` runs this in our environment.
+
+Simple timers around the parts of a run. A part's time is without the parts inside it.
+"""
+
+import asyncio
+import functools
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+from codemode_sandboxes.monty import MontySandbox
+from codemode_sandboxes.monty.execution import MontyExecution
+
+from benchmarks.figures import duration, table
+from benchmarks.peers.ours import PROGRAMS
+from benchmarks.peers.shop import EXPECTED, TOOLS
+from codemode_graph.api import codemode
+from codemode_graph.nodes import check, execute
+from codemode_graph.tools.load import load_tools
+
+__all__ = ["main"]
+
+RUNS = 40
+
+PARTS = {
+    "graph, state, result": ("whole", ("check", "run")),
+    "check": ("check", ("type check",)),
+    "type check": ("type check", ()),
+    "sandbox: start": ("start", ()),
+    "sandbox: run": ("advance", ()),
+    "bridge, journal": ("run", ("start", "advance", "call")),
+    "tools: validate, trace, call": ("call", ()),
+}
+"""What each part is: a timer, less the timers inside it."""
+
+TIMED: tuple[tuple[str, Any, str], ...] = (
+    ("check", check, "check_program"),
+    ("run", execute, "run_program"),
+    ("type check", MontySandbox, "type_check"),
+    ("start", MontySandbox, "start"),
+    ("advance", MontyExecution, "advance"),
+)
+
+
+class Timers:
+    """Adds up seconds by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def around(self, name: str, function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """The same async function, timed."""
+
+        @functools.wraps(function)
+        async def timed(*args: Any, **kwargs: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return await function(*args, **kwargs)
+            finally:
+                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+        return timed
+
+    def take(self) -> Mapping[str, float]:
+        """What has been added up, by part; the timers start anew."""
+        spent, self.seconds = self.seconds, {}
+        return {
+            part: spent.get(name, 0.0) - sum(spent.get(inner, 0.0) for inner in within)
+            for part, (name, within) in PARTS.items()
+        }
+
+
+async def measure() -> str:
+    """Run every program and give a table of the parts' medians."""
+    timers = Timers()
+    found: dict[str, list[Mapping[str, float]]] = {}
+    with ExitStack() as stack:
+        for name, owner, attribute in TIMED:
+            stack.enter_context(patch.object(owner, attribute, timers.around(name, getattr(owner, attribute))))
+        specs = [replace(spec, call=timers.around("call", spec.call)) for spec in load_tools(TOOLS)]
+        async with codemode(tools=specs) as cm:
+            run = timers.around("whole", cm.run_code)
+            for program, text in zip(EXPECTED, PROGRAMS, strict=True):
+                for number in range(RUNS + 5):
+                    result = await run(f"{text}# {number}\n")
+                    assert result["output"] == EXPECTED[program], result["error"]
+                    taken = timers.take()
+                    if number >= 5:
+                        found.setdefault(program, []).append(taken)
+    medians = {program: {part: median(run[part] for run in runs) for part in PARTS} for program, runs in found.items()}
+
+    def cell(part: str, program: str) -> str:
+        whole = sum(medians[program].values())
+        seconds = whole if part == "**sum**" else medians[program][part]
+        return f"{duration(max(seconds, 0.0))} ({seconds / whole:.0%})"
+
+    return table("part", [*PARTS, "**sum**"], {program: program for program in EXPECTED}, cell)
+
+
+def main() -> None:
+    """Print the table."""
+    print(asyncio.run(measure()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""codemode-graph: programs by `run_code`, and tasks by the graph with a scripted model."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from benchmarks.peers.shop import EXPECTED, GATHERED, LISTED, LOOPED, LOOPED_FAR, TOOLS
+from benchmarks.peers.worker import Run, Ways
+from codemode_graph.api import CodeMode, codemode
+from codemode_graph.graph import create_codemode
+
+__all__ = ["PROGRAMS", "open_ways"]
+
+_LOOP = """\
+total = 0
+for number in range({count}):
+    total += (await tools.get_item(id=number))["price"]
+return {{"total": total}}
+"""
+
+PROGRAMS = (
+    'return {"sum": 1 + 1}\n',
+    'return {"price": (await tools.get_item(id=1))["price"]}\n',
+    _LOOP.format(count=LOOPED),
+    _LOOP.format(count=LOOPED_FAR),
+    f"""\
+import asyncio
+items = await asyncio.gather(*[tools.get_item(id=number) for number in range({GATHERED})])
+return {{"total": sum(item["price"] for item in items)}}
+""",
+    f"""\
+import asyncio
+listing = await tools.list_items(limit={LISTED})
+items = await asyncio.gather(*[tools.get_item(id=number) for number in listing["ids"]])
+wanted = [item for item in items if item["in_stock"] and item["price"] < 150]
+return {{"count": len(wanted), "total": sum(item["price"] for item in wanted)}}
+""",
+)
+
+
+def _program(cm: CodeMode, program: str) -> Run:
+    async def run(comment: str) -> Any:
+        result = await cm.run_code(program + comment)
+        if not result["success"]:
+            raise RuntimeError(result["error"])
+        return result["output"]
+
+    return run
+
+
+class _Scripted(BaseChatModel):
+    """Always writes the same program, with the comment it is asked for."""
+
+    program: str
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        comment = str(messages[-1].content).rpartition("\n")[2]
+        reply = f"I will call the tools.\n\n```python\n{self.program}{comment}\n```"
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(reply))])
+
+    async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        return self._generate(messages)
+
+
+def _task(cm: CodeMode, program: str) -> Run:
+    graph = create_codemode(model=_Scripted(program=program), tools=cm.tools, sandbox=cm.sandbox).compile()
+
+    async def run(comment: str) -> Any:
+        state = await graph.ainvoke({"task": f"Do it.\n{comment.strip()}"})
+        if state["verdict"] != "ok":
+            raise RuntimeError(state["error"]["message"])
+        return state["output"]
+
+    return run
+
+
+@asynccontextmanager
+async def open_ways() -> AsyncIterator[Ways]:
+    """The tools and one sandbox, open for the whole time, as an application would have it."""
+    async with codemode(tools=list(TOOLS)) as cm:
+        yield {
+            "codemode-graph": {name: _program(cm, program) for name, program in zip(EXPECTED, PROGRAMS, strict=True)},
+            "codemode-graph task": {name: _task(cm, program) for name, program in zip(EXPECTED, PROGRAMS, strict=True)},
+        }
