@@ -125,7 +125,7 @@ class _Types:
             case Unknown():
                 return "Any"
             case Scalar(name, form):
-                return f"{name} ({form})" if form else name
+                return f"{name} ({form})" if form and form != "uri" else name
             case Literals(values):
                 shown = " | ".join(map(_literal, values[:_VALUES]))
                 return shown if len(values) <= _VALUES else f"{shown} | ..."

@@ -16,6 +16,9 @@ __all__ = ["example_program"]
 _NONE: Final = object()
 _RANK = {"read": 0, "idempotent": 1, "write": 2, "destructive": 3}
 _QUOTED = re.compile(r"[\"'`]([\w ./@:+-]{1,40})[\"'`]|\b(?:e\.g\.,?|such as|like|for example,?) ([\w./@:+-]{1,40}\w)")
+_VERBS = frozenset(
+    {"get", "list", "find", "search", "read", "fetch", "look", "show", "query", "all", "and", "for", "the"}
+)
 _FORMATS = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T09:00:00Z",
@@ -23,9 +26,6 @@ _FORMATS = {
     "duration": "PT1H",
     "email": "ann@example.com",
     "uri": "https://example.com",
-    "url": "https://example.com",
-    "hostname": "example.com",
-    "ipv4": "192.0.2.1",
     "uuid": "6f1c2d3e-4b5a-4c6d-8e7f-901234567890",
 }
 _TAKEN = frozenset(dir(builtins)) | {"tools", "item"}
@@ -158,9 +158,8 @@ def _is_short(key: str) -> bool:
 
 def _variable(tool: str, taken: Mapping[str, str]) -> str:
     words = re.findall(r"[a-z]{3,}", re.sub(r"([a-z])([A-Z])", r"\1 \2", tool).lower())
-    name = words[-1][:30] if words else "result"
-    if keyword.iskeyword(name) or name in _TAKEN:
-        name = "result"
+    nouns = [word[:30] for word in words if word not in _VERBS and word not in _TAKEN and not keyword.iskeyword(word)]
+    name = nouns[-1] if nouns else "result"
     while name in taken:
         name += "_2"
     return name

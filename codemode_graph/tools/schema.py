@@ -1,8 +1,4 @@
-"""Tool arguments, out of JSON Schema.
-
-Schemas come from anywhere and many are wrong. Nothing here raises because of one: what cannot be understood is taken to
-allow anything.
-"""
+"""Tool arguments, out of JSON Schema."""
 
 import difflib
 import keyword
@@ -10,111 +6,16 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
-from urllib.parse import unquote
 
+from codemode_graph.tools.document import Document, branches_of, mapping_at, names_at
 from codemode_graph.tools.text import one_line
 
-__all__ = [
-    "MISSING",
-    "Document",
-    "Parameter",
-    "Parameters",
-    "bind",
-    "branches_of",
-    "mapping_at",
-    "merged",
-    "parameter_order",
-]
+__all__ = ["MISSING", "Parameter", "Parameters", "bind", "parameter_order"]
 
 MISSING: Final = object()
 """Stands for a default that there is not: None is a default like any other."""
-
-_DEPTH = 40
-_STEPS = 50_000
-
-
-class Document:
-    """A JSON Schema document: what its `$ref`s and `allOf`s say, in one piece.
-
-    The work on one document is bounded, so that a hostile one costs no more than a large one.
-    """
-
-    def __init__(self, root: object) -> None:
-        self.root = root
-        self._steps = _STEPS
-
-    def follow(self, pointer: str) -> object:
-        """Give what a local reference (`#/$defs/Event`) points at, or True, which allows anything."""
-        if pointer != "#" and not pointer.startswith("#/"):
-            return True
-        place: object = self.root
-        for step in unquote(pointer[1:]).split("/")[1:]:
-            key = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(place, Mapping) and key in place:
-                place = place[key]
-            elif isinstance(place, list) and key.isdecimal() and int(key) < len(place):
-                place = place[int(key)]
-            else:
-                return True
-        return place
-
-    def flat(self, schema: object, seen: frozenset[str] = frozenset(), depth: int = 0) -> dict[str, Any]:
-        """Give the schema with its references followed and its `allOf` merged, one level deep.
-
-        Returns:
-            A new schema without `$ref` and `allOf`. An empty one allows anything.
-        """
-        self._steps -= 1
-        if not isinstance(schema, Mapping) or depth > _DEPTH or self._steps < 0:
-            return {}
-        ref, branches = schema.get("$ref"), schema.get("allOf")
-        whole: dict[str, Any] = {}
-        if isinstance(ref, str) and ref not in seen:
-            whole = self.flat(self.follow(ref), seen | {ref}, depth + 1)
-        for branch in branches if isinstance(branches, list) else ():
-            whole = merged(whole, self.flat(branch, seen, depth + 1))
-        own = {key: value for key, value in schema.items() if isinstance(key, str) and key not in {"$ref", "allOf"}}
-        return merged(whole, own)
-
-
-def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the schema of what fits both; where two keywords cannot be combined, the second one's stands."""
-    both = {**first, **second}
-    a, b = mapping_at(first, "properties"), mapping_at(second, "properties")
-    if a and b:
-        shared = {name: {"allOf": [a[name], b[name]]} for name in a if name in b and not _same(a[name], b[name])}
-        both["properties"] = {**a, **b, **shared}
-    if (needed := _names(first.get("required"))) and "required" in second:
-        both["required"] = [*needed, *(name for name in _names(second["required"]) if name not in needed)]
-    if isinstance(some := first.get("enum"), list) and isinstance(others := second.get("enum"), list):
-        both["enum"] = [value for value in some if value in others] or others
-    return both
-
-
-def _names(value: object) -> list[str]:
-    """Give the strings of a list, or none where it is no list."""
-    return [name for name in value if isinstance(name, str)] if isinstance(value, list | tuple) else []
-
-
-def branches_of(schema: Mapping[str, Any]) -> list[Any]:
-    """Give the alternatives of `anyOf` and `oneOf`."""
-    alternatives = schema.get("anyOf") or schema.get("oneOf")
-    return alternatives if isinstance(alternatives, list) else []
-
-
-def mapping_at(schema: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Give the members of a keyword that holds an object, such as `properties`, or none where it does not."""
-    value = schema.get(key)
-    return {name: item for name, item in value.items() if isinstance(name, str)} if isinstance(value, Mapping) else {}
-
-
-def _same(a: object, b: object) -> bool:
-    try:
-        return a is b or a == b
-    except RecursionError:
-        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +72,11 @@ class Parameters(Sequence[Parameter]):
         return extra is not None and extra is not False
 
     @cached_property
+    def first_may_be_object(self) -> bool:
+        """Whether the first argument may itself be an object."""
+        return not self._items or _may_be_object(self.document, self._items[0].schema)
+
+    @cached_property
     def exact(self) -> bool:
         """Whether every argument can be passed under its own name as a keyword."""
         return all(item.name == item.keyword for item in self._items)
@@ -193,12 +99,12 @@ class Parameters(Sequence[Parameter]):
         return f"{item.keyword}={'...' if item.default is MISSING else one_line(repr(item.default), 40)}"
 
     def _properties(self) -> tuple[dict[str, Any], set[str]]:
-        properties, required = mapping_at(self._flat, "properties"), set(_names(self._flat.get("required")))
+        properties, required = mapping_at(self._flat, "properties"), set(names_at(self._flat, "required"))
         alternatives = [self.document.flat(branch) for branch in branches_of(self._flat)]
         for branch in alternatives:
             properties = {**mapping_at(branch, "properties"), **properties}
         if alternatives:
-            required |= set.intersection(*(set(_names(branch.get("required"))) for branch in alternatives))
+            required |= set.intersection(*(set(names_at(branch, "required")) for branch in alternatives))
         return properties, required
 
     def _read(self, name: str, word: str, schema: object, required: bool) -> Parameter:
@@ -264,7 +170,7 @@ def bind(tool: str, schema: Mapping[str, Any], args: Sequence[Any], kwargs: Mapp
     Raises:
         TypeError: The call does not fit; the message says how the tool is called.
     """
-    parameters = Parameters(schema)
+    parameters = _parameters(_Same(schema))
     known = parameters.by_name
     if len(args) == 1 and _means_keywords(args[0], parameters):
         args, kwargs = [], _joined(tool, args[0], kwargs)
@@ -287,6 +193,24 @@ def bind(tool: str, schema: Mapping[str, Any], args: Sequence[Any], kwargs: Mapp
     return bound
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Same:
+    """Stands for one schema object in a cache, and keeps it alive, so that its identity stays its own."""
+
+    schema: Mapping[str, Any]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.schema is other.schema
+
+    def __hash__(self) -> int:
+        return id(self.schema)
+
+
+@lru_cache(maxsize=1024)
+def _parameters(same: _Same) -> Parameters:
+    return Parameters(same.schema)
+
+
 def _refusal(tool: str, problem: str, parameters: Parameters) -> TypeError:
     return TypeError(f"{one_line(tool, 80)}() {problem}; its arguments are {parameters}")
 
@@ -302,9 +226,7 @@ def _means_keywords(value: object, parameters: Parameters) -> bool:
         return False
     if not len(parameters):
         return parameters.open or not value
-    return all(name in parameters.by_name for name in value) and not _may_be_object(
-        parameters.document, parameters[0].schema
-    )
+    return all(name in parameters.by_name for name in value) and not parameters.first_may_be_object
 
 
 def _may_be_object(document: Document, schema: object, depth: int = 0) -> bool:

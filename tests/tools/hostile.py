@@ -11,7 +11,7 @@ DOUBLING: dict[str, Any] = {
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["object", "array", "#", "#/a"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
+    max_leaves=5,
 )
 keywords = st.sampled_from(
     [
@@ -23,7 +23,7 @@ keywords = st.sampled_from(
 schemas = st.recursive(
     json_values,
     lambda inner: st.dictionaries(keywords | st.text(max_size=3), inner | st.lists(inner, max_size=3), max_size=5),
-    max_leaves=25,
+    max_leaves=12,
 )
 names = st.text(max_size=8) | st.sampled_from(
     [

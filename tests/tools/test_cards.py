@@ -130,7 +130,7 @@ def test_the_first_sentence_is_found(text: str, sentence: str) -> None:
     tools=st.lists(st.tuples(names, st.dictionaries(names, schemas, max_size=4), schemas), max_size=3),
     description=st.text(max_size=40),
 )
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_the_tools_a_card_stays_in_its_lines(
     make: Make, tools: list[tuple[str, dict[str, Any], Any]], description: str
 ) -> None:

@@ -105,7 +105,7 @@ def test_the_value_uses_declared_keys_only(check: Check, make: Make, output: Any
         max_size=3,
     )
 )
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_the_tools_the_example_passes_the_checker(
     check: Check, make: Make, tools: list[tuple[str, dict[str, Any], Any, Any]]
 ) -> None:

@@ -192,7 +192,7 @@ def test_a_thousand_tools_are_checked_quickly_enough(check: Check, make: Make) -
     tools=st.lists(st.tuples(names, st.dictionaries(names, schemas, max_size=4), schemas), max_size=4),
     description=st.text(max_size=20) | st.sampled_from(['"""', "'''", "\\", "\0"]),
 )
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_the_schemas_and_names_the_stub_is_python(
     tools: list[tuple[str, dict[str, Any], Any]], description: str
 ) -> None:
@@ -200,7 +200,7 @@ def test_whatever_the_schemas_and_names_the_stub_is_python(
 
 
 @given(tools=st.lists(st.tuples(names, st.dictionaries(names, schemas, max_size=4), schemas), min_size=1, max_size=4))
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_the_schemas_and_names_the_checker_takes_the_stub(
     check: Check, tools: list[tuple[str, dict[str, Any], Any]]
 ) -> None:
