@@ -128,8 +128,8 @@ class _Adapter:
         if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], ToolMessage):
             answer = answer[0]
         if not isinstance(answer, ToolMessage):
-            blocks = _from_blocks(answer)
-            return to_plain(answer) if blocks is answer else blocks
+            texts = isinstance(answer, list) and len(answer) > 0 and all(map(_is_text_block, answer))
+            return _from_blocks(answer) if texts else to_plain(answer)
         if answer.status == "error":
             text = answer.text or "it did not say why"
             raise ToolCallError(text)
@@ -216,13 +216,18 @@ def _effect(metadata: Mapping[str, Any]) -> Effect:
 
 
 def _from_blocks(content: Any) -> Any:
-    """Give content blocks as values, and anything else as it is."""
-    if not isinstance(content, list) or not content or not all(_is_text_block(block) for block in content):
+    """Give the content blocks of a message as values, one alone or a list of several; anything else as it is."""
+    if not isinstance(content, list) or not all(isinstance(block, dict) and "type" in block for block in content):
         return content
-    values = [_json(block["text"]) for block in content]
-    if len(values) == 1:
-        return values[0]
-    return "\n".join(values) if all(isinstance(value, str) for value in values) else values
+    values = [_from_block(block) for block in content]
+    return values[0] if len(values) == 1 else values or None
+
+
+def _from_block(block: dict[str, Any]) -> Any:
+    if _is_text_block(block):
+        return _json(block["text"])
+    # LangChain gives blocks random ids; a value that differs from call to call is of no use to a program.
+    return {key: value for key, value in block.items() if key != "id" or not str(value).startswith("lc_")}
 
 
 def _is_text_block(block: object) -> bool:

@@ -313,12 +313,12 @@ def text(value: str) -> dict[str, str]:
         ([text("prose")], None, "prose"),
         ([text("123")], None, "123"),
         ([text('{"a": 1}')], None, {"a": 1}),
-        ([text("one"), text("two")], None, "one\ntwo"),
+        ([text("one"), text("two")], None, ["one", "two"]),
         ([text('{"a": 1}'), text('["b"]')], None, [{"a": 1}, ["b"]]),
-        ([{"type": "image", "url": "x"}], None, [{"type": "image", "url": "x"}]),
+        ([text("one"), {"type": "image", "id": "lc_2", "url": "x"}], None, ["one", {"type": "image", "url": "x"}]),
         ("[1, 2]", {"other": 1}, [1, 2]),
         ("[broken", None, "[broken"),
-        ([], None, []),
+        ([], None, None),
     ],
 )
 async def test_content_and_artifact_become_plain_values(content: Any, artifact: Any, value: Any) -> None:
