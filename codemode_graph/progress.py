@@ -44,12 +44,17 @@ class Progress:
 
     def _model(self, event: dict[str, Any]) -> None:
         tokens = f"{event['input_tokens']} tokens in, {event['output_tokens']} out"
+        if event["error"] is not None:
+            self._line("✗", escape(event["error"]), "red")
+            return
         self._line("·", f"{escape(event['model'])} wrote it in {event['seconds']:.1f} s ({tokens})")
 
     def _check(self, event: dict[str, Any]) -> None:
         if self._programs and event["program"].strip():
             self.console.print(
-                Syntax(event["program"].strip(), "python", line_numbers=True, background_color="default")
+                Syntax(
+                    event["program"].strip(), "python", line_numbers=True, word_wrap=True, background_color="default"
+                )
             )
         for fix in event["fixes"]:
             self._line("~", f"fixed: {escape(fix)}", "yellow")

@@ -38,12 +38,26 @@ class ToolPolicy:
         verify: Finds out whether a call that was cut off took effect: given the arguments, it returns `Returned(value)`
             with the call's value where it did, and None where it did not. Without it a person is asked.
         timeout: Seconds that one call may take; None leaves it to the run's own limit.
+        retries: How often a call that only reads is made again when it fails for a reason that may pass: any error but
+            a wrong type or value, a missing item or a refusal. Calls with an effect are never retried.
+        concurrency: Calls of the tool that run at one time; None leaves it to the run's own limit.
+        max_calls: Calls of the tool in one run; a further one raises `RuntimeError` in the program.
+        cache: Answer a repeated identical read from the first one's record, until a call with an effect is made.
+        max_result_bytes: Largest result, as JSON; a larger one raises in the program. None takes the run's own limit.
+        redact: Names of arguments and of keys in results that are masked in state, streams and prompts. The program
+            itself gets what the tool returned.
     """
 
     effect: Effect | None = None
     approval: Approval = False
     verify: Callable[[Mapping[str, Any]], Awaitable[Returned | None]] | None = None
     timeout: float | None = None
+    retries: int = 0
+    concurrency: int | None = None
+    max_calls: int | None = None
+    cache: bool = False
+    max_result_bytes: int | None = None
+    redact: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,16 +55,24 @@ CASES = [
     ),
     Case(
         "wrong key of a declared type",
-        [f"async def main():\n    {MAIL}\n    r = await tools['list_events'](calendar_id='work')\n    return [e['name'] for e in r]"]
-        + [f"async def main():\n    {MAIL}\n    r = await tools['list_events'](calendar_id='work')\n    return [e['title'] for e in r]"],
+        [
+            f"async def main():\n    {MAIL}\n    r = await tools['list_events'](calendar_id='work')\n    return [e['name'] for e in r]"
+        ]
+        + [
+            f"async def main():\n    {MAIL}\n    r = await tools['list_events'](calendar_id='work')\n    return [e['title'] for e in r]"
+        ],
         ["Standup", "Review", "Lunch"],
         "name",
         ledger=[SENT],
     ),
     Case(
         "wrong key at run time, after an effect",
-        [f"async def main():\n    {MAIL}\n    r = await tools['search'](query='tea')\n    return [x['title'] for x in r['results']]"]
-        + [f"async def main():\n    {MAIL}\n    r = await tools['search'](query='tea')\n    return [x['headline'] for x in r['results']]"],
+        [
+            f"async def main():\n    {MAIL}\n    r = await tools['search'](query='tea')\n    return [x['title'] for x in r['results']]"
+        ]
+        + [
+            f"async def main():\n    {MAIL}\n    r = await tools['search'](query='tea')\n    return [x['headline'] for x in r['results']]"
+        ],
         ["tea 0", "tea 1", "tea 2"],
         "headline",
         ledger=[SENT],
@@ -114,7 +122,10 @@ CASES = [
     ),
     Case(
         "endless loop after an effect",
-        [f"async def main():\n    {MAIL}\n    n = 0\n    while True:\n        n += 1", f"async def main():\n    return ({MAIL})['to']"],
+        [
+            f"async def main():\n    {MAIL}\n    n = 0\n    while True:\n        n += 1",
+            f"async def main():\n    return ({MAIL})['to']",
+        ],
         "ann@x.org",
         "TimeoutError",
         ledger=[SENT],
@@ -122,7 +133,10 @@ CASES = [
     ),
     Case(
         "memory bomb after an effect",
-        [f"async def main():\n    {MAIL}\n    return len('x' * 10**9)", f"async def main():\n    return ({MAIL})['to']"],
+        [
+            f"async def main():\n    {MAIL}\n    return len('x' * 10**9)",
+            f"async def main():\n    return ({MAIL})['to']",
+        ],
         "ann@x.org",
         "MemoryError",
         ledger=[SENT],

@@ -1,0 +1,103 @@
+"""Values that are kept outside the state: big ones, and those with something to hide.
+
+In the state, and in prompts, a `Reference` stands for such a value: its handle, its size, its shape and a sample. The
+value itself is in the LangGraph store where the graph has one, else in a file that only the host's user can read.
+"""
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import anyio
+from langgraph.store.base import BaseStore
+from typing_extensions import TypedDict
+
+from codemode_graph.preview import sample, shape
+
+__all__ = ["Reference", "Values", "is_reference"]
+
+_NAMESPACE = ("codemode", "values")
+
+
+class Reference(TypedDict):
+    """Stands for a value that is kept elsewhere."""
+
+    codemode_reference: str
+    """The handle: `tools['load_value'](handle=...)` gives the value."""
+    bytes: int
+    """Size of the value as JSON."""
+    shape: str
+    sample: str
+
+
+def is_reference(value: object) -> TypeGuard[Reference]:
+    """Whether a value of the state stands for another."""
+    return isinstance(value, dict) and set(value) == set(Reference.__annotations__)
+
+
+class Values:
+    """Keeps values, and gives them back by their handle.
+
+    Args:
+        run_id: Begins the handles of a run, so that nobody guesses those of another.
+        store: Where to keep them; None for files.
+        inline_bytes: Values up to this size, as JSON, stay in the state.
+    """
+
+    def __init__(self, *, run_id: str, store: BaseStore | None = None, inline_bytes: int = 32 * 1024) -> None:
+        self._run_id, self._store, self._inline_bytes = run_id, store, inline_bytes
+
+    async def keep(self, value: Any, *, shown: Any = None, always: bool = False) -> Any:
+        """Give what the state holds for a value: itself where it is small, else a `Reference`.
+
+        Args:
+            value: A JSON value.
+            shown: What shape and sample are made from; the value itself by default.
+            always: Keep it outside whatever its size.
+        """
+        text = json.dumps(value, ensure_ascii=False)
+        size = len(text.encode())
+        if size <= self._inline_bytes and not always:
+            return value
+        handle = f"{self._run_id}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        if self._store is not None:
+            await self._store.aput(_NAMESPACE, handle, {"value": value}, index=False)
+        else:
+            path = await anyio.to_thread.run_sync(_path, handle)
+            await anyio.Path(path).write_text(text, encoding="utf-8")
+        preview = value if shown is None else shown
+        return Reference(codemode_reference=handle, bytes=size, shape=shape(preview), sample=sample(preview))
+
+    async def load(self, value: Any) -> Any:
+        """Give the value that the state's value stands for.
+
+        Raises:
+            KeyError: It is not there any more.
+        """
+        return await self.fetch(value["codemode_reference"]) if is_reference(value) else value
+
+    async def fetch(self, handle: str) -> Any:
+        """Give the value with this handle.
+
+        Raises:
+            KeyError: This run has no such value.
+        """
+        if not handle.startswith(f"{self._run_id}-") or not handle.removeprefix(f"{self._run_id}-").isalnum():
+            raise KeyError(f"no value has the handle {handle!r}")
+        if self._store is not None:
+            item = await self._store.aget(_NAMESPACE, handle)
+            if item is not None:
+                return item.value["value"]
+        else:
+            path = anyio.Path(await anyio.to_thread.run_sync(_path, handle))
+            if await path.exists():
+                return json.loads(await path.read_text(encoding="utf-8"))
+        raise KeyError(f"no value has the handle {handle!r}")
+
+
+def _path(handle: str) -> Path:
+    folder = Path(tempfile.gettempdir()) / "codemode-graph-values"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / f"{handle}.json"
