@@ -207,7 +207,9 @@ class Connection:
         if waiting is not None and waiting.failure is None:
             waiting.failure = failure
             waiting.scope.cancel()
-        if isinstance(failure, NotDelivered):
+        # Over SSE answers come by another way than requests go: a request that breaks tells that its server is in trouble.
+        over_sse = self._server.connection["transport"] == "sse"
+        if isinstance(failure, NotDelivered) or (over_sse and isinstance(failure, ServerLost)):
             self._end(failure)
 
     @asynccontextmanager

@@ -118,6 +118,8 @@ async def _refusal(request: httpx.Request, response: httpx.Response) -> CallFail
     reason = f"answered HTTP {response.status_code} {response.reason_phrase}".rstrip()
     if isinstance(message, str) and message:
         reason += f": {message}"
+    if response.status_code in (httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT):
+        return ServerLost(reason)  # what is behind the gateway may be at work
     # MCP asks for 404 here; servers written after the TypeScript examples answer 400 and speak of the session.
     unknown_session = response.status_code == httpx.codes.NOT_FOUND or (
         response.status_code == httpx.codes.BAD_REQUEST and isinstance(message, str) and "session" in message.lower()

@@ -77,7 +77,7 @@ async def test_a_server_that_does_not_answer_is_given_up() -> None:
     started = time.monotonic()
     with pytest.raises(ToolLoadError, match=r"MCP server 'x' did not answer within 0\.5 seconds"):
         await load("x", params["command"], *params["args"], env=params["env"], startup_timeout=0.5)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
     assert children() == before
 
 

@@ -38,9 +38,9 @@ async def test_a_call_that_is_cancelled_is_cancelled_on_the_server(memory: Tools
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_call_that_takes_too_long_is_cancelled_and_the_session_stands(transport: str) -> None:
-    async with over(transport, "memory", timeout=1.5) as tools:
+    async with over(transport, "memory", timeout=2.5) as tools:
         process = await tools("process")
-        with pytest.raises(TimeoutError, match=r"MCP server 'memory' did not answer wait within 1\.5 seconds") as error:
+        with pytest.raises(TimeoutError, match=r"MCP server 'memory' did not answer wait within 2\.5 seconds") as error:
             await tools("wait", name="slow")
         assert isinstance(error.value, ToolOutcomeUnknown)
         await tools("waited", name="slow", cancelled_too=True)
