@@ -68,7 +68,7 @@ def render_cards(specs: Iterable[ToolSpec]) -> str:
 def estimate_tokens(text: str) -> int:
     """Estimate how many tokens a model reads in a text: one for four characters.
 
-    A rule of thumb for English and code, usually within a fifth; counting needs the model's own tokeniser.
+    A rule of thumb for English and code, not a count: counting needs the model's own tokeniser.
     """
     return -(-len(text) // 4)
 
