@@ -6,7 +6,8 @@ Simple timers around the parts of a run. A part's time is without the parts insi
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+import types
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from statistics import median
@@ -53,8 +54,8 @@ class Timers:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    def around(self, name: str, function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        """The same async function, timed."""
+    def around(self, name: str, function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+        """The same async function, timed from its call to its end."""
 
         @functools.wraps(function)
         async def timed(*args: Any, **kwargs: Any) -> Any:
@@ -62,9 +63,34 @@ class Timers:
             try:
                 return await function(*args, **kwargs)
             finally:
-                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+                self._add(name, started)
 
         return timed
+
+    def within(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same async function, timed only while it has the event loop: many of it may be open at one time."""
+
+        @types.coroutine
+        def steps(coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+            sent = None
+            while True:
+                started = time.perf_counter()
+                try:
+                    awaited = coroutine.send(sent)
+                except StopIteration as end:
+                    return end.value
+                finally:
+                    self._add(name, started)
+                sent = yield awaited
+
+        @functools.wraps(function)
+        async def timed(*args: Any, **kwargs: Any) -> Any:
+            return await steps(function(*args, **kwargs))
+
+        return timed
+
+    def _add(self, name: str, started: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
     def take(self) -> Mapping[str, float]:
         """What has been added up, by part; the timers start anew."""
@@ -82,7 +108,7 @@ async def measure() -> str:
     with ExitStack() as stack:
         for name, owner, attribute in TIMED:
             stack.enter_context(patch.object(owner, attribute, timers.around(name, getattr(owner, attribute))))
-        specs = [replace(spec, call=timers.around("call", spec.call)) for spec in load_tools(TOOLS)]
+        specs = [replace(spec, call=timers.within("call", spec.call)) for spec in load_tools(TOOLS)]
         async with codemode(tools=specs) as cm:
             run = timers.around("whole", cm.run_code)
             for program, text in zip(EXPECTED, PROGRAMS, strict=True):
