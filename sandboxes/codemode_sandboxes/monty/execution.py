@@ -1,8 +1,9 @@
 """One run of one program, driven from suspension to suspension."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakMethod
 
 from pydantic_monty import (
     AsyncFunctionSnapshot,
@@ -66,7 +67,7 @@ class MontyExecution:
         self._encoded = b""
         self._tools = function_names(program.tools)
         self._clock = Clock(program.now)
-        self._output = Output(limits.output_bytes, self._interrupt_from_thread)
+        self._output = Output(limits.output_bytes, _weakly(self._interrupt_from_thread))
         self._snapshot: _Snapshot | None = None
         self._suspended = False
         self._calls = 0
@@ -95,14 +96,9 @@ class MontyExecution:
                 self._settled[call_id] = outcome
         try:
             event = await self._run_until_event()
-        except BaseException as error:
-            was_closed = self._closed
+        except BaseException:
             await self.aclose()
-            if was_closed and isinstance(error, Exception):
-                raise _closed_meanwhile() from error
             raise
-        if self._closed:
-            raise _closed_meanwhile()
         if not isinstance(event, Blocked):
             await self.aclose()
         return event
@@ -110,6 +106,7 @@ class MontyExecution:
     async def aclose(self) -> None:
         """End the run and give its worker back."""
         self._closed = True
+        self._interrupt()
         if self._release is None:
             self._release = asyncio.ensure_future(self._session.__aexit__(None, None, None))
         await asyncio.shield(self._release)
@@ -119,10 +116,12 @@ class MontyExecution:
             async with asyncio.timeout(None) as self._scope:
                 event = await self._run()
         except TimeoutError:
-            if not self._output.exceeded:
+            if not (self._closed or self._output.exceeded):
                 raise
         finally:
             self._scope = None
+        if self._closed:
+            raise SandboxClosed("the execution was closed while it ran")
         if self._output.exceeded:
             return output_exceeded(self._limits, self._output.take())
         return event
@@ -171,7 +170,7 @@ class MontyExecution:
         try:
             args, kwargs = await self._to_json([snapshot.args, snapshot.kwargs])
         except (TypeError, ValueError) as error:
-            return await snapshot.resume(raised(type(error).__name__, f"arguments of {tool!r}: {error}"))
+            return await snapshot.resume(raised(_builtin_name(error), f"arguments of {tool!r}: {error}"))
         self._calls += 1
         if self._calls > self._limits.calls:
             raise _Ended(calls_exceeded(self._limits, line, self._output.take()))
@@ -215,7 +214,7 @@ class MontyExecution:
         try:
             value = await self._to_json(snapshot.output)
         except (TypeError, ValueError) as error:
-            return program_failure(type(error).__name__, f"the program's value: {error}", self._output.take())
+            return program_failure(_builtin_name(error), f"the program's value: {error}", self._output.take())
         return Finished(value, self._output.take())
 
     def _blocked(self) -> Blocked:
@@ -251,5 +250,17 @@ class MontyExecution:
             self._scope.reschedule(self._loop.time())
 
 
-def _closed_meanwhile() -> SandboxClosed:
-    return SandboxClosed("the execution was closed while it ran")
+def _builtin_name(error: TypeError | ValueError) -> str:
+    return "TypeError" if isinstance(error, TypeError) else "ValueError"
+
+
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    # The session keeps its print callback, and a cycle through it is beyond the garbage collector: an execution that
+    # nobody holds would keep its worker.
+    reference = WeakMethod(method)
+
+    def call() -> None:
+        if (held := reference()) is not None:
+            held()
+
+    return call

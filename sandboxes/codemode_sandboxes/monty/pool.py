@@ -58,9 +58,9 @@ class Pools:
         try:
             await session.__aenter__()
         except TimeoutError:
-            reason = f"all {self._max_workers} workers are taken, and none came free in {self._checkout_timeout:g} s"
+            reason = f"none of its workers, {self._max_workers} at most, came free in {self._checkout_timeout:g} s"
             raise SandboxUnavailable("monty", reason, "Close executions that are done, or raise max_workers") from None
-        except (MontyError, OSError) as error:
+        except (MontyError, OSError, RuntimeError) as error:
             raise SandboxUnavailable("monty", f"its worker does not start ({error})", _REMEDY) from error
         return session
 
@@ -95,7 +95,7 @@ class Pools:
         )
         try:
             await workers.__aenter__()
-        except (MontyError, OSError) as error:
+        except (MontyError, OSError, RuntimeError) as error:
             raise SandboxUnavailable("monty", f"its worker does not start ({error})", _REMEDY) from error
         return workers
 

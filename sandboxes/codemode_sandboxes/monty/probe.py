@@ -79,7 +79,7 @@ def _probe(binary: str | Path | None) -> Findings:
                 modules=frozenset(modules),
                 gaps=tuple(_gaps(session, modules)),
             )
-    except (MontyError, OSError) as error:
+    except (MontyError, OSError, RuntimeError) as error:
         remedy = "Reinstall it with `pip install --force-reinstall pydantic-monty`"
         raise SandboxUnavailable("monty", f"its worker cannot be probed ({error})", remedy) from error
 

@@ -11,7 +11,7 @@ from codemode_sandboxes.monty.typecheck import type_check
 
 __all__ = ["MontySandbox"]
 
-_SPARE_SUSPENSIONS = 10_000
+_SPARE_SUSPENSIONS = 5_000
 
 
 class MontySandbox:
@@ -102,7 +102,7 @@ class MontySandbox:
 
         Raises:
             SandboxUnavailable: No worker starts, or none came free in time.
-            SandboxError: The check took longer than 10 seconds.
+            SandboxError: The check took longer than 5 seconds, or the checker died of it.
         """
         return await type_check(self._pools, code, stubs)
 
