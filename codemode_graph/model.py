@@ -66,12 +66,12 @@ def load_model(model: str | BaseChatModel, *, api_key: str | None = None) -> Bas
         ConfigurationError: The name is not known, its package is not installed, or its key is missing.
     """
     if isinstance(model, BaseChatModel):
-        return _reporting_usage(model)
+        return _prepared(model)
     if not model or not isinstance(model, str):
         raise ConfigurationError(f"a model is a chat model or a string such as 'openai:gpt-5.2', not {_kind(model)}")
     try:
         options: dict[str, Any] = {} if api_key is None else {"api_key": api_key}
-        return _reporting_usage(init_chat_model(model, **options))
+        return _prepared(init_chat_model(model, **options))
     except ImportError as error:
         raise ConfigurationError(f"model {model!r} needs another package: {_first_line(error)}") from error
     except Exception as error:
@@ -80,11 +80,21 @@ def load_model(model: str | BaseChatModel, *, api_key: str | None = None) -> Bas
         raise ConfigurationError(f"model {model!r} cannot be used: {reason}{hint}") from error
 
 
-def _reporting_usage(model: BaseChatModel) -> BaseChatModel:
+def _prepared(model: BaseChatModel) -> BaseChatModel:
+    changes: dict[str, Any] = {}
     # langchain-openai drops token usage from streams of a server of one's own unless told otherwise.
     if "stream_usage" in type(model).model_fields and getattr(model, "stream_usage", None) is None:
-        return model.model_copy(update={"stream_usage": True})
-    return model
+        changes["stream_usage"] = True
+    # Its clients share one pool of connections, which fail in any event loop but the one that opened them, such as that
+    # of a second asyncio.run. A pool of one's own that keeps none costs a handshake for each call of the model.
+    client = getattr(model, "root_async_client", None)
+    if client is not None and all(getattr(model, name, None) is None for name in ("http_async_client", "openai_proxy")):
+        from openai import DefaultAsyncHttpxClient
+
+        own = DefaultAsyncHttpxClient()
+        client = client.copy(http_client=own, default_headers={"Connection": "close"})
+        changes |= {"http_async_client": own, "root_async_client": client, "async_client": client.chat.completions}
+    return model.model_copy(update=changes) if changes else model
 
 
 def is_structured(model: BaseChatModel) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pytest
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
@@ -18,6 +19,7 @@ from typing_extensions import TypedDict
 
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.model import Answer, ask, is_structured, load_model
+from codemode_graph.sync import wait_for
 from tests.support import scripted
 from tests.wire.conftest import Connect
 from tests.wire.payloads import Fault, Reply, failure, rate_limited, schema_of, server_error
@@ -49,12 +51,12 @@ class State(TypedDict):
     answers: list[Answer]
 
 
-async def asked(model: ChatOpenAI, way: Way) -> Answer:
+async def asked(model: BaseChatModel, way: Way) -> Answer:
     """Ask as a node does: in a graph, whose `messages` somebody watches where the way is streamed."""
     answers: list[Answer] = []
 
     async def node(state: State, config: RunnableConfig) -> None:
-        answers.append(await ask(load_model(model), MESSAGES, structured=way.structured, config=config))
+        answers.append(await ask(model, MESSAGES, structured=way.structured, config=config))
 
     graph = StateGraph(State).add_node("node", node).add_edge(START, "node").compile()
     async for _ in graph.astream({"answers": []}, stream_mode="messages" if way.streamed else "values"):
@@ -62,13 +64,17 @@ async def asked(model: ChatOpenAI, way: Way) -> Answer:
     return answers[0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def answered(service: Service, connect: Connect) -> Answered:
     """Asks for a program, and has this answered."""
+    models: dict[str, BaseChatModel] = {}
 
     async def answered(way: Way, *replies: Reply | Fault | str, **options: Any) -> Answer:
         service.script(*replies)
-        answer = await asked(connect(use_responses_api=way.responses, **options), way)
+        options["use_responses_api"] = way.responses
+        if str(options) not in models:
+            models[str(options)] = load_model(connect(**options))
+        answer = await asked(models[str(options)], way)
         assert all(bool(request.body.get("stream")) == way.streamed for request in service.requests)
         return answer
 
@@ -244,7 +250,7 @@ async def test_a_slow_answer_runs_into_the_clients_timeout(service: Service, ans
 @every_way
 async def test_cancellation_hangs_up(service: Service, connect: Connect, way: Way) -> None:
     service.script(Reply(code=CODE, delay=60))
-    asking = asyncio.ensure_future(asked(connect(use_responses_api=way.responses), way))
+    asking = asyncio.ensure_future(asked(load_model(connect(use_responses_api=way.responses)), way))
     assert await asyncio.to_thread(service.asked.wait, 30)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -280,6 +286,21 @@ async def test_a_model_may_be_named_by_a_string(service: Service, monkeypatch: p
         service.script(Reply(code=CODE))
         answer = await asked(model, WAYS[3])
         assert (answer.program.strip(), tokens(answer.usage)) == (CODE, service.usage)
+
+
+@pytest.mark.parametrize("structured", [False, True])
+async def test_a_model_may_be_used_in_several_event_loops(service: Service, connect: Connect, structured: bool) -> None:
+    service.script(Reply(code=CODE))
+    model = load_model(connect())
+
+    async def answers() -> list[str | None]:
+        several = (ask(model, MESSAGES, structured=structured) for _ in range(3))
+        return [answer.error for answer in await asyncio.gather(*several)]
+
+    loops = [asyncio.to_thread(asyncio.run, answers()) for _ in range(2)]
+    assert await asyncio.gather(answers(), *loops) == [[None] * 3] * 3
+    assert await asyncio.to_thread(wait_for, answers()) == await asyncio.to_thread(wait_for, answers()) == [None] * 3
+    assert await answers() == [None] * 3
 
 
 def test_a_model_without_a_profile_is_asked_for_text() -> None:
