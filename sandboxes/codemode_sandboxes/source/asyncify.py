@@ -68,12 +68,15 @@ class AsyncEdits:
         if tight:
             self.edits.insert(end, ")")
 
-    def convert(self, functions: Iterable[Function], is_awaited: Callable[[ast.Call], bool]) -> None:
+    def convert(self, functions: Iterable[Function], is_awaited: Callable[[ast.Call], bool]) -> set[Function]:
         """Make functions `async def` and await their calls, and so on with the functions around those calls.
 
         Args:
             functions: Some of `convertible`.
             is_awaited: Tells which of the calls need no `await` put before them.
+
+        Returns:
+            All functions that become `async def`.
         """
         todo, done = list(functions), set(functions)
         while todo:
@@ -89,6 +92,7 @@ class AsyncEdits:
                 if isinstance(around, ast.FunctionDef) and around not in done:
                     done.add(around)
                     todo.append(around)
+        return done
 
     def collect(self, node: ast.expr) -> None:
         """Make lists of the generators around an expression that holds an `await`."""

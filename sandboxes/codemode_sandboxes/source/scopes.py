@@ -58,6 +58,7 @@ class Scopes:
         self._parents: dict[ast.AST, ast.AST] = {}
         self._scopes: dict[ast.AST, Scope] = {}
         self._names: dict[str, list[ast.Name]] = {}
+        self._uses: dict[tuple[str, Scope], list[ast.Name]] = {}
         todo: list[tuple[ast.AST, Scope]] = [(tree, self.module)]
         while todo:
             node, scope = todo.pop()
@@ -105,7 +106,10 @@ class Scopes:
 
     def uses(self, name: str, scope: Scope) -> list[ast.Name]:
         """Give every place that reads a scope's variable."""
-        return [node for node in self.names(name) if self.resolve(name, self._scopes[node]) is scope]
+        if (name, scope) not in self._uses:
+            found = [node for node in self.names(name) if self.resolve(name, self._scopes[node]) is scope]
+            self._uses[name, scope] = found
+        return self._uses[name, scope]
 
     def names(self, name: str) -> list[ast.Name]:
         """Give every place that reads a variable of this name, whichever it is."""
@@ -134,6 +138,10 @@ class Scopes:
             return None
         node = scope.bound[name.id][0]
         return node if isinstance(node, Function) and not node.decorator_list else None
+
+    def all(self) -> list[Scope]:
+        """Give every scope."""
+        return list(self._opened.values())
 
     def functions(self) -> list[Function]:
         """Give every `def`."""

@@ -1,0 +1,167 @@
+"""Forgotten awaits: put in where that is certainly what was meant."""
+
+import ast
+from collections.abc import Sequence
+
+from codemode_sandboxes.source import (
+    AsyncEdits,
+    Edits,
+    Function,
+    Scopes,
+    can_await,
+    convertible,
+    function_around,
+    is_generator,
+    parse,
+)
+
+from codemode_graph.check.flow import Flow
+from codemode_graph.check.references import References
+from codemode_graph.state import Finding
+
+__all__ = ["add_awaits"]
+
+_PASSES = 50
+
+
+def add_awaits(code: str, tools: Sequence[str]) -> tuple[str, list[str], list[Finding]]:
+    """Await the calls of tools, and of the program's own `async def` functions, that nothing awaits.
+
+    A call is awaited where it stands if, on every path that its coroutine can take, it would be used as a value and never
+    awaited. Plain functions around such calls become `async def`, and their calls are awaited, where all of them can be.
+    A call whose coroutine goes where it cannot be followed is left alone.
+
+    Args:
+        code: A program in script form.
+        tools: The names of the tools.
+
+    Returns:
+        The program, its lines unmoved; what was changed, a line each; and the calls that are certainly not awaited but
+        cannot be.
+    """
+    fixes: list[str] = []
+    for _ in range(_PASSES):
+        step = _Pass(code, tools)
+        fixes += step.fix()
+        if not step.edits:
+            return code, _in_order(fixes), step.findings
+        code = step.edits.apply()
+    return code, _in_order(fixes), []
+
+
+def _in_order(fixes: list[str]) -> list[str]:
+    return sorted(fixes, key=lambda fix: int(fix.split(":")[0].removeprefix("line ")))
+
+
+class _Pass:
+    def __init__(self, code: str, tools: Sequence[str]) -> None:
+        self.edits = Edits(code)
+        self.findings: list[Finding] = []
+        self._scopes = Scopes(parse(code))
+        references = References(self._scopes, tools)
+        self._tools = {call: self.edits.text(call.func) for call, _ in references.calls()}
+        self._flow = Flow(self._scopes, self._tools.__contains__)
+
+    def fix(self) -> list[str]:
+        """Make one round of edits; give what they do."""
+        able = convertible(self._scopes)
+        changes = AsyncEdits(self.edits, self._scopes)
+        fixes: list[str] = []
+        to_convert = self._with_await() & able
+        for call in self._async_calls():
+            if isinstance(self._scopes.parent(call), ast.Await) or self._flow.fate(call) != "value":
+                continue
+            name = self._tools.get(call) or self.edits.text(call.func)
+            if not can_await(self._scopes, call, able):
+                self.findings.append(self._finding(call, name))
+                continue
+            outer = self._misplaced(call)
+            if outer is not None and call not in self._tools:
+                continue
+            changes.add_await(call)
+            if outer is None:
+                fixes.append(f"line {call.lineno}: added the missing await on {name}")
+            else:
+                start = self.edits.span(outer)[0]
+                behind = self.edits.code[start + len("await") :]
+                self.edits.replace(start, start + len("await") + len(behind) - len(behind.lstrip(" \t")), "")
+                fixes.append(f"line {call.lineno}: moved the await to {name}, whose value it waits for")
+            around = function_around(self._scopes, call)
+            if isinstance(around, ast.FunctionDef):
+                to_convert.add(around)
+        made = changes.convert(to_convert, self._is_awaited)
+        fixes += [f"line {f.lineno}: made {f.name} async, and awaited its calls" for f in made]
+        if not self.edits:
+            fixes += self._unpack_gathered()
+        return fixes
+
+    def _with_await(self) -> set[Function]:
+        """Plain functions with an `await` in them."""
+        waits = (ast.Await, ast.AsyncFor, ast.AsyncWith)
+        around = {function_around(self._scopes, n) for n in ast.walk(self._scopes.tree) if isinstance(n, waits)}
+        return {function for function in around if isinstance(function, ast.FunctionDef)}
+
+    def _async_calls(self) -> list[ast.Call]:
+        calls = list(self._tools)
+        for node in ast.walk(self._scopes.tree):
+            if isinstance(node, ast.Call) and node not in self._tools:
+                function = self._scopes.function(node.func)
+                if isinstance(function, ast.AsyncFunctionDef) and not is_generator(self._scopes, function):
+                    calls.append(node)
+        return sorted(calls, key=lambda call: (call.lineno, call.col_offset))
+
+    def _is_awaited(self, call: ast.Call) -> bool:
+        return isinstance(self._scopes.parent(call), ast.Await) or self._flow.fate(call) == "awaited"
+
+    def _misplaced(self, call: ast.Call) -> ast.Await | None:
+        """The `await` of `await tools.x()['a']`, which waits for the item."""
+        node: ast.AST = call
+        while True:
+            parent = self._scopes.parent(node)
+            match parent:
+                case ast.Attribute(value=value) | ast.Subscript(value=value) if value is node:
+                    node = parent
+                case ast.Call(func=function) if function is node:
+                    node = parent
+                case ast.Await():
+                    return parent if node is not call else None
+                case _:
+                    return None
+
+    def _finding(self, call: ast.Call, name: str) -> Finding:
+        scope = self._scopes.scope(call)
+        while scope.kind == "comprehension" and scope.parent is not None:
+            if isinstance(scope.node, ast.GeneratorExp):
+                break
+            scope = scope.parent
+        match scope.node:
+            case ast.Lambda():
+                where = "in a lambda; await it before, and use what it returned in the lambda"
+            case ast.GeneratorExp():
+                where = "in this generator expression; write a list: [await ... for ...]"
+            case ast.FunctionDef(name=function):
+                where = f"in the function {function}; write `async def {function}` and await its calls"
+            case _:
+                where = "here; await it in an `async def` function"
+        message = f"{name}(...) is not awaited, and await cannot stand {where}"
+        return Finding(rule="unawaited-call", message=message, line=call.lineno)
+
+    def _unpack_gathered(self) -> list[str]:
+        """`asyncio.gather` takes coroutines, not a list of them."""
+        fixes = []
+        for node in ast.walk(self._scopes.tree):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio"), attr="gather"), args=[argument]):
+                    if self._is_list(argument):
+                        self.edits.insert(self.edits.span(argument)[0], "*")
+                        fixes.append(f"line {node.lineno}: unpacked the list that asyncio.gather was given")
+        return fixes
+
+    def _is_list(self, node: ast.expr) -> bool:
+        if not isinstance(node, ast.Name):
+            return isinstance(node, ast.List | ast.ListComp)
+        scope = self._scopes.resolve(node.id, self._scopes.scope(node))
+        values = [self._scopes.parent(binding) for binding in scope.bound[node.id]] if scope else []
+        return bool(values) and all(
+            isinstance(value, ast.Assign) and isinstance(value.value, ast.List | ast.ListComp) for value in values
+        )

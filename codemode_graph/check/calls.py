@@ -1,0 +1,137 @@
+"""Calls of tools, compared with the tools' own arguments."""
+
+import ast
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+
+from codemode_sandboxes.source import Scopes
+
+from codemode_graph.check.references import References
+from codemode_graph.state import Finding
+from codemode_graph.tools.schema import Parameters
+from codemode_graph.tools.signatures import Signature
+from codemode_graph.tools.text import one_line
+
+__all__ = ["find_wrong_calls"]
+
+_MOST_NAMES = 20
+
+
+def find_wrong_calls(scopes: Scopes, references: References, signatures: Mapping[str, Signature]) -> Iterator[Finding]:
+    """Find references to tools that do not exist, and calls that no value of their arguments could make right.
+
+    Args:
+        scopes: The program.
+        references: Where it names tools.
+        signatures: The tools, by name.
+    """
+    for reference in references.direct():
+        if reference.written is not None and reference.tool is None and not _is_expected(scopes, reference.node):
+            yield _finding("unknown-tool", _no_tool(reference.written, signatures), reference.node)
+        parent = scopes.parent(reference.node)
+        if reference.tool is not None and isinstance(parent, ast.Attribute) and not parent.attr.startswith("__"):
+            message = f"a tool has no {one_line(parent.attr, 80)!r}: call the tool itself, {_form(signatures[reference.tool])}"
+            yield _finding("unknown-tool", message, reference.node)
+    for node in ast.walk(scopes.tree):
+        if isinstance(node, ast.Call) and references.is_tools(node.func):
+            yield _finding("unknown-tool", f"tools is not a function: {_forms(signatures)}", node)
+    for call, reference in references.calls():
+        if reference.tool is not None:
+            yield from _wrong_arguments(call, signatures[reference.tool])
+    yield from _shadowed(scopes, references)
+
+
+def _is_expected(scopes: Scopes, node: ast.AST) -> bool:
+    """Whether the program catches what naming an unknown tool raises, by its name."""
+    tries = [around for around in scopes.ancestors(node) if isinstance(around, ast.Try)]
+    types = [handler.type for statement in tries for handler in statement.handlers if handler.type is not None]
+    caught = {n.id for kind in types for n in ast.walk(kind) if isinstance(n, ast.Name)}
+    return bool(caught & {"AttributeError", "KeyError", "LookupError"})
+
+
+def _finding(rule: str, message: str, node: ast.expr | ast.stmt | ast.arg) -> Finding:
+    return Finding(rule=rule, message=message, line=node.lineno)
+
+
+def _no_tool(written: str, signatures: Mapping[str, Signature]) -> str:
+    names = {name.lower(): name for name in signatures} | {name.replace("-", "_").lower(): name for name in signatures}
+    close = difflib.get_close_matches(written.lower(), names, 1)
+    head = f"there is no tool {one_line(written, 80)!r}"
+    if close:
+        return f"{head}; did you mean {_form(signatures[names[close[0]]])}?"
+    return f"{head}; {_forms(signatures)}"
+
+
+def _form(signature: Signature) -> str:
+    return f"tools[{signature.tool.name!r}]({_arguments(signature.parameters)})"
+
+
+def _forms(signatures: Mapping[str, Signature]) -> str:
+    if not signatures:
+        return "there are no tools"
+    return f"call one of these as tools['name'](argument=value): {listed(map(repr, signatures))}"
+
+
+def _arguments(parameters: Parameters) -> str:
+    return str(parameters) if len(parameters) else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """List names in a message, not more than a reader needs."""
+    shown = list(names)
+    return ", ".join(shown[:_MOST_NAMES]) + (
+        f" and {len(shown) - _MOST_NAMES} more" if len(shown) > _MOST_NAMES else ""
+    )
+
+
+def _wrong_arguments(call: ast.Call, signature: Signature) -> Iterator[Finding]:
+    parameters, name = signature.parameters, signature.tool.name
+    known = parameters.by_name
+    tail = f"its arguments are {parameters}" if len(parameters) else "it takes no arguments"
+    starred = any(isinstance(argument, ast.Starred) for argument in call.args)
+    # A single dict may stand for the arguments themselves.
+    if (
+        len(call.args) == 1
+        and not call.keywords
+        and not isinstance(call.args[0], ast.Constant | ast.List | ast.JoinedStr)
+    ):
+        return
+    if len(call.args) > len(parameters) and not starred:
+        message = f"tools[{name!r}] takes {len(parameters)} positional arguments, not {len(call.args)}; {tail}"
+        yield _finding("unknown-argument", message, call)
+        return
+    given = [] if starred else [item.name for item in parameters[: len(call.args)]]
+    for keyword in call.keywords:
+        if keyword.arg is None:
+            continue
+        item = known.get(keyword.arg)
+        if item is None and not parameters.open:
+            close = difflib.get_close_matches(keyword.arg, [item.keyword for item in parameters], 1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            message = f"tools[{name!r}] has no argument {one_line(keyword.arg, 80)!r}{hint}; {tail}"
+            yield Finding(rule="unknown-argument", message=message, line=keyword.lineno)
+        elif item is not None and item.name in given:
+            message = f"tools[{name!r}] is given {keyword.arg!r} twice: by position and by keyword"
+            yield Finding(rule="unknown-argument", message=message, line=keyword.lineno)
+        elif item is not None:
+            given.append(item.name)
+    if starred or any(keyword.arg is None for keyword in call.keywords):
+        return
+    missing = [item.keyword for item in parameters if item.required and item.name not in given]
+    if missing:
+        plural = "s" if len(missing) > 1 else ""
+        message = f"tools[{name!r}] lacks the argument{plural} {listed(map(repr, missing))}; {tail}"
+        yield _finding("missing-argument", message, call)
+
+
+def _shadowed(scopes: Scopes, references: References) -> Iterator[Finding]:
+    """Variables called `tools` that are something else."""
+    seen: set[int] = set()
+    for use in scopes.names("tools"):
+        scope = scopes.resolve("tools", scopes.scope(use))
+        if scope is None or id(scope) in seen or references.is_tools(use):
+            continue
+        seen.add(id(scope))
+        node = scope.bound["tools"][0]
+        message = "`tools` is what holds the tools, and this makes it something else: give this variable another name"
+        yield Finding(rule="shadowed-tools", message=message, line=getattr(node, "lineno", use.lineno))

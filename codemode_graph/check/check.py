@@ -1,0 +1,151 @@
+"""Everything that is known about a program before any of it runs."""
+
+import ast
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from codemode_sandboxes import Capabilities, SandboxUnavailable
+from codemode_sandboxes.errors import SandboxError
+from codemode_sandboxes.source import Scopes, parse, to_script
+
+from codemode_graph.check.awaits import add_awaits
+from codemode_graph.check.calls import find_wrong_calls
+from codemode_graph.check.modules import (
+    add_missing_imports,
+    drop_idle_imports,
+    find_missing_modules,
+    imported_modules,
+)
+from codemode_graph.check.references import References
+from codemode_graph.check.spelling import correct_spelling
+from codemode_graph.check.syntax import find_syntax_errors, find_unsupported, syntax_finding
+from codemode_graph.check.types import TypeChecker, TypeFindings
+from codemode_graph.check.undefined import find_undefined_names
+from codemode_graph.state import Finding
+from codemode_graph.tools.signatures import Signatures
+from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.stubs import render_stubs
+
+__all__ = ["Checked", "check_program"]
+
+_LOGGER = logging.getLogger(__name__)
+_LONGEST = 200_000
+_MOST_FINDINGS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A program, ready to run where it has no findings.
+
+    Attributes:
+        program: In script form, with what could be fixed exactly. As it was given, where it is not Python.
+        fixes: What was changed, one line each.
+        findings: Why it must not run, in the order of its lines; empty where it may.
+        tools: The tools that it calls by name, in the order of their first call.
+        imports: The top-level modules that it imports.
+    """
+
+    program: str
+    fixes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    tools: tuple[str, ...] = ()
+    imports: frozenset[str] = frozenset()
+
+
+async def check_program(
+    program: str,
+    *,
+    specs: Sequence[ToolSpec],
+    capabilities: Capabilities,
+    stubs: str | None = None,
+    type_checker: TypeChecker | None = None,
+) -> Checked:
+    """Bring a program into script form, fix what can be fixed exactly, and find what cannot work.
+
+    Args:
+        program: What a model, or a person, wrote; any text.
+        specs: The tools that it may call.
+        capabilities: What the sandbox offers.
+        stubs: `render_stubs(specs)`, where that is at hand.
+        type_checker: Adds what only types can tell; None leaves that out.
+
+    Returns:
+        The program and what was found. No exception is raised because of what the program is.
+
+    Raises:
+        SandboxUnavailable: The type checker cannot run here.
+    """
+    if len(program) > _LONGEST:
+        message = f"the program has {len(program):,} characters; write one of at most {_LONGEST:,}"
+        return Checked(program=program, findings=(Finding(rule="too-long", message=message, line=None),))
+    try:
+        if not _does_something(parse(program.removeprefix("\ufeff"))):
+            message = "there is no program: write one that calls the tools and ends in the answer"
+            return Checked(program=program, findings=(Finding(rule="no-program", message=message, line=None),))
+        script = to_script(program)
+        signatures = Signatures.of(specs)
+        code, fixes = _fixed(script.code, signatures, capabilities)
+    except SyntaxError as error:
+        return Checked(program=program, findings=(syntax_finding(error, program),))
+    if broken := find_syntax_errors(code):
+        return Checked(program=code, fixes=(*script.notes, *fixes.lines), findings=tuple(broken))
+    scopes = Scopes(parse(code))
+    references = References(scopes, [signature.tool.name for signature in signatures.tools])
+    findings = [*fixes.findings, *_found(scopes, references, signatures, capabilities)]
+    if type_checker is not None:
+        try:
+            diagnostics = await type_checker.type_check(code, render_stubs(specs) if stubs is None else stubs)
+        except SandboxUnavailable:
+            raise
+        except SandboxError as error:
+            _LOGGER.warning("a program was not type-checked: %s", error)
+        else:
+            findings += TypeFindings(code, scopes, references, signatures).findings(diagnostics)
+    return Checked(
+        program=code,
+        fixes=(*script.notes, *fixes.lines),
+        findings=tuple(_in_order(findings)),
+        tools=tuple(dict.fromkeys(r.tool for _, r in references.calls() if r.tool is not None)),
+        imports=imported_modules(scopes.tree),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixes:
+    lines: list[str]
+    findings: list[Finding]
+
+
+def _fixed(code: str, signatures: Signatures, capabilities: Capabilities) -> tuple[str, _Fixes]:
+    names = [signature.tool.name for signature in signatures.tools]
+    by_name = dict(zip(names, signatures.tools, strict=True))
+    code, spelling = correct_spelling(code, by_name, capabilities.modules)
+    code, idle = drop_idle_imports(code, capabilities.modules)
+    code, imports = add_missing_imports(code, capabilities.modules)
+    code, awaits, findings = add_awaits(code, names)
+    return code, _Fixes([*spelling, *idle, *imports, *awaits], findings)
+
+
+def _found(
+    scopes: Scopes, references: References, signatures: Signatures, capabilities: Capabilities
+) -> Iterator[Finding]:
+    by_name = {signature.tool.name: signature for signature in signatures.tools}
+    yield from find_wrong_calls(scopes, references, by_name)
+    yield from find_missing_modules(scopes, capabilities.modules)
+    yield from find_unsupported(scopes.tree, capabilities.gaps)
+    yield from find_undefined_names(scopes)
+
+
+def _in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """By line, the same rule once a line, not more than a model can use."""
+    told: dict[tuple[str, int | None, str], Finding] = {}
+    for finding in findings:
+        once = finding["rule"] in ("unawaited-call", "undefined-name", "unsupported-syntax")
+        told.setdefault((finding["rule"], finding["line"], "" if once else finding["message"]), finding)
+    return sorted(told.values(), key=lambda finding: finding["line"] or 0)[:_MOST_FINDINGS]
+
+
+def _does_something(tree: ast.Module) -> bool:
+    """More than comments, `pass` and `...`."""
+    return any(not isinstance(s, ast.Pass) and ast.unparse(s) != "..." for s in tree.body[:100])

@@ -1,0 +1,335 @@
+"""Where a coroutine goes, from the call that makes it: is it awaited somewhere, or used as if it were the value?"""
+
+import ast
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from codemode_sandboxes.source import Function, Scope, Scopes, function_around, is_generator
+
+__all__ = ["Fate", "Flow"]
+
+Fate: TypeAlias = Literal["awaited", "value", "unknown"]
+"""`value`: on no path does anything await it."""
+
+# What holds the coroutine, from the outside in: C is a container, A something to be awaited. "A" is the coroutine itself,
+# "CA" a list of such, "AA" a coroutine that returns it, "ACA" what `gather` gives for coroutines that return it.
+_Kind: TypeAlias = str
+
+_STEPS = 1_000
+_DEEPEST = 5
+_RUNNERS = {"create_task", "ensure_future", "run_coroutine_threadsafe", "shield", "wait_for"}
+_NO_USE = {"bool", "callable", "getattr", "hasattr", "id", "isinstance", "len", "type", "any", "all"}
+_COPIES = {"frozenset", "iter", "list", "reversed", "set", "tuple"}
+_STORES = {"add", "append", "appendleft", "insert"}
+_EXTENDS = {"extend", "extendleft", "update"}
+_PLAIN_MODULES = {
+    *("base64", "collections", "csv", "datetime", "decimal", "fractions", "hashlib", "html", "itertools", "json"),
+    *("math", "random", "re", "statistics", "string", "textwrap", "time", "urllib", "uuid"),
+}
+
+
+class Flow:
+    """Follows coroutines through one program.
+
+    Args:
+        scopes: The program.
+        is_tool_call: Tells which calls are tool calls: their arguments are plain values.
+    """
+
+    def __init__(self, scopes: Scopes, is_tool_call: Callable[[ast.AST], bool]) -> None:
+        self._scopes = scopes
+        self._is_tool_call = is_tool_call
+        self._todo: list[tuple[ast.expr, _Kind]] = []
+        self._variables: set[tuple[int, str, _Kind]] = set()
+        self._awaited = self._unknown = False
+
+    def fate(self, call: ast.expr) -> Fate:
+        """Tell what becomes of the coroutine that an expression makes."""
+        self._awaited = self._unknown = False
+        self._variables.clear()
+        self._todo = [(call, "A")]
+        seen: set[tuple[ast.expr, _Kind]] = set()
+        while self._todo and not self._awaited:
+            step = self._todo.pop()
+            if step in seen:
+                continue
+            seen.add(step)
+            if len(seen) > _STEPS or len(step[1]) > _DEEPEST:
+                self._unknown = True
+                break
+            self._follow(*step)
+        return "awaited" if self._awaited else "unknown" if self._unknown else "value"
+
+    def _follow(self, node: ast.expr, kind: _Kind) -> None:
+        parent = self._scopes.parent(node)
+        outer, inner = kind[0], kind[1:]
+        match parent:
+            case ast.Await():
+                if outer == "C":
+                    self._unknown = True
+                elif inner:
+                    self._todo.append((parent, inner))
+                else:
+                    self._awaited = True
+            case ast.Starred():
+                self._starred(parent, kind)
+            case ast.BoolOp():
+                self._todo.append((parent, kind))
+            case ast.IfExp(test=test):
+                if test is not node:
+                    self._todo.append((parent, kind))
+            case ast.NamedExpr(target=target):
+                self._todo.append((parent, kind))
+                self._store(target, kind)
+            case ast.BinOp():
+                if outer == "C":
+                    self._todo.append((parent, kind))
+            case ast.List() | ast.Tuple() | ast.Set():
+                self._element(parent, node, kind)
+            case ast.Dict(values=values):
+                if node in values:
+                    self._todo.append((parent, "C" + kind))
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
+                self._todo.append((parent, "C" + kind))
+            case ast.DictComp(value=value):
+                if value is node:
+                    self._todo.append((parent, "C" + kind))
+            case ast.comprehension(target=target, iter=source) | ast.For(target=target, iter=source):
+                if source is node and outer == "C":
+                    self._store(target, inner)
+                self._unknown |= isinstance(parent, ast.comprehension) and parent.is_async == 1
+            case ast.Subscript(value=value, slice=index, ctx=ast.Load()):
+                if value is node and outer == "C":
+                    self._todo.append((parent, kind if isinstance(index, ast.Slice) else inner))
+            case ast.Attribute():
+                self._attribute(parent, kind)
+            case ast.Assign(targets=targets):
+                for target in targets:
+                    self._store(target, kind)
+            case ast.AnnAssign(target=target) | ast.AugAssign(target=target):
+                if outer == "C" or isinstance(parent, ast.AnnAssign):
+                    self._store(target, kind)
+            case ast.Return():
+                self._return(parent, kind)
+            case ast.keyword():
+                call = self._scopes.parent(parent)
+                if isinstance(call, ast.Call):
+                    self._argument(call, parent, kind)
+            case ast.Call(func=function):
+                if function is not node:
+                    self._argument(parent, node, kind)
+            case ast.Lambda():
+                self._lambda(parent)
+            case (
+                ast.Expr() | ast.Compare() | ast.UnaryOp() | ast.FormattedValue() | ast.If() | ast.While()
+                | ast.Assert() | ast.Subscript() | ast.Slice() | ast.Match()
+            ):  # fmt: skip
+                pass
+            case _:
+                self._unknown = True
+
+    def _element(self, parent: ast.List | ast.Tuple | ast.Set, node: ast.expr, kind: _Kind) -> None:
+        """`a, b = f(), g()` gives each its own."""
+        match self._scopes.parent(parent):
+            case ast.Assign(targets=[ast.Tuple(elts=targets) | ast.List(elts=targets)], value=value) if value is parent:
+                elements = parent.elts
+                if len(targets) == len(elements) and not any(isinstance(e, ast.Starred) for e in (*targets, *elements)):
+                    self._store(targets[elements.index(node)], kind)
+                    return
+        self._todo.append((parent, "C" + kind))
+
+    def _starred(self, node: ast.Starred, kind: _Kind) -> None:
+        parent = self._scopes.parent(node)
+        if kind[0] != "C":
+            return
+        if isinstance(parent, ast.List | ast.Tuple | ast.Set):
+            self._todo.append((parent, kind))
+        elif isinstance(parent, ast.Call):
+            self._argument(parent, node, kind[1:])
+
+    def _attribute(self, node: ast.Attribute, kind: _Kind) -> None:
+        call = self._scopes.parent(node)
+        called = isinstance(call, ast.Call) and call.func is node
+        if kind[0] == "A":
+            if node.attr in ("add_done_callback", "cancel", "close", "result", "send", "throw"):
+                self._unknown = True
+        elif not called:
+            self._unknown = True
+        elif node.attr in ("copy", "values"):
+            assert isinstance(call, ast.Call)
+            self._todo.append((call, kind))
+        elif node.attr in ("get", "pop", "popleft", "setdefault"):
+            assert isinstance(call, ast.Call)
+            self._todo.append((call, kind[1:]))
+        elif node.attr == "items":
+            assert isinstance(call, ast.Call)
+            self._paired(call, 1, kind)
+        elif node.attr not in (*_STORES, *_EXTENDS, "clear", "keys", "remove"):
+            self._unknown = True
+
+    def _store(self, target: ast.expr, kind: _Kind) -> None:
+        match target:
+            case ast.Name(id=name):
+                scope = self._scopes.resolve(name, self._scopes.scope(target))
+                if scope is None or scope.kind == "class":
+                    self._unknown = True
+                else:
+                    self._variable(name, scope, kind)
+            case ast.Tuple(elts=targets) | ast.List(elts=targets):
+                for each in targets if kind[0] == "C" else ():
+                    self._store(each, kind if isinstance(each, ast.Starred) else kind[1:])
+            case ast.Starred(value=value):
+                self._store(value, kind)
+            case ast.Subscript(value=value) | ast.Call(func=ast.Attribute(value=value, attr="setdefault")):
+                self._store(value, "C" + kind)
+            case _:
+                self._unknown = True
+
+    def _variable(self, name: str, scope: Scope, kind: _Kind) -> None:
+        if (key := (id(scope), name, kind)) not in self._variables:
+            self._variables.add(key)
+            uses = self._scopes.uses(name, scope)
+            self._todo += [(use, kind) for use in uses[:_STEPS]]
+
+    def _return(self, node: ast.Return, kind: _Kind) -> None:
+        function = function_around(self._scopes, node)
+        if function is None:
+            return
+        scope = self._scopes.scope(function)
+        if scope.kind == "class" or function.decorator_list or is_generator(self._scopes, function):
+            self._unknown = True
+            return
+        for use in self._scopes.uses(function.name, scope):
+            call = self._scopes.parent(use)
+            if self._scopes.function(use) is not function or not isinstance(call, ast.Call) or call.func is not use:
+                self._unknown = True
+            else:
+                self._todo.append((call, "A" + kind if isinstance(function, ast.AsyncFunctionDef) else kind))
+
+    def _lambda(self, node: ast.Lambda) -> None:
+        """What `key=` gives is compared; what another lambda gives may be awaited."""
+        parent = self._scopes.parent(node)
+        if not isinstance(parent, ast.keyword) or parent.arg != "key":
+            self._unknown = True
+
+    def _argument(self, call: ast.Call, argument: ast.expr | ast.keyword, kind: _Kind) -> None:
+        if self._is_tool_call(call):
+            return
+        match call.func:
+            case ast.Name(id=name) as function:
+                if self._scopes.resolve(name, self._scopes.scope(function)) is None:
+                    self._builtin(name, call, argument, kind)
+                elif (defined := self._scopes.function(function)) is not None:
+                    self._parameter(defined, call, argument, kind)
+                else:
+                    self._library(function, function.id, call, kind)
+            case ast.Attribute(value=ast.Constant(value=str()) | ast.JoinedStr()):
+                pass
+            case ast.Attribute(value=value, attr=attribute):
+                if attribute in _RUNNERS:
+                    self._run(call, kind)
+                elif not self._library(value, attribute, call, kind):
+                    self._method(value, attribute, call, kind)
+            case _:
+                self._unknown = True
+
+    def _builtin(self, name: str, call: ast.Call, argument: ast.expr | ast.keyword, kind: _Kind) -> None:
+        if kind[0] == "A" or name in _NO_USE:
+            return
+        if name in _COPIES:
+            self._todo.append((call, kind))
+        elif name == "next":
+            self._todo.append((call, kind[1:]))
+        elif name == "enumerate":
+            self._paired(call, 1, kind)
+        elif name == "zip" and argument in call.args:
+            self._paired(call, call.args.index(argument), kind)
+        elif name in ("dict", "filter", "map"):
+            self._unknown = True
+
+    def _paired(self, call: ast.Call, place: int, kind: _Kind) -> None:
+        """`for i, x in enumerate(...)`, and the like with `zip` and `items`."""
+        match self._scopes.parent(call):
+            case (
+                ast.For(target=ast.Tuple(elts=targets), iter=source)
+                | ast.comprehension(target=ast.Tuple(elts=targets), iter=source)
+            ) if source is call and place < len(targets):
+                self._store(targets[place], kind[1:])
+            case ast.Call(func=ast.Name(id="dict")) as outer if place == 1:
+                self._todo.append((outer, kind))
+            case _:
+                self._unknown = True
+
+    def _parameter(self, function: Function, call: ast.Call, argument: ast.expr | ast.keyword, kind: _Kind) -> None:
+        arguments = function.args
+        positional = [*arguments.posonlyargs, *arguments.args]
+        scope = self._scopes.opened(function)
+        if isinstance(argument, ast.keyword):
+            names = [p.arg for p in (*positional, *arguments.kwonlyargs) if p.arg == argument.arg]
+        elif any(isinstance(a, ast.Starred) for a in call.args):
+            names = []
+        else:
+            names = [p.arg for p in positional[call.args.index(argument) :][:1]]
+        if names:
+            self._variable(names[0], scope, kind)
+        else:
+            self._unknown = True
+
+    def _library(self, node: ast.expr, name: str, call: ast.Call, kind: _Kind) -> bool:
+        """A call of what a module holds. Gives False where this is none."""
+        module = self._module(node)
+        if module is None:
+            return False
+        if module == "asyncio":
+            if name == "gather":
+                self._gather(call, kind)
+            else:
+                self._run(call, kind)
+        elif module not in _PLAIN_MODULES or (kind[0] == "C" and module != "json") or "A" in kind[:-1]:
+            self._unknown = True
+        return True
+
+    def _module(self, node: ast.expr) -> str | None:
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return None
+        scope = self._scopes.resolve(node.id, self._scopes.scope(node))
+        if scope is None:
+            return node.id if node.id == "asyncio" else None
+        for binding in scope.bound[node.id]:
+            if isinstance(binding, ast.ImportFrom):
+                return (binding.module or "").partition(".")[0]
+            if isinstance(binding, ast.Import):
+                real = [a.name for a in binding.names if (a.asname or a.name.partition(".")[0]) == node.id]
+                return real[0].partition(".")[0]
+        return None
+
+    def _gather(self, call: ast.Call, kind: _Kind) -> None:
+        if kind == "A":
+            self._awaited = True
+        elif kind[0] == "A":
+            self._todo.append((call, "AC" + kind[1:]))
+        else:
+            self._unknown = True
+
+    def _run(self, call: ast.Call, kind: _Kind) -> None:
+        if kind == "A":
+            self._awaited = True
+        elif kind[0] == "A":
+            self._todo.append((call, kind))
+        else:
+            self._unknown = True
+
+    def _method(self, value: ast.expr, name: str, call: ast.Call, kind: _Kind) -> None:
+        if name in _STORES:
+            self._store(value, "C" + kind)
+        elif name in _EXTENDS:
+            if kind[0] == "C":
+                self._store(value, kind)
+        elif name in ("get", "setdefault"):
+            self._todo.append((call, kind))
+            if name == "setdefault":
+                self._store(value, "C" + kind)
+        else:
+            self._unknown = True

@@ -1,0 +1,121 @@
+"""Where a program refers to tools."""
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from codemode_sandboxes.names import attribute_names
+from codemode_sandboxes.source import Function, Scopes
+
+__all__ = ["MAPPING_METHODS", "Reference", "References"]
+
+MAPPING_METHODS = frozenset({"get", "items", "keys", "values"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A place that names a tool.
+
+    Attributes:
+        node: The expression: `tools['x']`, `tools.x`, or a variable that was given one of them.
+        written: The name in it, None where it is computed.
+        tool: The tool that has this name, None where there is none.
+    """
+
+    node: ast.expr
+    written: str | None
+    tool: str | None
+
+
+class References:
+    """The places in one program that name tools.
+
+    Args:
+        scopes: The program.
+        tools: The tools that there are.
+    """
+
+    def __init__(self, scopes: Scopes, tools: Sequence[str]) -> None:
+        self._scopes = scopes
+        self._names = frozenset(tools)
+        self._by_attribute = {attribute: name for name, attribute in attribute_names(tools).items()}
+
+    def is_tools(self, node: ast.AST, depth: int = 0) -> bool:
+        """Tell whether an expression is the object `tools`: the name, a variable or a parameter that was given it."""
+        if not isinstance(node, ast.Name):
+            return False
+        scope = self._scopes.resolve(node.id, self._scopes.scope(node))
+        if scope is None:
+            return node.id == "tools"
+        if depth > 8 or scope.kind == "class" or len(bindings := scope.bound[node.id]) != 1:
+            return False
+        binding = bindings[0]
+        if isinstance(binding, ast.arg):
+            values = self._arguments(scope.node, binding)
+            return bool(values) and all(self.is_tools(value, depth + 1) for value in values)
+        value = _assigned(self._scopes, binding)
+        return value is not None and self.is_tools(value, depth + 1)
+
+    def find(self, node: ast.AST, depth: int = 0) -> Reference | None:
+        """Give the tool reference that an expression is, or None."""
+        match node:
+            case ast.Attribute(value=value, attr=attribute) if attribute not in MAPPING_METHODS and self.is_tools(
+                value
+            ):
+                return Reference(node, attribute, self._by_attribute.get(attribute))
+            case ast.Subscript(value=value, slice=index) if self.is_tools(value):
+                return self._named(node, index)
+            case ast.Call(func=ast.Attribute(value=value, attr="get"), args=[index, *_]) if self.is_tools(value):
+                return self._named(node, index)
+            case ast.Name(id=name, ctx=ast.Load()) if depth < 8:
+                scope = self._scopes.resolve(name, self._scopes.scope(node))
+                if scope is None or scope.kind == "class" or len(bindings := scope.bound[name]) != 1:
+                    return None
+                given = _assigned(self._scopes, bindings[0])
+                found = None if given is None else self.find(given, depth + 1)
+                return found and Reference(node, found.written, found.tool)
+        return None
+
+    def direct(self) -> Iterator[Reference]:
+        """Give every `tools['x']` and `tools.x`."""
+        for node in ast.walk(self._scopes.tree):
+            if isinstance(node, ast.Attribute | ast.Subscript | ast.Call) and (found := self.find(node)):
+                yield found
+
+    def calls(self) -> Iterator[tuple[ast.Call, Reference]]:
+        """Give every call of a tool."""
+        for node in ast.walk(self._scopes.tree):
+            if isinstance(node, ast.Call) and (found := self.find(node.func)):
+                yield node, found
+
+    def _named(self, node: ast.expr, index: ast.expr) -> Reference:
+        match index:
+            case ast.Constant(value=str(name)):
+                return Reference(node, name, name if name in self._names else None)
+        return Reference(node, None, None)
+
+    def _arguments(self, function: ast.AST, parameter: ast.arg) -> list[ast.expr]:
+        """What a function's calls pass for a parameter; empty where that cannot be told."""
+        if not isinstance(function, Function) or self._scopes.scope(function).kind == "class":
+            return []
+        positional = [*function.args.posonlyargs, *function.args.args]
+        index = positional.index(parameter) if parameter in positional else None
+        values: list[ast.expr] = []
+        for use in self._scopes.uses(function.name, self._scopes.scope(function)):
+            call = self._scopes.parent(use)
+            if not isinstance(call, ast.Call) or call.func is not use:
+                return []
+            named = [keyword.value for keyword in call.keywords if keyword.arg == parameter.arg]
+            if index is not None and index < len(call.args):
+                named.append(call.args[index])
+            if len(named) != 1:
+                return []
+            values += named
+        return values
+
+
+def _assigned(scopes: Scopes, binding: ast.AST) -> ast.expr | None:
+    match scopes.parent(binding):
+        case ast.Assign(targets=[target], value=value) if target is binding:
+            return value
+    return None

@@ -1,0 +1,179 @@
+"""Tools and arguments under other names than their own, where only one can be meant."""
+
+import ast
+import builtins
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+from codemode_sandboxes.names import attribute_names
+from codemode_sandboxes.source import Edits, Scopes, parse
+
+from codemode_graph.check.references import Reference, References
+from codemode_graph.tools.shapes import Map, Record, Shape, Union, Unknown
+from codemode_graph.tools.signatures import Signature
+
+__all__ = ["correct_spelling"]
+
+_DASHED = re.compile(r"\w+(?:-\w+)+")
+
+
+def correct_spelling(code: str, signatures: Mapping[str, Signature], modules: Collection[str]) -> tuple[str, list[str]]:
+    """Write references to tools, and their arguments, as the program must have meant them.
+
+    * `import tools` and `from tools import x`, which is what models write: dropped, or made an assignment.
+    * `x(...)` where `x` is defined nowhere but is a tool: `tools.x(...)`.
+    * `tools['list_events']`, `tools.listEvents`, `tools.list-events` for the tool `list-events`.
+    * `calendarId=` for the argument `calendar_id`.
+    * `tools.x({'a': 1})` for `tools.x(**{'a': 1})`, where the first argument can be no object.
+
+    Args:
+        code: A program.
+        signatures: The tools, by name.
+        modules: Modules that can be imported.
+
+    Returns:
+        The program, its lines unmoved, and what was changed, a line each.
+    """
+    fixes: list[str] = []
+    for correct in (_imports, _tool_names, _bare_names, _arguments):
+        step = _Step(code, signatures, modules)
+        correct(step)
+        code = step.edits.apply()
+        fixes += step.fixes
+    return code, fixes
+
+
+class _Step:
+    def __init__(self, code: str, signatures: Mapping[str, Signature], modules: Collection[str]) -> None:
+        self.edits = Edits(code)
+        self.scopes = Scopes(parse(code))
+        self.signatures, self.modules = signatures, modules
+        self.references = References(self.scopes, list(signatures))
+        self.attributes = attribute_names(signatures)
+        self.fixes: list[str] = []
+
+    def fix(self, node: ast.expr | ast.stmt | ast.keyword, message: str) -> None:
+        self.fixes.append(f"line {node.lineno}: {message}")
+
+    def expression(self, tool: str) -> str:
+        """How a program refers to a tool."""
+        return f"tools.{self.attributes[tool]}" if tool in self.attributes else f"tools[{tool!r}]"
+
+
+def _imports(step: _Step) -> None:
+    used = {name.id for name in step.scopes.unresolved()}
+    for node in ast.walk(step.scopes.tree):
+        match node:
+            case ast.Import(names=aliases) if any(alias.name == "tools" for alias in aliases):
+                kept = [ast.unparse(alias) for alias in aliases if alias.name != "tools"]
+                parts = [f"import {', '.join(kept)}"] if kept else []
+                parts += [
+                    f"{a.asname} = tools" for a in aliases if a.name == "tools" and a.asname not in (None, "tools")
+                ]
+                step.edits.drop(node, "; ".join(parts))
+                step.fix(node, "dropped `import tools`: tools is there already")
+            case ast.ImportFrom(module="tools", names=[ast.alias(name="*")]):
+                names = sorted(tool for tool, attribute in step.attributes.items() if attribute in used)
+                step.edits.drop(node, "; ".join(f"{step.attributes[t]} = {step.expression(t)}" for t in names))
+                step.fix(node, "replaced `from tools import *`: tools is there already")
+            case ast.ImportFrom(module="tools", names=aliases):
+                found = {alias: _meant(alias.name, step.signatures) or alias.name for alias in aliases}
+                parts = [f"{a.asname or a.name} = {step.expression(t) if t in step.signatures else f'tools.{t}'}"
+                         for a, t in found.items()]  # fmt: skip
+                step.edits.drop(node, "; ".join(parts))
+                step.fix(node, f"replaced `from tools import ...` by `{'; '.join(parts)}`")
+            case ast.ImportFrom(module=str(module), names=[ast.alias(name="tools", asname=None)]):
+                if module.partition(".")[0] not in step.modules:
+                    step.edits.drop(node)
+                    step.fix(node, "dropped the import of tools: tools is there already")
+
+
+def _bare_names(step: _Step) -> None:
+    by_attribute = {attribute: tool for tool, attribute in step.attributes.items()}
+    for name in step.scopes.unresolved():
+        tool = by_attribute.get(name.id)
+        if tool is not None and not hasattr(builtins, name.id) and name.id != "tools":
+            step.edits.replace(*step.edits.span(name), step.expression(tool))
+            step.fix(name, f"wrote {step.expression(tool)} for {name.id}")
+
+
+def _tool_names(step: _Step) -> None:
+    for reference in step.references.direct():
+        if reference.tool is not None or reference.written is None:
+            continue
+        span = _dashed(step, reference) or _name_span(step, reference)
+        written = step.edits.code[span[0] : span[1]].lstrip(".")
+        tool = written if written in step.signatures else _meant(reference.written, step.signatures)
+        if tool is None:
+            continue
+        attribute = step.attributes.get(tool)
+        if not isinstance(reference.node, ast.Attribute):
+            step.edits.replace(*span, repr(tool))
+        else:
+            step.edits.replace(*span, f".{attribute}" if attribute else f"[{tool!r}]")
+        step.fix(reference.node, f"wrote {tool!r}, which is the tool's name, for {written}")
+
+
+def _dashed(step: _Step, reference: Reference) -> tuple[int, int] | None:
+    """`tools.list-events` reads as a subtraction."""
+    if not isinstance(reference.node, ast.Attribute):
+        return None
+    start, _ = _name_span(step, reference)
+    found = _DASHED.match(step.edits.code, start + 1)
+    return (start, found.end()) if found and found[0] in step.signatures else None
+
+
+def _name_span(step: _Step, reference: Reference) -> tuple[int, int]:
+    match reference.node:
+        case ast.Subscript(slice=index) | ast.Call(args=[index, *_]):
+            return step.edits.span(index)
+        case ast.Attribute(value=value) as node:
+            end = step.edits.span(node)[1]
+            return step.edits.code.index(".", step.edits.span(value)[1]), end
+    raise AssertionError("a direct reference is one of these")
+
+
+def _arguments(step: _Step) -> None:
+    for call, reference in step.references.calls():
+        if reference.tool is None:
+            continue
+        signature = step.signatures[reference.tool]
+        known = signature.parameters.by_name
+        given = {keyword.arg for keyword in call.keywords}
+        for keyword in call.keywords:
+            if keyword.arg is None or keyword.arg in known or signature.parameters.open:
+                continue
+            meant = _meant(keyword.arg, (item.keyword for item in signature.parameters))
+            if meant is not None and meant not in given:
+                start = step.edits.span(keyword)[0]
+                step.edits.replace(start, start + len(keyword.arg), meant)
+                step.fix(keyword, f"wrote {meant}, which is the argument's name, for {keyword.arg}")
+        if _means_keywords(call, signature):
+            step.edits.insert(step.edits.span(call.args[0])[0], "**")
+            step.fix(call, "passed the dict as keyword arguments")
+
+
+def _means_keywords(call: ast.Call, signature: Signature) -> bool:
+    match call.args:
+        case [ast.Dict(keys=keys)]:
+            names = {key.value if isinstance(key, ast.Constant) else None for key in keys}
+            if not names & signature.parameters.by_name.keys() or not all(isinstance(name, str) for name in names):
+                return False
+            return not _may_be_object(signature.shape_of(signature.parameters[0]))
+    return False
+
+
+def _may_be_object(shape: Shape) -> bool:
+    if isinstance(shape, Union):
+        return any(map(_may_be_object, shape.members))
+    return isinstance(shape, Map | Record | Unknown)
+
+
+def _meant(written: str, names: Iterable[str]) -> str | None:
+    """The one name that differs only in case, dashes and underscores."""
+    found = [name for name in names if _plain(name) == _plain(written)]
+    return found[0] if len(found) == 1 else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
