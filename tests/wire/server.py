@@ -48,7 +48,7 @@ class Service:
         self,
         *replies: Reply | Fault | str,
         key: str = "sk-proj-wireTest0123456789abcdefABCDEF",
-        models: Iterable[str] = ("gpt-5.2", "gpt-4.1"),
+        models: Iterable[str] = ("gpt-5.2", "gpt-4.1", "local-model"),
     ) -> None:
         self.key, self.models = key, frozenset(models)
         self.script(*replies)

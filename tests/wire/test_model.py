@@ -1,11 +1,9 @@
 """Asking a model over HTTP, through a real client: by chat completions and by Responses, streamed and in one piece."""
 
 import asyncio
-import itertools
 import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pytest
@@ -24,6 +22,7 @@ from tests.support import scripted
 from tests.wire.conftest import Connect
 from tests.wire.payloads import Fault, Reply, failure, rate_limited, schema_of, server_error
 from tests.wire.server import Service
+from tests.wire.ways import WAYS, Way, every_way
 
 MESSAGES: list[BaseMessage] = [SystemMessage("You write programs."), HumanMessage("Mail Ann twice.")]
 CODE = "async def main():\n    await tools['send'](to='ann')\n    return await tools['send'](to='ann')"
@@ -31,20 +30,7 @@ HALF = CODE[: CODE.index("    return")]
 """Half of the program is a program too: it would send one mail, and look like a success."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Way:
-    responses: bool
-    streamed: bool
-    structured: bool
-
-    def __str__(self) -> str:
-        words = ("responses" if self.responses else "chat", "streamed" * self.streamed, "structured" * self.structured)
-        return "-".join(filter(None, words))
-
-
-WAYS = [Way(responses=r, streamed=s, structured=t) for r, s, t in itertools.product((False, True), repeat=3)]
 Answered: TypeAlias = Callable[..., Awaitable[Answer]]
-every_way = pytest.mark.parametrize("way", WAYS, ids=str)
 
 
 class State(TypedDict):
