@@ -20,6 +20,7 @@ MAX_DEPTH = 60
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 _WORD = range(-(2**63), 2**64)
+_MAX_NESTED_SET = 1024 * 1024  # sets are sorted by repr, which takes long for what is nested
 _DIGITS_IN_BITS = 14_000  # 4,214 digits: str() refuses integers of more than 4,300
 
 
@@ -63,7 +64,8 @@ def to_json(
     Raises:
         TypeError: Bytes, or an object that JSON has nothing for; the message names its type.
         ValueError: NaN, an infinity, a cycle, nesting over `MAX_DEPTH`, an integer of thousands of digits, two keys
-            that become the same string, or, as `ValueTooLarge`, a result over `max_bytes`.
+            that become the same string, or, as `ValueTooLarge`, a result over `max_bytes` or a set of
+            tuples or sets over 1 MB.
     """
     conversion = _Conversion(max_bytes, text, convert)
     try:
@@ -81,9 +83,10 @@ class _Conversion:
         self._max_bytes = max_bytes
         self._text = text
         self._convert = convert
-        # By identity: the object (kept, so that its id stays its own), the depth at which it was converted, and the
-        # result, which is None while that goes on.
+        # By identity: the object (kept, so that its id stays its own), the levels of containers in it, and the result,
+        # which is None while it is being made.
         self._seen: dict[int, tuple[Any, int, tuple[Any, int] | None]] = {}
+        self._deepest = 0
 
     def value(self, value: Any, depth: int) -> tuple[Any, int]:
         kind = type(value)
@@ -121,17 +124,23 @@ class _Conversion:
 
     def _container(self, value: Any, depth: int) -> tuple[Any, int]:
         if (known := self._seen.get(id(value))) is not None:
-            _, known_depth, known_result = known
+            _, levels, known_result = known
             if known_result is None:
                 raise ValueError("the value contains itself")
-            if known_depth >= depth:
-                return known_result
-        if depth >= MAX_DEPTH:
-            raise _too_deep()
-        self._seen[id(value)] = (value, depth, None)
+            self._reach(depth + levels)
+            return known_result
+        before, self._deepest = self._deepest, 0
+        self._reach(depth + 1)
+        self._seen[id(value)] = (value, 0, None)
         result = self._dict(value, depth) if isinstance(value, dict) else self._list(value, depth)
-        self._seen[id(value)] = (value, depth, result)
+        self._seen[id(value)] = (value, self._deepest - depth, result)
+        self._deepest = max(before, self._deepest)
         return result
+
+    def _reach(self, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise _too_deep()
+        self._deepest = max(self._deepest, depth)
 
     def _list(self, value: Any, depth: int) -> tuple[list[Any], int]:
         result: list[Any] = []
@@ -142,6 +151,8 @@ class _Conversion:
             self.check_size(size)
             result.append(converted)
         if isinstance(value, set | frozenset):
+            if size > _MAX_NESTED_SET and any(isinstance(item, list | dict) for item in result):
+                raise ValueTooLarge(f"a set of tuples or sets is larger than {_MAX_NESTED_SET:,} bytes of JSON")
             result.sort(key=repr)
         return result, max(size, 2)
 
@@ -182,8 +193,7 @@ class _Conversion:
             return self._string(str(value))
         if isinstance(value, bytes | bytearray | memoryview):
             raise TypeError("bytes are not JSON; decode them, or encode them with base64")
-        if depth >= MAX_DEPTH:
-            raise _too_deep()
+        self._reach(depth + 1)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
             return self._dict(fields, depth)
