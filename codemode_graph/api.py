@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
 from codemode_sandboxes import Limits, Sandbox, SandboxError, create_sandbox
 from langchain_core.language_models import BaseChatModel
@@ -214,7 +214,7 @@ class CodeMode:
                 request = await self._ask(snapshot.interrupts)
         finally:
             await self._checkpoints.adelete_thread(config["configurable"]["thread_id"])
-        result = run_result(snapshot.values)
+        result = run_result(cast("CodeModeState", snapshot.values))
         if progress is not None:
             progress.end(result["metrics"])
         return result

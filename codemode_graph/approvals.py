@@ -37,7 +37,7 @@ def approval_request(state: CodeModeState, *, problem: str | None = None) -> dic
         ],
         "task": state["task"],
         "program": state["program"],
-        "done": [{key: call[key] for key in ("id", "tool", "arguments", "status")} for call in made],  # type: ignore[literal-required]
+        "done": [{key: call[key] for key in ("id", "tool", "arguments", "status")} for call in made],
         "plan": static_plan(state["program"], after=max((c["line"] or 0 for c in state["pending"]), default=0)),
     }
     return request if problem is None else {**request, "problem": problem}

@@ -143,7 +143,8 @@ class Journal:
         self, record: ToolCall, status: ToolCallStatus, *, value: Any = None, error: ToolError | None = None
     ) -> None:
         """Record how a call ended."""
-        record.update(status=status, value=value, error=error, seconds=time.time() - record["started"])
+        record["status"], record["value"], record["error"] = status, value, error
+        record["seconds"] = time.time() - record["started"]
         if record["effect"] != "read":
             self._last_effect = max(self._last_effect, _end(record))
 

@@ -85,7 +85,7 @@ def metrics_box(used: Metrics) -> Panel:
     for heading in ("Calls", "OK", "Fail", "Time"):
         tools.add_column(heading, justify="right")
     for name, entry in used["tool_breakdown"].items():
-        counts = [str(entry[key]) for key in ("calls", "successes", "failures")]  # type: ignore[literal-required]
+        counts = [str(entry[key]) for key in ("calls", "successes", "failures")]
         tools.add_row(name, *counts, f"{entry['total_time']:.3f}s")
     parts: list[Any] = [
         "[bold]LLM Calls",

@@ -1,5 +1,6 @@
 """A chat model that says what a test tells it to say."""
 
+import ast
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,6 +54,14 @@ def scripted(*replies: Reply) -> ScriptedModel:
 
 
 def _fenced(reply: Reply) -> Reply:
-    if isinstance(reply, str) and "```" not in reply and ("\n" in reply or "tools" in reply):
+    if isinstance(reply, str) and "```" not in reply and _is_program(reply):
         return f"I will call the tools.\n\n```python\n{reply.strip()}\n```"
     return reply
+
+
+def _is_program(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return "def " in text
+    return True

@@ -1,5 +1,7 @@
 """The node that looks at a program before any of it runs."""
 
+from typing import Any
+
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.check import check_program
@@ -23,7 +25,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
     )
     findings = list(checked.findings) or _unchanged(state, checked.program)
     emit("check", program=checked.program, fixes=list(checked.fixes), findings=findings)
-    changes = {"program": checked.program, "fixes": list(checked.fixes), "findings": findings}
+    changes: dict[str, Any] = {"program": checked.program, "fixes": list(checked.fixes), "findings": findings}
     if not findings:
         return {"program": checked.program, "attempts": amended(state, changes), "verdict": None, "error": None}
     verdict, failure = failed(state, parts, _failure(findings), verdict="error")

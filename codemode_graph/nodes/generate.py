@@ -6,6 +6,8 @@ import uuid
 
 from langchain_core.runnables import RunnableConfig
 
+from codemode_graph.check import extract_program
+from codemode_graph.errors import ModelError
 from codemode_graph.events import emit
 from codemode_graph.nodes.attempts import begun
 from codemode_graph.nodes.node import Update
@@ -36,7 +38,16 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         "started": time.time(),
     }
     code = state.get("code")
-    if code:
+    if code is not None:
         emit("attempt", number=1)
-        return {**fresh, "program": code, "attempts": begun([], code, "")}
+        program = _bare(code)
+        return {**fresh, "program": program, "attempts": begun([], program, "")}
     return {**fresh, **await write_program(state["task"].strip(), parts, config, attempts=[], usage=[])}
+
+
+def _bare(code: str) -> str:
+    """A program without the fence and the prose that it may have come in."""
+    try:
+        return extract_program(code)
+    except ModelError:
+        return code

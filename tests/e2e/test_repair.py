@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from codemode_sandboxes import Limits
 
 from codemode_graph.api import CodeMode, codemode
-from codemode_sandboxes import Limits
 from tests.e2e.office import Office
 from tests.support import ScriptedModel, scripted
 
@@ -25,41 +25,44 @@ class Case:
     limits: Limits = field(default_factory=Limits)
 
 
+def main(*lines: str) -> str:
+    """A program of these lines."""
+    return "\n".join(["async def main():", *(f"    {line}" for line in lines)])
+
+
 SENT = ("send_mail", ("ann@x.org", "hi"))
-GOOD_TITLES = "async def main():\n    return [e['title'] for e in await tools['list_events'](calendar_id='work')]"
+GOOD_TITLES = main("return [e['title'] for e in await tools['list_events'](calendar_id='work')]")
 
 CASES = [
     Case(
         "unknown tool",
-        ["async def main():\n    return await tools['list_event'](calendar_id='work')", GOOD_TITLES],
+        [main("return await tools['list_event'](calendar_id='work')"), GOOD_TITLES],
         ["Standup", "Review", "Lunch"],
         "list_events",
     ),
     Case(
         "unknown argument",
-        ["async def main():\n    return await tools['list_events'](calendar='work')", GOOD_TITLES],
+        [main("return await tools['list_events'](calendar='work')"), GOOD_TITLES],
         ["Standup", "Review", "Lunch"],
         "calendar_id",
     ),
     Case(
         "missing argument",
-        ["async def main():\n    return await tools['list_events']()", GOOD_TITLES],
+        [main("return await tools['list_events']()"), GOOD_TITLES],
         ["Standup", "Review", "Lunch"],
         "calendar_id",
     ),
     Case(
         "wrong literal",
-        ["async def main():\n    return await tools['list_events'](calendar_id='office')", GOOD_TITLES],
+        [main("return await tools['list_events'](calendar_id='office')"), GOOD_TITLES],
         ["Standup", "Review", "Lunch"],
         "calendar_id",
     ),
     Case(
         "wrong key of a declared type",
         [
-            f"async def main():\n    {MAIL}\n    r = await tools['list_events'](calendar_id='work')\n    return [e['name'] for e in r]"
-        ]
-        + [
-            f"async def main():\n    {MAIL}\n    r = await tools['list_events'](calendar_id='work')\n    return [e['title'] for e in r]"
+            main(MAIL, "r = await tools['list_events'](calendar_id='work')", "return [e['name'] for e in r]"),
+            main(MAIL, "r = await tools['list_events'](calendar_id='work')", "return [e['title'] for e in r]"),
         ],
         ["Standup", "Review", "Lunch"],
         "name",
@@ -68,10 +71,8 @@ CASES = [
     Case(
         "wrong key at run time, after an effect",
         [
-            f"async def main():\n    {MAIL}\n    r = await tools['search'](query='tea')\n    return [x['title'] for x in r['results']]"
-        ]
-        + [
-            f"async def main():\n    {MAIL}\n    r = await tools['search'](query='tea')\n    return [x['headline'] for x in r['results']]"
+            main(MAIL, "r = await tools['search'](query='tea')", "return [x['title'] for x in r['results']]"),
+            main(MAIL, "r = await tools['search'](query='tea')", "return [x['headline'] for x in r['results']]"),
         ],
         ["tea 0", "tea 1", "tea 2"],
         "headline",
@@ -79,24 +80,27 @@ CASES = [
     ),
     Case(
         "empty output through a wrong key",
-        [f"async def main():\n    {MAIL}\n    r = await tools['search'](query='tea')\n    return r.get('items', [])"]
-        + [f"async def main():\n    {MAIL}\n    r = await tools['search'](query='tea')\n    return len(r['results'])"],
+        [
+            main(MAIL, "r = await tools['search'](query='tea')", "return r.get('items', [])"),
+            main(MAIL, "r = await tools['search'](query='tea')", "return len(r['results'])"),
+        ],
         3,
         "returned data",
         ledger=[SENT],
     ),
     Case(
         "forgotten return",
-        [f"async def main():\n    done = {MAIL}\n    print(done['id'])"]
-        + [f"async def main():\n    done = {MAIL}\n    return done['id']"],
+        [main(f"done = {MAIL}", "print(done['id'])"), main(f"done = {MAIL}", "return done['id']")],
         "m1",
         "It printed",
         ledger=[SENT],
     ),
     Case(
         "tool error",
-        [f"async def main():\n    {MAIL}\n    return await tools['send_mail'](to='bob', subject='yo')"]
-        + [f"async def main():\n    {MAIL}\n    return await tools['send_mail'](to='bob@x.org', subject='yo')"],
+        [
+            main(MAIL, "return await tools['send_mail'](to='bob', subject='yo')"),
+            main(MAIL, "return await tools['send_mail'](to='bob@x.org', subject='yo')"),
+        ],
         {"id": "m2", "to": "bob@x.org"},
         "not an address: bob",
         ledger=[SENT, ("send_mail", ("bob@x.org", "yo"))],
@@ -104,8 +108,8 @@ CASES = [
     Case(
         "failed effect tried again",
         [
-            f"async def main():\n    {MAIL}\n    return await tools['unreliable'](key='k')",
-            f"async def main():\n    {MAIL}\n    r = await tools['unreliable'](key='k')\n    return r",
+            main(MAIL, "return await tools['unreliable'](key='k')"),
+            main(MAIL, "r = await tools['unreliable'](key='k')", "return r"),
         ],
         "booked k",
         "the booking server is busy",
@@ -113,8 +117,10 @@ CASES = [
     ),
     Case(
         "timeout after an effect",
-        [f"async def main():\n    {MAIL}\n    return await tools['slow-report'](seconds=30)"]
-        + [f"async def main():\n    {MAIL}\n    return await tools['slow-report'](seconds=0.01)"],
+        [
+            main(MAIL, "return await tools['slow-report'](seconds=30)"),
+            main(MAIL, "return await tools['slow-report'](seconds=0.01)"),
+        ],
         "report",
         "did not end within",
         ledger=[SENT],
@@ -123,8 +129,8 @@ CASES = [
     Case(
         "endless loop after an effect",
         [
-            f"async def main():\n    {MAIL}\n    n = 0\n    while True:\n        n += 1",
-            f"async def main():\n    return ({MAIL})['to']",
+            main(MAIL, "n = 0", "while True:", "    n += 1"),
+            main(f"return ({MAIL})['to']"),
         ],
         "ann@x.org",
         "TimeoutError",
@@ -134,8 +140,8 @@ CASES = [
     Case(
         "memory bomb after an effect",
         [
-            f"async def main():\n    {MAIL}\n    return len('x' * 10**9)",
-            f"async def main():\n    return ({MAIL})['to']",
+            main(MAIL, "return len('x' * 10**9)"),
+            main(f"return ({MAIL})['to']"),
         ],
         "ann@x.org",
         "MemoryError",
@@ -149,8 +155,10 @@ CASES = [
     ),
     Case(
         "a module that is not there",
-        [f"import requests\nasync def main():\n    {MAIL}\n    return requests.get('https://x.org').json()"]
-        + [f"async def main():\n    {MAIL}\n    return (await tools['search'](query='tea'))['page']"],
+        [
+            "import requests\n" + main(MAIL, "return requests.get('https://x.org').json()"),
+            main(MAIL, "return (await tools['search'](query='tea'))['page']"),
+        ],
         1,
         "requests",
         ledger=[SENT],
@@ -158,10 +166,13 @@ CASES = [
     Case(
         "read, write, read again sees the write",
         [
-            "async def main():\n    a = await tools['stock_of'](item='apple')\n    await tools['take'](item='apple', count=2)\n"
-            "    b = await tools['stock_of'](item='apple')\n    return {'was': a, 'is': b, 'x': {}['x']}",
-            "async def main():\n    await tools['take'](item='apple', count=2)\n"
-            "    return await tools['stock_of'](item='apple')",
+            main(
+                "a = await tools['stock_of'](item='apple')",
+                "await tools['take'](item='apple', count=2)",
+                "b = await tools['stock_of'](item='apple')",
+                "return {'was': a, 'is': b, 'x': {}['x']}",
+            ),
+            main("await tools['take'](item='apple', count=2)", "return await tools['stock_of'](item='apple')"),
         ],
         1,
         "KeyError",
@@ -170,8 +181,8 @@ CASES = [
     Case(
         "two genuine identical effects",
         [
-            f"async def main():\n    {MAIL}\n    {MAIL}\n    return 1 / 0",
-            f"async def main():\n    a = {MAIL}\n    b = {MAIL}\n    return [a['id'], b['id']]",
+            main(MAIL, MAIL, "return 1 / 0"),
+            main(f"a = {MAIL}", f"b = {MAIL}", "return [a['id'], b['id']]"),
         ],
         ["m1", "m2"],
         "ZeroDivisionError",
