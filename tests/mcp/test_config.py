@@ -91,7 +91,7 @@ def test_an_error_says_where_and_what(entry: Any, message: str, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"mcpServers": {\n  "a": {"command": "x"},\n}}', ":3:1: not JSON: "),
+        ('{"mcpServers": {\n  "a" {"command": "x"}}}', ":2:7: not JSON: Expecting ':' delimiter"),
         ("", ":1:1: not JSON: Expecting value"),
         ("[]", """: expected {"mcpServers": {"name": {"command": ...}}}, with "mcpServers" at the top"""),
         ('{"servers": {}}', """: expected {"mcpServers": {"name": {"command": ...}}}, with "mcpServers" at the top"""),

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
 
 from codemode_graph.errors import ToolCallError
 from codemode_graph.tools.tracing import traced
@@ -96,7 +98,25 @@ async def test_errors_and_cancellations_are_seen() -> None:
     ]
 
 
+async def test_langgraph_streams_mcp_calls(answers: Tools) -> None:
+    class State(TypedDict):
+        value: Any
+
+    async def node(state: State, config: RunnableConfig) -> State:
+        return {"value": await answers["json_array"].call({"n": 1}, config)}
+
+    graph = StateGraph(State).add_node(node).add_edge(START, "node").compile()
+    # langgraph's own annotations leave the mode "tools" out.
+    stream = graph.astream({"value": None}, stream_mode="tools")  # type: ignore[call-overload]
+    events = [event async for event in stream]
+    assert [(event["event"], event.get("tool_name")) for event in events] == [
+        ("tool-started", "json_array"),
+        ("tool-finished", None),
+    ]
+    assert (events[0]["input"], events[1]["output"]) == ({"n": 1}, [1, 2])
+
+
 async def test_mcp_calls_are_tool_runs(answers: Tools) -> None:
     seen = Recorder()
-    await answers["wrapped"].call({"id": str(uuid4())[:0]}, config(seen))
-    assert seen.events == [("start", ("wrapped", {"id": ""})), ("end", [1, 2])]
+    await answers["wrapped"].call({"id": 4}, config(seen))
+    assert seen.events == [("start", ("wrapped", {"id": 4})), ("end", [1, 2])]
