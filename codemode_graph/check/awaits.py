@@ -21,7 +21,7 @@ from codemode_graph.state import Finding
 
 __all__ = ["add_awaits"]
 
-_PASSES = 50
+_PASSES = 12
 
 
 def add_awaits(code: str, tools: Sequence[str]) -> tuple[str, list[str], list[Finding]]:

@@ -31,7 +31,9 @@ __all__ = ["Checked", "check_program"]
 
 _LOGGER = logging.getLogger(__name__)
 _LONGEST = 200_000
+_MOST_NODES = 10_000
 _MOST_FINDINGS = 20
+_SHORTER = "write a short one: use loops, and values that tools return instead of data written out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +79,15 @@ async def check_program(
         SandboxUnavailable: The type checker cannot run here.
     """
     if len(program) > _LONGEST:
-        message = f"the program has {len(program):,} characters; write one of at most {_LONGEST:,}"
-        return Checked(program=program, findings=(Finding(rule="too-long", message=message, line=None),))
+        return _refused(program, "too-long", f"the program has {len(program):,} characters; {_SHORTER}")
     try:
-        if not _does_something(parse(program.removeprefix("\ufeff"))):
-            message = "there is no program: write one that calls the tools and ends in the answer"
-            return Checked(program=program, findings=(Finding(rule="no-program", message=message, line=None),))
+        tree = parse(program.removeprefix("\ufeff"))
+        if not _does_something(tree):
+            return _refused(
+                program, "no-program", "there is no program: write one that calls the tools and ends in the answer"
+            )
+        if _is_large(tree):
+            return _refused(program, "too-long", f"the program has {program.count(chr(10)):,} lines; {_SHORTER}")
         script = to_script(program)
         signatures = Signatures.of(specs)
         code, fixes = _fixed(script.code, signatures, capabilities)
@@ -146,6 +151,16 @@ def _in_order(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(told.values(), key=lambda finding: finding["line"] or 0)[:_MOST_FINDINGS]
 
 
+def _refused(program: str, rule: str, message: str) -> Checked:
+    return Checked(program=program, findings=(Finding(rule=rule, message=message, line=None),))
+
+
 def _does_something(tree: ast.Module) -> bool:
     """More than comments, `pass` and `...`."""
     return any(not isinstance(s, ast.Pass) and ast.unparse(s) != "..." for s in tree.body[:100])
+
+
+def _is_large(tree: ast.Module) -> bool:
+    """Constants apart: long data cost less than long code."""
+    nodes = sum(not isinstance(node, ast.Constant | ast.expr_context) for node in ast.walk(tree))
+    return nodes > _MOST_NODES

@@ -16,6 +16,7 @@ Fate: TypeAlias = Literal["awaited", "value", "unknown"]
 _Kind: TypeAlias = str
 
 _STEPS = 1_000
+_STEPS_IN_ALL = 30_000
 _DEEPEST = 5
 _RUNNERS = {"create_task", "ensure_future", "run_coroutine_threadsafe", "shield", "wait_for"}
 _NO_USE = {"bool", "callable", "getattr", "hasattr", "id", "isinstance", "len", "type", "any", "all"}
@@ -42,6 +43,7 @@ class Flow:
         self._todo: list[tuple[ast.expr, _Kind]] = []
         self._variables: set[tuple[int, str, _Kind]] = set()
         self._awaited = self._unknown = False
+        self._steps = 0
 
     def fate(self, call: ast.expr) -> Fate:
         """Tell what becomes of the coroutine that an expression makes."""
@@ -54,7 +56,8 @@ class Flow:
             if step in seen:
                 continue
             seen.add(step)
-            if len(seen) > _STEPS or len(step[1]) > _DEEPEST:
+            self._steps += 1
+            if len(seen) > _STEPS or self._steps > _STEPS_IN_ALL or len(step[1]) > _DEEPEST:
                 self._unknown = True
                 break
             self._follow(*step)

@@ -96,7 +96,9 @@ def drop_idle_imports(code: str, modules: Collection[str]) -> tuple[str, list[st
 def add_missing_imports(code: str, modules: Collection[str]) -> tuple[str, list[str]]:
     """Import modules, and a few of their well-known names, that the program uses but forgot to import."""
     scopes = Scopes(parse(code))
-    needed = dict.fromkeys(s for name in scopes.unresolved() if (s := _import_for(scopes, name, modules)) is not None)
+    forgotten = {name.id: name for name in scopes.unresolved()}
+    found = (_import_for(scopes, name, modules) for name in forgotten.values())
+    needed = dict.fromkeys(statement for statement in found if statement is not None)
     if not needed:
         return code, []
     edits = Edits(code)

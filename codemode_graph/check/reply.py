@@ -72,10 +72,12 @@ def blocks_of(text: str) -> list[Block]:
         text: The reply, lines ended by a line feed.
 
     Returns:
-        What stands in code fences; where there is none, in tags such as `<code>`; else what is left when prose is taken
+        The whole, where it is Python as it is; else what stands in code fences; where there is none, in tags such as `<code>`; else what is left when prose is taken
         away; else what a JSON object has under `code`. Empty where nothing looks like code.
     """
     text = _THOUGHTS.sub("", text).strip("\n") or text
+    if (whole := _block(text)).acts:
+        return [whole]
     if text.lstrip().startswith("{") and (code := _json_code(text, whole=True)):
         return blocks_of(code) if code.count("```") > 1 else [_block(code, marked=True)]
     finders: list[Callable[[str], list[Block]]] = [_fenced, _tagged, _bare, _in_json, _inline, _broken]

@@ -8,7 +8,7 @@ import ast
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from codemode_sandboxes.language import Diagnostic
 from codemode_sandboxes.source import Scopes
@@ -34,6 +34,7 @@ class TypeChecker(Protocol):
 
 
 _LONGEST = 5_000
+_Part: TypeAlias = Literal["whole", "item", "part"]
 _Rule = Callable[["TypeFindings", re.Match[str], ast.AST], tuple[str, str] | None]
 
 
@@ -203,10 +204,12 @@ class TypeFindings:
         return is_from_tools(node, self._scopes, self._references)
 
     def _what(self, name: str) -> str:
-        tool, itself = self._returned_by.get(name, ("", False))
+        tool, part = self._returned_by.get(name, ("", "part"))
         if not tool:
             return name
-        return f"what tools[{tool!r}] returns" if itself else f"{name}, which is part of what tools[{tool!r}] returns,"
+        if part == "part":
+            return f"{name}, in what tools[{tool!r}] returns,"
+        return f"{'each item of ' if part == 'item' else ''}what tools[{tool!r}] returns"
 
     @staticmethod
     def _keys(record: Record, key: str) -> str:
@@ -269,22 +272,21 @@ def _scalar(kind: str) -> str:
     return "int" if re.fullmatch(r"Literal\[-?\d+\]", kind) else kind
 
 
-def _returned_by(signatures: Signatures) -> Iterator[tuple[str, tuple[str, bool]]]:
-    """Which tool returns each type, the last one first; and whether it is the value itself or an item of a list."""
+def _returned_by(signatures: Signatures) -> Iterator[tuple[str, tuple[str, _Part]]]:
+    """Which tool returns each type, the last one first, and what part of its value that is."""
     for signature in reversed(signatures.tools):
-        result = signature.result
-        todo: list[tuple[Shape, bool]] = [(result, True)] if result is not None else []
+        todo: list[tuple[Shape, _Part]] = [(signature.result, "whole")] if signature.result is not None else []
         seen: set[Record] = set()
-        for shape, itself in todo:
+        for shape, part in todo:
             match shape:
                 case Record() if shape not in seen:
                     seen.add(shape)
-                    yield signatures.names[shape], (signature.tool.name, itself)
-                    todo += [(each.shape, False) for each in shape.fields.values()]
+                    yield signatures.names[shape], (signature.tool.name, part)
+                    todo += [(each.shape, "part") for each in shape.fields.values()]
                 case Array(item):
-                    todo.append((item, False))
+                    todo.append((item, "item" if part == "whole" else "part"))
                 case Union(members):
-                    todo += [(member, itself) for member in members]
+                    todo += [(member, part) for member in members]
 
 
 def _stored_keys(tree: ast.AST) -> Iterator[str]:

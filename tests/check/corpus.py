@@ -12,7 +12,7 @@ from codemode_graph.tools.spec import ToolSpec
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "sandbox_cases"
 
-S, I, N = {"type": "string"}, {"type": "integer"}, {"type": "number"}
+S, I, N = {"type": "string"}, {"type": "integer"}, {"type": "number"}  # noqa: E741
 OPTIONAL_TEXT = {"anyOf": [S, {"type": "null"}], "default": None}
 
 
@@ -24,9 +24,7 @@ def array(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
-EVENT = record(
-    {**dict.fromkeys(("id", "calendar_id", "title", "start", "end", "status"), S), "attendees": array(S)}
-)
+EVENT = record({**dict.fromkeys(("id", "calendar_id", "title", "start", "end", "status"), S), "attendees": array(S)})
 ISSUE = record(
     {
         **dict.fromkeys(("repo", "title", "state", "author", "created_at"), S),

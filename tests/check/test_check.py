@@ -1,4 +1,5 @@
 import ast
+import json
 import sys
 from collections.abc import AsyncIterator
 
@@ -104,7 +105,7 @@ GOOD = {
         "Box(await tools.add(a=1, b=2)).twice()",
         6,
     ),
-    "an error that is caught": ("try:\n    x = await tools.add(a='x', b=1)\nexcept TypeError as error:\n    x = 'no'\nx", None),
+    "an error that is caught": ("try:\n    x = [await tools.now()][1]\nexcept IndexError as error:\n    x = f'{error}'[:4]\nx", "list"),
     "a dict that grows": (LIST + "out = {'n': 0}\nout['ids'] = [e['id'] for e in events]\nout['ids'].append('x')\nlen(out['ids'])", 3),
     "a raw value": ("r = await tools.raw(x=[{'a': {'b': 1}}])\nr['x'][0]['a']['b'] + 1", 2),
     "an unknown tool that is caught": ("try:\n    await tools['nope']()\nexcept KeyError:\n    x = 1\nx", 1),
@@ -129,8 +130,7 @@ async def test_a_good_program_has_no_findings(case: str, monty: MontySandbox) ->
     checked = await check(program, monty)
     assert checked.findings == ()
     assert checked.fixes == ()
-    if case != "an error that is caught":
-        assert await run(checked.program, tools=Office().tools) == value
+    assert await run(checked.program, tools=Office().tools) == value
 
 
 # Bad programs: the rule, the line, and what the message must say.
@@ -151,11 +151,11 @@ BAD = {
     "text for a number": ("x = 'one'\nawait tools.get_issue(id=x)", "wrong-type", 2, "the argument 'id' of tools['get_issue'] is 'one', but must be a number"),
     "a wrong choice": ("await tools['list-events']('a', status='opened')", "wrong-type", 1, "the argument 'status' of tools['list-events'] is 'opened', but must be one of 'open', 'closed'"),
     "a dict for a text": (LIST + "await tools.search(query=events[0])", "wrong-type", 2, "the argument 'query' of tools['search'] is"),
-    "wrong key": (LIST + "[e['titel'] for e in events]", "wrong-key", 2, "what tools['list-events'] returns has no key 'titel': its keys are 'id', 'title', 'start', 'minutes', 'place', 'guests'; did you mean 'title'?"),
+    "wrong key": (LIST + "[e['titel'] for e in events]", "wrong-key", 2, "each item of what tools['list-events'] returns has no key 'titel': its keys are 'id', 'title', 'start', 'minutes', 'place', 'guests'; did you mean 'title'?"),
     "wrong key in a sort": (LIST + "sorted(events, key=lambda e: e['begin'])", "wrong-key", 2, "has no key 'begin': its keys are"),
-    "wrong nested key": ("i = await tools.get_issue(id=1)\ni['author']['login']", "wrong-key", 2, "which is part of what tools['get_issue'] returns, has no key 'login': its keys are 'name', 'email'"),
+    "wrong nested key": ("i = await tools.get_issue(id=1)\ni['author']['login']", "wrong-key", 2, ", in what tools['get_issue'] returns, has no key 'login': its keys are 'name', 'email'"),
     "wrong key of what was gathered": ("import asyncio\nrows = await asyncio.gather(*[tools.search(query=q) for q in 'ab'])\n[r['items'] for r in rows]", "wrong-key", 3, "has no key 'items': its keys are 'results', 'total'"),
-    "an attribute for a key": (LIST + "[e.title for e in events]", "wrong-key", 2, "what tools['list-events'] returns is a dict: write ['title'], not .title"),
+    "an attribute for a key": (LIST + "[e.title for e in events]", "wrong-key", 2, "each item of what tools['list-events'] returns is a dict: write ['title'], not .title"),
     "a list taken for a dict": (LIST + "events['items']", "wrong-key", 2, "not a dict: loop over it, or index it with a number"),
     "a list asked for a key": (LIST + "events.get('items')", "wrong-key", 2, "it has no 'get'; loop over it, or index it with a number"),
     "a dict taken for a list": ("r = await tools.search(query='a')\nr[0]['url']", "wrong-key", 2, "what tools['search'] returns is a dict, not a list: its keys are 'results', 'total'"),
@@ -175,7 +175,8 @@ BAD = {
     "another language": ("const x = await tools.now();\nx", "syntax-error", 1, "; write Python, no other language"),
     "break outside": ("x = await tools.now()\nbreak", "syntax-error", 2, "'break' outside loop: `break`"),
     "nothing": ("# TODO\npass\n", "no-program", None, "there is no program: write one that calls the tools and ends in the answer"),
-    "too long": ("x = 1\n" * 40_000, "too-long", None, "the program has 240,000 characters; write one of at most 200,000"),
+    "too long": ("x = 1\n" * 40_000, "too-long", None, "the program has 240,000 characters; write a short one"),
+    "too many lines": ("x = tools.now\n" * 3_000, "too-long", None, "the program has 3,000 lines; write a short one"),
 }  # fmt: skip
 
 
@@ -246,7 +247,9 @@ async def test_fixes_come_first_and_findings_are_of_the_fixed_program(monty: Mon
 
 
 async def test_tools_and_imports_are_told(monty: MontySandbox) -> None:
-    program = "import json, os.path\nfrom re import sub\nf = tools.now\nawait f()\nawait tools['add'](a=1, b=2)\nawait f()"
+    program = (
+        "import json, os.path\nfrom re import sub\nf = tools.now\nawait f()\nawait tools['add'](a=1, b=2)\nawait f()"
+    )
     checked = await check(program, monty)
     assert checked.tools == ("now", "add")
     assert checked.imports == {"json", "os", "re"}
@@ -297,15 +300,8 @@ async def test_ordinary_programs_have_no_findings(name: str, monty: MontySandbox
     )
     unknown = [finding for finding in checked.findings if "no_such_tool" in finding["message"]]
     assert list(checked.findings) == unknown
-    assert await run(checked.program, tools=fake(corpus.fake_tools())) == restored(program["expected"])
-
-
-def fake(tools: object) -> object:
-    return tools
-
-
-def restored(value: object) -> object:
-    return value
+    value = await run(checked.program, tools=corpus.fake_tools())
+    assert json.loads(json.dumps(value)) == program["expected"]
 
 
 NASTY = st.sampled_from(
@@ -349,13 +345,18 @@ async def test_hostile_text_is_a_syntax_error(program: str) -> None:
         "await tools.nope()\n",
         "tools.list_event; y = [z for z in tools.add()]\n",
         "def f{n}():\n  return f{m}()\n",
+        "async def f{n}(x):\n  return f{m}(tools.now())\n",
         "import a{n}\n",
         "q{n}\n",
         "if x: print(1)\n",
+        "x = 1; y = lambda: x\n",
     ],
 )
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 async def test_a_long_program_takes_seconds_at_most(line: str) -> None:
-    program = "".join(line.format(n=n, m=n + 1) for n in range(4_000))[:190_000].rpartition("\n")[0]
+    nodes = sum(not isinstance(n, ast.expr_context | ast.Constant) for n in ast.walk(ast.parse(line.format(n=1, m=2))))
+    program = "".join(line.format(n=n, m=n + 1) for n in range(9_900 // nodes))
     checked = await check_program(program, specs=SPECS, capabilities=PYTHON)
     assert len(checked.findings) <= 20
+    assert "too-long" not in {finding["rule"] for finding in checked.findings}
