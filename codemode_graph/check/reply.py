@@ -72,8 +72,9 @@ def blocks_of(text: str) -> list[Block]:
         text: The reply, lines ended by a line feed.
 
     Returns:
-        The whole, where it is Python as it is; else what stands in code fences; where there is none, in tags such as `<code>`; else what is left when prose is taken
-        away; else what a JSON object has under `code`. Empty where nothing looks like code.
+        The whole, where it is Python as it is; else what stands in code fences; where there is none, in tags such as
+        `<code>`; else what is left when prose is taken away; else what a JSON object has under `code`. Empty where
+        nothing looks like code.
     """
     text = _THOUGHTS.sub("", text).strip("\n") or text
     if (whole := _block(text)).acts:

@@ -73,6 +73,7 @@ def test_the_program_is_found(reply: str) -> None:
         ("```python\nawait tools.rows(n=1)\n```", SHORT),
         ("Call ```await tools.rows(n=1)``` now.", SHORT),
         ("Just run `await tools.rows(n=1)` and see.", SHORT),
+        ('x = """\n```\ny = 1\n```\n"""\n', 'x = """\n```\ny = 1\n```\n"""\n'),
         ("```python\n42\n```", "42\n"),
         ("x = 1\ny", "x = 1\ny\n"),
         ('```python\nx = """\n```\n"""\n```', 'x = """\n```\n"""\n'),
