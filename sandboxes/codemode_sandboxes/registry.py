@@ -36,7 +36,7 @@ def create_sandbox(name: str, **options: Any) -> Sandbox:
     place = SANDBOXES.get(ALIASES.get(name, name))
     if place is None:
         close = difflib.get_close_matches(str(name), [*SANDBOXES, *ALIASES], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; did you mean {close[0]!r}?" if close else "."
         raise UnknownSandbox(f"no sandbox is named {name!r}{hint} There are: {', '.join(sorted(SANDBOXES))}")
     module, _, attribute = place.partition(":")
     sandbox: Sandbox = getattr(importlib.import_module(module), attribute)(**options)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from codemode_sandboxes import (
     Blocked,
+    Execution,
     Failed,
     Finished,
     Limits,
@@ -57,8 +58,12 @@ async def test_ordinary_programs(sandbox: MontySandbox, case: dict[str, Any]) ->
     assert (result.value, result.stdout) == (case["expected"], case["expected_stdout"])
 
 
-def test_it_is_a_sandbox(sandbox: MontySandbox) -> None:
-    assert isinstance(sandbox, Sandbox)
+async def test_it_keeps_the_contract(sandbox: MontySandbox) -> None:
+    any_sandbox: Sandbox = sandbox
+    execution: Execution = await any_sandbox.start(Program(code="1"))
+    assert isinstance(any_sandbox, Sandbox)
+    assert isinstance(execution, Execution)
+    await execution.aclose()
 
 
 # Calls

@@ -80,7 +80,7 @@ class Pools:
                 await asyncio.sleep(_THREAD_GRACE / 2)
 
     def _pool(self) -> _Pool:
-        for loop in [loop for loop in self._pools if loop.is_closed()]:
+        for loop in [loop for loop in list(self._pools) if loop.is_closed()]:
             self._pools.pop(loop, None)  # its workers end with the last reference
         return self._pools.setdefault(asyncio.get_running_loop(), _Pool())
 
