@@ -68,10 +68,8 @@ async def run_task(task: Task, model: ChatOpenAI, *, show: bool) -> Outcome:
         outcome = "silently wrong"
     else:
         outcome = "first time" if tries == 1 else "after repair"
-    if show:
-        _show(task, result)
     used = result["metrics"]
-    return Outcome(
+    told = Outcome(
         task=task.name,
         outcome=outcome,
         aside=task.aside,
@@ -81,6 +79,11 @@ async def run_task(task: Task, model: ChatOpenAI, *, show: bool) -> Outcome:
         seconds=round(time.monotonic() - started, 1),
         reason=reason,
     )
+    if show:
+        _show(task, result)
+    tokens = f"{told.input_tokens:>6} + {told.output_tokens:>4} tokens"
+    print(f"{told.task:<20}{told.outcome:<16}{tokens}{told.seconds:>7.1f} s  {told.reason}", flush=True)
+    return told
 
 
 def _reason(task: Task, result: RunResult) -> str:
@@ -115,12 +118,17 @@ async def measure(options: argparse.Namespace) -> None:
         timeout=600,
         max_retries=0,
     )
-    outcomes = []
+    sets: dict[str, list[Task]] = {}
     for task in _chosen(options.only, aside=options.aside):
-        outcome = await run_task(task, model, show=options.show)
-        outcomes.append(outcome)
-        tokens = f"{outcome.input_tokens:>6} + {outcome.output_tokens:>4} tokens"
-        print(f"{task.name:<20}{outcome.outcome:<16}{tokens}{outcome.seconds:>7.1f} s  {outcome.reason}", flush=True)
+        sets.setdefault(task.toolset, []).append(task)
+    slots = asyncio.Semaphore(options.concurrency)
+
+    async def one_set(tasks: list[Task]) -> list[Outcome]:
+        # The tasks of a set share a ledger, and a server keeps the prompt that they have in common.
+        async with slots:
+            return [await run_task(task, model, show=options.show) for task in tasks]
+
+    outcomes = [outcome for each in await asyncio.gather(*map(one_set, sets.values())) for outcome in each]
     print(counts(outcomes))
     if options.label:
         facts: Mapping[str, object] = {
@@ -157,6 +165,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0)
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="tasks whose names begin so")
     parser.add_argument("--aside", choices=("with", "without", "only"), default="with", help="the tasks kept aside")
+    parser.add_argument("--concurrency", type=int, default=1, help="sets of tools that are worked on at one time")
     parser.add_argument("--show", action="store_true", help="print what the model wrote")
     parser.add_argument("--label", help="what was changed: keep the results under this name")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
