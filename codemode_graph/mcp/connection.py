@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import anyio
-import httpx
-from langchain_mcp_adapters.sessions import StdioConnection, create_session
+from langchain_mcp_adapters.sessions import create_session
 from mcp import ClientSession, McpError
 from mcp.client.session import MessageHandlerFnT
 from mcp.types import (
@@ -26,8 +25,8 @@ from mcp.types import (
 )
 
 from codemode_graph.mcp.config import ServerConfig
-from codemode_graph.mcp.failures import CallFailure, NotDelivered, Refused, ServerLost
-from codemode_graph.mcp.http import ReportingClient, reason_of
+from codemode_graph.mcp.failures import CallFailure, NotDelivered, ServerLost, explain
+from codemode_graph.mcp.http import ReportingClient
 from codemode_graph.mcp.stdio import ServerProcess
 
 __all__ = ["Connection", "finish"]
@@ -170,7 +169,7 @@ class Connection:
             if not self._opened.done() and self._ended is None:
                 failure = NotDelivered(f"did not answer within {self._server.startup_timeout:g} seconds")
         except Exception as error:
-            failure = self._explain(error)
+            failure = explain(error, self._server.connection)
         finally:
             self._end(failure)
             if not self._opened.done():
@@ -265,22 +264,6 @@ class Connection:
     def _last_words(self) -> str:
         return self._process.last_words if self._process is not None else ""
 
-    def _explain(self, error: Exception) -> CallFailure:
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
-        connection = self._server.connection
-        if isinstance(error, CallFailure):
-            return error
-        if isinstance(error, McpError):
-            return Refused("refused to start", error.error.message)
-        if isinstance(error, httpx.TransportError):
-            return NotDelivered(reason_of(error))
-        if isinstance(error, httpx.HTTPStatusError):
-            return Refused(f"answered HTTP {error.response.status_code} {error.response.reason_phrase}".rstrip())
-        if isinstance(error, OSError) and connection["transport"] == "stdio":
-            return NotDelivered("cannot be started", _why_not_started(error, connection))
-        return NotDelivered("broke the protocol", str(error) or type(error).__name__)
-
 
 async def finish(tasks: Iterable["asyncio.Task[Any]"], *, at_once: bool = False) -> None:
     """Wait for tasks that are about to end; cut them short where it is to be at once, or when cancelled meanwhile."""
@@ -295,11 +278,3 @@ async def finish(tasks: Iterable["asyncio.Task[Any]"], *, at_once: bool = False)
             for task in pending:
                 task.cancel()
             await asyncio.wait(pending)
-
-
-def _why_not_started(error: OSError, connection: StdioConnection) -> str:
-    if error.filename == connection["command"]:
-        if isinstance(error, FileNotFoundError):
-            return f"there is no command {error.filename!r}; install it, or give its full path"
-        return f"{error.filename!r} is not a program that may be run"
-    return f"{error.strerror}: {error.filename}"

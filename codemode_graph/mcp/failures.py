@@ -4,9 +4,16 @@ A reason reads after the server's name: "ended with exit status 1", "cannot be r
 model to see: no host paths, no addresses, no secrets. A detail is for the person who set the server up.
 """
 
+from typing import Any
+
+import httpx
+from langchain_mcp_adapters.sessions import StdioConnection
+from mcp import McpError
+
 from codemode_graph.errors import ToolOutcomeUnknown
 
 __all__ = [
+    "UNSENT",
     "CallFailure",
     "NotDelivered",
     "Refused",
@@ -14,7 +21,17 @@ __all__ = [
     "ServerLostError",
     "ServerTimeoutError",
     "SessionGone",
+    "explain",
+    "reason_of",
 ]
+
+UNSENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
 
 
 class CallFailure(Exception):
@@ -47,3 +64,42 @@ class ServerLostError(ToolOutcomeUnknown, ConnectionError):
 
 class ServerTimeoutError(ToolOutcomeUnknown, TimeoutError):
     """An MCP server did not answer a call in time; the call was cancelled."""
+
+
+def explain(error: Exception, connection: Any) -> CallFailure:
+    """Say what kept a connection from coming about, or brought it down.
+
+    Args:
+        error: What came out of it.
+        connection: How the server is reached, as in `ServerConfig`.
+    """
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, CallFailure):
+        return error
+    if isinstance(error, McpError):
+        return Refused("refused to start", error.error.message)
+    if isinstance(error, httpx.TransportError):
+        return NotDelivered(reason_of(error))
+    if isinstance(error, httpx.HTTPStatusError):
+        return Refused(f"answered HTTP {error.response.status_code} {error.response.reason_phrase}".rstrip())
+    if isinstance(error, OSError) and connection["transport"] == "stdio":
+        return NotDelivered("cannot be started", _why_not_started(error, connection))
+    return NotDelivered("broke the protocol", str(error) or type(error).__name__)
+
+
+def reason_of(error: httpx.TransportError) -> str:
+    """Say in words that carry no address what went wrong; reads after the server's name."""
+    if isinstance(error, httpx.LocalProtocolError):
+        return "was not asked, as HTTP does not allow what is in its headers"
+    if isinstance(error, UNSENT):
+        return "cannot be reached"
+    return "took too long to answer" if isinstance(error, httpx.TimeoutException) else "broke the connection"
+
+
+def _why_not_started(error: OSError, connection: StdioConnection) -> str:
+    if error.filename == connection["command"]:
+        if isinstance(error, FileNotFoundError):
+            return f"there is no command {error.filename!r}; install it, or give its full path"
+        return f"{error.filename!r} is not a program that may be run"
+    return f"{error.strerror}: {error.filename}"

@@ -7,17 +7,10 @@ from typing import Any
 import httpx
 from mcp.types import RequestId
 
-from codemode_graph.mcp.failures import CallFailure, NotDelivered, Refused, ServerLost, SessionGone
+from codemode_graph.mcp.failures import UNSENT, CallFailure, NotDelivered, Refused, ServerLost, SessionGone, reason_of
 
-__all__ = ["ReportingClient", "reason_of"]
+__all__ = ["ReportingClient"]
 
-_UNSENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-)
 _MAX_REFUSAL_BYTES = 64 * 1024
 
 
@@ -57,7 +50,7 @@ class ReportingClient(httpx.AsyncClient):
         try:
             response = await super().send(request, **options)
         except httpx.TransportError as error:
-            failure = NotDelivered if isinstance(error, _UNSENT) else ServerLost
+            failure = NotDelivered if isinstance(error, UNSENT) else ServerLost
             return self._accepted(request, id, failure(reason_of(error)))
         if response.status_code >= 400:
             return self._accepted(request, id, await _refusal(request, response))
@@ -133,12 +126,3 @@ def _request_id(request: httpx.Request) -> RequestId | None:
         return None
     message = json.loads(request.content)
     return message.get("id") if "method" in message else None
-
-
-def reason_of(error: httpx.TransportError) -> str:
-    """Say in words that carry no address what went wrong; reads after the server's name."""
-    if isinstance(error, httpx.LocalProtocolError):
-        return "was not asked, as HTTP does not allow what is in its headers"
-    if isinstance(error, _UNSENT):
-        return "cannot be reached"
-    return "took too long to answer" if isinstance(error, httpx.TimeoutException) else "broke the connection"

@@ -36,6 +36,7 @@ async def test_a_call_that_is_cancelled_is_cancelled_on_the_server(memory: Tools
     await memory("waited", name="given up", cancelled_too=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_call_that_takes_too_long_is_cancelled_and_the_session_stands(transport: str) -> None:
     async with over(transport, "memory", timeout=2.5) as tools:
@@ -79,6 +80,7 @@ async def test_the_next_call_connects_again() -> None:
         assert len(children()) == before + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["sse", "http"])
 async def test_a_server_that_was_started_again_is_connected_again(transport: str) -> None:
     path = "/sse" if transport == "sse" else "/mcp/"
