@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import sys
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
@@ -127,6 +128,7 @@ class CodeMode:
             "limits": limits,
             "timeout": timeout,
             "max_attempts": max_retries,
+            "inline_bytes": sys.maxsize,
         }
 
     @cached_property
@@ -211,8 +213,12 @@ class CodeMode:
                     if progress is not None:
                         progress.show(event)
                 snapshot = await graph.aget_state(config)
+                if progress is not None:
+                    progress.stop()
                 request = await self._ask(snapshot.interrupts)
         finally:
+            if progress is not None:
+                progress.stop()
             await self._checkpoints.adelete_thread(config["configurable"]["thread_id"])
         result = run_result(cast("CodeModeState", snapshot.values))
         if progress is not None:

@@ -24,6 +24,7 @@ from codemode_sandboxes import (
 from codemode_graph.calls import Calls, refused
 from codemode_graph.events import emit
 from codemode_graph.journal import Journal
+from codemode_graph.redact import mask
 from codemode_graph.state import Decision, PendingCall, ToolCall, Turn
 from codemode_graph.tools.schema import bind
 from codemode_graph.tools.spec import AfterCalls, ToolSpec
@@ -161,10 +162,10 @@ class _Run:
             self.ready[call.id] = Raised("TypeError", str(error))
             return
         key = self.journal.key(spec.name, arguments)
-        answered = self.journal.answer(key)
+        answered = self.journal.answer(key, cached=spec.policy.cache)
         if answered is not None:
             record, outcome = answered
-            self.ready[call.id] = outcome
+            self.ready[call.id] = await self.calls.recorded(record, outcome)
             if not self.replay:
                 emit("call_answered", id=record["id"], tool=spec.name, line=call.line)
             return
@@ -172,28 +173,35 @@ class _Run:
         if unknown and (found := await self.calls.verify(spec, arguments, key)) is not None:
             self.ready[call.id] = found
             return
+        if (refusal := self.calls.refuse(spec)) is not None:
+            self.ready[call.id] = refusal
+            return
+        shown = mask(arguments, spec.policy.redact)
         decision = self.decisions.get(key)
         if decision is None and (unknown or _needs_approval(spec, arguments, self.journal.count(spec.name))):
             self.pending[call.id] = PendingCall(
                 id=self.journal.id(call.id),
                 key=key,
                 tool=spec.name,
-                arguments=arguments,
+                arguments=shown,
                 line=call.line,
                 reason="unknown" if unknown else "approval",
             )
             emit("call_pending", **self.pending[call.id])
             return
         record = self.journal.start(
-            call.id, spec.name, arguments, key=key, effect=spec.policy.effect or spec.effect, line=call.line
+            call.id, spec.name, shown, key=key, effect=spec.policy.effect or spec.effect, line=call.line
         )
         if decision is not None and decision["type"] in ("reject", "respond"):
             self.ready[call.id] = self.settle(record, decision)
             return
         if decision is not None and decision["type"] == "edit":
-            record["arguments"] = decision.get("arguments", arguments)
+            arguments = decision.get("arguments", arguments)
+            record["arguments"] = mask(arguments, spec.policy.redact)
         self.open[call.id] = record
-        self.tasks[call.id] = asyncio.create_task(self.calls.make(spec, record), name=f"{spec.name} {record['id']}")
+        self.tasks[call.id] = asyncio.create_task(
+            self.calls.make(spec, record, arguments), name=f"{spec.name} {record['id']}"
+        )
 
     def settle(self, record: ToolCall, decision: Decision) -> Outcome:
         """Record what a person answered in place of the tool."""

@@ -12,11 +12,16 @@ from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.events import emit
 from codemode_graph.journal import Journal
-from codemode_graph.redact import redact
-from codemode_graph.state import ToolCall, ToolError
+from codemode_graph.redact import mask, redact
+from codemode_graph.references import Values
+from codemode_graph.state import ToolCall, ToolCallStatus, ToolError
 from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["Calls", "refused"]
+
+_FINAL = (TypeError, ValueError, LookupError, PermissionError)
+"""Errors that the same call would meet again."""
+_FIRST_PAUSE = 0.1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,54 +31,71 @@ class Calls:
     Attributes:
         tools: What may be called, by name.
         journal: Where calls are recorded.
+        values: Where values are kept that the record only refers to.
         limits: Bounds calls in flight and the size of a value.
         config: Callbacks and tags for the tools.
+        max_calls: Calls in the whole run; None for no limit.
     """
 
     tools: Mapping[str, ToolSpec]
     journal: Journal
+    values: Values
     limits: Limits
     config: RunnableConfig
-    slots: asyncio.Semaphore = field(init=False)
+    max_calls: int | None = None
+    _slots: asyncio.Semaphore = field(init=False)
+    _tool_slots: dict[str, asyncio.Semaphore] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.slots = asyncio.Semaphore(self.limits.calls_in_flight)
+        self._slots = asyncio.Semaphore(self.limits.calls_in_flight)
+        self._tool_slots = {
+            spec.name: asyncio.Semaphore(spec.policy.concurrency or self.limits.calls_in_flight)
+            for spec in self.tools.values()
+        }
 
-    async def make(self, spec: ToolSpec, record: ToolCall) -> Outcome:
+    def refuse(self, spec: ToolSpec) -> Raised | None:
+        """Why no further call may be made, or None where one may."""
+        if self.max_calls is not None and len(self.journal.records) >= self.max_calls:
+            return Raised("RuntimeError", f"the run has made its {self.max_calls} tool calls; no more are made")
+        most = spec.policy.max_calls
+        if most is not None and self.journal.count(spec.name) >= most:
+            return Raised("RuntimeError", f"{spec.name!r} may be called {most} times in a run, and has been")
+        return None
+
+    async def make(self, spec: ToolSpec, record: ToolCall, arguments: Mapping[str, Any]) -> Outcome:
         """Call the tool. Whatever it does, `record` says in the end how far it got."""
         outcome: Outcome
         reached = False
-        deadline = asyncio.timeout(spec.policy.timeout)
         try:
-            async with self.slots:
+            async with self._slots, self._tool_slots[spec.name]:
                 reached = True
                 await self.journal.write(record)
-                emit(
-                    "call_started", id=record["id"], tool=spec.name, arguments=record["arguments"], line=record["line"]
-                )
-                async with deadline:
-                    given = await spec.call(dict(record["arguments"]), self.config)
-            outcome = self._take(record, given)
+                emit("call_started", **{key: record[key] for key in ("id", "tool", "arguments", "line")})
+                given = await self._call(spec, arguments)
+            outcome = await self._take(spec, record, given)
         except asyncio.CancelledError:
             error = ToolError(type="RuntimeError", message="the call was given up before it ended")
             self.journal.finish(record, _cut_off(record) if reached else "not_started", error=error)
             raise
+        except _TooLate:
+            message = f"{spec.name} did not answer within {spec.policy.timeout:g} seconds"
+            error = ToolError(type="TimeoutError", message=message)
+            self.journal.finish(record, _cut_off(record), error=error)
+            outcome = Raised(**error)
         except Exception as problem:
-            late = isinstance(problem, TimeoutError) and deadline.expired()
-            error = _show(problem) if not late else _too_late(spec)
-            self.journal.finish(record, _cut_off(record) if late else "failed", error=error)
-            outcome = Raised(error["type"], error["message"])
+            error = _show(problem)
+            self.journal.finish(record, "failed", error=error)
+            outcome = Raised(**error)
         await self.journal.write(record)
-        emit(
-            "call_finished",
-            id=record["id"],
-            tool=spec.name,
-            arguments=record["arguments"],
-            status=record["status"],
-            seconds=record["seconds"],
-            error=record["error"],
-        )
+        emit("call_finished", **{key: record[key] for key in ("id", "tool", "arguments", "status", "seconds", "error")})
         return outcome
+
+    async def recorded(self, record: ToolCall, outcome: Outcome) -> Outcome:
+        """An answer from the journal, with the value itself where the record only refers to it."""
+        try:
+            return outcome if isinstance(outcome, Raised) else Returned(await self.values.load(outcome.value))
+        except KeyError as problem:
+            return Raised("RuntimeError", f"the recorded value of {record['tool']!r} is gone: {problem.args[0]}")
 
     async def verify(self, spec: ToolSpec, arguments: Mapping[str, Any], key: str) -> Outcome | None:
         """Ask a tool's own `verify` about a call that was cut off.
@@ -89,18 +111,43 @@ class Calls:
         if found is None:
             self.journal.finish(record, "not_started")
             return None
-        return self._take(record, found.value)
+        outcome = await self._take(spec, record, found.value)
+        await self.journal.write(record)
+        return outcome
 
-    def _take(self, record: ToolCall, given: object) -> Outcome:
-        """Record the value that a tool gave. One that is no data is an error in the program; the call is done all the same."""
+    async def _call(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> Any:
+        tries = 1 if spec.has_effect else 1 + spec.policy.retries
+        for number in range(1, tries + 1):
+            deadline = asyncio.timeout(spec.policy.timeout)
+            try:
+                async with deadline:
+                    return await spec.call(dict(arguments), self.config)
+            except _FINAL:
+                raise
+            except Exception as problem:
+                late = isinstance(problem, TimeoutError) and deadline.expired()
+                if number == tries:
+                    raise (_TooLate() if late else problem) from None
+            await asyncio.sleep(_FIRST_PAUSE * 2 ** (number - 1))
+        raise AssertionError("unreachable")
+
+    async def _take(self, spec: ToolSpec, record: ToolCall, given: object) -> Outcome:
+        """Record the value that a tool gave. One that is no data is an error in the program, though the call is done."""
         try:
-            value = to_json(given, max_bytes=self.limits.value_bytes)
+            value = to_json(given, max_bytes=spec.policy.max_result_bytes or self.limits.value_bytes)
         except (TypeError, ValueError) as problem:
-            error = ToolError(type="TypeError", message=f"{record['tool']} returned what is no plain data: {problem}")
+            message = f"{spec.name} returned no usable value: {problem}"
+            error = ToolError(type=_builtin(problem), message=message)
             self.journal.finish(record, "done", error=error)
-            return Raised(error["type"], error["message"])
-        self.journal.finish(record, "done", value=value)
+            return Raised(**error)
+        shown = mask(value, spec.policy.redact)
+        kept = await self.values.keep(value, shown=shown, always=shown != value)
+        self.journal.finish(record, "done", value=kept)
         return Returned(value)
+
+
+class _TooLate(Exception):
+    """The tool's own time ran out."""
 
 
 def refused(tool: str, reason: object) -> ToolError:
@@ -109,18 +156,16 @@ def refused(tool: str, reason: object) -> ToolError:
     return ToolError(type="PermissionError", message=f"the call of {tool!r} was refused{detail}")
 
 
-def _cut_off(record: ToolCall) -> Any:
+def _cut_off(record: ToolCall) -> ToolCallStatus:
     return "failed" if record["effect"] == "read" else "unknown"
-
-
-def _too_late(spec: ToolSpec) -> ToolError:
-    return ToolError(type="TimeoutError", message=f"{spec.name} did not answer within {spec.policy.timeout:g} seconds")
 
 
 def _show(error: Exception) -> ToolError:
     """An exception as a program and a model may see it: the nearest built-in type, and its message without secrets."""
-    name = next(c.__name__ for c in type(error).__mro__ if getattr(builtins, c.__name__, None) is c)
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return ToolError(
-        type=name if name != "Exception" else "RuntimeError", message=redact(message or type(error).__name__)
-    )
+    return ToolError(type=_builtin(error), message=redact(message or type(error).__name__))
+
+
+def _builtin(error: Exception) -> str:
+    name = next(c.__name__ for c in type(error).__mro__ if getattr(builtins, c.__name__, None) is c)
+    return name if name != "Exception" else "RuntimeError"

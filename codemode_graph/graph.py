@@ -8,6 +8,7 @@ from codemode_sandboxes.monty import MontySandbox
 from langchain_core.language_models import BaseChatModel
 from langgraph.graph import START, StateGraph
 
+from codemode_graph.errors import ConfigurationError
 from codemode_graph.model import is_structured, load_model
 from codemode_graph.nodes.approve import approve
 from codemode_graph.nodes.check import check
@@ -16,7 +17,8 @@ from codemode_graph.nodes.generate import generate
 from codemode_graph.nodes.inspect_output import inspect_output
 from codemode_graph.nodes.node import Node
 from codemode_graph.nodes.repair import repair
-from codemode_graph.settings import Context, Parts
+from codemode_graph.references import LOAD_VALUE
+from codemode_graph.settings import Context, Parts, Prices
 from codemode_graph.state import CodeModeInput, CodeModeOutput, CodeModeState
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.spec import ToolPolicy
@@ -36,6 +38,10 @@ def create_codemode(
     max_attempts: int = 3,
     max_tokens: int | None = None,
     max_seconds: float | None = None,
+    max_tool_calls: int | None = None,
+    max_cost: float | None = None,
+    prices: Prices | None = None,
+    inline_bytes: int = 32 * 1024,
     structured: bool | None = None,
 ) -> StateGraph[CodeModeState, Context, CodeModeInput, CodeModeOutput]:
     """Make the graph that writes, checks, runs and repairs a program. It is not compiled, and has no checkpointer.
@@ -51,6 +57,10 @@ def create_codemode(
         max_attempts: Programs that are tried, the first included.
         max_tokens: Tokens after which the model is not asked again.
         max_seconds: Seconds after which no further attempt is begun.
+        max_tool_calls: Tool calls in the whole run; a further one raises in the program.
+        max_cost: Cost after which the model is not asked again; needs `prices`.
+        prices: What the model costs.
+        inline_bytes: Larger values are kept outside the state: in the graph's store, else in a file of this user.
         structured: Ask for structured output, or for a fenced block. The default goes by the model's profile.
 
     Returns:
@@ -68,19 +78,29 @@ def create_codemode(
         print(state["output"])
         ```
     """
+    if max_cost is not None and prices is None:
+        raise ConfigurationError("max_cost needs prices=Prices(input=..., output=...), for a million tokens each")
     loaded = None if model is None else load_model(model)
     specs = load_tools(tools, policies=policies)
     runs_in = sandbox if isinstance(sandbox, Sandbox) else create_sandbox(sandbox or "monty")
     parts = Parts(
         model=loaded,
         tools=specs,
-        stubs=render_stubs(specs),
+        stubs=render_stubs((*specs, LOAD_VALUE)),
         sandbox=runs_in,
         checker=runs_in if isinstance(runs_in, MontySandbox) else MontySandbox(),
         limits=limits or Limits(),
         timeout=timeout,
         structured=(loaded is not None and is_structured(loaded)) if structured is None else structured,
-        context=Context(max_attempts=max_attempts, max_tokens=max_tokens, max_seconds=max_seconds),
+        context=Context(
+            max_attempts=max_attempts,
+            max_tokens=max_tokens,
+            max_seconds=max_seconds,
+            max_tool_calls=max_tool_calls,
+            max_cost=max_cost,
+        ),
+        prices=prices,
+        inline_bytes=inline_bytes,
     )
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(
         CodeModeState, Context, input_schema=CodeModeInput, output_schema=CodeModeOutput

@@ -67,7 +67,7 @@ class Journal:
         digest = hashlib.sha256(text.encode()).hexdigest()[:20]
         return f"{tool}#{self._occurrences[text]}:{digest}"
 
-    def answer(self, key: str) -> tuple[ToolCall, Outcome] | None:
+    def answer(self, key: str, *, cached: bool = False) -> tuple[ToolCall, Outcome] | None:
         """The recorded answer to a call, or None where the tool has to be called.
 
         * Recorded in this attempt, whose program has been started again: whatever it was answered then.
@@ -76,8 +76,14 @@ class Journal:
         * *denied*: denied again; nobody is asked twice.
         * *failed*, and reads in any other status: called again.
         * *unknown* or still *started*, with an effect: None as well; `is_unknown` tells it, and it must not be run blindly.
+
+        Args:
+            key: The call's key.
+            cached: Take an earlier identical read for it too, as long as nothing has changed since.
         """
         record = self._latest.get(key)
+        if record is None and cached:
+            record = self._fresh_read(key)
         if record is None:
             return None
         replayed = self._attempt in (record["attempt"], *record.get("answered", ()))
@@ -94,6 +100,12 @@ class Journal:
             record["answered"] = [*record.get("answered", ()), self._attempt]
         self._made.append(record["id"])
         return record, outcome
+
+    def _fresh_read(self, key: str) -> ToolCall | None:
+        digest = key.partition("#")[2].partition(":")[2]
+        same = [r for r in self._records if r["key"].endswith(f":{digest}") and r["effect"] == "read"]
+        fresh = [r for r in same if r["status"] == "done" and r["started"] > self._last_effect]
+        return fresh[-1] if fresh else None
 
     def id(self, number: int) -> str:
         """Id of the attempt's call with this number."""

@@ -2,9 +2,11 @@
 
 import os
 import re
+from collections.abc import Collection
 from functools import lru_cache
+from typing import Any
 
-__all__ = ["redact"]
+__all__ = ["mask", "redact"]
 
 _MASK = "[redacted]"
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|DSN)S?($|_)", re.I)
@@ -39,6 +41,15 @@ def redact(text: str, *, limit: int = 2000) -> str:
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def mask(value: Any, names: Collection[str]) -> Any:
+    """A JSON value with `[redacted]` for what stands under any of these keys, at any depth."""
+    if not names:
+        return value
+    if isinstance(value, dict):
+        return {key: _MASK if key in names else mask(item, names) for key, item in value.items()}
+    return [mask(item, names) for item in value] if isinstance(value, list) else value
 
 
 @lru_cache(maxsize=4)

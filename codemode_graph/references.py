@@ -7,18 +7,25 @@ value itself is in the LangGraph store where the graph has one, else in a file t
 import hashlib
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import anyio
+from langchain_core.runnables import RunnableConfig
 from langgraph.store.base import BaseStore
 from typing_extensions import TypedDict
 
 from codemode_graph.preview import sample, shape
+from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["Reference", "Values", "is_reference"]
+__all__ = ["LOAD_VALUE", "Reference", "Values", "is_reference", "load_value"]
 
 _NAMESPACE = ("codemode", "values")
+
+
+async def _nothing(arguments: dict[str, Any], config: RunnableConfig) -> Any:
+    raise KeyError("there are no values to load")
 
 
 class Reference(TypedDict):
@@ -95,6 +102,27 @@ class Values:
             if await path.exists():
                 return json.loads(await path.read_text(encoding="utf-8"))
         raise KeyError(f"no value has the handle {handle!r}")
+
+
+LOAD_VALUE = ToolSpec(
+    name="load_value",
+    call=_nothing,
+    description="Load a value that is kept by reference.",
+    input_schema={"type": "object", "properties": {"handle": {"type": "string"}}, "required": ["handle"]},
+    effect="read",
+    source="codemode",
+)
+"""The tool by which a program gets at a value that is kept by reference. It is not among the cards: a prompt names it
+where there is something to load."""
+
+
+def load_value(values: Values) -> ToolSpec:
+    """`LOAD_VALUE` over the values of a run."""
+
+    async def call(arguments: dict[str, Any], config: RunnableConfig) -> Any:
+        return await values.fetch(str(arguments["handle"]))
+
+    return replace(LOAD_VALUE, call=call)
 
 
 def _path(handle: str) -> Path:

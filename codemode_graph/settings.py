@@ -9,9 +9,10 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field
 
 from codemode_graph.check import TypeChecker
+from codemode_graph.references import LOAD_VALUE
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["Context", "Parts"]
+__all__ = ["Context", "Parts", "Prices"]
 
 
 class Context(BaseModel):
@@ -26,6 +27,20 @@ class Context(BaseModel):
     max_seconds: Annotated[
         float | None, Field(gt=0, description="Seconds after which no further attempt is begun; none for no limit.")
     ] = None
+    max_tool_calls: Annotated[
+        int | None, Field(ge=1, description="Tool calls in the whole run; none for no limit.")
+    ] = None
+    max_cost: Annotated[
+        float | None, Field(gt=0, description="Cost, at the prices given, after which the model is not asked again.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What a model costs: for a million tokens read and written, in any one currency."""
+
+    input: float
+    output: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +50,15 @@ class Parts:
     Attributes:
         model: Writes the programs; None where programs are given.
         tools: What they may call.
-        stubs: The tools as Python declarations, for the type checker.
+        stubs: What they may call as Python declarations, for the type checker.
         sandbox: Where they run.
         checker: Type-checks them; None leaves that out.
         limits: Bounds on a program.
         timeout: Seconds that one program may take, tools included.
         structured: Whether the model is asked for structured output.
         context: The knobs, where a run brings none.
+        prices: What the model costs, where `max_cost` is to be kept.
+        inline_bytes: Larger values are kept outside the state, by reference.
     """
 
     model: BaseChatModel | None
@@ -53,6 +70,14 @@ class Parts:
     timeout: float
     structured: bool
     context: Context
+    prices: Prices | None
+    inline_bytes: int
+
+    @property
+    def callable(self) -> tuple[ToolSpec, ...]:
+        """What a program may call: the tools, and the way to values that are kept by reference."""
+        taken = any(spec.name == LOAD_VALUE.name for spec in self.tools)
+        return self.tools if taken else (*self.tools, LOAD_VALUE)
 
     async def capabilities(self) -> Capabilities:
         """What the sandbox offers. Finding out may take a moment, so the event loop is not kept waiting."""

@@ -12,10 +12,10 @@ LAYERS = ["state", "tools", "check", "prompts", "bridge", "nodes", "graph", "api
 PLACE = {
     **dict.fromkeys(("errors", "redact", "preview", "sync", "events", "state"), "state"),
     **dict.fromkeys(("tools", "mcp"), "tools"),
-    **dict.fromkeys(("check", "plan"), "check"),
-    **dict.fromkeys(("bridge", "calls", "journal", "references", "approvals"), "bridge"),
+    **dict.fromkeys(("check", "plan", "references"), "check"),
+    **dict.fromkeys(("bridge", "calls", "journal", "approvals"), "bridge"),
     **dict.fromkeys(("nodes", "settings", "model"), "nodes"),
-    **dict.fromkeys(("api", "metrics", "progress"), "api"),
+    **dict.fromkeys(("api", "metrics", "progress", "terminal"), "api"),
     **dict.fromkeys(("cli", "demo", "__main__", "__init__"), "cli"),
     "prompts": "prompts",
     "graph": "graph",

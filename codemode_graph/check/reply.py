@@ -31,6 +31,7 @@ _RULE = re.compile(r"[-*_=~#>\s]+")
 _CODE = re.compile(r"^\s*(?:await |async def |def |import |from \w+ import |\w+ = .*\btools\b)", re.MULTILINE)
 _KEYWORDS = {*keyword.kwlist, *keyword.softkwlist}
 _TRIES = 40
+_LONGEST_WHOLE = 100_000
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def blocks_of(text: str) -> list[Block]:
         nothing looks like code.
     """
     text = _THOUGHTS.sub("", text).strip("\n") or text
-    if (whole := _block(text)).acts:
+    if len(text) <= _LONGEST_WHOLE and (whole := _block(text)).acts:
         return [whole]
     if text.lstrip().startswith("{") and (code := _json_code(text, whole=True)):
         return blocks_of(code) if code.count("```") > 1 else [_block(code, marked=True)]

@@ -52,12 +52,24 @@ def failed(state: CodeModeState, parts: Parts, failure: Failure, *, verdict: Ver
     if parts.model is None:
         return "exhausted", failure
     limits = knobs(parts)
-    tokens, seconds = sum(call["total_tokens"] for call in state["usage"]), time.time() - state["started"]
-    crossed = ""
-    if limits.max_tokens is not None and tokens >= limits.max_tokens:
-        crossed = f"the run has used {tokens} of its {limits.max_tokens} tokens"
-    elif limits.max_seconds is not None and seconds >= limits.max_seconds:
-        crossed = f"the run has used {seconds:.1f} of its {limits.max_seconds:g} seconds"
+    crossed = _crossed(state, parts, limits)
     if crossed:
         return "exhausted", {**failure, "message": f"{failure['message']} (not repaired: {crossed})"}
     return ("exhausted" if len(state["attempts"]) >= limits.max_attempts else verdict), failure
+
+
+def _crossed(state: CodeModeState, parts: Parts, limits: Context) -> str | None:
+    """Which budget the run has used up."""
+    read, written = (sum(call[name] for call in state["usage"]) for name in ("input_tokens", "output_tokens"))
+    seconds = time.time() - state["started"]
+    if limits.max_tokens is not None and read + written >= limits.max_tokens:
+        return f"the run has used {read + written} of its {limits.max_tokens} tokens"
+    if limits.max_seconds is not None and seconds >= limits.max_seconds:
+        return f"the run has used {seconds:.1f} of its {limits.max_seconds:g} seconds"
+    if limits.max_cost is not None and parts.prices is not None:
+        cost = (read * parts.prices.input + written * parts.prices.output) / 1_000_000
+        if cost >= limits.max_cost:
+            return f"the run has cost {cost:.4g} of its {limits.max_cost:g}"
+    if limits.max_tool_calls is not None and len(state["tool_calls"]) >= limits.max_tool_calls:
+        return f"the run has made its {limits.max_tool_calls} tool calls"
+    return None

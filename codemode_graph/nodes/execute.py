@@ -7,8 +7,9 @@ from langgraph.runtime import get_runtime
 from codemode_graph.bridge import Paused, run_program
 from codemode_graph.calls import Calls
 from codemode_graph.journal import Journal
-from codemode_graph.nodes.attempts import amended
+from codemode_graph.nodes.attempts import amended, knobs
 from codemode_graph.nodes.node import Update
+from codemode_graph.references import LOAD_VALUE, Values, load_value
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure
 
@@ -20,21 +21,29 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
 
     Calls that were made before, by an earlier attempt or before this program was stopped, are answered from the journal.
     """
-    tools = {spec.name: spec for spec in parts.tools}
     store = get_runtime().store
     journal = Journal(state["tool_calls"], attempt=len(state["attempts"]), store=store, run_id=state["run_id"])
     await journal.recover()
+    values = Values(run_id=state["run_id"], store=store, inline_bytes=parts.inline_bytes)
+    tools = {spec.name: load_value(values) if spec is LOAD_VALUE else spec for spec in parts.callable}
     run = await run_program(
         parts.sandbox,
         Program(code=state["program"], tools=tuple(tools), seed=state["seed"], now=state["started"]),
-        calls=Calls(tools=tools, journal=journal, limits=parts.limits, config=config),
+        calls=Calls(
+            tools=tools,
+            journal=journal,
+            values=values,
+            limits=parts.limits,
+            config=config,
+            max_calls=knobs(parts).max_tool_calls,
+        ),
         limits=parts.limits,
         timeout=parts.timeout,
         decisions=state["decisions"],
         turns=state["turns"],
     )
     failure = _failure(run.event) if isinstance(run.event, Failed) else None
-    output = run.event.value if isinstance(run.event, Finished) else None
+    output = await values.keep(run.event.value) if isinstance(run.event, Finished) else None
     paused = isinstance(run.event, Paused)
     changes = {
         "failure": failure,

@@ -70,7 +70,7 @@ def test_failed_calls_and_calls_that_never_started_run_again() -> None:
     first = Journal(attempt=1)
     for status in ("failed", "not_started"):
         record = first.start(1, status, {}, key=first.key(status, {}), effect="write", line=None)
-        first.finish(record, status)  # type: ignore[arg-type]
+        first.finish(record, status)
     second = repaired(first)
     assert call(second, "failed", "write") is not None
     assert call(second, "not_started", "write") is not None
