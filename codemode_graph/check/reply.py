@@ -31,6 +31,7 @@ _RULE = re.compile(r"[-*_=~#>\s]+")
 _CODE = re.compile(r"^\s*(?:await |async def |def |import |from \w+ import |\w+ = .*\btools\b)", re.MULTILINE)
 _KEYWORDS = {*keyword.kwlist, *keyword.softkwlist}
 _TRIES = 40
+_LONGEST = 200_000
 _LONGEST_WHOLE = 100_000
 
 
@@ -48,9 +49,9 @@ class Block:
 
     @cached_property
     def tree(self) -> ast.Module | None:
-        """Its syntax tree, or None where it is not Python."""
+        """Its syntax tree, or None where it is not Python, or longer than any program may be."""
         try:
-            return parse(self.code)
+            return parse(self.code) if len(self.code) <= _LONGEST else None
         except SyntaxError:
             return None
 
