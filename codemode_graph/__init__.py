@@ -3,16 +3,20 @@
 A model writes one program that calls many tools; it is checked, run in a sandbox, and repaired where it fails.
 """
 
-from codemode_sandboxes import Limits
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from codemode_graph.api import CodeMode, RunResult, codemode
-from codemode_graph.errors import CodeModeError, ConfigurationError, ModelError, ToolLoadError
-from codemode_graph.graph import create_codemode
-from codemode_graph.mcp import MCPToolLoader
-from codemode_graph.settings import Context
-from codemode_graph.state import CodeModeState
-from codemode_graph.tools import tool
-from codemode_graph.tools.spec import ToolPolicy, ToolSpec
+if TYPE_CHECKING:
+    from codemode_sandboxes import Limits
+
+    from codemode_graph.api import CodeMode, RunResult, codemode
+    from codemode_graph.errors import CodeModeError, ConfigurationError, ModelError, ToolLoadError
+    from codemode_graph.graph import create_codemode
+    from codemode_graph.mcp import MCPToolLoader
+    from codemode_graph.settings import Context
+    from codemode_graph.state import CodeModeState
+    from codemode_graph.tools import tool
+    from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 
 __all__ = [
     "CodeMode",
@@ -31,3 +35,33 @@ __all__ = [
     "create_codemode",
     "tool",
 ]
+
+# LangChain and LangGraph take more than a second to import: who does not need them does not wait for them.
+_PLACES = {
+    "Limits": "codemode_sandboxes",
+    "CodeMode": "codemode_graph.api",
+    "RunResult": "codemode_graph.api",
+    "codemode": "codemode_graph.api",
+    "CodeModeError": "codemode_graph.errors",
+    "ConfigurationError": "codemode_graph.errors",
+    "ModelError": "codemode_graph.errors",
+    "ToolLoadError": "codemode_graph.errors",
+    "create_codemode": "codemode_graph.graph",
+    "MCPToolLoader": "codemode_graph.mcp",
+    "Context": "codemode_graph.settings",
+    "CodeModeState": "codemode_graph.state",
+    "tool": "codemode_graph.tools",
+    "ToolPolicy": "codemode_graph.tools.spec",
+    "ToolSpec": "codemode_graph.tools.spec",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_PLACES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

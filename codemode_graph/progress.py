@@ -3,17 +3,17 @@
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.syntax import Syntax
+from rich.text import Text
 
 from codemode_graph.metrics import Metrics, metrics_box
 from codemode_graph.preview import sample
+from codemode_graph.terminal import Underway, numbered, say
 
 __all__ = ["Progress"]
 
 
 class Progress:
-    """Writes a line an event.
+    """Writes a line an event. On a terminal, what is not done yet stands below them with the time it has taken.
 
     Args:
         console: Where to; stderr by default.
@@ -23,6 +23,8 @@ class Progress:
     def __init__(self, console: Console | None = None, *, programs: bool = True) -> None:
         self.console = console or Console(stderr=True)
         self._programs = programs
+        self._underway = Underway(self.console)
+        self._calls: dict[str, str] = {}
 
     def show(self, event: dict[str, Any]) -> None:
         """Show one event of the `custom` stream; unknown types are passed over."""
@@ -31,68 +33,92 @@ class Progress:
             handler(event)
 
     def end(self, used: Metrics) -> None:
-        """Show what the run used."""
-        self.console.print(metrics_box(used))
+        """Show what the run used, if it came to use anything."""
+        self.stop()
+        if used["total_executions"] or used["total_tokens"]:
+            self.console.print(metrics_box(used))
 
-    def _line(self, mark: str, text: str, style: str = "") -> None:
-        self.console.print(f"  [{style or 'dim'}]{mark}[/] {text}", highlight=False, soft_wrap=True)
+    def stop(self) -> None:
+        """Leave nothing on the terminal that is not done."""
+        self._underway.stop()
+        self._calls.clear()
+
+    def _line(self, mark: str, text: str, style: str = "dim") -> None:
+        say(self.console, text, prefix=f"  {mark} ", style=style)
 
     def _attempt(self, event: dict[str, Any]) -> None:
         number = event["number"]
-        title = "Attempt 1" if number == 1 else f"Attempt {number}: repair"
-        self.console.print(f"\n[bold]{title}[/]", highlight=False)
+        title = f"Attempt {number}" if number == 1 else f"Attempt {number}: repair"
+        self.console.print(Text(f"\n{title}", style="bold"))
+        self._underway.begin("model", "the model writes a program")
 
     def _model(self, event: dict[str, Any]) -> None:
-        tokens = f"{event['input_tokens']} tokens in, {event['output_tokens']} out"
+        self._underway.end("model")
         if event["error"] is not None:
-            self._line("✗", escape(event["error"]), "red")
+            self._underway.stop()
+            self._line("✗", event["error"], "red")
             return
-        self._line("·", f"{escape(event['model'])} wrote it in {event['seconds']:.1f} s ({tokens})")
+        tokens = f"{event['input_tokens']} tokens in, {event['output_tokens']} out"
+        self._line("·", f"{event['model']} wrote it in {event['seconds']:.1f} s ({tokens})")
 
     def _check(self, event: dict[str, Any]) -> None:
+        self._underway.end("model")
         if self._programs and event["program"].strip():
-            self.console.print(
-                Syntax(
-                    event["program"].strip(), "python", line_numbers=True, word_wrap=True, background_color="default"
-                )
-            )
+            numbered(self.console, event["program"].strip("\n"))
         for fix in event["fixes"]:
-            self._line("~", f"fixed: {escape(fix)}", "yellow")
+            self._line("~", f"fixed: {fix}", "yellow")
         for finding in event["findings"]:
             where = f"line {finding['line']}: " if finding["line"] else ""
-            self._line("✗", f"check: {where}{escape(finding['message'])}", "red")
+            self._line("✗", f"check: {where}{finding['message']}", "red")
         if not event["findings"]:
             self._line("✓", "checked", "green")
+            self._underway.begin("program", "the program runs")
 
     def _call_answered(self, event: dict[str, Any]) -> None:
-        self._line(
-            "=", f"{escape(event['tool'])} answered from the journal (call {event['id']}), not run again", "cyan"
-        )
+        self._line("=", f"{event['tool']} answered from the journal (call {event['id']}), not run again", "cyan")
 
     def _call_pending(self, event: dict[str, Any]) -> None:
-        self._line("?", f"{escape(event['tool'])}({_arguments(event['arguments'])}) waits for a person", "yellow")
+        self._line("?", f"{_call(event)} waits for a person", "yellow")
+
+    def _call_started(self, event: dict[str, Any]) -> None:
+        self._calls[event["id"]] = _call(event)
+        self._underway.end("program")
+        self._underway.begin(event["id"], _call(event))
 
     def _call_finished(self, event: dict[str, Any]) -> None:
-        time = f"{event['seconds'] * 1000:.0f} ms"
+        self._underway.end(event["id"])
+        self._calls.pop(event["id"], None)
+        if not self._calls:
+            self._underway.begin("program", "the program runs")
+        line = f"{_call(event)} {_time(event['seconds'])}"
         if event["error"] is None:
-            self._line("→", f"{escape(event['tool'])}({_arguments(event['arguments'])}) {time}", "green")
+            self._line("→", line, "green")
         else:
-            error = f"{event['error']['type']}: {event['error']['message']}"
-            self._line("→", f"{escape(event['tool'])}({_arguments(event['arguments'])}) {time} {escape(error)}", "red")
+            self._line("→", f"{line} {event['error']['type']}: {event['error']['message']}", "red")
 
     def _stdout(self, event: dict[str, Any]) -> None:
         for line in event["text"].splitlines():
-            self._line("|", escape(line))
+            self._line("|", line)
 
     def _outcome(self, event: dict[str, Any]) -> None:
-        if event["error"] is not None and event["error"]["kind"] != "check":
-            where = f"line {event['error']['line']}: " if event["error"]["line"] else ""
-            self._line("✗", f"{where}{escape(event['error']['type'])}: {escape(event['error']['message'])}", "red")
-        elif event["verdict"] == "ok":
+        self._underway.stop()
+        for call in self._calls.values():
+            self._line("→", f"{call} was given up", "yellow")
+        self._calls.clear()
+        error = event["error"]
+        if event["verdict"] == "ok":
             self._line("✓", "done", "green")
-        elif event["verdict"] == "empty":
-            self._line("✗", "it gave back nothing, though its tools returned data", "yellow")
+        elif error is not None and error["kind"] == "empty":
+            self._line("✗", error["message"], "yellow")
+        elif error is not None and error["kind"] != "check":
+            where = f"line {error['line']}: " if error["line"] else ""
+            self._line("✗", f"{where}{error['type']}: {error['message']}", "red")
 
 
-def _arguments(arguments: dict[str, Any]) -> str:
-    return escape(", ".join(f"{name}={sample(value, limit=60)}" for name, value in arguments.items()))
+def _call(event: dict[str, Any]) -> str:
+    arguments = ", ".join(f"{name}={sample(value, limit=60)}" for name, value in event["arguments"].items())
+    return f"{event['tool']}({arguments})"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

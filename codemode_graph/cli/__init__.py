@@ -1,22 +1,34 @@
 """The command line, `codemode-graph`."""
 
+import os
 import sys
-
-from codemode_sandboxes import SandboxError
-from rich.console import Console
-
-from codemode_graph.cli.app import app
-from codemode_graph.errors import CodeModeError
+import threading
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run a command. What the caller can put right is one line on stderr, and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that has no ✓ shows its number rather than a traceback.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    from codemode_graph.cli.app import app
+
     try:
-        app()
-    except (CodeModeError, SandboxError) as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"codemode-graph: {error}", style="red", markup=False, highlight=False
-        )
-        sys.exit(2)
+        app(prog_name="codemode-graph")
+    finally:
+        _wait_for_tools()
+
+
+def _wait_for_tools() -> None:
+    """Wait for functions that were given up but go on in their threads, as Python would, and say so."""
+    left = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+    try:
+        for each in left:
+            each.join(0.5)
+            if each.is_alive():
+                print("waiting for a tool that is still at work; Ctrl-C leaves without it", file=sys.stderr)
+                each.join()
+    except KeyboardInterrupt:
+        sys.stdout.flush()
+        os._exit(130)

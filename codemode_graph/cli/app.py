@@ -1,49 +1,64 @@
-"""The commands."""
+"""The commands and their options. What they do is imported when they do it: `--help` does not wait for LangChain."""
 
-import asyncio
-import json
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from codemode_graph.api import CodeMode, RunResult, codemode
-from codemode_graph.cli.loading import load_from_module
-from codemode_graph.demo import run_demo
-from codemode_graph.errors import ConfigurationError, ModelError
-from codemode_graph.mcp import MCPToolLoader
-from codemode_graph.progress import Progress
-from codemode_graph.tools.cards import estimate_tokens, render_card
-from codemode_graph.tools.load import load_tools
-from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["app"]
 
 app = typer.Typer(
     help="Code mode: a model writes one program that calls many tools; it is checked, run in a sandbox, and repaired.",
+    epilog="Try `codemode-graph demo`: it needs no key.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 MCP = Annotated[
-    list[Path], typer.Option("--mcp", help="A JSON file with mcpServers. May be given more than once.", metavar="FILE")
+    list[Path],
+    typer.Option(
+        "--mcp",
+        help='A JSON file of MCP servers, {"mcpServers": {...}}, as other MCP clients have. May be repeated.',
+        metavar="FILE",
+    ),
 ]
 TOOLS = Annotated[
     list[str],
     typer.Option(
-        "--tools", help="Functions or tools of a Python module. May be given more than once.", metavar="MODULE:NAME"
+        "--tools",
+        help="Python functions or tools, such as mytools:TOOLS: a function, a tool, or a list or dict of them, in a "
+        "module that can be imported from here. May be repeated.",
+        metavar="MODULE:NAME",
     ),
 ]
-MODEL = Annotated[str | None, typer.Option(help="A provider string such as openai:gpt-5.2.", metavar="PROVIDER:MODEL")]
-SANDBOX = Annotated[str, typer.Option(help="Where the program runs; see `codemode-graph sandboxes`.")]
-JSON = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON on stdout.")]
+MODEL_OPTION = typer.Option(
+    help="Who writes the programs: a provider and a model. The provider's key is read from the environment.",
+    metavar="PROVIDER:MODEL",
+)
+SANDBOX = Annotated[
+    str, typer.Option(help="Where the programs run; `codemode-graph sandboxes` lists what there is.", metavar="NAME")
+]
+JSON = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else, on stdout.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from codemode_graph.cli.versions import versions
+
+        typer.echo(versions())
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -51,93 +66,67 @@ def run(
     task: Annotated[str, typer.Argument(help="What is to be done, in plain language.")],
     mcp: MCP = [],  # noqa: B006 - typer's way to give a list option its default
     tools: TOOLS = [],  # noqa: B006
-    model: MODEL = None,
+    model: Annotated[str, MODEL_OPTION] = "openai:gpt-5.2",
     sandbox: SANDBOX = "monty",
-    max_attempts: Annotated[int, typer.Option(min=1, help="Programs that are tried, the first included.")] = 3,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one program may take.")] = 60.0,
+    max_attempts: Annotated[
+        int, typer.Option(min=1, help="Programs that are tried, the first included.", metavar="N")
+    ] = 3,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that one program may take, its tools included.", metavar="SECONDS")
+    ] = 60.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell what happens, only the answer.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Do a task."""
+    """Do a task.
 
-    async def work() -> RunResult:
-        async with AsyncExitStack() as stack:
-            specs = await _load(stack, mcp, tools)
-            cm = codemode(tools=specs, backend=sandbox, code_model=model, max_retries=max_attempts, timeout=timeout)
-            await stack.enter_async_context(cm)
-            return await _show_run(cm, task)
+    The answer goes to stdout, what happens meanwhile to stderr. The exit status is 0 with an answer, 1 without one,
+    2 where something has to be put right first, and 130 after Ctrl-C.
 
-    _finish(_await(work()), as_json=as_json)
+    For example: codemode-graph run "Which files are larger than 1 MB?" --mcp servers.json
+    """
+    from codemode_graph.cli.tasks import run_task
+
+    run_task(
+        task,
+        mcp=mcp,
+        tools=tools,
+        model=model,
+        sandbox=sandbox,
+        max_attempts=max_attempts,
+        timeout=timeout,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
 @app.command(name="tools")
 def list_tools(
     mcp: MCP = [],  # noqa: B006
     tools: TOOLS = [],  # noqa: B006
-    cards: Annotated[bool, typer.Option("--cards", help="Print the cards themselves.")] = False,
+    cards: Annotated[bool, typer.Option("--cards", help="Print what the model reads of each, too.")] = False,
 ) -> None:
-    """Show the cards that the model would see, and what they cost."""
+    """Show the tools that programs could call, and what telling the model of them costs."""
+    from codemode_graph.cli.tools import show_tools
 
-    async def work() -> tuple[ToolSpec, ...]:
-        async with AsyncExitStack() as stack:
-            return await _load(stack, mcp, tools)
-
-    specs = _await(work())
-    console = Console()
-    if cards:
-        for spec in specs:
-            console.print(render_card(spec), markup=False, highlight=False, soft_wrap=True)
-            console.print()
-    table = Table("Tool", "From", "Effect", box=box.SIMPLE_HEAD)
-    table.add_column("Tokens", justify="right")
-    costs = [estimate_tokens(render_card(spec)) for spec in specs]
-    for spec, cost in zip(specs, costs, strict=True):
-        table.add_row(escape(spec.name), spec.source, spec.policy.effect or spec.effect, str(cost))
-    table.add_section()
-    table.add_row(f"{len(specs)} tools", "", "", f"about {sum(costs)}")
-    console.print(table)
+    show_tools(mcp=mcp, tools=tools, cards=cards)
 
 
 @app.command()
-def demo(model: MODEL = None, as_json: JSON = False) -> None:
-    """See a run on real tools: an MCP server and Python functions. Needs no key: then the model's words are recorded."""
-    _finish(_await(run_demo(model, _show_run)), as_json=as_json)
+def sandboxes(
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON on stdout.")] = False,
+) -> None:
+    """Show where programs can run on this machine, what each place enforces, and how fast it starts."""
+    from codemode_graph.cli.sandboxes import show_sandboxes
+
+    show_sandboxes(as_json=as_json)
 
 
-async def _show_run(cm: CodeMode, task: str) -> RunResult:
-    console = Console(stderr=True)
-    console.print(f"[bold]Task[/] {escape(task)}", highlight=False)
-    return await cm.run(task, verbose=Progress(console))
+@app.command()
+def demo(model: Annotated[str | None, MODEL_OPTION] = None, as_json: JSON = False) -> None:
+    """See a run on real tools: an MCP server and Python functions.
 
+    Without a key for OpenAI and without --model, the model's words are recorded; everything else happens.
+    """
+    from codemode_graph.cli.tasks import run_demo_task
 
-async def _load(stack: AsyncExitStack, mcp: list[Path], modules: list[str]) -> tuple[ToolSpec, ...]:
-    found: list[Any] = [tool for module in modules for tool in load_from_module(module)]
-    for path in mcp:
-        loader = await stack.enter_async_context(MCPToolLoader.from_config(path))
-        found += await loader.load()
-    if not found:
-        raise ConfigurationError("there are no tools: give --mcp FILE or --tools MODULE:NAME")
-    return load_tools(found)
-
-
-def _await(work: Coroutine[Any, Any, Any]) -> Any:
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted", style="red")
-        raise typer.Exit(130) from None
-
-
-def _finish(result: RunResult, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(result, ensure_ascii=False, indent=2))
-    elif result["success"]:
-        output = result["output"]
-        typer.echo(output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, indent=2))
-    if result["success"]:
-        return
-    if not result["attempts"]:
-        raise ModelError(str(result["error"]))
-    Console(stderr=True, soft_wrap=True).print(
-        f"no answer: {result['error']}", style="red", markup=False, highlight=False
-    )
-    raise typer.Exit(1)
+    run_demo_task(model=model, as_json=as_json)

@@ -2,17 +2,48 @@
 
 import importlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from codemode_graph.errors import ConfigurationError
+from codemode_graph.mcp import MCPToolLoader
+from codemode_graph.redact import redact
+from codemode_graph.tools.load import load_tools
+from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.text import one_line
 
-__all__ = ["load_from_module"]
+__all__ = ["load", "load_from_module"]
 
 
-def load_from_module(reference: str) -> list[Any]:
-    """Import what `module:name` names: a function, a tool, or a list or dict of them.
+async def load(stack: AsyncExitStack, mcp: Sequence[Path], modules: Sequence[str]) -> tuple[ToolSpec, ...]:
+    """Give the tools of modules and of MCP servers, whose sessions the stack holds.
+
+    Raises:
+        ConfigurationError: There are none, or one cannot be loaded as it is named.
+        ToolLoadError: A server does not answer, or something is no tool.
+    """
+    if not mcp and not modules:
+        raise ConfigurationError(
+            "there are no tools: give --mcp FILE, a JSON file of MCP servers, or --tools MODULE:NAME, Python functions"
+        )
+    loaders = [await stack.enter_async_context(MCPToolLoader.from_config(path)) for path in mcp]
+    found: list[Any] = [load_from_module(module) for module in modules]
+    with Console(stderr=True).status("connecting the MCP servers"):
+        for loader in loaders:
+            found += await loader.load()
+    specs = load_tools(found)
+    if not specs:
+        named = ", ".join([*map(str, mcp), *modules])
+        raise ConfigurationError(f"there are no tools in {named}")
+    return specs
+
+
+def load_from_module(reference: str) -> Any:
+    """Import what `module:name` names: whatever `load_tools` takes.
 
     The current directory is importable, as it is for `python -m`.
 
@@ -20,20 +51,21 @@ def load_from_module(reference: str) -> list[Any]:
         ConfigurationError: The module cannot be imported or has no such name; says which.
     """
     module_name, _, name = reference.partition(":")
-    if not name:
+    if not name or not module_name or "/" in module_name or module_name.endswith(".py"):
         raise ConfigurationError(f"--tools takes MODULE:NAME, such as mytools:TOOLS, not {reference!r}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
-        raise ConfigurationError(f"--tools {reference}: importing {module_name!r} failed: {error}") from error
+    except (Exception, SystemExit) as error:
+        reason = one_line(redact(f"{type(error).__name__}: {error}"), 300)
+        raise ConfigurationError(f"--tools {reference}: importing {module_name} failed: {reason}") from error
     try:
-        found = getattr(module, name)
+        return getattr(module, name)
     except AttributeError:
-        public = ", ".join(n for n in vars(module) if not n.startswith("_"))
-        raise ConfigurationError(f"--tools {reference}: {module_name!r} has no {name!r}; it has {public}") from None
-    if isinstance(found, Mapping):
-        raise ConfigurationError(f"--tools {reference}: give a function, a tool or a list of them, not a dict")
-    return list(found) if isinstance(found, Iterable) and not callable(found) else [found]
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        own = [key for key in own if not key.startswith("_")] or ["nothing of its own"]
+        raise ConfigurationError(
+            f"--tools {reference}: {module_name} has no {name}; it has {one_line(', '.join(own), 300)}"
+        ) from None

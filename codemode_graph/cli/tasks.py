@@ -1,0 +1,89 @@
+"""`codemode-graph run` and `codemode-graph demo`."""
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import typer
+from codemode_sandboxes import create_sandbox
+from rich.console import Console
+from rich.text import Text
+
+from codemode_graph.api import CodeMode, RunResult, codemode
+from codemode_graph.cli.loading import load
+from codemode_graph.cli.running import refuse, run_async
+from codemode_graph.demo import run_demo
+from codemode_graph.model import load_model
+from codemode_graph.progress import Progress
+from codemode_graph.terminal import say, visible
+
+__all__ = ["run_demo_task", "run_task"]
+
+
+def run_task(
+    task: str,
+    *,
+    mcp: Sequence[Path],
+    tools: Sequence[str],
+    model: str,
+    sandbox: str,
+    max_attempts: int,
+    timeout: float,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Do a task, and print its answer."""
+
+    async def work() -> RunResult:
+        # First what fails at once, before any server is started.
+        chat_model = load_model(model)
+        backend = create_sandbox(sandbox)
+        async with AsyncExitStack() as stack:
+            specs = await load(stack, mcp, tools)
+            cm = codemode(
+                tools=specs, backend=backend, code_model=chat_model, max_retries=max_attempts, timeout=timeout
+            )
+            await stack.enter_async_context(cm)
+            return await (cm.run(task) if quiet else _shown(cm, task))
+
+    _finish(run_async(work()), quiet=quiet, as_json=as_json)
+
+
+def run_demo_task(*, model: str | None, as_json: bool) -> None:
+    """Run the demo, and print its answer."""
+    _finish(run_async(run_demo(model, _shown)), quiet=False, as_json=as_json)
+
+
+async def _shown(cm: CodeMode, task: str) -> RunResult:
+    console = Console(stderr=True)
+    say(console, task, prefix="Task ", style="bold")
+    return await cm.run(task, verbose=Progress(console))
+
+
+def _finish(result: RunResult, *, quiet: bool, as_json: bool) -> None:
+    console = Console(stderr=True)
+    if as_json:
+        typer.echo(_json(result))
+    elif result["success"]:
+        output = result["output"]
+        text = output if isinstance(output, str) else _json(output)
+        if console.is_terminal and not quiet:
+            console.print("\n[bold]Answer[/]")
+        typer.echo(visible(text) if sys.stdout.isatty() else text)
+    if result["success"]:
+        return
+    asked = bool(result["attempts"])
+    if quiet and not asked:
+        refuse(str(result["error"]))
+    if not asked:
+        raise typer.Exit(2)
+    count = len(result["attempts"])
+    reason = f": {result['error']}" if quiet else ""
+    say(console, Text(visible(f"No answer after {count} attempt{'s' * (count != 1)}{reason}"), style="red"))
+    raise typer.Exit(1)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii="utf" not in sys.stdout.encoding.lower(), indent=2)

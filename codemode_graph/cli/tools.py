@@ -1,0 +1,45 @@
+"""`codemode-graph tools`."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from codemode_graph.cli.loading import load
+from codemode_graph.cli.running import run_async
+from codemode_graph.terminal import visible
+from codemode_graph.tools.cards import estimate_tokens, render_card
+from codemode_graph.tools.spec import ToolSpec
+
+__all__ = ["show_tools"]
+
+
+def show_tools(*, mcp: Sequence[Path], tools: Sequence[str], cards: bool) -> None:
+    """Print the tools, and their cards where they are wanted."""
+
+    async def work() -> tuple[ToolSpec, ...]:
+        async with AsyncExitStack() as stack:
+            return await load(stack, mcp, tools)
+
+    specs = run_async(work())
+    console = Console()
+    texts = [render_card(spec) for spec in specs]
+    if cards:
+        for text in texts:
+            console.print(Text(visible(text)), soft_wrap=True)
+            console.print()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("Tool", "From", "Effect"):
+        table.add_column(name, overflow="fold")
+    table.add_column("Tokens", justify="right")
+    costs = [estimate_tokens(text) for text in texts]
+    for spec, cost in zip(specs, costs, strict=True):
+        row = (spec.name, spec.source, spec.policy.effect or spec.effect, str(cost))
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    table.add_section()
+    table.add_row(f"{len(specs)} tools", "", "", f"about {sum(costs)}")
+    console.print(table)
