@@ -129,7 +129,9 @@ async def ask(
         if structured:
             result = await model.with_structured_output(PROGRAM_SCHEMA, include_raw=True).ainvoke(messages, config)
             assert isinstance(result, dict)
-            reply, parsed = result["raw"], result["parsed"]
+            reply = result["raw"]
+            # LangChain's parser completes JSON that was cut off, so it is not believed about JSON in text.
+            parsed = result["parsed"] if reply.tool_calls else _json_object(reply.text)
         else:
             reply = await model.ainvoke(messages, config)
     except Exception as problem:
@@ -191,10 +193,15 @@ def _is_whole(reply: AIMessage) -> bool:
     fences = len(re.findall(r"^\s*```", reply.text, re.MULTILINE))
     if fences:
         return fences % 2 == 0
+    return _json_object(reply.text) is not None
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
     try:
-        return isinstance(parse_json_markdown(reply.text, parser=partial(json.loads, strict=False)), dict)
-    except ValueError:
-        return False
+        value = parse_json_markdown(text, parser=partial(json.loads, strict=False))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _usage(metadata: Mapping[str, Any] | None) -> dict[str, int]:

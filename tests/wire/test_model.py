@@ -72,12 +72,14 @@ def tokens(usage: Mapping[str, int]) -> tuple[int, int]:
     return usage["input_tokens"], usage["output_tokens"]
 
 
+ENDLESS = json.dumps({"thoughts": "I mail her.", "code": HALF}).removesuffix('"}')
 FENCED = f"I mail her.\n\n```python\n{CODE}\n```"
 ANSWERS = {
     "a program as asked for": (Reply(code=CODE, thoughts="I mail her."), CODE, "I mail her."),
     "a fenced block": (Reply(text=FENCED), CODE, "I mail her."),
     "words alone": (Reply(text="I am sorry, Dave."), "", "I am sorry, Dave."),
     "JSON without a program": (Reply(text='{"thoughts": "No.", "code": ""}'), "", '{"thoughts": "No.", "code": ""}'),
+    "JSON without an end": (Reply(text=ENDLESS), "", ENDLESS),
     "broken JSON": (Reply(text='{"thoughts": "No.", "cod'), "", '{"thoughts": "No.", "cod'),
     "nothing": (Reply(text=""), "", ""),
 }
@@ -120,8 +122,7 @@ async def test_a_refusal_is_what_the_model_thought(service: Service, answered: A
 
 @every_way
 async def test_half_a_program_is_no_program(service: Service, answered: Answered, way: Way) -> None:
-    whole = json.dumps({"thoughts": "I mail her.", "code": HALF}) if way.structured else f"```python\n{HALF}"
-    answer = await answered(way, Reply(text=whole.removesuffix('"}'), finish="length"))
+    answer = await answered(way, Reply(text=ENDLESS if way.structured else f"```python\n{HALF}", finish="length"))
     assert answer.program == ""
     assert answer.error == "the model's answer was cut off at its token limit: raise the model's max_tokens"
     assert tokens(answer.usage) == service.usage
