@@ -125,13 +125,21 @@ def _wrong_arguments(call: ast.Call, signature: Signature) -> Iterator[Finding]:
 
 
 def _shadowed(scopes: Scopes, references: References) -> Iterator[Finding]:
-    """Variables called `tools` that are something else."""
-    seen: set[int] = set()
+    """Variables called `tools` that are something else, and yet are used as if they held the tools."""
+    told: set[int] = set()
     for use in scopes.names("tools"):
         scope = scopes.resolve("tools", scopes.scope(use))
-        if scope is None or id(scope) in seen or references.is_tools(use):
+        if scope is None or id(scope) in told or references.is_tools(use) or not _is_called_through(scopes, use):
             continue
-        seen.add(id(scope))
-        node = scope.bound["tools"][0]
+        binding = scope.bound["tools"][0]
+        if isinstance(binding, ast.arg):
+            continue  # what is passed for it cannot be told
+        told.add(id(scope))
         message = "`tools` is what holds the tools, and this makes it something else: give this variable another name"
-        yield Finding(rule="shadowed-tools", message=message, line=getattr(node, "lineno", use.lineno))
+        yield Finding(rule="shadowed-tools", message=message, line=getattr(binding, "lineno", use.lineno))
+
+
+def _is_called_through(scopes: Scopes, use: ast.Name) -> bool:
+    part = scopes.parent(use)
+    call = scopes.parent(part)
+    return isinstance(part, ast.Attribute | ast.Subscript) and isinstance(call, ast.Call) and call.func is part

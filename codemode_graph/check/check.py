@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from codemode_sandboxes import Capabilities, SandboxUnavailable
 from codemode_sandboxes.errors import SandboxError
-from codemode_sandboxes.source import Scopes, parse, to_script
+from codemode_sandboxes.source import Scopes, parse, plain_text, to_script
 
 from codemode_graph.check.awaits import add_awaits
 from codemode_graph.check.calls import find_wrong_calls
@@ -81,7 +81,7 @@ async def check_program(
     if len(program) > _LONGEST:
         return _refused(program, "too-long", f"the program has {len(program):,} characters; {_SHORTER}")
     try:
-        tree = parse(program.removeprefix("\ufeff"))
+        tree = parse(plain_text(program))
         if not _does_something(tree):
             return _refused(
                 program, "no-program", "there is no program: write one that calls the tools and ends in the answer"

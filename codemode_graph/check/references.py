@@ -54,6 +54,8 @@ class References:
             values = self._arguments(scope.node, binding)
             return bool(values) and all(self.is_tools(value, depth + 1) for value in values)
         value = _assigned(self._scopes, binding)
+        if isinstance(value, ast.Name) and value.id == node.id == "tools" and scope is self._scopes.module:
+            return True
         return value is not None and self.is_tools(value, depth + 1)
 
     def find(self, node: ast.AST, depth: int = 0) -> Reference | None:

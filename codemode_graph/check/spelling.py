@@ -3,13 +3,14 @@
 import ast
 import builtins
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from codemode_sandboxes.names import attribute_names
 from codemode_sandboxes.source import Edits, Scopes, parse
 
 from codemode_graph.check.references import Reference, References
-from codemode_graph.tools.shapes import Map, Record, Shape, Union, Unknown
+from codemode_graph.tools.schema import Parameter
+from codemode_graph.tools.shapes import Map, Record, Scalar, Shape, Union, Unknown
 from codemode_graph.tools.signatures import Signature
 
 __all__ = ["correct_spelling"]
@@ -24,6 +25,7 @@ def correct_spelling(code: str, signatures: Mapping[str, Signature], modules: Co
     * `x(...)` where `x` is defined nowhere but is a tool: `tools.x(...)`.
     * `tools['list_events']`, `tools.listEvents`, `tools.list-events` for the tool `list-events`.
     * `calendarId=` for the argument `calendar_id`.
+    * `'12'` for an argument that is a number, and `12` for one that is a text.
     * `tools.x({'a': 1})` for `tools.x(**{'a': 1})`, where the first argument can be no object.
 
     Args:
@@ -148,9 +150,35 @@ def _arguments(step: _Step) -> None:
                 start = step.edits.span(keyword)[0]
                 step.edits.replace(start, start + len(keyword.arg), meant)
                 step.fix(keyword, f"wrote {meant}, which is the argument's name, for {keyword.arg}")
+        for parameter, value in _given(call, signature):
+            text = _converted(value, signature.shape_of(parameter))
+            if text is not None:
+                step.edits.replace(*step.edits.span(value), text)
+                written = step.edits.text(value)
+                step.fix(value, f"wrote {text} for {written}, which is what the argument {parameter.keyword} takes")
         if _means_keywords(call, signature):
             step.edits.insert(step.edits.span(call.args[0])[0], "**")
             step.fix(call, "passed the dict as keyword arguments")
+
+
+def _given(call: ast.Call, signature: Signature) -> Iterator[tuple[Parameter, ast.expr]]:
+    for parameter, value in zip(signature.parameters, call.args, strict=False):
+        if isinstance(value, ast.Starred):
+            break
+        yield parameter, value
+    for keyword in call.keywords:
+        if keyword.arg in signature.parameters.by_name:
+            yield signature.parameters.by_name[keyword.arg], keyword.value
+
+
+def _converted(value: ast.expr, shape: Shape) -> str | None:
+    """A number for a text, and the other way round, where they are written out and no sign of it is lost."""
+    match value, shape:
+        case ast.Constant(value=str(text)), Scalar("int" | "float") if re.fullmatch(r"0|[1-9]\d{0,14}", text):
+            return text
+        case ast.Constant(value=int(number)), Scalar("str", "") if not isinstance(number, bool):
+            return repr(str(number)) if abs(number) < 10**15 else None
+    return None
 
 
 def _means_keywords(call: ast.Call, signature: Signature) -> bool:

@@ -1,4 +1,5 @@
 import ast
+import gc
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -114,6 +115,12 @@ GOOD = {
     "arguments as a dict": ("given = {'a': 1, 'b': 2}\nawait tools.add(given)", 3),
     "a list in a variable": ("to = ['x@example.com']\nto.append('y@example.com')\nawait tools.send_email(to=to, subject='s')", {"id": "m1"}),
     "text from a number": ("n = await tools.add(a=1, b=2)\n'n: ' + str(n) + f'{n:.1f}'", "n: 33.0"),
+    "a variable called tools": ("async def names(tools):\n    return [t for t in tools]\nawait names(['a'])", ["a"]),
+    "tools in an object": (
+        "class Box:\n    def __init__(self, tools):\n        self.tools = tools\n\n"
+        "    async def now(self):\n        return await self.tools.now()\n\nawait Box(tools).now()",
+        "2026-03-02T08:00:00",
+    ),
     "annotations": (
         "from typing import Any\nasync def rows(calendar: str) -> list[dict[str, Any]]:\n"
         "    return await tools['list-events'](calendar_id=calendar)\n\nasync def main() -> dict:\n"
@@ -146,7 +153,7 @@ BAD = {
     "an argument twice": ("await tools.add(1, 2, a=3)", "unknown-argument", 1, "tools['add'] is given 'a' twice"),
     "missing argument": ("await tools['list-events']()", "missing-argument", 1, "tools['list-events'] lacks the argument 'calendar_id'; its arguments are calendar_id, limit=..., status=..."),
     "missing arguments": ("await tools.send_email(body='x')", "missing-argument", 1, "tools['send_email'] lacks the arguments 'to', 'subject'"),
-    "number for a text": ("await tools['list-events'](calendar_id=3)", "wrong-type", 1, "the argument 'calendar_id' of tools['list-events'] is 3, but must be a str"),
+    "number for a text": ("x = 3\nawait tools['list-events'](calendar_id=x)", "wrong-type", 2, "the argument 'calendar_id' of tools['list-events'] is 3, but must be a str"),
     "text for a list": ("await tools.send_email(to='a@example.com', subject='s')", "wrong-type", 1, "is 'a@example.com', but must be list[str]"),
     "text for a number": ("x = 'one'\nawait tools.get_issue(id=x)", "wrong-type", 2, "the argument 'id' of tools['get_issue'] is 'one', but must be a number"),
     "a wrong choice": ("await tools['list-events']('a', status='opened')", "wrong-type", 1, "the argument 'status' of tools['list-events'] is 'opened', but must be one of 'open', 'closed'"),
@@ -293,6 +300,7 @@ CORPUS = {program["id"]: program for program in corpus.programs()}
 
 @pytest.mark.skipif(not CORPUS, reason="the corpus of ordinary programs is not at hand")
 @pytest.mark.parametrize("name", CORPUS)
+@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")  # of the corpus's own tools
 async def test_ordinary_programs_have_no_findings(name: str, monty: MontySandbox) -> None:
     program = CORPUS[name]
     checked = await check_program(
@@ -302,6 +310,7 @@ async def test_ordinary_programs_have_no_findings(name: str, monty: MontySandbox
     assert list(checked.findings) == unknown
     value = await run(checked.program, tools=corpus.fake_tools())
     assert json.loads(json.dumps(value)) == program["expected"]
+    gc.collect()
 
 
 NASTY = st.sampled_from(

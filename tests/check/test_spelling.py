@@ -42,6 +42,9 @@ CORRECTED = {
         "await tools.list_events(calendarId='a', limit=3)",
         "await tools.list_events(calendar_id='a', limit=3)",
     ),
+    "a text for a number": ("await tools.get_issue(id='12')", "await tools.get_issue(id=12)"),
+    "a text for a number, by position": ("await tools.add('1', 2)", "await tools.add(1, 2)"),
+    "a number for a text": ("await tools.list_events(calendar_id=3)", "await tools.list_events(calendar_id='3')"),
     "a dict of arguments": ("await tools.add({'a': 1, 'b': 2})", "await tools.add(**{'a': 1, 'b': 2})"),
 }  # fmt: skip
 
@@ -64,6 +67,9 @@ async def test_what_can_only_mean_one_thing_is_corrected(case: str) -> None:
         "def add(a, b):\n    return a + b\nadd(1, 2)",
         "await tools.save({'data': 1})",
         "await tools.add({'c': 1})",
+        "await tools.add(a='one', b='012')",
+        "await tools.list_events(calendar_id=True)",
+        "await tools.raw(x='1')",
         "arguments = {'a': 1, 'b': 2}\nawait tools.add(arguments)",
         "await tools.add(**{'a': 1, 'b': 2})",
         "class tools:\n    nowIs = 1\ntools.nowIs",

@@ -2,7 +2,7 @@ import ast
 from textwrap import dedent
 
 import pytest
-from codemode_sandboxes.source import parse, to_script
+from codemode_sandboxes.source import parse, plain_text, to_script
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,6 +74,8 @@ FORMS = {
     "printed in an f-string": MAIN + "\nprint(f'Result: {asyncio.run(main())}')",
     "printed later": MAIN + "\nresult = asyncio.run(main())\nprint(result)",
     "printed in other words": MAIN + "\nx = asyncio.run(main())\nprint('n is', x['n'])\n",
+    "printed expression": "x = [1]\nprint(dict(n=x[0]))",
+    "printed as JSON from a name": "import json\nx = {'n': 1}\nprint(json.dumps(x, indent=2))",
     "printed forgetfully": MAIN + "\nprint(main())",
     "a last word": MAIN + "\nasyncio.run(main())\nprint('done')\n",
     "bare call": MAIN + "\nmain()",
@@ -143,6 +145,7 @@ FORMS = {
     "future import": "from __future__ import annotations\n" + MAIN,
     "coding line": "#!/usr/bin/python\n# -*- coding: latin-1 -*-\n" + MAIN,
     "byte order mark and carriage returns": "\ufeff" + MAIN.replace("\n", "\r\n"),
+    "indented": "\n    async def main():\n        return {'n': 1}\n\n    await main()\n",
     "nest_asyncio": "import nest_asyncio\nnest_asyncio.apply()\n" + MAIN + "asyncio.run(main())",
     "nest_asyncio in a list": "import json, nest_asyncio, re as r\nnest_asyncio.apply()\n"
     + MAIN
@@ -162,7 +165,7 @@ async def test_every_form_has_its_value(form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 async def test_lines_keep_their_numbers(form: str) -> None:
     """Each statement in turn is made to raise; the script must say the line that it had."""
-    original = FORMS[form].removeprefix("\ufeff").replace("\r\n", "\n")
+    original = plain_text(FORMS[form])
     for number, program in raising(original):
         script = to_script(program)
         if "every line is one further down than it was" in script.notes:
@@ -205,6 +208,9 @@ async def test_what_is_printed_still_is(program: str, printed: str, capsys: pyte
     "program",
     [
         "print('hello')",
+        "x = 1\nprint(f'x is {x}')",
+        "x = 1\nprint('x is ' + str(x))",
+        "x = 1\nprint(x, 2)",
         "async def main():\n    print(1)\nawait main()",
         "def helper(x):\n    return x",
         "def a():\n    pass\n\ndef b():\n    pass\n",

@@ -3,6 +3,7 @@
 from codemode_sandboxes.source.asyncify import AsyncEdits, can_await, convertible, function_around, needs_parentheses
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.entry import is_generator
+from codemode_sandboxes.source.layout import plain_text
 from codemode_sandboxes.source.parse import parse
 from codemode_sandboxes.source.scopes import Function, Scope, Scopes
 from codemode_sandboxes.source.script import Script, to_script
@@ -20,5 +21,6 @@ __all__ = [
     "is_generator",
     "needs_parentheses",
     "parse",
+    "plain_text",
     "to_script",
 ]

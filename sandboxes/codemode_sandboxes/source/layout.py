@@ -2,6 +2,7 @@
 
 import ast
 import re
+from textwrap import dedent
 
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.parse import parse
@@ -12,8 +13,10 @@ _CODING = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*[-\w.]+")
 
 
 def plain_text(code: str) -> str:
-    """Take out a byte order mark, carriage returns and an encoding declaration: the text is decoded already."""
+    """Take out a byte order mark, carriage returns, common indentation and an encoding declaration."""
     code = code.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if code.lstrip("\n")[:1] in (" ", "\t"):
+        code = dedent(code)
     lines = code.split("\n", 2)
     for number, line in enumerate(lines[:2]):
         if _CODING.match(line):

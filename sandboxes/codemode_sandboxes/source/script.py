@@ -41,9 +41,7 @@ def to_script(code: str) -> Script:
     Raises:
         SyntaxError: The text is not Python, or nested too deeply.
     """
-    code = plain_text(code)
-    parse(code)
-    code, notes = _drop_idle(code)
+    code, notes = _drop_idle(plain_text(code))
     code = await_entry(await_runners(unguard(code)))
     for step in (call_entry, give_value, resolve_returns):
         code, more = step(code)

@@ -18,7 +18,7 @@ def give_value(code: str) -> tuple[str, list[str]]:
     """Append the last expression that a program lacks.
 
     * After an assignment, and after a call such as `rows.append(...)`: the variable.
-    * After `print(name)`: that variable. After `print(... await x ...)`: what was awaited.
+    * After `print(x)`, or `print(json.dumps(x))`, where x is no text: x. After `print(... await x ...)`: what was awaited.
     * After a block: the one variable called `result`, `results`, `output` or `answer`; else the one that it sets or
       fills; else what it awaits last.
     * Else, what the top level's only awaited call of one of the program's functions returned.
@@ -61,13 +61,16 @@ class _Value:
             self._fresh += "_"
 
     def printed(self, call: ast.expr) -> str | None:
-        match call:
-            case ast.Call(args=[ast.Name(id=name)], keywords=[]) if self._is_data(name):
-                return name
         waits = [n for n in ast.walk(call) if isinstance(n, ast.Await) and self._scopes.scope(n) is self._scopes.module]
-        if len(waits) != 1:
+        value: ast.expr | None = waits[0] if len(waits) == 1 else None
+        match call:
+            case ast.Call(args=[argument]) if not waits:
+                value = _plain_value(argument)
+        if value is None:
             return None
-        start, end = self._edits.span(waits[0])
+        if isinstance(value, ast.Name):
+            return value.id if self._is_data(value.id) else None
+        start, end = self._edits.span(value)
         self._edits.insert(start, f"({self._fresh} := ")
         self._edits.insert(end, ")")
         return self._fresh
@@ -129,6 +132,20 @@ class _Value:
             self._edits.insert(len(self._edits.code.rstrip()), f"\nelse:\n    {name} = None")
             return True
         return False
+
+
+def _plain_value(node: ast.expr) -> ast.expr | None:
+    """What a printed expression shows, where that is more than a text: for `json.dumps(x)`, x."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="json"), attr="dumps"), args=[inner, *_]):
+            return _plain_value(inner)
+        case ast.Call(func=ast.Name(id="str" | "repr")) | ast.Call(func=ast.Attribute(attr="format" | "join")):
+            return None
+        case ast.BinOp(left=left, right=right) if _plain_value(left) is None or _plain_value(right) is None:
+            return None
+        case ast.Constant() | ast.JoinedStr() | ast.Starred() | ast.GeneratorExp():
+            return None
+    return node
 
 
 def _assigned(scopes: Scopes, statement: ast.stmt) -> str | None:
