@@ -1,6 +1,7 @@
 """Asking the model for a program."""
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -67,17 +68,29 @@ def load_model(model: str | BaseChatModel, *, api_key: str | None = None) -> Bas
     """
     if isinstance(model, BaseChatModel):
         return _prepared(model)
-    if not model or not isinstance(model, str):
+    if not isinstance(model, str):
         raise ConfigurationError(f"a model is a chat model or a string such as 'openai:gpt-5.2', not {_kind(model)}")
+    if not model:
+        raise ConfigurationError("a model is a chat model or a string such as 'openai:gpt-5.2', not an empty one")
     try:
         options: dict[str, Any] = {} if api_key is None else {"api_key": api_key}
         return _prepared(init_chat_model(model, **options))
     except ImportError as error:
         raise ConfigurationError(f"model {model!r} needs another package: {_first_line(error)}") from error
     except Exception as error:
-        reason = _first_line(error)
-        hint = " Write it as 'provider:model', such as 'openai:gpt-5.2'." if "model_provider" in reason else ""
-        raise ConfigurationError(f"model {model!r} cannot be used: {reason}{hint}") from error
+        raise ConfigurationError(f"model {model!r} cannot be used: {_unusable(model, error)}") from error
+
+
+def _unusable(model: str, error: Exception) -> str:
+    reason = _first_line(error)
+    if "model_provider" in reason:
+        provider, colon, _ = model.partition(":")
+        hint = "write it as 'provider:model', such as 'openai:gpt-5.2'"
+        return f"no provider is named {provider!r}; {hint}" if colon else f"its provider is missing: {hint}"
+    key = re.search(r"\b[A-Z][A-Z_]*_API_KEY\b", reason)
+    if key is not None and not os.environ.get(key[0]):
+        return f"it has no key: set the environment variable {key[0]}"
+    return reason
 
 
 def _prepared(model: BaseChatModel) -> BaseChatModel:

@@ -25,6 +25,7 @@ __all__ = [
     "reason_of",
 ]
 
+_UNREACHED = "cannot be reached"
 UNSENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -75,12 +76,14 @@ def explain(error: Exception, connection: Any) -> CallFailure:
     """
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, httpx.TransportError):
+        error = NotDelivered(reason_of(error))
+    if isinstance(error, NotDelivered) and error.reason == _UNREACHED:
+        return NotDelivered(error.reason, _where(connection))
     if isinstance(error, CallFailure):
         return error
     if isinstance(error, McpError):
         return Refused("refused to start", error.error.message)
-    if isinstance(error, httpx.TransportError):
-        return NotDelivered(reason_of(error))
     if isinstance(error, httpx.HTTPStatusError):
         return Refused(f"answered HTTP {error.response.status_code} {error.response.reason_phrase}".rstrip())
     if isinstance(error, OSError) and connection["transport"] == "stdio":
@@ -93,8 +96,14 @@ def reason_of(error: httpx.TransportError) -> str:
     if isinstance(error, httpx.LocalProtocolError):
         return "was not asked, as HTTP does not allow what is in its headers"
     if isinstance(error, UNSENT):
-        return "cannot be reached"
+        return _UNREACHED
     return "took too long to answer" if isinstance(error, httpx.TimeoutException) else "broke the connection"
+
+
+def _where(connection: Any) -> str:
+    url = httpx.URL(connection["url"])
+    port = "" if url.port is None else f":{url.port}"
+    return f"is it running at {url.scheme}://{url.host}{port}?"
 
 
 def _why_not_started(error: OSError, connection: StdioConnection) -> str:

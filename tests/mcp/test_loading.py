@@ -88,7 +88,7 @@ async def test_a_server_that_nobody_serves_is_named(kind: str) -> None:
         add("far", "http://127.0.0.1:9/mcp?key=secret")
         with pytest.raises(ToolLoadError) as error:
             await loader.load()
-    assert str(error.value) == "MCP server 'far' cannot be reached"
+    assert str(error.value) == "MCP server 'far' cannot be reached: is it running at http://127.0.0.1:9?"
 
 
 @pytest.mark.parametrize("kind", ["sse", "http"])

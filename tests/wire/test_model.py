@@ -298,13 +298,13 @@ def test_a_model_without_a_profile_is_asked_for_text() -> None:
 
 
 UNUSABLE: list[tuple[Any, str]] = [
-    ("openai:gpt-5.2", "OPENAI_API_KEY"),
-    ("gpt-5.2", "OPENAI_API_KEY"),
-    ("nosuch:model", "Write it as 'provider:model', such as 'openai:gpt-5.2'."),
-    ("some-model", "Write it as 'provider:model', such as 'openai:gpt-5.2'."),
+    ("openai:gpt-5.2", "set the environment variable OPENAI_API_KEY"),
+    ("gpt-5.2", "set the environment variable OPENAI_API_KEY"),
+    ("nosuch:model", "no provider is named 'nosuch'; write it as 'provider:model', such as 'openai:gpt-5.2'"),
+    ("some-model", "its provider is missing: write it as 'provider:model', such as 'openai:gpt-5.2'"),
     ("mistralai:large", "langchain-mistralai"),
     ("", "a model is a chat model or a string such as 'openai:gpt-5.2'"),
-    (None, "not NoneType"),
+    (None, "a model is a chat model or a string such as 'openai:gpt-5.2'"),
     (scripted("hi").bind(stop=["x"]), "Binding"),
 ]
 
