@@ -16,6 +16,7 @@ class Figure:
         median: Of all samples.
         low: First quartile.
         high: Third quartile.
+        best: The shortest: what is left where nothing else disturbs.
         samples: How many there are.
         sessions: The median of each session: each has processes of its own.
     """
@@ -23,6 +24,7 @@ class Figure:
     median: float
     low: float
     high: float
+    best: float
     samples: int
     sessions: list[float]
 
@@ -38,11 +40,20 @@ def figure(sessions: Sequence[Sequence[float]]) -> Figure:
     """Sum up samples, in seconds, given by session."""
     samples = [sample for session in sessions for sample in session]
     low, middle, high = quantiles(samples, n=4, method="inclusive")
-    return Figure(median=middle, low=low, high=high, samples=len(samples), sessions=[median(each) for each in sessions])
+    return Figure(
+        median=middle,
+        low=low,
+        high=high,
+        best=min(samples),
+        samples=len(samples),
+        sessions=[median(s) for s in sessions],
+    )
 
 
 def duration(seconds: float) -> str:
-    """Three significant digits and a unit."""
+    """Three significant digits and a unit. A difference of two noisy durations may be negative."""
+    if seconds < 0:
+        return f"−{duration(-seconds)}"
     for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
         if seconds * factor >= 1:
             return f"{_digits(seconds * factor)} {unit}"
@@ -62,7 +73,10 @@ def _range(low: float, high: float) -> str:
 
 
 def _digits(number: float) -> str:
-    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+    """Three significant digits."""
+    if number >= 100:
+        return f"{number:,.0f}"
+    return f"{number:.1f}" if number >= 10 else f"{number:.2f}" if number >= 1 or number == 0 else f"{number:.2g}"
 
 
 def table(

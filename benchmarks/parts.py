@@ -123,7 +123,7 @@ async def measure() -> str:
     def cell(part: str, program: str) -> str:
         whole = sum(medians[program].values())
         seconds = whole if part == "**sum**" else medians[program][part]
-        return f"{duration(max(seconds, 0.0))} ({seconds / whole:.0%})"
+        return f"{duration(seconds)} ({seconds / whole:.0%})"
 
     return table("part", [*PARTS, "**sum**"], {program: program for program in EXPECTED}, cell)
 
