@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from codemode_graph.preview import sample, shape
+from codemode_graph.prompts.keys import find_key
 from codemode_graph.prompts.templates import render
 from codemode_graph.state import Attempt, CodeModeState, Failure, ToolCall
 
@@ -13,6 +14,10 @@ _MAX_EFFECTS = 30
 
 STRATEGIES = {
     "check": "Nothing of the program has run. Write the whole program again with every point above put right.",
+    "unchanged": (
+        "You have written the same program twice, and it cannot work, so it is not shown here again. Write a different "
+        "one: do the step that failed in another way, and go by what is said above."
+    ),
     "error": "Find the line that failed, write the whole program again with it put right, and keep what was right.",
     "empty": (
         "Write the whole program again so that it returns the data. Most often a wrong key, a filter that nothing "
@@ -36,18 +41,39 @@ def repair_message(state: CodeModeState) -> str:
     Returns:
         The user message.
     """
-    attempt = state["attempts"][-1]
+    attempts = state["attempts"]
+    strategy = _strategy(attempts)
+    # A model copies the program that it is shown: one that it has repeated is left out, and its first failure told again.
+    attempt = _first_like(attempts) if strategy == "unchanged" else attempts[-1]
+    program = [] if strategy == "unchanged" else ["```python", _as_written(attempt["program"]), "```"]
     made = set(attempt["calls"])
     calls = [call for call in state["tool_calls"] if call["id"] in made]
     return render(
         "repair",
         task=state["task"],
-        program=attempt["program"].strip(),
-        problem=_problem(attempt),
+        program=_section("Your previous program", program),
+        problem=_problem(attempt) + _key_hint(attempt["failure"], calls),
         returned=_section("What the tools returned", _returned(calls)),
         happened=_section("What has already happened", _happened(state["tool_calls"])),
-        strategy=STRATEGIES[_strategy(state["attempts"])],
+        strategy=STRATEGIES[strategy],
     )
+
+
+def _first_like(attempts: Sequence[Attempt]) -> Attempt:
+    """The first attempt with the newest program: the one that was checked or run."""
+    return next(attempt for attempt in attempts if attempt["program"] == attempts[-1]["program"])
+
+
+def _as_written(program: str) -> str:
+    """A program without the call of `main` that the check appends, which a model is told not to write."""
+    return program.strip().removesuffix("\nawait main()").rstrip()
+
+
+def _key_hint(failure: Failure | None, calls: Sequence[ToolCall]) -> str:
+    if failure is None or failure["type"] != "KeyError":
+        return ""
+    found = find_key(failure["message"].strip("'\""), calls)
+    return f" (there is {' and '.join(found)})" if found else ""
 
 
 def _section(title: str, lines: Sequence[str]) -> str:
@@ -112,6 +138,8 @@ def _happened(calls: Sequence[ToolCall]) -> list[str]:
 
 def _strategy(attempts: Sequence[Attempt]) -> str:
     last, previous = attempts[-1], attempts[-2] if len(attempts) > 1 else None
+    if any(earlier["program"] == last["program"] for earlier in attempts[:-1]):
+        return "unchanged"
     if previous is not None and _signature(last) == _signature(previous):
         return "again"
     if last["findings"]:

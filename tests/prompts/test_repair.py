@@ -1,0 +1,66 @@
+import pytest
+
+from codemode_graph.graph import create_codemode
+from tests.prompts.shop import TOOLS
+from tests.prompts.snapshots import assert_same
+from tests.support import scripted
+
+FINDINGS = """
+async def main():
+    orders = await tools['list-orders'](state='open')
+    return [order['client'] for order in await tools['list-orders'](status='open')]
+"""
+
+FAILURE = """
+async def main():
+    sent = []
+    for order in await tools['list-orders'](status='open'):
+        to = 'ann@example.com' if order['customer'] == 'Ann' else order['customer']
+        sent.append(await tools['send_mail'](to=to, text=f"You owe {order['total']}"))
+    return sent
+"""
+
+EMPTY = """
+async def main():
+    print('looking')
+    found = await tools['stock'](sku='H1')
+    return found.get('pieces')
+"""
+
+SAME_FAILURE = """
+async def main():
+    found = await tools['stock'](sku='H1')
+    return found['{key}']
+"""
+
+LAST = "async def main():\n    return 'done'"
+
+CASES = {
+    "findings": [FINDINGS],
+    "error-with-effects": [FAILURE],
+    "empty": [EMPTY],
+    "same-failure": [SAME_FAILURE.format(key="pieces"), SAME_FAILURE.format(key="pieces") + "\n# again\n"],
+    "unchanged": [FAILURE, FAILURE],
+}
+"""Programs that are written one after the other; the message that follows the last of them is kept."""
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_the_message_after_a_failure_is_the_one_that_was_read(name: str) -> None:
+    model = scripted(*CASES[name], LAST)
+    graph = create_codemode(model=model, tools=TOOLS).compile()
+    state = await graph.ainvoke({"task": "Remind the customers of open orders."})
+    assert state["verdict"] == "ok"
+    assert len(model.prompts) == len(CASES[name]) + 1
+    assert_same(f"repair-{name}", model.prompts[-1])
+
+
+async def test_a_program_that_came_back_unchanged_is_not_shown_again_but_its_failure_is() -> None:
+    model = scripted(FAILURE, FAILURE, LAST)
+    await create_codemode(model=model, tools=TOOLS).compile().ainvoke({"task": "Remind them."})
+    first, second = model.prompts[1:]
+    assert "def main" in first
+    assert "def main" not in second
+    assert "not a mail address: 'Bob'" in first
+    assert "not a mail address: 'Bob'" in second
+    assert "ann@example.com" in second.partition("# What has already happened")[2]
