@@ -114,6 +114,7 @@ class _Run:
     open: dict[int, ToolCall] = field(default_factory=dict)
     tasks: dict[int, asyncio.Task[Outcome]] = field(default_factory=dict)
     pending: dict[int, PendingCall] = field(default_factory=dict)
+    approved: set[int] = field(default_factory=set)
 
     @property
     def journal(self) -> Journal:
@@ -132,16 +133,15 @@ class _Run:
                 recorded = self.replay.pop(0)
                 turn = Turn(elapsed=recorded["elapsed"], answered=[i for i in recorded["answered"] if i in self.ready])
             else:
-                if not self.ready:
-                    if self.pending and not self.tasks:
-                        return Paused(list(self.pending.values()))
-                    await self.wait(event.wake_after)
-                turn = Turn(elapsed=time.monotonic() - clock, answered=list(self.ready))
+                if await self.wait(event.wake_after):
+                    return Paused(list(self.pending.values()))
+                turn = Turn(elapsed=time.monotonic() - clock, answered=sorted(self.ready))
             self.turns.append(turn)
             event = await execution.advance(
                 {id: self.ready.pop(id) for id in turn["answered"]}, elapsed=turn["elapsed"]
             )
         self.print(event.stdout)
+        await self.settle()
         return event
 
     def print(self, text: str) -> None:
@@ -177,11 +177,13 @@ class _Run:
             self.ready[call.id] = refusal
             return
         shown = mask(arguments, spec.policy.redact)
-        decision = self.decisions.get(key)
+        # What was decided about a call says nothing of what has become of it since: that is asked anew.
+        asked = f"{key}@{self.journal.latest(key)['started']}" if unknown else key
+        decision = self.decisions.get(asked)
         if decision is None and (unknown or _needs_approval(spec, arguments, self.journal.count(spec.name))):
             self.pending[call.id] = PendingCall(
                 id=self.journal.id(call.id),
-                key=key,
+                key=asked,
                 tool=spec.name,
                 arguments=shown,
                 line=call.line,
@@ -193,8 +195,10 @@ class _Run:
             call.id, spec.name, shown, key=key, effect=spec.policy.effect or spec.effect, line=call.line
         )
         if decision is not None and decision["type"] in ("reject", "respond"):
-            self.ready[call.id] = self.settle(record, decision)
+            self.ready[call.id] = self.decide(record, decision)
             return
+        if decision is not None:
+            self.approved.add(call.id)
         if decision is not None and decision["type"] == "edit":
             arguments = decision.get("arguments", arguments)
             record["arguments"] = mask(arguments, spec.policy.redact)
@@ -203,7 +207,7 @@ class _Run:
             self.calls.make(spec, record, arguments), name=f"{spec.name} {record['id']}"
         )
 
-    def settle(self, record: ToolCall, decision: Decision) -> Outcome:
+    def decide(self, record: ToolCall, decision: Decision) -> Outcome:
         """Record what a person answered in place of the tool."""
         message = decision.get("message")
         if decision["type"] == "respond":
@@ -213,15 +217,33 @@ class _Run:
         self.journal.finish(record, "denied", error=error)
         return Raised(error["type"], error["message"])
 
-    async def wait(self, wake_after: float | None) -> None:
-        """Wait for the first calls to end, or for the program's next timer."""
-        if not self.tasks:
+    async def wait(self, wake_after: float | None) -> bool:
+        """Wait until there is something to tell the program, or people to ask.
+
+        Where calls wait for people, the others end first, and nothing is told before the people have answered: the program
+        then gets the answers together, as if nobody had had to be asked. Calls that people have approved are never
+        overtaken either, so none is lost to a program that goes another way meanwhile.
+
+        Returns:
+            Whether to ask.
+        """
+        held = list(self.tasks) if self.pending else [id for id in self.tasks if id in self.approved]
+        if held:
+            await asyncio.wait([self.tasks[id] for id in held])
+        elif not self.ready and self.tasks:
+            await asyncio.wait(self.tasks.values(), timeout=wake_after, return_when=asyncio.FIRST_COMPLETED)
+        elif not self.ready and not self.pending:
             await asyncio.sleep(wake_after or 0)
-            return
-        done, _ = await asyncio.wait(self.tasks.values(), timeout=wake_after, return_when=asyncio.FIRST_COMPLETED)
-        for id in [id for id, task in self.tasks.items() if task in done]:
+        for id in [id for id, task in self.tasks.items() if task.done()]:
             del self.open[id]
             self.ready[id] = self.tasks.pop(id).result()
+        return bool(self.pending)
+
+    async def settle(self) -> None:
+        """Let the calls with an effect end that the program left behind, and give up the others."""
+        await self.cancel([id for id, record in self.open.items() if record["effect"] == "read"])
+        if self.tasks:
+            await asyncio.wait(self.tasks.values())
 
     async def cancel(self, ids: Iterable[int]) -> None:
         """Cancel the tools of calls that the program gave up."""

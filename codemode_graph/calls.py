@@ -10,6 +10,7 @@ from codemode_sandboxes import Limits, Outcome, Raised, Returned
 from codemode_sandboxes.values import to_json
 from langchain_core.runnables import RunnableConfig
 
+from codemode_graph.errors import ToolOutcomeUnknown
 from codemode_graph.events import emit
 from codemode_graph.journal import Journal
 from codemode_graph.redact import mask, redact
@@ -80,6 +81,10 @@ class Calls:
         except _TooLate:
             message = f"{spec.name} did not answer within {spec.policy.timeout:g} seconds"
             error = ToolError(type="TimeoutError", message=message)
+            self.journal.finish(record, _cut_off(record), error=error)
+            outcome = Raised(**error)
+        except ToolOutcomeUnknown as problem:
+            error = _show(problem)
             self.journal.finish(record, _cut_off(record), error=error)
             outcome = Raised(**error)
         except Exception as problem:

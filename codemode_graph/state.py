@@ -111,6 +111,7 @@ class PendingCall(TypedDict):
     id: str
     """The call's id in the journal-to-be, such as `1.3`; the answer is tied to it."""
     key: str
+    """What the decision is kept under: the call's key, and of a call that was cut off, when it was begun too."""
     tool: str
     arguments: dict[str, Any]
     line: int | None
@@ -201,7 +202,7 @@ class CodeModeState(CodeModeOutput):
     pending: list[PendingCall]
     """Calls that wait for a person; the program has been stopped and starts again once they are answered."""
     decisions: dict[str, Decision]
-    """What was decided, by the call's key."""
+    """What was decided, by `PendingCall.key`."""
     turns: list[Turn]
     """How the stopped program got to where it waits."""
     seed: int

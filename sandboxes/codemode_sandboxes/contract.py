@@ -92,7 +92,7 @@ class Limits:
         memory_bytes: The program's heap.
         output_bytes: What it prints, in UTF-8.
         calls: Tool calls in all.
-        calls_in_flight: Tool calls open at one time.
+        calls_in_flight: Tool calls that the host makes at one time; those above wait. The host keeps it, not the sandbox.
         value_bytes: The program's value and each call's arguments, as UTF-8 JSON.
     """
 
