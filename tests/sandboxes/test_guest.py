@@ -1,7 +1,7 @@
 """What a program sees in the guest runner, over a plain process: no fences here, so only programs that mean well."""
 
-import asyncio
-import os
+import select
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Any
 
 import codemode_sandboxes.guest
 import pytest
-from codemode_sandboxes import Blocked, Capabilities, Finished, Limits, Program, Returned
-from codemode_sandboxes.process import ProcessExecution, spawn, wait_ready
+from codemode_sandboxes import Blocked, Capabilities, Failed, Finished, Limits, Program, Returned
+from codemode_sandboxes.process import Noise, ProcessExecution, spawn, wait_ready
 
 from tests.sandboxes.driving import NOW, Run, Tool, broken, double, drive, echo, interpreters
 
@@ -392,14 +392,45 @@ async def test_different_seeds_draw_differently_and_hashes_stay(run: Callable[..
     assert (await run(hashes, seed=1)).value == (await run(hashes, seed=2)).value
 
 
-async def test_a_guest_ends_with_its_host() -> None:
-    read_end, write_end = os.pipe()
-    channel = spawn([sys.executable, "-P", "-s", "-S", "-B", str(RUNNER)], pass_fds=[write_end])
-    os.close(write_end)
-    try:
-        assert await wait_ready(channel) is None
-        channel._stream.shutdown(2)
-        assert await asyncio.wait_for(channel.exit_status(), 10) == 0
-    finally:
-        await channel.aclose()
-        os.close(read_end)
+def test_a_guest_ends_with_its_host() -> None:
+    argv = [sys.executable, "-P", "-s", "-S", "-B", str(RUNNER)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b'{"type":"ready"}\n'
+        process.stdin.close()
+        assert process.wait(10) == 0
+
+
+async def test_a_command_that_is_no_guest_says_why_and_leaves_nothing() -> None:
+    freed, noise = [], Noise()
+    command = "trap '' TERM; echo no interpreter here >&2; sleep 60 & exit 4"
+    channel = spawn(["/bin/sh", "-c", command], noise=noise, freed=lambda: freed.append(True))
+    reading, _, _ = select.select([channel._reading], [], [], 0)  # the child of the shell holds the stream open
+    assert not reading
+    assert await channel.exit_status() == 4
+    await channel.aclose()
+    await channel.aclose()
+    assert noise.text == "no interpreter here"
+    assert freed == [True]
+    with pytest.raises(OSError, match="No such file"):
+        spawn(["/no/such/command"])
+    channel = spawn(["/bin/sh", "-c", "exit 5"])
+    assert await wait_ready(channel) == "the guest's process ended with exit status 5"
+    await channel.aclose()
+
+
+async def test_what_reads_nothing_and_writes_without_end_is_ended_in_time() -> None:
+    execution = ProcessExecution(
+        spawn(["/bin/sh", "-c", "exec sleep 60"]), Program(code="x" * 5_000_000), Limits(seconds=0.3)
+    )
+    event = await execution.advance()
+    assert isinstance(event, Failed)
+    assert event.kind == "timeout"
+    flood = "yes '{\"type\":\"nothing\"' | tr -d '\\n'"
+    execution = ProcessExecution(
+        spawn(["/bin/sh", "-c", flood], env={"PATH": "/usr/bin:/bin"}), Program(code=""), Limits()
+    )
+    event = await execution.advance()
+    assert isinstance(event, Failed)
+    assert event.kind == "protocol"

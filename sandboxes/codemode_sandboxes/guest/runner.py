@@ -5,6 +5,7 @@ import asyncio
 import builtins
 import inspect
 import io
+import os
 import sys
 import traceback
 import types
@@ -113,6 +114,8 @@ def _namespace(run: dict[str, Any], host: Host) -> dict[str, Any]:
     sys.stdin = io.StringIO()
     sys.stdout = sys.stderr = text_stream(host.output)
     sys.argv = [""]
+    os.environ.clear()
+    os.putenv("TZ", "UTC")  # for the C library alone
     warnings.resetwarnings()
     warnings.simplefilter("ignore")
     namespace = vars(module)

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
+import os
 import signal
-import socket
 import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-__all__ = ["Channel", "GuestProcess", "SocketChannel", "describe_exit", "readable", "shielded"]
+__all__ = ["Channel", "GuestProcess", "StreamChannel", "describe_exit", "readable", "shielded"]
 
 _CHUNK = 256 * 1024
 
@@ -38,7 +38,7 @@ class Channel(Protocol):
 
 
 class GuestProcess(Protocol):
-    """The process behind a `SocketChannel`."""
+    """The process behind a `StreamChannel`."""
 
     def kill(self) -> None:
         """End it at once; nothing happens where it has ended."""
@@ -57,31 +57,32 @@ class GuestProcess(Protocol):
         ...
 
 
-class SocketChannel:
-    """A guest at the other end of a stream socket.
+class StreamChannel:
+    """A guest at the other end of two pipes, or of one socket.
 
     Args:
-        stream: The host's end, non-blocking.
+        reading: The descriptor on which the guest is heard, non-blocking.
+        writing: The one on which it hears, non-blocking; it may be the same.
         process: The guest's process.
-        received: What was read from the stream already.
+        received: What was read already.
     """
 
-    def __init__(self, stream: socket.socket, process: GuestProcess, received: bytes = b"") -> None:
-        self._stream, self._process, self._received = stream, process, received
+    def __init__(self, reading: int, writing: int, process: GuestProcess, received: bytes = b"") -> None:
+        self._reading, self._writing, self._process, self._received = reading, writing, process, received
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._exit: asyncio.Future[int | None] | None = None
         self._closed = False
-        self._abandon = weakref.finalize(self, _abandon, stream, process)
+        self._abandon = weakref.finalize(self, _abandon, {reading, writing}, process)
 
     async def send(self, data: bytes) -> None:
         """Send all of it; see `Channel`."""
         rest = memoryview(data)
         while rest and not self._closed:
             try:
-                rest = rest[self._stream.send(rest, socket.MSG_NOSIGNAL) :]
+                rest = rest[os.write(self._writing, rest[:_CHUNK]) :]
             except BlockingIOError:
-                await self._wait(self._loop.add_writer, self._loop.remove_writer)
+                await self._wait(self._writing, self._loop.add_writer, self._loop.remove_writer)
             except OSError:
                 return
 
@@ -92,22 +93,22 @@ class SocketChannel:
             return data
         while not self._closed:
             try:
-                return self._stream.recv(_CHUNK)
+                return os.read(self._reading, _CHUNK)
             except BlockingIOError:
-                await self._wait(self._loop.add_reader, self._loop.remove_reader)
+                await self._wait(self._reading, self._loop.add_reader, self._loop.remove_reader)
             except OSError:
                 break
         return b""
 
-    async def _wait(self, add: Callable[..., None], remove: Callable[[int], bool]) -> None:
+    async def _wait(self, descriptor: int, add: Callable[..., None], remove: Callable[[int], bool]) -> None:
         waiter = self._waiter = self._loop.create_future()
-        descriptor = self._stream.fileno()
         add(descriptor, _resolve, waiter)
         try:
             await waiter
         finally:
             self._waiter = None
-            remove(descriptor)
+            if not self._closed:  # then the descriptor may be somebody else's by now
+                remove(descriptor)
 
     def kill(self) -> None:
         """End the guest at once."""
@@ -127,7 +128,7 @@ class SocketChannel:
             raise
 
     async def aclose(self) -> None:
-        """Kill the guest and free the socket and the process."""
+        """Kill the guest and free the descriptors and the process."""
         if self._closed:
             return
         self._closed = True
@@ -135,9 +136,10 @@ class SocketChannel:
         self._process.kill()
         if self._waiter is not None:
             _resolve(self._waiter)
-            self._loop.remove_reader(self._stream.fileno())
-            self._loop.remove_writer(self._stream.fileno())
-        self._stream.close()
+            self._loop.remove_reader(self._reading)
+            self._loop.remove_writer(self._writing)
+        for descriptor in {self._reading, self._writing}:
+            os.close(descriptor)
         await shielded(self._free())
 
     async def _free(self) -> None:
@@ -191,6 +193,7 @@ def _resolve(waiter: "asyncio.Future[None]") -> None:
         waiter.set_result(None)
 
 
-def _abandon(stream: socket.socket, process: GuestProcess) -> None:
+def _abandon(descriptors: set[int], process: GuestProcess) -> None:
     process.abandon()
-    stream.close()
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from codemode_sandboxes.contract import (
@@ -78,13 +78,10 @@ class ProcessExecution:
         channel: A guest that is ready and is this execution's alone.
         program: What runs.
         limits: Its bounds. The guest keeps them too, to tell the program's line; the host does not rely on that.
-        ended: Called once, when the guest is gone.
     """
 
-    def __init__(
-        self, channel: Channel, program: Program, limits: Limits, *, ended: Callable[[], None] | None = None
-    ) -> None:
-        self._channel, self._program, self._limits, self._on_end = channel, program, limits, ended
+    def __init__(self, channel: Channel, program: Program, limits: Limits) -> None:
+        self._channel, self._program, self._limits = channel, program, limits
         self._frames = FrameReader(channel, limits.value_bytes + limits.output_bytes + _FRAME_EXTRA)
         self._tools = frozenset(program.tools)
         self._open: set[int] = set()
@@ -92,7 +89,12 @@ class ProcessExecution:
         self._printed = 0
         self._parsed = 0
         self._seconds = limits.seconds
-        self._started = self._ended = self._released = False
+        self._started = self._ended = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no other event."""
+        return self._ended
 
     async def advance(self, outcomes: Mapping[int, Outcome] | None = None, *, elapsed: float | None = None) -> Event:
         """Run the program until it blocks or ends; see `Execution`."""
@@ -109,23 +111,13 @@ class ProcessExecution:
             await self.aclose()
             raise
         if not isinstance(event, Blocked):
-            self._ended = True
-            await self._release()
+            await self.aclose()
         return dataclasses.replace(event, stdout="".join(stdout))
 
     async def aclose(self) -> None:
         """Kill the guest and free what it holds."""
         self._ended = True
-        await self._release()
-
-    async def _release(self) -> None:
-        self._released, first = True, not self._released
-        if first:
-            try:
-                await self._channel.aclose()
-            finally:
-                if self._on_end is not None:
-                    self._on_end()
+        await self._channel.aclose()
 
     def _run_frame(self, elapsed: float | None) -> dict[str, Any]:
         program = self._program

@@ -8,11 +8,10 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
-from codemode_sandboxes.process.channel import SocketChannel, readable, shielded
+from codemode_sandboxes.process.channel import StreamChannel, readable, shielded
 
 __all__ = ["Noise", "spawn"]
 
@@ -95,7 +94,7 @@ def spawn(
     pass_fds: Sequence[int] = (),
     noise: Noise | None = None,
     freed: Callable[[], None] | None = None,
-) -> SocketChannel:
+) -> StreamChannel:
     """Start a command whose standard input and output carry frames.
 
     Args:
@@ -111,13 +110,15 @@ def spawn(
     Raises:
         OSError: The command cannot be started.
     """
-    ours, theirs = socket.socketpair()
+    their_input, writing = os.pipe()
+    reading, their_output = os.pipe()
     try:
-        ours.setblocking(False)
+        for descriptor in (reading, writing):
+            os.set_blocking(descriptor, False)
         popen = subprocess.Popen(
             argv,
-            stdin=theirs.fileno(),
-            stdout=theirs.fileno(),
+            stdin=their_input,
+            stdout=their_output,
             stderr=subprocess.PIPE,
             env=dict(env or {}),
             pass_fds=pass_fds,
@@ -125,8 +126,10 @@ def spawn(
             start_new_session=True,
         )
     except BaseException:
-        ours.close()
+        os.close(reading)
+        os.close(writing)
         raise
     finally:
-        theirs.close()
-    return SocketChannel(ours, _Command(popen, noise or Noise(), freed))
+        os.close(their_input)
+        os.close(their_output)
+    return StreamChannel(reading, writing, _Command(popen, noise or Noise(), freed))

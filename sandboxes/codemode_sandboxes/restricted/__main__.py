@@ -36,7 +36,6 @@ def main() -> None:
     control.set_inheritable(False)
     lockdown = Lockdown(open_libc())
     preload()
-    os.environ.clear()
     control.send(dumps({"layers": lockdown.layers}).encode())
     forkserver.serve(control, host, lockdown, clock)
 

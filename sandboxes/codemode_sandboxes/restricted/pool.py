@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 
 from codemode_sandboxes.errors import SandboxUnavailable
-from codemode_sandboxes.process.channel import SocketChannel
+from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.restricted.server import ForkServer, Newborn, StartFailed
 
 __all__ = ["GuestPool"]
@@ -39,7 +39,7 @@ class GuestPool:
         self._pause_until = 0.0
         self._reason = ""
 
-    async def take(self) -> SocketChannel:
+    async def take(self) -> StreamChannel:
         """Give a guest that is ready, for the running event loop.
 
         Raises:
@@ -79,7 +79,7 @@ class GuestPool:
         try:
             while len(self._spares) < self._size:
                 self._spares.append(self._server.fork())
-        except OSError:  # enough for now: the next caller asks again
+        except (StartFailed, OSError):  # enough for now: the next caller asks again
             pass
         return newborn
 

@@ -53,7 +53,7 @@ class RestrictedSandbox:
         self._python = os.path.abspath(python or sys.executable or "python3")  # noqa: PTH100 - keeps a venv's link
         self._pool = GuestPool(_NAME, self._python, spares)
         self._lock = threading.Lock()
-        self._running: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[ProcessExecution]] = (
+        self._runs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[ProcessExecution]] = (
             weakref.WeakKeyDictionary()
         )
 
@@ -75,22 +75,20 @@ class RestrictedSandbox:
     async def start(self, program: Program, limits: Limits = Limits()) -> ProcessExecution:  # noqa: B008 - frozen
         """Take a guest for a program; see `Sandbox`."""
         _check_platform()
-        loop = asyncio.get_running_loop()
-        channel = await self._pool.take()
+        execution = ProcessExecution(await self._pool.take(), program, limits)
         with self._lock:
-            running = self._running.setdefault(loop, set())
-        execution = ProcessExecution(channel, program, limits, ended=lambda: running.discard(execution))
-        running.add(execution)
+            self._runs.setdefault(asyncio.get_running_loop(), weakref.WeakSet()).add(execution)
         return execution
 
     async def aclose(self) -> None:
         """End this event loop's runs, and the fork server unless another loop has runs of its own."""
-        loop = asyncio.get_running_loop()
-        for execution in list(self._running.get(loop, ())):
+        with self._lock:
+            own = list(self._runs.pop(asyncio.get_running_loop(), ()))
+        for execution in own:
             await execution.aclose()
         with self._lock:
-            others = any(running for other, running in self._running.items() if not other.is_closed())
-        if not others:
+            others = [run for loop, runs in self._runs.items() if not loop.is_closed() for run in runs]
+        if all(run.ended for run in others):
             self._pool.close()
 
 

@@ -9,7 +9,7 @@ import subprocess
 import weakref
 from pathlib import Path
 
-from codemode_sandboxes.process.channel import SocketChannel, describe_exit, readable
+from codemode_sandboxes.process.channel import StreamChannel, describe_exit, readable
 from codemode_sandboxes.process.execution import wait_ready
 
 __all__ = ["ForkServer", "Newborn", "StartFailed"]
@@ -70,16 +70,19 @@ class ForkServer:
 
         Raises:
             BlockingIOError: Too many requests wait already.
-            OSError: It is gone, or no descriptors are left.
+            StartFailed: It is gone.
+            OSError: No descriptors are left.
         """
         stream, theirs = socket.socketpair()
         status, written = os.pipe()
         try:
             stream.setblocking(False)
             socket.send_fds(self._control, [b"f"], [theirs.fileno(), written])
-        except BaseException:
+        except BaseException as error:
             stream.close()
             os.close(status)
+            if isinstance(error, ConnectionError):
+                raise StartFailed(self.why_dead()) from None
             raise
         finally:
             theirs.close()
@@ -118,7 +121,7 @@ class Newborn:
     def __init__(self, stream: socket.socket, status: int, server: ForkServer) -> None:
         self._stream, self._status, self._server = stream, status, server
 
-    async def channel(self) -> SocketChannel:
+    async def channel(self) -> StreamChannel:
         """Wait until the guest is ready and give its channel, for the running event loop.
 
         Raises:
@@ -136,7 +139,8 @@ class Newborn:
             self.close()
             raise StartFailed(self._server.why_dead())
         process = _Forked(descriptors[0], self._status)
-        channel = SocketChannel(self._stream, process, received[1:])
+        stream = self._stream.detach()
+        channel = StreamChannel(stream, stream, process, received[1:])
         try:
             reason = await wait_ready(channel)
         except BaseException:
