@@ -32,6 +32,9 @@ def find_wrong_calls(scopes: Scopes, references: References, signatures: Mapping
         if reference.tool is not None and isinstance(parent, ast.Attribute) and not parent.attr.startswith("__"):
             message = f"a tool has no {one_line(parent.attr, 80)!r}: call the tool itself, {_form(signatures[reference.tool])}"
             yield _finding("unknown-tool", message, reference.node)
+        if reference.tool is not None and isinstance(parent, ast.Await):
+            message = f"the tool is not called: write await {_form(signatures[reference.tool])}"
+            yield _finding("uncalled-tool", message, reference.node)
     for node in ast.walk(scopes.tree):
         if isinstance(node, ast.Call) and references.is_tools(node.func):
             yield _finding("unknown-tool", f"tools is not a function: {_forms(signatures)}", node)

@@ -19,7 +19,7 @@ from codemode_graph.check.modules import (
 )
 from codemode_graph.check.references import References
 from codemode_graph.check.spelling import correct_spelling
-from codemode_graph.check.syntax import find_syntax_errors, find_unsupported, syntax_finding
+from codemode_graph.check.syntax import find_misplaced, find_unsupported, syntax_finding
 from codemode_graph.check.types import TypeChecker, TypeFindings
 from codemode_graph.check.undefined import find_undefined_names
 from codemode_graph.state import Finding
@@ -93,8 +93,6 @@ async def check_program(
         code, fixes = _fixed(script.code, signatures, capabilities)
     except SyntaxError as error:
         return Checked(program=program, findings=(syntax_finding(error, program),))
-    if broken := find_syntax_errors(code):
-        return Checked(program=code, fixes=(*script.notes, *fixes.lines), findings=tuple(broken))
     scopes = Scopes(parse(code))
     references = References(scopes, [signature.tool.name for signature in signatures.tools])
     findings = [*fixes.findings, *_found(scopes, references, signatures, capabilities)]
@@ -136,6 +134,7 @@ def _found(
     scopes: Scopes, references: References, signatures: Signatures, capabilities: Capabilities
 ) -> Iterator[Finding]:
     by_name = {signature.tool.name: signature for signature in signatures.tools}
+    yield from find_misplaced(scopes)
     yield from find_wrong_calls(scopes, references, by_name)
     yield from find_missing_modules(scopes, capabilities.modules)
     yield from find_unsupported(scopes.tree, capabilities.gaps)
@@ -157,7 +156,11 @@ def _refused(program: str, rule: str, message: str) -> Checked:
 
 def _does_something(tree: ast.Module) -> bool:
     """More than comments, `pass` and `...`."""
-    return any(not isinstance(s, ast.Pass) and ast.unparse(s) != "..." for s in tree.body[:100])
+    return not all(isinstance(s, ast.Pass) or (isinstance(s, ast.Expr) and _is_ellipsis(s.value)) for s in tree.body)
+
+
+def _is_ellipsis(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is ...
 
 
 def _is_large(tree: ast.Module) -> bool:

@@ -1,33 +1,57 @@
-"""Programs that do not compile, and what the sandbox does not run."""
+"""Programs that are not Python, and Python that the sandbox does not run."""
 
 import ast
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 
 from codemode_sandboxes.language import Gap
-from codemode_sandboxes.source import parse
+from codemode_sandboxes.source import Scopes, can_await
 
 from codemode_graph.state import Finding
 from codemode_graph.tools.text import one_line
 
-__all__ = ["find_syntax_errors", "find_unsupported", "syntax_finding"]
+__all__ = ["find_misplaced", "find_unsupported", "syntax_finding"]
 
 _SCRIPT = re.compile(r"^\s*(?:const|let|var|function|async function)\s|=>|===|&&|\|\||\bnew \w+\(|[{;]\s*$|^\s*//")
 
 
-def find_syntax_errors(code: str) -> list[Finding]:
-    """Compile a program in script form; what the parser lets pass, such as `break` outside of a loop, is found too."""
-    try:
-        parse(code)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(code, "<program>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    except SyntaxError as error:
-        return [syntax_finding(error, code)]
-    except (RecursionError, MemoryError, ValueError, OverflowError):
-        return [Finding(rule="syntax-error", message="the program is too complex to compile", line=None)]
-    return []
+def find_misplaced(scopes: Scopes) -> Iterator[Finding]:
+    """Find statements that parse but do not compile where they stand.
+
+    The program is not compiled for this: nesting comprehensions is enough to crash some versions of Python.
+    """
+    for node in ast.walk(scopes.tree):
+        match node:
+            case ast.Break() | ast.Continue() if not _is_in_loop(scopes, node):
+                yield _misplaced(node, f"'{type(node).__name__.lower()}' outside of a loop")
+            case ast.Await() | ast.AsyncFor() | ast.AsyncWith() if not can_await(scopes, node, set()):
+                yield _misplaced(node, "'await' outside of an async function; write `async def`, and await its calls")
+            case ast.Yield() | ast.YieldFrom() if scopes.scope(node).kind not in ("function", "lambda"):
+                yield _misplaced(node, "'yield' outside of a function")
+            case ast.Return() if scopes.scope(node).kind == "class":
+                yield _misplaced(node, "'return' outside of a function")
+            case ast.Nonlocal(names=names):
+                for name in names:
+                    owner = scopes.resolve(name, scopes.scope(node))
+                    if owner is None or owner is scopes.module:
+                        yield _misplaced(
+                            node, f"there is no variable {name} in a function around this one; use `global`"
+                        )
+
+
+def _misplaced(node: ast.stmt | ast.expr, message: str) -> Finding:
+    return Finding(rule="syntax-error", message=message, line=node.lineno)
+
+
+def _is_in_loop(scopes: Scopes, node: ast.AST) -> bool:
+    inner = node
+    for around in scopes.ancestors(node):
+        if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            return False
+        if isinstance(around, ast.For | ast.AsyncFor | ast.While) and inner in around.body:
+            return True
+        inner = around
+    return False
 
 
 def syntax_finding(error: SyntaxError, code: str) -> Finding:

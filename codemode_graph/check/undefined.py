@@ -14,12 +14,16 @@ __all__ = ["find_undefined_names"]
 
 _KNOWN = frozenset(dir(builtins)) | {"tools", "__name__", "__file__"}
 _LACKING = {"os": "os", "sys": "sys", "requests": "requests", "httpx": "httpx", "np": "numpy", "pd": "pandas"}
+_DEFINERS = ("exec", "globals", "locals", "vars")
 _MOST = 15
 
 
 def find_undefined_names(scopes: Scopes) -> Iterator[Finding]:
-    """Find names that are read but that neither Python nor the program defines; each is told once."""
-    if any(scope.star for scope in scopes.all()):
+    """Find names that are read but that neither Python nor the program defines; each is told once.
+
+    A program that may define names in other ways, such as `exec`, has none.
+    """
+    if any(scope.star for scope in scopes.all()) or any(scopes.names(name) for name in _DEFINERS):
         return
     told: set[str] = set()
     for name in scopes.unresolved():

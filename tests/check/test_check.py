@@ -115,6 +115,7 @@ GOOD = {
     "arguments as a dict": ("given = {'a': 1, 'b': 2}\nawait tools.add(given)", 3),
     "a list in a variable": ("to = ['x@example.com']\nto.append('y@example.com')\nawait tools.send_email(to=to, subject='s')", {"id": "m1"}),
     "text from a number": ("n = await tools.add(a=1, b=2)\n'n: ' + str(n) + f'{n:.1f}'", "n: 33.0"),
+    "names made in other ways": ("exec('x = 1')\nx", 1),
     "a variable called tools": ("async def names(tools):\n    return [t for t in tools]\nawait names(['a'])", ["a"]),
     "tools in an object": (
         "class Box:\n    def __init__(self, tools):\n        self.tools = tools\n\n"
@@ -146,6 +147,7 @@ BAD = {
     "unknown attribute": ("x = 1\nawait tools.serch(query='a')", "unknown-tool", 2, "did you mean tools['search']("),
     "no such tool at all": ("await tools.qqq()", "unknown-tool", 1, "there is no tool 'qqq'; call one of these as tools['name'](argument=value): 'list-events', 'get_issue',"),
     "a tool's method": ("await tools.search.ainvoke({'query': 'a'})", "unknown-tool", 1, "a tool has no 'ainvoke': call the tool itself, tools['search'](query, page=..., cursor=None)"),
+    "a tool that is not called": ("await tools.now", "uncalled-tool", 1, "the tool is not called: write await tools['now']()"),
     "tools called": ("await tools('search', query='a')", "unknown-tool", 1, "tools is not a function: call one of these as tools['name'](argument=value)"),
     "unknown argument": ("await tools['list-events'](calendar_id='a', limt=3)", "unknown-argument", 1, "tools['list-events'] has no argument 'limt' (did you mean 'limit'?); its arguments are calendar_id, limit=..., status=..."),
     "unknown argument over lines": ("await tools['list-events'](\n    calendar_id='a',\n    max=3,\n)", "unknown-argument", 3, "has no argument 'max'; its arguments are calendar_id"),
@@ -180,7 +182,12 @@ BAD = {
     "syntax": ("x = 1\ny = = 2\n", "syntax-error", 2, "invalid syntax: `y = = 2`"),
     "cut off": ("async def main():\n    x = await tools.add(a=1,", "syntax-error", 2, "'(' was never closed: `x = await tools.add(a=1,`; the end of the program is missing"),
     "another language": ("const x = await tools.now();\nx", "syntax-error", 1, "; write Python, no other language"),
-    "break outside": ("x = await tools.now()\nbreak", "syntax-error", 2, "'break' outside loop: `break`"),
+    "break outside": ("x = await tools.now()\nbreak", "syntax-error", 2, "'break' outside of a loop"),
+    "await in a plain function": ("def f(x):\n    return await tools.now()\nsorted([1, 2], key=f)", "syntax-error", 2, "'await' outside of an async function; write `async def`"),
+    "await in a lambda": ("list(map(lambda i: await tools.now(), [1]))", "syntax-error", 1, "'await' outside of an async function"),
+    "await for in a loop's else": ("for i in []:\n    pass\nelse:\n    continue\n", "syntax-error", 4, "'continue' outside of a loop"),
+    "yield outside": ("yield 1", "syntax-error", 1, "'yield' outside of a function"),
+    "nonlocal for global": ("n = 0\ndef f():\n    nonlocal n\n    n = 1\nf()\nn", "syntax-error", 3, "there is no variable n in a function around this one; use `global`"),
     "nothing": ("# TODO\npass\n", "no-program", None, "there is no program: write one that calls the tools and ends in the answer"),
     "too long": ("x = 1\n" * 40_000, "too-long", None, "the program has 240,000 characters; write a short one"),
     "too many lines": ("x = tools.now\n" * 3_000, "too-long", None, "the program has 3,000 lines; write a short one"),
@@ -311,6 +318,12 @@ async def test_ordinary_programs_have_no_findings(name: str, monty: MontySandbox
     value = await run(checked.program, tools=corpus.fake_tools())
     assert json.loads(json.dumps(value)) == program["expected"]
     gc.collect()
+
+
+async def test_nested_comprehensions_do_no_harm() -> None:
+    """Compiling them crashes Python 3.12 and 3.13."""
+    program = "x = " + "[" * 60 + "tools.now()" + " for i in []]" * 60
+    assert (await check_program(program, specs=SPECS, capabilities=PYTHON)).findings == ()
 
 
 NASTY = st.sampled_from(

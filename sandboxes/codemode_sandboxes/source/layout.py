@@ -74,7 +74,9 @@ def unguard(code: str) -> str:
 
 def _is_guard(test: ast.expr) -> bool:
     match test:
-        case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
-            sides = {ast.dump(left), ast.dump(right)}
-            return sides == {ast.dump(ast.Name("__name__", ast.Load())), ast.dump(ast.Constant("__main__"))}
+        case (
+            ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant(value="__main__")])
+            | ast.Compare(left=ast.Constant(value="__main__"), ops=[ast.Eq()], comparators=[ast.Name(id="__name__")])
+        ):
+            return True
     return False
