@@ -4,6 +4,7 @@ import secrets
 import time
 import uuid
 
+from codemode_sandboxes.source import parse
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.check import extract_program
@@ -46,8 +47,12 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
 
 
 def _bare(code: str) -> str:
-    """A program without the fence and the prose that it may have come in."""
+    """A program without the fence and the prose that it may have come in; one that is Python stays as it is."""
     try:
-        return extract_program(code)
-    except ModelError:
-        return code
+        parse(code)
+    except SyntaxError:
+        try:
+            return extract_program(code)
+        except ModelError:
+            return code
+    return code

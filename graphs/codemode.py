@@ -1,0 +1,31 @@
+"""What LangGraph Server serves as `codemode`.
+
+Its tools are the MCP servers of the file that CODEMODE_MCP names (the common mcpServers form), or the demo's where it
+names none. Its model is CODEMODE_MODEL, such as "openai:gpt-5.2"; without one it runs only the `code` that it is given.
+"""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from langgraph.graph.state import CompiledStateGraph
+
+from codemode_graph import MCPToolLoader, create_codemode
+from codemode_graph.demo.tools import send_reminder
+
+__all__ = ["make_graph"]
+
+
+@asynccontextmanager
+async def make_graph() -> AsyncIterator[CompiledStateGraph[Any, Any, Any, Any]]:
+    """Open the MCP sessions for a run, and close them when it has ended. The server brings checkpointer and store."""
+    path = os.environ.get("CODEMODE_MCP")
+    async with MCPToolLoader.from_config(path) if path else MCPToolLoader() as mcp:
+        tools: list[Any] = []
+        if not path:
+            mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.server"])
+            tools = [send_reminder]
+        graph = create_codemode(model=os.environ.get("CODEMODE_MODEL") or None, tools=[*await mcp.load(), *tools])
+        yield graph.compile(name="codemode")
