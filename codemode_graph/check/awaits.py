@@ -12,6 +12,7 @@ from codemode_sandboxes.source import (
     convertible,
     function_around,
     is_generator,
+    is_waiting,
     parse,
 )
 
@@ -97,8 +98,8 @@ class _Pass:
 
     def _with_await(self) -> set[Function]:
         """Plain functions with an `await` in them."""
-        waits = (ast.Await, ast.AsyncFor, ast.AsyncWith)
-        around = {function_around(self._scopes, n) for n in ast.walk(self._scopes.tree) if isinstance(n, waits)}
+        waits = [n for n in ast.walk(self._scopes.tree) if is_waiting(n)]
+        around = {function_around(self._scopes, node) for node in waits}
         return {function for function in around if isinstance(function, ast.FunctionDef)}
 
     def _async_calls(self) -> list[ast.Call]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from codemode_sandboxes.language import Gap
-from codemode_sandboxes.source import Scopes, can_await
+from codemode_sandboxes.source import Scopes, is_waiting
 
 from codemode_graph.state import Finding
 from codemode_graph.tools.text import one_line
@@ -24,8 +24,10 @@ def find_misplaced(scopes: Scopes) -> Iterator[Finding]:
         match node:
             case ast.Break() | ast.Continue() if not _is_in_loop(scopes, node):
                 yield _misplaced(node, f"'{type(node).__name__.lower()}' outside of a loop")
-            case ast.Await() | ast.AsyncFor() | ast.AsyncWith() if not can_await(scopes, node, set()):
-                yield _misplaced(node, "'await' outside of an async function; write `async def`, and await its calls")
+            case _ if is_waiting(node) and not _may_wait(scopes, node):
+                shown = node.target if isinstance(node, ast.comprehension) else node
+                assert isinstance(shown, ast.expr | ast.stmt)
+                yield _misplaced(shown, "'await' outside of an async function; write `async def`, and await its calls")
             case ast.Yield() | ast.YieldFrom() if scopes.scope(node).kind not in ("function", "lambda"):
                 yield _misplaced(node, "'yield' outside of a function")
             case ast.Return() if scopes.scope(node).kind == "class":
@@ -37,6 +39,15 @@ def find_misplaced(scopes: Scopes) -> Iterator[Finding]:
                         yield _misplaced(
                             node, f"there is no variable {name} in a function around this one; use `global`"
                         )
+
+
+def _may_wait(scopes: Scopes, node: ast.AST) -> bool:
+    scope = scopes.scope(node)
+    while scope.kind == "comprehension" and scope.parent is not None:
+        if isinstance(scope.node, ast.GeneratorExp):
+            return True
+        scope = scope.parent
+    return scope.kind not in ("class", "lambda") and not isinstance(scope.node, ast.FunctionDef)
 
 
 def _misplaced(node: ast.stmt | ast.expr, message: str) -> Finding:

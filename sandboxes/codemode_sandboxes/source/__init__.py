@@ -1,6 +1,13 @@
 """A program's source text: parsing it, editing it in place, and bringing it into script form."""
 
-from codemode_sandboxes.source.asyncify import AsyncEdits, can_await, convertible, function_around, needs_parentheses
+from codemode_sandboxes.source.asyncify import (
+    AsyncEdits,
+    can_await,
+    convertible,
+    function_around,
+    is_waiting,
+    needs_parentheses,
+)
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.entry import is_generator
 from codemode_sandboxes.source.layout import plain_text
@@ -19,6 +26,7 @@ __all__ = [
     "convertible",
     "function_around",
     "is_generator",
+    "is_waiting",
     "needs_parentheses",
     "parse",
     "plain_text",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.scopes import Function, Scopes
 
-__all__ = ["AsyncEdits", "can_await", "convertible", "function_around", "needs_parentheses"]
+__all__ = ["AsyncEdits", "can_await", "convertible", "function_around", "is_waiting", "needs_parentheses"]
 
 _COLLECTORS = {"dict", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple"}
 
@@ -113,6 +113,13 @@ def function_around(scopes: Scopes, node: ast.AST) -> Function | None:
     while scope.kind == "comprehension" and scope.parent is not None:
         scope = scope.parent
     return scope.node if isinstance(scope.node, Function) else None
+
+
+def is_waiting(node: ast.AST) -> bool:
+    """Tell whether a node may stand in an async function alone."""
+    if isinstance(node, ast.comprehension):
+        return node.is_async == 1
+    return isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith)
 
 
 def needs_parentheses(parent: ast.AST, node: ast.expr) -> bool:
