@@ -8,6 +8,7 @@ from rich.text import Text
 from codemode_graph.metrics import Metrics, metrics_box
 from codemode_graph.preview import sample
 from codemode_graph.terminal import Underway, numbered, say
+from codemode_graph.tools.text import one_line
 
 __all__ = ["Progress"]
 
@@ -59,7 +60,9 @@ class Progress:
             self._line("✗", event["error"], "red")
             return
         tokens = f"{event['input_tokens']} tokens in, {event['output_tokens']} out"
-        self._line("·", f"{event['model']} wrote it in {event['seconds']:.1f} s ({tokens})")
+        self._line("·", f"{event['model']} answered in {event['seconds']:.1f} s ({tokens})")
+        if event["thoughts"]:
+            self._line("·", one_line(event["thoughts"], 400))
 
     def _check(self, event: dict[str, Any]) -> None:
         self._underway.end("model")

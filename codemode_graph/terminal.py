@@ -37,16 +37,18 @@ def say(console: Console, text: str | Text, *, prefix: str = "", style: str = ""
         hang: Where what is left of a broken line begins; below the text's begin, unless given.
     """
     body = text if isinstance(text, Text) else Text(visible(text))
-    head = Text(prefix, style=style)
+    head = (prefix, style)
     hang = len(prefix) if hang is None else hang
-    room = console.width - max(hang, len(prefix))
-    if not console.is_terminal or room < 20:
-        console.print(head + body, soft_wrap=True)
+    if not console.is_terminal or console.width < hang + 20:
+        console.print(Text.assemble(head, body), soft_wrap=True)
         return
-    first, *rest = body.wrap(console, room) or [Text()]
-    console.print(head + first)
-    for line in rest:
-        console.print(Text(" " * hang) + line)
+    body.expand_tabs(4)
+    first = body.wrap(console, console.width - len(prefix))[0] if body else body
+    console.print(Text.assemble(head, first))
+    rest = body[len(first) :]
+    rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
+    for line in rest.wrap(console, console.width - hang) if rest else ():
+        console.print(Text.assemble(" " * hang, line))
 
 
 def numbered(console: Console, program: str) -> None:

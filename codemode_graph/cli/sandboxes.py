@@ -5,7 +5,6 @@ import json
 import time
 from dataclasses import asdict, dataclass
 
-import typer
 from codemode_sandboxes import SANDBOXES, Finished, Program, Sandbox, SandboxError, SandboxUnavailable, create_sandbox
 from rich import box
 from rich.console import Console
@@ -106,7 +105,7 @@ def show_sandboxes(*, as_json: bool) -> None:
 
     reports = run_async(work())
     if as_json:
-        typer.echo(json.dumps([asdict(report) for report in reports], indent=2))
+        print(json.dumps([asdict(report) for report in reports], indent=2))
         return
     console = Console()
     here = [report for report in reports if report.available]

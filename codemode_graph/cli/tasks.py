@@ -65,13 +65,13 @@ async def _shown(cm: CodeMode, task: str) -> RunResult:
 def _finish(result: RunResult, *, quiet: bool, as_json: bool) -> None:
     console = Console(stderr=True)
     if as_json:
-        typer.echo(_json(result))
+        print(_json(result))
     elif result["success"]:
         output = result["output"]
         text = output if isinstance(output, str) else _json(output)
         if console.is_terminal and not quiet:
             console.print("\n[bold]Answer[/]")
-        typer.echo(visible(text) if sys.stdout.isatty() else text)
+        print(visible(text) if sys.stdout.isatty() else text)
     if result["success"]:
         return
     asked = bool(result["attempts"])

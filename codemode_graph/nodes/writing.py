@@ -45,7 +45,7 @@ async def write_program(
         total_tokens=answer.usage["total_tokens"],
         seconds=answer.seconds,
     )
-    emit("model", **call, error=answer.error)
+    emit("model", **call, thoughts=answer.thoughts, error=answer.error)
     update: Update = {"usage": [*usage, call], "verdict": None, "error": None}
     if answer.error is not None:
         failure = Failure(kind="model", type="ModelError", message=answer.error, line=None, traceback="")

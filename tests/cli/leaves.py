@@ -1,0 +1,3 @@
+"""Leaves when it is imported."""
+
+raise SystemExit("wrong arguments")

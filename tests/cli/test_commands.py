@@ -1,0 +1,119 @@
+"""What the commands print, and where: the answer on stdout, all else on stderr."""
+
+import json
+import re
+import subprocess
+import sys
+
+import codemode_sandboxes.registry
+import pytest
+from typer.testing import CliRunner, Result
+
+from codemode_graph.api import DEFAULT_MODEL
+from codemode_graph.cli.app import app
+from tests.wire.server import Service
+
+TOOLS = ["--tools", "tests.cli.mytools:TOOLS"]
+WRONG = "```python\nawait tools.fail(reason='[red]wrong \\x1b[2J')\n```"
+RIGHT = "```python\nprint('adding')\n{'sum': await tools.add(a=2, b=3), 'text': 'é😀'}\n```"
+
+
+def call(*args: str, replies: tuple[str, ...] = ("never asked",)) -> Result:
+    with Service(*replies) as service:
+        env = {"OPENAI_API_KEY": service.key, "OPENAI_BASE_URL": service.url, "COLUMNS": "80"}
+        return CliRunner().invoke(app, args, env=env)
+
+
+def test_an_answer_goes_to_stdout_and_what_happens_to_stderr() -> None:
+    result = call("run", "Add [them]", *TOOLS, replies=(WRONG, RIGHT))
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"sum": 5, "text": "é😀"}
+    for line in [
+        "Task Add [them]",
+        "Attempt 1",
+        r"   1 await tools.fail(reason='[red]wrong \x1b[2J')",
+        "Attempt 2: repair",
+        "  | adding",
+        "a tool may print",
+        "  ✓ done",
+    ]:
+        assert result.stderr.count(f"{line}\n") == 1
+    assert re.search(r"^  → add\(a=2, b=3\) \d+ ms$", result.stderr, re.MULTILINE)
+    assert r"ValueError: [red]wrong \x1b[2J" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+def test_json_alone_is_on_stdout() -> None:
+    result = call("run", "Add", *TOOLS, "--json", "--quiet", replies=(RIGHT,))
+    found = json.loads(result.stdout)
+    assert found["success"]
+    assert found["output"]["sum"] == 5
+    assert [each["tool"] for each in found["tool_calls"]] == ["add"]
+    assert result.stderr == "a tool may print\n"
+
+
+def test_a_text_is_printed_as_it_is() -> None:
+    result = call("run", "Say", *TOOLS, "--quiet", replies=("```python\n'two\\n' + \"'lines'\"\n```",))
+    assert result.stdout == "two\n'lines'\n"
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=str)
+def test_a_run_without_an_answer_is_status_1(as_json: list[str]) -> None:
+    result = call("run", "Fail", *TOOLS, "--max-attempts", "2", *as_json, replies=(WRONG, WRONG + "\n"))
+    assert result.exit_code == 1
+    assert result.stderr.endswith("No answer after 2 attempts\n")
+    assert (json.loads(result.stdout)["success"] is False) if as_json else result.stdout == ""
+
+
+def test_a_quiet_run_without_an_answer_says_why() -> None:
+    result = call("run", "Fail", *TOOLS, "--max-attempts", "1", "--quiet", replies=(WRONG,))
+    assert result.stderr == "No answer after 1 attempt: line 1: ValueError: [red]wrong \\x1b[2J\n"
+
+
+def test_a_dict_names_its_tools() -> None:
+    result = call("tools", "--tools", "tests.cli.mytools:NAMED", "--cards")
+    assert re.search(r"^ ?plus +function +read +\d+ *$", result.stdout, re.MULTILINE)
+    assert "tools['plus']" in result.stdout
+
+
+def test_the_sandboxes_are_tried_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = codemode_sandboxes.registry.SANDBOXES
+    for name in set(places) - {"monty"}:
+        monkeypatch.delitem(places, name)
+    for name in ("absent", "broken"):
+        monkeypatch.setitem(places, name, f"tests.cli.sandboxes:{name}")
+    found = {each["name"]: each for each in json.loads(call("sandboxes", "--json").stdout)}
+    monty, absent = found["monty"], found["absent"]
+    assert monty["available"]
+    assert monty["boundary"] == "interpreter"
+    assert {"time", "network"} <= set(monty["enforces"])
+    assert 0 < monty["ready"] < monty["cold"] < 60
+    assert (absent["available"], absent["remedy"]) == (False, "Install it with `make it-so`")
+    assert "the guest died" in found["broken"]["reason"]
+    table = call("sandboxes").stdout
+    assert re.search(r"^ ?monty +Python .* interpreter .* \d+\.\d +\d+\.\d *$", table, re.MULTILINE)
+    assert "absent is not available: there is no such thing here. Install it with `make it-so`" in table
+
+
+def test_the_versions_are_told() -> None:
+    assert re.match(r"codemode-graph .+, codemode-sandboxes .+, Python 3\.\d+\.\d+\n", call("--version").stdout)
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["tools"], ["sandboxes"], ["demo"]], ids=str)
+def test_help_helps(command: list[str]) -> None:
+    result = call(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage: " in result.stdout
+
+
+def test_the_model_in_the_help_is_the_one_that_is_used() -> None:
+    assert f"[default: {DEFAULT_MODEL}]" in " ".join(call("run", "--help").stdout.replace("│", " ").split())
+
+
+def test_help_does_not_wait_for_what_it_does_not_need() -> None:
+    script = (
+        "import sys, codemode_graph, codemode_graph.cli.app\n"
+        "print(sorted({'langchain_core', 'langgraph', 'mcp', 'openai', 'pydantic', 'httpx'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"

@@ -1,0 +1,116 @@
+"""What the caller can put right is one line on stderr that says so, and exit status 2: no traceback, no secret."""
+
+import json
+import re
+from pathlib import Path
+
+import codemode_sandboxes.registry
+import pytest
+from typer.testing import CliRunner, Result
+
+from codemode_graph.cli.app import app
+from tests.servers import own_server
+from tests.wire.server import Service
+
+SECRET = "sk-proj-secretSecret0123456789"
+TOOLS = ["--tools", "tests.cli.mytools:TOOLS"]
+
+
+def call(*args: str, key: str | None = SECRET, url: str = "http://127.0.0.1:9/v1") -> Result:
+    return CliRunner().invoke(app, args, env={"OPENAI_API_KEY": key, "OPENAI_BASE_URL": url, "COLUMNS": "80"})
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = own_server("memory")
+    files = {
+        "missing-command.json": {"mcpServers": {"x": {"command": "no-such-command", "args": ["--token", SECRET]}}},
+        "refused.json": {"mcpServers": {"far": {"url": f"http://127.0.0.1:9/mcp?token={SECRET}"}}},
+        "dies.json": {
+            "mcpServers": {"x": {"command": memory["command"], "args": ["-c", "raise SystemExit('no disk')"]}}
+        },
+        "empty.json": {"mcpServers": {}},
+        "other.json": {"servers": {}},
+    }
+    for name, form in files.items():
+        (tmp_path / name).write_text(json.dumps(form))
+    (tmp_path / "broken.json").write_text('{\n"mcpServers": {')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(codemode_sandboxes.registry.SANDBOXES, "absent", "tests.cli.sandboxes:absent")
+
+
+ERRORS: dict[str, tuple[list[str], str]] = {
+    "no key": (["--model", "openai:gpt-5.2", *TOOLS], "it has no key: set the environment variable OPENAI_API_KEY"),
+    "unknown provider": (["--model", "nosuch:model", *TOOLS], "no provider is named 'nosuch'; write it as"),
+    "no provider": (["--model", "some-model", *TOOLS], "its provider is missing: write it as 'provider:model'"),
+    "provider not installed": (["--model", "mistralai:large", *TOOLS], "pip install langchain-mistralai"),
+    "unknown sandbox": (["--sandbox", "monti", *TOOLS], "no sandbox is named 'monti'; did you mean 'monty'?"),
+    "sandbox not available": (["--sandbox", "absent", *TOOLS], "Install it with `make it-so`"),
+    "no tools": ([], "give --mcp FILE, a JSON file of MCP servers, or --tools MODULE:NAME"),
+    "no tools in a list": (["--tools", "tests.cli.mytools:EMPTY"], "there are no tools in tests.cli.mytools:EMPTY"),
+    "no tools in a file": (["--mcp", "empty.json"], "there are no tools in empty.json"),
+    "no such module": (["--tools", "nosuchmodule:TOOLS"], "No module named 'nosuchmodule'"),
+    "no such attribute": (["--tools", "tests.cli.mytools:NOPE"], "has no NOPE; it has add, fail, sleep, block"),
+    "no attribute": (["--tools", "tests.cli.mytools"], "--tools takes MODULE:NAME, such as mytools:TOOLS"),
+    "a file for a module": (["--tools", "mytools.py:TOOLS"], "--tools takes MODULE:NAME, such as mytools:TOOLS"),
+    "a module that raises": (["--tools", "tests.cli.raises:X"], "importing tests.cli.raises failed: RuntimeError"),
+    "a module that leaves": (["--tools", "tests.cli.leaves:X"], "failed: SystemExit: wrong arguments"),
+    "no tool": (["--tools", "tests.cli.mytools:NUMBER"], "7 is no tool: a tool is a function"),
+    "missing file": (["--mcp", "nosuch.json"], "nosuch.json: cannot be read: No such file or directory"),
+    "a folder for a file": (["--mcp", "."], "cannot be read: Is a directory"),
+    "malformed JSON": (["--mcp", "broken.json"], "broken.json:2:16: not JSON"),
+    "JSON of another form": (["--mcp", "other.json"], 'expected {"mcpServers": {"name": {"command": ...}}}'),
+    "MCP command not found": (["--mcp", "missing-command.json"], "there is no command 'no-such-command'; install it"),
+    "MCP server that dies": (["--mcp", "dies.json"], "MCP server 'x' ended with exit status 1: no disk"),
+    "MCP server that is not there": (["--mcp", "refused.json"], "is it running at http://127.0.0.1:9?"),
+}
+
+
+@pytest.mark.parametrize(("args", "told"), ERRORS.values(), ids=ERRORS)
+def test_an_error_of_the_caller_is_one_line(args: list[str], told: str) -> None:
+    result = call("run", "a task", *args, key=None if "OPENAI_API_KEY" in told else SECRET)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert re.fullmatch(r"codemode-graph: [^\n]+\n", result.stderr)
+    assert told in result.stderr
+    assert SECRET not in result.stderr
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"], ["--json"]], ids=str)
+@pytest.mark.parametrize(
+    ("key", "model", "told"),
+    [
+        (SECRET, "openai:gpt-5.2", "Incorrect API key provided"),
+        (None, "openai:no-such-model", "The model `no-such-model` does not exist"),
+    ],
+)
+def test_what_the_model_s_service_refuses_is_told_once(
+    key: str | None, model: str, told: str, quiet: list[str]
+) -> None:
+    with Service("never") as service:
+        result = call("run", "a task", *TOOLS, "--model", model, *quiet, key=key or service.key, url=service.url)
+    assert result.exit_code == 2
+    assert result.stderr.count(told) == 1
+    assert service.key not in result.output
+    assert SECRET not in result.output
+    assert "Traceback" not in result.output
+    if quiet == ["--json"]:
+        assert told in json.loads(result.stdout)["error"]
+    else:
+        assert result.stdout == ""
+
+
+def test_a_service_that_is_not_there_is_told() -> None:
+    result = call("run", "a task", *TOOLS)
+    assert result.exit_code == 2
+    assert "Connection error. (POST http://127.0.0.1:9/v1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "args", [["run"], ["nosuch"], ["run", "x", "--max-attempts", "0"], ["run", "x", "--timeout", "soon"], ["--nosuch"]]
+)
+def test_wrong_usage_is_status_2(args: list[str]) -> None:
+    result = call(*args)
+    assert result.exit_code == 2
+    assert "Usage: " in result.stderr
+    assert "Traceback" not in result.stderr

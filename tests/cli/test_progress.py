@@ -1,0 +1,80 @@
+"""What `Progress` and its terminal write."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from codemode_graph.progress import Progress
+from codemode_graph.terminal import numbered, say, visible
+
+CALL: dict[str, Any] = {"id": "1.1", "tool": "send", "arguments": {"to": "ann@x.org"}}
+
+
+def console(*, terminal: bool, width: int = 40) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, width=width, no_color=True, legacy_windows=False)
+
+
+def written(to: Console) -> list[str]:
+    assert isinstance(to.file, io.StringIO)
+    return Text.from_ansi(to.file.getvalue()).plain.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain\ttext\n😀", "plain\ttext\n😀"),
+        ("\x1b[2J\x07", r"\x1b[2J\x07"),
+        ("a\rb\x9b31m", r"a\rb\x9b31m"),
+        ("\u202eevil\u2069", r"\u202eevil\u2069"),
+    ],
+)
+def test_what_a_terminal_would_act_on_is_written_out(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_a_terminal_s_lines_are_broken_below_their_text() -> None:
+    terminal, file = console(terminal=True), console(terminal=False)
+    for to in (terminal, file):
+        say(to, "one two three four five six seven eight nine", prefix="  ✓ ")
+    assert [line.rstrip() for line in written(terminal)] == [
+        "  ✓ one two three four five six seven",
+        "    eight nine",
+    ]
+    assert written(file) == ["  ✓ one two three four five six seven eight nine"]
+
+
+def test_a_program_keeps_its_shape() -> None:
+    program = "def f():\n    return call(first='aaaaaaaa', second='bbbbbbbb')\n\n[x] # [bold]"
+    terminal, file = console(terminal=True), console(terminal=False)
+    for to in (terminal, file):
+        numbered(to, program)
+    assert written(file) == [f"{number:>4} {line}" for number, line in enumerate(program.split("\n"), 1)]
+    lines = [line.rstrip() for line in written(terminal)]
+    assert lines[1:3] == ["   2     return call(first='aaaaaaaa',", "             second='bbbbbbbb')"]
+    assert all(len(line) <= 40 for line in lines)
+
+
+def test_a_call_that_did_not_end_is_told() -> None:
+    to = console(terminal=False, width=80)
+    progress = Progress(to)
+    progress.show({"type": "call_started", **CALL})
+    failure = {"kind": "timeout", "type": "TimeoutError", "message": "too late", "line": None}
+    progress.show({"type": "outcome", "verdict": "exhausted", "error": failure})
+    assert written(to) == ['  → send(to="ann@x.org") was given up', "  ✗ TimeoutError: too late"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_nothing_is_left_on_a_terminal(terminal: bool) -> None:
+    to = console(terminal=terminal, width=80)
+    progress = Progress(to)
+    progress.show({"type": "attempt", "number": 1})
+    progress.show({"type": "call_started", **CALL})
+    progress.show({"type": "unknown to us"})
+    progress.stop()
+    progress.stop()
+    assert isinstance(to.file, io.StringIO)
+    raw = to.file.getvalue()
+    assert raw.count("\x1b[?25l") == raw.count("\x1b[?25h") == int(terminal)
