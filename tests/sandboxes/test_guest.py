@@ -1,5 +1,7 @@
 """What a program sees in the guest runner, over a plain process: no fences here, so only programs that mean well."""
 
+import asyncio
+import gc
 import select
 import subprocess
 import sys
@@ -362,6 +364,22 @@ async def test_a_program_that_waits_for_nothing_new_blocks_again() -> None:
         await execution.aclose()
 
 
+async def test_given_up_calls_make_room_for_others(run: Callable[..., Any]) -> None:
+    code = """
+import asyncio
+for _ in range(2):
+    try:
+        await asyncio.wait_for(asyncio.gather(*[tools.slow() for _ in range(4)]), 1)
+    except TimeoutError:
+        pass
+await asyncio.sleep(1e6)
+sum(await asyncio.gather(*[tools.double(1) for _ in range(4)]))
+"""
+    result = await run(code, limits=Limits(calls_in_flight=4))
+    assert result.value == 8
+    assert [event.wake_after for event in result.blocked] == [1.0, 1.0, 1e6, None]
+
+
 async def test_prints_never_reach_the_frames(run: Callable[..., Any]) -> None:
     code = """
 import os, subprocess, sys
@@ -418,6 +436,14 @@ async def test_a_command_that_is_no_guest_says_why_and_leaves_nothing() -> None:
     channel = spawn(["/bin/sh", "-c", "exit 5"])
     assert await wait_ready(channel) == "the guest's process ended with exit status 5"
     await channel.aclose()
+
+
+async def test_a_forgotten_channel_is_killed_and_freed() -> None:
+    freed = asyncio.Event()
+    channel = spawn(["/bin/sh", "-c", "exec sleep 60"], freed=freed.set)
+    del channel
+    gc.collect()
+    await asyncio.wait_for(freed.wait(), 10)
 
 
 async def test_what_reads_nothing_and_writes_without_end_is_ended_in_time() -> None:

@@ -17,7 +17,8 @@ from typing import Any
 import codemode_sandboxes
 import pytest
 from codemode_sandboxes import Blocked, Failed, Finished, Limits, Program, SandboxClosed, SandboxUnavailable
-from codemode_sandboxes.restricted import RestrictedSandbox
+from codemode_sandboxes.restricted import RestrictedSandbox, landlock
+from codemode_sandboxes.restricted.lockdown import open_libc
 
 from tests.sandboxes.cases import fake_tools, load, needs_cases
 from tests.sandboxes.driving import NOW, double, echo, interpreters, run
@@ -71,6 +72,14 @@ def children(pid: int) -> list[int]:
 async def test_ordinary_programs(sandbox: RestrictedSandbox, case: dict[str, Any]) -> None:
     result = await run(sandbox, case["code"] + "\nawait main()", fake_tools())
     assert (result.value, result.stdout) == (case["expected"], case["expected_stdout"])
+
+
+def test_the_layers_are_those_that_the_kernel_has() -> None:
+    layers = RestrictedSandbox().layers
+    assert layers[0] == "seccomp"
+    assert {"no_new_privs", "rlimits"} <= set(layers)
+    abi = landlock.version(open_libc())
+    assert [layer for layer in layers if "landlock" in layer] == ([f"landlock {abi}"] if abi else [])
 
 
 @pytest.mark.parametrize("python", interpreters())
@@ -232,6 +241,7 @@ FAULTS = {
     "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass": ("timeout", ""),
     "x = 0\nwhile True:\n    try: open(f'/tmp/{x}', 'w')\n    except OSError: x += 1": ("timeout", ""),
     "while True: await tools.double(1)": ("calls", "20 tool calls"),
+    "await tools.huge()": ("memory", ""),
     "import os\nos.close(3)": ("died", ""),
     "import asyncio, os\nasyncio.create_task(tools.double(1))\nawait asyncio.sleep(0)\nos._exit(0)": (
         "died",
@@ -244,7 +254,11 @@ FAULTS = {
 async def test_a_fault_ends_its_own_run_and_no_other(sandbox: RestrictedSandbox, code: str) -> None:
     await run(sandbox, "1")
     server, start = server_pid(sandbox), time.monotonic()
-    failed = (await run(sandbox, code, {"double": double}, limits=TIGHT)).failed
+
+    async def huge() -> str:
+        return "x" * (80 << 20)
+
+    failed = (await run(sandbox, code, {"double": double, "huge": huge}, limits=TIGHT)).failed
     kind, part = FAULTS[code]
     assert kind in (failed.kind, None)
     assert part in failed.message

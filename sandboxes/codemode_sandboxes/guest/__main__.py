@@ -29,7 +29,7 @@ def main() -> None:
     # Prints, C code and child processes must not be able to reach the frames by the usual numbers.
     read, write = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _PRIVATE) for fd in (0, 1))
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1):
+    for fd in (0, 1, 2):
         os.dup2(nowhere, fd)
     os.close(nowhere)
     base = limits.address_space()

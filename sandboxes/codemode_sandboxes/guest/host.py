@@ -14,6 +14,8 @@ from codemode_sandboxes.guest.wire import Wire, dumps
 
 __all__ = ["Deadlock", "Host", "ProgramEnded"]
 
+_LONGEST_WAIT = 1e9
+
 
 class Deadlock(BaseException):
     """The program waits for something that no answer and no timer will bring."""
@@ -96,6 +98,8 @@ class Host:
         """
         if self.ended:
             raise ProgramEnded
+        if timeout is not None:
+            timeout = min(timeout, _LONGEST_WAIT)
         calls = [call for call in self._new if not call.dropped]
         self._new.clear()
         if timeout is None and not calls and not self._open:
@@ -120,10 +124,6 @@ class Host:
                 answered.future.set_result(what[0])
             else:
                 answered.future.set_exception(_exception(*what))
-
-    def wait(self, seconds: float) -> None:
-        """Block on the host in the middle of the program, for `time.sleep`."""
-        self.block(seconds)
 
     def encode(self, value: Any, what: str) -> str:
         """Write a value as JSON.

@@ -1,6 +1,7 @@
 """An asyncio loop without sockets or threads, whose selector is the conversation with the host."""
 
 import asyncio
+from asyncio import base_events
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,9 @@ from codemode_sandboxes.guest.clock import Clock
 __all__ = ["GuestLoop"]
 
 _RESOLUTION = 1e-9
+
+# asyncio wakes once a day by itself; here that would be an event that tells the host nothing.
+setattr(base_events, "MAXIMUM_SELECT_TIMEOUT", float("inf"))  # noqa: B010
 
 
 class _HostSelector:

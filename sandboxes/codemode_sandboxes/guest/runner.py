@@ -43,7 +43,7 @@ def serve(wire: Wire, clock: Clock, confine: Callable[[dict[str, Any]], None]) -
     clock.advance(run["elapsed"])
     seed_everything(run["seed"])
     host = Host(wire, clock, run["limits"])
-    clock.wait = host.wait
+    clock.wait = host.block
     namespace = _namespace(run, host)
     loop = GuestLoop(clock, host.block)
     asyncio.set_event_loop(loop)
@@ -88,14 +88,11 @@ def compile_program(code: str) -> tuple[types.CodeType, types.CodeType | None, i
     show_source(code)
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     tree = compile(code, FILENAME, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
-    last, line = None, None
-    if tree.body and isinstance(expression := tree.body[-1], ast.Expr):
-        tree.body.pop()
-        last, line = (
-            compile(ast.Expression(expression.value), FILENAME, "eval", flags, dont_inherit=True),
-            expression.lineno,
-        )
-    return compile(tree, FILENAME, "exec", flags, dont_inherit=True), last, line
+    if not (tree.body and isinstance(last := tree.body[-1], ast.Expr)):
+        return compile(tree, FILENAME, "exec", flags, dont_inherit=True), None, None
+    del tree.body[-1]
+    body = compile(tree, FILENAME, "exec", flags, dont_inherit=True)
+    return body, compile(ast.Expression(last.value), FILENAME, "eval", flags, dont_inherit=True), last.lineno
 
 
 async def _run(body: types.CodeType, last: types.CodeType | None, namespace: dict[str, Any]) -> Any:

@@ -176,8 +176,9 @@ class ProcessExecution:
                     if self._printed > self._limits.output_bytes:
                         return _failed("output", f"the program printed more than {self._limits.output_bytes:,} bytes")
                 case "call":
-                    if (failed := self._count_call(len(calls))) is not None:
-                        return failed
+                    self._made += 1
+                    if self._made > self._limits.calls:
+                        return _failed("calls", f"the program made more than {self._limits.calls} tool calls")
                     bytes_of_calls += len(line)
                     if bytes_of_calls > _CALLS_AT_ONCE * self._limits.value_bytes + _FRAME_EXTRA:
                         return _failed("output", "the arguments of the calls made at one time are too large")
@@ -186,6 +187,8 @@ class ProcessExecution:
                     cancelled, wake_after = read_blocked(frame, open_calls=self._open)
                     self._open -= set(cancelled)
                     self._open |= {call.id for call in calls}
+                    if len(self._open) > (most := self._limits.calls_in_flight):
+                        return _failed("calls", f"the program had more than {most} tool calls open at one time")
                     return Blocked(tuple(calls), cancelled, wake_after)
                 case "finished":
                     return self._last(Finished(read_value(frame)))
@@ -202,15 +205,6 @@ class ProcessExecution:
         if len(line) <= _PARSE_AT_ONCE:
             return parse(line, value_bytes=self._limits.value_bytes)
         return await asyncio.to_thread(parse, line, value_bytes=self._limits.value_bytes)
-
-    def _count_call(self, unannounced: int) -> Failed | None:
-        self._made += 1
-        if self._made > self._limits.calls:
-            return _failed("calls", f"the program made more than {self._limits.calls} tool calls")
-        if len(self._open) + unannounced >= self._limits.calls_in_flight:
-            most = self._limits.calls_in_flight
-            return _failed("calls", f"the program had more than {most} tool calls open at one time")
-        return None
 
     def _last(self, event: Event) -> Event:
         if not self._frames.empty:

@@ -163,7 +163,7 @@ def read_failed(frame: dict[str, Any]) -> Failed:
     return Failed(
         kind=_GUEST_KINDS[kind],
         type=_clean(error, _NAME),
-        message=" ".join(_clean(message, _TEXT).split("\n")),
+        message=" ".join(_clean(message, _TEXT).splitlines()),
         line=_line(frame.get("line")),
         traceback=_clean(traceback, _TEXT),
     )

@@ -66,19 +66,23 @@ class _Command:
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     async def release(self) -> None:
-        self._drain()
-        self._loop.remove_reader(self._errors.fileno())
         await shielded(self._reap())
 
     async def _reap(self) -> None:
         await readable(self._pidfd)
+        self._drain()
         self._free()
 
     def abandon(self) -> None:
+        # In whatever thread the garbage is collected; the loop's descriptors are the loop's to touch.
         self.kill()
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._free)
+            return
         self._free()
 
     def _free(self) -> None:
+        self._loop.remove_reader(self._errors.fileno())
         self.kill()
         self._popen.wait()
         self._errors.close()
@@ -112,6 +116,7 @@ def spawn(
     """
     their_input, writing = os.pipe()
     reading, their_output = os.pipe()
+    popen = None
     try:
         for descriptor in (reading, writing):
             os.set_blocking(descriptor, False)
@@ -125,11 +130,14 @@ def spawn(
             bufsize=0,
             start_new_session=True,
         )
+        return StreamChannel(reading, writing, _Command(popen, noise or Noise(), freed))
     except BaseException:
         os.close(reading)
         os.close(writing)
+        if popen is not None:
+            popen.kill()
+            popen.wait()
         raise
     finally:
         os.close(their_input)
         os.close(their_output)
-    return StreamChannel(reading, writing, _Command(popen, noise or Noise(), freed))

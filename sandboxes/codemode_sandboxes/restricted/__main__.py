@@ -22,6 +22,7 @@ def main() -> None:
 
     clock = clocks.Clock()
     clocks.install(clock)
+    import resource
     import socket
 
     from codemode_sandboxes.guest.wire import dumps
@@ -34,6 +35,8 @@ def main() -> None:
         sys.exit(0)
     control = socket.socket(fileno=control_descriptor)
     control.set_inheritable(False)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # two for each guest
     lockdown = Lockdown(open_libc())
     preload()
     control.send(dumps({"layers": lockdown.layers}).encode())

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import select
+import signal
 import socket
 from typing import NoReturn
 
@@ -44,12 +45,19 @@ def serve(control: socket.socket, host: int, lockdown: Lockdown, clock: Clock) -
                 _report(descriptor, *guests.pop(descriptor))
             elif descriptor == host or (request := _receive(control)) is None:
                 os._exit(0)
-            elif len(request) == 2:
-                stream, status = request
-                if (pid := _fork(stream, status, lockdown, clock)) is not None:
-                    pidfd = os.pidfd_open(pid)
-                    guests[pidfd] = (pid, status)
-                    poll.register(pidfd, select.POLLIN)
+            else:
+                try:
+                    stream, status = request
+                    pidfd, pid = _fork(stream, lockdown, clock)
+                except (
+                    OSError,
+                    ValueError,
+                ):  # no process or no descriptor is left: the host hears of it by the closing
+                    for left in request:
+                        os.close(left)
+                    continue
+                guests[pidfd] = (pid, status)
+                poll.register(pidfd, select.POLLIN)
 
 
 def _receive(control: socket.socket) -> list[int] | None:
@@ -65,21 +73,22 @@ def _report(pidfd: int, pid: int, status: int) -> None:
     os.close(status)
 
 
-def _fork(stream: int, status: int, lockdown: Lockdown, clock: Clock) -> int | None:
+def _fork(stream: int, lockdown: Lockdown, clock: Clock) -> tuple[int, int]:
     server = os.getpid()
-    try:
-        pid = os.fork()
-    except OSError:
-        os.close(stream)
-        os.close(status)
-        return None
+    pid = os.fork()
     if pid == 0:
         try:
             _become_guest(stream, server, lockdown, clock)
         finally:
             os._exit(1)
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
     os.close(stream)
-    return pid
+    return pidfd, pid
 
 
 def _become_guest(stream: int, server: int, lockdown: Lockdown, clock: Clock) -> NoReturn:

@@ -7,7 +7,6 @@ import time
 import weakref
 from collections import deque
 
-from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.restricted.server import ForkServer, Newborn, StartFailed
 
@@ -23,13 +22,12 @@ class GuestPool:
     """Gives guests, each once. May be used from several event loops and threads.
 
     Args:
-        name: The sandbox's, for errors.
         python: The interpreter.
         spares: Guests kept ready.
     """
 
-    def __init__(self, name: str, python: str, spares: int) -> None:
-        self._name, self._python, self._size = name, python, spares
+    def __init__(self, python: str, spares: int) -> None:
+        self._python, self._size = python, spares
         self._lock = threading.Lock()
         self._server: ForkServer | None = None
         self._spares: deque[Newborn] = deque()
@@ -43,10 +41,10 @@ class GuestPool:
         """Give a guest that is ready, for the running event loop.
 
         Raises:
-            SandboxUnavailable: Guests do not start here. After that it is not tried again for a while.
+            StartFailed: Guests do not start here. After that it is not tried again for a while.
         """
         if time.monotonic() < self._pause_until:
-            raise SandboxUnavailable(self._name, self._reason)
+            raise StartFailed(self._reason)
         for _ in range(_ATTEMPTS):
             try:
                 async with asyncio.timeout(_START_SECONDS):
@@ -59,7 +57,7 @@ class GuestPool:
         pause = min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE)
         self._failures = min(self._failures + 1, 10)
         self._pause_until = time.monotonic() + pause
-        raise SandboxUnavailable(self._name, self._reason)
+        raise StartFailed(self._reason)
 
     async def _next(self) -> Newborn:
         while True:
@@ -89,6 +87,10 @@ class GuestPool:
             self._server.close()
         self._server = None
         self._process = os.getpid()
+
+    def layers(self) -> tuple[str, ...]:
+        """Name what stands around a guest; see `ForkServer.layers`."""
+        return self._server.layers() if self._server is not None else ()
 
     def close(self) -> None:
         """End the fork server and every guest. The next `take` starts anew."""

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import platform
+import shutil
 import struct
 import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 from codemode_sandboxes.contract import Capabilities, Finished, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
@@ -16,14 +18,15 @@ from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.restricted.pool import GuestPool
 from codemode_sandboxes.restricted.preload import MODULES
 from codemode_sandboxes.restricted.seccomp import ARCHITECTURES
+from codemode_sandboxes.restricted.server import StartFailed
 
 __all__ = ["RestrictedSandbox"]
 
 _NAME = "restricted"
-_ELSEWHERE = "Use the sandbox 'monty', 'pyodide' or 'docker' instead"
+_ELSEWHERE = "Use another sandbox; 'monty' runs everywhere"
 
 _PROBE = f"""
-import importlib, platform, sys
+import importlib, sys
 found = []
 for name in {MODULES!r}:
     try:
@@ -50,8 +53,9 @@ class RestrictedSandbox:
     name = _NAME
 
     def __init__(self, *, spares: int = 2, python: str | None = None) -> None:
-        self._python = os.path.abspath(python or sys.executable or "python3")  # noqa: PTH100 - keeps a venv's link
-        self._pool = GuestPool(_NAME, self._python, spares)
+        wanted = python or sys.executable
+        self._python = str(Path(shutil.which(wanted) or wanted).absolute())
+        self._pool = GuestPool(self._python, spares)
         self._lock = threading.Lock()
         self._runs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[ProcessExecution]] = (
             weakref.WeakKeyDictionary()
@@ -64,18 +68,27 @@ class RestrictedSandbox:
         Raises:
             SandboxUnavailable: The sandbox cannot run here.
         """
-        version, modules = _probe(self._python)
-        return Capabilities(
-            language=f"CPython {version}",
-            boundary="os",
-            modules=modules,
-            enforces=frozenset({"time", "memory", "output", "processes", "files", "network"}),
-        )
+        return _probe(self._python)[0]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What stands between a program and the host here, such as "seccomp", "landlock 7", "namespaces".
+
+        Without seccomp there is no sandbox. The others are added where the kernel has them.
+
+        Raises:
+            SandboxUnavailable: The sandbox cannot run here.
+        """
+        return _probe(self._python)[1]
 
     async def start(self, program: Program, limits: Limits = Limits()) -> ProcessExecution:  # noqa: B008 - frozen
         """Take a guest for a program; see `Sandbox`."""
         _check_platform()
-        execution = ProcessExecution(await self._pool.take(), program, limits)
+        try:
+            channel = await self._pool.take()
+        except StartFailed as error:
+            raise SandboxUnavailable(_NAME, str(error), _ELSEWHERE) from None
+        execution = ProcessExecution(channel, program, limits)
         with self._lock:
             self._runs.setdefault(asyncio.get_running_loop(), weakref.WeakSet()).add(execution)
         return execution
@@ -102,20 +115,28 @@ def _check_platform() -> None:
 
 
 @cache
-def _probe(python: str) -> tuple[str, frozenset[str]]:
+def _probe(python: str) -> tuple[Capabilities, tuple[str, ...]]:
     _check_platform()
     with ThreadPoolExecutor(1) as thread:  # the caller's thread may run an event loop
         return thread.submit(asyncio.run, _ask(python)).result()
 
 
-async def _ask(python: str) -> tuple[str, frozenset[str]]:
-    pool = GuestPool(_NAME, python, spares=0)
+async def _ask(python: str) -> tuple[Capabilities, tuple[str, ...]]:
+    pool = GuestPool(python, spares=0)
     try:
         execution = ProcessExecution(await pool.take(), Program(code=_PROBE), Limits())
-        event = await execution.advance()
+        event, layers = await execution.advance(), pool.layers()
+    except StartFailed as error:
+        raise SandboxUnavailable(_NAME, str(error), _ELSEWHERE) from None
     finally:
         pool.close()
     if not isinstance(event, Finished):
-        raise SandboxUnavailable(_NAME, f"its own first program failed: {event}")
+        raise SandboxUnavailable(_NAME, f"its own first program failed: {event}", _ELSEWHERE)
     version, modules = event.value
-    return version, frozenset(modules)
+    capabilities = Capabilities(
+        language=f"CPython {version}",
+        boundary="os",
+        modules=frozenset(modules),
+        enforces=frozenset({"time", "memory", "output", "processes", "files", "network"}),
+    )
+    return capabilities, layers
