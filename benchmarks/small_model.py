@@ -99,6 +99,8 @@ def _show(task: Task, result: RunResult) -> None:
     print(f"\n{'-' * 100}\n{task.name}: {task.text}")
     for attempt in result["attempts"]:
         print(f"\n# attempt {attempt['number']}: {attempt['verdict']}\n{attempt['program'].rstrip()}")
+        if not attempt["program"].strip():
+            print(f"    said: {attempt['thoughts']}")
         for fix in attempt["fixes"]:
             print(f"    fixed: {fix}")
         for finding in attempt["findings"]:

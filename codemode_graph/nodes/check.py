@@ -5,6 +5,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.check import check_program
+from codemode_graph.check.same import is_same_program
 from codemode_graph.events import emit
 from codemode_graph.nodes.attempts import amended, failed
 from codemode_graph.nodes.node import Update
@@ -36,8 +37,8 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
 
 def _unchanged(state: CodeModeState, program: str) -> list[Finding]:
     """A program that has already failed, unchanged, would fail again."""
-    before = [a for a in state["attempts"][:-1] if a["program"] == program and a["verdict"] != "empty"]
-    if not before:
+    before = [attempt for attempt in state["attempts"][:-1] if attempt["verdict"] != "empty"]
+    if not any(is_same_program(attempt["program"], program) for attempt in before):
         return []
     message = "this is the program that already failed, unchanged; it would fail in the same way"
     return [Finding(rule="unchanged-program", message=message, line=None)]

@@ -20,13 +20,13 @@ def find_key(key: str, calls: Sequence[ToolCall]) -> list[str]:
         calls: Those of the program.
 
     Returns:
-        Places such as `tools['stock']: value['places'][0]['pieces']`, at most three, the outermost first.
+        Places such as `['places'][0]['pieces'] in what tools['stock'] returned`, at most three, the outermost first.
     """
     places: dict[str, list[tuple[int, str]]] = {}
     for call in calls:
         if call["status"] == "done":
             for name, depth, path in _keys(call["value"]):
-                places.setdefault(name, []).append((depth, f"tools[{call['tool']!r}]: value{path}"))
+                places.setdefault(name, []).append((depth, f"{path} in what tools[{call['tool']!r}] returned"))
     names = [key] if key in places else difflib.get_close_matches(key, places, _MOST, cutoff=0.6)
     found = sorted((place for name in names for place in places[name]), key=lambda place: place[0])
     return list(dict.fromkeys(path for _, path in found))[:_MOST]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from codemode_graph.check.same import is_same_program
 from codemode_graph.preview import sample, shape
 from codemode_graph.prompts.keys import find_key
 from codemode_graph.prompts.templates import render
@@ -14,6 +15,9 @@ _MAX_EFFECTS = 30
 
 STRATEGIES = {
     "check": "Nothing of the program has run. Write the whole program again with every point above put right.",
+    "missing": (
+        "Give the whole program now, from `async def main():` to its `return`. A comment or a plan is not a program."
+    ),
     "unchanged": (
         "You have written the same program twice, and it cannot work, so it is not shown here again. Write a different "
         "one: do the step that failed in another way, and go by what is said above."
@@ -45,13 +49,13 @@ def repair_message(state: CodeModeState) -> str:
     strategy = _strategy(attempts)
     # A model copies the program that it is shown: one that it has repeated is left out, and its first failure told again.
     attempt = _first_like(attempts) if strategy == "unchanged" else attempts[-1]
-    program = [] if strategy == "unchanged" else ["```python", _as_written(attempt["program"]), "```"]
+    shown = [] if strategy in ("unchanged", "missing") else ["```python", _as_written(attempt["program"]), "```"]
     made = set(attempt["calls"])
     calls = [call for call in state["tool_calls"] if call["id"] in made]
     return render(
         "repair",
         task=state["task"],
-        program=_section("Your previous program", program),
+        program=_section("Your previous program", shown),
         problem=_problem(attempt) + _key_hint(attempt["failure"], calls),
         returned=_section("What the tools returned", _returned(calls)),
         happened=_section("What has already happened", _happened(state["tool_calls"])),
@@ -61,7 +65,7 @@ def repair_message(state: CodeModeState) -> str:
 
 def _first_like(attempts: Sequence[Attempt]) -> Attempt:
     """The first attempt with the newest program: the one that was checked or run."""
-    return next(attempt for attempt in attempts if attempt["program"] == attempts[-1]["program"])
+    return next(attempt for attempt in attempts if is_same_program(attempt["program"], attempts[-1]["program"]))
 
 
 def _as_written(program: str) -> str:
@@ -73,7 +77,7 @@ def _key_hint(failure: Failure | None, calls: Sequence[ToolCall]) -> str:
     if failure is None or failure["type"] != "KeyError":
         return ""
     found = find_key(failure["message"].strip("'\""), calls)
-    return f" (there is {' and '.join(found)})" if found else ""
+    return f"; there is {', and '.join(found)}" if found else ""
 
 
 def _section(title: str, lines: Sequence[str]) -> str:
@@ -138,7 +142,9 @@ def _happened(calls: Sequence[ToolCall]) -> list[str]:
 
 def _strategy(attempts: Sequence[Attempt]) -> str:
     last, previous = attempts[-1], attempts[-2] if len(attempts) > 1 else None
-    if any(earlier["program"] == last["program"] for earlier in attempts[:-1]):
+    if any(finding["rule"] == "no-program" for finding in last["findings"]):
+        return "missing"
+    if any(is_same_program(earlier["program"], last["program"]) for earlier in attempts[:-1]):
         return "unchanged"
     if previous is not None and _signature(last) == _signature(previous):
         return "again"

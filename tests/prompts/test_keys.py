@@ -13,10 +13,10 @@ def call(value: Any, status: str = "done") -> ToolCall:
 @pytest.mark.parametrize(
     ("key", "value", "places"),
     [
-        ("b", {"a": {"b": 1}}, ["tools['t']: value['a']['b']"]),
-        ("b", [{"b": 1}, {"b": 2}], ["tools['t']: value[0]['b']"]),
-        ("b", {"a": {"b": 1}, "b": 2}, ["tools['t']: value['b']", "tools['t']: value['a']['b']"]),
-        ("altitude", {"site": {"altitude_m": 3}}, ["tools['t']: value['site']['altitude_m']"]),
+        ("b", {"a": {"b": 1}}, ["['a']['b'] in what tools['t'] returned"]),
+        ("b", [{"b": 1}, {"b": 2}], ["[0]['b'] in what tools['t'] returned"]),
+        ("b", {"a": {"b": 1}, "b": 2}, ["['b'] in what tools['t'] returned", "['a']['b'] in what tools['t'] returned"]),
+        ("altitude", {"site": {"altitude_m": 3}}, ["['site']['altitude_m'] in what tools['t'] returned"]),
         ("zzz", {"a": 1}, []),
         ("a", "text", []),
     ],

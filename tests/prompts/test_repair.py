@@ -39,8 +39,9 @@ CASES = {
     "findings": [FINDINGS],
     "error-with-effects": [FAILURE],
     "empty": [EMPTY],
-    "same-failure": [SAME_FAILURE.format(key="pieces"), SAME_FAILURE.format(key="pieces") + "\n# again\n"],
+    "same-failure": [SAME_FAILURE.format(key="pieces"), SAME_FAILURE.format(key="pieces").replace("found", "stock")],
     "unchanged": [FAILURE, FAILURE],
+    "no-program": ["```python\n# List the orders, and remind their customers.\n```"],
 }
 """Programs that are written one after the other; the message that follows the last of them is kept."""
 
@@ -56,7 +57,7 @@ async def test_the_message_after_a_failure_is_the_one_that_was_read(name: str) -
 
 
 async def test_a_program_that_came_back_unchanged_is_not_shown_again_but_its_failure_is() -> None:
-    model = scripted(FAILURE, FAILURE, LAST)
+    model = scripted(FAILURE, f"# Now it works.\n{FAILURE}", LAST)
     await create_codemode(model=model, tools=TOOLS).compile().ainvoke({"task": "Remind them."})
     first, second = model.prompts[1:]
     assert "def main" in first
