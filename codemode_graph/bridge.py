@@ -97,7 +97,7 @@ async def run_program(
         waiting = sorted({record["tool"] for record in run.open.values()})
         detail = f" while it waited for {', '.join(waiting)}" if waiting else ""
         message = f"the program did not end within {timeout:g} seconds{detail}"
-        event = Failed(kind="timeout", type="TimeoutError", message=message)
+        event = run.ended or Failed(kind="timeout", type="TimeoutError", message=message)
     finally:
         await run.stop()
     return ProgramRun(event=event, stdout="".join(run.stdout), seconds=time.monotonic() - started, turns=run.turns)
@@ -115,6 +115,7 @@ class _Run:
     tasks: dict[int, asyncio.Task[Outcome]] = field(default_factory=dict)
     pending: dict[int, PendingCall] = field(default_factory=dict)
     approved: set[int] = field(default_factory=set)
+    ended: Finished | Failed | None = None
 
     @property
     def journal(self) -> Journal:
@@ -141,6 +142,7 @@ class _Run:
                 {id: self.ready.pop(id) for id in turn["answered"]}, elapsed=turn["elapsed"]
             )
         self.print(event.stdout)
+        self.ended = event
         await self.settle()
         return event
 
@@ -169,8 +171,7 @@ class _Run:
             if not self.replay:
                 emit("call_answered", id=record["id"], tool=spec.name, line=call.line)
             return
-        unknown = self.journal.is_unknown(key)
-        if unknown and (found := await self.calls.verify(spec, arguments, key)) is not None:
+        if self.journal.is_unknown(key) and (found := await self.calls.verify(spec, arguments, key)) is not None:
             self.ready[call.id] = found
             return
         if (refusal := self.calls.refuse(spec)) is not None:
@@ -178,6 +179,7 @@ class _Run:
             return
         shown = mask(arguments, spec.policy.redact)
         # What was decided about a call says nothing of what has become of it since: that is asked anew.
+        unknown = self.journal.is_unknown(key)
         asked = f"{key}@{self.journal.latest(key)['started']}" if unknown else key
         decision = self.decisions.get(asked)
         if decision is None and (unknown or _needs_approval(spec, arguments, self.journal.count(spec.name))):
