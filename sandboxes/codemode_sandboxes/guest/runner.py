@@ -20,6 +20,7 @@ from codemode_sandboxes.guest.loop import GuestLoop
 from codemode_sandboxes.guest.output import text_stream
 from codemode_sandboxes.guest.report import FILENAME, Failure, describe, last_line, show_source, waiting_line
 from codemode_sandboxes.guest.tools import Tools
+from codemode_sandboxes.guest.values import encode
 from codemode_sandboxes.guest.wire import Wire, dumps
 
 __all__ = ["serve"]
@@ -35,10 +36,11 @@ def serve(wire: Wire, clock: Clock, confine: Callable[[dict[str, Any]], None]) -
         clock: The clock that `install` put in place.
         confine: Sets the process's own limits, given the host's; called before the program is compiled.
     """
+    _warm_up(clock)
     wire.send(dumps({"type": "ready"}))
     run = wire.receive()
     confine(run["limits"])
-    reserve = [bytearray(_RESERVE)]  # what is left to say that the memory is used up
+    reserve = [bytes(_RESERVE)]  # address space: what is left to say that the memory is used up
     clock.now = run["now"]
     clock.advance(run["elapsed"])
     seed_everything(run["seed"])
@@ -77,6 +79,14 @@ def serve(wire: Wire, clock: Clock, confine: Callable[[dict[str, Any]], None]) -
     except BaseException as error:
         reserve.clear()
         host.fail(describe(error))
+
+
+def _warm_up(clock: Clock) -> None:
+    """Run a program of our own: a forked process copies each page at its first touch, so touch them ahead of need."""
+    loop = GuestLoop(clock, lambda timeout: None)
+    body, last, _ = compile_program("import asyncio\nasync def f(n): return n\n(await asyncio.gather(f(1)), None)")
+    encode(loop.run_until_complete(_run(body, last, {})), max_bytes=1000)
+    loop.close()
 
 
 def compile_program(code: str) -> tuple[types.CodeType, types.CodeType | None, int | None]:
