@@ -1,0 +1,171 @@
+"""Makes an image's folder, once for each interpreter and version of the guest runner."""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from codemode_sandboxes.image.contents import GUEST, PYTHON, Contents, ImageError, collect
+
+__all__ = ["Image", "build_image", "default_folder"]
+
+_FORMAT = 1
+_FOLDERS = ("dev", "etc", "proc", "sys", "run", "tmp")
+_DEVICES = ("dev/null", "dev/urandom")
+_UNFINISHED = ".building-"
+_SECONDS = 300
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A folder that stands as a guest's `/`.
+
+    Attributes:
+        root: The folder.
+        version: Its Python's, such as "3.12.1".
+        command: What starts the guest runner in it.
+        environment: The whole environment that the command needs.
+    """
+
+    root: Path
+    version: str
+    command: tuple[str, ...] = (PYTHON, "-P", "-s", "-S", "-B", f"{GUEST}/guest")
+    environment: tuple[tuple[str, str], ...] = (
+        ("HOME", "/tmp"),
+        ("LANG", "C.UTF-8"),
+        ("PYTHONHASHSEED", "0"),
+        ("TZ", "UTC"),
+    )
+
+
+def default_folder() -> Path:
+    """Where images are kept: the user's cache; for root the system's, which the user that guests run as can reach."""
+    if os.geteuid() == 0:
+        return Path("/var/cache/codemode-sandboxes")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "codemode-sandboxes"
+
+
+def build_image(python: str | None = None, *, folder: Path | None = None) -> Image:
+    """Give an image of an interpreter, made on first use in some seconds and kept.
+
+    It is made anew when the interpreter, its libraries or the guest runner change; the name of its folder tells what it
+    was made of.
+
+    Args:
+        python: The interpreter's path; this process's own by default. Only its standard library goes in.
+        folder: Where images are kept; `default_folder()` by default.
+
+    Raises:
+        ImageError: It cannot be made.
+    """
+    if sys.platform != "linux":
+        raise ImageError("images of Python are made on Linux only")
+    contents = collect(python or sys.executable)
+    folder = folder or default_folder()
+    root = folder / f"python-{contents.version}-{_fingerprint(contents)}"
+    try:
+        if not root.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with _lock(folder):
+                if not root.exists():
+                    _build(contents, root)
+    except OSError as error:
+        raise ImageError(f"the image cannot be written: {error}") from error
+    return Image(root=root, version=contents.version)
+
+
+def _fingerprint(contents: Contents) -> str:
+    told: list[object] = [_FORMAT]
+    for place, source in sorted(contents.files.items()):
+        if isinstance(source, bytes):
+            told.append([place, hashlib.sha256(source).hexdigest()])
+        else:
+            status = source.stat()
+            told.append([place, str(source), status.st_size, status.st_mtime_ns])
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # it ends with the process
+        for left in folder.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+def _build(contents: Contents, root: Path) -> None:
+    _log.info("making a sandbox image of Python %s, once; it takes some seconds", contents.version)
+    start = time.monotonic()
+    making = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root.parent))
+    try:
+        size = _fill(making, contents)
+        making.rename(root)
+    except BaseException:
+        shutil.rmtree(making, ignore_errors=True)
+        raise
+    seconds = time.monotonic() - start
+    _log.info("made a sandbox image of %d MB in %.1f s: %s", size >> 20, seconds, root)
+
+
+def _fill(root: Path, contents: Contents) -> int:
+    for name in _FOLDERS:
+        (root / name).mkdir()
+    for name in _DEVICES:  # a jail puts the devices over these
+        (root / name).touch()
+    binaries = []
+    for place, source in contents.files.items():
+        path = root / place[1:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(source, bytes):
+            path.write_bytes(source)
+        else:
+            shutil.copyfile(source, path)
+            if path.suffix != ".py" and "zoneinfo" not in path.parts:
+                binaries.append(path)
+    if strip := shutil.which("strip"):
+        _run(strip, "--strip-unneeded", *map(str, binaries))
+    _forget_place(contents.base, binaries)
+    # Nothing is compared with its source later, or written where nothing can be written.
+    _run(
+        *(str(contents.files[PYTHON]), "-I", "-S", "-m", "compileall", "-q", "-j", "0"),
+        *("--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", "/", str(root / "py"), str(root / "guest")),
+    )
+    size = 0
+    for path in (root, *root.rglob("*")):
+        size += path.stat().st_size
+        path.chmod(0o755 if path.is_dir() or path in binaries else 0o644)
+    (root / "tmp").chmod(0o1777)
+    return size
+
+
+def _forget_place(base: Path, binaries: list[Path]) -> None:
+    """Write another path of the same length over the interpreter's, which may name a person."""
+    place = os.fsencode(base)
+    if place == b"/usr":
+        return
+    for path in binaries:
+        data = path.read_bytes()
+        if place in data:
+            path.write_bytes(data.replace(place, b"/".ljust(len(place), b"_")))
+
+
+def _run(*command: str) -> None:
+    try:
+        subprocess.run(
+            command, capture_output=True, timeout=_SECONDS, check=False, stdin=subprocess.DEVNULL, env={"LC_ALL": "C"}
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ImageError(f"{Path(command[0]).name} does not run: {error}") from None

@@ -1,0 +1,151 @@
+"""What goes into an image: each file's place inside, and where it comes from."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from codemode_sandboxes.errors import SandboxError
+
+__all__ = ["GUEST", "PYTHON", "Contents", "ImageError", "collect"]
+
+PYTHON = "/py/bin/python3"
+GUEST = "/guest/codemode_sandboxes"
+
+_PROBE = """
+import json, sys, sysconfig, zoneinfo
+print(json.dumps({
+    "version": sys.version_info[:3],
+    "executable": getattr(sys, "_base_executable", None) or sys.executable,
+    "base": sys.base_prefix,
+    "libraries": [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")],
+    "extensions": [p for p in sys.path if p.endswith("lib-dynload")],
+    "build": sysconfig._get_sysconfigdata_name(),
+    "zones": zoneinfo.TZPATH,
+}))
+"""
+_OLDEST = (3, 11)
+_LEFT_OUT_FOLDERS = {
+    "__pycache__", "dist-packages", "ensurepip", "idlelib", "idle_test", "lib-dynload", "lib2to3", "pydoc_data",
+    "site-packages", "test", "tests", "tkinter", "turtledemo", "venv",
+}  # fmt: skip
+_LEFT_OUT_FILES = re.compile(r"(_sysconfigdata_.*|antigravity|this|turtle|webbrowser)\.py")
+_LEFT_OUT_EXTENSIONS = re.compile(r"_?(test|ctypes_test|xx|tkinter|curses|readline|nis|dbm|gdbm|ossaudiodev)")
+_ACCOUNTS = {"/etc/passwd": b"nobody:x:65534:65534::/tmp:/bin/false\n", "/etc/group": b"nogroup:x:65534:\n"}
+_SECONDS = 60
+
+
+class ImageError(SandboxError):
+    """An image cannot be made of this interpreter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """An image's files.
+
+    Attributes:
+        version: The interpreter's, such as "3.12.1".
+        base: Where it is installed.
+        files: Place in the image to the file that is copied there, or to its bytes.
+    """
+
+    version: str
+    base: Path
+    files: Mapping[str, Path | bytes]
+
+
+def collect(python: str) -> Contents:
+    """Find all that an image of this interpreter holds.
+
+    Raises:
+        ImageError: It is no CPython that an image can be made of.
+    """
+    about = json.loads(_run(python, "-I", "-S", "-c", _PROBE))
+    version = ".".join(map(str, about["version"]))
+    if tuple(about["version"][:2]) < _OLDEST:
+        raise ImageError(f"Python {version} is too old for a sandbox: it needs {'.'.join(map(str, _OLDEST))} or later")
+    executable = Path(about["executable"]).resolve()
+    files: dict[str, Path | bytes] = {PYTHON: executable, **_ACCOUNTS}
+    base = Path(about["base"])
+    for library in map(Path, dict.fromkeys(about["libraries"])):
+        inside = f"/py/{library.relative_to(base)}"
+        files |= {f"{inside}/{name}": path for name, path in _modules(library)}
+    main = f"/py/{Path(about['libraries'][0]).relative_to(base)}"
+    files[f"{main}/{about['build']}.py"] = b"build_time_vars = {'TZPATH': '/usr/share/zoneinfo'}\n"
+    extensions = [
+        path
+        for folder in about["extensions"]
+        for path in sorted(Path(folder).glob("*.so"))
+        if not _LEFT_OUT_EXTENSIONS.match(path.name)
+    ]
+    files |= {f"/py/{path.relative_to(base)}": path for path in extensions}
+    files |= _libraries(executable, *extensions)
+    files |= _zones(about["zones"])
+    files |= _guest()
+    return Contents(version=version, base=base, files=files)
+
+
+def _modules(library: Path) -> Iterator[tuple[str, Path]]:
+    for folder, inner, names in os.walk(library):
+        inner[:] = [name for name in inner if name not in _LEFT_OUT_FOLDERS and not name.startswith("config-")]
+        for name in names:
+            if name.endswith(".py") and not _LEFT_OUT_FILES.fullmatch(name):
+                path = Path(folder, name)
+                yield str(path.relative_to(library)), path
+
+
+def _libraries(*binaries: Path) -> dict[str, Path | bytes]:
+    """The C libraries, beside the C library itself, where the loader looks when no cache and no path tell it more."""
+    found: dict[str, Path] = {}
+    loaders: dict[str, Path | bytes] = {}
+    for line in _run("ldd", *map(str, binaries)).splitlines():
+        if match := re.match(r"\s*(?:(\S+) => )?(/\S+) \(", line):
+            name, path = match[1] or match[2], Path(match[2])
+            if "/" in name or re.match(r"ld-(linux|musl)", path.name):
+                loaders[str(path)] = path
+            else:
+                found[name] = path
+    libc = next((path for name, path in found.items() if name.startswith("libc.")), None)
+    if not loaders or (libc is None and found):
+        raise ImageError("ldd does not tell which C libraries the interpreter needs")
+    return loaders | {f"{(libc or Path('/lib/libc')).parent}/{name}": path for name, path in found.items()}
+
+
+def _zones(folders: list[str]) -> dict[str, Path | bytes]:
+    zones: dict[str, Path | bytes] = {}
+    for folder in map(Path, folders):
+        for path in folder.rglob("*") if folder.is_dir() else ():
+            inside = path.relative_to(folder)
+            if inside.parts[0] not in ("posix", "right") and path.is_file():
+                with path.open("rb") as file:
+                    if file.read(4) == b"TZif":
+                        zones.setdefault(f"/usr/share/zoneinfo/{inside}", path)
+    return zones
+
+
+def _guest() -> dict[str, Path | bytes]:
+    package = Path(__file__).parent.parent
+    sources = [package / "values.py", *sorted((package / "guest").glob("*.py"))]
+    return {f"{GUEST}/{path.relative_to(package)}": path.read_bytes() for path in sources}
+
+
+def _run(*command: str) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ImageError(f"{Path(command[0]).name} does not run: {error}") from None
+    if done.returncode and command[0] != "ldd":  # ldd fails where one of many is linked to nothing
+        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise ImageError(f"{Path(command[0]).name} fails: {last}")
+    return done.stdout
