@@ -51,7 +51,7 @@ class TypeFindings:
     def __init__(self, code: str, scopes: Scopes, references: References, signatures: Signatures) -> None:
         self._scopes, self._references, self._signatures = scopes, references, signatures
         self._records = {name: record for record, name in signatures.names.items()}
-        self._returned_by = dict(_returned_by(signatures))
+        self._returned_by = list(_returned_by(signatures))
         self._stored = set(_stored_keys(scopes.tree))
         lines = code.split("\n")
         self._nodes: dict[tuple[int, int], list[ast.AST]] = {}
@@ -204,11 +204,14 @@ class TypeFindings:
         return is_from_tools(node, self._scopes, self._references)
 
     def _what(self, name: str) -> str:
-        tool, part = self._returned_by.get(name, ("", "part"))
-        if not tool:
+        called = {reference.tool for reference in self._references.direct()}
+        places = [(tool, part) for each, tool, part in self._returned_by if each == name and tool in called]
+        if not places:
             return name
-        if part == "part":
-            return f"{name}, in what tools[{tool!r}] returns,"
+        tool, part = places[0]
+        if len(places) > 1 or part == "part":
+            tools = " and ".join(f"tools[{tool!r}]" for tool, _ in places)
+            return f"{name}, in what {tools} {'returns' if len(places) == 1 else 'return'},"
         return f"{'each item of ' if part == 'item' else ''}what tools[{tool!r}] returns"
 
     @staticmethod
@@ -272,16 +275,16 @@ def _scalar(kind: str) -> str:
     return "int" if re.fullmatch(r"Literal\[-?\d+\]", kind) else kind
 
 
-def _returned_by(signatures: Signatures) -> Iterator[tuple[str, tuple[str, _Part]]]:
-    """Which tool returns each type, the last one first, and what part of its value that is."""
-    for signature in reversed(signatures.tools):
+def _returned_by(signatures: Signatures) -> Iterator[tuple[str, str, _Part]]:
+    """Each type that a tool returns, the tool, and what part of its value that is."""
+    for signature in signatures.tools:
         todo: list[tuple[Shape, _Part]] = [(signature.result, "whole")] if signature.result is not None else []
         seen: set[Record] = set()
         for shape, part in todo:
             match shape:
                 case Record() if shape not in seen:
                     seen.add(shape)
-                    yield signatures.names[shape], (signature.tool.name, part)
+                    yield signatures.names[shape], signature.tool.name, part
                     todo += [(each.shape, "part") for each in shape.fields.values()]
                 case Array(item):
                     todo.append((item, "item" if part == "whole" else "part"))
