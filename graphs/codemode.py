@@ -2,6 +2,7 @@
 
 Its tools are the MCP servers of the file that CODEMODE_MCP names (the common mcpServers form), or the demo's where it
 names none. Its model is CODEMODE_MODEL, such as "openai:gpt-5.2"; without one it runs only the `code` that it is given.
+CODEMODE_APPROVE names the tools whose calls a person has to approve: patterns with commas between them.
 """
 
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 from langgraph.graph.state import CompiledStateGraph
 
-from codemode_graph import MCPToolLoader, create_codemode
+from codemode_graph import MCPToolLoader, ToolPolicy, create_codemode
 from codemode_graph.demo.tools import send_reminder
 
 __all__ = ["make_graph"]
@@ -27,5 +28,10 @@ async def make_graph() -> AsyncIterator[CompiledStateGraph[Any, Any, Any, Any]]:
         if not path:
             mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.server"])
             tools = [send_reminder]
-        graph = create_codemode(model=os.environ.get("CODEMODE_MODEL") or None, tools=[*await mcp.load(), *tools])
+        gated = filter(None, os.environ.get("CODEMODE_APPROVE", "").split(","))
+        graph = create_codemode(
+            model=os.environ.get("CODEMODE_MODEL") or None,
+            tools=[*await mcp.load(), *tools],
+            policies={pattern.strip(): ToolPolicy(approval=True) for pattern in gated},
+        )
         yield graph.compile(name="codemode")
