@@ -650,7 +650,7 @@ async def test_guests_that_do_not_start_are_not_asked_for_at_once_again() -> Non
     with pytest.raises(SandboxUnavailable, match="the fork server ended with exit status 1"):
         await sandbox.start(Program(code="1"))
     assert not sandbox._pool._server or not sandbox._pool._server.alive
-    sandbox._pool._python = sys.executable
+    sandbox._python = sys.executable
     with pytest.raises(SandboxUnavailable, match="the fork server ended with exit status 1"):
         await sandbox.start(Program(code="1"))
     sandbox._pool._pause_until = 0

@@ -32,6 +32,10 @@ class Channel(Protocol):
         """Wait for the guest's end: its exit status, minus a signal's number, or None where it is not known."""
         ...
 
+    def out_of_memory(self) -> bool:
+        """Whether the guest was ended for the memory that it used, where that shows. Asked once it has ended."""
+        ...
+
     async def aclose(self) -> None:
         """Kill the guest and free all that it holds. May be called again; safe when cancelled."""
         ...
@@ -46,6 +50,10 @@ class GuestProcess(Protocol):
 
     async def wait(self) -> int | None:
         """Wait for its end; see `Channel.exit_status`."""
+        ...
+
+    def out_of_memory(self) -> bool:
+        """Whether its memory was used up; see `Channel.out_of_memory`."""
         ...
 
     async def release(self) -> None:
@@ -74,6 +82,11 @@ class StreamChannel:
         self._exit: asyncio.Future[int | None] | None = None
         self._closed = False
         self._abandon = weakref.finalize(self, _abandon, {reading, writing}, process)
+
+    @property
+    def process(self) -> GuestProcess:
+        """The guest's process."""
+        return self._process
 
     async def send(self, data: bytes) -> None:
         """Send all of it; see `Channel`."""
@@ -126,6 +139,10 @@ class StreamChannel:
             if self._closed:
                 return None
             raise
+
+    def out_of_memory(self) -> bool:
+        """Whether its memory was used up; see `Channel`."""
+        return not self._closed and self._process.out_of_memory()
 
     async def aclose(self) -> None:
         """Kill the guest and free the descriptors and the process."""

@@ -217,6 +217,9 @@ class ProcessExecution:
         status = await _exit_status(self._channel)
         if status == -signal.SIGXCPU:
             return self._timeout()
+        if self._channel.out_of_memory():
+            limit = self._limits.memory_bytes / 2**20
+            return _failed("memory", f"the program used more than its {limit:.4g} MB of memory")
         return _failed("died", f"the program's process {describe_exit(status)}")
 
     def _timeout(self) -> Failed:

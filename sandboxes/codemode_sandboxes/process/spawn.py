@@ -10,10 +10,11 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from codemode_sandboxes.process.channel import StreamChannel, readable, shielded
 
-__all__ = ["Noise", "spawn"]
+__all__ = ["Command", "Noise", "Started", "launch", "spawn"]
 
 
 class Noise:
@@ -32,11 +33,12 @@ class Noise:
         return self._data.decode("utf-8", "replace").strip()
 
 
-class _Command:
+class Command:
     """A child process of this one, in a process group of its own."""
 
     def __init__(self, popen: "subprocess.Popen[bytes]", noise: Noise, freed: Callable[[], None] | None) -> None:
         self._popen, self._noise, self._freed = popen, noise, freed
+        self._owner = os.getpid()
         self._pidfd = os.pidfd_open(popen.pid)
         assert popen.stderr is not None
         self._errors = popen.stderr
@@ -53,19 +55,26 @@ class _Command:
                 self._loop.remove_reader(self._errors.fileno())
 
     def kill(self) -> None:
+        """End it at once, with its process group."""
         # The group outlives its leader until the leader is reaped, which `_free` does and nobody before.
-        if self._popen.returncode is None:
+        if self._popen.returncode is None and self._owner == os.getpid():  # not in a fork of the host
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._popen.pid, signal.SIGKILL)
 
     async def wait(self) -> int | None:
+        """Wait for its end; see `Channel.exit_status`."""
         await readable(self._pidfd)
         ended = os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - it has ended
         if ended is None:
             return None
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
+    def out_of_memory(self) -> bool:
+        """It does not show here."""
+        return False
+
     async def release(self) -> None:
+        """Wait until it has ended, and free what stands for it."""
         await shielded(self._reap())
 
     async def _reap(self) -> None:
@@ -74,6 +83,7 @@ class _Command:
         self._free()
 
     def abandon(self) -> None:
+        """Kill it and free what stands for it, without waiting."""
         # In whatever thread the garbage is collected; the loop's descriptors are the loop's to touch.
         self.kill()
         with contextlib.suppress(RuntimeError):
@@ -89,6 +99,45 @@ class _Command:
         os.close(self._pidfd)
         if self._freed is not None:
             self._freed()
+
+
+class Started(NamedTuple):
+    """A command that runs, and this end of its pipes, non-blocking. Belongs to no event loop yet."""
+
+    popen: "subprocess.Popen[bytes]"
+    reading: int
+    writing: int
+
+
+def launch(argv: Sequence[str], *, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()) -> Started:
+    """Start a command with pipes for its standard streams; see `spawn`.
+
+    Raises:
+        OSError: The command cannot be started.
+    """
+    their_input, writing = os.pipe()
+    reading, their_output = os.pipe()
+    try:
+        for descriptor in (reading, writing):
+            os.set_blocking(descriptor, False)
+        popen = subprocess.Popen(
+            argv,
+            stdin=their_input,
+            stdout=their_output,
+            stderr=subprocess.PIPE,
+            env=dict(env or {}),
+            pass_fds=pass_fds,
+            bufsize=0,
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(reading)
+        os.close(writing)
+        raise
+    finally:
+        os.close(their_input)
+        os.close(their_output)
+    return Started(popen, reading, writing)
 
 
 def spawn(
@@ -114,30 +163,12 @@ def spawn(
     Raises:
         OSError: The command cannot be started.
     """
-    their_input, writing = os.pipe()
-    reading, their_output = os.pipe()
-    popen = None
+    popen, reading, writing = launch(argv, env=env, pass_fds=pass_fds)
     try:
-        for descriptor in (reading, writing):
-            os.set_blocking(descriptor, False)
-        popen = subprocess.Popen(
-            argv,
-            stdin=their_input,
-            stdout=their_output,
-            stderr=subprocess.PIPE,
-            env=dict(env or {}),
-            pass_fds=pass_fds,
-            bufsize=0,
-            start_new_session=True,
-        )
-        return StreamChannel(reading, writing, _Command(popen, noise or Noise(), freed))
+        return StreamChannel(reading, writing, Command(popen, noise or Noise(), freed))
     except BaseException:
         os.close(reading)
         os.close(writing)
-        if popen is not None:
-            popen.kill()
-            popen.wait()
+        popen.kill()
+        popen.wait()
         raise
-    finally:
-        os.close(their_input)
-        os.close(their_output)

@@ -6,8 +6,6 @@ import platform
 import shutil
 import struct
 import sys
-import threading
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -15,10 +13,11 @@ from pathlib import Path
 from codemode_sandboxes.contract import Capabilities, Finished, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.process.execution import ProcessExecution
-from codemode_sandboxes.restricted.pool import GuestPool
+from codemode_sandboxes.process.pool import GuestPool, StartFailed
+from codemode_sandboxes.process.sandbox import ProcessSandbox
 from codemode_sandboxes.restricted.preload import MODULES
 from codemode_sandboxes.restricted.seccomp import ARCHITECTURES
-from codemode_sandboxes.restricted.server import StartFailed
+from codemode_sandboxes.restricted.server import ForkServer
 
 __all__ = ["RestrictedSandbox"]
 
@@ -38,7 +37,7 @@ for name in {MODULES!r}:
 """
 
 
-class RestrictedSandbox:
+class RestrictedSandbox(ProcessSandbox[ForkServer]):
     """Runs programs in forked, locked-down CPython processes. Linux only; needs no installation and no privilege.
 
     Each program has a process of its own, forked from a server that has imported the standard library already. Before
@@ -55,11 +54,7 @@ class RestrictedSandbox:
     def __init__(self, *, spares: int = 2, python: str | None = None) -> None:
         wanted = python or sys.executable
         self._python = str(Path(shutil.which(wanted) or wanted).absolute())
-        self._pool = GuestPool(self._python, spares)
-        self._lock = threading.Lock()
-        self._runs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[ProcessExecution]] = (
-            weakref.WeakKeyDictionary()
-        )
+        super().__init__(GuestPool(lambda: ForkServer(self._python), spares))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -84,25 +79,10 @@ class RestrictedSandbox:
     async def start(self, program: Program, limits: Limits = Limits()) -> ProcessExecution:  # noqa: B008 - frozen
         """Take a guest for a program; see `Sandbox`."""
         _check_platform()
-        try:
-            channel = await self._pool.take()
-        except StartFailed as error:
-            raise SandboxUnavailable(_NAME, str(error), _ELSEWHERE) from None
-        execution = ProcessExecution(channel, program, limits)
-        with self._lock:
-            self._runs.setdefault(asyncio.get_running_loop(), weakref.WeakSet()).add(execution)
-        return execution
+        return await super().start(program, limits)
 
-    async def aclose(self) -> None:
-        """End this event loop's runs, and the fork server unless another loop has runs of its own."""
-        with self._lock:
-            own = list(self._runs.pop(asyncio.get_running_loop(), ()))
-        for execution in own:
-            await execution.aclose()
-        with self._lock:
-            others = [run for loop, runs in self._runs.items() if not loop.is_closed() for run in runs]
-        if all(run.ended for run in others):
-            self._pool.close()
+    def _unavailable(self, reason: str) -> SandboxUnavailable:
+        return SandboxUnavailable(_NAME, reason, _ELSEWHERE)
 
 
 def _check_platform() -> None:
@@ -122,10 +102,10 @@ def _probe(python: str) -> tuple[Capabilities, tuple[str, ...]]:
 
 
 async def _ask(python: str) -> tuple[Capabilities, tuple[str, ...]]:
-    pool = GuestPool(python, spares=0)
+    pool = GuestPool(lambda: ForkServer(python), spares=0)
     try:
         execution = ProcessExecution(await pool.take(), Program(code=_PROBE), Limits())
-        event, layers = await execution.advance(), pool.layers()
+        event, layers = await execution.advance(), pool.server.layers() if pool.server is not None else ()
     except StartFailed as error:
         raise SandboxUnavailable(_NAME, str(error), _ELSEWHERE) from None
     finally:

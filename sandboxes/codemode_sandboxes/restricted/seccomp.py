@@ -6,12 +6,21 @@ socket, no process, no thread, no new executable memory.
 
 import ctypes
 import errno
-import struct
+
+from codemode_sandboxes.bpf import (
+    ALLOW,
+    ANY_BIT,
+    ARCHITECTURES,
+    EQUAL,
+    LOAD,
+    RETURN,
+    Instruction,
+    argument,
+    assemble,
+    refuse,
+)
 
 __all__ = ["ARCHITECTURES", "NUMBERS", "build", "install"]
-
-ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-"""Machine names, as `platform.machine()` gives them, to the kernel's audit numbers."""
 
 NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "read": (0, 63),
@@ -52,52 +61,38 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
 }
 """Allowed calls: their numbers on x86_64 and on aarch64."""
 
-_ALLOW, _KILL, _EPERM = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
-_X32 = 0x40000000
+_EPERM = refuse(errno.EPERM)
 _PROT_EXEC = 4
 
 
 def build(machine: str) -> bytes:
     """Assemble the filter for a machine of `ARCHITECTURES`."""
     column = list(ARCHITECTURES).index(machine)
-    code: list[tuple[int, int, int, int]] = [
-        (_LOAD, 0, 0, _ARCHITECTURE),
-        (_EQUAL, 1, 0, ARCHITECTURES[machine]),
-        (_RETURN, 0, 0, _KILL),
-        (_LOAD, 0, 0, _NUMBER),
-    ]
-    if machine == "x86_64":
-        code += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _KILL)]
+    code: list[Instruction] = []
     for name, numbers in NUMBERS.items():
         number = numbers[column]
         if number is None:
             continue
         if name in ("mmap", "mprotect"):  # never memory that can be executed
             code += [
-                (_EQUAL, 0, 4, number),
-                (_LOAD, 0, 0, _argument(2)),
-                (_ANY_BIT, 0, 1, _PROT_EXEC),
-                (_RETURN, 0, 0, _EPERM),
-                (_RETURN, 0, 0, _ALLOW),
+                (EQUAL, 0, 4, number),
+                (LOAD, 0, 0, argument(2)),
+                (ANY_BIT, 0, 1, _PROT_EXEC),
+                (RETURN, 0, 0, _EPERM),
+                (RETURN, 0, 0, ALLOW),
             ]
         elif name == "prlimit64":  # its own limits, which are hard and can only go down
             code += [
-                (_EQUAL, 0, 4, number),
-                (_LOAD, 0, 0, _argument(0)),
-                (_EQUAL, 1, 0, 0),
-                (_RETURN, 0, 0, _EPERM),
-                (_RETURN, 0, 0, _ALLOW),
+                (EQUAL, 0, 4, number),
+                (LOAD, 0, 0, argument(0)),
+                (EQUAL, 1, 0, 0),
+                (RETURN, 0, 0, _EPERM),
+                (RETURN, 0, 0, ALLOW),
             ]
         else:
-            code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
-    code.append((_RETURN, 0, 0, _EPERM))
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
-
-
-def _argument(index: int) -> int:
-    return _ARGUMENTS + 8 * index  # the low half: both machines are little-endian
+            code += [(EQUAL, 0, 1, number), (RETURN, 0, 0, ALLOW)]
+    code.append((RETURN, 0, 0, _EPERM))
+    return assemble(machine, code)
 
 
 class _Program(ctypes.Structure):

@@ -12,15 +12,12 @@ from pathlib import Path
 
 from codemode_sandboxes.process.channel import StreamChannel, describe_exit, readable
 from codemode_sandboxes.process.execution import wait_ready
+from codemode_sandboxes.process.pool import StartFailed
 
-__all__ = ["ForkServer", "Newborn", "StartFailed"]
+__all__ = ["ForkServer", "Newborn"]
 
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LANG": "C.UTF-8"}
 _NOISE = 4096
-
-
-class StartFailed(Exception):
-    """A guest, or the fork server, did not start. The message says why."""
 
 
 class ForkServer:
@@ -180,6 +177,9 @@ class _Forked:
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def out_of_memory(self) -> bool:
+        return False
 
     async def wait(self) -> int | None:
         await readable(self._status)
