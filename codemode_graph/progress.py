@@ -26,6 +26,7 @@ class Progress:
         self._programs = programs
         self._underway = Underway(self.console)
         self._calls: dict[str, str] = {}
+        self._told = ""
 
     def show(self, event: dict[str, Any]) -> None:
         """Show one event of the `custom` stream; unknown types are passed over."""
@@ -97,7 +98,8 @@ class Progress:
         if event["error"] is None:
             self._line("→", line, "green")
         else:
-            self._line("→", f"{line} {event['error']['type']}: {event['error']['message']}", "red")
+            self._told = f"{event['error']['type']}: {event['error']['message']}"
+            self._line("→", f"{line} {self._told}", "red")
 
     def _stdout(self, event: dict[str, Any]) -> None:
         for line in event["text"].splitlines():
@@ -115,7 +117,8 @@ class Progress:
             self._line("✗", error["message"], "yellow")
         elif error is not None and error["kind"] != "check":
             where = f"line {error['line']}: " if error["line"] else ""
-            self._line("✗", f"{where}{error['type']}: {error['message']}", "red")
+            text = f"{error['type']}: {error['message']}"
+            self._line("✗", f"{where}{text if text != self._told else 'this error ended the program'}", "red")
 
 
 def _call(event: dict[str, Any]) -> str:

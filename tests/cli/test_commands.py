@@ -35,11 +35,12 @@ def test_an_answer_goes_to_stdout_and_what_happens_to_stderr() -> None:
         "Attempt 2: repair",
         "  | adding",
         "a tool may print",
+        "  ✗ line 1: this error ended the program",
         "  ✓ done",
     ]:
         assert result.stderr.count(f"{line}\n") == 1
     assert re.search(r"^  → add\(a=2, b=3\) \d+ ms$", result.stderr, re.MULTILINE)
-    assert r"ValueError: [red]wrong \x1b[2J" in result.stderr
+    assert result.stderr.count(r" ms ValueError: [red]wrong \x1b[2J") == 1
     assert "\x1b" not in result.stderr
 
 

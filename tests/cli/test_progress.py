@@ -66,6 +66,18 @@ def test_a_call_that_did_not_end_is_told() -> None:
     assert written(to) == ['  → send(to="ann@x.org") was given up', "  ✗ TimeoutError: too late"]
 
 
+def test_an_error_that_ends_the_program_is_told_once() -> None:
+    to = console(terminal=False, width=80)
+    progress = Progress(to)
+    error = {"type": "ValueError", "message": "no such address"}
+    progress.show({"type": "call_finished", **CALL, "seconds": 1.25, "error": error})
+    progress.show({"type": "outcome", "verdict": "error", "error": {**error, "kind": "program", "line": 3}})
+    assert written(to) == [
+        '  → send(to="ann@x.org") 1.2 s ValueError: no such address',
+        "  ✗ line 3: this error ended the program",
+    ]
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_nothing_is_left_on_a_terminal(terminal: bool) -> None:
     to = console(terminal=terminal, width=80)
