@@ -31,7 +31,7 @@ class ProcessSandbox(Generic[S]):
     async def start(self, program: Program, limits: Limits = Limits()) -> ProcessExecution:  # noqa: B008 - frozen
         """Take a guest for a program; see `Sandbox`."""
         try:
-            channel = await self._pool.take()
+            channel = await self._guests(limits).take()
         except StartFailed as error:
             raise self._unavailable(str(error)) from None
         try:
@@ -54,6 +54,10 @@ class ProcessSandbox(Generic[S]):
             others = [run for loop, runs in self._runs.items() if not loop.is_closed() for run in runs]
         if all(run.ended for run in others):
             self._pool.close()
+
+    def _guests(self, limits: Limits) -> GuestPool[S]:
+        """Give the pool whose guests keep these limits."""
+        return self._pool
 
     def _confine(self, channel: StreamChannel, limits: Limits) -> None:
         """Bound from outside what the guest may use in this run."""
