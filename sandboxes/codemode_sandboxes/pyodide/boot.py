@@ -1,0 +1,49 @@
+"""What runs inside Pyodide: `prepare` before the snapshot is made, `serve` in a guest that was started from it.
+
+This file is run as `__main__`; the modules that it imports were written below `/guest`.
+"""
+
+import sys
+import types
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+__all__ = ["prepare", "serve"]
+
+_kept: dict[str, Any] = {}
+
+
+def prepare() -> None:
+    """Import all that programs are promised, with the program's clock in place."""
+    for name in ("codemode_sandboxes", "codemode_sandboxes.restricted"):
+        package = types.ModuleType(name)  # stands for the package, whose own code is the host's
+        package.__path__ = ["/guest/" + name.replace(".", "/")]
+        sys.modules[name] = package
+    from codemode_sandboxes.guest import clock as clocks
+
+    _kept["clock"] = clocks.Clock()
+    clocks.install(_kept["clock"])
+    from codemode_sandboxes.guest import runner, wire
+    from codemode_sandboxes.restricted.preload import preload
+
+    preload()
+    _kept["runner"], _kept["wire"] = runner, wire
+
+
+def serve(read: Callable[[int], Any], write: Callable[[bytes], int], leave: Callable[[int], NoReturn]) -> NoReturn:
+    """Serve one program.
+
+    Args:
+        read: Gives at most this many bytes, as a JavaScript array.
+        write: Takes bytes and returns how many it took.
+        leave: Ends the process with this status.
+    """
+    import asyncio
+
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("js", "pyodide_js", "pyodide", "micropip")]:
+        del sys.modules[name]
+    sys.meta_path[:] = []
+    asyncio._set_running_loop(None)
+    conversation = _kept["wire"].Wire(lambda size: read(size).to_bytes(), lambda data: write(bytes(data)), leave)
+    serve_program: Callable[..., NoReturn] = _kept["runner"].serve
+    serve_program(conversation, _kept["clock"], lambda limits: None)

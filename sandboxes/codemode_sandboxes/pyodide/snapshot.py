@@ -1,0 +1,98 @@
+"""The memory of an interpreter that has imported everything: made once, kept, and each guest's start."""
+
+import base64
+import hashlib
+import json
+import subprocess
+import tempfile
+import zoneinfo
+from contextlib import suppress
+from pathlib import Path
+
+from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.pyodide.install import NAME
+from codemode_sandboxes.pyodide.jail import Jail
+
+__all__ = ["WORKER", "find_snapshot"]
+
+WORKER = Path(__file__).with_name("worker.mjs")
+_PACKAGE = Path(__file__).parents[1]
+_ZONES = "/usr/share/zoneinfo"
+_SECONDS = 180.0
+_MEMORY = 512 << 20
+
+
+def find_snapshot(jail: Jail, pyodide: Path, cache: Path) -> Path:
+    """Give the snapshot's file; where there is none for these versions and contents, make it: a few seconds.
+
+    Raises:
+        SandboxUnavailable: It cannot be made or kept.
+    """
+    files = json.dumps({path: base64.b64encode(data).decode() for path, data in _files().items()}).encode()
+    key = hashlib.sha256(files)
+    key.update(WORKER.read_bytes())
+    key.update((pyodide / "pyodide.asm.wasm").read_bytes())
+    key.update(jail.runtime.encode())
+    snapshot = cache / "snapshots" / f"{key.hexdigest()[:32]}.bin"
+    if not snapshot.is_file():
+        _keep(snapshot, _make(jail, pyodide, files))
+    return snapshot
+
+
+def _files() -> dict[str, bytes]:
+    """The files that stand in Pyodide's file system while the snapshot is made."""
+    sources = {
+        "/boot.py": Path(__file__).with_name("boot.py"),
+        **{
+            f"/guest/codemode_sandboxes/{path.relative_to(_PACKAGE)}": path
+            for path in (
+                *sorted((_PACKAGE / "guest").glob("*.py")),
+                _PACKAGE / "values.py",
+                _PACKAGE / "restricted" / "preload.py",
+            )
+        },
+    }
+    files = {place: path.read_bytes() for place, path in sources.items()}
+    for name in sorted(zoneinfo.available_timezones()):
+        with suppress(OSError, ValueError):
+            files[f"{_ZONES}/{name}"] = _zone(name)
+    return files
+
+
+def _zone(name: str) -> bytes:
+    for folder in map(Path, zoneinfo.TZPATH):
+        if (path := folder / name).is_file():
+            return path.read_bytes()
+    from zoneinfo import _common
+
+    with _common.load_tzdata(name) as stream:  # from the package tzdata
+        return bytes(stream.read())
+
+
+def _make(jail: Jail, pyodide: Path, files: bytes) -> bytes:
+    command = jail.command(WORKER, "make", pyodide, memory_bytes=_MEMORY)
+    try:
+        done = subprocess.run(command, input=files, capture_output=True, env=jail.environment, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SandboxUnavailable(NAME, f"its memory snapshot could not be made: {error}") from None
+    if done.returncode or not done.stdout:
+        said = (done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise SandboxUnavailable(NAME, f"its memory snapshot could not be made: {said[:300]}")
+    return done.stdout
+
+
+def _keep(place: Path, data: bytes) -> None:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".tmp", delete=False) as file:
+            written = Path(file.name)
+            try:
+                file.write(data)
+                file.flush()
+                written.replace(place)
+            except BaseException:
+                written.unlink()
+                raise
+    except OSError as error:
+        remedy = "Give PyodideSandbox(cache=...) a folder that can be written"
+        raise SandboxUnavailable(NAME, f"its memory snapshot cannot be kept: {error}", remedy) from None

@@ -1,0 +1,143 @@
+// Runs Pyodide under node or deno: makes the snapshot from which guests start, or serves one program from it.
+//
+//   worker.mjs make PYODIDE              reads {path: base64} from standard input, writes the snapshot to standard output
+//   worker.mjs serve PYODIDE SNAPSHOT    carries the guest runner's frames on standard input and output
+//
+// PYODIDE is the npm package's folder. What a program can reach of JavaScript it may use to attack: the jail around this
+// process is what holds it. What is taken away here is the second fence.
+import childProcess from "node:child_process";
+import fs from "node:fs";
+import module from "node:module";
+import { Buffer } from "node:buffer";
+import { pathToFileURL } from "node:url";
+
+// Whoever touches node's own streams makes the descriptors non-blocking (importing "node:process" does), and the frames
+// need them as they are.
+const process = globalThis.process;
+for (const [descriptor, name] of ["stdin", "stdout", "stderr"].entries()) {
+  replace(process, name, { fd: descriptor });
+}
+const [mode, pyodide, snapshot] = process.argv.slice(2);
+const read = fs.readSync;
+const write = fs.writeSync;
+const exit = globalThis.Deno?.exit ?? process.reallyExit.bind(process);
+const isNode = globalThis.Deno === undefined;
+
+if (isNode) {
+  // Emscripten asks for these constants; under node's permissions the real binding cannot be asked.
+  const constants = { fs: { ...fs.constants } };
+  process.binding = (name) => (name === "constants" ? constants : deny());
+}
+
+// The whole of `js` for Python. Functions are wrapped, so that no program holds one that this file uses.
+const globals = Object.assign(Object.create(null), {
+  setTimeout: (f, ms) => setTimeout(f, ms),
+  clearTimeout: (id) => clearTimeout(id),
+  setInterval: (f, ms) => setInterval(f, ms),
+  clearInterval: (id) => clearInterval(id),
+  Object,
+  Array,
+  Promise,
+  AbortController,
+});
+const { loadPyodide } = await import(pathToFileURL(`${pyodide}/pyodide.mjs`).href);
+const python = await loadPyodide({
+  indexURL: `${pyodide}/`,
+  env: { HOME: "/", PYTHONHASHSEED: "0", TZ: "UTC", LANG: "C.UTF-8" },
+  jsglobals: globals,
+  ...(mode === "make" ? { _makeSnapshot: true } : { _loadSnapshot: new Uint8Array(fs.readFileSync(snapshot)) }),
+});
+
+if (mode === "make") {
+  make();
+} else {
+  serve();
+}
+
+function make() {
+  const files = JSON.parse(fs.readFileSync(0, "utf8"));
+  for (const [path, content] of Object.entries(files)) {
+    python.FS.mkdirTree(path.slice(0, path.lastIndexOf("/")));
+    python.FS.writeFile(path, new Uint8Array(Buffer.from(content, "base64")));
+  }
+  python.runPython(python.FS.readFile("/boot.py", { encoding: "utf8" }));
+  python.runPython("prepare()");
+  let rest = python.makeMemorySnapshot();
+  while (rest.length > 0) {
+    rest = rest.subarray(write(1, rest));
+  }
+  exit(0);
+}
+
+function serve() {
+  python.setStdin({ error: true });
+  python.setStdout({ write: (data) => data.length });
+  python.setStderr({ write: (data) => data.length });
+  const run = python.globals.get("serve");
+  takeAway();
+  const buffer = new Uint8Array(1 << 20);
+  const receive = (size) => {
+    for (;;) {
+      try {
+        return buffer.slice(0, read(0, buffer, 0, Math.min(size, buffer.length), null));
+      } catch (error) {
+        if (error.code === "EOF") return buffer.slice(0, 0);
+        throw error;
+      }
+    }
+  };
+  const send = (data) => {
+    const view = data.getBuffer("u8");
+    try {
+      return write(1, view.data);
+    } finally {
+      view.release();
+    }
+  };
+  try {
+    run(receive, send, exit);
+    exit(1);
+  } catch (error) {
+    if (typeof error?.status !== "number") write(2, `${error}\n`);
+    exit(error?.status ?? 1);
+  }
+}
+
+function takeAway() {
+  python.unregisterJsModule("pyodide_js");
+  python.mountNodeFS = undefined;
+  delete python.FS.filesystems.NODEFS;
+  delete python.FS.filesystems.NODERAWFS;
+  // A file in memory would be memory that no limit of the program counts.
+  const refuse = () => {
+    throw new python.FS.ErrnoError(2); // EACCES, as Emscripten numbers it
+  };
+  python.FS.lookupPath = refuse;
+  python.FS.createStream = refuse;
+  for (const library of [childProcess, fs, fs.promises, module]) {
+    for (const name of Object.keys(library)) {
+      if (typeof library[name] === "function" && name !== "syncBuiltinESMExports") replace(library, name, deny);
+    }
+  }
+  module.syncBuiltinESMExports?.();
+  for (const name of Object.getOwnPropertyNames(process)) {
+    if (typeof process[name] === "function") replace(process, name, deny);
+  }
+  replace(process, "env", {});
+  replace(process, "mainModule", undefined);
+  for (const name of ["fetch", "WebSocket", "EventSource", "XMLHttpRequest", "Worker", "navigator", "require", "Deno"]) {
+    delete globalThis[name];
+  }
+}
+
+function replace(object, name, value) {
+  try {
+    Object.defineProperty(object, name, { value, configurable: true, writable: true });
+  } catch {
+    // Not to be changed: the jail holds it.
+  }
+}
+
+function deny() {
+  throw new Error("not in this sandbox");
+}

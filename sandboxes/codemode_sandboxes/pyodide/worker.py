@@ -1,0 +1,152 @@
+"""Workers: a process for each program, with an interpreter that has started, or is starting, and waits for it."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from codemode_sandboxes.process.channel import StreamChannel
+from codemode_sandboxes.process.execution import wait_ready
+from codemode_sandboxes.process.pool import StartFailed
+from codemode_sandboxes.process.spawn import Command, Noise, Started, launch
+from codemode_sandboxes.pyodide.jail import Jail
+from codemode_sandboxes.pyodide.snapshot import WORKER
+
+__all__ = ["Count", "Setup", "Worker", "WorkerStarter", "in_spawner"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What workers are started from."""
+
+    jail: Jail
+    pyodide: Path
+    snapshot: Path
+
+    def launch(self, memory_bytes: int) -> Started:
+        """Start a worker whose program may use this much memory."""
+        command = self.jail.command(WORKER, "serve", self.pyodide, self.snapshot, memory_bytes=memory_bytes)
+        return launch(command, env=self.jail.environment)
+
+
+class Count:
+    """A number that several threads change."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self._lock = threading.RLock()  # a garbage collection may free a worker at any place
+
+    def add(self, number: int) -> None:
+        """Add to it."""
+        with self._lock:
+            self.value += number
+
+
+class WorkerStarter:
+    """Starts workers. Implements `Starter`.
+
+    Args:
+        find: Gives what they are started from.
+        memory_bytes: What a program may use.
+        alive: How many there are; counted here.
+        most: How many there may be.
+    """
+
+    def __init__(self, find: Callable[[], Setup], *, memory_bytes: int, alive: Count, most: int) -> None:
+        self._find, self._memory_bytes, self._count, self._most = find, memory_bytes, alive, most
+
+    @property
+    def alive(self) -> bool:
+        """Yes: each worker is a process of its own."""
+        return True
+
+    def fork(self) -> "Worker":
+        """Ask for a worker; see `Starter`."""
+        if self._count.value >= self._most:
+            raise BlockingIOError
+        count = self._count
+        count.add(1)
+        return Worker(in_spawner(lambda: self._find().launch(self._memory_bytes)), lambda: count.add(-1))
+
+    def close(self) -> None:
+        """Nothing is held here."""
+
+
+class Worker:
+    """A worker that was asked for. Implements `Newborn`.
+
+    Args:
+        started: The process, sooner or later.
+        freed: Called once, when the process is gone.
+    """
+
+    def __init__(self, started: Future[Started], freed: Callable[[], None]) -> None:
+        self._started, self._freed = started, freed
+        self._owner = os.getpid()
+
+    async def channel(self) -> StreamChannel:
+        """Wait until the interpreter is ready and give its channel; see `Newborn`."""
+        try:
+            started = asyncio.wrap_future(self._started)
+            popen, reading, writing = await asyncio.shield(started)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise StartFailed(f"a worker cannot be started: {error}") from None
+            raise
+        noise = Noise()
+        command = Command(popen, noise, self._freed)
+        channel = StreamChannel(reading, writing, command)
+        try:
+            reason = await wait_ready(channel)
+            if reason is None and popen.poll() is not None:  # it was ready once
+                reason = "the guest's process ended before it was used"
+        except BaseException:
+            await channel.aclose()
+            raise
+        if reason is not None:
+            await channel.aclose()
+            said = noise.text.splitlines()
+            raise StartFailed(f"{reason}: {said[-1]}" if said else reason)
+        return channel
+
+    def close(self) -> None:
+        """Do without it."""
+        self._started.add_done_callback(self._end)
+
+    def _end(self, future: Future[Started]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            popen, reading, writing = future.result()
+            if self._owner == os.getpid():
+                with suppress(ProcessLookupError):
+                    os.killpg(popen.pid, signal.SIGKILL)
+                popen.wait()
+            else:
+                popen.returncode = 0  # a fork of the host: the process is the parent's
+            for descriptor in (reading, writing):
+                os.close(descriptor)
+            if popen.stderr is not None:
+                popen.stderr.close()
+        self._freed()
+
+
+def in_spawner(function: Callable[[], T]) -> Future[T]:
+    """Call a function in the thread that starts workers.
+
+    The kernel ends a worker with the thread that started it, so that thread lasts as long as this process.
+    """
+    return _spawner(os.getpid()).submit(function)
+
+
+@cache
+def _spawner(process: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="codemode-pyodide")
