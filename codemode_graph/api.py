@@ -259,7 +259,15 @@ def run_result(state: CodeModeState) -> RunResult:
 
 def _not_run(error: str) -> RunResult:
     state = CodeModeOutput(
-        verdict="error", output=None, error=None, stdout="", program="", attempts=[], tool_calls=[], usage=[]
+        verdict="error",
+        output=None,
+        error=None,
+        stdout="",
+        program="",
+        attempts=[],
+        tool_calls=[],
+        updates=[],
+        usage=[],
     )
     return RunResult(
         success=False,

@@ -16,11 +16,12 @@ __all__ = ["approval_request", "read_decisions"]
 _ALLOWED = ["approve", "edit", "reject", "respond"]
 
 
-def approval_request(state: CodeModeState, *, problem: str | None = None) -> dict[str, Any]:
+def approval_request(state: CodeModeState, pending: list[PendingCall], *, problem: str | None = None) -> dict[str, Any]:
     """What a person is shown: the calls that wait, and what is needed to judge them.
 
     Args:
         state: Of a run whose program is stopped.
+        pending: The calls.
         problem: Why an earlier answer could not be taken.
 
     Returns:
@@ -30,15 +31,15 @@ def approval_request(state: CodeModeState, *, problem: str | None = None) -> dic
     """
     made = [call for call in state["tool_calls"] if call["effect"] != "read" and call["status"] != "denied"]
     request: dict[str, Any] = {
-        "action_requests": [_action(call) for call in state["pending"]],
+        "action_requests": [_action(call) for call in pending],
         "review_configs": [
             {"action_name": name, "allowed_decisions": _ALLOWED}
-            for name in dict.fromkeys(call["tool"] for call in state["pending"])
+            for name in dict.fromkeys(call["tool"] for call in pending)
         ],
         "task": state["task"],
         "program": state["program"],
         "done": [{key: call[key] for key in ("id", "tool", "arguments", "status")} for call in made],
-        "plan": static_plan(state["program"], after=max((c["line"] or 0 for c in state["pending"]), default=0)),
+        "plan": static_plan(state["program"], after=max((call["line"] or 0 for call in pending), default=0)),
     }
     return request if problem is None else {**request, "problem": problem}
 

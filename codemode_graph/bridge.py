@@ -21,13 +21,10 @@ from codemode_sandboxes import (
     Sandbox,
 )
 
-from codemode_graph.calls import Calls, refused
+from codemode_graph.admission import Admission, Admitted
+from codemode_graph.calls import Calls
 from codemode_graph.events import emit
-from codemode_graph.journal import Journal
-from codemode_graph.redact import mask
-from codemode_graph.state import Decision, PendingCall, ToolCall, Turn
-from codemode_graph.tools.schema import bind
-from codemode_graph.tools.spec import AfterCalls, ToolSpec
+from codemode_graph.state import Decision, PendingCall, Turn
 
 __all__ = ["Paused", "ProgramRun", "run_program"]
 
@@ -83,7 +80,7 @@ async def run_program(
     Returns:
         The last event, also where the time ran out. On return no tool call is left running.
     """
-    run = _Run(calls=calls, decisions=decisions or {}, replay=list(turns))
+    run = _Run(admission=Admission(calls, decisions or {}), replay=list(turns))
     started = time.monotonic()
     event: RunEvent
     try:
@@ -94,7 +91,7 @@ async def run_program(
     except TimeoutError:
         if not deadline.expired():
             raise
-        waiting = sorted({record["tool"] for record in run.open.values()})
+        waiting = sorted({call.spec.name for call in run.open.values()})
         detail = f" while it waited for {', '.join(waiting)}" if waiting else ""
         message = f"the program did not end within {timeout:g} seconds{detail}"
         event = run.ended or Failed(kind="timeout", type="TimeoutError", message=message)
@@ -105,21 +102,19 @@ async def run_program(
 
 @dataclass(slots=True)
 class _Run:
-    calls: Calls
-    decisions: Mapping[str, Decision]
+    admission: Admission
     replay: list[Turn]
     stdout: list[str] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     ready: dict[int, Outcome] = field(default_factory=dict)
-    open: dict[int, ToolCall] = field(default_factory=dict)
-    tasks: dict[int, asyncio.Task[Outcome]] = field(default_factory=dict)
+    open: dict[int, Admitted] = field(default_factory=dict)
+    tasks: dict[int, asyncio.Task[Outcome | None]] = field(default_factory=dict)
     pending: dict[int, PendingCall] = field(default_factory=dict)
-    approved: set[int] = field(default_factory=set)
     ended: Finished | Failed | None = None
 
     @property
-    def journal(self) -> Journal:
-        return self.calls.journal
+    def calls(self) -> Calls:
+        return self.admission.calls
 
     async def drive(self, execution: Execution) -> RunEvent:
         event = await execution.advance()
@@ -144,7 +139,9 @@ class _Run:
         self.print(event.stdout)
         self.ended = event
         await self.settle()
-        return event
+        self.collect()
+        # A tool that the program left behind may ask as well: the program ends anew when it has been answered.
+        return Paused(list(self.pending.values())) if self.pending and isinstance(event, Finished) else event
 
     def print(self, text: str) -> None:
         if text:
@@ -154,70 +151,22 @@ class _Run:
 
     async def begin(self, call: Call) -> None:
         """Answer a call at once, start its tool, or let it wait for a person."""
-        spec = self.calls.tools.get(call.tool)
-        if spec is None:
-            self.ready[call.id] = Raised("KeyError", f"unknown tool {call.tool!r}")
-            return
-        try:
-            arguments = bind(spec.name, spec.input_schema, call.args, call.kwargs)
-        except TypeError as error:
-            self.ready[call.id] = Raised("TypeError", str(error))
-            return
-        key = self.journal.key(spec.name, arguments)
-        answered = self.journal.answer(key, cached=spec.policy.cache)
-        if answered is not None:
-            record, outcome = answered
-            self.ready[call.id] = await self.calls.recorded(record, outcome)
-            if not self.replay:
-                emit("call_answered", id=record["id"], tool=spec.name, line=call.line)
-            return
-        if self.journal.is_unknown(key) and (found := await self.calls.verify(spec, arguments, key)) is not None:
-            self.ready[call.id] = found
-            return
-        if (refusal := self.calls.refuse(spec)) is not None:
-            self.ready[call.id] = refusal
-            return
-        shown = mask(arguments, spec.policy.redact)
-        # What was decided about a call says nothing of what has become of it since: that is asked anew.
-        unknown = self.journal.is_unknown(key)
-        asked = f"{key}@{self.journal.latest(key)['started']}" if unknown else key
-        decision = self.decisions.get(asked)
-        if decision is None and (unknown or _needs_approval(spec, arguments, self.journal.count(spec.name))):
-            self.pending[call.id] = PendingCall(
-                id=self.journal.id(call.id),
-                key=asked,
-                tool=spec.name,
-                arguments=shown,
-                line=call.line,
-                reason="unknown" if unknown else "approval",
+        admitted = await self.admission.admit(call, again=bool(self.replay))
+        if isinstance(admitted, Admitted):
+            self.open[call.id] = admitted
+            self.tasks[call.id] = asyncio.create_task(
+                self.calls.make(admitted.spec, admitted.record, admitted.arguments),
+                name=f"{admitted.spec.name} {admitted.record['id']}",
             )
-            emit("call_pending", **self.pending[call.id])
-            return
-        record = self.journal.start(
-            call.id, spec.name, shown, key=key, effect=spec.policy.effect or spec.effect, line=call.line
-        )
-        if decision is not None and decision["type"] in ("reject", "respond"):
-            self.ready[call.id] = self.decide(record, decision)
-            return
-        if decision is not None:
-            self.approved.add(call.id)
-        if decision is not None and decision["type"] == "edit":
-            arguments = decision.get("arguments", arguments)
-            record["arguments"] = mask(arguments, spec.policy.redact)
-        self.open[call.id] = record
-        self.tasks[call.id] = asyncio.create_task(
-            self.calls.make(spec, record, arguments), name=f"{spec.name} {record['id']}"
-        )
+        elif isinstance(admitted, Returned | Raised):
+            self.ready[call.id] = admitted
+        else:
+            self.ask(call.id, admitted)
 
-    def decide(self, record: ToolCall, decision: Decision) -> Outcome:
-        """Record what a person answered in place of the tool."""
-        message = decision.get("message")
-        if decision["type"] == "respond":
-            self.journal.finish(record, "done", value=message)
-            return Returned(message)
-        error = refused(record["tool"], message)
-        self.journal.finish(record, "denied", error=error)
-        return Raised(error["type"], error["message"])
+    def ask(self, id: int, pending: PendingCall) -> None:
+        """Let a call wait for a person."""
+        self.pending[id] = pending
+        emit("call_pending", **pending)
 
     async def wait(self, wake_after: float | None) -> bool:
         """Wait until there is something to tell the program, or people to ask.
@@ -229,21 +178,30 @@ class _Run:
         Returns:
             Whether to ask.
         """
-        held = list(self.tasks) if self.pending else [id for id in self.tasks if id in self.approved]
-        if held:
-            await asyncio.wait([self.tasks[id] for id in held])
-        elif not self.ready and self.tasks:
-            await asyncio.wait(self.tasks.values(), timeout=wake_after, return_when=asyncio.FIRST_COMPLETED)
-        elif not self.ready and not self.pending:
-            await asyncio.sleep(wake_after or 0)
+        while True:
+            held = [id for id, call in self.open.items() if self.pending or call.decided]
+            if held:
+                await asyncio.wait([self.tasks[id] for id in held])
+            elif not self.ready and self.tasks:
+                await asyncio.wait(self.tasks.values(), timeout=wake_after, return_when=asyncio.FIRST_COMPLETED)
+            elif not self.ready and not self.pending:
+                await asyncio.sleep(wake_after or 0)
+            self.collect()
+            if not (self.pending and self.tasks):
+                return bool(self.pending)
+
+    def collect(self) -> None:
+        """Take what the tools that have ended gave; a tool that asks something makes its call wait."""
         for id in [id for id, task in self.tasks.items() if task.done()]:
-            del self.open[id]
-            self.ready[id] = self.tasks.pop(id).result()
-        return bool(self.pending)
+            call, outcome = self.open.pop(id), self.tasks.pop(id).result()
+            if outcome is None:
+                self.ask(id, self.admission.question(call.record, call.record["line"]))
+            else:
+                self.ready[id] = outcome
 
     async def settle(self) -> None:
         """Let the calls with an effect end that the program left behind, and give up the others."""
-        await self.cancel([id for id, record in self.open.items() if record["effect"] == "read"])
+        await self.cancel([id for id, call in self.open.items() if call.record["effect"] == "read"])
         if self.tasks:
             await asyncio.wait(self.tasks.values())
 
@@ -263,10 +221,3 @@ class _Run:
     async def stop(self) -> None:
         """Leave no tool running."""
         await self.cancel(list(self.tasks))
-
-
-def _needs_approval(spec: ToolSpec, arguments: Mapping[str, object], made: int) -> bool:
-    approval = spec.policy.approval
-    if isinstance(approval, AfterCalls):
-        return made >= approval.calls
-    return approval if isinstance(approval, bool) else bool(approval(arguments))

@@ -9,19 +9,23 @@ from typing import Any
 from codemode_sandboxes import Limits, Outcome, Raised, Returned
 from codemode_sandboxes.values import to_json
 from langchain_core.runnables import RunnableConfig
+from langgraph.types import Interrupt
 
 from codemode_graph.errors import ToolOutcomeUnknown
 from codemode_graph.events import emit
+from codemode_graph.interrupts import InvalidAnswer, ToolAsks, call_tool
 from codemode_graph.journal import Journal
 from codemode_graph.redact import mask, redact
 from codemode_graph.references import Values
-from codemode_graph.state import ToolCall, ToolCallStatus, ToolError
+from codemode_graph.state import CodeModeState, Question, ToolCall, ToolCallStatus, ToolError
+from codemode_graph.tools.commands import CommandRefused, Updated, to_json_update
+from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["Calls", "refused"]
 
-_FINAL = (TypeError, ValueError, LookupError, PermissionError)
-"""Errors that the same call would meet again."""
+_FINAL = (TypeError, ValueError, LookupError, PermissionError, ToolAsks, InvalidAnswer, CommandRefused)
+"""What the same call would meet again."""
 _FIRST_PAUSE = 0.1
 
 
@@ -35,6 +39,7 @@ class Calls:
         values: Where values are kept that the record only refers to.
         limits: Bounds calls in flight and the size of a value.
         config: Callbacks and tags for the tools.
+        state: What a tool finds as the state of the graph.
         max_calls: Calls in the whole run; None for no limit.
     """
 
@@ -43,6 +48,7 @@ class Calls:
     values: Values
     limits: Limits
     config: RunnableConfig
+    state: CodeModeState
     max_calls: int | None = None
     _slots: asyncio.Semaphore = field(init=False)
     _tool_slots: dict[str, asyncio.Semaphore] = field(init=False)
@@ -63,16 +69,20 @@ class Calls:
             return Raised("RuntimeError", f"{spec.name!r} may be called {most} times in a run, and has been")
         return None
 
-    async def make(self, spec: ToolSpec, record: ToolCall, arguments: Mapping[str, Any]) -> Outcome:
-        """Call the tool. Whatever it does, `record` says in the end how far it got."""
-        outcome: Outcome
+    async def make(self, spec: ToolSpec, record: ToolCall, arguments: Mapping[str, Any]) -> Outcome | None:
+        """Call the tool. Whatever it does, `record` says in the end how far it got.
+
+        Returns:
+            What the program is told; None where the tool asks something first.
+        """
+        outcome: Outcome | None
         reached = False
         try:
             async with self._slots, self._tool_slots[spec.name]:
                 reached = True
                 await self.journal.write(record)
                 emit("call_started", **{key: record[key] for key in ("id", "tool", "arguments", "line")})
-                given = await self._call(spec, arguments)
+                given = await self._call(spec, arguments, record.get("answers", []))
             outcome = await self._take(spec, record, given)
         except asyncio.CancelledError:
             error = ToolError(type="RuntimeError", message="the call was given up before it ended")
@@ -82,6 +92,15 @@ class Calls:
             message = f"{spec.name} did not answer within {spec.policy.timeout:g} seconds"
             error = ToolError(type="TimeoutError", message=message)
             self.journal.finish(record, _cut_off(record), error=error)
+            outcome = Raised(**error)
+        except ToolAsks as stop:
+            outcome = self._ask(spec, record, stop.interrupt)
+        except InvalidAnswer:
+            self.journal.interrupt(record, record["asks"], record["answers"][:-1])
+            outcome = None
+        except CommandRefused as problem:
+            error = _show(problem)
+            self.journal.finish(record, "done", error=error)
             outcome = Raised(**error)
         except ToolOutcomeUnknown as problem:
             error = _show(problem)
@@ -113,6 +132,7 @@ class Calls:
             return None
         found = await spec.policy.verify(arguments)
         record = self.journal.latest(key)
+        assert record is not None, "only a call that was begun can have been cut off"
         if found is None:
             self.journal.finish(record, "not_started")
             return None
@@ -120,13 +140,13 @@ class Calls:
         await self.journal.write(record)
         return outcome
 
-    async def _call(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> Any:
+    async def _call(self, spec: ToolSpec, arguments: Mapping[str, Any], answers: list[Any]) -> Any:
         tries = 1 if spec.has_effect else 1 + spec.policy.retries
         for number in range(1, tries + 1):
             deadline = asyncio.timeout(spec.policy.timeout)
             try:
                 async with deadline:
-                    return await spec.call(dict(arguments), self.config)
+                    return await call_tool(spec.call, dict(arguments), self.config, state=self.state, answers=answers)
             except _FINAL:
                 raise
             except Exception as problem:
@@ -138,8 +158,13 @@ class Calls:
 
     async def _take(self, spec: ToolSpec, record: ToolCall, given: object) -> Outcome:
         """Record the value that a tool gave. One that is no data is an error in the program, though the call is done."""
+        most = spec.policy.max_result_bytes or self.limits.value_bytes
+        updates: list[dict[str, Any]] = []
         try:
-            value = to_json(given, max_bytes=spec.policy.max_result_bytes or self.limits.value_bytes)
+            if isinstance(given, Updated):
+                updates = [to_json_update(update, max_bytes=most) for update in given.updates]
+                given = given.value
+            value = to_json(given, max_bytes=most)
         except (TypeError, ValueError) as problem:
             message = f"{spec.name} returned no usable value: {problem}"
             error = ToolError(type=_builtin(problem), message=message)
@@ -148,7 +173,21 @@ class Calls:
         shown = mask(value, spec.policy.redact)
         kept = await self.values.keep(value, shown=shown, always=shown != value)
         self.journal.finish(record, "done", value=kept)
+        if updates:
+            record["updates"] = updates
         return Returned(value)
+
+    def _ask(self, spec: ToolSpec, record: ToolCall, asked: Interrupt) -> Outcome | None:
+        """Record what a tool asks. What is no data cannot be asked, and is an error in the program."""
+        try:
+            value = to_json(to_plain(asked.value), max_bytes=self.limits.value_bytes)
+        except (TypeError, ValueError) as problem:
+            error = ToolError(type=_builtin(problem), message=f"{spec.name} asks what is no data: {problem}")
+            self.journal.finish(record, _cut_off(record), error=error)
+            return Raised(**error)
+        schema = asked.response_schema if isinstance(asked.response_schema, dict) else None
+        self.journal.interrupt(record, Question(value=value, schema=schema), record.get("answers", []))
+        return None
 
 
 class _TooLate(Exception):

@@ -7,6 +7,7 @@ from codemode_sandboxes import Limits, Sandbox, create_sandbox
 from codemode_sandboxes.monty import MontySandbox
 from langchain_core.language_models import BaseChatModel
 from langgraph.graph import START, StateGraph
+from langgraph.types import Send
 
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.model import is_structured, load_model
@@ -110,7 +111,7 @@ def create_codemode(
     graph.add_edge(START, "generate")
     graph.add_conditional_edges("generate", after_writing)
     graph.add_conditional_edges("check", after_check)
-    graph.add_conditional_edges("execute", after_execution)
+    graph.add_conditional_edges("execute", after_execution, ["approve", "inspect_output"])
     graph.add_edge("approve", "execute")
     graph.add_conditional_edges("inspect_output", after_inspection)
     graph.add_conditional_edges("repair", after_writing)
@@ -129,9 +130,12 @@ def after_check(state: CodeModeState) -> Literal["execute", "repair", "__end__"]
     return "repair" if state["verdict"] == "error" else "__end__"
 
 
-def after_execution(state: CodeModeState) -> Literal["approve", "inspect_output"]:
-    """A program that waits for people is taken to them."""
-    return "approve" if state["pending"] else "inspect_output"
+def after_execution(state: CodeModeState) -> list[Send | Literal["approve", "inspect_output"]]:
+    """A program that waits for people is taken to them: once for all calls that need approval, and for each tool that asks."""
+    if not state["pending"]:
+        return ["inspect_output"]
+    asking = [Send("approve", {"pending": [call]}) for call in state["pending"] if call["reason"] == "tool"]
+    return [*asking, "approve"] if len(asking) < len(state["pending"]) else [*asking]
 
 
 def after_inspection(state: CodeModeState) -> Literal["repair", "__end__"]:

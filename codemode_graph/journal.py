@@ -13,12 +13,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from codemode_sandboxes import Outcome, Raised, Returned
-from langgraph.store.base import BaseStore
+from langgraph.store.base import BaseStore, Item
 
-from codemode_graph.state import ToolCall, ToolCallStatus, ToolError
+from codemode_graph.state import Question, StateUpdate, ToolCall, ToolCallStatus, ToolError
 from codemode_graph.tools.spec import Effect
 
-__all__ = ["Journal", "canonical"]
+__all__ = ["Journal", "canonical", "is_unknown"]
+
+_PAGE = 1000
 
 
 def canonical(arguments: Mapping[str, Any]) -> str:
@@ -44,16 +46,55 @@ class Journal:
         self._read([record.copy() for record in records])
 
     def _read(self, records: list[ToolCall]) -> None:
-        self._records = records
-        self._latest = {record["key"]: record for record in self._records}
+        self._records: list[ToolCall] = []
+        self._places: dict[tuple[str, str], int] = {}
+        self._latest: dict[str, ToolCall] = {}
+        self._reads: dict[str, ToolCall] = {}
+        self._counts: Counter[str] = Counter()
         self._occurrences: Counter[str] = Counter()
-        self._last_effect = max((_end(r) for r in self._records if r["effect"] != "read"), default=0.0)
+        self._last_effect = 0.0
         self._made: list[str] = []
+        for record in records:
+            self._put(record)
+            self._ended(record)
+
+    def _put(self, record: ToolCall) -> None:
+        """Add a record, in place of an earlier one of the same call.
+
+        A program that goes another way when it is started again may give a number to another call: that replaces nothing.
+        """
+        place = self._places.setdefault(_identity(record), len(self._records))
+        if place < len(self._records):
+            self._count(self._records[place], -1)
+            self._records[place] = record
+        else:
+            self._records.append(record)
+        self._count(record, 1)
+        self._latest |= dict.fromkeys((record["key"], *record.get("repeats", ())), record)
+
+    def _ended(self, record: ToolCall) -> None:
+        if record["effect"] != "read":
+            self._last_effect = max(self._last_effect, _end(record))
+        elif record["status"] == "done":
+            self._reads[_digest(record["key"])] = record
+
+    def _count(self, record: ToolCall, change: int) -> None:
+        if record["status"] != "denied":
+            self._counts[record["tool"]] += change
 
     @property
     def records(self) -> list[ToolCall]:
         """Every record, oldest first."""
         return self._records
+
+    @property
+    def updates(self) -> list[StateUpdate]:
+        """What tools updated by `Command`s, in the order of their calls."""
+        return [
+            StateUpdate(call=record["id"], tool=record["tool"], update=update)
+            for record in self._records
+            for update in record.get("updates", ())
+        ]
 
     @property
     def made(self) -> list[str]:
@@ -76,6 +117,7 @@ class Journal:
         * *denied*: denied again; nobody is asked twice.
         * *failed*, and reads in any other status: called again.
         * *unknown* or still *started*, with an effect: None as well; `is_unknown` tells it, and it must not be run blindly.
+        * *interrupted*: None; the tool is started again when it is answered.
 
         Args:
             key: The call's key.
@@ -84,6 +126,10 @@ class Journal:
         record = self._latest.get(key)
         if record is None and cached:
             record = self._fresh_read(key)
+            if record is not None:
+                # The same program, started again, has to be answered the same, whatever has changed meanwhile.
+                record["repeats"] = [*record.get("repeats", ()), key]
+                self._latest[key] = record
         if record is None:
             return None
         replayed = self._attempt in (record["attempt"], *record.get("answered", ()))
@@ -102,32 +148,47 @@ class Journal:
         return record, outcome
 
     def _fresh_read(self, key: str) -> ToolCall | None:
-        digest = key.partition("#")[2].partition(":")[2]
-        same = [r for r in self._records if r["key"].endswith(f":{digest}") and r["effect"] == "read"]
-        fresh = [r for r in same if r["status"] == "done" and r["started"] > self._last_effect]
-        return fresh[-1] if fresh else None
+        record = self._reads.get(_digest(key))
+        return record if record is not None and record["started"] > self._last_effect else None
 
     def id(self, number: int) -> str:
         """Id of the attempt's call with this number."""
         return f"{self._attempt}.{number}"
 
-    def latest(self, key: str) -> ToolCall:
+    def latest(self, key: str) -> ToolCall | None:
         """The newest record of a key."""
-        return self._latest[key]
-
-    def is_unknown(self, key: str) -> bool:
-        """Whether a call with an effect was cut off, so that it may have taken effect."""
-        record = self._latest.get(key)
-        return record is not None and record["effect"] != "read" and record["status"] in ("unknown", "started")
+        return self._latest.get(key)
 
     def count(self, tool: str) -> int:
         """Calls of a tool in this run that really ran, or were begun."""
-        return sum(record["tool"] == tool and record["status"] != "denied" for record in self._records)
+        return self._counts[tool]
 
     def start(
-        self, number: int, tool: str, arguments: dict[str, Any], *, key: str, effect: Effect, line: int | None
+        self,
+        number: int,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        key: str,
+        effect: Effect,
+        line: int | None,
+        decision: str | None = None,
+        answers: list[Any] | None = None,
+        asks: Question | None = None,
     ) -> ToolCall:
-        """Record that a tool is about to be called. Its status is *started* until `finish`."""
+        """Record that a tool is about to be called. Its status is *started* until `finish`.
+
+        Args:
+            number: The call's, within the attempt.
+            tool: The tool's name.
+            arguments: As they may be shown.
+            key: The call's key.
+            effect: What a call of the tool does.
+            line: The program's line.
+            decision: Key of the decision under which it is made.
+            answers: What the tool is told when it asks, in order.
+            asks: What it asked last, which the last of the answers is for.
+        """
         record = ToolCall(
             id=self.id(number),
             attempt=self._attempt,
@@ -142,12 +203,13 @@ class Journal:
             started=time.time(),
             seconds=0.0,
         )
-        before = self._latest.get(key)
-        if before is not None and before["id"] == record["id"]:
-            self._records[self._records.index(before)] = record
-        else:
-            self._records.append(record)
-        self._latest[key] = record
+        if decision is not None:
+            record["decision"] = decision
+        if answers:
+            record["answers"] = answers
+        if asks is not None:
+            record["asks"] = asks
+        self._put(record)
         self._made.append(record["id"])
         return record
 
@@ -155,25 +217,60 @@ class Journal:
         self, record: ToolCall, status: ToolCallStatus, *, value: Any = None, error: ToolError | None = None
     ) -> None:
         """Record how a call ended."""
+        self._count(record, -1)
         record["status"], record["value"], record["error"] = status, value, error
         record["seconds"] = time.time() - record["started"]
-        if record["effect"] != "read":
-            self._last_effect = max(self._last_effect, _end(record))
+        self._count(record, 1)
+        self._ended(record)
+
+    def interrupt(self, record: ToolCall, asks: Question, answers: list[Any]) -> None:
+        """Record that a tool asks something, having been given these answers to what it asked before."""
+        self.finish(record, "interrupted")
+        record["asks"], record["answers"] = asks, answers
 
     async def recover(self) -> None:
-        """Take over the records that a killed process left in the store."""
-        if self._store is None:
-            return
-        known = {record["id"] for record in self._records}
-        items = await self._store.asearch(self._namespace, limit=100_000)
-        left = [ToolCall(**item.value) for item in items if item.key not in known]  # type: ignore[typeddict-item]
-        self._read(sorted([*self._records, *left], key=lambda record: record["started"]))
+        """Take over what a killed process left in the store: calls that the state does not know, or not so far."""
+        known = {_identity(record): record for record in self._records}
+        found = [ToolCall(**item.value) for item in await self._stored()]  # type: ignore[typeddict-item]
+        for record in sorted(found, key=lambda record: record["started"]):
+            if _identity(record) not in known or _precedes(known[_identity(record)], record):
+                self._put(record)
+                self._ended(record)
 
     async def write(self, record: ToolCall) -> None:
         """Store how far a call with an effect has got: before it is made, and when it has ended."""
         if self._store is not None and record["effect"] != "read":
-            await self._store.aput(self._namespace, record["id"], dict(record), index=False)
+            await self._store.aput(self._namespace, " ".join(_identity(record)), dict(record), index=False)
+
+    async def _stored(self) -> list[Item]:
+        found: list[Item] = []
+        if self._store is not None:
+            while page := await self._store.asearch(self._namespace, limit=_PAGE, offset=len(found)):
+                found += page
+                if len(page) < _PAGE:
+                    break
+        return found
+
+
+def is_unknown(record: ToolCall | None) -> bool:
+    """Whether a call with an effect was cut off, so that it may have taken effect."""
+    return record is not None and record["effect"] != "read" and record["status"] in ("unknown", "started")
+
+
+def _identity(record: ToolCall) -> tuple[str, str]:
+    return record["id"], record["key"]
+
+
+def _precedes(known: ToolCall, found: ToolCall) -> bool:
+    """Whether a call went on, or was begun anew, after the first of these records of it was kept."""
+    if known["started"] == found["started"]:
+        return known["status"] == "started"
+    return known["started"] < found["started"]
 
 
 def _end(record: ToolCall) -> float:
     return record["started"] + record["seconds"]
+
+
+def _digest(key: str) -> str:
+    return key.rpartition(":")[2]

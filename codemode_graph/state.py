@@ -3,7 +3,8 @@
 Everything in it is made of JSON values, so that any checkpointer can store it and Studio can show it.
 """
 
-from typing import Any, Literal, NotRequired, TypeAlias
+import operator
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
 from typing_extensions import TypedDict
 
@@ -19,6 +20,8 @@ __all__ = [
     "Finding",
     "ModelCall",
     "PendingCall",
+    "Question",
+    "StateUpdate",
     "ToolCall",
     "ToolCallStatus",
     "ToolError",
@@ -30,8 +33,9 @@ Verdict: TypeAlias = Literal["ok", "error", "empty", "exhausted"]
 """What came of an attempt: a value; a failure that may be repaired; nothing, though tools returned data; a failure with
 no attempt, token or second left."""
 
-ToolCallStatus: TypeAlias = Literal["not_started", "started", "done", "failed", "denied", "unknown"]
-"""How far a call got. `unknown`: it was started, and whether it took effect cannot be told."""
+ToolCallStatus: TypeAlias = Literal["not_started", "started", "interrupted", "done", "failed", "denied", "unknown"]
+"""How far a call got. `interrupted`: the tool asked something, and is started again with the answer. `unknown`: it was
+started, and whether it took effect cannot be told."""
 
 
 class Finding(TypedDict):
@@ -78,6 +82,15 @@ class ToolError(TypedDict):
     message: str
 
 
+class Question(TypedDict):
+    """What a tool asks by LangGraph's `interrupt()`."""
+
+    value: Any
+    """What it was called with."""
+    schema: dict[str, Any] | None
+    """JSON Schema of the answer, where the tool gave a `response_schema`."""
+
+
 class ToolCall(TypedDict):
     """One record of the journal: a call that a program made, and what became of it."""
 
@@ -103,6 +116,16 @@ class ToolCall(TypedDict):
     """How long it took."""
     answered: NotRequired[list[int]]
     """Later attempts that made the same call and were answered from this record without touching the tool."""
+    repeats: NotRequired[list[str]]
+    """Keys of later identical reads that were answered from this record, where the tool's policy caches."""
+    decision: NotRequired[str]
+    """The decision under which it was made, by its key."""
+    asks: NotRequired[Question]
+    """What the tool asks, where it was interrupted."""
+    answers: NotRequired[list[Any]]
+    """What the tool has been answered, in order."""
+    updates: NotRequired[list[dict[str, Any]]]
+    """What it updates in the state of a graph, where it returned a `Command`."""
 
 
 class PendingCall(TypedDict):
@@ -111,23 +134,36 @@ class PendingCall(TypedDict):
     id: str
     """The call's id in the journal-to-be, such as `1.3`; the answer is tied to it."""
     key: str
-    """What the decision is kept under: the call's key, and of a call that was cut off, when it was begun too."""
+    """What the decision is kept under: the call's key, and of a call that was begun before, the time of that too."""
     tool: str
     arguments: dict[str, Any]
     line: int | None
-    reason: Literal["approval", "unknown"]
-    """It needs approval, or it was cut off and may have taken effect."""
+    reason: Literal["approval", "unknown", "tool"]
+    """It needs approval, it was cut off and may have taken effect, or the tool itself asks."""
+    question: NotRequired[Question]
+    """What the tool asks."""
 
 
 class Decision(TypedDict):
     """What a person decided about a call, in the terms of LangChain's human-in-the-loop."""
 
-    type: Literal["approve", "edit", "reject", "respond"]
-    """Make the call; make it with other arguments; refuse it; take `message` for its value without making it."""
+    type: Literal["approve", "edit", "reject", "respond", "answer"]
+    """Make the call; make it with other arguments; refuse it; take `message` for its value without making it; tell the
+    tool `message`, which it asked for."""
     arguments: NotRequired[dict[str, Any]]
     """For `edit`: what to call with instead."""
     message: NotRequired[Any]
-    """For `reject`: the reason that the program sees. For `respond`: the value."""
+    """For `reject`: the reason that the program sees. For `respond`: the value. For `answer`: what the tool is told."""
+
+
+class StateUpdate(TypedDict):
+    """What a tool updates in the state of a graph: it returned a `Command`."""
+
+    call: str
+    """Id of the call."""
+    tool: str
+    update: dict[str, Any]
+    """JSON values by the keys of that graph's state; `codemode_graph.updates` gives messages back as they were."""
 
 
 class Turn(TypedDict):
@@ -189,6 +225,8 @@ class CodeModeOutput(TypedDict):
     attempts: list[Attempt]
     tool_calls: list[ToolCall]
     """The journal of the run: every call, across all attempts."""
+    updates: list[StateUpdate]
+    """What tools updated by `Command`s, each once, in the order of their calls; `codemode_graph.updates` applies it."""
     usage: list[ModelCall]
 
 
@@ -201,7 +239,7 @@ class CodeModeState(CodeModeOutput):
     """Names this run's records in a store."""
     pending: list[PendingCall]
     """Calls that wait for a person; the program has been stopped and starts again once they are answered."""
-    decisions: dict[str, Decision]
+    decisions: Annotated[dict[str, Decision], operator.or_]
     """What was decided, by `PendingCall.key`."""
     turns: list[Turn]
     """How the stopped program got to where it waits."""

@@ -13,7 +13,7 @@ PLACE = {
     **dict.fromkeys(("errors", "redact", "preview", "sync", "events", "state"), "state"),
     **dict.fromkeys(("tools", "mcp"), "tools"),
     **dict.fromkeys(("check", "plan", "references"), "check"),
-    **dict.fromkeys(("bridge", "calls", "journal", "approvals"), "bridge"),
+    **dict.fromkeys(("bridge", "admission", "calls", "interrupts", "journal", "approvals", "updates"), "bridge"),
     **dict.fromkeys(("nodes", "settings", "model"), "nodes"),
     **dict.fromkeys(("api", "metrics", "progress", "terminal"), "api"),
     **dict.fromkeys(("cli", "demo", "__main__", "__init__"), "cli"),

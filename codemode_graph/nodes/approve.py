@@ -1,24 +1,37 @@
 """The node where a run waits for people."""
 
+from codemode_sandboxes.values import to_json
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import interrupt
 
 from codemode_graph.approvals import approval_request, read_decisions
 from codemode_graph.nodes.node import Update
 from codemode_graph.settings import Parts
-from codemode_graph.state import CodeModeState
+from codemode_graph.state import CodeModeState, Decision
+from codemode_graph.tools.hints import to_plain
 
 __all__ = ["approve"]
 
 
 async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
-    """Interrupt the run with all calls that wait, and note what was decided. An answer that fits none is asked for again."""
+    """Interrupt the run, and note what was decided.
+
+    All calls that need a person become one interrupt; an answer that fits none is asked for again. A tool that asks is sent
+    here by itself, so its question is an interrupt of its own, just as the tool called it.
+
+    Raises:
+        TypeError, ValueError: An answer to a tool is no data. The question stays open.
+    """
+    gated = [call for call in state["pending"] if call["reason"] != "tool"]
+    if not gated:
+        (call,) = state["pending"]
+        answer = interrupt(call["question"]["value"], response_schema=call["question"]["schema"])
+        message = to_json(to_plain(answer), max_bytes=parts.limits.value_bytes)
+        return {"decisions": {call["key"]: Decision(type="answer", message=message)}}
     problem: str | None = None
     while True:
-        answer = interrupt(approval_request(state, problem=problem))
+        answer = interrupt(approval_request(state, gated, problem=problem))
         try:
-            decided = read_decisions(state["pending"], answer)
+            return {"decisions": read_decisions(gated, answer)}
         except ValueError as error:
             problem = str(error)
-        else:
-            return {"decisions": {**state["decisions"], **decided}, "pending": []}

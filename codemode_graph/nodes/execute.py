@@ -35,6 +35,7 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
             values=values,
             limits=parts.limits,
             config=config,
+            state=state,
             max_calls=knobs(parts).max_tool_calls,
         ),
         limits=parts.limits,
@@ -56,6 +57,7 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     return {
         "attempts": amended(state, changes),
         "tool_calls": journal.records,
+        "updates": state["updates"] if paused else journal.updates,
         "pending": run.event.pending if isinstance(run.event, Paused) else [],
         "turns": run.turns if paused else [],
         "output": output,

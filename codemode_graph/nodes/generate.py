@@ -6,6 +6,7 @@ import uuid
 
 from codemode_sandboxes.source import parse
 from langchain_core.runnables import RunnableConfig
+from langgraph.types import Overwrite
 
 from codemode_graph.check import extract_program
 from codemode_graph.errors import ModelError
@@ -26,6 +27,7 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         "program": "",
         "attempts": [],
         "tool_calls": [],
+        "updates": [],
         "usage": [],
         "verdict": None,
         "output": None,
@@ -33,7 +35,7 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         "stdout": "",
         "run_id": uuid.uuid4().hex,
         "pending": [],
-        "decisions": {},
+        "decisions": Overwrite({}),
         "turns": [],
         "seed": secrets.randbits(32),
         "started": time.time(),

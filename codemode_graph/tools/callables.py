@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from codemode_graph.errors import ToolLoadError
+from codemode_graph.tools.commands import from_commands, has_command, is_message
 from codemode_graph.tools.hints import (
     Docs,
     adapter_of,
@@ -46,7 +47,8 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Tool
     the tool. `*args` is an optional argument that takes a list; `**kwargs` accepts further arguments. An argument with
     the hint `RunnableConfig` is given the run's config. The docstring describes the tool and its arguments.
 
-    Models and dataclasses come back as dicts, the values of a generator as a list of at most `MAX_STREAMED`.
+    Models and dataclasses come back as dicts, the `ToolMessage` of a `Command` as its content, the values of a
+    generator as a list of at most `MAX_STREAMED`.
 
     A sync function runs in a worker thread, in the context of the caller. Python cannot stop a thread: when a call is
     given up (cancellation, timeout), its function goes on to its end, its result is dropped, and the logger "codemode"
@@ -69,13 +71,14 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Tool
     name = name or marks.name or _name_of(plain)
     docs = _docs(plain)
     call = _Call(name, function, type_hints(_hinted(plain)))
+    returns = call.hints.get("return", Any)
     description = docs.text if marks.description is None else marks.description
     return ToolSpec(
         name=name,
         call=traced(name, call, description=description),
         description=description,
         input_schema=call.input_schema(docs),
-        output_schema=output_schema_of(call.hints.get("return", Any), name),
+        output_schema=None if is_message(returns) else output_schema_of(returns, name),
         effect=marks.effect or "write",
         policy=ToolPolicy(timeout=marks.timeout),
         source="function",
@@ -153,7 +156,7 @@ class _Call:
             result = await self._collected(result)
         elif isinstance(result, Iterator):
             result = await self._in_thread(functools.partial(self._listed, result))
-        return to_plain(result)
+        return from_commands(self.name, result) if has_command(result) else to_plain(result)
 
     def _bind(self, arguments: Mapping[str, Any], config: RunnableConfig) -> tuple[list[Any], dict[str, Any]]:
         values: dict[str, Any] = {}

@@ -3,18 +3,20 @@
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any
 from uuid import uuid4
 
 from langchain_core.messages import ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, Tool
 from langchain_core.tools.base import get_all_basemodel_annotations
-from langgraph.types import Command
+from langgraph.errors import is_invalid_resume
 from pydantic import BaseModel, ValidationError
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from codemode_graph.errors import ToolCallError, ToolLoadError
+from codemode_graph.tools.blocks import from_blocks, is_text_block, parse_json
+from codemode_graph.tools.commands import from_commands, has_command, is_message
 from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, signature_of, to_plain, type_hints
 from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
 from codemode_graph.tools.spec import Effect, ToolSpec
@@ -28,7 +30,8 @@ def from_langchain(tool: BaseTool) -> ToolSpec:
     Each call is a run of the tool under the config it is given: its arguments are validated, callbacks and traces see
     it. The value is what the tool returns, not the text that a `ToolMessage` would hold: for an artifact with
     `structured_content` (MCP adapters) that, for content blocks their text, parsed where it is a JSON object or array.
-    A failure that the tool reports in a message (`handle_tool_error`, `status="error"`) is raised as `ToolCallError`.
+    A failure that the tool reports in a message (`handle_tool_error`, `status="error"`) is raised as `ToolCallError`. Of a
+    `Command` the value is the `ToolMessage` in it (see `tools.commands`).
 
     What LangGraph injects (state, store, `ToolRuntime`, the call's id) and the config are no arguments of the tool; a
     program that gives them is refused. State and store are those of the graph that makes the call.
@@ -93,7 +96,7 @@ class _Adapter:
             "required": [name for name in required if name not in self.hidden],
         }
         returns = next((each["return"] for each in self.hints if "return" in each), Any)
-        of_message = tool.response_format == "content_and_artifact" or _is_message(returns)
+        of_message = tool.response_format == "content_and_artifact" or is_message(returns)
         self.output_schema = None if of_message else output_schema_of(returns, tool.name)
         self.as_message = (
             tool.response_format == "content_and_artifact"
@@ -115,6 +118,8 @@ class _Adapter:
         try:
             answer = await tool.ainvoke(given, config)
         except ValidationError as error:
+            if is_invalid_resume(error):
+                raise
             raise ValueError(f"{tool.name}() was given what it cannot take: {complaint(error)}") from error
         except ValidationErrorV1 as error:
             problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5])
@@ -122,14 +127,13 @@ class _Adapter:
         return self._value(answer)
 
     def _value(self, answer: Any) -> Any:
-        if isinstance(answer, Command) or (isinstance(answer, list) and any(isinstance(a, Command) for a in answer)):
-            msg = f"{self.tool.name} returns a Command, which changes the state of a graph: a program cannot use it"
-            raise ToolCallError(msg)
+        if has_command(answer):
+            return from_commands(self.tool.name, answer, self._value)
         if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], ToolMessage):
             answer = answer[0]
         if not isinstance(answer, ToolMessage):
-            texts = isinstance(answer, list) and len(answer) > 0 and all(map(_is_text_block, answer))
-            return _from_blocks(answer) if texts else to_plain(answer)
+            texts = isinstance(answer, list) and len(answer) > 0 and all(map(is_text_block, answer))
+            return from_blocks(answer) if texts else to_plain(answer)
         if answer.status == "error":
             text = answer.text or "it did not say why"
             raise ToolCallError(text)
@@ -138,7 +142,7 @@ class _Adapter:
             return _unwrapped(artifact["structured_content"], answer.content)
         if artifact is not None and self.tool.response_format == "content":
             return to_plain(artifact)
-        blocks = _from_blocks(answer.content)
+        blocks = from_blocks(answer.content)
         return self._parsed(blocks) if isinstance(blocks, str) else blocks
 
     def _parsed(self, text: str) -> Any:
@@ -147,7 +151,7 @@ class _Adapter:
         if kind == "string":
             return text
         if kind is None:
-            return _json(text)
+            return parse_json(text)
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
@@ -193,11 +197,6 @@ def _optional(tool: BaseTool) -> set[str]:
     return found | {name for name, each in fields.items() if not each.is_required()}
 
 
-def _is_message(hint: Any) -> bool:
-    parts = [hint, *get_args(hint)]
-    return any(isinstance(part, type) and issubclass(part, ToolMessage | Command) for part in parts)
-
-
 def _effect(metadata: Mapping[str, Any]) -> Effect:
     """Read MCP annotations, where `langchain-mcp-adapters` or `langchain.mcp` puts them."""
     nested: Any = metadata.get("mcp")
@@ -215,30 +214,6 @@ def _effect(metadata: Mapping[str, Any]) -> Effect:
     return "idempotent" if says("idempotentHint", "idempotent_hint") else "write"
 
 
-def _from_blocks(content: Any) -> Any:
-    """Give the content blocks of a message as values, one alone or a list of several; anything else as it is."""
-    if not isinstance(content, list) or not all(isinstance(block, dict) and "type" in block for block in content):
-        return content
-    values = [_from_block(block) for block in content]
-    return values[0] if len(values) == 1 else values or None
-
-
-def _from_block(block: dict[str, Any]) -> Any:
-    if _is_text_block(block):
-        return _json(block["text"])
-    # LangChain gives blocks random ids; a value that differs from call to call is of no use to a program.
-    return {key: value for key, value in block.items() if key != "id" or not str(value).startswith("lc_")}
-
-
-def _is_text_block(block: object) -> bool:
-    return (
-        isinstance(block, dict)
-        and block.get("type") == "text"
-        and isinstance(block.get("text"), str)
-        and block.keys() <= {"type", "text", "id", "index", "annotations", "extras"}
-    )
-
-
 def _unwrapped(structured: Any, content: Any) -> Any:
     """Take a value out of the `{"result": value}` that MCP servers in Python put around what is no object.
 
@@ -246,13 +221,4 @@ def _unwrapped(structured: Any, content: Any) -> Any:
     """
     if not isinstance(structured, Mapping) or structured.keys() != {"result"}:
         return structured
-    return structured if _from_blocks(content) == structured else structured["result"]
-
-
-def _json(text: str) -> Any:
-    if text.lstrip()[:1] not in ("{", "["):
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+    return structured if from_blocks(content) == structured else structured["result"]

@@ -21,7 +21,9 @@ from codemode_graph.tools import tool
 calls = st.builds("await tools.{}({})".format, st.sampled_from(["pay", "look", "fail"]), st.integers(0, 3))
 safe = calls.map(lambda call: f"try:\n    out.append({call})\nexcept Exception as e:\n    out.append(str(e))")
 together = st.lists(calls.map(lambda call: call.removeprefix("await ")), min_size=1, max_size=4).map(
-    lambda parts: f"try:\n    out.append(await asyncio.gather({', '.join(parts)}))\nexcept Exception as e:\n    out.append(str(e))"
+    lambda parts: (
+        f"try:\n    out.append(await asyncio.gather({', '.join(parts)}))\nexcept Exception as e:\n    out.append(str(e))"
+    )
 )
 
 
@@ -30,7 +32,9 @@ def nested(blocks: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     inner = blocks.map(lambda block: textwrap.indent(block, "    "))
     return st.one_of(
         st.builds("for i in range({}):\n{}".format, st.integers(1, 3), inner),
-        st.builds("async def one():\n{}\nasync def two():\n{}\nawait asyncio.gather(one(), two())".format, inner, inner),
+        st.builds(
+            "async def one():\n{}\nasync def two():\n{}\nawait asyncio.gather(one(), two())".format, inner, inner
+        ),
         st.builds("{}\n{}".format, blocks, blocks),
         st.builds("if await tools.look({}) > 10:\n{}\nelse:\n{}".format, st.integers(0, 3), inner, inner),
         st.builds("await asyncio.sleep(0.001)\n{}".format, blocks),
@@ -117,7 +121,11 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
 
 
 random_ones = settings(
-    max_examples=int(os.environ.get("CODEMODE_EXAMPLES", "200")), deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+    max_examples=int(os.environ.get("CODEMODE_EXAMPLES", "200")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    database=None,
 )
 
 

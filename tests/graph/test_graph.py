@@ -29,7 +29,17 @@ async def test_ainvoke_gives_the_output_schema() -> None:
     state = await compiled(PROGRAM).ainvoke({"task": "titles"})
     assert state["verdict"] == "ok"
     assert state["output"] == TITLES
-    assert set(state) == {"verdict", "output", "error", "stdout", "program", "attempts", "tool_calls", "usage"}
+    assert set(state) == {
+        "verdict",
+        "output",
+        "error",
+        "stdout",
+        "program",
+        "attempts",
+        "tool_calls",
+        "updates",
+        "usage",
+    }
 
 
 def test_invoke_works_without_an_event_loop() -> None:

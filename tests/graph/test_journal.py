@@ -1,8 +1,10 @@
+import asyncio
 import time
 
 from codemode_sandboxes import Raised, Returned
+from langgraph.store.memory import InMemoryStore
 
-from codemode_graph.journal import Journal, canonical
+from codemode_graph.journal import Journal, canonical, is_unknown
 from codemode_graph.state import ToolCall, ToolError
 from codemode_graph.tools.spec import Effect
 
@@ -85,7 +87,7 @@ def test_a_call_that_may_have_happened_is_never_run_again_blindly() -> None:
     for tool in ("cut", "late"):
         key = second.key(tool, {})
         assert second.answer(key) is None
-        assert second.is_unknown(key)
+        assert is_unknown(second.latest(key))
 
 
 def test_a_program_that_is_started_again_gets_the_same_answers() -> None:
@@ -103,6 +105,47 @@ def test_a_program_that_is_started_again_gets_the_same_answers() -> None:
         "write": Returned(2),
     }
     assert len(again.records) == 3
+
+
+def test_a_read_that_was_answered_by_an_earlier_one_is_so_again_when_the_program_is_started_again() -> None:
+    first = Journal(attempt=1)
+    call(first, "read", "read", 1)
+    assert first.answer(first.key("read", {}), cached=True) is not None
+    time.sleep(0.001)
+    call(first, "write", "write")
+    again = Journal(first.records, attempt=1)
+    answers = [again.answer(again.key("read", {}), cached=True) for _ in range(3)]
+    assert [answer and answer[1] for answer in answers] == [Returned(1), Returned(1), None]
+
+
+def test_another_call_with_the_number_of_an_earlier_one_does_not_replace_its_record() -> None:
+    first = Journal(attempt=1)
+    call(first, "pay", "write", 1)
+    again = Journal(first.records, attempt=1)
+    again.start(1, "other", {}, key=again.key("other", {}), effect="write", line=None)
+    assert again.answer(again.key("pay", {})) is not None
+    assert again.count("pay") == 1
+
+
+async def test_what_the_store_knows_of_a_later_time_is_taken_over() -> None:
+    store = InMemoryStore()
+    first = Journal(attempt=1, store=store, run_id="r")
+    key = first.key("pay", {})
+    record = first.start(1, "pay", {}, key=key, effect="write", line=None)
+    first.finish(record, "unknown")
+    await first.write(record)
+    before = [each.copy() for each in first.records]
+    await asyncio.sleep(0.001)
+    begun = first.start(1, "pay", {}, key=key, effect="write", line=None)
+    await first.write(begun)
+    for known in ([], before):
+        second = Journal(known, attempt=1, store=store, run_id="r")
+        await second.recover()
+        assert [(each["status"], each["started"]) for each in second.records] == [("started", begun["started"])]
+    first.finish(begun, "done", value=1)
+    third = Journal(first.records, attempt=1, store=store, run_id="r")
+    await third.recover()
+    assert [each["status"] for each in third.records] == ["done"]
 
 
 def test_the_records_given_are_not_changed() -> None:

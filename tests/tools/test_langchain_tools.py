@@ -348,7 +348,7 @@ async def test_a_command_is_refused_in_words() -> None:
         """Moves."""
         return Command(goto="there")
 
-    with pytest.raises(ToolCallError, match="move returns a Command, which changes the state of a graph"):
+    with pytest.raises(ToolCallError, match="move returns a Command that goes to another node"):
         await from_langchain(move).call({}, {})
 
 

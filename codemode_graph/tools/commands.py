@@ -1,0 +1,157 @@
+"""Tools that answer with a LangGraph `Command`: a value for the program, and updates of a graph's state.
+
+The `ToolMessage`s of a Command answer the call, so they become its value, and are left out of the update: whoever called
+was the program, not a model whose history they would belong to. All else that a Command updates is kept.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+from codemode_sandboxes.values import to_json
+from langchain_core.messages import BaseMessage, ToolMessage, message_to_dict, messages_from_dict
+from langgraph.types import Command
+
+from codemode_graph.errors import ToolCallError
+from codemode_graph.tools.blocks import parse_json
+from codemode_graph.tools.hints import to_plain
+
+__all__ = [
+    "CommandRefused",
+    "Updated",
+    "from_commands",
+    "has_command",
+    "is_message",
+    "read_message",
+    "to_json_update",
+    "update_from_json",
+]
+
+_MESSAGE = "codemode_message"
+"""The only key of a dict that stands for a message in an update that is kept as JSON."""
+
+
+class CommandRefused(ToolCallError):
+    """A tool has done its work, and returned a Command that a program cannot follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """What a tool gave that returned Commands.
+
+    Attributes:
+        value: For the program: what the Commands' `ToolMessage` says, a list of that where there are several, else None.
+        updates: What each Command updates, by the state's keys, in order.
+    """
+
+    value: Any
+    updates: list[dict[str, Any]]
+
+
+def has_command(answer: object) -> bool:
+    """Whether a tool's answer is a Command, or a list with one."""
+    return isinstance(answer, Command) or (isinstance(answer, list) and any(isinstance(a, Command) for a in answer))
+
+
+def is_message(hint: Any) -> bool:
+    """Whether a tool with this return hint may give a message or a Command in place of a value."""
+    if isinstance(hint, type) and issubclass(hint, ToolMessage | Command):
+        return True
+    return get_origin(hint) is Command or any(is_message(part) for part in get_args(hint))
+
+
+def read_message(message: ToolMessage) -> Any:
+    """Give what a message says, parsed where it is a JSON object or array.
+
+    Raises:
+        ToolCallError: It reports an error.
+    """
+    if message.status == "error":
+        raise ToolCallError(message.text or "it did not say why")
+    return parse_json(message.text)
+
+
+def from_commands(tool: str, answer: Any, read: Callable[[ToolMessage], Any] = read_message) -> Updated:
+    """Take the value and the updates out of a tool's Commands.
+
+    Args:
+        tool: The tool's name, for messages.
+        answer: A Command, or a list of Commands and `ToolMessage`s.
+        read: Gives the value of a message, or raises what it reports.
+
+    Raises:
+        CommandRefused: It goes somewhere, resumes something, or its update has no keys.
+    """
+    messages: list[ToolMessage] = []
+    updates: list[dict[str, Any]] = []
+    for each in answer if isinstance(answer, list) else [answer]:
+        if isinstance(each, ToolMessage):
+            messages.append(each)
+            continue
+        for key, value in _pairs(tool, each):
+            values = value if isinstance(value, list) else [value]
+            own = [item for item in values if isinstance(item, ToolMessage)]
+            messages += own
+            if not own:
+                updates.append({key: value})
+            elif rest := [item for item in values if not isinstance(item, ToolMessage)]:
+                updates.append({key: rest})
+    read_values = [read(message) for message in messages]
+    return Updated(read_values[0] if len(read_values) == 1 else read_values or None, _joined(updates))
+
+
+def _pairs(tool: str, command: Any) -> Iterable[tuple[str, Any]]:
+    if not isinstance(command, Command):
+        raise CommandRefused(f"{tool} returns a Command beside what is neither Command nor ToolMessage")
+    if command.goto or command.resume is not None or command.graph not in (None, Command.PARENT):
+        what = "goes to another node" if command.goto else "is not for this graph or its parent"
+        raise CommandRefused(f"{tool} returns a Command that {what}: a program can use only its update")
+    update = command.update
+    if update is None:
+        return ()
+    if isinstance(update, dict):
+        return update.items()
+    if isinstance(update, list | tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in update):
+        return update
+    raise CommandRefused(f"{tool} returns a Command whose update is no dict")
+
+
+def _joined(updates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Updates of different keys as one; a key that is updated again begins another."""
+    joined: list[dict[str, Any]] = []
+    for update in updates:
+        if joined and not joined[-1].keys() & update.keys():
+            joined[-1] |= update
+        else:
+            joined.append(dict(update))
+    return joined
+
+
+def to_json_update(update: dict[str, Any], *, max_bytes: int) -> dict[str, Any]:
+    """Give an update as JSON values, its messages included.
+
+    Raises:
+        TypeError, ValueError: Something in it is no data, or there is too much of it.
+    """
+
+    def convert(value: Any) -> Any:
+        return {_MESSAGE: message_to_dict(value)} if isinstance(value, BaseMessage) else _plain(value)
+
+    found: dict[str, Any] = to_json(update, max_bytes=max_bytes, convert=convert)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    plain = to_plain(value)
+    if plain is value:
+        raise TypeError(f"{type(value).__name__} is no data")
+    return plain
+
+
+def update_from_json(value: Any) -> Any:
+    """Give back what `to_json_update` was given, with its messages; other objects stay plain data."""
+    if isinstance(value, dict):
+        if value.keys() == {_MESSAGE}:
+            return messages_from_dict([value[_MESSAGE]])[0]
+        return {key: update_from_json(item) for key, item in value.items()}
+    return [update_from_json(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,59 @@
+"""Applying what tools update to the graph around code mode.
+
+A tool that returns a LangGraph `Command` updates a state that is not this package's own. A run gives what its tools
+updated as `updates`, each once; `ApplyUpdates` is the node that makes these changes in the graph that has that state.
+"""
+
+from typing import Any
+
+from langgraph.channels import LastValue
+from langgraph.graph import StateGraph
+from langgraph.types import Command
+
+from codemode_graph.tools.commands import update_from_json
+
+__all__ = ["ApplyUpdates"]
+
+
+class ApplyUpdates:
+    """The node that follows code mode in a graph, and updates that graph's state as the tools said.
+
+    A node that runs code mode itself can return what this gives for its result.
+
+    Args:
+        schema: The state of the graph around. Where this is a node, it has a key `updates`, which code mode fills.
+
+    Example:
+        ```python
+        class State(MessagesState):
+            task: str
+            updates: list[StateUpdate]
+
+        graph = StateGraph(State)
+        graph.add_node("codemode", create_codemode(model=model, tools=tools).compile())
+        graph.add_node("update", ApplyUpdates(State))
+        graph.add_edge(START, "codemode").add_edge("codemode", "update")
+        ```
+    """
+
+    def __init__(self, schema: type) -> None:
+        self._channels = StateGraph(schema).channels
+
+    def __call__(self, state: Any) -> Command[Any]:
+        """Give the update of the graph's state.
+
+        Keys that the graph does not have are left out. Reducers get the values in order; of several values for a key
+        without one the last stands, as if they had come in turn.
+
+        Args:
+            state: The state after code mode, or code mode's result: a dict with `updates`.
+        """
+        channels = self._channels
+        writes = [(key, value) for each in state["updates"] for key, value in each["update"].items() if key in channels]
+        last = {key: place for place, (key, _) in enumerate(writes)}
+        kept = [
+            (key, update_from_json(value))
+            for place, (key, value) in enumerate(writes)
+            if last[key] == place or not isinstance(channels[key], LastValue)
+        ]
+        return Command(update=kept)
