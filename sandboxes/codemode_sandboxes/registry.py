@@ -10,7 +10,9 @@ from codemode_sandboxes.errors import UnknownSandbox
 __all__ = ["ALIASES", "SANDBOXES", "create_sandbox"]
 
 SANDBOXES: dict[str, str] = {
+    "bubblewrap": "codemode_sandboxes.bubblewrap:BubblewrapSandbox",
     "monty": "codemode_sandboxes.monty:MontySandbox",
+    "pyodide": "codemode_sandboxes.pyodide:PyodideSandbox",
     "restricted": "codemode_sandboxes.restricted:RestrictedSandbox",
 }
 """Where each backend's class is. A backend is imported when it is first asked for: some need packages of their own."""

@@ -1,6 +1,7 @@
-"""Hostile programs against the restricted sandbox. They run in it and nowhere else; none may leave a trace."""
+"""Hostile programs against every sandbox whose guests are processes. They run in them and nowhere else; none may leave a trace."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
@@ -14,10 +15,10 @@ from typing import Any
 
 import pytest
 from codemode_sandboxes import Failed, Finished, Limits, Program
-from codemode_sandboxes.restricted import RestrictedSandbox
 
 from tests.sandboxes.cases import fake_tools, load, needs_cases
 from tests.sandboxes.driving import NOW, Run, drive
+from tests.sandboxes.processes import descendants, every_process_sandbox, make
 
 pytestmark = [needs_cases, pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")]
 
@@ -75,10 +76,10 @@ def canaries() -> Iterator[Canaries]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="module")
-async def sandbox() -> AsyncIterator[RestrictedSandbox]:
+@pytest.fixture(scope="module", params=every_process_sandbox(slow_jails=True))
+async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     os.environ[ENVIRONMENT_NAME] = ENVIRONMENT_TOKEN
-    sandbox = RestrictedSandbox()
+    sandbox = make(request.param)
     yield sandbox
     del os.environ[ENVIRONMENT_NAME]
     await sandbox.aclose()
@@ -94,7 +95,7 @@ class Attempt:
     said: str
 
 
-async def attempt(sandbox: RestrictedSandbox, canaries: Canaries, code: str) -> Attempt:
+async def attempt(sandbox: Any, canaries: Canaries, code: str) -> Attempt:
     """Run a program with the fake tools, which it may call, beside `admin_delete`, which it may not."""
     tools = fake_tools()
     arguments: list[Any] = []
@@ -113,7 +114,7 @@ async def attempt(sandbox: RestrictedSandbox, canaries: Canaries, code: str) -> 
     start = time.monotonic()
     execution = await sandbox.start(Program(code=code, tools=granted, seed=1, now=NOW), LIMITS)
     channel: Any = execution._channel
-    watch = asyncio.create_task(largest_memory(channel._process._pidfd))
+    watch = asyncio.create_task(largest_memory(pid_of(channel.process._pidfd)))
     try:
         run = await drive(execution, {name: recorded(name) for name in granted} | {"admin_delete": admin_delete})
     finally:
@@ -122,29 +123,31 @@ async def attempt(sandbox: RestrictedSandbox, canaries: Canaries, code: str) -> 
     return Attempt(run, time.monotonic() - start, await watch, f"{run.event} {run.stdout} {arguments}")
 
 
-async def largest_memory(pidfd: int) -> int:
-    """Watch a process until cancelled, and give the most resident memory that it had."""
+async def largest_memory(pid: int) -> int:
+    """Watch a process until cancelled, and give the most resident memory that it, or one that it started, had."""
     largest = 0
     try:
-        status = status_of(pidfd)
         while True:
-            largest = max(largest, resident(status))
+            for member in (pid, *descendants(pid)):
+                largest = max(largest, resident(Path(f"/proc/{member}/status")))
             await asyncio.sleep(0.02)
-    except (OSError, asyncio.CancelledError):
+    except asyncio.CancelledError:
         return largest
 
 
-def status_of(pidfd: int) -> Path:
+def pid_of(pidfd: int) -> int:
     information = Path(f"/proc/self/fdinfo/{pidfd}").read_text().split()
-    return Path(f"/proc/{information[information.index('Pid:') + 1]}/status")
+    return int(information[information.index("Pid:") + 1])
 
 
 def resident(status: Path) -> int:
-    lines = [line.split() for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-    return int(lines[0][1]) * 1024 if lines else 0
+    with contextlib.suppress(OSError):  # it has ended
+        lines = [line.split() for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(lines[0][1]) * 1024 if lines else 0
+    return 0
 
 
-async def check(sandbox: RestrictedSandbox, canaries: Canaries, case: dict[str, Any]) -> None:
+async def check(sandbox: Any, canaries: Canaries, case: dict[str, Any]) -> None:
     found = await attempt(sandbox, canaries, canaries.placed(case["code"]) + "\nawait main()")
     event = found.run.event
     assert FILE_TOKEN not in found.said
@@ -163,19 +166,17 @@ async def check(sandbox: RestrictedSandbox, canaries: Canaries, case: dict[str, 
 
 
 @pytest.mark.parametrize("case", QUICK, ids=lambda case: case["id"])
-async def test_no_escape(sandbox: RestrictedSandbox, canaries: Canaries, case: dict[str, Any]) -> None:
+async def test_no_escape(sandbox: Any, canaries: Canaries, case: dict[str, Any]) -> None:
     await check(sandbox, canaries, case)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case not in QUICK], ids=lambda case: case["id"])
-async def test_no_escape_and_no_denial_of_service(
-    sandbox: RestrictedSandbox, canaries: Canaries, case: dict[str, Any]
-) -> None:
+async def test_no_escape_and_no_denial_of_service(sandbox: Any, canaries: Canaries, case: dict[str, Any]) -> None:
     await check(sandbox, canaries, case)
 
 
-async def test_the_canaries_can_be_seen(sandbox: RestrictedSandbox, canaries: Canaries) -> None:
+async def test_the_canaries_can_be_seen(sandbox: Any, canaries: Canaries) -> None:
     """The checks above would notice: each canary is one that a process without fences can reach."""
     script = canaries.placed(
         "import os, socket\nsocket.create_connection(('127.0.0.1', @PORT@)).close()\n"

@@ -20,8 +20,9 @@ from codemode_sandboxes import Blocked, Failed, Finished, Limits, Program, Sandb
 from codemode_sandboxes.restricted import RestrictedSandbox, landlock
 from codemode_sandboxes.restricted.lockdown import open_libc
 
-from tests.sandboxes.cases import fake_tools, load, needs_cases
 from tests.sandboxes.driving import NOW, double, echo, interpreters, run
+from tests.sandboxes.forgeries import sender
+from tests.sandboxes.processes import TIGHT, alive, children, gone, open_descriptors
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"), reason="needs Linux"
@@ -41,37 +42,6 @@ def server_pid(sandbox: RestrictedSandbox) -> int:
     server = sandbox._pool._server
     assert server is not None
     return server._popen.pid
-
-
-def alive(pid: int) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    return False
-
-
-async def gone(*pids: int, seconds: float = 10) -> bool:
-    """Wait until none of these processes lives; their end is the kernel's to bring about."""
-    end = time.monotonic() + seconds
-    while any(map(alive, pids)):
-        if time.monotonic() > end:
-            return False
-        await asyncio.sleep(0.005)
-    return True
-
-
-def open_descriptors(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-@needs_cases
-@pytest.mark.parametrize("case", load("benign"), ids=lambda case: case["id"])
-async def test_ordinary_programs(sandbox: RestrictedSandbox, case: dict[str, Any]) -> None:
-    result = await run(sandbox, case["code"] + "\nawait main()", fake_tools())
-    assert (result.value, result.stdout) == (case["expected"], case["expected_stdout"])
 
 
 def test_the_layers_are_those_that_the_kernel_has() -> None:
@@ -224,8 +194,6 @@ for descriptor in range(1024):
     assert uid != 0
 
 
-TIGHT = Limits(seconds=0.5, memory_bytes=64 << 20, output_bytes=50_000, calls=20, value_bytes=100_000)
-
 # A program that goes wrong: the kind of its failure, and a part of the message.
 FAULTS = {
     "import os\nos._exit(7)": ("died", "exit status 7"),
@@ -267,66 +235,6 @@ async def test_a_fault_ends_its_own_run_and_no_other(sandbox: RestrictedSandbox,
     assert server_pid(sandbox) == server
 
 
-SEND = "import os\ndef send(data): os.write(3, data)\n"
-
-# What a program writes to the host over the guest's own descriptor, and what comes of it.
-FORGERIES = {
-    "garbage": "send(b'\\0\\xff\\xfe garbage\\n')",
-    "not UTF-8": "send(b'\"\\xc3\\x28\"\\n')",
-    "a number": "send(b'1\\n')",
-    "a list": "send(b'[]\\n')",
-    "no type": "send(b'{}\\n')",
-    "an odd type": 'send(b\'{"type": ["call"]}\\n\')',
-    "deep": "send(b'[' * 90000 + b'\\n')",
-    "deep value": 'send(b\'{"type":"finished","value":\' + b"[" * 500 + b"]" * 500 + b"}\\n")',
-    "endless": "while True: os.write(3, b'[' * 65536)",
-    "too large a value": 'send(b\'{"type":"finished","value":"\' + b"x" * 120000 + b\'"}\\n\')',
-    "not a number": 'send(b\'{"type":"finished","value":NaN}\\n\')',
-    "a number of many digits": 'send(b\'{"type":"finished","value":\' + b"9" * 5000 + b"}\\n")',
-    "no value": 'send(b\'{"type":"finished"}\\n\')',
-    "a second end": 'send(b\'{"type":"finished","value":1}\\n{"type":"finished","value":2}\\n\')',
-    "a call after the end": 'send(b\'{"type":"finished","value":1}\\n{"type":"call"}\\n\')',
-    "an unknown tool": 'send(b\'{"type":"call","id":1,"tool":"admin","line":1,"arguments":[[],{}]}\\n\')',
-    "no id": 'send(b\'{"type":"call","tool":"double","line":1,"arguments":[[],{}]}\\n\')',
-    "an id that is true": 'send(b\'{"type":"call","id":true,"tool":"double","line":1,"arguments":[[],{}]}\\n\')',
-    "a later id": 'send(b\'{"type":"call","id":9,"tool":"double","line":1,"arguments":[[],{}]}\\n\')',
-    "an id again": 'send(b\'{"type":"call","id":1,"tool":"double","line":1,"arguments":[[],{}]}\\n\' * 2)',
-    "odd arguments": 'send(b\'{"type":"call","id":1,"tool":"double","line":1,"arguments":{}}\\n\')',
-    "an odd line": 'send(b\'{"type":"call","id":1,"tool":"double","line":"x","arguments":[[],{}]}\\n\')',
-    "an unknown call given up": 'send(b\'{"type":"blocked","cancelled":[1],"wake_after":1}\\n\')',
-    "nothing given up": 'send(b\'{"type":"blocked","cancelled":null,"wake_after":1}\\n\')',
-    "waking in the past": 'send(b\'{"type":"blocked","cancelled":[],"wake_after":-1}\\n\')',
-    "waking at infinity": 'send(b\'{"type":"blocked","cancelled":[],"wake_after":Infinity}\\n\')',
-    "a print of nothing": 'send(b\'{"type":"print","text":""}\\n\')',
-    "a print of a number": 'send(b\'{"type":"print","text":1}\\n\')',
-    "a kind of failure that is not its own": (
-        'send(b\'{"type":"failed","kind":"timeout","error":"E","message":"","line":1,"traceback":""}\\n\')'
-    ),
-    "half a failure": 'send(b\'{"type":"failed","kind":"program"}\\n\')',
-    "two frames for one answer": 'send(b\'{"type":"blocked","cancelled":[],"wake_after":1}\\n\' * 2)',
-}
-
-
-@pytest.mark.parametrize("forgery", FORGERIES)
-async def test_a_guest_that_breaks_the_protocol_fails(sandbox: RestrictedSandbox, forgery: str) -> None:
-    code = f"{SEND}{FORGERIES[forgery]}\nwhile True: pass"
-    failed = (await run(sandbox, code, {"double": double}, limits=TIGHT)).failed
-    assert failed.kind == "protocol"
-    assert failed.message.startswith("the sandbox's guest broke the protocol: ")
-    assert (await run(sandbox, "1 + 1")).value == 2
-
-
-async def test_a_forged_frame_gives_no_more_than_an_honest_one(sandbox: RestrictedSandbox) -> None:
-    result = await run(sandbox, SEND + 'send(b\'{"type":"finished","value":"mine"}\\n\')\nwhile True: pass')
-    assert result.value == "mine"
-    message = '"message":"a\\\\nb\\\\u0000\\\\ud800","line":null,"traceback":"' + "x" * 20_000 + '"'
-    code = (
-        SEND + f'send(b\'{{"type":"failed","kind":"program","error":"{"E" * 900}",{message}}}\\n\')\nwhile True: pass'
-    )
-    failed = (await run(sandbox, code)).failed
-    assert (failed.kind, failed.message, len(failed.type), len(failed.traceback)) == ("program", "a b��", 200, 8000)
-
-
 async def test_a_flood_of_tiny_frames_leaves_the_event_loop_its_turn(sandbox: RestrictedSandbox) -> None:
     longest, last, stop = 0.0, time.monotonic(), False
 
@@ -338,7 +246,7 @@ async def test_a_flood_of_tiny_frames_leaves_the_event_loop_its_turn(sandbox: Re
             longest, last = max(longest, now - last), now
 
     watching = asyncio.create_task(watch())
-    code = SEND + 'b = b\'{"type":"print","text":"x"}\\n\' * 1000\nwhile True: send(b)'
+    code = sender(sandbox) + 'b = b\'{"type":"print","text":"x"}\\n\' * 1000\nwhile True: send(b)'
     failed = (await run(sandbox, code, limits=Limits(seconds=10))).failed
     stop = True
     await watching

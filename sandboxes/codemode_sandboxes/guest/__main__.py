@@ -1,7 +1,8 @@
 """Entry point of a guest that is a process of its own: frames come on standard input and go to standard output.
 
-    PYTHONHASHSEED=0 TZ=UTC python -P -s -S -B path/to/codemode_sandboxes/guest
+    PYTHONHASHSEED=0 TZ=UTC python -P -s -S -B path/to/codemode_sandboxes/guest [LIMIT=VALUE ...]
 
+A LIMIT is a resource limit, such as nproc; the process sets it for good before it reads anything.
 Inside a jail or an image, `codemode_sandboxes/guest` and `codemode_sandboxes/values.py` are all that need be there.
 """
 
@@ -33,6 +34,7 @@ def main() -> None:
         os.dup2(nowhere, fd)
     os.close(nowhere)
     base = limits.address_space()
+    limits.harden(sys.argv[1:])
     runner.serve(
         wire.Wire(lambda size: os.read(read, size), lambda data: os.write(write, data), os._exit),
         clock,

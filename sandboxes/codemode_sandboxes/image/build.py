@@ -19,7 +19,7 @@ from codemode_sandboxes.image.contents import GUEST, PYTHON, Contents, ImageErro
 
 __all__ = ["Image", "build_image", "default_folder"]
 
-_FORMAT = 1
+_FORMAT = 2
 _FOLDERS = ("dev", "etc", "proc", "sys", "run", "tmp")
 _DEVICES = ("dev/null", "dev/urandom")
 _UNFINISHED = ".building-"
@@ -152,14 +152,17 @@ def _fill(root: Path, contents: Contents) -> int:
 
 
 def _forget_place(base: Path, binaries: list[Path]) -> None:
-    """Write another path of the same length over the interpreter's, which may name a person."""
-    place = os.fsencode(base)
-    if place == b"/usr":
+    """Write another path of the same length over the interpreter's, which may name a person.
+
+    Its last part stays: linkers let a string that ends like another share its bytes, such as the version.
+    """
+    place = os.fsencode(base.parent) + b"/"
+    if place in (b"/", b"/usr/"):
         return
     for path in binaries:
         data = path.read_bytes()
         if place in data:
-            path.write_bytes(data.replace(place, b"/".ljust(len(place), b"_")))
+            path.write_bytes(data.replace(place, b"/".ljust(len(place) - 1, b"_") + b"/"))
 
 
 def _run(*command: str) -> None:

