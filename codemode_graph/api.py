@@ -5,7 +5,7 @@ import inspect
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias, cast
 
@@ -122,14 +122,15 @@ class CodeMode:
         self.sandbox = backend if isinstance(backend, Sandbox) else create_sandbox(backend)
         self._code_model, self._api_key, self._approve = code_model, api_key, approve
         self._checkpoints = InMemorySaver()
-        self._options = {
-            "tools": self.tools,
-            "sandbox": self.sandbox,
-            "limits": limits,
-            "timeout": timeout,
-            "max_attempts": max_retries,
-            "inline_bytes": sys.maxsize,
-        }
+        self._create = partial(
+            create_codemode,
+            tools=self.tools,
+            sandbox=self.sandbox,
+            limits=limits,
+            timeout=timeout,
+            max_attempts=max_retries,
+            inline_bytes=sys.maxsize,
+        )
 
     @cached_property
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
@@ -139,11 +140,11 @@ class CodeMode:
             ConfigurationError: The model cannot be used.
         """
         model = load_model(self._code_model, api_key=self._api_key)
-        return create_codemode(model=model, **self._options).compile(checkpointer=self._checkpoints, name="codemode")  # type: ignore[arg-type]
+        return self._create(model=model).compile(checkpointer=self._checkpoints, name="codemode")
 
     @cached_property
     def _program_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        return create_codemode(model=None, **self._options).compile(checkpointer=self._checkpoints, name="codemode")  # type: ignore[arg-type]
+        return self._create(model=None).compile(checkpointer=self._checkpoints, name="codemode")
 
     async def run(self, task: str, verbose: bool | Progress = False) -> RunResult:
         """Do a task: have a program written, checked, run, and repaired where it fails.
