@@ -4,7 +4,8 @@
     python -m tests.durable.bank FOLDER resume JSON  answer, and go on
     python -m tests.durable.bank FOLDER again        go on after a crash
 
-Prints the result as JSON.
+Prints the result as JSON. What is in FOLDER says how: `program.py` is what runs; `database` the address of a PostgreSQL
+database, else it is SQLite; with `nested` the graph is a node of another one; `deaths` is how often `pay_and_die` dies.
 """
 
 import asyncio
@@ -12,32 +13,50 @@ import json
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import START, StateGraph
+from langgraph.store.base import BaseStore
+from langgraph.store.postgres.aio import AsyncPostgresStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
+from typing_extensions import TypedDict
 
 from codemode_graph import ToolPolicy, create_codemode
 from codemode_graph.tools import tool
 
 
 class Bank:
-    """`folder/ledger` has a line for every effect; `folder/program.py` is what runs."""
+    """`folder/ledger` has a line for every effect, `folder/reads` one for every read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    @property
-    def ledger(self) -> list[str]:
-        path = self.folder / "ledger"
+    def lines(self, name: str) -> list[str]:
+        path = self.folder / name
         return path.read_text().splitlines() if path.exists() else []
 
-    def note(self, line: str) -> None:
-        with (self.folder / "ledger").open("a") as file:
+    @property
+    def ledger(self) -> list[str]:
+        return self.lines("ledger")
+
+    def note(self, name: str, line: str) -> None:
+        with (self.folder / name).open("a") as file:
             file.write(f"{line}\n")
+
+    def die(self) -> None:
+        """Have the process killed, as often as `deaths` says."""
+        left = int(next(iter(self.lines("deaths")), "1"))
+        if left:
+            (self.folder / "deaths").write_text(str(left - 1))
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def tools(self) -> list[Any]:
         bank = self
@@ -45,37 +64,83 @@ class Bank:
         @tool(effect="read")
         async def balance(account: str) -> int:
             """Look up a balance."""
-            with (bank.folder / "reads").open("a") as file:
-                file.write(f"{account}\n")
+            bank.note("reads", account)
             return 100 - sum(int(line.split()[2]) for line in bank.ledger if line.split()[1] == account)
 
         async def pay(account: str, amount: int) -> dict[str, Any]:
             """Pay from an account."""
-            bank.note(f"pay {account} {amount}")
+            bank.note("ledger", f"pay {account} {amount}")
             return {"paid": amount, "number": len(bank.ledger)}
 
         async def pay_and_die(account: str, amount: int) -> dict[str, Any]:
-            """Pay from an account, and have the process killed before the answer. Only the first time."""
-            mark = bank.folder / "died"
-            bank.note(f"pay {account} {amount}")
-            if not mark.exists():
-                mark.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
+            """Pay from an account, and have the process killed before the answer."""
+            bank.note("ledger", f"pay {account} {amount}")
+            bank.die()
             return {"paid": amount, "number": len(bank.ledger)}
 
-        return [balance, pay, pay_and_die]
+        async def pay_asking(account: str) -> dict[str, Any]:
+            """Pay what a person says from an account, and have the process killed where that is 13."""
+            amount = interrupt({"account": account, "question": "how much?"})
+            bank.note("ledger", f"pay {account} {amount}")
+            if amount == 13:
+                bank.die()
+            return {"paid": amount, "number": len(bank.ledger)}
+
+        return [balance, pay, pay_and_die, pay_asking]
+
+
+class Outer(TypedDict, total=False):
+    task: str
+    code: str
+    output: Any
+    error: Any
+    verdict: str
+    prepared: int
+
+
+def nested(graph: StateGraph[Any, Any, Any, Any], bank: Bank) -> StateGraph[Any, Any, Any, Any]:
+    """A graph with code mode as its middle node."""
+
+    async def prepare(state: Outer) -> Outer:
+        bank.note("prepared", "once")
+        return {"task": state["task"].upper()}
+
+    async def report(state: Outer) -> Outer:
+        return {"output": {"reported": state["output"]}}
+
+    outer: StateGraph[Any, Any, Any, Any] = StateGraph(Outer)
+    outer.add_node(prepare).add_node("codemode", graph.compile()).add_node(report)
+    return outer.add_edge(START, "prepare").add_edge("prepare", "codemode").add_edge("codemode", "report")
+
+
+@asynccontextmanager
+async def kept(folder: Path) -> AsyncIterator[tuple[BaseCheckpointSaver[Any], BaseStore]]:
+    """Where checkpoints and calls are kept."""
+    database = folder / "database"
+    if database.exists():
+        url = database.read_text()
+        async with AsyncPostgresSaver.from_conn_string(url) as saver, AsyncPostgresStore.from_conn_string(url) as store:
+            await saver.setup()
+            await store.setup()
+            yield saver, store
+    else:
+        async with (
+            AsyncSqliteSaver.from_conn_string(str(folder / "checkpoints.sqlite")) as sqlite_saver,
+            AsyncSqliteStore.from_conn_string(str(folder / "store.sqlite")) as sqlite_store,
+        ):
+            await sqlite_store.setup()
+            yield sqlite_saver, sqlite_store
 
 
 async def step(folder: Path, command: str, answer: str | None) -> dict[str, Any]:
     """One process's part of a run."""
+    bank = Bank(folder)
     policies = {"pay": ToolPolicy(approval=True)}
-    async with (
-        AsyncSqliteSaver.from_conn_string(str(folder / "checkpoints.sqlite")) as saver,
-        AsyncSqliteStore.from_conn_string(str(folder / "store.sqlite")) as store,
-    ):
-        await store.setup()
-        graph = create_codemode(model=None, tools=Bank(folder).tools(), policies=policies)
-        app = graph.compile(checkpointer=saver, store=store)
+    graph = create_codemode(model=None, tools=bank.tools(), policies=policies)
+    if (folder / "nested").exists():
+        graph = nested(graph, bank)
+    async with kept(folder) as (saver, store):
+        app: Any = graph.compile(checkpointer=saver, store=store)
         config: RunnableConfig = {"configurable": {"thread_id": "one"}}
         given: Any = None
         if command == "start":
@@ -89,6 +154,7 @@ async def step(folder: Path, command: str, answer: str | None) -> dict[str, Any]
             "error": state.values.get("error"),
             "verdict": state.values.get("verdict"),
             "waiting": [interrupt.value for interrupt in state.interrupts],
+            "ids": [interrupt.id for interrupt in state.interrupts],
         }
 
 
