@@ -23,6 +23,10 @@ STRATEGIES = {
         "one: do the step that failed in another way, and go by what is said above."
     ),
     "error": "Find the line that failed, write the whole program again with it put right, and keep what was right.",
+    "late": (
+        "It did not end in time. Write the whole program again so that it does: end every loop, make calls that do not "
+        "depend on each other together, and ask for less of what is slow."
+    ),
     "empty": (
         "Write the whole program again so that it returns the data. Most often a wrong key, a filter that nothing "
         "passes, or a missing `return` is the cause: compare your program with what the tools returned. "
@@ -150,7 +154,9 @@ def _strategy(attempts: Sequence[Attempt]) -> str:
         return "again"
     if last["findings"]:
         return "check"
-    return "error" if last["failure"] is not None else "empty"
+    if last["failure"] is None:
+        return "empty"
+    return "late" if last["failure"]["kind"] == "timeout" else "error"
 
 
 def _signature(attempt: Attempt) -> tuple[object, ...]:
