@@ -8,18 +8,13 @@ from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.image import Image
-from codemode_sandboxes.jail.sandbox import JailSandbox
+from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES, TMP_BYTES, JailSandbox
 from codemode_sandboxes.jail.seccomp import build
 from codemode_sandboxes.jail.starter import NOBODY, Jail, JailCommand
 
 __all__ = ["BubblewrapSandbox"]
 
 _INSTALL = "Install it: pip install 'codemode-sandboxes[bubblewrap]', or apt-get install bubblewrap"
-_ALLOW = (
-    "It needs user namespaces: where the system forbids them to ordinary users, allow them; "
-    "inside a Docker container, start it with --security-opt seccomp=unconfined"
-)
-_TMP_BYTES = 16 << 20
 
 
 class BubblewrapSandbox(JailSandbox):
@@ -34,7 +29,7 @@ class BubblewrapSandbox(JailSandbox):
     name = "bubblewrap"
 
     def __init__(self, *, spares: int = 2, python: str | None = None, executable: str | None = None) -> None:
-        super().__init__(remedy=_ALLOW, spares=spares, python=python)
+        super().__init__(remedy=ALLOW_NAMESPACES, spares=spares, python=python)
         self._wanted = executable
 
     def _executable(self) -> str:
@@ -49,8 +44,8 @@ class BubblewrapSandbox(JailSandbox):
             *("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
             *("--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
             *("--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "guest"),
-            *("--ro-bind", str(image.root), "/", "--size", str(_TMP_BYTES), "--tmpfs", "/tmp"),
-            *("--dev-bind", "/dev/null", "/dev/null", "--ro-bind", "/dev/urandom", "/dev/urandom"),
+            *("--ro-bind", str(image.root), "/", "--size", str(TMP_BYTES), "--tmpfs", "/tmp"),
+            *("--dev-bind", "/dev/null", "/dev/null"),
             *("--chdir", "/tmp", "--clearenv", *variables),
         ]
         code = build(platform.machine())

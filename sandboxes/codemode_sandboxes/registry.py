@@ -12,6 +12,7 @@ __all__ = ["ALIASES", "SANDBOXES", "create_sandbox"]
 SANDBOXES: dict[str, str] = {
     "bubblewrap": "codemode_sandboxes.bubblewrap:BubblewrapSandbox",
     "monty": "codemode_sandboxes.monty:MontySandbox",
+    "nsjail": "codemode_sandboxes.nsjail:NsjailSandbox",
     "pyodide": "codemode_sandboxes.pyodide:PyodideSandbox",
     "restricted": "codemode_sandboxes.restricted:RestrictedSandbox",
 }

@@ -22,7 +22,7 @@ __all__ = [
     "open_descriptors",
 ]
 
-JAILS = ("bubblewrap",)
+JAILS = ("bubblewrap", "nsjail")
 TIGHT = Limits(seconds=0.5, memory_bytes=64 << 20, output_bytes=50_000, calls=20, value_bytes=100_000)
 
 _MUST_BE_HERE = "CODEMODE_ALL_SANDBOXES"

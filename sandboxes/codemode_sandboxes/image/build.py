@@ -19,9 +19,9 @@ from codemode_sandboxes.image.contents import GUEST, PYTHON, Contents, ImageErro
 
 __all__ = ["Image", "build_image", "default_folder"]
 
-_FORMAT = 2
+_FORMAT = 3
 _FOLDERS = ("dev", "etc", "proc", "sys", "run", "tmp")
-_DEVICES = ("dev/null", "dev/urandom")
+_NOWHERE = "dev/null"
 _UNFINISHED = ".building-"
 _SECONDS = 300
 
@@ -123,8 +123,7 @@ def _build(contents: Contents, root: Path) -> None:
 def _fill(root: Path, contents: Contents) -> int:
     for name in _FOLDERS:
         (root / name).mkdir()
-    for name in _DEVICES:  # a jail puts the devices over these
-        (root / name).touch()
+    (root / _NOWHERE).touch()  # a jail puts the device over it
     binaries = []
     for place, source in contents.files.items():
         path = root / place[1:]

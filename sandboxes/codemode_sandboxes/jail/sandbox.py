@@ -21,10 +21,19 @@ from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.pool import GuestPool, StartFailed
 from codemode_sandboxes.process.sandbox import ProcessSandbox
 
-__all__ = ["JailSandbox"]
+__all__ = ["ALLOW_NAMESPACES", "TMP_BYTES", "JailSandbox"]
+
+TMP_BYTES = 16 << 20
+"""What a program may write to its `/tmp`."""
+
+ALLOW_NAMESPACES = (
+    "It needs user namespaces: where the system forbids them to ordinary users, allow them; "
+    "inside a Docker container, start it with --security-opt seccomp=unconfined"
+)
+"""The remedy where a jail does not start."""
 
 _REFILL_SECONDS = 0.05
-_HEADROOM_BYTES = 48 << 20  # the interpreter itself, and what the program may write to /tmp
+_HEADROOM_BYTES = TMP_BYTES + (32 << 20)  # the interpreter itself
 _ELSEWHERE = "Use another sandbox; 'monty' runs everywhere"
 _PROBE = """
 import importlib, sys

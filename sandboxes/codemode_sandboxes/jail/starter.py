@@ -10,7 +10,7 @@ from codemode_sandboxes.jail.process import JailNewborn
 from codemode_sandboxes.process.pool import StartFailed
 from codemode_sandboxes.process.spawn import launch
 
-__all__ = ["NOBODY", "TASKS", "Jail", "JailCommand", "JailStarter"]
+__all__ = ["NOBODY", "TASKS", "Jail", "JailCommand", "JailStarter", "find_setpriv"]
 
 NOBODY = 65534
 TASKS = 32
@@ -82,16 +82,12 @@ def _prefix(leaf: Leaf | None) -> list[str]:
         prefix += ["/bin/sh", "-c", _JOIN, "sh", *map(str, leaf.joins), "--"]
     if os.geteuid() == 0:
         user = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
-        prefix += [_setpriv(), *user, "--no-new-privs", "--pdeathsig=SIGKILL", "--"]
+        if (setpriv := find_setpriv()) is None:
+            raise StartFailed("root needs the command setpriv, of the package util-linux")
+        prefix += [setpriv, *user, "--no-new-privs", "--pdeathsig=SIGKILL", "--"]
     return prefix
 
 
-def _setpriv() -> str:
-    """Find the command with which root becomes another user.
-
-    Raises:
-        StartFailed: It is not there.
-    """
-    if (found := shutil.which("setpriv", path=os.defpath)) is None:
-        raise StartFailed("root needs the command setpriv, of the package util-linux")
-    return found
+def find_setpriv() -> str | None:
+    """Find the command with which root becomes another user."""
+    return shutil.which("setpriv", path=os.defpath)
