@@ -175,4 +175,4 @@ def _needs_approval(spec: ToolSpec, arguments: Mapping[str, object], made: int) 
     approval = spec.policy.approval
     if isinstance(approval, AfterCalls):
         return made >= approval.calls
-    return approval if isinstance(approval, bool) else bool(approval(arguments))
+    return bool(approval(arguments) if callable(approval) else approval)

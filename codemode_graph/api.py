@@ -75,7 +75,7 @@ def codemode(
         api_key: For a model named by a string; otherwise the provider's environment variable is used.
         max_retries: Programs that are tried for a task, the first included.
         timeout: Seconds that one program may take, the time in tools included.
-        policies: What is allowed of which tool, by name or glob pattern.
+        policies: What is allowed of which tool, by name, glob pattern or effect (`effect:destructive`).
         limits: Bounds on one program: computing time, memory, output, calls.
         approve: Answers for a person where calls wait: it is given the request, with its `action_requests`, and returns
             `{"decisions": [...]}`. Without it a run that waits ends there, and says so.

@@ -52,7 +52,7 @@ def create_codemode(
             that runs only programs it is given, as `code`.
         tools: What programs may call: functions, LangChain tools, `ToolSpec`s, in a list or by name in a dict.
         sandbox: Where programs run: a `Sandbox`, or a backend's name. The default is "monty".
-        policies: What is allowed of which tool, by name or glob pattern.
+        policies: What is allowed of which tool, by name, glob pattern or effect (`effect:destructive`).
         limits: Bounds on one program: computing time, memory, output, calls.
         timeout: Seconds that one program may take, the time in tools included.
         max_attempts: Programs that are tried, the first included.

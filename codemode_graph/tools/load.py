@@ -1,12 +1,13 @@
 """From what people hand over to the tools of a run."""
 
 import difflib
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from fnmatch import fnmatchcase
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, get_args
 
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, BaseToolkit, StructuredTool
@@ -17,7 +18,7 @@ from codemode_graph.tools.hints import type_hints
 from codemode_graph.tools.injection import injection_in
 from codemode_graph.tools.langchain_tools import from_langchain
 from codemode_graph.tools.marks import marks_of
-from codemode_graph.tools.spec import ToolPolicy, ToolSpec
+from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec
 from codemode_graph.tools.text import one_line
 
 __all__ = ["HasTools", "Tools", "load_tools"]
@@ -36,6 +37,7 @@ OneTool: TypeAlias = ToolSpec | BaseTool | Callable[..., Any]
 Tools: TypeAlias = HasTools | BaseToolkit | Iterable[Any] | Mapping[str, Any]
 """Functions, LangChain tools and `ToolSpec`s: in a list, in a dict that names them, or in an object's `tools`."""
 
+_EFFECT = "effect:"
 _ACCEPTED = (
     "a tool is a function, a LangChain tool or a ToolSpec; several come as a list, a dict or an object with .tools"
 )
@@ -51,15 +53,16 @@ def load_tools(tools: Tools, *, policies: Mapping[str, ToolPolicy] | None = None
 
     Args:
         tools: The tools.
-        policies: What is allowed of which tool, by its name here or by a glob pattern (`delete_*`). All that match
-            apply, patterns before names; what a later one sets stands.
+        policies: What is allowed of which tool: by its name here, by a glob pattern (`delete_*`), or by its effect
+            (`effect:destructive`), that is the one that its policies give it, else its own. All that match apply,
+            effects before patterns before names; what a later one sets stands.
 
     Returns:
         The tools, in order, with unique names.
 
     Raises:
         ToolLoadError: Something is no tool; the message says what is.
-        ConfigurationError: A policy names a tool that there is not.
+        ConfigurationError: A policy names a tool, or an effect, that there is not.
     """
     named: dict[str, ToolSpec] = {}
     given = {(id(origin), spec.name): (spec, origin) for spec, origin in _specs(tools, None)}
@@ -155,7 +158,13 @@ def _free_name(spec: ToolSpec, taken: Mapping[str, ToolSpec]) -> str:
 def _with_policies(specs: tuple[ToolSpec, ...], policies: Mapping[str, ToolPolicy]) -> tuple[ToolSpec, ...]:
     names = {spec.name for spec in specs}
     exact = {name: policy for name, policy in policies.items() if name in names}
-    patterns = {name: policy for name, policy in policies.items() if name not in names}
+    effects = {name: policy for name, policy in policies.items() if name not in names and name.startswith(_EFFECT)}
+    patterns = {name: policy for name, policy in policies.items() if name not in exact and name not in effects}
+    for name, policy in effects.items():
+        if name.removeprefix(_EFFECT) not in get_args(Effect):
+            raise ConfigurationError(f"policies name {name!r}; the effects are {', '.join(get_args(Effect))}")
+        if policy.effect is not None:
+            raise ConfigurationError(f"the policy for {name!r} cannot change the effect by which it was chosen")
     for name in patterns:
         if not re.search(r"[*?\[]", name):
             close = difflib.get_close_matches(name, names, 1)
@@ -163,15 +172,21 @@ def _with_policies(specs: tuple[ToolSpec, ...], policies: Mapping[str, ToolPolic
                 f"did you mean {close[0]!r}?" if close else f"the tools are {', '.join(sorted(names)[:20]) or 'none'}"
             )
             raise ConfigurationError(f"policies name {name!r}, and there is no such tool; {hint}")
-    return tuple(_with_policy(spec, patterns, exact) for spec in specs)
+    return tuple(_with_policy(spec, effects, patterns, exact) for spec in specs)
 
 
-def _with_policy(spec: ToolSpec, patterns: Mapping[str, ToolPolicy], exact: Mapping[str, ToolPolicy]) -> ToolSpec:
-    policy = spec.policy
-    for name, other in (*patterns.items(), *exact.items()):
-        if name == spec.name or (name in patterns and fnmatchcase(spec.name, name)):
-            policy = _over(policy, other)
-    return spec if policy is spec.policy else replace(spec, policy=policy)
+def _with_policy(
+    spec: ToolSpec,
+    effects: Mapping[str, ToolPolicy],
+    patterns: Mapping[str, ToolPolicy],
+    exact: Mapping[str, ToolPolicy],
+) -> ToolSpec:
+    own = [policy for pattern, policy in patterns.items() if fnmatchcase(spec.name, pattern)]
+    own += [exact[spec.name]] if spec.name in exact else []
+    effect = functools.reduce(_over, own, spec.policy).effect or spec.effect
+    general = [effects[f"{_EFFECT}{effect}"]] if f"{_EFFECT}{effect}" in effects else []
+    policy = functools.reduce(_over, [*general, *own], spec.policy)
+    return spec if policy == spec.policy else replace(spec, policy=policy)
 
 
 def _over(policy: ToolPolicy, other: ToolPolicy) -> ToolPolicy:

@@ -34,7 +34,8 @@ class ToolPolicy:
 
     Attributes:
         effect: Overrides the effect that the tool itself declares.
-        approval: Whether a person has to approve a call before it is made.
+        approval: Whether a person has to approve a call before it is made. None leaves it to a policy that matches more
+            tools; where none says, nobody is asked.
         verify: Finds out whether a call that was cut off took effect: given the arguments, it returns `Returned(value)`
             with the call's value where it did, and None where it did not. Without it a person is asked.
         timeout: Seconds that one call may take; None leaves it to the run's own limit.
@@ -49,7 +50,7 @@ class ToolPolicy:
     """
 
     effect: Effect | None = None
-    approval: Approval = False
+    approval: Approval | None = None
     verify: Callable[[Mapping[str, Any]], Awaitable[Returned | None]] | None = None
     timeout: float | None = None
     retries: int = 0

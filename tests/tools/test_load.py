@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -118,6 +119,46 @@ def test_policies_apply_by_pattern_and_then_by_name(make: Make) -> None:
         "odd[1]": ("read", None),
         "fetch": ("idempotent", 3),
     }
+
+
+def test_policies_apply_by_effect_before_patterns_and_names(make: Make) -> None:
+    tools = [make("drop_a"), make("drop_b"), make("wipe"), make("get"), make("put"), make("effect:write")]
+    policies = {
+        "drop_b": ToolPolicy(approval=False),
+        "effect:destructive": ToolPolicy(approval=True, timeout=7),
+        "effect:read": ToolPolicy(cache=True),
+        "drop_*": ToolPolicy(effect="destructive", timeout=5),
+        "wipe": ToolPolicy(effect="destructive"),
+        "get": ToolPolicy(effect="read"),
+        "effect:write": ToolPolicy(timeout=1),
+    }
+    given = {spec.name: spec.policy for spec in load_tools(tools, policies=policies)}
+    assert {name: (policy.approval, policy.timeout, policy.cache) for name, policy in given.items()} == {
+        "drop_a": (True, 5, False),
+        "drop_b": (False, 5, False),
+        "wipe": (True, 7, False),
+        "get": (None, None, True),
+        "put": (None, None, False),
+        "effect:write": (None, 1, False),
+    }
+
+
+def test_the_effect_that_a_tool_declares_itself_is_one_to_have_a_policy_for(make: Make) -> None:
+    deletes = replace(make("deletes"), effect="destructive")
+    (spec,) = load_tools([deletes], policies={"effect:destructive": ToolPolicy(approval=True)})
+    assert spec.policy.approval is True
+
+
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        ({"effect:delete": ToolPolicy()}, "'effect:delete'; the effects are read, idempotent, write, destructive"),
+        ({"effect:write": ToolPolicy(effect="read")}, "cannot change the effect by which it was chosen"),
+    ],
+)
+def test_a_policy_for_an_effect_names_one_and_keeps_it(policies: dict[str, ToolPolicy], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        load_tools([search], policies=policies)
 
 
 def test_a_policy_for_no_tool_is_refused_with_the_nearest_name() -> None:
