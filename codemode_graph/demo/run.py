@@ -10,14 +10,14 @@ from rich.console import Console
 from codemode_graph.api import CodeMode, RunResult, codemode
 from codemode_graph.demo.recorded import RecordedModel
 from codemode_graph.demo.recording import RECORDED_FROM, RECORDINGS
-from codemode_graph.demo.tools import convert, outbox, send_reminder
+from codemode_graph.demo.tools import outbox, send_letter, send_reminder
 from codemode_graph.mcp import MCPToolLoader
 
 __all__ = ["TASK", "run_demo"]
 
 TASK = (
-    "Find the customers whose unpaid orders add up to more than 100 euros. "
-    "Send each one reminder with the sum, and give me a list with the name, the sum in euros and the sum in USD of each."
+    "Send a reminder for each unpaid order of more than 50 euros. "
+    "Return a list with the customer's id and the amount of each."
 )
 
 
@@ -40,11 +40,11 @@ async def run_demo(
         model = RecordedModel(recordings=RECORDINGS, model_name="recorded")
     async with MCPToolLoader() as mcp:
         mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.server"])
-        tools = [*await mcp.load(), convert, send_reminder]
+        tools = [*await mcp.load(), send_reminder, send_letter]
         async with codemode(tools=tools, code_model=model) as cm:
             result = await show(cm, TASK)
     console.print(f"\n[bold]Reminders really sent:[/] {len(outbox)}", highlight=False)
-    for email, amount in outbox:
-        console.print(f"  {email}: {amount:.2f} euros", highlight=False)
+    for customer, amount in outbox:
+        console.print(f"  {customer}: {amount:.2f} euros", highlight=False)
     console.print()
     return result

@@ -12,7 +12,6 @@ __all__ = ["server"]
 class Order(TypedDict):
     """One order."""
 
-    number: int
     customer_id: str
     total: float
     paid: bool
@@ -23,21 +22,21 @@ class Customer(TypedDict):
 
     id: str
     name: str
-    email: str
+    email: str | None
 
 
 ORDERS = [
-    Order(number=1, customer_id="c1", total=80.0, paid=False),
-    Order(number=2, customer_id="c2", total=25.5, paid=False),
-    Order(number=3, customer_id="c1", total=45.0, paid=False),
-    Order(number=4, customer_id="c3", total=310.0, paid=True),
-    Order(number=5, customer_id="c3", total=120.0, paid=False),
-    Order(number=6, customer_id="c2", total=12.0, paid=False),
+    Order(customer_id="c1", total=80.0, paid=False),
+    Order(customer_id="c2", total=25.5, paid=False),
+    Order(customer_id="c1", total=45.0, paid=False),
+    Order(customer_id="c3", total=310.0, paid=True),
+    Order(customer_id="c3", total=120.0, paid=False),
+    Order(customer_id="c2", total=12.0, paid=False),
 ]
 CUSTOMERS = [
     Customer(id="c1", name="Ann Ash", email="ann@example.com"),
     Customer(id="c2", name="Bob Birch", email="bob@example.com"),
-    Customer(id="c3", name="Cat Cedar", email="cat@example.com"),
+    Customer(id="c3", name="Cat Cedar", email=None),
 ]
 
 server = FastMCP("shop", log_level="WARNING")

@@ -1,36 +1,26 @@
-"""The demo's Python functions: a post office, and a bank's list of rates."""
+"""The demo's Python functions: mail, and the post."""
 
 from codemode_graph.tools import tool
 
-__all__ = ["convert", "outbox", "send_reminder"]
+__all__ = ["outbox", "send_letter", "send_reminder"]
 
 outbox: list[tuple[str, float]] = []
-"""The reminders that were really sent, with the sum in each."""
+"""The reminders that were really sent: to whom, by what, and of what amount."""
 
-RATES = {"USD": 1.25, "GBP": 0.8}
-
-
-async def send_reminder(email: str, amount: float) -> str:
-    """Remind a customer by mail of an amount that is due, in euros.
-
-    Args:
-        email: The customer's address.
-        amount: What is due.
-    """
-    if "@" not in email:
-        raise ValueError(f"not a mail address: {email!r}")
-    outbox.append((email, amount))
-    return f"sent, as mail {len(outbox)}"
+_NO_MAIL = {"c3"}
 
 
-@tool(effect="read")
-def convert(amount: float, currency: str) -> float:
-    """Convert euros into another currency.
+@tool(effect="write")
+async def send_reminder(customer_id: str, amount: float) -> str:
+    """Send a customer a reminder of an amount that is due, in euros, by mail."""
+    if customer_id in _NO_MAIL:
+        raise ValueError(f"customer {customer_id!r} has no mail address; use send_letter")
+    outbox.append((f"{customer_id}, by mail", amount))
+    return "sent"
 
-    Args:
-        amount: In euros.
-        currency: "USD" or "GBP".
-    """
-    if currency not in RATES:
-        raise ValueError(f"no rate for {currency!r}; there are rates for {', '.join(RATES)}")
-    return round(amount * RATES[currency], 2)
+
+@tool(effect="write")
+async def send_letter(customer_id: str, amount: float) -> str:
+    """Send a customer a reminder of an amount that is due, in euros, by post. It costs a stamp."""
+    outbox.append((f"{customer_id}, by post", amount))
+    return "posted"
