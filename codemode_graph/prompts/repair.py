@@ -14,7 +14,10 @@ _MAX_TOOLS = 8
 _MAX_EFFECTS = 30
 
 STRATEGIES = {
-    "check": "Nothing of the program has run. Write the whole program again with every point above put right.",
+    "check": (
+        "Nothing of the program has run. Write the whole program again with every point above put right. "
+        "What one tool does not return, another may."
+    ),
     "missing": (
         "Give the whole program now, from `async def main():` to its `return`. A comment or a plan is not a program."
     ),
@@ -60,7 +63,7 @@ def repair_message(state: CodeModeState) -> str:
         "repair",
         task=state["task"],
         program=_section("Your previous program", shown),
-        problem=_problem(attempt) + _key_hint(attempt["failure"], calls),
+        problem=_problem(attempt) + _hint(attempt["failure"], calls),
         returned=_section("What the tools returned", _returned(calls)),
         happened=_section("What has already happened", _happened(state["tool_calls"])),
         strategy=STRATEGIES[strategy],
@@ -77,10 +80,13 @@ def _as_written(program: str) -> str:
     return program.strip().removesuffix("\nawait main()").rstrip()
 
 
-def _key_hint(failure: Failure | None, calls: Sequence[ToolCall]) -> str:
-    if failure is None or failure["type"] != "KeyError":
+def _hint(failure: Failure | None, calls: Sequence[ToolCall]) -> str:
+    """What is there in place of what was looked for."""
+    if failure is None:
         return ""
-    found = find_key(failure["message"].strip("'\""), calls)
+    if failure["type"] == "TypeError" and failure["message"].startswith("string indices must be integers"):
+        return "; what is indexed there is a text, not a dict: where it is an id, a tool may look up what belongs to it"
+    found = find_key(failure["message"].strip("'\""), calls) if failure["type"] == "KeyError" else []
     return f"; there is {', and '.join(found)}" if found else ""
 
 

@@ -40,6 +40,7 @@ CASES = {
     "error-with-effects": [FAILURE],
     "empty": [EMPTY],
     "same-failure": [SAME_FAILURE.format(key="pieces"), SAME_FAILURE.format(key="pieces").replace("found", "stock")],
+    "text-for-dict": ["found = await tools['stock'](sku='H1')\n[part['sku'] for part, _ in found.items()]"],
     "unchanged": [FAILURE, FAILURE],
     "no-program": ["```python\n# List the orders, and remind their customers.\n```"],
 }
