@@ -3,12 +3,17 @@
 This file is run as `__main__`; the modules that it imports were written below `/guest`.
 """
 
+import importlib
 import sys
+import time
 import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 __all__ = ["prepare", "serve"]
+
+# What the standard library of this Python imports only when it needs it, beyond what `preload` knows of.
+_LAZY = ("_ast_unparse", "_py_warnings", "annotationlib", "string.templatelib")
 
 _kept: dict[str, Any] = {}
 
@@ -26,7 +31,10 @@ def prepare() -> None:
     from codemode_sandboxes.guest import runner, wire
     from codemode_sandboxes.restricted.preload import preload
 
+    for name in _LAZY:
+        importlib.import_module(name)
     preload()
+    time.tzname = ("UTC", "UTC")  # Emscripten makes up a name
     _kept["runner"], _kept["wire"] = runner, wire
 
 

@@ -46,7 +46,7 @@ class Jail(ABC):
     name: str
     runtime: str
     layers: tuple[str, ...]
-    environment: Mapping[str, str] = MappingProxyType({})
+    environment: Mapping[str, str] = MappingProxyType({"TZ": "UTC"})  # the whole of it
     own_bytes: int  # writable memory of the process itself, above what the program may use
 
     def __init__(self, program: str) -> None:
@@ -134,7 +134,7 @@ class Bubblewrap(Jail):
         return [*self._walls(), "/node", "--version"]
 
     def _walls(self) -> list[str]:
-        walls = ["no", self._bwrap, "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--clearenv"]
+        walls = ["no", self._bwrap, "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--clearenv", "--setenv", "TZ", "UTC"]
         walls += ["--uid", "65534", "--gid", "65534", "--chdir", "/"]
         for folder in map(Path, ("/usr/lib", "/usr/lib64", "/lib", "/lib64")):
             if folder.is_symlink():
@@ -151,7 +151,9 @@ class Deno(Jail):
     runtime = "deno"
     layers = ("deno permissions", "wasm", "rlimits")
     own_bytes = 1 << 30
-    environment = MappingProxyType({"DENO_DIR": os.devnull, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"})
+    environment = MappingProxyType(
+        {"TZ": "UTC", "DENO_DIR": os.devnull, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
+    )
 
     def _inside(self, script: Path, arguments: tuple[Path | str, ...], memory_bytes: int) -> list[str]:
         readable = [script, *(argument for argument in arguments if isinstance(argument, Path))]
