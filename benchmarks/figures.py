@@ -36,17 +36,22 @@ class Figure:
         return asdict(self)
 
 
-def figure(sessions: Sequence[Sequence[float]]) -> Figure:
-    """Sum up samples, in seconds, given by session."""
+def figure(sessions: Sequence[Sequence[float]], *, best: float | None = None) -> Figure:
+    """Sum up samples, in seconds.
+
+    Args:
+        sessions: The samples, by session.
+        best: The shortest, where it is not that of the samples: the smallest of noisy differences says nothing.
+    """
     samples = [sample for session in sessions for sample in session]
     low, middle, high = quantiles(samples, n=4, method="inclusive")
     return Figure(
         median=middle,
         low=low,
         high=high,
-        best=min(samples),
+        best=min(samples) if best is None else best,
         samples=len(samples),
-        sessions=[median(s) for s in sessions],
+        sessions=[median(session) for session in sessions],
     )
 
 
@@ -61,8 +66,8 @@ def duration(seconds: float) -> str:
 
 
 def ratio(one: Figure, other: Figure) -> str:
-    """How many times longer one takes than the other."""
-    return f"{_digits(one.median / other.median)}×"
+    """How many times as long one takes as the other: by the medians, and by the shortest."""
+    return f"{_digits(one.median / other.median)}× ({_digits(one.best / other.best)}×)"
 
 
 def _range(low: float, high: float) -> str:

@@ -52,17 +52,27 @@ async def session(
     return measured, workers
 
 
-def call_seconds(programs: Mapping[str, Rounds]) -> dict[str, list[float]]:
-    """Seconds of one call in a loop and in a gather, round by round, from the programs that differ in their calls."""
-    medians = {program: [median(taken) for taken in rounds] for program, rounds in programs.items()}
+CALLS = {
+    "a loop": (f"{LOOPED_FAR} calls in a loop", "1 call", LOOPED_FAR - 1),
+    "a gather": (f"{GATHERED} calls in a gather", "no call", GATHERED),
+}
+"""What tells the time of one call: a program, another that makes fewer calls, and how many fewer."""
 
-    def apart(more: str, fewer: str, calls: int) -> list[float]:
-        return [(many - few) / calls for many, few in zip(medians[more], medians[fewer], strict=True)]
 
-    return {
-        "a loop": apart(f"{LOOPED_FAR} calls in a loop", "1 call", LOOPED_FAR - 1),
-        "a gather": apart(f"{GATHERED} calls in a gather", "no call", GATHERED),
-    }
+def call_figure(kind: str, sessions: Sequence[Mapping[str, Rounds]], programs: Mapping[str, Figure]) -> Figure:
+    """Give the seconds of one call, from two programs' medians of each round.
+
+    Args:
+        kind: One of `CALLS`.
+        sessions: The samples of a way's programs.
+        programs: Their figures.
+    """
+    more, fewer, calls = CALLS[kind]
+    apart = [
+        [(median(many) - median(few)) / calls for many, few in zip(each[more], each[fewer], strict=True)]
+        for each in sessions
+    ]
+    return figure(apart, best=(programs[more].best - programs[fewer].best) / calls)
 
 
 async def measure(options: argparse.Namespace) -> None:
@@ -94,9 +104,9 @@ async def measure(options: argparse.Namespace) -> None:
         }
         for way in sessions[0]
     }
-    by_session = {way: [call_seconds(each[way]) for each in sessions] for way in sessions[0]}
     calls = {
-        way: {kind: figure([each[kind] for each in found]) for kind in found[0]} for way, found in by_session.items()
+        way: {kind: call_figure(kind, [each[way] for each in sessions], programs[way]) for kind in CALLS}
+        for way in programs
     }
     facts |= {
         "load after": load(),

@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.figures import Figure, duration, ratio, table
 from benchmarks.peers.shop import EXPECTED, GATHERED, LISTED, LOOPED_FAR
 
-__all__ = ["CALLS", "markdown"]
+__all__ = ["markdown"]
 
 PLAIN = {
     "direct": "direct calls",
@@ -16,7 +16,6 @@ PLAIN = {
 }
 WITH_MODEL = {"codemode-graph task": "codemode-graph", "smolagents agent": "smolagents CodeAgent ¹"}
 ONE_CALL = {"a loop": "one call in a loop", "a gather": f"one of {GATHERED} calls in a gather"}
-CALLS = tuple(ONE_CALL)
 
 NOTES = f"""\
 ¹ smolagents runs synchronous programs only: it calls the same functions one after another where the others gather \
@@ -34,7 +33,7 @@ def markdown(
     Args:
         facts: `date`, `revision`, `machine`, `settings`, `packages`, `start`.
         programs: Figures of whole runs, by way and program.
-        calls: Figures of one call, by way and member of `CALLS`.
+        calls: Figures of one call, by way and "a loop" or "a gather".
     """
     plain = {way: title for way, title in PLAIN.items() if way in programs}
     modelled = {way: title for way, title in WITH_MODEL.items() if way in programs}
@@ -56,7 +55,11 @@ def markdown(
     for base, title in (("direct", "direct calls"), ("codemode-graph", "codemode-graph")):
         others = {way: name for way, name in plain.items() if way not in (base, "direct")}
         if base in plain and others:
-            parts += [f"## Times as long as {title}", _ratios(base, others, programs, calls)]
+            parts += [
+                f"## Times as long as {title}",
+                "By the medians, and in brackets by the shortest runs, which other work on the machine disturbs least.",
+                _ratios(base, others, programs, calls),
+            ]
     parts += ["## Start", _start(facts["start"]), NOTES, "## Versions", _versions(facts["packages"])]
     return "\n\n".join(parts) + "\n"
 
@@ -89,8 +92,10 @@ def _spread(columns: Mapping[str, str], rows: list[str], figures: Mapping[str, M
     """A last row: how far the sessions are apart at most."""
 
     def widest(way: str) -> str:
-        spans = [max(each.sessions) / min(each.sessions) - 1 for each in (figures[way][row] for row in rows)]
-        return f"{max(spans):.0%}"
+        sessions = [figures[way][row].sessions for row in rows]
+        if any(min(each) <= 0 for each in sessions):
+            return "too noisy"
+        return f"{max(max(each) / min(each) - 1 for each in sessions):.0%}"
 
     return "| *sessions' medians apart by up to* | " + " | ".join(f"*{widest(way)}*" for way in columns) + " |"
 
