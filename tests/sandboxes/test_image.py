@@ -85,6 +85,16 @@ def test_what_is_no_python_is_an_error_that_says_why(tmp_path: Path, answer: str
 
 
 @pytest.mark.slow
+def test_a_mask_does_not_hide_it(tmp_path: Path) -> None:
+    mask = os.umask(0o077)
+    try:
+        image = build_image(folder=tmp_path / "images")
+    finally:
+        os.umask(mask)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (image.root, image.root.parent)] == [0o755, 0o755]
+
+
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ImageError, match="the image cannot be written"):

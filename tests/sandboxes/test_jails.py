@@ -15,6 +15,7 @@ import codemode_sandboxes
 import pytest
 from codemode_sandboxes import Blocked, Limits, Program, SandboxUnavailable, create_sandbox
 from codemode_sandboxes.jail import sandbox as sandbox_module
+from codemode_sandboxes.jail.cgroup import Cgroups
 
 from tests.sandboxes.driving import double, echo, run
 from tests.sandboxes.processes import JAILS, TIGHT, alive, children, descendants, gone, make, open_descriptors
@@ -193,6 +194,26 @@ def resident(pid: int) -> int:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
     return 0
+
+
+async def test_without_a_control_group_a_program_is_one_process_with_bounded_memory(
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Cgroups, "find", lambda: None)
+    fresh = make(sandbox.name, spares=0)
+    try:
+        assert not [layer for layer in fresh.layers if "cgroup" in layer]
+        for code, kind, error in (
+            ("os.fork()", "program", "BlockingIOError"),
+            ("threading.Thread(target=print).start()", "program", "RuntimeError"),
+            ("x = []\nwhile True: x.append(bytes(1 << 20))", "memory", "MemoryError"),
+        ):
+            failed = (await run(fresh, IMPORTS + code, limits=TIGHT)).failed
+            assert (failed.kind, failed.type) == (kind, error)
+        held = "x = b'a' * (48 << 20)\nlen(x)"
+        assert (await run(fresh, held, limits=TIGHT)).value == 48 << 20
+    finally:
+        await fresh.aclose()
 
 
 async def test_what_a_program_leaves_running_ends_with_it(sandbox: Any) -> None:

@@ -51,10 +51,19 @@ class Image:
 
 
 def default_folder() -> Path:
-    """Where images are kept: the user's cache; for root the system's, which the user that guests run as can reach."""
+    """Where images are kept: the user's cache; for root the system's, which the user that guests run as can reach.
+
+    Raises:
+        ImageError: This user has neither.
+    """
     if os.geteuid() == 0:
         return Path("/var/cache/codemode-sandboxes")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "codemode-sandboxes"
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "codemode-sandboxes"
+    try:
+        return Path.home() / ".cache" / "codemode-sandboxes"
+    except RuntimeError:
+        raise ImageError("this user has no home to keep an image in; set XDG_CACHE_HOME") from None
 
 
 def build_image(python: str | None = None, *, folder: Path | None = None) -> Image:
@@ -77,13 +86,19 @@ def build_image(python: str | None = None, *, folder: Path | None = None) -> Ima
     root = folder / f"python-{contents.version}-{_fingerprint(contents)}"
     try:
         if not root.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             with _lock(folder):
                 if not root.exists():
                     _build(contents, root)
     except OSError as error:
         raise ImageError(f"the image cannot be written: {error}") from error
     return Image(root=root, version=contents.version)
+
+
+def _make(folder: Path) -> None:
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # whatever the mask: guests of root run as another user
 
 
 def _fingerprint(contents: Contents) -> str:

@@ -117,7 +117,8 @@ class JailSandbox(ProcessSandbox[JailStarter]):
 
     async def start(self, program: Program, limits: Limits = Limits()) -> ProcessExecution:  # noqa: B008 - frozen
         """Take a guest for a program; see `Sandbox`. The first start of all makes the image, in some seconds."""
-        if self._found is None:
+        if self._found is None or not self._found.image.root.exists():  # caches are emptied at times
+            self._found = None
             await asyncio.to_thread(self._find)
         return await super().start(program, limits)
 
