@@ -5,9 +5,11 @@ import contextlib
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,15 @@ async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     sandbox = make(request.param)
     yield sandbox
     await sandbox.aclose()
+
+
+@pytest.fixture
+def everybodys() -> Iterator[Path]:
+    """A folder that every user can reach, which none of pytest's is."""
+    folder = Path(tempfile.mkdtemp(prefix="codemode-jails-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 def groups(sandbox: Any) -> list[Path]:
@@ -369,16 +380,14 @@ print(json.dumps([os.getuid(), seen.value, forked.type, sorted(sandbox.capabilit
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="this is an ordinary user already")
-async def test_an_ordinary_user_gets_the_same_fences(sandbox: Any, tmp_path: Path) -> None:
+async def test_an_ordinary_user_gets_the_same_fences(sandbox: Any, everybodys: Path) -> None:
     python = "/usr/bin/python3"
     command = [python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
     if not os.access(python, os.X_OK) or subprocess.run(command).returncode:  # noqa: ASYNC221
         pytest.skip("no interpreter that everybody may run")
-    cache = tmp_path / "cache"
+    cache = everybodys / "cache"
     cache.mkdir()
     os.chown(cache, 1234, 1234)
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(folder.stat().st_mode | 0o011)
     path = f"{ROOT}:{':'.join(entry for entry in sys.path if entry.endswith('site-packages'))}"
     environment = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "XDG_CACHE_HOME": str(cache), "PATH": os.defpath}
     process = host(
@@ -412,12 +421,12 @@ async def test_a_missing_command_is_refused_with_what_installs_it(name: str) -> 
     assert f"pip install 'codemode-sandboxes[{name}]'" in raised.value.remedy
 
 
-async def test_a_jail_that_does_not_start_says_why_and_is_not_tried_again_at_once(sandbox: Any, tmp_path: Path) -> None:
-    command = tmp_path / "jail"
+async def test_a_jail_that_does_not_start_says_why_and_is_not_tried_again_at_once(
+    sandbox: Any, everybodys: Path
+) -> None:
+    command = everybodys / "jail"
     command.write_text("#!/bin/sh\necho no permission to make namespaces >&2\nexit 1\n")
     command.chmod(0o755)
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(folder.stat().st_mode | 0o011)
     broken = create_sandbox(sandbox.name, executable=str(command))
     for _ in range(2):
         with pytest.raises(SandboxUnavailable, match="exit status 1: no permission to make namespaces") as raised:
