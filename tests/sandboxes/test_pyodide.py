@@ -199,7 +199,7 @@ REACHES = {
     "os.execv('/bin/sh', ['sh', '-c', 'touch @WRITE@'])": "OSError",
     "os.system('touch @WRITE@')": None,
     "os.environ['HOME']": "KeyError",
-    "read(0).constructor.new(900 << 20).fill(1)": "JsException",
+    "read(0).constructor.new(1400 << 20).fill(1)": "JsException",
     "leave(3)": None,
     "read(1 << 20)": None,
     "write(memoryview(b'{}\\n'))": None,
@@ -406,8 +406,12 @@ async def test_nothing_survives_the_host(sandbox: PyodideSandbox, ending: str) -
         ({"pyodide": "{empty}"}, "no npm package pyodide in", "python -m codemode_sandboxes.pyodide install"),
         ({"pyodide": "{old}"}, "it needs pyodide 314.0.7, not 0.27.0", "python -m codemode_sandboxes.pyodide install"),
         ({"jail": "namespaces", "node": "/no/node"}, "namespaces: /no/node is not there", "Node.js 20"),
-        ({"jail": "deno", "deno": "/no/deno"}, "deno: /no/deno is not there", "pip install deno"),
-        ({"jail": "namespaces", "node": "/bin/true"}, "node does not start there: exit status 0", "pip install deno"),
+        ({"jail": "deno", "deno": "/no/deno"}, "deno: /no/deno is not there", "codemode-sandboxes[pyodide]"),
+        (
+            {"jail": "namespaces", "node": "/bin/true"},
+            "node does not start there: exit status 0",
+            "codemode-sandboxes[pyodide]",
+        ),
     ],
 )
 async def test_what_is_missing_is_said(tmp_path: Path, options: dict[str, str], part: str, remedy: str) -> None:

