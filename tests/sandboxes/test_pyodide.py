@@ -464,3 +464,11 @@ async def test_event_loops_may_follow_one_another() -> None:
 async def sandbox_run(sandbox: PyodideSandbox) -> Any:
     execution = await sandbox.start(Program(code="6 * 7", now=NOW))
     return await execution.advance()
+
+
+def test_the_install_command_says_what_it_lacks(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "codemode_sandboxes.pyodide", "install", "--cache", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "", "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 1
+    assert "npm is not installed" in done.stderr
+    assert not list(tmp_path.iterdir())
