@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 from codemode_sandboxes import (
@@ -111,6 +112,9 @@ class _Run:
     tasks: dict[int, asyncio.Task[Outcome | None]] = field(default_factory=dict)
     pending: dict[int, PendingCall] = field(default_factory=dict)
     ended: Finished | Failed | None = None
+    decided: set[int] = field(default_factory=set)
+    ended_calls: list[int] = field(default_factory=list)
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def calls(self) -> Calls:
@@ -154,14 +158,21 @@ class _Run:
         admitted = await self.admission.admit(call, again=bool(self.replay))
         if isinstance(admitted, Admitted):
             self.open[call.id] = admitted
-            self.tasks[call.id] = asyncio.create_task(
+            if admitted.decided:
+                self.decided.add(call.id)
+            self.tasks[call.id] = task = asyncio.create_task(
                 self.calls.make(admitted.spec, admitted.record, admitted.arguments),
                 name=f"{admitted.spec.name} {admitted.record['id']}",
             )
+            task.add_done_callback(partial(self.note_end, call.id))
         elif isinstance(admitted, Returned | Raised):
             self.ready[call.id] = admitted
         else:
             self.ask(call.id, admitted)
+
+    def note_end(self, id: int, _task: object) -> None:
+        self.ended_calls.append(id)
+        self.ending.set()
 
     def ask(self, id: int, pending: PendingCall) -> None:
         """Let a call wait for a person."""
@@ -179,21 +190,35 @@ class _Run:
             Whether to ask.
         """
         while True:
-            held = [id for id, call in self.open.items() if self.pending or call.decided]
-            if held:
-                await asyncio.wait([self.tasks[id] for id in held])
-            elif not self.ready and self.tasks:
-                await asyncio.wait(self.tasks.values(), timeout=wake_after, return_when=asyncio.FIRST_COMPLETED)
-            elif not self.ready and not self.pending:
-                await asyncio.sleep(wake_after or 0)
             self.collect()
-            if not (self.pending and self.tasks):
+            if self.tasks and (self.pending or self.decided):
+                await self.one_ended()
+            elif self.pending or self.ready:
                 return bool(self.pending)
+            elif self.tasks:
+                await self.one_ended(wake_after)
+                self.collect()
+                if not self.pending:
+                    return False
+            else:
+                await asyncio.sleep(wake_after or 0)
+                return False
+
+    async def one_ended(self, timeout: float | None = None) -> None:
+        """Wait until a tool has ended, or the time is up."""
+        self.ending.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self.ending.wait()
 
     def collect(self) -> None:
         """Take what the tools that have ended gave; a tool that asks something makes its call wait."""
-        for id in [id for id, task in self.tasks.items() if task.done()]:
+        ended, self.ended_calls = self.ended_calls, []
+        for id in ended:
+            if id not in self.tasks:
+                continue
             call, outcome = self.open.pop(id), self.tasks.pop(id).result()
+            self.decided.discard(id)
             if outcome is None:
                 self.ask(id, self.admission.question(call.record, call.record["line"]))
             else:
@@ -212,6 +237,7 @@ class _Run:
             self.ready.pop(id, None)
             self.pending.pop(id, None)
             self.open.pop(id, None)
+            self.decided.discard(id)
             if id in self.tasks:
                 tasks.append(self.tasks.pop(id))
         for task in tasks:
