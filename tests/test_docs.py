@@ -27,6 +27,7 @@ async def test_a_page_does_what_it_says(page: str, monkeypatch: pytest.MonkeyPat
     if replies := _MODEL.findall(text):
         monkeypatch.setattr("codemode_graph.model.init_chat_model", lambda *_, **__: scripted(*replies))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     blocks = list(_BLOCK.finditer(text))
     assert blocks
