@@ -14,6 +14,7 @@ from codemode_graph.state import CodeModeState, Decision, PendingCall
 __all__ = ["approval_request", "read_decisions"]
 
 _ALLOWED = ["approve", "edit", "reject", "respond"]
+_NOT_MADE = ("not_started", "interrupted", "denied")
 
 
 def approval_request(state: CodeModeState, pending: list[PendingCall], *, problem: str | None = None) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def approval_request(state: CodeModeState, pending: list[PendingCall], *, proble
         `id`, its `line` and the `reason` to ask; `program`; `done`, the calls with an effect that have been made; `plan`,
         the calls that may follow, as far as the program's text tells.
     """
-    made = [call for call in state["tool_calls"] if call["effect"] != "read" and call["status"] != "denied"]
+    made = [call for call in state["tool_calls"] if call["effect"] != "read" and call["status"] not in _NOT_MADE]
     request: dict[str, Any] = {
         "action_requests": [_action(call) for call in pending],
         "review_configs": [

@@ -18,7 +18,7 @@ from langgraph.types import Command, Interrupt, interrupt
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from codemode_graph import ToolPolicy, create_codemode
+from codemode_graph import ToolPolicy, codemode, create_codemode
 from codemode_graph.tools import tool
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "t", "user": "ann"}}
@@ -293,6 +293,52 @@ async def test_a_question_that_is_no_data_and_an_answer_that_is_none() -> None:
         await talk.answer(object())
     assert await talk.answer("text") == ()
     assert talk.state["output"] == "sent text to ann"
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+async def test_a_question_survives_a_kill_and_the_tool_is_not_begun_again_for_it() -> None:
+    desk = Desk()
+
+    async def die(n: int) -> int:
+        """Die, the first time, once the others have asked."""
+        await asyncio.sleep(0.05)
+        if "died" not in desk.sent:
+            desk.sent.append("died")
+            raise Killed
+        return n
+
+    talk = Talk([*desk.tools, tool(effect="read")(die)], store=InMemoryStore())
+    with pytest.raises(Killed):
+        await talk.begin("import asyncio\nawait asyncio.gather(tools.mail('ann'), tools.die(1))")
+    (asked,) = await talk.say(None)
+    assert asked.value["to"] == "ann"
+    assert desk.begun == ["mail ann"]
+    await talk.answer("x")
+    assert talk.state["output"] == ["sent x to ann", 1]
+    assert desk.begun == ["mail ann"] * 2
+
+
+async def test_what_a_person_is_shown_as_done_does_not_name_calls_that_wait() -> None:
+    desk = Desk()
+    talk = Talk(desk.tools, {"mail": ToolPolicy(approval=lambda given: given["to"] == "bob")})
+    program = "import asyncio\nawait tools.pay(1)\nawait asyncio.gather(tools.mail('ann'), tools.mail('bob'))"
+    asked = await talk.begin(program)
+    (gated,) = [each.value for each in asked if "action_requests" in each.value]
+    assert [(call["tool"], call["status"]) for call in gated["done"]] == [("pay", "done")]
+
+
+async def test_codemodes_own_approve_function_answers_tools_too() -> None:
+    desk = Desk()
+
+    def approve(request: Any) -> Any:
+        return "text" if "question" in request else {"decisions": [{"type": "approve"}]}
+
+    async with codemode(tools=desk.tools, policies={"pay": ToolPolicy(approval=True)}, approve=approve) as cm:
+        result = await cm.run_code("import asyncio\nawait asyncio.gather(tools.mail('ann'), tools.pay(1))")
+    assert result["output"] == ["sent text to ann", 1]
 
 
 def test_tools_that_ask_work_in_a_synchronous_graph() -> None:
