@@ -14,7 +14,7 @@ from typing import Any
 from langgraph.graph.state import CompiledStateGraph
 
 from codemode_graph import MCPToolLoader, ToolPolicy, create_codemode
-from codemode_graph.demo.tools import send_reminder
+from codemode_graph.demo.tools import send_letter, send_reminder
 
 __all__ = ["make_graph"]
 
@@ -27,7 +27,7 @@ async def make_graph() -> AsyncIterator[CompiledStateGraph[Any, Any, Any, Any]]:
         tools: list[Any] = []
         if not path:
             mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.server"])
-            tools = [send_reminder]
+            tools = [send_letter, send_reminder]
         gated = filter(None, os.environ.get("CODEMODE_APPROVE", "").split(","))
         graph = create_codemode(
             model=os.environ.get("CODEMODE_MODEL") or None,
