@@ -6,6 +6,8 @@ value itself is in the LangGraph store where the graph has one, else in a file t
 
 import hashlib
 import json
+import os
+import stat
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +128,11 @@ def load_value(values: Values) -> ToolSpec:
 
 
 def _path(handle: str) -> Path:
-    folder = Path(tempfile.gettempdir()) / "codemode-graph-values"
+    user = os.geteuid() if hasattr(os, "geteuid") else ""
+    folder = Path(tempfile.gettempdir()) / f"codemode-graph-values-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    here = folder.lstat()
+    # Everybody may make folders there: one that another user has made, or can read, is not ours.
+    if user != "" and (not stat.S_ISDIR(here.st_mode) or here.st_uid != user or here.st_mode & 0o077):
+        raise PermissionError(f"{folder} is not a folder of this user alone: remove it, or give the graph a store")
     return folder / f"{handle}.json"
