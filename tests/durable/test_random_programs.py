@@ -1,19 +1,18 @@
-"""Random programs, stopped for approval, asked by their tools or killed at random points, on several sandboxes: what they
-do is what they would have done undisturbed.
+"""Random programs, stopped for approval, asked by their tools or killed at random points, on every sandbox: what they do
+is what they would have done undisturbed.
 
-CODEMODE_EXAMPLES says how many examples are tried in all; with 1000 it takes a few minutes.
+CODEMODE_EXAMPLES says how many programs each sandbox runs; 1,000 take some minutes on each.
 """
 
 import json
 import os
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from codemode_sandboxes import Sandbox, create_sandbox
+from codemode_sandboxes import SANDBOXES, Sandbox
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.runnables import RunnableConfig
@@ -23,6 +22,7 @@ from langgraph.types import Command, interrupt
 
 from codemode_graph import ToolPolicy, create_codemode
 from codemode_graph.tools import tool
+from tests.sandboxes.processes import make
 
 calls = st.builds("await tools.{}({})".format, st.sampled_from(["pay", "look", "fail", "ask"]), st.integers(0, 3))
 safe = calls.map(lambda call: f"try:\n    out.append({call})\nexcept Exception as e:\n    out.append(str(e))")
@@ -139,12 +139,9 @@ def _decided(request: Any, unknown: Counter[str]) -> dict[str, Any]:
     return {"decisions": decisions}
 
 
-SANDBOXES = ["monty", "restricted"] if sys.platform == "linux" else ["monty"]
-
-
-@pytest.fixture(scope="module", params=SANDBOXES)
+@pytest.fixture(scope="module", params=sorted(SANDBOXES))
 async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
-    made = create_sandbox(request.param)
+    made = make(request.param)
     yield made
     await made.aclose()
 
@@ -154,7 +151,7 @@ def _values(output: Any) -> list[str]:
 
 
 random_ones = settings(
-    max_examples=-(-int(os.environ.get("CODEMODE_EXAMPLES", "120")) // (2 * len(SANDBOXES))),
+    max_examples=max(1, int(os.environ.get("CODEMODE_EXAMPLES", "30")) // 2),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
@@ -163,7 +160,7 @@ random_ones = settings(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 @random_ones
 @given(program=programs, gated=st.sets(st.integers(0, 3)))
 async def test_approval_at_any_point_changes_nothing(sandbox: Sandbox, program: str, gated: set[int]) -> None:
@@ -178,7 +175,7 @@ async def test_approval_at_any_point_changes_nothing(sandbox: Sandbox, program: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 @random_ones
 @given(program=programs, dies=st.integers(1, 6), after=st.booleans(), gated=st.sets(st.integers(0, 3), max_size=2))
 async def test_a_kill_at_any_point_repeats_nothing(
