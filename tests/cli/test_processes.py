@@ -1,6 +1,7 @@
 """The command as a process of its own: on a terminal, and stopped by Ctrl-C."""
 
 import asyncio
+import contextlib
 import json
 import os
 import pty
@@ -40,8 +41,9 @@ async def command(*args: str, program: str, stderr: int = PIPE) -> AsyncIterator
             yield process
         finally:
             if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
 
 
 def processes() -> set[int]:

@@ -29,8 +29,13 @@ TASKS = 36
 """What a control group allows: 32 for the program, and the jail's own."""
 
 
+OTHERS: set[int] = set()
+"""Children that this process had before the sandbox was made: what other tests left is not this one's doing."""
+
+
 @pytest.fixture(scope="module", params=JAILS)
 async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    OTHERS.update(children(os.getpid()))
     sandbox = make(request.param)
     yield sandbox
     await sandbox.aclose()
@@ -51,14 +56,20 @@ def groups(sandbox: Any) -> list[Path]:
     return [path for parent in cgroups._parents for path in parent.glob("codemode-*")] if cgroups else []
 
 
+def ours() -> list[int]:
+    """The processes that the sandbox started."""
+    return [child for child in children(os.getpid()) if child not in OTHERS]
+
+
 async def settled(sandbox: Any) -> tuple[int, int, int]:
     """Descriptors, descendants and control groups, once as many guests wait as should."""
     async with asyncio.timeout(20):
-        while len(children(os.getpid())) != 2 or len(sandbox._pool._spares) != 2:  # noqa: ASYNC110 - the kernel tells nobody
+        while len(ours()) != 2 or len(sandbox._pool._spares) != 2:  # noqa: ASYNC110 - the kernel tells nobody
             await asyncio.sleep(0.01)
         while any(newborn.starting for newborn in sandbox._pool._spares):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-    return open_descriptors(os.getpid()), len(descendants(os.getpid())), len(groups(sandbox))
+    found = [pid for child in ours() for pid in (child, *descendants(child))]
+    return open_descriptors(os.getpid()), len(found), len(groups(sandbox))
 
 
 INSIDE = {
@@ -293,7 +304,7 @@ async def test_closing_leaves_no_process_and_no_group(sandbox: Any) -> None:
     before = await settled(sandbox)
     execution = await fresh.start(Program(code="await tools.echo(1)", tools=("echo",)))
     await execution.advance()
-    inside = [pid for child in children(os.getpid()) for pid in (child, *descendants(child))]
+    inside = [pid for child in ours() for pid in (child, *descendants(child))]
     await fresh.aclose()
     assert await settled(sandbox) == before
     assert len([pid for pid in inside if alive(pid)]) == before[1]
