@@ -22,6 +22,7 @@ from codemode_graph.graph import create_codemode
 from codemode_graph.metrics import Metrics, metrics
 from codemode_graph.model import load_model
 from codemode_graph.progress import Progress
+from codemode_graph.settings import Context, Prices
 from codemode_graph.state import Attempt, CodeModeOutput, CodeModeState, Failure, ToolCall
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
@@ -62,6 +63,8 @@ def codemode(
     timeout: float = 60,
     policies: Mapping[str, ToolPolicy] | None = None,
     limits: Limits | None = None,
+    budget: Context | None = None,
+    prices: Prices | None = None,
     approve: Approve | None = None,
 ) -> "CodeMode":
     """Give tools to programs that a model writes.
@@ -77,6 +80,8 @@ def codemode(
         timeout: Seconds that one program may take, the time in tools included.
         policies: What is allowed of which tool, by name, glob pattern or effect (`effect:destructive`).
         limits: Bounds on one program: computing time, memory, output, calls.
+        budget: What a task may use: `Context(max_tokens=..., max_cost=..., max_seconds=..., max_tool_calls=...)`.
+        prices: What the model costs, for `max_cost`.
         approve: Answers for a person where calls wait: it is given the request, with its `action_requests`, and returns
             `{"decisions": [...]}`. Without it a run that waits ends there, and says so.
 
@@ -95,6 +100,8 @@ def codemode(
         timeout=timeout,
         policies=policies,
         limits=limits,
+        budget=budget,
+        prices=prices,
         approve=approve,
     )
 
@@ -116,6 +123,8 @@ class CodeMode:
         timeout: float,
         policies: Mapping[str, ToolPolicy] | None,
         limits: Limits | None,
+        budget: Context | None,
+        prices: Prices | None,
         approve: Approve | None,
     ) -> None:
         self.tools = load_tools(tools, policies=policies)
@@ -128,7 +137,8 @@ class CodeMode:
             sandbox=self.sandbox,
             limits=limits,
             timeout=timeout,
-            max_attempts=max_retries,
+            **{"max_attempts": max_retries, **(budget.model_dump(exclude_unset=True) if budget else {})},
+            prices=prices,
             inline_bytes=sys.maxsize,
         )
 

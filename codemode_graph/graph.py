@@ -38,6 +38,7 @@ def create_codemode(
     timeout: float = 60.0,
     max_attempts: int = 3,
     max_tokens: int | None = None,
+    max_model_calls: int | None = None,
     max_seconds: float | None = None,
     max_tool_calls: int | None = None,
     max_cost: float | None = None,
@@ -57,7 +58,8 @@ def create_codemode(
         timeout: Seconds that one program may take, the time in tools included.
         max_attempts: Programs that are tried, the first included.
         max_tokens: Tokens after which the model is not asked again.
-        max_seconds: Seconds after which no further attempt is begun.
+        max_model_calls: Calls after which the model is not asked again.
+        max_seconds: Seconds that models and programs may take in all; the time a run waits for people does not count.
         max_tool_calls: Tool calls in the whole run; a further one raises in the program.
         max_cost: Cost after which the model is not asked again; needs `prices`.
         prices: What the model costs.
@@ -96,6 +98,7 @@ def create_codemode(
         context=Context(
             max_attempts=max_attempts,
             max_tokens=max_tokens,
+            max_model_calls=max_model_calls,
             max_seconds=max_seconds,
             max_tool_calls=max_tool_calls,
             max_cost=max_cost,

@@ -24,8 +24,15 @@ class Context(BaseModel):
     max_tokens: Annotated[
         int | None, Field(ge=1, description="Tokens after which the model is not asked again; none for no limit.")
     ] = None
+    max_model_calls: Annotated[
+        int | None, Field(ge=1, description="Calls after which the model is not asked again; none for no limit.")
+    ] = None
     max_seconds: Annotated[
-        float | None, Field(gt=0, description="Seconds after which no further attempt is begun; none for no limit.")
+        float | None,
+        Field(
+            gt=0,
+            description="Seconds that models and programs may take in all, waits for people aside; none for no limit.",
+        ),
     ] = None
     max_tool_calls: Annotated[
         int | None, Field(ge=1, description="Tool calls in the whole run; none for no limit.")

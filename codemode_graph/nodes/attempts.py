@@ -1,6 +1,5 @@
 """What the nodes share about attempts: beginning one, amending the newest, and whether another may follow."""
 
-import time
 from typing import Any
 
 from langgraph.runtime import get_runtime
@@ -8,7 +7,7 @@ from langgraph.runtime import get_runtime
 from codemode_graph.settings import Context, Parts
 from codemode_graph.state import Attempt, CodeModeState, Failure, Verdict
 
-__all__ = ["amended", "begun", "failed", "knobs"]
+__all__ = ["amended", "begun", "failed", "knobs", "worked"]
 
 
 def knobs(parts: Parts) -> Context:
@@ -38,6 +37,11 @@ def begun(attempts: list[Attempt], program: str, thoughts: str) -> list[Attempt]
     return [*attempts, attempt]
 
 
+def worked(state: CodeModeState) -> float:
+    """Seconds that the run's models and programs have taken."""
+    return sum(call["seconds"] for call in state["usage"]) + sum(attempt["seconds"] for attempt in state["attempts"])
+
+
 def amended(state: CodeModeState, changes: dict[str, Any]) -> list[Attempt]:
     """The attempts with `changes` made to the newest."""
     *earlier, newest = state["attempts"]
@@ -61,11 +65,12 @@ def failed(state: CodeModeState, parts: Parts, failure: Failure, *, verdict: Ver
 def _crossed(state: CodeModeState, parts: Parts, limits: Context) -> str | None:
     """Which budget the run has used up."""
     read, written = (sum(call[name] for call in state["usage"]) for name in ("input_tokens", "output_tokens"))
-    seconds = time.time() - state["started"]
     if limits.max_tokens is not None and read + written >= limits.max_tokens:
         return f"the run has used {read + written} of its {limits.max_tokens} tokens"
-    if limits.max_seconds is not None and seconds >= limits.max_seconds:
-        return f"the run has used {seconds:.1f} of its {limits.max_seconds:g} seconds"
+    if limits.max_model_calls is not None and len(state["usage"]) >= limits.max_model_calls:
+        return f"the run has made its {limits.max_model_calls} model calls"
+    if limits.max_seconds is not None and worked(state) >= limits.max_seconds:
+        return f"the run has used its {limits.max_seconds:g} seconds"
     if limits.max_cost is not None and parts.prices is not None:
         cost = (read * parts.prices.input + written * parts.prices.output) / 1_000_000
         if cost >= limits.max_cost:

@@ -7,7 +7,7 @@ from langgraph.runtime import get_runtime
 from codemode_graph.bridge import Paused, run_program
 from codemode_graph.calls import Calls
 from codemode_graph.journal import Journal
-from codemode_graph.nodes.attempts import amended, knobs
+from codemode_graph.nodes.attempts import amended, knobs, worked
 from codemode_graph.nodes.node import Update
 from codemode_graph.references import LOAD_VALUE, Values, load_value
 from codemode_graph.settings import Parts
@@ -39,7 +39,7 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
             max_calls=knobs(parts).max_tool_calls,
         ),
         limits=parts.limits,
-        timeout=parts.timeout,
+        timeout=_timeout(state, parts),
         decisions=state["decisions"],
         turns=state["turns"],
     )
@@ -64,6 +64,12 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
         "error": failure,
         "stdout": run.stdout,
     }
+
+
+def _timeout(state: CodeModeState, parts: Parts) -> float:
+    """Seconds that the program may take: its own, or what is left of the run's."""
+    most = knobs(parts).max_seconds
+    return parts.timeout if most is None else min(parts.timeout, max(0.0, most - worked(state)))
 
 
 def _failure(event: Failed) -> Failure:

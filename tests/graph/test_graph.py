@@ -120,7 +120,7 @@ async def test_schemas_can_be_shown() -> None:
     graph = compiled(PROGRAM)
     assert set(graph.get_input_jsonschema()["properties"]) == {"task", "code"}
     assert set((graph.get_context_jsonschema() or {})["properties"]) == {
-        *("max_attempts", "max_tokens", "max_seconds", "max_tool_calls", "max_cost")
+        *("max_attempts", "max_tokens", "max_model_calls", "max_seconds", "max_tool_calls", "max_cost")
     }
 
 

@@ -139,8 +139,8 @@ async def test_a_big_value_is_kept_by_reference_and_can_be_loaded(store: InMemor
     assert stolen["error"]["type"] == "KeyError"
 
 
-async def paused(program: str, world: World, policies: dict[str, ToolPolicy]) -> tuple[Any, Any, Any]:
-    graph = create_codemode(model=None, tools=world.tools, policies=policies)
+async def paused(program: str, world: World, policies: dict[str, ToolPolicy], **options: Any) -> tuple[Any, Any, Any]:
+    graph = create_codemode(model=None, tools=world.tools, policies=policies, **options)
     app = graph.compile(checkpointer=InMemorySaver())
     config: RunnableConfig = {"configurable": {"thread_id": "t"}}
     await app.ainvoke({"task": "", "code": program}, config)
@@ -199,3 +199,35 @@ async def test_a_cost_that_is_crossed_ends_the_run_with_what_it_has() -> None:
     assert "0.0003 of its 0.0002" in state["error"]["message"]
     with pytest.raises(ConfigurationError, match="prices"):
         create_codemode(model=None, tools=[], max_cost=1.0)
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ({"max_tokens": 100}, "120 of its 100 tokens"),
+        ({"max_cost": 0.001, "prices": Prices(input=10, output=50)}, "has cost 0.002 of its 0.001"),
+        ({"max_model_calls": 1}, "made its 1 model calls"),
+        ({"max_seconds": 0.5}, "used its 0.5 seconds"),
+        ({"max_tool_calls": 1}, "made its 1 tool calls"),
+    ],
+)
+async def test_a_run_over_its_budget_ends_with_what_it_has_and_says_why(budget: dict[str, Any], said: str) -> None:
+    world = World()
+    program = "import asyncio\nawait tools.write('x')\nprint('sent')\nawait asyncio.sleep(0.6)\n{}['lost']"
+    model = scripted(f"```python\n{program}\n```", "```python\n1\n```")
+    state = await create_codemode(model=model, tools=world.tools, **budget).compile().ainvoke({"task": "write"})
+    assert (state["verdict"], len(state["attempts"])) == ("exhausted", 1)
+    assert said in state["error"]["message"]
+    assert world.calls == [("write", "x")]
+    assert [call["status"] for call in state["tool_calls"]] == ["done"]
+    assert state["stdout"] == "sent\n"
+
+
+async def test_the_time_that_a_run_waits_for_people_is_not_counted() -> None:
+    world = World()
+    app, config, interrupts = await paused(
+        "await tools.write('x')", world, {"write": ToolPolicy(approval=True)}, max_seconds=0.5
+    )
+    await asyncio.sleep(0.6)
+    state = await app.ainvoke(Command(resume={interrupts[0].id: {"decisions": [{"type": "approve"}]}}), config)
+    assert (state["verdict"], state["output"]) == ("ok", "wrote x")
