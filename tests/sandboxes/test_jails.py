@@ -50,15 +50,22 @@ def everybodys() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def groups(sandbox: Any) -> list[Path]:
-    """The control groups that are there of this sandbox."""
+def groups(sandbox: Any, host: int | None = None) -> list[Path]:
+    """The control groups that a host has made, by default this process."""
     cgroups = sandbox._find().cgroups
-    return [path for parent in cgroups._parents for path in parent.glob("codemode-*")] if cgroups else []
+    pattern = f"codemode-*-{host or os.getpid()}-*"
+    return [path for parent in cgroups._parents for path in parent.glob(pattern)] if cgroups else []
 
 
 def ours() -> list[int]:
     """The processes that the sandbox started."""
     return [child for child in children(os.getpid()) if child not in OTHERS]
+
+
+def left(sandbox: Any) -> list[Any]:
+    """Its control groups; those that nobody needs go with the next one that is made."""
+    cgroups = sandbox._find().cgroups
+    return list(cgroups._left) if cgroups else []
 
 
 async def settled(sandbox: Any) -> tuple[int, int, int]:
@@ -67,6 +74,8 @@ async def settled(sandbox: Any) -> tuple[int, int, int]:
         while len(ours()) != 2 or len(sandbox._pool._spares) != 2:  # noqa: ASYNC110 - the kernel tells nobody
             await asyncio.sleep(0.01)
         while any(newborn.starting for newborn in sandbox._pool._spares):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        while any(leaf.discarded and not leaf.remove_now() for leaf in left(sandbox)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     found = [pid for child in ours() for pid in (child, *descendants(child))]
     return open_descriptors(os.getpid()), len(found), len(groups(sandbox))
@@ -362,7 +371,7 @@ asyncio.run(spin())
     process.communicate()
     assert await gone(*pids)
     assert make(sandbox.name)._find()
-    assert not [path for path in groups(sandbox) if f"-{process.pid}-" in path.name]
+    assert not groups(sandbox, process.pid)
 
 
 async def test_a_host_that_ends_without_closing_leaves_nothing_and_says_nothing(sandbox: Any) -> None:
@@ -378,7 +387,7 @@ print("true", flush=True)
     _, errors = process.communicate()
     assert (process.returncode, errors) == (0, "")
     assert await gone(*pids)
-    assert not [path for path in groups(sandbox) if f"-{process.pid}-" in path.name]
+    assert not groups(sandbox, process.pid)
 
 
 ORDINARY_USER = """
