@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 from codemode_sandboxes.language import Gap
 
 __all__ = [
+    "OPEN_CALLS",
     "Blocked",
     "Boundary",
     "Call",
@@ -41,6 +42,9 @@ Enforced = Literal["time", "memory", "output", "processes", "files", "network"]
 FailureKind = Literal["program", "syntax", "timeout", "memory", "output", "calls", "protocol", "died"]
 """Why a run failed: the program raised; it does not parse; it used up its time, its memory, its output or its calls;
 it broke the protocol; its process died."""
+
+OPEN_CALLS = 4
+"""The arguments of all open calls may take this many times `Limits.value_bytes`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +96,10 @@ class Limits:
         memory_bytes: The program's heap.
         output_bytes: What it prints, in UTF-8.
         calls: Tool calls in all.
-        calls_in_flight: Tool calls that the host makes at one time; those above wait. The host keeps it, not the sandbox.
-        value_bytes: The program's value and each call's arguments, as UTF-8 JSON.
+        calls_in_flight: Tool calls that the host makes at one time; those above wait their turn with the host. No sandbox
+            fails for it: a program may have as many open as it may make.
+        value_bytes: The program's value and each call's arguments, as UTF-8 JSON. The arguments of the calls that are
+            open may take four times as much together; beyond that the run fails with kind "output".
     """
 
     seconds: float = 30.0

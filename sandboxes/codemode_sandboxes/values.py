@@ -13,7 +13,7 @@ from collections.abc import Callable
 from json.encoder import encode_basestring
 from typing import Any
 
-__all__ = ["MAX_DEPTH", "ValueTooLarge", "clean_text", "to_json"]
+__all__ = ["MAX_DEPTH", "ValueTooLarge", "clean_text", "to_json", "to_sized_json"]
 
 MAX_DEPTH = 60
 """Containers within containers that a value may have."""
@@ -67,13 +67,24 @@ def to_json(
             that become the same string, or, as `ValueTooLarge`, a result over `max_bytes` or a set of
             tuples or sets over 1 MB.
     """
+    return to_sized_json(value, max_bytes=max_bytes, text=text, convert=convert)[0]
+
+
+def to_sized_json(
+    value: Any,
+    *,
+    max_bytes: int,
+    text: Callable[[str], str] = clean_text,
+    convert: Callable[[Any], Any] | None = None,
+) -> tuple[Any, int]:
+    """Give what `to_json` gives, and its size in bytes of compact UTF-8 JSON."""
     conversion = _Conversion(max_bytes, text, convert)
     try:
         result, size = conversion.value(value, 0)
     except RecursionError:
         raise _too_deep() from None
     conversion.check_size(size)
-    return result
+    return result, size
 
 
 class _Conversion:

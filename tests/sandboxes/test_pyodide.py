@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -472,3 +473,8 @@ def test_the_install_command_says_what_it_lacks(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "npm is not installed" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+async def test_its_thread_does_not_keep_a_process_that_wants_to_end(one: PyodideSandbox) -> None:
+    await run(one, "1")
+    assert [thread.daemon for thread in threading.enumerate() if thread.name == "codemode-pyodide"] == [True]

@@ -48,7 +48,6 @@ class Host:
         self._open: dict[int, _Call] = {}
         self._cancelled: list[int] = []
         self._made = 0
-        self._waiting = 0
         self.ended = False
         self.output = Output(limits["output_bytes"], self._send_print, self._overflow)
 
@@ -69,12 +68,8 @@ class Host:
             raise ProgramEnded
         call = _Call(frame, asyncio.get_running_loop().create_future())
         self._made += 1
-        self._waiting += 1
         if self._made > (most := self._limits["calls"]):
             self.fail(Failure("calls", "RuntimeError", f"the program made more than {most} tool calls", line))
-        if self._waiting > (most := self._limits["calls_in_flight"]):
-            message = f"the program had more than {most} tool calls open at one time"
-            self.fail(Failure("calls", "RuntimeError", message, line))
         self._new.append(call)
         try:
             return await call.future
@@ -83,7 +78,6 @@ class Host:
                 self._give_up(call)
 
     def _give_up(self, call: _Call) -> None:
-        self._waiting -= 1
         if call.id is None:
             call.dropped = True
             self._made -= 1
@@ -119,7 +113,6 @@ class Host:
         for id, how, *what in answer["outcomes"]:
             if (answered := self._open.pop(id, None)) is None or answered.future.done():
                 continue
-            self._waiting -= 1
             if how == "returned":
                 answered.future.set_result(what[0])
             else:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic_monty import MontyClassProxy, MontyStdTypeProxy
 
-from codemode_sandboxes.values import clean_text, to_json
+from codemode_sandboxes.values import clean_text, to_sized_json
 
 __all__ = ["from_monty"]
 
@@ -21,8 +21,8 @@ _OPAQUE = re.compile(
 )
 
 
-def from_monty(value: Any, *, max_bytes: int) -> Any:
-    """Give the JSON value that stands for what came out of Monty; see `to_json`.
+def from_monty(value: Any, *, max_bytes: int) -> tuple[Any, int]:
+    """Give the JSON value that stands for what came out of Monty, and its size; see `to_sized_json`.
 
     A dataclass instance becomes a dict of its fields. What Monty hands over as the text of a repr (a coroutine, a
     function, a dict view, a range) is refused.
@@ -31,7 +31,7 @@ def from_monty(value: Any, *, max_bytes: int) -> Any:
         TypeError: It holds something that JSON has nothing for.
         ValueError: It holds a number that JSON has not, or is too large or too deep.
     """
-    return to_json(value, max_bytes=max_bytes, text=_text, convert=_convert)
+    return to_sized_json(value, max_bytes=max_bytes, text=_text, convert=_convert)
 
 
 def _text(text: str) -> str:

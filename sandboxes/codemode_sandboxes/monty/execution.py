@@ -15,6 +15,7 @@ from pydantic_monty import (
 )
 
 from codemode_sandboxes.contract import (
+    OPEN_CALLS,
     Blocked,
     Call,
     Event,
@@ -29,6 +30,7 @@ from codemode_sandboxes.monty.clock import CLOCK_CALLS, Clock
 from codemode_sandboxes.monty.convert import from_monty
 from codemode_sandboxes.monty.failures import (
     PROGRAM_FILE,
+    arguments_exceeded,
     calls_exceeded,
     failure,
     output_exceeded,
@@ -72,7 +74,8 @@ class MontyExecution:
         self._suspended = False
         self._calls = 0
         self._new: list[Call] = []
-        self._open: dict[int, int] = {}
+        self._open: dict[int, tuple[int, int]] = {}  # Monty's id of each open call, and the bytes of its arguments
+        self._open_bytes = 0
         self._settled: dict[int, Outcome] = {}
         self._loop = asyncio.get_running_loop()
         self._scope: asyncio.Timeout | None = None
@@ -92,8 +95,10 @@ class MontyExecution:
         self._timers_fired = False
         self._clock.advance(elapsed)
         for number, outcome in (outcomes or {}).items():
-            if (call_id := self._open.pop(number, None)) is not None:
+            if (call := self._open.pop(number, None)) is not None:
+                call_id, size = call
                 self._settled[call_id] = outcome
+                self._open_bytes -= size
         try:
             event = await self._run_until_event()
         except BaseException:
@@ -168,14 +173,17 @@ class MontyExecution:
             return await snapshot.resume(raised("NameError", f"name {name!r} is not defined"))
         line = self._line(snapshot)
         try:
-            args, kwargs = await self._to_json([snapshot.args, snapshot.kwargs])
+            (args, kwargs), size = await self._to_json([snapshot.args, snapshot.kwargs])
         except (TypeError, ValueError) as error:
             return await snapshot.resume(raised(_builtin_name(error), f"arguments of {tool!r}: {error}"))
         self._calls += 1
         if self._calls > self._limits.calls:
             raise _Ended(calls_exceeded(self._limits, line, self._output.take()))
+        self._open_bytes += size
+        if self._open_bytes > OPEN_CALLS * self._limits.value_bytes:
+            raise _Ended(arguments_exceeded(self._limits, line, self._output.take()))
         self._new.append(Call(self._calls, tool, tuple(args), kwargs, line))
-        self._open[self._calls] = snapshot.call_id
+        self._open[self._calls] = snapshot.call_id, size
         return await snapshot.resume(LATER)
 
     async def _system_call(self, snapshot: AsyncFunctionSnapshot) -> _Snapshot | Event:
@@ -212,7 +220,7 @@ class MontyExecution:
 
     async def _finish(self, snapshot: MontyComplete) -> Event:
         try:
-            value = await self._to_json(snapshot.output)
+            value, _ = await self._to_json(snapshot.output)
         except (TypeError, ValueError) as error:
             return program_failure(_builtin_name(error), f"the program's value: {error}", self._output.take())
         return Finished(value, self._output.take())
@@ -221,7 +229,7 @@ class MontyExecution:
         calls, self._new = tuple(self._new), []
         return Blocked(calls, (), self._clock.wake_after(), self._output.take())
 
-    async def _to_json(self, value: Any) -> Any:
+    async def _to_json(self, value: Any) -> tuple[Any, int]:
         limit = self._limits.value_bytes
         try:
             return from_monty(value, max_bytes=min(limit, _INLINE_BYTES))

@@ -7,11 +7,11 @@ from typing import Literal
 
 from pydantic_monty import Frame, MontyCrashedError, MontyError, MontyRuntimeError, MontySyntaxError
 
-from codemode_sandboxes.contract import Failed, Limits
+from codemode_sandboxes.contract import OPEN_CALLS, Failed, Limits
 from codemode_sandboxes.monty.prelude import function_names, unknown_attribute
 from codemode_sandboxes.values import clean_text
 
-__all__ = ["PROGRAM_FILE", "calls_exceeded", "failure", "output_exceeded", "program_failure"]
+__all__ = ["PROGRAM_FILE", "arguments_exceeded", "calls_exceeded", "failure", "output_exceeded", "program_failure"]
 
 PROGRAM_FILE = "<python-input-1>"
 """Monty's name for the source of the second feed, which is the program."""
@@ -73,6 +73,12 @@ def calls_exceeded(limits: Limits, line: int | None, stdout: str) -> Failed:
     """Give the event for one call too many."""
     message = f"the program made more than {limits.calls} tool calls"
     return Failed(kind="calls", type="RuntimeError", message=message, line=line, stdout=stdout)
+
+
+def arguments_exceeded(limits: Limits, line: int | None, stdout: str) -> Failed:
+    """Give the event for open calls whose arguments are too large together."""
+    message = f"the arguments of the open calls take more than {OPEN_CALLS * limits.value_bytes:,} bytes"
+    return Failed(kind="output", type="RuntimeError", message=message, line=line, stdout=stdout)
 
 
 def output_exceeded(limits: Limits, stdout: str) -> Failed:

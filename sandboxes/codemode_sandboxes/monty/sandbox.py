@@ -20,8 +20,7 @@ class MontySandbox:
     It starts in milliseconds, needs nothing from the operating system, and has no operation that reaches the host.
     Its Python is a subset: `capabilities.gaps` names what is missing, as found out from the installed version.
 
-    Every call that a program makes is reported; it is the host that starts no more than `Limits.calls_in_flight` at
-    one time. A program whose tool is still at work keeps its worker, so `max_workers` bounds the runs open at once.
+    A program whose tool is still at work keeps its worker, so `max_workers` bounds the runs open at once.
 
     Args:
         max_workers: Processes in one event loop's pool, about 1 MB each.

@@ -4,10 +4,11 @@ import asyncio
 import dataclasses
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from codemode_sandboxes.contract import (
+    OPEN_CALLS,
     Blocked,
     Call,
     Event,
@@ -38,7 +39,6 @@ from codemode_sandboxes.process.frames import (
 __all__ = ["ProcessExecution", "wait_ready"]
 
 _FRAME_EXTRA = 64 * 1024
-_CALLS_AT_ONCE = 4
 _FRAMES_AT_ONCE = 64  # then the event loop has its turn
 _PARSE_AT_ONCE = 256 * 1024  # what is larger is read in a thread
 _EXIT_SECONDS = 2.0
@@ -84,7 +84,8 @@ class ProcessExecution:
         self._channel, self._program, self._limits = channel, program, limits
         self._frames = FrameReader(channel, limits.value_bytes + limits.output_bytes + _FRAME_EXTRA)
         self._tools = frozenset(program.tools)
-        self._open: set[int] = set()
+        self._open: dict[int, int] = {}  # the bytes that each open call's frame had
+        self._open_bytes = 0
         self._made = 0
         self._printed = 0
         self._parsed = 0
@@ -102,7 +103,7 @@ class ProcessExecution:
             raise SandboxClosed("this execution has ended")
         frame = encode(self._resume_frame(outcomes or {}, elapsed) if self._started else self._run_frame(elapsed))
         self._started = True
-        self._open -= set(outcomes or ())
+        self._close_calls(outcomes or ())
         stdout: list[str] = []
         try:
             event = await self._exchange(frame, stdout)
@@ -164,7 +165,7 @@ class ProcessExecution:
 
     async def _listen(self, stdout: list[str]) -> Event:
         calls: list[Call] = []
-        bytes_of_calls = 0
+        new: dict[int, int] = {}
         while (line := await self._frames.read()) is not None:
             frame = await self._parse(line)
             match frame.get("type"):
@@ -179,16 +180,15 @@ class ProcessExecution:
                     self._made += 1
                     if self._made > self._limits.calls:
                         return _failed("calls", f"the program made more than {self._limits.calls} tool calls")
-                    bytes_of_calls += len(line)
-                    if bytes_of_calls > _CALLS_AT_ONCE * self._limits.value_bytes + _FRAME_EXTRA:
-                        return _failed("output", "the arguments of the calls made at one time are too large")
                     calls.append(read_call(frame, id=self._made, tools=self._tools))
+                    new[self._made] = len(line)
+                    self._open_bytes += len(line)
+                    if self._open_bytes > (most := OPEN_CALLS * self._limits.value_bytes) + _FRAME_EXTRA:
+                        return _failed("output", f"the arguments of the open calls take more than {most:,} bytes")
                 case "blocked":
                     cancelled, wake_after = read_blocked(frame, open_calls=self._open)
-                    self._open -= set(cancelled)
-                    self._open |= {call.id for call in calls}
-                    if len(self._open) > (most := self._limits.calls_in_flight):
-                        return _failed("calls", f"the program had more than {most} tool calls open at one time")
+                    self._close_calls(cancelled)
+                    self._open |= new
                     return Blocked(tuple(calls), cancelled, wake_after)
                 case "finished":
                     return self._last(Finished(read_value(frame)))
@@ -197,6 +197,9 @@ class ProcessExecution:
                 case _:
                     raise ProtocolError("a frame of no known type")
         return await self._died()
+
+    def _close_calls(self, ids: Iterable[int]) -> None:
+        self._open_bytes -= sum(self._open.pop(id, 0) for id in ids)
 
     async def _parse(self, line: bytes) -> dict[str, Any]:
         self._parsed += 1

@@ -20,16 +20,15 @@ _kept: dict[str, Any] = {}
 
 def prepare() -> None:
     """Import all that programs are promised, with the program's clock in place."""
-    for name in ("codemode_sandboxes", "codemode_sandboxes.restricted"):
-        package = types.ModuleType(name)  # stands for the package, whose own code is the host's
-        package.__path__ = ["/guest/" + name.replace(".", "/")]
-        sys.modules[name] = package
+    package = types.ModuleType("codemode_sandboxes")  # stands for the package, whose own code is the host's
+    package.__path__ = ["/guest/codemode_sandboxes"]
+    sys.modules[package.__name__] = package
     from codemode_sandboxes.guest import clock as clocks
 
     _kept["clock"] = clocks.Clock()
     clocks.install(_kept["clock"])
     from codemode_sandboxes.guest import runner, wire
-    from codemode_sandboxes.restricted.preload import preload
+    from codemode_sandboxes.guest.preload import preload
 
     for name in _LAZY:
         importlib.import_module(name)

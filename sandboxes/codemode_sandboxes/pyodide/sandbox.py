@@ -6,6 +6,7 @@ from pathlib import Path
 
 from codemode_sandboxes.contract import Capabilities, Finished, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.guest.preload import MODULES
 from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.pool import GuestPool, StartFailed
 from codemode_sandboxes.process.sandbox import ProcessSandbox
@@ -13,7 +14,6 @@ from codemode_sandboxes.pyodide.install import NAME, cache_folder, find_pyodide
 from codemode_sandboxes.pyodide.jail import JailName, find_jail
 from codemode_sandboxes.pyodide.snapshot import find_snapshot
 from codemode_sandboxes.pyodide.worker import Count, Setup, WorkerStarter, in_spawner
-from codemode_sandboxes.restricted.preload import MODULES
 
 __all__ = ["PyodideSandbox"]
 

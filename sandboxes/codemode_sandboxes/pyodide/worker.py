@@ -5,12 +5,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, NoReturn, TypeVar
 
 from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.process.execution import wait_ready
@@ -142,11 +143,27 @@ class Worker:
 def in_spawner(function: Callable[[], T]) -> Future[T]:
     """Call a function in the thread that starts workers.
 
-    The kernel ends a worker with the thread that started it, so that thread lasts as long as this process.
+    The kernel ends a worker with the thread that started it, so that thread lasts as long as this process. Nobody
+    waits for it when the process ends.
     """
-    return _spawner(os.getpid()).submit(function)
+    future: Future[T] = Future()
+    _spawner(os.getpid()).put((future, function))
+    return future
 
 
 @cache
-def _spawner(process: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="codemode-pyodide")
+def _spawner(process: int) -> SimpleQueue[tuple[Future[Any], Callable[[], Any]]]:
+    work: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+    threading.Thread(target=_work, args=(work,), name="codemode-pyodide", daemon=True).start()
+    return work
+
+
+def _work(work: SimpleQueue[tuple[Future[Any], Callable[[], Any]]]) -> NoReturn:
+    while True:
+        future, function = work.get()
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+        del future, function

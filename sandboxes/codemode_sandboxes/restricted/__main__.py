@@ -25,10 +25,10 @@ def main() -> None:
     import resource
     import socket
 
+    from codemode_sandboxes.guest.preload import preload
     from codemode_sandboxes.guest.wire import dumps
     from codemode_sandboxes.restricted import forkserver
     from codemode_sandboxes.restricted.lockdown import Lockdown, open_libc
-    from codemode_sandboxes.restricted.preload import preload
 
     host = os.pidfd_open(host_pid)
     if os.getppid() != host_pid:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from codemode_sandboxes.contract import Capabilities, Finished, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.guest.preload import MODULES
 from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.pool import GuestPool, StartFailed
 from codemode_sandboxes.process.sandbox import ProcessSandbox
-from codemode_sandboxes.restricted.preload import MODULES
 from codemode_sandboxes.restricted.seccomp import ARCHITECTURES
 from codemode_sandboxes.restricted.server import ForkServer
 
