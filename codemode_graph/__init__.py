@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codemode_sandboxes import Limits
 
-    from codemode_graph.api import CodeMode, RunResult, codemode
+    from codemode_graph.api import CodeMode, codemode
     from codemode_graph.errors import CodeModeError, ConfigurationError, ModelError, ToolLoadError
     from codemode_graph.graph import create_codemode
     from codemode_graph.mcp import MCPToolLoader
-    from codemode_graph.settings import Context
+    from codemode_graph.result import RunResult
+    from codemode_graph.settings import Context, Prices
     from codemode_graph.state import CodeModeState
     from codemode_graph.tools import tool
     from codemode_graph.tools.spec import ToolPolicy, ToolSpec
+    from codemode_graph.trace import Trace
 
 __all__ = [
     "CodeMode",
@@ -27,10 +29,12 @@ __all__ = [
     "Limits",
     "MCPToolLoader",
     "ModelError",
+    "Prices",
     "RunResult",
     "ToolLoadError",
     "ToolPolicy",
     "ToolSpec",
+    "Trace",
     "codemode",
     "create_codemode",
     "tool",
@@ -40,7 +44,7 @@ __all__ = [
 _PLACES = {
     "Limits": "codemode_sandboxes",
     "CodeMode": "codemode_graph.api",
-    "RunResult": "codemode_graph.api",
+    "RunResult": "codemode_graph.result",
     "codemode": "codemode_graph.api",
     "CodeModeError": "codemode_graph.errors",
     "ConfigurationError": "codemode_graph.errors",
@@ -49,10 +53,12 @@ _PLACES = {
     "create_codemode": "codemode_graph.graph",
     "MCPToolLoader": "codemode_graph.mcp",
     "Context": "codemode_graph.settings",
+    "Prices": "codemode_graph.settings",
     "CodeModeState": "codemode_graph.state",
     "tool": "codemode_graph.tools",
     "ToolPolicy": "codemode_graph.tools.spec",
     "ToolSpec": "codemode_graph.tools.spec",
+    "Trace": "codemode_graph.trace",
 }
 
 

@@ -1,0 +1,89 @@
+"""What came of a task or a program, as `CodeMode` gives it."""
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from codemode_graph.metrics import Metrics, metrics
+from codemode_graph.settings import Prices
+from codemode_graph.state import Attempt, CodeModeOutput, CodeModeState, Failure, ToolCall
+from codemode_graph.trace import Trace
+
+__all__ = ["RunResult", "not_run", "run_result"]
+
+
+class RunResult(dict[str, Any]):
+    """What came of one task or program: a dict, and its `trace`.
+
+    Its keys: `success`, whether there is an answer; `output`, the program's value, made of JSON values; `error`, one line
+    that says why there is none; `program`, the last one, as it ran; `attempts`, `tool_calls`, `stdout`, `metrics`; and
+    `run_id`, by which `CodeMode.run_code` goes on from a run that failed, None of one that never began.
+
+    Attributes:
+        trace: The run, to be looked at: shows itself in a notebook and a terminal, and writes a page.
+    """
+
+    def __init__(self, values: dict[str, Any], trace: Trace) -> None:
+        super().__init__(values)
+        self.trace = trace
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, key: Literal["success"], /) -> bool: ...
+        @overload
+        def __getitem__(self, key: Literal["error", "run_id"], /) -> str | None: ...
+        @overload
+        def __getitem__(self, key: Literal["program", "stdout"], /) -> str: ...
+        @overload
+        def __getitem__(self, key: Literal["attempts"], /) -> list[Attempt]: ...
+        @overload
+        def __getitem__(self, key: Literal["tool_calls"], /) -> list[ToolCall]: ...
+        @overload
+        def __getitem__(self, key: Literal["metrics"], /) -> Metrics: ...
+        @overload
+        def __getitem__(self, key: str, /) -> Any: ...
+        def __getitem__(self, key: str, /) -> Any: ...
+
+
+def run_result(state: CodeModeState, run_id: str, *, prices: Prices | None = None) -> RunResult:
+    """The result of a run, from the graph's state."""
+    error = state["error"]
+    if waiting := state["pending"]:
+        names = ", ".join(f"{call['tool']} ({call['id']})" for call in waiting)
+        message = f"the run waits for a person to decide on {names}: give codemode(..., approve=...)"
+        error = Failure(kind="approval", type="PermissionError", message=message, line=None, traceback="")
+    where = f"line {error['line']}: " if error is not None and error["line"] else ""
+    kind = "" if error is None or error["kind"] in ("model", "check", "empty", "approval") else f"{error['type']}: "
+    told = None if error is None else f"{where}{kind}{error['message']}"
+    return _result(state, told, run_id, Trace.from_state(state, prices=prices))
+
+
+def not_run(task: str, error: str) -> RunResult:
+    """The result of a task that could not be begun."""
+    failure = Failure(kind="configuration", type="ConfigurationError", message=error, line=None, traceback="")
+    state = CodeModeOutput(
+        verdict="error",
+        output=None,
+        error=failure,
+        stdout="",
+        program="",
+        attempts=[],
+        tool_calls=[],
+        updates=[],
+        usage=[],
+    )
+    return _result(state, error, None, Trace(task=task, verdict="error", error=failure))
+
+
+def _result(state: CodeModeOutput, error: str | None, run_id: str | None, trace: Trace) -> RunResult:
+    values = {
+        "success": state["verdict"] == "ok",
+        "output": state["output"],
+        "error": error,
+        "program": state["program"],
+        "attempts": state["attempts"],
+        "tool_calls": state["tool_calls"],
+        "stdout": state["stdout"],
+        "metrics": metrics(state),
+        "run_id": run_id,
+    }
+    return RunResult(values, trace)
