@@ -4,6 +4,7 @@ CodeModeError
  ├─ ConfigurationError   a missing key, an unknown model, a bad argument: says what to do
  ├─ ToolLoadError        tools, or an MCP server, cannot be loaded
  ├─ ModelError           the model could not be asked, or gave no program
+ ├─ UnknownRun           no run of that name can be gone on from
  ├─ ToolCallError        a tool answered with an error
  └─ ToolOutcomeUnknown   a tool gave no answer: its call may have had its effect
 """
@@ -15,6 +16,7 @@ __all__ = [
     "ToolCallError",
     "ToolLoadError",
     "ToolOutcomeUnknown",
+    "UnknownRun",
 ]
 
 
@@ -32,6 +34,13 @@ class ToolLoadError(CodeModeError):
 
 class ModelError(CodeModeError):
     """The model could not be asked, or its answer held no program."""
+
+
+class UnknownRun(CodeModeError, KeyError):
+    """No failed run of that name is kept here: it never was, it went on already, or too many came after it."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ToolCallError(CodeModeError, RuntimeError):

@@ -1,6 +1,6 @@
 """Telling a person what a run does, while it does it."""
 
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.text import Text
@@ -10,7 +10,20 @@ from codemode_graph.preview import sample
 from codemode_graph.terminal import Underway, numbered, say
 from codemode_graph.tools.text import one_line
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "Watcher"]
+
+
+class Watcher(Protocol):
+    """Is told what a run does, while it does it."""
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Take one event of the `custom` stream."""
+
+    def stop(self) -> None:
+        """The run has stopped: it has ended, or it waits for a person."""
+
+    def end(self, used: Metrics) -> None:
+        """The run has ended, and this is what it used."""
 
 
 class Progress:

@@ -17,7 +17,7 @@ from codemode_graph.nodes.writing import write_program
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState
 
-__all__ = ["generate"]
+__all__ = ["bare", "generate"]
 
 
 async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
@@ -43,12 +43,12 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     code = state.get("code")
     if code is not None:
         emit("attempt", number=1)
-        program = _bare(code)
+        program = bare(code)
         return {**fresh, "program": program, "attempts": begun([], program, "")}
     return {**fresh, **await write_program(state["task"].strip(), parts, config, attempts=[], usage=[])}
 
 
-def _bare(code: str) -> str:
+def bare(code: str) -> str:
     """A program without the fence and the prose that it may have come in; one that is Python stays as it is."""
     try:
         parse(code)
