@@ -12,7 +12,7 @@ from codemode_graph.journal import Journal, is_unknown
 from codemode_graph.redact import mask
 from codemode_graph.state import Decision, PendingCall, ToolCall
 from codemode_graph.tools.schema import bind
-from codemode_graph.tools.spec import AfterCalls, ToolSpec
+from codemode_graph.tools.spec import AfterCalls, Review, ToolSpec
 
 __all__ = ["Admission", "Admitted"]
 
@@ -111,7 +111,7 @@ class Admission:
         if decision is None and (
             unknown is not None or _needs_approval(spec, arguments, self.journal.count(spec.name))
         ):
-            return PendingCall(
+            pending = PendingCall(
                 id=self.journal.id(call.id),
                 key=asked,
                 tool=spec.name,
@@ -119,6 +119,7 @@ class Admission:
                 line=call.line,
                 reason="approval" if unknown is None else "unknown",
             )
+            return pending if unknown is not None else _reviewed(pending, spec, arguments)
         answers = [] if unknown is None else unknown.get("answers", [])
         if decision is None:
             return self._begin(call, spec, key, arguments)
@@ -175,4 +176,17 @@ def _needs_approval(spec: ToolSpec, arguments: Mapping[str, object], made: int) 
     approval = spec.policy.approval
     if isinstance(approval, AfterCalls):
         return made >= approval.calls
+    if isinstance(approval, Review):
+        return approval.when is None or bool(approval.when(arguments))
     return bool(approval(arguments) if callable(approval) else approval)
+
+
+def _reviewed(pending: PendingCall, spec: ToolSpec, arguments: Mapping[str, object]) -> PendingCall:
+    """Say how the person is asked, where the tool's policy says that."""
+    review = spec.policy.approval
+    if isinstance(review, Review):
+        pending["allowed"] = list(review.decisions)
+        if review.description is not None:
+            text = review.description
+            pending["description"] = text(pending["arguments"]) if callable(text) else text
+    return pending

@@ -10,10 +10,11 @@ from typing import Any
 from codemode_graph.plan import static_plan
 from codemode_graph.preview import sample
 from codemode_graph.state import CodeModeState, Decision, PendingCall
+from codemode_graph.tools.spec import DecisionType
 
 __all__ = ["approval_request", "read_decisions"]
 
-_ALLOWED = ["approve", "edit", "reject", "respond"]
+_ALLOWED: list[DecisionType] = ["approve", "edit", "reject", "respond"]
 _NOT_MADE = ("not_started", "interrupted", "denied")
 
 
@@ -34,8 +35,8 @@ def approval_request(state: CodeModeState, pending: list[PendingCall], *, proble
     request: dict[str, Any] = {
         "action_requests": [_action(call) for call in pending],
         "review_configs": [
-            {"action_name": name, "allowed_decisions": _ALLOWED}
-            for name in dict.fromkeys(call["tool"] for call in pending)
+            {"action_name": call["tool"], "allowed_decisions": _allowed(call)}
+            for call in {call["tool"]: call for call in pending}.values()
         ],
         "task": state["task"],
         "program": state["program"],
@@ -57,7 +58,7 @@ def _action(call: PendingCall) -> dict[str, Any]:
     return {
         "name": call["tool"],
         "args": call["arguments"],
-        "description": text,
+        "description": call.get("description", text),
         "id": call["id"],
         "line": call["line"],
         "reason": call["reason"],
@@ -92,8 +93,14 @@ def read_decisions(pending: list[PendingCall], answer: object) -> dict[str, Deci
     return {call["key"]: _decision(call, given) for call, given in zip(calls, decisions, strict=True) if call}
 
 
+def _allowed(call: PendingCall) -> list[DecisionType]:
+    return call.get("allowed", _ALLOWED)
+
+
 def _decision(call: PendingCall, given: Mapping[str, Any]) -> Decision:
     match given.get("type"):
+        case kind if kind not in _allowed(call):
+            pass
         case "approve":
             return Decision(type="approve")
         case "reject":
@@ -107,4 +114,4 @@ def _decision(call: PendingCall, given: Mapping[str, Any]) -> Decision:
             if action.get("name", call["tool"]) != call["tool"]:
                 raise ValueError(f"the edit of call {call['id']} may change its arguments, not its tool")
             return Decision(type="edit", arguments=dict(action["args"]))
-    raise ValueError(f"the decision on call {call['id']} has to be one of {', '.join(_ALLOWED)}")
+    raise ValueError(f"the decision on call {call['id']} has to be one of {', '.join(_allowed(call))}")

@@ -84,7 +84,8 @@ def create_codemode(
     if max_cost is not None and prices is None:
         raise ConfigurationError("max_cost needs prices=Prices(input=..., output=...), for a million tokens each")
     loaded = None if model is None else load_model(model)
-    specs = load_tools(tools, policies=policies)
+    loaded_tools = load_tools(tools, policies=policies)
+    specs = tuple(spec for spec in loaded_tools if spec.for_programs)
     runs_in = sandbox if isinstance(sandbox, Sandbox) else create_sandbox(sandbox or "monty")
     parts = Parts(
         model=loaded,
@@ -105,6 +106,7 @@ def create_codemode(
         ),
         prices=prices,
         inline_bytes=inline_bytes,
+        reserved=tuple(spec.name for spec in loaded_tools if not spec.for_programs),
     )
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(
         CodeModeState, Context, input_schema=CodeModeInput, output_schema=CodeModeOutput

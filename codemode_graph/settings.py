@@ -57,6 +57,7 @@ class Parts:
     Attributes:
         model: Writes the programs; None where programs are given.
         tools: What they may call.
+        reserved: Names of tools that only a model may call, by a tool call of its own.
         stubs: What they may call as Python declarations, for the type checker.
         sandbox: Where they run.
         checker: Type-checks them; None leaves that out.
@@ -79,6 +80,7 @@ class Parts:
     context: Context
     prices: Prices | None
     inline_bytes: int
+    reserved: tuple[str, ...] = ()
 
     @property
     def callable(self) -> tuple[ToolSpec, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
 from typing_extensions import TypedDict
 
-from codemode_graph.tools.spec import Effect
+from codemode_graph.tools.spec import DecisionType, Effect
 
 __all__ = [
     "Attempt",
@@ -142,6 +142,10 @@ class PendingCall(TypedDict):
     """It needs approval, it was cut off and may have taken effect, or the tool itself asks."""
     question: NotRequired[Question]
     """What the tool asks."""
+    allowed: NotRequired[list[DecisionType]]
+    """What may be decided, where that is not everything."""
+    description: NotRequired[str]
+    """What the person reads, where the tool's policy says it."""
 
 
 class Decision(TypedDict):

@@ -1,10 +1,13 @@
 """The node that looks at a program before any of it runs."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from codemode_sandboxes.source import Scopes, parse
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.check import check_program
+from codemode_graph.check.references import References
 from codemode_graph.check.same import is_same_program
 from codemode_graph.events import emit
 from codemode_graph.nodes.attempts import amended, failed
@@ -24,7 +27,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
         stubs=parts.stubs,
         type_checker=parts.checker,
     )
-    findings = list(checked.findings) or _unchanged(state, checked.program)
+    findings = _reserved(checked.program, parts.reserved, checked.findings) or _unchanged(state, parts, checked.program)
     emit("check", program=checked.program, fixes=list(checked.fixes), findings=findings)
     changes: dict[str, Any] = {"program": checked.program, "fixes": list(checked.fixes), "findings": findings}
     if not findings:
@@ -35,8 +38,30 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
     return {"program": checked.program, "attempts": amended(state, changes), "verdict": verdict, "error": failure}
 
 
-def _unchanged(state: CodeModeState, program: str) -> list[Finding]:
-    """A program that has already failed, unchanged, would fail again."""
+def _reserved(program: str, reserved: Sequence[str], findings: Sequence[Finding]) -> list[Finding]:
+    """The findings, with tools that programs may not call told as such, not as tools that there are not."""
+    if not reserved or not any(finding["rule"] in ("unknown-tool", "undefined-name") for finding in findings):
+        return list(findings)
+    scopes = Scopes(parse(program))
+    named = [(found.tool, found.node.lineno) for found in References(scopes, reserved).direct() if found.tool]
+    named += [(name.id, name.lineno) for name in scopes.unresolved() if name.id in reserved]
+    told = [
+        Finding(
+            rule="reserved-tool",
+            message=f"tools[{tool!r}] is not for programs: leave it out; it is called directly, by a tool call of its own",
+            line=line,
+        )
+        for tool, line in dict.fromkeys(named)
+    ]
+    lines = {line for _, line in named}
+    others = [f for f in findings if f["line"] not in lines or f["rule"] not in ("unknown-tool", "undefined-name")]
+    return sorted([*told, *others], key=lambda finding: finding["line"] or 0)
+
+
+def _unchanged(state: CodeModeState, parts: Parts, program: str) -> list[Finding]:
+    """A model that repairs nothing is told so: unchanged, a program that has failed would fail again."""
+    if parts.model is None:
+        return []
     before = [attempt for attempt in state["attempts"][:-1] if attempt["verdict"] != "empty"]
     if not any(is_same_program(attempt["program"], program) for attempt in before):
         return []

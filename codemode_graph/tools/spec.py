@@ -7,7 +7,17 @@ from typing import Any, Literal, TypeAlias
 from codemode_sandboxes import Returned
 from langchain_core.runnables import RunnableConfig
 
-__all__ = ["AfterCalls", "Approval", "Effect", "ToolCaller", "ToolPolicy", "ToolSpec"]
+__all__ = [
+    "AfterCalls",
+    "Approval",
+    "Callers",
+    "DecisionType",
+    "Effect",
+    "Review",
+    "ToolCaller",
+    "ToolPolicy",
+    "ToolSpec",
+]
 
 Effect: TypeAlias = Literal["read", "idempotent", "write", "destructive"]
 """What a call does to the world: nothing, the same however often it is repeated, something, something that destroys."""
@@ -24,8 +34,30 @@ class AfterCalls:
     calls: int
 
 
-Approval: TypeAlias = bool | AfterCalls | Callable[[Mapping[str, Any]], bool]
+DecisionType: TypeAlias = Literal["approve", "edit", "reject", "respond"]
+"""What a person may decide about a call: make it, make it otherwise, refuse it, answer in the tool's place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """A person has to approve a call, and is asked in a certain way.
+
+    Attributes:
+        when: Given the arguments, says whether to ask; None asks about every call.
+        decisions: What may be decided.
+        description: What the person reads, or a function that writes it from the arguments; None leaves it to the package.
+    """
+
+    when: Callable[[Mapping[str, Any]], bool] | None = None
+    decisions: tuple[DecisionType, ...] = ("approve", "edit", "reject", "respond")
+    description: str | Callable[[Mapping[str, Any]], str] | None = None
+
+
+Approval: TypeAlias = bool | AfterCalls | Review | Callable[[Mapping[str, Any]], bool]
 """Whether a person has to approve a call: always, never, after a number of calls, or where the arguments say so."""
+
+Callers: TypeAlias = Literal["program", "model", "both"]
+"""Who may call a tool: programs alone, only a model by a tool call of its own, or both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +79,9 @@ class ToolPolicy:
         max_result_bytes: Largest result, as JSON; a larger one raises in the program. None takes the run's own limit.
         redact: Names of arguments and of keys in results that are masked in state, streams and prompts. The program
             itself gets what the tool returned.
+        callers: Who may call it: "program", programs alone: an agent's model is not shown the tool; "model", an agent's
+            model alone, by a tool call of its own: programs have no such tool, and one that names it is not run. None
+            leaves it to a policy that matches more tools; where none says, "both".
     """
 
     effect: Effect | None = None
@@ -59,6 +94,7 @@ class ToolPolicy:
     cache: bool = False
     max_result_bytes: int | None = None
     redact: frozenset[str] = frozenset()
+    callers: Callers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,3 +126,13 @@ class ToolSpec:
     def has_effect(self) -> bool:
         """Whether a call may change something outside, so that it must not be repeated blindly."""
         return (self.policy.effect or self.effect) != "read"
+
+    @property
+    def for_programs(self) -> bool:
+        """Whether programs may call it."""
+        return self.policy.callers != "model"
+
+    @property
+    def for_models(self) -> bool:
+        """Whether an agent's model may call it directly."""
+        return self.policy.callers != "program"

@@ -15,7 +15,7 @@ from codemode_graph import ConfigurationError, ToolPolicy, create_codemode
 from codemode_graph.references import is_reference
 from codemode_graph.settings import Prices
 from codemode_graph.tools import tool
-from codemode_graph.tools.spec import AfterCalls
+from codemode_graph.tools.spec import AfterCalls, Review
 from tests.support import scripted
 
 
@@ -231,3 +231,47 @@ async def test_the_time_that_a_run_waits_for_people_is_not_counted() -> None:
     await asyncio.sleep(0.6)
     state = await app.ainvoke(Command(resume={interrupts[0].id: {"decisions": [{"type": "approve"}]}}), config)
     assert (state["verdict"], state["output"]) == ("ok", "wrote x")
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["await tools.write('x')", "await tools['write'](to='x')", "await write('x')", "w = tools.write\nawait w('x')"],
+)
+async def test_a_program_that_names_a_tool_for_models_alone_is_not_run(program: str) -> None:
+    world = World()
+    state = await run(f"await tools.look('a')\n{program}", world=world, policies={"write": ToolPolicy(callers="model")})
+    (finding,) = state["attempts"][0]["findings"]
+    assert (finding["rule"], finding["line"]) == ("reserved-tool", 2)
+    assert "tools['write'] is not for programs" in finding["message"]
+    assert world.calls == []
+
+
+async def test_a_tool_for_models_alone_has_no_card_and_cannot_be_reached_by_a_computed_name() -> None:
+    world, model = World(), scripted("name = 'wri' + 'te'\nawait tools[name]('x')")
+    policies = {"*": ToolPolicy(callers="model"), "look": ToolPolicy(callers="program")}
+    graph = create_codemode(model=model, tools=world.tools, policies=policies, max_attempts=1).compile()
+    state = await graph.ainvoke({"task": "x"})
+    system = model.asked[0][0].text
+    assert "tools['look']" in system
+    assert "tools['write']" not in system
+    assert "no tool named 'write'" in state["error"]["message"]
+    assert world.calls == []
+
+
+async def test_a_review_says_what_may_be_decided_and_what_the_person_reads() -> None:
+    world = World()
+    review = Review(
+        when=lambda given: given["to"] != "a",
+        decisions=("approve", "reject"),
+        description=lambda given: f"Really write to {given['to']}?",
+    )
+    program = "await tools.write('a')\nawait tools.write('b')"
+    app, config, (interrupt,) = await paused(program, world, {"write": ToolPolicy(approval=review)})
+    (action,) = interrupt.value["action_requests"]
+    assert (action["args"]["to"], action["description"]) == ("b", "Really write to b?")
+    assert interrupt.value["review_configs"] == [{"action_name": "write", "allowed_decisions": ["approve", "reject"]}]
+    state = await app.ainvoke(Command(resume={"decisions": [{"type": "respond", "message": "x"}]}), config)
+    assert "one of approve, reject" in state["__interrupt__"][0].value["problem"]
+    state = await app.ainvoke(Command(resume={"decisions": [{"type": "approve"}]}), config)
+    assert state["output"] == "wrote b"
+    assert world.calls == [("write", "a"), ("write", "b")]
