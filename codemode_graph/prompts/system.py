@@ -8,7 +8,7 @@ from codemode_graph.prompts.templates import render
 from codemode_graph.tools.cards import render_cards
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["system_message"]
+__all__ = ["program_tool_description", "system_message"]
 
 
 def system_message(tools: Sequence[ToolSpec], capabilities: Capabilities, *, structured: bool) -> str:
@@ -21,8 +21,23 @@ def system_message(tools: Sequence[ToolSpec], capabilities: Capabilities, *, str
         capabilities: Of the sandbox that will run it.
         structured: Whether the answer is asked for as fields, or as a fenced block.
     """
-    text = render("system", python=_python(capabilities), cards=render_cards(tools) or "(none)")
+    text = _with_tools("system", tools, capabilities)
     return f"{text}\n\n# Answer\n\n{render('structured' if structured else 'fenced')}"
+
+
+def program_tool_description(tools: Sequence[ToolSpec], capabilities: Capabilities) -> str:
+    """What another agent's model reads of a tool that runs programs: when to use it, and how they are written.
+
+    Args:
+        tools: The tools a program may call.
+        capabilities: Of the sandbox that will run it.
+    """
+    return _with_tools("program_tool", tools, capabilities)
+
+
+def _with_tools(template: str, tools: Sequence[ToolSpec], capabilities: Capabilities) -> str:
+    cards = render_cards(tools) or "(none)"
+    return render(template, rules=render("rules"), python=_python(capabilities), cards=cards)
 
 
 def _python(capabilities: Capabilities) -> str:
