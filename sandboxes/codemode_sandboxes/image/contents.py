@@ -10,7 +10,7 @@ from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxError
 
-__all__ = ["GUEST", "PYTHON", "Contents", "ImageError", "collect"]
+__all__ = ["GUEST", "PYTHON", "Contents", "ImageError", "collect", "libraries"]
 
 PYTHON = "/py/bin/python3"
 GUEST = "/guest/codemode_sandboxes"
@@ -82,7 +82,7 @@ def collect(python: str) -> Contents:
         if not _LEFT_OUT_EXTENSIONS.match(path.name)
     ]
     files |= {f"/py/{path.relative_to(base)}": path for path in extensions}
-    files |= _libraries(executable, *extensions)
+    files |= libraries(executable, *extensions)
     files |= _zones(about["zones"])
     files |= _guest()
     return Contents(version=version, base=base, files=files)
@@ -97,7 +97,7 @@ def _modules(library: Path) -> Iterator[tuple[str, Path]]:
                 yield str(path.relative_to(library)), path
 
 
-def _libraries(*binaries: Path) -> dict[str, Path | bytes]:
+def libraries(*binaries: Path) -> dict[str, Path | bytes]:
     """The C libraries, beside the C library itself, where the loader looks when no cache and no path tell it more."""
     found: dict[str, Path] = {}
     loaders: dict[str, Path | bytes] = {}

@@ -1,0 +1,355 @@
+"""The Docker daemons of a sandbox: which of them answer, what was started there, and that all of it is removed."""
+
+import logging
+import os
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from codemode_sandboxes.docker.config import HEADROOM_BYTES, container_config
+from codemode_sandboxes.docker.daemon import Attached, Daemon, DaemonFacts, DaemonProblem, ImageFacts, State
+from codemode_sandboxes.docker.delivery import Delivery, deliver
+from codemode_sandboxes.docker.owner import LABEL, lives, owner
+
+__all__ = ["Guest", "Host", "Hosts", "Wanted"]
+
+_AT_ONCE = 4
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_REAP_SECONDS = 60.0
+_STRANGERS_SECONDS = 24 * 3600.0
+_STOPPED_STRANGERS_SECONDS = 3600.0
+_SEND_SECONDS = 10.0
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What guests are to be.
+
+    Attributes:
+        image: The image's name.
+        make_image: The command that makes it or fetches it.
+        python: The interpreter in it, where it was not made for guests.
+        runtime: The daemon's runtime; None for its own choice.
+        cpus: Processors' worth of time.
+    """
+
+    image: str
+    make_image: str
+    python: str
+    runtime: str | None
+    cpus: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    facts: DaemonFacts
+    image: ImageFacts
+    delivery: Delivery
+
+
+class Guest:
+    """A container that was started, and the connection to it. Belongs to no event loop yet."""
+
+    def __init__(self, host: "Host", id: str, attached: Attached) -> None:
+        self._host, self._id = host, id
+        self.attached = attached
+
+    @property
+    def id(self) -> str:
+        """The container's."""
+        return self._id
+
+    @property
+    def address(self) -> str:
+        """The daemon's."""
+        return self._host.address
+
+    def descriptor(self) -> int:
+        """Give a copy of the connection's descriptor."""
+        return os.dup(self.attached.socket.fileno())
+
+    def kill_soon(self) -> None:
+        """End it; does not wait."""
+        self._host.kill_soon(self._id)
+
+    def state(self) -> "Future[State]":
+        """Look at it."""
+        return self._host.state(self._id)
+
+    def discard(self) -> None:
+        """Close the connection, and remove the container; does not wait."""
+        self.attached.close()
+        self._host.remove_soon(self._id)
+
+
+class Host:
+    """One daemon. Connected to when it is first needed, and again after a problem. Used from several threads.
+
+    Args:
+        address: Its address.
+        wanted: What guests are to be.
+        ends: Runs what ends guests.
+    """
+
+    def __init__(self, address: str, wanted: Wanted, ends: ThreadPoolExecutor) -> None:
+        self.address = address
+        self._wanted, self._ends = wanted, ends
+        self._lock = threading.Lock()
+        self._connection: Daemon | None = None
+        self._ready: _Ready | None = None
+        self._guests: set[str] = set()
+        self._unremoved: set[str] = set()
+        self._reaped_at = -_REAP_SECONDS
+        self._failures = 0
+        self.down_until = 0.0
+
+    @property
+    def load(self) -> int:
+        """Guests that are there."""
+        return len(self._guests)
+
+    @property
+    def facts(self) -> DaemonFacts:
+        """What its daemon says of itself.
+
+        Raises:
+            DaemonProblem: It is no use; its message says why.
+        """
+        try:
+            return self._prepare().facts
+        except DaemonProblem:
+            self._failed()
+            raise
+
+    def start(self, memory_bytes: int) -> Guest:
+        """Start a guest. Waits.
+
+        Raises:
+            DaemonProblem: It does not start. Nothing is left of it, and this host is not asked for a while.
+        """
+        try:
+            guest = self._start(memory_bytes)
+        except DaemonProblem:
+            self._failed()
+            raise
+        self._failures, self.down_until = 0, 0.0
+        if self._unremoved or time.monotonic() - self._reaped_at > _REAP_SECONDS:
+            self._reaped_at = time.monotonic()
+            _soon(self._ends, self._reap)
+        return guest
+
+    def _start(self, memory_bytes: int) -> Guest:
+        ready, daemon, wanted = self._prepare(), self._daemon(), self._wanted
+        config = container_config(
+            ready.image,
+            ready.delivery.command,
+            ready.delivery.environment,
+            memory_bytes=memory_bytes + HEADROOM_BYTES,
+            cpus=wanted.cpus,
+            runtime=wanted.runtime,
+            labels={LABEL: owner()},
+        )
+        id = daemon.create(config, f"codemode-{uuid.uuid4().hex}")
+        self._guests.add(id)
+        try:
+            attached = daemon.attach(id)
+            try:
+                daemon.start(id)
+                attached.socket.settimeout(_SEND_SECONDS)
+                attached.socket.sendall(ready.delivery.payload)
+                attached.socket.setblocking(False)
+            except BaseException:
+                attached.close()
+                raise
+        except BaseException as error:
+            self.remove_soon(id)
+            if isinstance(error, OSError):
+                raise DaemonProblem(f"{self.address} does not take the guest: {error}") from None
+            raise
+        return Guest(self, id, attached)
+
+    def _daemon(self) -> Daemon:
+        with self._lock:
+            if self._connection is None:
+                self._connection = Daemon(self.address)
+            return self._connection
+
+    def _prepare(self) -> _Ready:
+        daemon = self._daemon()
+        with self._lock:
+            if self._ready is None:
+                facts = daemon.facts()
+                self._check(facts)
+                image = self._image(daemon)
+                self._ready = _Ready(facts, image, deliver(image, self._wanted.python))
+            return self._ready
+
+    def _check(self, facts: DaemonFacts) -> None:
+        if missing := {"memory", "processes"} - facts.limits:
+            what = " and ".join(sorted(missing))
+            remedy = (
+                "Give it control groups; for a rootless one see docs.docker.com/go/rootless on cgroup v2 and systemd"
+            )
+            raise DaemonProblem(f"the Docker daemon at {self.address} cannot bound a container's {what}", remedy)
+        runtime = self._wanted.runtime
+        if runtime is not None and runtime not in facts.runtimes:
+            told = f"the Docker daemon at {self.address} has no runtime {runtime!r}; it has {', '.join(facts.runtimes)}"
+            install = "sudo runsc install && sudo systemctl restart docker" if runtime == "runsc" else ""
+            remedy = f"Install gVisor, then `{install}`" if install else "Name it in the daemon's daemon.json"
+            raise DaemonProblem(told, remedy)
+
+    def _image(self, daemon: Daemon) -> ImageFacts:
+        wanted = self._wanted
+        try:
+            return daemon.image(wanted.image)
+        except DaemonProblem as problem:
+            if not problem.missing:
+                raise
+            told = f"the image {wanted.image} is not on the Docker daemon at {self.address}"
+            raise DaemonProblem(told, f"Run `{wanted.make_image}`") from None
+
+    def _failed(self) -> None:
+        self.close()
+        self.down_until = time.monotonic() + min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE)
+        self._failures = min(self._failures + 1, 10)
+
+    def kill_soon(self, id: str) -> None:
+        """End a guest; does not wait."""
+        _soon(self._ends, lambda: self._quietly(lambda: self._daemon().kill(id)))
+
+    def state(self, id: str) -> "Future[State]":
+        """Look at a guest."""
+        return self._ends.submit(lambda: self._daemon().state(id))
+
+    def remove_soon(self, id: str) -> None:
+        """Remove a guest; does not wait. Where the daemon does not do it, it is asked again later."""
+        _soon(self._ends, lambda: self._remove(id))
+
+    def _remove(self, id: str) -> None:
+        self._unremoved.add(id)
+        if self._quietly(lambda: self._daemon().remove(id)):
+            self._unremoved.discard(id)
+            self._guests.discard(id)
+
+    def _quietly(self, work: Callable[[], None]) -> bool:
+        try:
+            work()
+        except DaemonProblem as problem:
+            _log.debug("%s", problem)
+            return False
+        return True
+
+    def _reap(self) -> None:
+        """Remove what is left of processes that are gone, of this one's too."""
+        for id in list(self._unremoved):
+            self._remove(id)
+
+        def reap() -> None:
+            daemon = self._daemon()
+            for found in daemon.containers(LABEL):
+                alive = lives(found.labels[LABEL])
+                stranger = _STRANGERS_SECONDS if found.running else _STOPPED_STRANGERS_SECONDS
+                if alive is False or (alive is None and found.age > stranger):
+                    _log.info("removing the container %s, which a process that is gone left", found.id[:12])
+                    daemon.remove(found.id)
+
+        self._quietly(reap)
+
+    def remove_all(self) -> None:
+        """Remove all that is left here. Waits."""
+        for id in list(self._guests):
+            self._remove(id)
+            if id in self._unremoved:  # nor will it the others
+                break
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            connection, self._connection, self._ready = self._connection, None, None
+        if connection is not None:
+            connection.close()
+
+
+class Hosts:
+    """All daemons of a sandbox, and the threads that wait for them.
+
+    Args:
+        addresses: Theirs.
+        wanted: What guests are to be.
+    """
+
+    def __init__(self, addresses: Sequence[str], wanted: Wanted) -> None:
+        most = _AT_ONCE * len(addresses)
+        self.most_starting = 2 * most
+        self._starts = ThreadPoolExecutor(most, "codemode-docker-start")
+        self._ends = ThreadPoolExecutor(most, "codemode-docker-end")
+        self._hosts = [Host(address, wanted, self._ends) for address in addresses]
+        self._remedies: dict[str, str] = {}
+        self._owner = os.getpid()
+        self._at_end = weakref.finalize(self, _close, self._hosts, (self._starts, self._ends), self._owner)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be used: not closed, and not in a fork of the process that made it."""
+        return self._at_end.alive and self._owner == os.getpid()
+
+    def facts(self) -> DaemonFacts:
+        """What the first daemon that can be used says of itself. Waits.
+
+        Raises:
+            DaemonProblem: None can be used.
+        """
+        return self._first(lambda host: host.facts)
+
+    def start(self, memory_bytes: int) -> "Future[Guest]":
+        """Start a guest where there are fewest, on a daemon that answers.
+
+        The future raises `DaemonProblem` where none can be used.
+        """
+        return self._starts.submit(lambda: self._first(lambda host: host.start(memory_bytes)))
+
+    def _first(self, work: Callable[[Host], T]) -> T:
+        now = time.monotonic()
+        problems: list[DaemonProblem] = []
+        for host in sorted(self._hosts, key=lambda host: (max(host.down_until - now, 0.0), host.load)):
+            try:
+                return work(host)
+            except DaemonProblem as problem:
+                problems.append(problem)
+        reason = "; ".join(problem.reason for problem in problems)
+        self._remedies[reason] = "; ".join(dict.fromkeys(problem.remedy for problem in problems if problem.remedy))
+        raise DaemonProblem(reason, self._remedies[reason])
+
+    def remedy(self, reason: str) -> str:
+        """What mends a problem that was met, given its message."""
+        return self._remedies.get(reason, "")
+
+    def close(self) -> None:
+        """Remove everything, and end the threads. Waits. May be called again."""
+        self._at_end()
+
+
+def _soon(executor: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+    try:
+        executor.submit(work)
+    except RuntimeError:  # the interpreter ends, or this was closed
+        work()
+
+
+def _close(hosts: list[Host], executors: tuple[ThreadPoolExecutor, ...], owner: int) -> None:
+    if os.getpid() != owner:  # a fork: the guests are its parent's
+        return
+    for executor in executors:
+        executor.shutdown()
+    for host in hosts:
+        host.remove_all()
+        host.close()

@@ -1,0 +1,168 @@
+"""The sandbox `docker`."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from codemode_sandboxes.contract import Capabilities, Finished, Limits, Program
+from codemode_sandboxes.docker.build import DEFAULT_IMAGE, build_command, image_tag
+from codemode_sandboxes.docker.daemon import DaemonProblem, default_address
+from codemode_sandboxes.docker.hosts import Hosts, Wanted
+from codemode_sandboxes.docker.starter import ContainerStarter
+from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.process.channel import shielded
+from codemode_sandboxes.process.execution import ProcessExecution
+from codemode_sandboxes.process.pool import GuestPool, StartFailed
+from codemode_sandboxes.process.sandbox import ProcessSandbox
+
+__all__ = ["DockerSandbox"]
+
+_NAME = "docker"
+_REFILL_SECONDS = 0.1  # the run that took the spare has the processor first
+_PROBE = """
+import importlib, pkgutil, sys
+found = []
+for name in sorted({*sys.stdlib_module_names, *(module.name for module in pkgutil.iter_modules())}):
+    if not name.startswith("_"):
+        try:
+            importlib.import_module(name)
+        except BaseException:
+            continue
+        found.append(name)
+[sys.version.split()[0], found]
+"""
+
+
+class DockerSandbox(ProcessSandbox[ContainerStarter]):
+    """Runs programs in containers.
+
+    A program sees the image, read-only, a `/tmp` of its own of 16 MB that ends with it, and nothing else: no other
+    file, no network, no process but its own. It may use threads and processes, 32 together, whose memory is bounded
+    together. Each program has a container of its own; some are kept ready.
+
+    Args:
+        image: The image, which needs nothing but a Python of version 3.11 or later. By default the one that
+            `codemode-graph build-image`, or `python -m codemode_sandboxes.docker build`, makes. Nothing is ever pulled.
+        hosts: Addresses of Docker daemons, as in DOCKER_HOST; guests are spread over them, and one that does not answer
+            is left out for a while. By default the one that DOCKER_HOST names, else this machine's.
+        packages: Names of packages that the default image is to hold, as it was built with.
+        python: The interpreter in an image of your own: a name, or a path.
+        runtime: The daemon's runtime, such as "runsc" for gVisor; by default the daemon's own choice.
+        cpus: Processors' worth of time that one program may take.
+        spares: Containers kept ready; each holds about 12 MB and saves about 300 ms. A run whose `memory_bytes` is not
+            that of the run before finds none.
+
+    Raises:
+        ValueError: Both `image` and `packages` are given, or no host is.
+    """
+
+    name = _NAME
+
+    def __init__(
+        self,
+        *,
+        image: str | None = None,
+        hosts: Sequence[str] | None = None,
+        packages: Sequence[str] = (),
+        python: str = "python3",
+        runtime: str | None = None,
+        cpus: float = 1.0,
+        spares: int = 2,
+    ) -> None:
+        if image is not None and packages:
+            raise ValueError("packages= goes with the default image; an image of your own has its own packages")
+        if hosts is not None and not (hosts := [hosts] if isinstance(hosts, str) else list(hosts)):
+            raise ValueError("hosts= names no host")
+        if spares < 0 or cpus <= 0:
+            raise ValueError("spares is at least 0, and cpus more than 0")
+        self._addresses = hosts or [default_address()]
+        name = image or (image_tag(packages) if packages else DEFAULT_IMAGE)
+        make = f"docker pull {image}" if image else build_command(packages, hosts or ())
+        self._wanted = Wanted(image=name, make_image=make, python=python, runtime=runtime, cpus=cpus)
+        self._opening = threading.Lock()
+        self._hosts: Hosts | None = None
+        self._capabilities: Capabilities | None = None
+        self._spares, self._memory_bytes = spares, Limits().memory_bytes
+        super().__init__(self._new_pool(spares))
+
+    def _new_pool(self, spares: int) -> GuestPool[ContainerStarter]:
+        memory_bytes = self._memory_bytes
+        return GuestPool(lambda: ContainerStarter(self._open(), memory_bytes), spares, refill_after=_REFILL_SECONDS)
+
+    def _open(self) -> Hosts:
+        with self._opening:
+            if self._hosts is None or not self._hosts.alive:
+                self._hosts = Hosts(self._addresses, self._wanted)
+            return self._hosts
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What programs can do and cannot, found out by running one, once: some seconds.
+
+        Raises:
+            SandboxUnavailable: The sandbox cannot run here.
+        """
+        if self._capabilities is None:
+            with ThreadPoolExecutor(1) as thread:  # the caller's thread may run an event loop
+                self._capabilities = thread.submit(asyncio.run, self._ask()).result()
+        return self._capabilities
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What stands between a program and the host, such as "namespaces", "seccomp", "cgroup v2".
+
+        Raises:
+            SandboxUnavailable: The sandbox cannot run here.
+        """
+        hosts = self._open()
+        try:
+            facts = hosts.facts()
+        except DaemonProblem as problem:
+            raise SandboxUnavailable(_NAME, problem.reason, problem.remedy) from None
+        runtime = self._wanted.runtime or facts.runtime
+        around = [name for name in facts.security if name in ("seccomp", "apparmor", "selinux", "userns", "rootless")]
+        return (runtime, "namespaces", *around, f"cgroup v{facts.cgroup}", "nobody", "no_new_privs", "rlimits")
+
+    async def aclose(self) -> None:
+        """End this event loop's runs; and the ready guests, unless another loop has runs of its own.
+
+        Returns once the daemons have removed them.
+        """
+        await super().aclose()
+        if self._pool.server is None:
+            with self._opening:
+                hosts, self._hosts = self._hosts, None
+            if hosts is not None:
+                await shielded(asyncio.to_thread(hosts.close))
+
+    def _guests(self, limits: Limits) -> GuestPool[ContainerStarter]:
+        # The most memory that a container can have is settled when it is made.
+        with self._lock:
+            if limits.memory_bytes != self._memory_bytes:
+                self._memory_bytes, old = limits.memory_bytes, self._pool
+                self._pool = self._new_pool(self._spares)
+                old.close()
+            return self._pool
+
+    def _unavailable(self, reason: str) -> SandboxUnavailable:
+        return SandboxUnavailable(_NAME, reason, self._open().remedy(reason))
+
+    async def _ask(self) -> Capabilities:
+        pool = self._new_pool(spares=0)
+        try:
+            execution = ProcessExecution(await pool.take(), Program(code=_PROBE), Limits())
+            event = await execution.advance()
+        except StartFailed as error:
+            raise self._unavailable(str(error)) from None
+        finally:
+            pool.close()
+        if not isinstance(event, Finished):
+            raise self._unavailable(f"its own first program failed: {event}")
+        version, modules = event.value
+        return Capabilities(
+            language=f"CPython {version}",
+            boundary="container",
+            modules=frozenset(modules),
+            enforces=frozenset({"time", "memory", "output", "processes", "files", "network"}),
+        )
