@@ -1,5 +1,7 @@
 """Sandboxes for programs that a language model wrote: one contract, many boundaries."""
 
+from codemode_sandboxes.auto import AutoSandbox
+from codemode_sandboxes.choice import Choice, PassedOver, SandboxChoice
 from codemode_sandboxes.contract import (
     Blocked,
     Boundary,
@@ -17,37 +19,52 @@ from codemode_sandboxes.contract import (
     Returned,
     Sandbox,
 )
-from codemode_sandboxes.errors import SandboxClosed, SandboxError, SandboxUnavailable, UnknownSandbox
+from codemode_sandboxes.errors import (
+    NoSandboxFits,
+    SandboxClosed,
+    SandboxError,
+    SandboxUnavailable,
+    UnknownSandbox,
+)
+from codemode_sandboxes.fallback import FallbackSandbox
 from codemode_sandboxes.language import Diagnostic, Gap
 from codemode_sandboxes.mock import MockExecution, MockSandbox
 from codemode_sandboxes.names import attribute_names
 from codemode_sandboxes.registry import SANDBOXES, create_sandbox
+from codemode_sandboxes.resolve import resolve_sandbox
 
 __all__ = [
     "SANDBOXES",
+    "AutoSandbox",
     "Blocked",
     "Boundary",
     "Call",
     "Capabilities",
+    "Choice",
     "Diagnostic",
     "Event",
     "Execution",
     "Failed",
     "FailureKind",
+    "FallbackSandbox",
     "Finished",
     "Gap",
     "Limits",
     "MockExecution",
     "MockSandbox",
+    "NoSandboxFits",
     "Outcome",
+    "PassedOver",
     "Program",
     "Raised",
     "Returned",
     "Sandbox",
+    "SandboxChoice",
     "SandboxClosed",
     "SandboxError",
     "SandboxUnavailable",
     "UnknownSandbox",
     "attribute_names",
     "create_sandbox",
+    "resolve_sandbox",
 ]

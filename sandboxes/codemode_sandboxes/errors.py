@@ -5,10 +5,16 @@ A program that fails is not an error here: it is a `Failed` event. These are for
     SandboxError
      ├─ SandboxUnavailable   the backend cannot run on this machine; says how to get it
      ├─ UnknownSandbox       no backend of that name
+     ├─ NoSandboxFits        of several backends none offers what a program uses
      └─ SandboxClosed        used after `aclose()`
 """
 
-__all__ = ["SandboxClosed", "SandboxError", "SandboxUnavailable", "UnknownSandbox"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from codemode_sandboxes.choice import PassedOver
+
+__all__ = ["NoSandboxFits", "SandboxClosed", "SandboxError", "SandboxUnavailable", "UnknownSandbox"]
 
 
 class SandboxError(Exception):
@@ -31,6 +37,18 @@ class SandboxUnavailable(SandboxError):
 
 class UnknownSandbox(SandboxError, ValueError):
     """No backend has that name."""
+
+
+class NoSandboxFits(SandboxError):
+    """Of the backends that may be chosen and are available, none offers all that a program uses.
+
+    Args:
+        passed_over: Each backend and why not that one.
+    """
+
+    def __init__(self, passed_over: "tuple[PassedOver, ...]") -> None:
+        self.passed_over = passed_over
+        super().__init__(f"no sandbox runs this program: {'; '.join(map(str, passed_over))}")
 
 
 class SandboxClosed(SandboxError):

@@ -7,10 +7,11 @@ from typing import Any
 from codemode_sandboxes.contract import Sandbox
 from codemode_sandboxes.errors import UnknownSandbox
 
-__all__ = ["ALIASES", "SANDBOXES", "create_sandbox"]
+__all__ = ["ALIASES", "SANDBOXES", "backend_name", "create_sandbox"]
 
 SANDBOXES: dict[str, str] = {
     "bubblewrap": "codemode_sandboxes.bubblewrap:BubblewrapSandbox",
+    "docker": "codemode_sandboxes.docker:DockerSandbox",
     "monty": "codemode_sandboxes.monty:MontySandbox",
     "nsjail": "codemode_sandboxes.nsjail:NsjailSandbox",
     "pyodide": "codemode_sandboxes.pyodide:PyodideSandbox",
@@ -24,11 +25,28 @@ ALIASES: dict[str, str] = {
 """Other names of backends."""
 
 
+_AUTO = "codemode_sandboxes.auto:AutoSandbox"
+
+
+def backend_name(name: str) -> str:
+    """Give a backend's own name for one of its names.
+
+    Raises:
+        UnknownSandbox: No backend has that name.
+    """
+    own = ALIASES.get(name, name)
+    if own not in SANDBOXES:
+        close = difflib.get_close_matches(str(name), [*SANDBOXES, *ALIASES, "auto"], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise UnknownSandbox(f"no sandbox is named {name!r}{hint} There are: {', '.join(sorted(SANDBOXES))}, and auto")
+    return own
+
+
 def create_sandbox(name: str, **options: Any) -> Sandbox:
     """Make a sandbox.
 
     Args:
-        name: One of `SANDBOXES`, or an alias.
+        name: One of `SANDBOXES`, or an alias; or "auto", which chooses for each program, see `AutoSandbox`.
         options: What the backend's class takes.
 
     Raises:
@@ -36,11 +54,6 @@ def create_sandbox(name: str, **options: Any) -> Sandbox:
         SandboxUnavailable: The backend cannot run here.
         TypeError: The backend does not take one of the options.
     """
-    place = SANDBOXES.get(ALIASES.get(name, name))
-    if place is None:
-        close = difflib.get_close_matches(str(name), [*SANDBOXES, *ALIASES], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise UnknownSandbox(f"no sandbox is named {name!r}{hint} There are: {', '.join(sorted(SANDBOXES))}")
-    module, _, attribute = place.partition(":")
+    module, _, attribute = (_AUTO if name == "auto" else SANDBOXES[backend_name(name)]).partition(":")
     sandbox: Sandbox = getattr(importlib.import_module(module), attribute)(**options)
     return sandbox
