@@ -12,18 +12,20 @@ from typing import Any, Self, TypeAlias, cast
 from codemode_sandboxes import Limits, Sandbox, SandboxError, create_sandbox
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Interrupt
-from typing_extensions import TypedDict
 
-from codemode_graph.errors import CodeModeError
+from codemode_graph.errors import CodeModeError, UnknownRun
 from codemode_graph.graph import create_codemode
-from codemode_graph.metrics import Metrics, metrics
 from codemode_graph.model import load_model
-from codemode_graph.progress import Progress
+from codemode_graph.nodes.attempts import begun
+from codemode_graph.nodes.generate import bare
+from codemode_graph.progress import Progress, Watcher
+from codemode_graph.result import RunResult, not_run, run_result
 from codemode_graph.settings import Context, Prices
-from codemode_graph.state import Attempt, CodeModeOutput, CodeModeState, Failure, ToolCall
+from codemode_graph.state import CodeModeState
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.spec import ToolPolicy
@@ -35,21 +37,8 @@ Approve: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any] | Awaitable[Ma
 
 DEFAULT_MODEL = "openai:gpt-5.2"
 
-
-class RunResult(TypedDict):
-    """What came of one task or program."""
-
-    success: bool
-    output: Any
-    """The program's value: JSON values only."""
-    error: str | None
-    """One line that says why there is no value."""
-    program: str
-    """The last program, as it ran."""
-    attempts: list[Attempt]
-    tool_calls: list[ToolCall]
-    stdout: str
-    metrics: Metrics
+_KEPT = 64
+"""Failed runs that can be gone on from."""
 
 
 def codemode(
@@ -81,7 +70,7 @@ def codemode(
         policies: What is allowed of which tool, by name, glob pattern or effect (`effect:destructive`).
         limits: Bounds on one program: computing time, memory, output, calls.
         budget: What a task may use: `Context(max_tokens=..., max_cost=..., max_seconds=..., max_tool_calls=...)`.
-        prices: What the model costs, for `max_cost`.
+        prices: What the model costs, for `max_cost` and for the result's `trace`.
         approve: Answers for a person where calls wait: it is given the request, with its `action_requests`, and returns
             `{"decisions": [...]}`. Without it a run that waits ends there, and says so.
 
@@ -129,8 +118,9 @@ class CodeMode:
     ) -> None:
         self.tools = load_tools(tools, policies=policies)
         self.sandbox = backend if isinstance(backend, Sandbox) else create_sandbox(backend)
-        self._code_model, self._api_key, self._approve = code_model, api_key, approve
+        self._code_model, self._api_key, self._approve, self._prices = code_model, api_key, approve, prices
         self._checkpoints = InMemorySaver()
+        self._failed: dict[str, None] = {}
         self._create = partial(
             create_codemode,
             tools=self.tools,
@@ -156,12 +146,13 @@ class CodeMode:
     def _program_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         return self._create(model=None).compile(checkpointer=self._checkpoints, name="codemode")
 
-    async def run(self, task: str, verbose: bool | Progress = False) -> RunResult:
+    async def run(self, task: str, verbose: bool | Watcher = False, *, approve: Approve | None = None) -> RunResult:
         """Do a task: have a program written, checked, run, and repaired where it fails.
 
         Args:
             task: What is to be done, in plain language.
-            verbose: Tell on stderr what happens while it happens, and what it used; a `Progress` tells it elsewhere.
+            verbose: Tell on stderr what happens while it happens, and what it used; a `Watcher` tells it elsewhere.
+            approve: Answers for a person in this run, in place of the `approve` that `codemode` was given.
 
         Returns:
             The result. A program that fails for good, and a model that cannot be asked, are told there.
@@ -169,15 +160,51 @@ class CodeMode:
         Raises:
             ConfigurationError: The model cannot be used.
         """
-        return await self._run(self.graph, {"task": task}, verbose=verbose)
+        return await self._run(self.graph, {"task": task}, verbose=verbose, approve=approve)
 
-    def run_sync(self, task: str, verbose: bool | Progress = False) -> RunResult:
+    def run_sync(self, task: str, verbose: bool | Watcher = False) -> RunResult:
         """`run`, for callers without an event loop."""
         return wait_for(self.run(task, verbose))
 
-    async def run_code(self, program: str, verbose: bool | Progress = False) -> RunResult:
-        """Check and run a program. No model is asked, so nothing is repaired."""
-        return await self._run(self._program_graph, {"task": "", "code": program}, verbose=verbose)
+    async def run_code(
+        self,
+        program: str,
+        verbose: bool | Watcher = False,
+        *,
+        after: str | None = None,
+        approve: Approve | None = None,
+    ) -> RunResult:
+        """Check and run a program. No model is asked, so nothing is repaired.
+
+        Args:
+            program: Python.
+            verbose: As `run` takes it.
+            after: The `run_id` of a run that failed, which this program repairs: what that run's programs did is answered
+                from its journal and not done again.
+            approve: Answers for a person in this run, in place of the `approve` that `codemode` was given.
+
+        Raises:
+            UnknownRun: No failed run of that name is kept; the newest 64 are.
+        """
+        graph = self._program_graph
+        if after is None:
+            return await self._run(graph, {"task": "", "code": program}, verbose=verbose, approve=approve)
+        if after not in self._failed:
+            raise UnknownRun(f"there is no failed run {after!r} to go on from: run the program without `after`")
+        del self._failed[after]
+        config: RunnableConfig = {"configurable": {"thread_id": after}}
+        program = bare(program)
+        attempts = begun((await graph.aget_state(config)).values["attempts"], program, "")
+        repaired = {
+            "program": program,
+            "attempts": attempts,
+            "verdict": None,
+            "error": None,
+            "pending": [],
+            "turns": [],
+        }
+        await graph.aupdate_state(config, repaired, as_node="repair")
+        return await self._run(graph, None, verbose=verbose, approve=approve, run_id=after)
 
     async def batch_run(self, tasks: Sequence[str], *, concurrency: int = 8) -> list[RunResult]:
         """Do several tasks at the same time, each as if it were alone.
@@ -196,9 +223,60 @@ class CodeMode:
                 try:
                     return await self.run(task)
                 except (CodeModeError, SandboxError) as error:
-                    return _not_run(str(error))
+                    return not_run(task, str(error))
 
         return list(await asyncio.gather(*map(one, tasks)))
+
+    @cached_property
+    def subgraph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """The compiled graph without a checkpointer of its own: for a node of another graph, whose checkpointer it uses.
+
+        Raises:
+            ConfigurationError: The model cannot be used.
+        """
+        model = load_model(self._code_model, api_key=self._api_key)
+        return self._create(model=model).compile(name="codemode")
+
+    @property
+    def approves(self) -> bool:
+        """Whether there is an `approve` that answers for people."""
+        return self._approve is not None
+
+    def as_langchain_tool(self, name: str = "codemode", description: str | None = None) -> BaseTool:
+        """A LangChain tool that does a task by a program. See `codemode_graph.integrations.langchain`."""
+        from codemode_graph.integrations.langchain import as_langchain_tool
+
+        return as_langchain_tool(self, name=name, description=description)
+
+    def as_openai_tool(self, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
+        """The tool for OpenAI's Responses API, as its `tools` take it. `answer_openai` answers its calls."""
+        from codemode_graph.integrations.openai import as_openai_tool
+
+        return as_openai_tool(self, name=name, description=description)
+
+    def as_openai_function(self, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
+        """The tool for OpenAI's Chat Completions, as its `tools` take it. `answer_openai` answers its calls."""
+        from codemode_graph.integrations.openai import as_openai_function
+
+        return as_openai_function(self, name=name, description=description)
+
+    async def answer_openai(self, call: Any) -> dict[str, Any]:
+        """Do what a model asked for by a call of `as_openai_tool` or `as_openai_function`.
+
+        Args:
+            call: The call as the SDK gives it, or as a dict: an item `function_call` of a response's `output`, or one of a
+                chat message's `tool_calls`.
+
+        Returns:
+            What the model is sent back: the item `function_call_output`, or the message of role "tool". What is wrong with
+            the arguments, and why a run failed, is told there.
+
+        Raises:
+            ValueError: It is no function call.
+        """
+        from codemode_graph.integrations.openai import answer_openai
+
+        return await answer_openai(self, call)
 
     async def aclose(self) -> None:
         """End what the sandbox holds in this event loop."""
@@ -213,80 +291,55 @@ class CodeMode:
         await self.aclose()
 
     async def _run(
-        self, graph: CompiledStateGraph[Any, Any, Any, Any], given: dict[str, str], *, verbose: bool | Progress
+        self,
+        graph: CompiledStateGraph[Any, Any, Any, Any],
+        given: Any,
+        *,
+        verbose: bool | Watcher,
+        approve: Approve | None,
+        run_id: str | None = None,
     ) -> RunResult:
-        progress = verbose if isinstance(verbose, Progress) else Progress() if verbose else None
-        config: RunnableConfig = {"configurable": {"thread_id": uuid.uuid4().hex}}
-        request: Any = given
+        watcher = (Progress() if verbose else None) if isinstance(verbose, bool) else verbose
+        run_id = run_id or uuid.uuid4().hex
+        config: RunnableConfig = {"configurable": {"thread_id": run_id}}
+        result = None
         try:
-            while request is not None:
-                async for event in graph.astream(request, config, stream_mode="custom"):
-                    if progress is not None:
-                        progress.show(event)
+            waits = True
+            while waits:
+                async for event in graph.astream(given, config, stream_mode="custom"):
+                    if watcher is not None:
+                        watcher.show(event)
                 snapshot = await graph.aget_state(config)
-                if progress is not None:
-                    progress.stop()
-                request = await self._ask(snapshot.interrupts)
+                if watcher is not None:
+                    watcher.stop()
+                given = await _ask(snapshot.interrupts, approve or self._approve)
+                waits = given is not None
+            result = run_result(cast("CodeModeState", snapshot.values), run_id, prices=self._prices)
         finally:
-            if progress is not None:
-                progress.stop()
-            await self._checkpoints.adelete_thread(config["configurable"]["thread_id"])
-        result = run_result(cast("CodeModeState", snapshot.values))
-        if progress is not None:
-            progress.end(result["metrics"])
+            if watcher is not None:
+                watcher.stop()
+            await self._forget(run_id, failed=result is not None and not result["success"])
+        if watcher is not None:
+            watcher.end(result["metrics"])
         return result
 
-    async def _ask(self, interrupts: Sequence[Interrupt]) -> Command[Any] | None:
-        """The answer to what a run waits for, where there is somebody to give it."""
-        if not interrupts or self._approve is None:
-            return None
-        answers = {}
-        for waiting in interrupts:
-            answer = self._approve(waiting.value)
-            answers[waiting.id] = await answer if inspect.isawaitable(answer) else answer
-        return Command(resume=answers)
+    async def _forget(self, run_id: str, *, failed: bool) -> None:
+        """Drop a run that has ended, or, where it failed, the oldest of too many."""
+        if failed:
+            self._failed[run_id] = None
+            if len(self._failed) <= _KEPT:
+                return
+            run_id = next(iter(self._failed))
+            del self._failed[run_id]
+        await self._checkpoints.adelete_thread(run_id)
 
 
-def run_result(state: CodeModeState) -> RunResult:
-    """The result of a run, from the graph's state."""
-    error = state["error"]
-    if waiting := state["pending"]:
-        names = ", ".join(f"{call['tool']} ({call['id']})" for call in waiting)
-        message = f"the run waits for a person to decide on {names}: give codemode(..., approve=...)"
-        error = Failure(kind="approval", type="PermissionError", message=message, line=None, traceback="")
-    where = f"line {error['line']}: " if error is not None and error["line"] else ""
-    kind = "" if error is None or error["kind"] in ("model", "check", "empty", "approval") else f"{error['type']}: "
-    return RunResult(
-        success=state["verdict"] == "ok",
-        output=state["output"],
-        error=None if error is None else f"{where}{kind}{error['message']}",
-        program=state["program"],
-        attempts=state["attempts"],
-        tool_calls=state["tool_calls"],
-        stdout=state["stdout"],
-        metrics=metrics(state),
-    )
-
-
-def _not_run(error: str) -> RunResult:
-    state = CodeModeOutput(
-        verdict="error",
-        output=None,
-        error=None,
-        stdout="",
-        program="",
-        attempts=[],
-        tool_calls=[],
-        updates=[],
-        usage=[],
-    )
-    return RunResult(
-        success=False,
-        output=None,
-        error=error,
-        program="",
-        attempts=[],
-        tool_calls=[],
-        stdout="",
-        metrics=metrics(state),
-    )
+async def _ask(interrupts: Sequence[Interrupt], approve: Approve | None) -> Command[Any] | None:
+    """The answer to what a run waits for, where there is somebody to give it."""
+    if not interrupts or approve is None:
+        return None
+    answers = {}
+    for waiting in interrupts:
+        answer = approve(waiting.value)
+        answers[waiting.id] = await answer if inspect.isawaitable(answer) else answer
+    return Command(resume=answers)

@@ -41,6 +41,12 @@ MODEL_OPTION = typer.Option(
 SANDBOX = Annotated[
     str, typer.Option(help="Where the programs run; `codemode-graph sandboxes` lists what there is.", metavar="NAME")
 ]
+HTML = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", help="Write the run to look at: one page that needs no network and no other file.", metavar="FILE"
+    ),
+]
 JSON = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else, on stdout.")]
 
 
@@ -75,6 +81,7 @@ def run(
         float, typer.Option(min=0.1, help="Seconds that one program may take, its tools included.", metavar="SECONDS")
     ] = 60.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell what happens, only the answer.")] = False,
+    html: HTML = None,
     as_json: JSON = False,
 ) -> None:
     """Do a task.
@@ -95,6 +102,7 @@ def run(
         max_attempts=max_attempts,
         timeout=timeout,
         quiet=quiet,
+        html=html,
         as_json=as_json,
     )
 
@@ -122,11 +130,90 @@ def sandboxes(
 
 
 @app.command()
-def demo(model: Annotated[str | None, MODEL_OPTION] = None, as_json: JSON = False) -> None:
+def build_image(
+    tag: Annotated[
+        str | None,
+        typer.Option(help="The image's name; by default the one that the sandbox docker asks for.", metavar="NAME"),
+    ] = None,
+    package: Annotated[
+        list[str],
+        typer.Option(help="What pip is to install in it, such as numpy. May be repeated.", metavar="NAME"),
+    ] = [],  # noqa: B006
+    python: Annotated[
+        str | None,
+        typer.Option(help="The interpreter that it is made of; by default the one that runs this.", metavar="PATH"),
+    ] = None,
+    host: Annotated[
+        list[str],
+        typer.Option(
+            help="A Docker daemon to give it to, as in DOCKER_HOST; by default that one. May be repeated.",
+            metavar="ADDRESS",
+        ),
+    ] = [],  # noqa: B006
+) -> None:
+    """Make the image that programs have in the sandbox docker, of a Python that is installed here.
+
+    It needs a Docker daemon, and no registry: nothing is downloaded, but for the packages.
+    """
+    from codemode_graph.cli.build_image import show_build
+
+    show_build(tag=tag, packages=package, python=python, hosts=host)
+
+
+@app.command()
+def serve(
+    mcp: MCP = [],  # noqa: B006
+    tools: TOOLS = [],  # noqa: B006
+    model: Annotated[str | None, MODEL_OPTION] = None,
+    sandbox: SANDBOX = "monty",
+    approve: Annotated[
+        list[str],
+        typer.Option(
+            help="Tools whose calls a person at the client has to approve: a name, a pattern such as 'send_*', or an "
+            "effect such as effect:destructive. May be repeated.",
+            metavar="PATTERN",
+        ),
+    ] = [],  # noqa: B006
+    max_attempts: Annotated[int, typer.Option(min=1, help="Programs that are tried for a task.", metavar="N")] = 3,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that one program may take, its tools included.", metavar="SECONDS")
+    ] = 60.0,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            help="Serve streamable HTTP here, at /mcp, and not stdio. Clients send what CODEMODE_TOKEN holds as their "
+            "bearer token; without it only this machine is served.",
+            metavar="HOST:PORT",
+        ),
+    ] = None,
+) -> None:
+    """Offer code mode to other agents, as an MCP server.
+
+    Its tool `run_code` runs a program that the client's own model wrote. With --model there is `run_task`, too, which
+    has the program written. A program that failed is gone on from, and nothing is done twice.
+
+    For example: codemode-graph serve --mcp servers.json --http 127.0.0.1:8123
+    """
+    from codemode_graph.cli.serve import serve as serve_clients
+
+    serve_clients(
+        mcp=mcp,
+        tools=tools,
+        model=model,
+        sandbox=sandbox,
+        approve=approve,
+        max_attempts=max_attempts,
+        timeout=timeout,
+        http=http,
+    )
+
+
+@app.command()
+def demo(model: Annotated[str | None, MODEL_OPTION] = None, html: HTML = None, as_json: JSON = False) -> None:
     """See a run on real tools: an MCP server and Python functions.
 
     Without a key for OpenAI and without --model, the model's words are recorded; everything else happens.
     """
     from codemode_graph.cli.tasks import run_demo_task
 
-    run_demo_task(model=model, as_json=as_json)
+    run_demo_task(model=model, html=html, as_json=as_json)

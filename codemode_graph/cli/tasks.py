@@ -32,9 +32,11 @@ def run_task(
     max_attempts: int,
     timeout: float,
     quiet: bool,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Do a task, and print its answer."""
+    _check_place(html)
 
     async def work() -> RunResult:
         # First what fails at once, before any server is started.
@@ -48,12 +50,13 @@ def run_task(
             await stack.enter_async_context(cm)
             return await (cm.run(task) if quiet else _shown(cm, task))
 
-    _finish(run_async(work()), quiet=quiet, as_json=as_json)
+    _finish(run_async(work()), quiet=quiet, html=html, as_json=as_json)
 
 
-def run_demo_task(*, model: str | None, as_json: bool) -> None:
+def run_demo_task(*, model: str | None, html: Path | None, as_json: bool) -> None:
     """Run the demo, and print its answer."""
-    _finish(run_async(run_demo(model, _shown)), quiet=False, as_json=as_json)
+    _check_place(html)
+    _finish(run_async(run_demo(model, _shown)), quiet=False, html=html, as_json=as_json)
 
 
 async def _shown(cm: CodeMode, task: str) -> RunResult:
@@ -62,8 +65,21 @@ async def _shown(cm: CodeMode, task: str) -> RunResult:
     return await cm.run(task, verbose=Progress(console))
 
 
-def _finish(result: RunResult, *, quiet: bool, as_json: bool) -> None:
+def _check_place(html: Path | None) -> None:
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        refuse(f"--html {html}: " + ("it is a folder" if html.is_dir() else f"there is no folder {html.parent}"))
+
+
+def _finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool) -> None:
     console = Console(stderr=True)
+    if html is not None:
+        try:
+            result.trace.save(html)
+        except OSError as error:
+            say(console, f"--html {html}: {error.strerror}", style="red")
+        else:
+            if not quiet:
+                say(console, f"The run is in {html}")
     if as_json:
         print(_json(result))
     elif result["success"]:

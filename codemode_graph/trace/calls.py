@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from codemode_graph.preview import sample
 from codemode_graph.state import Attempt, Decision, PendingCall, ToolCall
-from codemode_graph.trace.marks import Mark, mark, plural, reason, seconds
+from codemode_graph.trace.marks import NEVER_MADE, Mark, mark, plural, reason, seconds
 from codemode_graph.trace.markup import Child, Html, el
 from codemode_graph.trace.timeline import Bar, Timeline, timeline
 from codemode_graph.trace.values import Values
@@ -35,7 +35,7 @@ def calls(
     if not made and not pending:
         return None
     rows = made[:_MAX_ROWS]
-    timed = [call for call in rows if call["attempt"] == attempt["number"] and call["status"] != "not_started"]
+    timed = [call for call in rows if call["attempt"] == attempt["number"] and call["status"] not in NEVER_MADE]
     drawn = timeline([(call["started"], call["seconds"]) for call in timed])
     bars = {id(call): bar for call, bar in zip(timed, drawn.bars, strict=True)}
     return el(
@@ -107,8 +107,10 @@ def _rest(left: list[ToolCall]) -> Html | None:
 
 
 def _bar(bar: Bar | None, tone: str, drawn: Timeline) -> Child:
+    if bar is None:
+        return None
     gaps = [el("i", class_="gap", style=_at(gap.start, gap.width)) for gap in drawn.gaps]
-    return gaps if bar is None else [gaps, el("i", class_=f"bar {tone}", style=_at(bar.start, bar.width))]
+    return [gaps, el("i", class_=f"bar {tone}", style=_at(bar.start, bar.width))]
 
 
 def _at(start: float, width: float) -> str:

@@ -5,12 +5,14 @@ from typing import Literal, TypeAlias
 
 from codemode_graph.state import Attempt, Decision, PendingCall, ToolCall, Verdict
 
-__all__ = ["Mark", "Tone", "amount", "bytes_of", "mark", "plural", "reason", "result", "seconds"]
+__all__ = ["NEVER_MADE", "Mark", "Tone", "amount", "bytes_of", "mark", "plural", "reason", "result", "seconds"]
 
 Tone: TypeAlias = Literal["good", "journal", "person", "wait", "bad"]
 """How it went: as it should, without the tool, because a person said so, not over, or not well."""
 Mark: TypeAlias = tuple[Tone, str]
 
+NEVER_MADE = ("not_started", "denied")
+"""Statuses of calls that reached no tool."""
 _DECIDED = {
     "approve": "approved",
     "edit": "approved with other arguments",
@@ -43,7 +45,7 @@ _RESULTS: dict[Verdict | None, Mark] = {
 def mark(call: ToolCall, attempt: Attempt, decisions: Mapping[str, Decision]) -> Mark:
     """Say what became of a call in an attempt."""
     if call["attempt"] != attempt["number"]:
-        return "journal", f"from the journal (attempt {call['attempt']})"
+        return "journal", f"journal, attempt {call['attempt']}"
     tone, text = _STATUS[call["status"]]
     if "decision" in call and call["status"] != "denied":
         decision = decisions.get(call["decision"])
@@ -63,7 +65,7 @@ def result(verdict: Verdict | None, attempt: Attempt | None = None, *, waits: bo
     if waits:
         return "wait", "waits for a person"
     if attempt is not None and attempt["findings"]:
-        return "bad", "found wanting before it ran"
+        return "bad", "stopped by the check"
     return _RESULTS[verdict]
 
 

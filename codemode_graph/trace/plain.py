@@ -12,7 +12,7 @@ from codemode_graph.preview import sample
 from codemode_graph.state import Attempt
 from codemode_graph.terminal import visible
 from codemode_graph.tools.text import one_line
-from codemode_graph.trace.marks import Tone, amount, mark, plural, reason, result, seconds
+from codemode_graph.trace.marks import NEVER_MADE, Tone, amount, mark, plural, reason, result, seconds
 from codemode_graph.trace.source import MAX_LINES
 from codemode_graph.trace.timeline import Bar, timeline
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["plain", "renderable"]
 
 _STYLES: dict[Tone, str] = {"good": "green", "journal": "cyan", "person": "magenta", "wait": "yellow", "bad": "red"}
-_TRACK = 24
+_TRACK = 16
 _MAX_CALLS = 40
 
 
@@ -63,10 +63,12 @@ def _attempt(trace: "Trace", attempt: Attempt) -> list[RenderableType]:
     tone, said = result(attempt["verdict"], attempt, waits=last and bool(trace.pending))
     ran = f" · {seconds(attempt['seconds'])} in {attempt['sandbox']}" if attempt["sandbox"] else ""
     parts: list[RenderableType] = [
-        Text.assemble((f"Attempt {attempt['number']}  ", "bold"), (said, _STYLES[tone]), (ran, "dim"))
+        Text.assemble((f"Attempt {attempt['number']}  ", "bold"), (said, _STYLES[tone]), (visible(ran), "dim"))
     ]
-    code = [f"{number:>4}  {line}" for number, line in enumerate(attempt["program"].split("\n")[:MAX_LINES], 1)]
-    parts.append(Text(visible("\n".join(code).rstrip()), style="dim", no_wrap=True, overflow="ellipsis"))
+    code = [
+        f"{number:>4}  {line}" for number, line in enumerate(attempt["program"].rstrip("\n").split("\n")[:MAX_LINES], 1)
+    ]
+    parts.append(Text(visible("\n".join(code)), style="dim", no_wrap=True, overflow="ellipsis"))
     for finding in attempt["findings"]:
         where = f"line {finding['line']}: " if finding["line"] else ""
         parts.append(Text(visible(f"  ✗ {where}{finding['message']}"), style="red"))
@@ -85,27 +87,27 @@ def _attempt(trace: "Trace", attempt: Attempt) -> list[RenderableType]:
 
 def _calls(trace: "Trace", attempt: Attempt, *, last: bool) -> Table:
     table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, width=_TRACK)
-    table.add_column(no_wrap=True, justify="right")
+    table.add_column(no_wrap=True, min_width=3)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, min_width=6)
+    table.add_column(no_wrap=True, min_width=_TRACK)
+    table.add_column(no_wrap=True, justify="right", min_width=6)
     made = trace.made(attempt)
     rows = made[:_MAX_CALLS]
-    timed = [call for call in rows if call["attempt"] == attempt["number"]]
+    timed = [call for call in rows if call["attempt"] == attempt["number"] and call["status"] not in NEVER_MADE]
     bars = timeline([(call["started"], call["seconds"]) for call in timed]).bars
     tracks = {id(call): _track(bar) for call, bar in zip(timed, bars, strict=True)}
     for call in rows:
         tone, said = mark(call, attempt, trace.decisions)
-        name = Text(one_line(visible(f"{call['tool']} {sample(call['arguments'], limit=80)}"), 120))
+        name = Text(one_line(visible(f"{call['tool']} {sample(call['arguments'], limit=80)}"), 36))
         track = Text(tracks.get(id(call), ""), style=_STYLES[tone])
         time = Text(seconds(call["seconds"]) if id(call) in tracks else "", style="dim")
-        table.add_row(call["id"], name, Text(said, style=_STYLES[tone]), track, time)
+        table.add_row(Text(visible(call["id"])), name, Text(said, style=_STYLES[tone]), track, time)
     if len(made) > len(rows):
         table.add_row("…", Text(plural(len(made) - len(rows), "more call"), style="dim"))
     for waiting in trace.pending if last else ():
-        name = Text(one_line(visible(f"{waiting['tool']} {sample(waiting['arguments'], limit=80)}"), 120))
-        table.add_row(waiting["id"], name, Text(reason(waiting), style="yellow"))
+        name = Text(one_line(visible(f"{waiting['tool']} {sample(waiting['arguments'], limit=80)}"), 36))
+        table.add_row(Text(visible(waiting["id"])), name, Text(reason(waiting), style="yellow"))
     return table
 
 

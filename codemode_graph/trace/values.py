@@ -14,6 +14,7 @@ __all__ = ["Values"]
 _WHOLE_PAGE = 2_000_000
 _HIGHLIGHTED = 6_000
 _FOLDED_LINES = 14
+_COLUMNS = 84
 
 
 class Values:
@@ -34,14 +35,13 @@ class Values:
             limit: Characters that it may take.
         """
         if is_reference(value):
-            note = f"{bytes_of(value['bytes'])}, kept outside the state. {self._cut(value['shape'])}"
-            return el("div", el("p", note, class_="note"), self._text(self._cut(value["sample"])))
+            return self._sampled(f"{bytes_of(value['bytes'])}, kept outside the state", value["shape"], value["sample"])
         if isinstance(value, str):
             return self.words(value, limit=limit)
-        whole = json.dumps(value, ensure_ascii=False, indent=2)
+        whole = _laid_out(value)
         if len(whole) > min(limit, self._room):
-            note = f"{plural(len(whole), 'character')}, here a sample. {self._cut(shape(value))}"
-            return el("div", el("p", note, class_="note"), self._text(self._cut(sample(value, limit=2_000))))
+            size = f"{plural(len(whole), 'character')}, here a sample"
+            return self._sampled(size, shape(value), sample(value, limit=min(2_000, self._least)))
         self._room -= len(whole)
         if len(whole) > _HIGHLIGHTED:
             return _folded(whole, whole.count("\n") + 1)
@@ -56,11 +56,16 @@ class Values:
         note = el("p", f"… {plural(more, 'more character')}", class_="note") if more else None
         return el("div", _folded(kept, kept.count("\n") + 1), note)
 
-    def _cut(self, value: str) -> str:
-        return value if len(value) <= 2_000 else f"{value[:2_000]} …"
+    @property
+    def _least(self) -> int:
+        """Characters that are always granted."""
+        return max(200, self._room)
 
-    def _text(self, value: str) -> Html:
-        return el("pre", value)
+    def _sampled(self, size: str, form: str, seen: str) -> Html:
+        most = min(2_000, self._least)
+        form, seen = (part if len(part) <= most else f"{part[:most]} …" for part in (form, seen))
+        self._room -= len(form) + len(seen)
+        return el("div", el("p", f"{size}. {form}", class_="note"), el("pre", seen))
 
 
 def _folded(content: Child, lines: int) -> Html:
@@ -69,3 +74,18 @@ def _folded(content: Child, lines: int) -> Html:
     if lines <= _FOLDED_LINES:
         return shown
     return el("details", el("summary", el("span", f"{lines:,} lines")), shown, class_="fold")
+
+
+def _laid_out(value: Any, indent: str = "") -> str:
+    """A value as JSON, broken into lines only where one is not enough."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(indent) + len(line) <= _COLUMNS or not value or not isinstance(value, dict | list):
+        return line
+    inner = f"{indent}  "
+    if isinstance(value, list):
+        parts, ends = [_laid_out(item, inner) for item in value], "[]"
+    else:
+        parts = [f"{json.dumps(key, ensure_ascii=False)}: {_laid_out(item, inner)}" for key, item in value.items()]
+        ends = "{}"
+    between = f",\n{inner}"
+    return f"{ends[0]}\n{inner}{between.join(parts)}\n{indent}{ends[1]}"

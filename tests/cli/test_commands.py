@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import codemode_sandboxes.registry
 import pytest
@@ -51,6 +52,23 @@ def test_json_alone_is_on_stdout() -> None:
     assert found["output"]["sum"] == 5
     assert [each["tool"] for each in found["tool_calls"]] == ["add"]
     assert result.stderr == "a tool may print\n"
+
+
+def test_a_run_can_be_written_as_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "run.html"
+    result = call("run", "Add [them]", *TOOLS, "--html", str(page), replies=(WRONG, RIGHT))
+    assert json.loads(result.stdout)["sum"] == 5
+    assert f"The run is in {page}\n" in result.stderr
+    text = page.read_text()
+    assert "Add [them]" in text
+    assert "Attempt 2" in text
+
+
+@pytest.mark.parametrize("place", ["no/such/run.html", "."])
+def test_a_page_that_cannot_be_written_is_told_before_anything_runs(place: str) -> None:
+    result = call("run", "Add", *TOOLS, "--html", place)
+    assert result.exit_code == 2
+    assert "folder" in result.stderr
 
 
 def test_a_text_is_printed_as_it_is() -> None:

@@ -1,0 +1,91 @@
+"""The page in a real browser: it shows, it fits, and hostile text does nothing in it."""
+
+import html
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import pytest
+
+from tests.trace.browser import CHROMIUM, Site, dump, screenshot, site
+from tests.trace.runs import eventful, hostile
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium"),
+]
+
+WAYS_OUT = """
+<script>document.title='pwned'; fetch('/hit/script')</script>
+<img src="/hit/image" onerror="document.title='pwned'">
+<svg onload="document.title='pwned'"></svg>
+<style>@import '/hit/import'; body{background:url(/hit/style)}</style>
+<link rel="stylesheet" href="/hit/link"><link rel="prefetch" href="/hit/prefetch">
+<iframe src="/hit/frame"></iframe><object data="/hit/object"></object><video src="/hit/video"></video>
+<input autofocus onfocus="document.title='pwned'"><details open ontoggle="document.title='pwned'">x</details>
+"""
+MEASURE = """<!doctype html><title>measuring</title><iframe style="width:{width}px;height:900px;border:0" src="{path}"></iframe>
+<script>onload = () => {{
+  const root = document.querySelector('iframe').contentDocument.documentElement;
+  root.querySelectorAll('details').forEach(each => each.open = {opened});
+  document.title = [root.scrollWidth, root.clientWidth, root.scrollHeight].join(' ');
+}}</script>"""
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Site]:
+    with site() as found:
+        yield found
+
+
+def title(page: str) -> str:
+    found = re.search(r"<title>(.*?)</title>", page, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_hostile_text_does_nothing(served: Site) -> None:
+    served.pages["/hostile"] = hostile(WAYS_OUT).html()
+    before = title(served.pages["/hostile"])
+    served.asked.clear()
+    after = dump(f"{served.url}/hostile")
+    assert html.unescape(title(after)) == html.unescape(before)
+    assert "Attempt 2" in after
+    assert [path for path in served.asked if path.startswith("/hit")] == []
+
+
+def test_markup_that_got_through_would_do_nothing_either(served: Site) -> None:
+    template = files("codemode_graph.trace").joinpath("page.html").read_text()
+    served.pages["/through"] = Template(template).substitute(title="safe", style="", run=WAYS_OUT)
+    served.pages["/open"] = f"<title>safe</title>{WAYS_OUT}"
+    served.asked.clear()
+    assert title(dump(f"{served.url}/through")) == "safe"
+    assert [path for path in served.asked if path.startswith("/hit")] == []
+    # The same markup on a page that allows it: what is looked for above would be seen.
+    assert title(dump(f"{served.url}/open")) == "pwned"
+    assert {"/hit/script", "/hit/image", "/hit/frame"} <= set(served.asked)
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+async def test_it_fits(width: int, served: Site) -> None:
+    long = "x" * 3_000
+    served.pages["/long"] = hostile(long).html()
+    served.pages["/run"] = (await eventful())[1].html()
+    for path in ("/run", "/long"):
+        for opened in ("false", "true"):
+            served.pages["/measure"] = MEASURE.format(width=width, path=path, opened=opened)
+            wide, room, high = map(int, title(dump(f"{served.url}/measure")).split())
+            assert wide == room == width
+            assert high > 900
+
+
+@pytest.mark.parametrize("width", [500, 1400])  # Chromium's windows are no narrower
+async def test_it_can_be_seen(width: int, served: Site, tmp_path: Path) -> None:
+    served.pages["/run"] = (await eventful())[1].html()
+    served.pages["/blank"] = served.pages["/run"].partition("<article")[0]
+    seen = screenshot(f"{served.url}/run", tmp_path / "run.png", width=width, height=1000)
+    blank = screenshot(f"{served.url}/blank", tmp_path / "blank.png", width=width, height=1000)
+    assert seen[16:24] == width.to_bytes(4) + (1000).to_bytes(4)
+    assert len(seen) > 10 * len(blank)

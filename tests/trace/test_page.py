@@ -1,0 +1,137 @@
+"""A page tells what happened, and is nothing but text, whatever the text is."""
+
+import html
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from codemode_graph import Trace
+from codemode_graph.terminal import visible
+from codemode_graph.trace.markup import el
+from tests.trace.parsed import Page
+from tests.trace.runs import PAYLOADS, eventful, hostile
+
+ELEMENTS = {
+    "html", "head", "meta", "title", "style", "body", "article", "header", "section", "div", "span", "p", "b", "i", "small",
+    "h1", "h2", "h3", "h4", "dl", "dt", "dd", "ul", "li", "blockquote", "pre", "code", "details", "summary", "label", "input",
+    "table", "thead", "tbody", "tr", "th", "td",
+}  # fmt: skip
+ATTRIBUTES = {"lang", "charset", "http-equiv", "content", "name", "class", "style", "type", "checked"}
+
+
+@pytest_asyncio.fixture(scope="module")
+async def runs() -> AsyncIterator[tuple[Trace, Trace]]:
+    yield await eventful()
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
+def test_no_text_becomes_markup(payload: str) -> None:
+    trace = hostile(payload)
+    for source in (trace.html(), trace._repr_html_()):
+        source.encode()  # can be written as UTF-8
+        page = Page(source)
+        assert page.elements <= ELEMENTS
+        assert page.attributes <= ATTRIBUTES
+        assert all(re.fullmatch(r"--at:[\d.]+%;--long:[\d.]+%", style) for style in page.styles)
+        shown = visible(payload).encode("utf-8", "backslashreplace").decode()
+        # Task, thoughts, fixes, findings, errors, tracebacks, names, arguments, values, stdout, model, sandbox, question.
+        assert page.text.count(shown) > 25
+        assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e]", source)
+
+
+def test_the_page_may_load_and_run_nothing() -> None:
+    source = hostile("x").html()
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="(.*?)">', source)
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline';")
+    assert "script-src" not in policy
+    assert source.index("Content-Security-Policy") < source.index("<style>")
+    assert not re.search(r"https?:|//\w|@import|url\(|@font-face", source)
+
+
+@pytest.mark.parametrize("attribute", ["onclick", "href", "src", "srcset", "action", "id"])
+def test_attributes_that_could_do_something_do_not_exist(attribute: str) -> None:
+    with pytest.raises(ValueError, match=attribute):
+        el("p", **{attribute: "x"})
+
+
+def test_findings_and_errors_stand_below_their_line(runs: tuple[Trace, Trace]) -> None:
+    source = runs[1].html()
+    after = re.findall(
+        r'<div class="line \w+ wrong"><span class="number">(\d+)</span>.*?</div><p class="wrongly">(.*?)</p>', source
+    )
+    assert [(line, html.unescape(text).partition(":")[0]) for line, text in after] == [
+        ("1", "unknown-tool"),
+        ("4", "LookupError"),
+    ]
+
+
+def test_it_tells_what_happened(runs: tuple[Trace, Trace]) -> None:
+    text = Page(runs[1].html()).text
+    for told in [
+        "Pay the customers with open orders.",
+        "since attempt 1",
+        "stopped by the check",
+        "orders: 3",
+        "journal, attempt 2",
+        "approved",
+        "rejected",
+        "answered by a person",
+        "disputed",
+        "Attempt 3",
+        "300 in, 60 out",
+        "0.0009",
+        "monty",
+        '["paid ann", "the call of \'pay\' was refused: disputed", "by hand"]',
+    ]:
+        assert told in text, told
+
+
+def test_what_is_masked_stays_masked(runs: tuple[Trace, Trace]) -> None:
+    for trace in runs:
+        # The programs themselves have the token in them, as the model wrote it.
+        page = Page(trace.html()).text.replace("token='s3cret'", "")
+        assert "DE89" not in page
+        assert "s3cret" not in page
+        assert "[redacted]" in page
+
+
+def test_a_run_that_waits_says_for_whom(runs: tuple[Trace, Trace]) -> None:
+    text = Page(runs[0].html()).text
+    assert text.count("waits for approval") == 3
+    assert "waits for a person" in text
+    assert "No answer" not in text
+
+
+def test_a_page_of_very_much_is_bounded() -> None:
+    base = hostile("x")
+    call: Any = base.calls[0]
+    calls: Any = [{**call, "id": f"1.{n}", "value": ["y" * 5_000] * 4} for n in range(3_000)]
+    attempt: Any = {**base.attempts[0], "calls": [each["id"] for each in calls], "stdout": "z\n" * 500_000}
+    last: Any = {**attempt, "program": "p\n" * 90_000}
+    trace = Trace(
+        task="t" * 50_000, verdict="ok", output=["o" * 10] * 100_000, attempts=[*[attempt] * 39, last], calls=calls
+    )
+    source = trace.html()
+    assert len(source) < 12_000_000
+    text = Page(source).text
+    for told in (
+        "10 earlier attempts left out",
+        "2,750 more calls",
+        "88,500 more lines",
+        "more characters",
+        "here a sample",
+    ):
+        assert told in text
+
+
+def test_a_notebook_gets_a_piece_of_a_page(runs: tuple[Trace, Trace]) -> None:
+    piece = runs[1]._repr_html_()
+    assert piece.startswith("<style>")
+    assert not {"html", "head", "body", "meta", "title"} & Page(piece).elements
+    # Its style reaches nothing else on the page.
+    rules = re.findall(r"^([^\s@}][^{]*)\{", piece.partition("</style>")[0].removeprefix("<style>"), re.MULTILINE)
+    assert rules
+    assert all(part.split()[-1].startswith(".codemode-run") for rule in rules for part in rule.split(","))

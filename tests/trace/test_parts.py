@@ -1,0 +1,175 @@
+"""Lines, differences, times, marks, values."""
+
+import copy
+import io
+import json
+import pickle
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from codemode_graph import Prices, RunResult, Trace, codemode
+from codemode_graph.trace.marks import amount, mark, seconds
+from codemode_graph.trace.source import changed, highlight, lines
+from codemode_graph.trace.timeline import timeline
+from codemode_graph.trace.values import Values
+from tests.trace.parsed import Page
+from tests.trace.runs import PAYLOADS, eventful, hostile
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["a = 1\n\nb = '''x\ny'''\n", "", "\n\nx", "def f(:\n  '", "a\r\nb\rc", "é = '😀'  # ok", "x\x0cy\n"],
+    ids=repr,
+)
+def test_highlighting_keeps_every_line_and_character(program: str) -> None:
+    shown = [Page(f"<p>{line}</p>").text for line in highlight(program)]
+    whole = program.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").replace("\x0c", "\\x0c")
+    assert "\n".join(shown) == whole
+
+
+def test_a_difference_has_both_programs_in_it() -> None:
+    shown = lines("a\nB\nc\nd\n", "a\nb\nc\n")
+    assert [(line.kind, line.number, line.code) for line in shown] == [
+        ("same", 1, "a"),
+        ("removed", None, "b"),
+        ("added", 2, "B"),
+        ("same", 3, "c"),
+        ("added", 4, "d"),
+    ]
+    assert changed(shown) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("spans", "bars", "gaps"),
+    [
+        ([], [], []),
+        ([(5, 0)], [(0, 0)], []),
+        ([(10, 1), (10, 2), (11, 1)], [(0, 50), (0, 100), (50, 50)], []),
+        ([(0, 1), (3601, 1)], [(0, 46), (54, 46)], [(46, 8, 3600)]),
+        ([(3601, 1), (0, 1), (1.5, 0.5)], [(56.8, 43.2), (0, 43.2), (0, 0)], None),
+    ],
+    ids=str,
+)
+def test_calls_lie_side_by_side_in_time(spans: Any, bars: Any, gaps: Any) -> None:
+    drawn = timeline(spans)
+    assert all(0 <= bar.start <= 100 and 0 <= bar.width <= 100.001 for bar in drawn.bars)
+    if gaps is not None:
+        assert [(round(bar.start, 6), round(bar.width, 6)) for bar in drawn.bars] == bars
+        assert [(gap.start, gap.width, gap.seconds) for gap in drawn.gaps] == gaps
+    else:
+        assert len(drawn.gaps) == 1
+        assert drawn.bars[2].start > drawn.bars[1].width
+
+
+@pytest.mark.parametrize(
+    ("changes", "decision", "said"),
+    [
+        ({}, None, ("good", "done")),
+        ({"attempt": 1}, None, ("journal", "journal, attempt 1")),
+        ({"decision": "k"}, "approve", ("person", "approved")),
+        ({"decision": "k"}, "edit", ("person", "approved with other arguments")),
+        ({"decision": "k"}, "respond", ("person", "answered by a person")),
+        ({"decision": "k"}, None, ("person", "approved")),
+        ({"decision": "k", "status": "failed"}, "approve", ("bad", "approved, failed")),
+        ({"decision": "k", "status": "denied"}, "reject", ("bad", "rejected")),
+        ({"status": "unknown"}, None, ("bad", "outcome unknown")),
+        ({"status": "interrupted"}, None, ("wait", "asks a person")),
+        ({"error": {"type": "ValueError", "message": "x"}}, None, ("bad", "done, value not usable")),
+    ],
+    ids=str,
+)
+def test_what_became_of_a_call(changes: Any, decision: Any, said: Any) -> None:
+    call: Any = {"attempt": 2, "status": "done", "error": None, **changes}
+    attempt: Any = {"number": 2}
+    assert mark(call, attempt, {} if decision is None else {"k": {"type": decision}}) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([["c1", 80.0], ["c3", 120.0]], '[["c1", 80.0], ["c3", 120.0]]\n'),
+        ({"a": ["x" * 50, "y" * 50]}, '{\n  "a": [\n    "' + "x" * 50 + '",\n    "' + "y" * 50 + '"\n  ]\n}\n'),
+        ("two\nlines", "two\nlines"),
+        (None, "null\n"),
+        ({"codemode_reference": "h", "bytes": 1_500_000, "shape": "list of 3 int", "sample": "[1, …]"}, "1.5 MB, kept outside the state. list of 3 int[1, …]"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_values_are_laid_out(value: Any, text: str) -> None:
+    assert Page(Values().show(value)).text == text
+
+
+def test_values_share_the_room_of_a_page() -> None:
+    values = Values(room=5_000)
+    shown = [Page(values.show(["x" * 2_000])).text for _ in range(4)]
+    assert [("here a sample" in text) for text in shown] == [False, False, True, True]
+
+
+def test_lengths_and_sums() -> None:
+    assert [seconds(time) for time in (0.00012, 0.35, 1.26, 185, 7_500)] == [
+        "0.1 ms",
+        "350 ms",
+        "1.3 s",
+        "3 min 5 s",
+        "2 h 5 min",
+    ]
+    assert [amount(cost) for cost in (12.5, 0.0042, 0.0000123)] == ["12.50", "0.0042", "1.2e-05"]
+
+
+async def test_a_terminal_shows_it_too() -> None:
+    waiting, ended = await eventful()
+    text = str(ended)
+    assert repr(ended) == text
+    for told in (
+        "ok · 3 attempts · ",
+        "360 tokens · cost 0.0009",
+        "✗ line 4: LookupError",
+        "journal, attempt 2",
+        "━",
+        "rejected",
+        "| orders: 3",
+    ):
+        assert told in text
+    assert str(waiting).count("waits for approval") == 3
+    assert max(map(len, text.splitlines())) <= 100
+    console = Console(record=True, width=80, force_terminal=True, file=io.StringIO())
+    console.print(ended)
+    assert "Attempt 3" in console.export_text()
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
+def test_nothing_moves_a_terminals_cursor(payload: str) -> None:
+    assert not set("\x00\x1b\x07\u202e") & set(str(hostile(payload)))
+
+
+async def test_a_result_is_a_dict_with_a_trace() -> None:
+    async with codemode(tools=[], prices=Prices(input=1, output=1)) as cm:
+        result = await cm.run_code("print('hello')\n6 * 7")
+    assert isinstance(result, RunResult)
+    assert isinstance(result, dict)
+    assert list(result) == [
+        "success",
+        "output",
+        "error",
+        "program",
+        "attempts",
+        "tool_calls",
+        "stdout",
+        "metrics",
+        "run_id",
+    ]
+    assert json.loads(json.dumps(result))["output"] == 42
+    for copied in (copy.copy(result), copy.deepcopy(result), pickle.loads(pickle.dumps(result))):
+        assert copied == result
+        assert copied.trace == result.trace
+    assert result.trace.output == 42
+    assert result.trace.cost == 0
+    assert "A program that was given" in result.trace.html()
+
+
+def test_what_a_graph_gives_is_enough() -> None:
+    state: Any = {"verdict": "ok", "output": 1, "error": None, "attempts": [], "tool_calls": [], "usage": []}
+    assert "Answer" in Trace.from_state(state).html()
+    assert Trace.from_state({}).html()  # type: ignore[typeddict-item]
