@@ -15,6 +15,7 @@ EventType: TypeAlias = Literal[
     "attempt",
     "model",
     "check",
+    "sandbox",
     "call_started",
     "call_finished",
     "call_answered",
@@ -22,7 +23,8 @@ EventType: TypeAlias = Literal[
     "stdout",
     "outcome",
 ]
-"""`attempt` begins with a new program; `model` reports one model call; `check` what was fixed and found; `call_*` a tool
+"""`attempt` begins with a new program; `model` reports one model call; `check` what was fixed and found; `sandbox`
+where there was a choice of sandboxes, which one runs the program and why not those before it; `call_*` a tool
 call; `stdout` what the program printed; `outcome` the verdict on an attempt."""
 
 logger = logging.getLogger("codemode")

@@ -1,9 +1,9 @@
 """The graph: wiring, nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from codemode_sandboxes import Limits, Sandbox, create_sandbox
+from codemode_sandboxes import Limits, Sandbox, UnknownSandbox, resolve_sandbox
 from codemode_sandboxes.monty import MontySandbox
 from langchain_core.language_models import BaseChatModel
 from langgraph.graph import START, StateGraph
@@ -25,7 +25,7 @@ from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.spec import ToolPolicy
 from codemode_graph.tools.stubs import render_stubs
 
-__all__ = ["create_codemode"]
+__all__ = ["create_codemode", "sandbox_from"]
 
 
 def create_codemode(
@@ -33,6 +33,8 @@ def create_codemode(
     model: str | BaseChatModel | None,
     tools: Tools,
     sandbox: Sandbox | str | None = None,
+    auto: Sequence[str | Sandbox] | None = None,
+    fallback: Sequence[str | Sandbox] = (),
     policies: Mapping[str, ToolPolicy] | None = None,
     limits: Limits | None = None,
     timeout: float = 60.0,
@@ -52,7 +54,10 @@ def create_codemode(
         model: Writes the programs: a provider string that `init_chat_model` takes, or a chat model. None makes a graph
             that runs only programs it is given, as `code`.
         tools: What programs may call: functions, LangChain tools, `ToolSpec`s, in a list or by name in a dict.
-        sandbox: Where programs run: a `Sandbox`, or a backend's name. The default is "monty".
+        sandbox: Where programs run: a `Sandbox`, a backend's name, or "auto", which takes for each program the cheapest
+            that offers what it uses. The default is "monty".
+        auto: The backends among which "auto" may choose; by default all. Giving it means "auto".
+        fallback: Backends that are used, in order, where `sandbox` is not available, and only there.
         policies: What is allowed of which tool, by name, glob pattern or effect (`effect:destructive`).
         limits: Bounds on one program: computing time, memory, output, calls.
         timeout: Seconds that one program may take, the time in tools included.
@@ -70,9 +75,10 @@ def create_codemode(
         The graph. Its input is `task`, and `code` where there is a program already; `Context` may override the knobs.
 
     Raises:
-        ConfigurationError: The model cannot be used, or a policy names no tool.
+        ConfigurationError: The model cannot be used, a policy names no tool, or the sandboxes contradict one another.
         ToolLoadError: Something among the tools is not a tool.
         SandboxUnavailable: The sandbox cannot run on this machine.
+        UnknownSandbox: No sandbox has that name.
 
     Example:
         ```python
@@ -86,7 +92,7 @@ def create_codemode(
     loaded = None if model is None else load_model(model)
     loaded_tools = load_tools(tools, policies=policies)
     specs = tuple(spec for spec in loaded_tools if spec.for_programs)
-    runs_in = sandbox if isinstance(sandbox, Sandbox) else create_sandbox(sandbox or "monty")
+    runs_in = sandbox_from(sandbox, auto=auto, fallback=fallback)
     parts = Parts(
         model=loaded,
         tools=specs,
@@ -121,6 +127,18 @@ def create_codemode(
     graph.add_conditional_edges("inspect_output", after_inspection)
     graph.add_conditional_edges("repair", after_writing)
     return graph
+
+
+def sandbox_from(
+    sandbox: Sandbox | str | None, *, auto: Sequence[str | Sandbox] | None, fallback: Sequence[str | Sandbox]
+) -> Sandbox:
+    """The sandbox that is meant, see `resolve_sandbox`; a contradiction is a `ConfigurationError`."""
+    try:
+        return resolve_sandbox(sandbox, auto=auto, fallback=fallback)
+    except UnknownSandbox:
+        raise
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def after_writing(state: CodeModeState) -> Literal["check", "__end__"]:

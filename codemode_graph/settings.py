@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Annotated
 
-from codemode_sandboxes import Capabilities, Limits, Sandbox
+from codemode_sandboxes import Capabilities, Limits, Sandbox, SandboxChoice, SandboxUnavailable
+from codemode_sandboxes.source import to_script
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -59,7 +60,7 @@ class Parts:
         tools: What they may call.
         reserved: Names of tools that only a model may call, by a tool call of its own.
         stubs: What they may call as Python declarations, for the type checker.
-        sandbox: Where they run.
+        sandbox: Where they run; a `SandboxChoice` chooses for each.
         checker: Type-checks them; None leaves that out.
         limits: Bounds on a program.
         timeout: Seconds that one program may take, tools included.
@@ -91,3 +92,26 @@ class Parts:
     async def capabilities(self) -> Capabilities:
         """What the sandbox offers. Finding out may take a moment, so the event loop is not kept waiting."""
         return await asyncio.to_thread(lambda: self.sandbox.capabilities)
+
+    async def capabilities_for(self, program: str) -> Capabilities:
+        """What a program can be given: where there is a choice of sandboxes, more than usual if it takes that."""
+        if not isinstance(self.sandbox, SandboxChoice):
+            return await self.capabilities()
+        try:
+            program = to_script(program).code
+        except SyntaxError:
+            return await self.capabilities()
+        return await asyncio.to_thread(self.sandbox.capabilities_for, program)
+
+    def backend(self, name: str) -> Sandbox:
+        """Give the sandbox of a name that was chosen.
+
+        Raises:
+            SandboxUnavailable: This graph has another one, or it cannot run here.
+        """
+        if isinstance(self.sandbox, SandboxChoice):
+            return self.sandbox.backend(name)
+        if self.sandbox.name != name:
+            reason = f"the graph that goes on with the run has the sandbox {self.sandbox.name!r}"
+            raise SandboxUnavailable(name, reason, f"Make it with sandbox={name!r}")
+        return self.sandbox

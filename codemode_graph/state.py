@@ -245,6 +245,8 @@ class CodeModeState(CodeModeOutput):
     """Calls that wait for a person; the program has been stopped and starts again once they are answered."""
     decisions: Annotated[dict[str, Decision], operator.or_]
     """What was decided, by `PendingCall.key`."""
+    sandbox: str
+    """Where the newest program runs: chosen by `check`, and kept to."""
     turns: list[Turn]
     """How the stopped program got to where it waits."""
     seed: int

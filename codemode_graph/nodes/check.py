@@ -11,6 +11,7 @@ from codemode_graph.check.references import References
 from codemode_graph.check.same import is_same_program
 from codemode_graph.events import emit
 from codemode_graph.nodes.attempts import amended, failed
+from codemode_graph.nodes.choosing import choose, why_not_others
 from codemode_graph.nodes.node import Update
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure, Finding
@@ -23,16 +24,23 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
     checked = await check_program(
         state["program"],
         specs=parts.callable,
-        capabilities=await parts.capabilities(),
+        capabilities=await parts.capabilities_for(state["program"]),
         stubs=parts.stubs,
         type_checker=parts.checker,
     )
     findings = _reserved(checked.program, parts.reserved, checked.findings) or _unchanged(state, parts, checked.program)
+    chosen = "" if findings else await choose(checked.program, parts)
+    if not isinstance(chosen, str):
+        findings = [chosen]
     emit("check", program=checked.program, fixes=list(checked.fixes), findings=findings)
     changes: dict[str, Any] = {"program": checked.program, "fixes": list(checked.fixes), "findings": findings}
     if not findings:
-        return {"program": checked.program, "attempts": amended(state, changes), "verdict": None, "error": None}
-    verdict, failure = failed(state, parts, _failure(findings), verdict="error")
+        update: Update = {"program": checked.program, "attempts": amended(state, changes), "sandbox": chosen}
+        return {**update, "verdict": None, "error": None}
+    failure = _failure(findings)
+    if any(finding["rule"] in ("missing-module", "unsupported-syntax", "no-sandbox") for finding in findings):
+        failure["message"] += await why_not_others(checked.program, parts)
+    verdict, failure = failed(state, parts, failure, verdict="error")
     changes |= {"verdict": verdict, "failure": failure}
     emit("outcome", verdict=verdict, error=failure)
     return {"program": checked.program, "attempts": amended(state, changes), "verdict": verdict, "error": failure}

@@ -1,13 +1,14 @@
 """The node that runs a program."""
 
-from codemode_sandboxes import Failed, Finished, Program
+from codemode_sandboxes import Failed, Finished, Program, Sandbox
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import get_runtime
 
-from codemode_graph.bridge import Paused, run_program
+from codemode_graph.bridge import Paused, ProgramRun, run_program
 from codemode_graph.calls import Calls
 from codemode_graph.journal import Journal
 from codemode_graph.nodes.attempts import amended, knobs, worked
+from codemode_graph.nodes.choosing import begun_there, on_backend
 from codemode_graph.nodes.node import Update
 from codemode_graph.references import LOAD_VALUE, Values, load_value
 from codemode_graph.settings import Parts
@@ -26,23 +27,29 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     await journal.recover()
     values = Values(run_id=state["run_id"], store=store, inline_bytes=parts.inline_bytes)
     tools = {spec.name: load_value(values) if spec is LOAD_VALUE else spec for spec in parts.callable}
-    run = await run_program(
-        parts.sandbox,
-        Program(code=state["program"], tools=tuple(tools), seed=state["seed"], now=state["started"]),
-        calls=Calls(
-            tools=tools,
-            journal=journal,
-            values=values,
-            limits=parts.limits,
-            config=config,
-            state=state,
-            max_calls=knobs(parts).max_tool_calls,
-        ),
+    begun = begun_there(state, journal.records)
+    calls = Calls(
+        tools=tools,
+        journal=journal,
+        values=values,
         limits=parts.limits,
-        timeout=_timeout(state, parts),
-        decisions=state["decisions"],
-        turns=state["turns"],
+        config=config,
+        state=state,
+        max_calls=knobs(parts).max_tool_calls,
     )
+
+    async def run_in(sandbox: Sandbox) -> ProgramRun:
+        return await run_program(
+            sandbox,
+            Program(code=state["program"], tools=tuple(tools), seed=state["seed"], now=state["started"]),
+            calls=calls,
+            limits=parts.limits,
+            timeout=_timeout(state, parts),
+            decisions=state["decisions"],
+            turns=state["turns"],
+        )
+
+    sandbox, run = await on_backend(state, parts, run_in, begun=begun)
     failure = _failure(run.event) if isinstance(run.event, Failed) else None
     output = await values.keep(run.event.value) if isinstance(run.event, Finished) else None
     paused = isinstance(run.event, Paused)
@@ -51,10 +58,11 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
         "output": output,
         "stdout": run.stdout,
         "calls": journal.made,
-        "sandbox": parts.sandbox.name,
+        "sandbox": sandbox,
         "seconds": state["attempts"][-1]["seconds"] + run.seconds,
     }
     return {
+        "sandbox": sandbox,
         "attempts": amended(state, changes),
         "tool_calls": journal.records,
         "updates": state["updates"] if paused else journal.updates,

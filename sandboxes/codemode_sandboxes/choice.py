@@ -144,7 +144,7 @@ class SandboxChoice:
             try:
                 return await choice.sandbox.start(program, limits)
             except SandboxUnavailable as missing:
-                self.note_missing(missing)
+                self.note_missing(choice.sandbox.name, missing)
                 without.append(choice.sandbox.name)
                 if len(without) == len(self._given):
                     raise
@@ -156,9 +156,9 @@ class SandboxChoice:
         for sandbox in made:
             await sandbox.aclose()
 
-    def note_missing(self, missing: SandboxUnavailable) -> None:
+    def note_missing(self, name: str, missing: SandboxUnavailable) -> None:
         """Note that a backend did not start, so that it is passed over for a while."""
-        self._missing[missing.name] = (time.monotonic(), missing)
+        self._missing[name] = (time.monotonic(), missing)
 
     def _ask(self, name: str) -> Capabilities:
         """Find out what a backend offers.
@@ -173,7 +173,7 @@ class SandboxChoice:
             try:
                 self._known[name] = self.backend(name).capabilities
             except SandboxUnavailable as missing:
-                self._missing[name] = (time.monotonic(), missing)
+                self.note_missing(name, missing)
                 raise
         return self._known[name]
 

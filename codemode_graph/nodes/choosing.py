@@ -1,0 +1,109 @@
+"""Where a program runs: chosen by the check, before any of it has run, and kept to from its first call on."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from codemode_sandboxes import (
+    Choice,
+    FallbackSandbox,
+    NoSandboxFits,
+    PassedOver,
+    Program,
+    Sandbox,
+    SandboxChoice,
+    SandboxUnavailable,
+)
+
+from codemode_graph.events import emit, logger
+from codemode_graph.settings import Parts
+from codemode_graph.state import CodeModeState, Finding, ToolCall
+
+__all__ = ["begun_there", "choose", "on_backend", "why_not_others"]
+
+T = TypeVar("T")
+
+
+async def choose(program: str, parts: Parts) -> str | Finding:
+    """Choose the backend for a program that has passed the check; where none offers it all, say so.
+
+    Raises:
+        SandboxUnavailable: None is available.
+    """
+    try:
+        choice = await _chosen(program, parts)
+    except NoSandboxFits as error:
+        lacks = "; ".join(str(each) for each in error.passed_over if each.lacks)
+        message = f"no one sandbox offers all that this program uses: {lacks}. Do without one of them"
+        return Finding(rule="no-sandbox", message=message, line=None)
+    return choice.sandbox.name
+
+
+async def why_not_others(program: str, parts: Parts) -> str:
+    """Where a program uses what no backend here offers: tell which others there could be, and how to get them."""
+    if not isinstance(parts.sandbox, SandboxChoice):
+        return ""
+    try:
+        await parts.sandbox.choose(Program(code=program))
+    except NoSandboxFits as error:
+        emit("sandbox", name=None, passed_over=_told(error.passed_over), warning=None)
+        absent = [each for each in error.passed_over if not each.lacks]
+        others = "; ".join(f"{each.name}: {each.remedy}" if each.remedy else each.name for each in absent)
+        return f" (other sandboxes, not available here, may offer it: {others})" if others else ""
+    return ""
+
+
+def begun_there(state: CodeModeState, records: Sequence[ToolCall]) -> bool:
+    """Whether the newest program has made calls already, or waits for answers to some."""
+    number = len(state["attempts"])
+    return bool(state["turns"]) or any(number in (each["attempt"], *each.get("answered", ())) for each in records)
+
+
+async def on_backend(
+    state: CodeModeState, parts: Parts, run: Callable[[Sandbox], Awaitable[T]], *, begun: bool
+) -> tuple[str, T]:
+    """Run a program where it was chosen to run; where that does not start, and nothing has happened yet, elsewhere.
+
+    Args:
+        state: Says where.
+        parts: The graph's parts.
+        run: Raises `SandboxUnavailable` only where nothing of the program has run.
+        begun: Whether the program has made calls before, which another backend might not make again in the same order.
+
+    Returns:
+        The backend's name, and what `run` gave.
+
+    Raises:
+        SandboxUnavailable: There is no backend that may run it.
+    """
+    name, without = state["sandbox"], []
+    while True:
+        try:
+            return name, await run(parts.backend(name))
+        except SandboxUnavailable as missing:
+            if begun:
+                reason = f"this run's program began there, and has to go on there, but {missing.reason}"
+                raise SandboxUnavailable(name, reason, missing.remedy) from missing
+            if not isinstance(parts.sandbox, SandboxChoice):
+                raise
+            parts.sandbox.note_missing(name, missing)
+            without.append(name)
+        name = (await _chosen(state["program"], parts, without)).sandbox.name
+
+
+async def _chosen(program: str, parts: Parts, without: Sequence[str] = ()) -> Choice:
+    if not isinstance(parts.sandbox, SandboxChoice):
+        return Choice(sandbox=parts.sandbox)
+    choice = await parts.sandbox.choose(Program(code=program), without=without)
+    name, warning = choice.sandbox.name, None
+    if isinstance(parts.sandbox, FallbackSandbox) and choice.passed_over:
+        warning = f"{'; '.join(map(str, choice.passed_over))}. The program runs in {name} instead"
+        logger.warning("%s", warning)
+    emit("sandbox", name=name, passed_over=_told(choice.passed_over), warning=warning)
+    return choice
+
+
+def _told(passed_over: Sequence[PassedOver]) -> list[dict[str, Any]]:
+    return [
+        {"name": each.name, "lacks": list(each.lacks), "reason": each.reason, "remedy": each.remedy}
+        for each in passed_over
+    ]
