@@ -140,7 +140,7 @@ def _pack(image: Image, packages: Path, tar: Path, python: str) -> None:
 
 def _needed_libraries(packages: Path, root: Path) -> dict[str, Path]:
     """The C libraries that packages bring not themselves, such as that of C++."""
-    binaries = [str(path) for path in packages.rglob("*.so*") if path.is_file()]
+    binaries = [path for path in packages.rglob("*.so*") if path.is_file()]
     found = libraries(*binaries) if binaries else {}
     return {
         inside: source

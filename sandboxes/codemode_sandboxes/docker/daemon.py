@@ -134,6 +134,7 @@ class Daemon:
     def _telling(self) -> Iterator[None]:
         """Turn what the SDK raises into problems that say what to do."""
         try:
+            self._knock()
             yield
         except self._errors.NotFound as error:
             raise DaemonProblem(f"{self.address} says: {_said(error)}", missing=True) from None
@@ -141,6 +142,13 @@ class Daemon:
             raise DaemonProblem(f"{self.address} says: {_said(error)}") from None
         except (self._errors.DockerException, OSError) as error:
             raise self._unreachable(error) from None
+
+    def _knock(self) -> None:
+        """See whether anybody listens: where nobody does the SDK leaves a socket open."""
+        if self.address.startswith("unix://"):
+            with socket.socket(socket.AF_UNIX) as tried:
+                tried.settimeout(_CONNECT_SECONDS)
+                tried.connect(self.address.removeprefix("unix://"))
 
     def _unreachable(self, error: BaseException) -> DaemonProblem:
         told = str(error)
@@ -194,7 +202,7 @@ class Daemon:
         )
 
     def add_image(self, tar: IO[bytes], repository: str, tag: str, changes: list[str]) -> str:
-        """Make an image of a file system.
+        """Make an image of a file system. The one that had its name is removed, unless it is in use.
 
         Args:
             tar: The file system.
@@ -205,9 +213,16 @@ class Daemon:
         Returns:
             Its id.
         """
+        name = f"{repository}:{tag}"
         with self._telling():
+            before = [image["Id"] for image in self._api.images(name)]
             self._api.import_image_from_data(tar, repository=repository, tag=tag, changes=changes)
-            return str(self._api.inspect_image(f"{repository}:{tag}")["Id"])
+            id = str(self._api.inspect_image(name)["Id"])
+            for old in before:
+                if old != id:
+                    with contextlib.suppress(self._errors.APIError):
+                        self._api.remove_image(old)
+            return id
 
     def create(self, config: Mapping[str, Any], name: str) -> str:
         """Make a container, and give its id."""
@@ -222,7 +237,13 @@ class Daemon:
         if connection.family != socket.AF_UNIX:  # else nothing would ever tell that the other machine is gone
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if isinstance(connection, ssl.SSLSocket):
-            return Attached(connection, lambda: (connection.close(), told._response.close())[0])
+            secured = connection
+
+            def close() -> None:
+                secured.close()
+                told._response.close()
+
+            return Attached(secured, close)
         own = connection.dup()  # the SDK's ends with its response
         told._response.close()
         return Attached(own, own.close)

@@ -174,8 +174,20 @@ class Host:
             self.remove_soon(id)
             if isinstance(error, OSError):
                 raise DaemonProblem(f"{self.address} does not take the guest: {error}") from None
+            if isinstance(error, DaemonProblem):
+                raise self._not_started(error) from None
             raise
         return Guest(self, id, attached)
+
+    def _not_started(self, problem: DaemonProblem) -> DaemonProblem:
+        wanted = self._wanted
+        if "executable file not found" in problem.reason or "no such file or directory" in problem.reason:
+            told = f"the image {wanted.image} has no {wanted.python}"
+            return DaemonProblem(told, "Give DockerSandbox(python=...) the path of the image's interpreter")
+        if "exec format error" in problem.reason:
+            told = f"the image {wanted.image} is of another architecture than the machine of {self.address}"
+            return DaemonProblem(told, "Make or fetch it there")
+        return problem
 
     def _daemon(self) -> Daemon:
         with self._lock:
@@ -338,7 +350,7 @@ class Hosts:
         self._at_end()
 
 
-def _soon(executor: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+def _soon(executor: ThreadPoolExecutor, work: Callable[[], object]) -> None:
     try:
         executor.submit(work)
     except RuntimeError:  # the interpreter ends, or this was closed
