@@ -3,16 +3,17 @@
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["versions"]
+__all__ = ["version_of", "versions"]
 
 
 def versions() -> str:
     """Our distributions' versions and Python's, on one line."""
-    ours = ", ".join(f"{name} {_version(name)}" for name in ("codemode-graph", "codemode-sandboxes"))
+    ours = ", ".join(f"{name} {version_of(name)}" for name in ("codemode-graph", "codemode-sandboxes"))
     return f"{ours}, Python {platform.python_version()}"
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """The version of an installed distribution."""
     try:
         return version(name)
     except PackageNotFoundError:
