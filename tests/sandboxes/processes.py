@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import os
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
-from codemode_sandboxes import Limits, SandboxUnavailable, create_sandbox
+from codemode_sandboxes import SANDBOXES, Limits, SandboxUnavailable, create_sandbox
 
 __all__ = [
     "JAILS",
@@ -17,6 +18,7 @@ __all__ = [
     "children",
     "descendants",
     "every_process_sandbox",
+    "every_sandbox",
     "gone",
     "make",
     "open_descriptors",
@@ -31,19 +33,49 @@ _MUST_BE_HERE = "CODEMODE_ALL_SANDBOXES"
 def every_process_sandbox(*, slow_jails: bool = False) -> list[Any]:
     """Names for a parametrised fixture."""
     marks = [pytest.mark.slow] if slow_jails else []
-    return ["restricted", *(pytest.param(name, marks=marks) for name in JAILS)]
+    jails = [pytest.param(name, marks=marks) for name in JAILS]
+    return ["restricted", *jails, pytest.param("docker", marks=pytest.mark.slow)]
+
+
+def every_sandbox() -> list[Any]:
+    """Names of all sandboxes, for a parametrised fixture; those that take seconds to start are slow."""
+    quick = ("monty", "restricted")
+    return [pytest.param(name, marks=[] if name in quick else [pytest.mark.slow]) for name in sorted(SANDBOXES)]
 
 
 def make(name: str, **options: Any) -> Any:
     """Make a sandbox, or skip the test, saying what to install; continuous integration lets nothing be skipped."""
     try:
-        sandbox: Any = create_sandbox(name, **options)
+        sandbox: Any = create_sandbox(name, **options) if name != "docker" else _docker(**options)
         assert getattr(sandbox, "layers", True)
     except SandboxUnavailable as error:
         if os.environ.get(_MUST_BE_HERE):
             raise
         pytest.skip(str(error))
     return sandbox
+
+
+def _docker(**options: Any) -> Any:
+    """A sandbox of this machine's Docker daemon, whose guests can be watched as other processes can."""
+    from codemode_sandboxes.docker import DockerSandbox
+    from codemode_sandboxes.docker.daemon import Daemon
+
+    class Watched(DockerSandbox):
+        async def start(self, *arguments: Any) -> Any:
+            execution: Any = await super().start(*arguments)
+            process = execution._channel.process
+            process._pidfd = await asyncio.to_thread(pidfd, process.guest)
+            weakref.finalize(process, os.close, process._pidfd)
+            return execution
+
+    def pidfd(guest: Any) -> int:
+        daemon = Daemon(guest.address)
+        try:
+            return os.pidfd_open(daemon._api.inspect_container(guest.id)["State"]["Pid"])
+        finally:
+            daemon.close()
+
+    return Watched(**options)
 
 
 def alive(pid: int) -> bool:
