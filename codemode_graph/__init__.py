@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from codemode_graph.api import CodeMode, codemode
     from codemode_graph.errors import CodeModeError, ConfigurationError, ModelError, ToolLoadError
     from codemode_graph.graph import create_codemode
+    from codemode_graph.integrations.langchain import create_codemode_tool
     from codemode_graph.mcp import MCPToolLoader
     from codemode_graph.result import RunResult
     from codemode_graph.settings import Context, Prices
@@ -37,6 +38,7 @@ __all__ = [
     "Trace",
     "codemode",
     "create_codemode",
+    "create_codemode_tool",
     "tool",
 ]
 
@@ -51,6 +53,7 @@ _PLACES = {
     "ModelError": "codemode_graph.errors",
     "ToolLoadError": "codemode_graph.errors",
     "create_codemode": "codemode_graph.graph",
+    "create_codemode_tool": "codemode_graph.integrations.langchain",
     "MCPToolLoader": "codemode_graph.mcp",
     "Context": "codemode_graph.settings",
     "Prices": "codemode_graph.settings",

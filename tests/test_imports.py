@@ -15,7 +15,7 @@ PLACE = {
     **dict.fromkeys(("check", "plan", "references"), "check"),
     **dict.fromkeys(("bridge", "admission", "calls", "interrupts", "journal", "approvals", "updates"), "bridge"),
     **dict.fromkeys(("nodes", "settings", "model"), "nodes"),
-    **dict.fromkeys(("api", "result", "trace", "metrics", "progress", "terminal"), "api"),
+    **dict.fromkeys(("api", "result", "trace", "metrics", "progress", "terminal", "integrations"), "api"),
     **dict.fromkeys(("cli", "demo", "__main__", "__init__"), "cli"),
     "prompts": "prompts",
     "graph": "graph",

@@ -1,0 +1,143 @@
+"""Code mode as one LangChain tool: an agent gives it a task, a program is written for it, and the value comes back."""
+
+from typing import TYPE_CHECKING, Any
+
+from codemode_sandboxes import Limits, Sandbox
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langgraph.prebuilt import ToolRuntime
+from langgraph.runtime import get_runtime
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict, Unpack
+
+from codemode_graph.integrations.answer import LIMIT, answer_text, listed, result_of
+from codemode_graph.sync import wait_for
+from codemode_graph.tools.load import Tools
+from codemode_graph.tools.spec import ToolPolicy
+
+if TYPE_CHECKING:
+    from codemode_graph.api import Approve, CodeMode
+
+__all__ = ["ADVICE", "CodeModeOptions", "Task", "as_langchain_tool", "create_codemode_tool", "task_description"]
+
+ADVICE = "Do not give the same task again: give one for what is left to do, or say what went wrong."
+
+
+_NONE: Any = None
+"""The default of an injected argument: LangChain injects where the type is `ToolRuntime`, and nothing else."""
+
+
+class Task(BaseModel):
+    """What the tool is given."""
+
+    task: str = Field(
+        min_length=1,
+        description="What is to be done, whole, in plain words: with every name, id, date and amount that it needs, and "
+        "with the form of the answer.",
+    )
+
+
+class CodeModeOptions(TypedDict, total=False):
+    """What `codemode` takes beside the tools. See there."""
+
+    backend: str | Sandbox
+    model: str | BaseChatModel | None
+    code_model: str | BaseChatModel | None
+    api_key: str | None
+    max_retries: int
+    timeout: float
+    policies: dict[str, ToolPolicy] | None
+    limits: Limits | None
+    approve: "Approve | None"
+
+
+def task_description(names: list[str]) -> str:
+    """What a model reads about a tool that does tasks with these tools."""
+    return (
+        "Do a task that takes several tool calls: a program is written for it that makes the calls, in loops and at the "
+        "same time where that helps, and works on what they give. The program's value comes back, as JSON. The task is "
+        "all that is known to it: nothing of this conversation is. Good for many items, for chains where one call needs "
+        "what another gave, and for results too big to read. Where you have a tool for a thing yourself and one call of "
+        f"it does, or you have to judge each result, call that directly. It can use: {listed(names) or 'no tools'}."
+    )
+
+
+def as_langchain_tool(
+    cm: "CodeMode", *, name: str = "codemode", description: str | None = None, max_chars: int = LIMIT
+) -> BaseTool:
+    """Make a LangChain tool of code mode, for any agent.
+
+    Within a graph each call is a subgraph of the node that makes it: it uses the graph's checkpointer and store, and its
+    events are on the graph's `custom` stream where that is asked for with `subgraphs=True`. Calls that need a person, and
+    tools that ask, interrupt the graph, which goes on with `Command(resume=...)` where it stopped, nothing done twice.
+    Where `codemode` was given `approve`, that answers instead. Callbacks and traces see everything below the tool's run.
+
+    Args:
+        cm: What does the tasks.
+        name: The tool's name.
+        description: For the agent's model; the default says what it is good for, and when a direct call is better.
+        max_chars: Characters of the answer; a longer value is told by its shape and a part of it.
+
+    Returns:
+        The tool. It takes `task`, and gives the value as text, with the run's whole result as the message's `artifact`. A
+        run that failed is a message of status "error" that says why and what took effect; called without a `ToolNode` it
+        raises `ToolException`.
+    """
+
+    async def do_async(task: str, config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _NONE) -> Any:
+        if cm.approves or not _in_graph():
+            result: dict[str, Any] = dict(await cm.run(task))
+        else:
+            result = result_of(await cm.subgraph.ainvoke({"task": task}, config))
+        return answered(result, runtime)
+
+    def do(task: str, config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _NONE) -> Any:
+        if cm.approves or not _in_graph():
+            result: dict[str, Any] = dict(wait_for(cm.run(task)))
+        else:
+            result = result_of(cm.subgraph.invoke({"task": task}, config))
+        return answered(result, runtime)
+
+    def answered(result: dict[str, Any], runtime: ToolRuntime[Any, Any] | None) -> Any:
+        text = answer_text(result, limit=max_chars, advice=ADVICE)
+        if result["success"]:
+            return text, result
+        if runtime is None or runtime.tool_call_id is None:
+            raise ToolException(text)
+        message = ToolMessage(text, name=name, tool_call_id=runtime.tool_call_id, status="error", artifact=result)
+        return message, result
+
+    names = [spec.name for spec in cm.tools if spec.for_programs]
+    return StructuredTool(
+        name=name,
+        description=description or task_description(names),
+        args_schema=Task,
+        func=do,
+        coroutine=do_async,
+        response_format="content_and_artifact",
+    )
+
+
+def create_codemode_tool(
+    tools: Tools, *, name: str = "codemode", description: str | None = None, **options: Unpack[CodeModeOptions]
+) -> BaseTool:
+    """Make a LangChain tool that does tasks with these tools: `codemode(...)` and `as_langchain_tool` in one.
+
+    Args:
+        tools: What its programs may call: functions, LangChain tools, `ToolSpec`s.
+        name: The tool's name.
+        description: For the agent's model.
+        options: As `codemode` takes them.
+    """
+    from codemode_graph.api import codemode
+
+    return as_langchain_tool(codemode(tools=tools, **options), name=name, description=description)
+
+
+def _in_graph() -> bool:
+    try:
+        return get_runtime() is not None
+    except (RuntimeError, KeyError):
+        return False

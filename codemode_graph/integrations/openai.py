@@ -1,0 +1,77 @@
+"""Code mode as a tool for OpenAI's API: its definition in both shapes, and the answer to its calls.
+
+Nothing here needs the `openai` package: what it gives is taken as it comes, and so are dicts.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from codemode_graph.integrations.answer import answer_text
+from codemode_graph.integrations.langchain import ADVICE, Task, task_description
+from codemode_graph.tools.hints import complaint
+
+if TYPE_CHECKING:
+    from codemode_graph.api import CodeMode
+
+__all__ = ["answer_openai", "as_openai_function", "as_openai_tool"]
+
+
+def as_openai_tool(cm: "CodeMode", *, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
+    """The tool's definition for the Responses API.
+
+    Args:
+        cm: What does the tasks.
+        name: The tool's name.
+        description: For the model.
+    """
+    return {"type": "function", **_function(cm, name, description)}
+
+
+def as_openai_function(cm: "CodeMode", *, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
+    """The tool's definition for Chat Completions. Arguments as `as_openai_tool`."""
+    return {"type": "function", "function": _function(cm, name, description)}
+
+
+async def answer_openai(cm: "CodeMode", call: Any) -> dict[str, Any]:
+    """Do what a call asks for. See `CodeMode.answer_openai`."""
+    kind, function = _get(call, "type"), _get(call, "function")
+    if kind == "function_call":
+        text = await _answer(cm, _get(call, "arguments"))
+        return {"type": "function_call_output", "call_id": _get(call, "call_id"), "output": text}
+    if kind in ("function", None) and function is not None:
+        text = await _answer(cm, _get(function, "arguments"))
+        return {"role": "tool", "tool_call_id": _get(call, "id"), "content": text}
+    raise ValueError(
+        f"{kind or type(call).__name__!r} is no function call: give an item of type 'function_call' of a response's "
+        "output, or one of a chat message's tool_calls"
+    )
+
+
+def _function(cm: "CodeMode", name: str, description: str | None) -> dict[str, Any]:
+    task = Task.model_json_schema()["properties"]["task"]
+    parameters = {
+        "type": "object",
+        "properties": {"task": {"type": "string", "description": task["description"]}},
+        "required": ["task"],
+        "additionalProperties": False,
+    }
+    names = [spec.name for spec in cm.tools if spec.for_programs]
+    text = description or task_description(names)
+    return {"name": name, "description": text, "parameters": parameters, "strict": True}
+
+
+async def _answer(cm: "CodeMode", arguments: Any) -> str:
+    try:
+        task = Task.model_validate(json.loads(arguments) if isinstance(arguments, str) else arguments).task
+    except ValidationError as error:
+        return f"The call's arguments are wrong: {complaint(error)}. Nothing was done."
+    except ValueError as error:
+        return f"The call's arguments are no JSON: {error}. Nothing was done."
+    return answer_text(await cm.run(task), advice=ADVICE)
+
+
+def _get(thing: Any, name: str) -> Any:
+    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
