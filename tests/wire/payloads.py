@@ -25,6 +25,7 @@ class Reply:
         code: A program, put as the request asks: in JSON where it gives a schema, else in a fenced block.
         thoughts: What goes with the program.
         refusal: Why it will not.
+        calls: The tools that it calls, with arguments as it writes them: by name and JSON. Not for streams.
         finish: "length" is an answer cut off at the token limit.
         delay: Seconds until the answer begins.
         breaks: How a streamed answer ends too soon, after a few events: the connection is cut, the body just ends, or an
@@ -35,6 +36,7 @@ class Reply:
     code: str = ""
     thoughts: str = "I call the tools."
     refusal: str | None = None
+    calls: tuple[tuple[str, str], ...] = ()
     finish: Literal["stop", "length", "content_filter"] = "stop"
     delay: float = 0.0
     breaks: Literal["cut", "ends", "error"] | None = None
@@ -116,12 +118,25 @@ def answer(api: Api, number: int, body: Json, reply: Reply) -> Json:
     }
     if reply.refusal:
         message["content"] = None
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish}
+    if reply.calls:
+        made = [{"name": name, "arguments": arguments} for name, arguments in reply.calls]
+        ids = _call_ids(number, reply)
+        message["content"] = None
+        message["tool_calls"] = [
+            {"id": id, "type": "function", "function": function} for id, function in zip(ids, made, strict=True)
+        ]
+    finish = "tool_calls" if reply.calls else reply.finish
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     return {**_head(number, body, "chat.completion"), "choices": [choice], "usage": usage_of(api, body, reply)}
+
+
+def _call_ids(number: int, reply: Reply) -> list[str]:
+    return [f"call_{number:04}{at:02}" for at in range(len(reply.calls))]
 
 
 def events(api: Api, number: int, body: Json, reply: Reply) -> Iterator[tuple[str | None, Json]]:
     """Names and data of a stream's events."""
+    assert not reply.calls, "tool calls are answered in one piece only"
     return _chunks(number, body, reply) if api == "chat" else _response_events(number, body, reply)
 
 
@@ -157,6 +172,17 @@ def _response(number: int, body: Json, reply: Reply) -> Json:
     status = "completed" if reply.finish == "stop" else "incomplete"
     reasoning = {"id": f"rs_67ccd2bf17f0{number:06}", "type": "reasoning", "summary": []}
     message = {**_message(number), "status": status, "content": [_part(body, reply)]}
+    calls = [
+        {
+            "id": f"fc_{id}",
+            "type": "function_call",
+            "status": status,
+            "call_id": id,
+            "name": name,
+            "arguments": arguments,
+        }
+        for id, (name, arguments) in zip(_call_ids(number, reply), reply.calls, strict=True)
+    ]
     return {
         "id": f"resp_67ccd2bed1ec8190{number:06}",
         "object": "response",
@@ -169,7 +195,7 @@ def _response(number: int, body: Json, reply: Reply) -> Json:
         "max_output_tokens": body.get("max_output_tokens"),
         "metadata": {},
         "model": f"{body['model']}-2026-08-07",
-        "output": [reasoning, message],
+        "output": [reasoning, *(calls or [message])],
         "parallel_tool_calls": True,
         "previous_response_id": None,
         "reasoning": {"effort": "medium", "summary": None},

@@ -95,6 +95,8 @@ class Service:
         given = body.get("messages" if request.api == "chat" else "input")
         if not given:
             return failure(400, "Missing required parameter: 'messages'.", code="missing_required_parameter")
+        if fault := _tools_fault(request.api, body) or _unanswered(request.api, given):
+            return fault
         schema = schema_of(request.api, body)
         return None if schema is None else _schema_fault(schema)
 
@@ -108,6 +110,37 @@ class Service:
         self._server.shutdown()
         self._thread.join()
         self._server.end()
+
+
+def _tools_fault(api: Api, body: Json) -> Fault | None:
+    """What the service says of tools in the other API's shape, and of schemas that are not strict though they say so."""
+    for at, tool in enumerate(body.get("tools", ())):
+        name = f"tools[{at}].function" if api == "chat" else f"tools[{at}].name"
+        function = tool.get("function") if api == "chat" else tool
+        if not function or not function.get("name"):
+            return failure(400, f"Missing required parameter: '{name}'.", code="missing_required_parameter")
+        schema = function["parameters"]
+        strict = schema.get("additionalProperties") is False and set(schema["required"]) == set(schema["properties"])
+        if function.get("strict") and not strict:
+            return failure(
+                400, f"Invalid schema for function '{function['name']}'.", code="invalid_function_parameters"
+            )
+    return None
+
+
+def _unanswered(api: Api, given: str | list[Json]) -> Fault | None:
+    """What the service says of a conversation in which a tool call has no answer."""
+    if isinstance(given, str):
+        return None
+    if api == "chat":
+        called = [call["id"] for message in given for call in message.get("tool_calls") or ()]
+        told = [message["tool_call_id"] for message in given if message["role"] == "tool"]
+        message = "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'."
+    else:
+        called = [item["call_id"] for item in given if item.get("type") == "function_call"]
+        told = [item["call_id"] for item in given if item.get("type") == "function_call_output"]
+        message = "No tool output found for function call."
+    return failure(400, message) if sorted(called) != sorted(told) else None
 
 
 def _schema_fault(form: Json) -> Fault | None:
