@@ -104,3 +104,10 @@ def test_it_claims_nothing_unless_told() -> None:
     assert MockSandbox(Finished(1)).capabilities.enforces == frozenset()
     pretended = Capabilities(language="Python 3.13", boundary="os", modules=frozenset({"json"}))
     assert MockSandbox(Finished(1), capabilities=pretended).capabilities == pretended
+
+
+async def test_calls_that_wait_their_turn_with_the_host_are_all_reported() -> None:
+    calls = tuple(Call(number, "double", (number,)) for number in range(1, 6))
+    sandbox = MockSandbox([Blocked(calls=calls), Finished(1)])
+    execution = await sandbox.start(Program(code="", tools=("double",)), Limits(calls_in_flight=2))
+    assert await execution.advance() == Blocked(calls=calls)

@@ -14,6 +14,19 @@ _RESOLUTION = 1e-9
 # asyncio wakes once a day by itself; here that would be an event that tells the host nothing.
 setattr(base_events, "MAXIMUM_SELECT_TIMEOUT", float("inf"))  # noqa: B010
 
+_as_completed = asyncio.as_completed
+
+
+def as_completed(fs: Any, *, timeout: float | None = None) -> Any:
+    """Stand in for `asyncio.as_completed`, which makes its tasks in the order of their addresses."""
+    if not (asyncio.isfuture(fs) or asyncio.iscoroutine(fs)):
+        fs = [asyncio.ensure_future(each) for each in dict.fromkeys(fs)]
+    return _as_completed(fs, timeout=timeout)
+
+
+for _module in (asyncio, asyncio.tasks):
+    setattr(_module, "as_completed", as_completed)  # noqa: B010
+
 
 class _HostSelector:
     def __init__(self, block: Callable[[float | None], None]) -> None:

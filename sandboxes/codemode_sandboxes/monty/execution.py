@@ -1,6 +1,7 @@
 """One run of one program, driven from suspension to suspension."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakMethod
@@ -33,6 +34,7 @@ from codemode_sandboxes.monty.failures import (
     arguments_exceeded,
     calls_exceeded,
     failure,
+    last_line,
     output_exceeded,
     program_failure,
 )
@@ -196,6 +198,11 @@ class MontyExecution:
             if self._clock.pop(snapshot.call_id):
                 return await snapshot.resume({"return_value": None})
             return self._blocked()
+        if name == "os.environ":
+            return await snapshot.resume({"return_value": {}})
+        if name == "os.getenv":
+            default = snapshot.kwargs.get("default", snapshot.args[1] if len(snapshot.args) > 1 else None)
+            return await snapshot.resume({"return_value": default})
         if name in CLOCK_CALLS:
             try:
                 return await snapshot.resume({"return_value": self._clock.read(str(name), snapshot.args)})
@@ -222,7 +229,8 @@ class MontyExecution:
         try:
             value, _ = await self._to_json(snapshot.output)
         except (TypeError, ValueError) as error:
-            return program_failure(_builtin_name(error), f"the program's value: {error}", self._output.take())
+            message, line = f"the program's value: {error}", last_line(self._source)
+            return program_failure(_builtin_name(error), message, line, self._output.take())
         return Finished(value, self._output.take())
 
     def _blocked(self) -> Blocked:
@@ -247,7 +255,8 @@ class MontyExecution:
     def _failure(self, error: MontyError) -> Failed:
         stdout = self._output.take()
         unstarted = not self._suspended and not stdout
-        return failure(error, limits=self._limits, tools=self._program.tools, unstarted=unstarted, stdout=stdout)
+        program = dataclasses.replace(self._program, code=self._source)
+        return failure(error, limits=self._limits, program=program, unstarted=unstarted, stdout=stdout)
 
     def _interrupt_from_thread(self) -> None:
         if not self._loop.is_closed():

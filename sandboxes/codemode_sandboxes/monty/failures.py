@@ -1,5 +1,7 @@
 """How a failed run is reported: Monty's errors as `Failed` events."""
 
+import ast
+import dataclasses
 import re
 from collections.abc import Sequence
 from traceback import FrameSummary, format_list
@@ -7,11 +9,19 @@ from typing import Literal
 
 from pydantic_monty import Frame, MontyCrashedError, MontyError, MontyRuntimeError, MontySyntaxError
 
-from codemode_sandboxes.contract import OPEN_CALLS, Failed, Limits
+from codemode_sandboxes.contract import OPEN_CALLS, Failed, Limits, Program
 from codemode_sandboxes.monty.prelude import function_names, unknown_attribute
 from codemode_sandboxes.values import clean_text
 
-__all__ = ["PROGRAM_FILE", "arguments_exceeded", "calls_exceeded", "failure", "output_exceeded", "program_failure"]
+__all__ = [
+    "PROGRAM_FILE",
+    "arguments_exceeded",
+    "calls_exceeded",
+    "failure",
+    "last_line",
+    "output_exceeded",
+    "program_failure",
+]
 
 PROGRAM_FILE = "<python-input-1>"
 """Monty's name for the source of the second feed, which is the program."""
@@ -21,6 +31,7 @@ _MAX_MESSAGE = 2000
 _MAX_FRAMES = 20
 _UNSUPPORTED = "The monty syntax parser does not yet support "
 _SYNCHRONOUS = re.compile(r"(?:external|OS) function '([\w.]+)' cannot suspend in this synchronous context")
+_ARGUMENTS = re.compile(r"(?:\w+\.)*?(\w+)(?:\.__init__)?\(\) (?:missing|takes|got) ")
 _LIMIT_KINDS = (
     ("TimeoutError", re.compile(r"(feed|turn) time limit exceeded: ")),
     ("MemoryError", re.compile(r"memory limit exceeded: |the worker exceeded its memory limit")),
@@ -28,13 +39,13 @@ _LIMIT_KINDS = (
 )
 
 
-def failure(error: MontyError, *, limits: Limits, tools: Sequence[str], unstarted: bool, stdout: str) -> Failed:
+def failure(error: MontyError, *, limits: Limits, program: Program, unstarted: bool, stdout: str) -> Failed:
     """Give the event for an error that ended a run.
 
     Args:
         error: What Monty raised.
         limits: The run's limits, for the message.
-        tools: The run's tools, for suggestions.
+        program: What ran.
         unstarted: Whether nothing of the program can have run, so that an error in its syntax is just that.
         stdout: What it printed since the last event.
     """
@@ -55,18 +66,31 @@ def failure(error: MontyError, *, limits: Limits, tools: Sequence[str], unstarte
     if isinstance(error, MontySyntaxError) or (type_name == "NotImplementedError" and message.startswith(_UNSUPPORTED)):
         message = message.replace(_UNSUPPORTED, "this sandbox's Python does not support ")
         if unstarted and len(frames) <= 1:
-            return _program("syntax", type_name, message, frames, stdout)
+            return _no_python(program.code, stdout) or _program("syntax", type_name, message, frames, stdout)
     elif type_name == "AttributeError":
-        message = unknown_attribute(message, tools)
+        message = unknown_attribute(message, program.tools)
     elif found := _SYNCHRONOUS.fullmatch(message):
-        name = function_names(tools).get(found[1], found[1])
+        name = function_names(program.tools).get(found[1], found[1])
         message = f"{name!r} cannot be called from map(), a sort key or a special method; use a comprehension or a loop"
+    elif type_name == "TypeError" and (found := _ARGUMENTS.match(message)):
+        # Monty's frame is the function's first line; the mistake is in a call of it.
+        line = _line_of_call(program.code, found[1])
+        return dataclasses.replace(_program("program", type_name, message, [], stdout), line=line)
     return _program("program", type_name, message, frames, stdout)
 
 
-def program_failure(type_name: str, message: str, stdout: str) -> Failed:
+def program_failure(type_name: str, message: str, line: int | None, stdout: str) -> Failed:
     """Give the event for a program whose value cannot leave the sandbox."""
-    return _program("program", type_name, message, [], stdout)
+    return dataclasses.replace(_program("program", type_name, message, [], stdout), line=line)
+
+
+def last_line(source: str) -> int | None:
+    """Give the line of the expression that gives a program its value."""
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # a later Python's syntax
+        return None
+    return body[-1].lineno if body else None
 
 
 def calls_exceeded(limits: Limits, line: int | None, stdout: str) -> Failed:
@@ -121,6 +145,29 @@ def _program(
         traceback=clean_text(f"{trace}{type_name}: {one_line}" if one_line else f"{trace}{type_name}"),
         stdout=stdout,
     )
+
+
+def _no_python(source: str, stdout: str) -> Failed | None:
+    try:
+        ast.parse(source)
+    except SyntaxError as error:
+        failed = _program("syntax", type(error).__name__, error.msg, [], stdout)
+        return dataclasses.replace(failed, line=error.lineno)
+    except (ValueError, RecursionError, MemoryError):
+        pass
+    return None
+
+
+def _line_of_call(source: str, name: str) -> int | None:
+    """Give the line of the only call of this name."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    lines = [
+        node.lineno
+        for node in calls
+        if (isinstance(node.func, ast.Name) and node.func.id == name)
+        or (isinstance(node.func, ast.Attribute) and node.func.attr == name)
+    ]
+    return lines[0] if len(lines) == 1 else None
 
 
 def _line(frames: Sequence[Frame]) -> int | None:

@@ -1,5 +1,6 @@
 """What a program finds when it starts: `tools`, whose items are the host's functions themselves.
 
+Its own `round` takes halves that are none for halves, so the program finds another: `round(2.675, 2)` is 2.67.
 The functions cross into Monty by name, so that each call suspends in the program's own code: its position is the
 position of the user's expression.
 """
@@ -47,6 +48,12 @@ class Tools:
 
 tools = Tools(*_parts)
 _parts = None
+
+_round = round
+def round(number, ndigits=None):
+    if type(number) is float and ndigits is not None and ndigits > 0:
+        return float(f'{number:.{ndigits}f}')
+    return _round(number, ndigits)
 """
 
 

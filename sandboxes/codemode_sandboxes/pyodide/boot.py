@@ -3,7 +3,9 @@
 This file is run as `__main__`; the modules that it imports were written below `/guest`.
 """
 
+import errno
 import importlib
+import os
 import sys
 import time
 import types
@@ -37,6 +39,10 @@ def prepare() -> None:
     _kept["runner"], _kept["wire"] = runner, wire
 
 
+def _no_processes(command: Any) -> int:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
 def serve(read: Callable[[int], Any], write: Callable[[bytes], int], leave: Callable[[int], NoReturn]) -> NoReturn:
     """Serve one program.
 
@@ -50,6 +56,7 @@ def serve(read: Callable[[int], Any], write: Callable[[bytes], int], leave: Call
     for name in [name for name in sys.modules if name.partition(".")[0] in ("js", "pyodide_js", "pyodide", "micropip")]:
         del sys.modules[name]
     sys.meta_path[:] = []
+    os.system = _no_processes  # Emscripten's own would end the interpreter
     asyncio._set_running_loop(None)
     conversation = _kept["wire"].Wire(lambda size: read(size).to_bytes(), lambda data: write(bytes(data)), leave)
     serve_program: Callable[..., NoReturn] = _kept["runner"].serve
