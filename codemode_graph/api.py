@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias, cast
 
-from codemode_sandboxes import Limits, Sandbox, SandboxError, create_sandbox
+from codemode_sandboxes import Limits, Sandbox, SandboxError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
@@ -18,7 +18,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Interrupt
 
 from codemode_graph.errors import CodeModeError, UnknownRun
-from codemode_graph.graph import create_codemode
+from codemode_graph.graph import create_codemode, sandbox_from
 from codemode_graph.model import load_model
 from codemode_graph.nodes.attempts import begun
 from codemode_graph.nodes.generate import bare
@@ -45,6 +45,8 @@ def codemode(
     *,
     tools: Tools,
     backend: str | Sandbox = "monty",
+    auto: Sequence[str | Sandbox] | None = None,
+    fallback: Sequence[str | Sandbox] = (),
     model: str | BaseChatModel | None = None,
     code_model: str | BaseChatModel | None = None,
     api_key: str | None = None,
@@ -60,7 +62,10 @@ def codemode(
 
     Args:
         tools: Functions, LangChain tools or `ToolSpec`s (an `MCPToolLoader` gives those), in a list or by name in a dict.
-        backend: The sandbox: a name such as "monty", or a `Sandbox`.
+        backend: The sandbox: a name such as "monty", a `Sandbox`, or "auto", which takes for each program the cheapest
+            that offers what it uses.
+        auto: The backends among which "auto" may choose; by default all. Giving it means "auto".
+        fallback: Backends that are used, in order, where `backend` is not available, and only there.
         model: Writes the programs where `code_model` is not given.
         code_model: Writes the programs: a provider string such as "openai:gpt-5.2", or a chat model. It is first used by
             `run`, so programs of one's own need neither model nor key.
@@ -75,14 +80,16 @@ def codemode(
             `{"decisions": [...]}`. Without it a run that waits ends there, and says so.
 
     Raises:
-        ConfigurationError: A policy names no tool.
+        ConfigurationError: A policy names no tool, or the sandboxes contradict one another.
         ToolLoadError: Something among the tools is not a tool.
         SandboxUnavailable: The sandbox cannot run on this machine.
         UnknownSandbox: No sandbox has that name.
     """
     return CodeMode(
         tools=tools,
-        backend=backend,
+        sandbox=sandbox_from(
+            None if auto is not None and backend == "monty" else backend, auto=auto, fallback=fallback
+        ),
         code_model=code_model or model or DEFAULT_MODEL,
         api_key=api_key,
         max_retries=max_retries,
@@ -105,7 +112,7 @@ class CodeMode:
         self,
         *,
         tools: Tools,
-        backend: str | Sandbox,
+        sandbox: Sandbox,
         code_model: str | BaseChatModel,
         api_key: str | None,
         max_retries: int,
@@ -117,7 +124,7 @@ class CodeMode:
         approve: Approve | None,
     ) -> None:
         self.tools = load_tools(tools, policies=policies)
-        self.sandbox = backend if isinstance(backend, Sandbox) else create_sandbox(backend)
+        self.sandbox = sandbox
         self._code_model, self._api_key, self._approve, self._prices = code_model, api_key, approve, prices
         self._checkpoints = InMemorySaver()
         self._failed: dict[str, None] = {}

@@ -1,5 +1,6 @@
 """What a run used, under the names that python-codemode gave them."""
 
+from collections import Counter
 from typing import Any
 
 from rich import box
@@ -35,6 +36,8 @@ class Metrics(TypedDict):
     successful_executions: int
     failed_executions: int
     total_execution_time: float
+    sandboxes: dict[str, int]
+    """Executions by what ran them."""
     retries: int
     total_tool_calls: int
     successful_tool_calls: int
@@ -64,6 +67,7 @@ def metrics(state: CodeModeOutput) -> Metrics:
         successful_executions=good,
         failed_executions=len(executed) - good,
         total_execution_time=sum(attempt["seconds"] for attempt in executed),
+        sandboxes=dict(Counter(attempt["sandbox"] for attempt in executed if attempt["sandbox"] is not None)),
         retries=max(0, len(state["attempts"]) - 1),
         total_tool_calls=len(calls),
         successful_tool_calls=sum(entry["successes"] for entry in breakdown.values()),

@@ -91,6 +91,18 @@ class Progress:
             self._line("✓", "checked", "green")
             self._underway.begin("program", "the program runs")
 
+    def _sandbox(self, event: dict[str, Any]) -> None:
+        lacks = [f"{each['name']} lacks {', '.join(each['lacks'])}" for each in event["passed_over"] if each["lacks"]]
+        if event["warning"] is not None:
+            self._line("!", event["warning"], "yellow")
+        elif event["name"] is not None:
+            self._line("·", f"runs in {event['name']}" + (f": {'; '.join(lacks)}" if lacks else ""))
+        else:
+            for each in event["passed_over"]:
+                if not each["lacks"]:
+                    remedy = f". {each['remedy']}" if each["remedy"] else ""
+                    self._line("!", f"{each['name']} cannot be used: {each['reason']}{remedy}", "yellow")
+
     def _call_answered(self, event: dict[str, Any]) -> None:
         self._line("=", f"{event['tool']} answered from the journal (call {event['id']}), not run again", "cyan")
 

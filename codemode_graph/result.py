@@ -14,8 +14,9 @@ class RunResult(dict[str, Any]):
     """What came of one task or program: a dict, and its `trace`.
 
     Its keys: `success`, whether there is an answer; `output`, the program's value, made of JSON values; `error`, one line
-    that says why there is none; `program`, the last one, as it ran; `attempts`, `tool_calls`, `stdout`, `metrics`; and
-    `run_id`, by which `CodeMode.run_code` goes on from a run that failed, None of one that never began.
+    that says why there is none; `program`, the last one, as it ran; `sandbox`, what ran it, None where nothing did;
+    `attempts`, `tool_calls`, `stdout`, `metrics`; and `run_id`, by which `CodeMode.run_code` goes on from a run that
+    failed, None of one that never began.
 
     Attributes:
         trace: The run, to be looked at: shows itself in a notebook and a terminal, and writes a page.
@@ -30,7 +31,7 @@ class RunResult(dict[str, Any]):
         @overload
         def __getitem__(self, key: Literal["success"], /) -> bool: ...
         @overload
-        def __getitem__(self, key: Literal["error", "run_id"], /) -> str | None: ...
+        def __getitem__(self, key: Literal["error", "run_id", "sandbox"], /) -> str | None: ...
         @overload
         def __getitem__(self, key: Literal["program", "stdout"], /) -> str: ...
         @overload
@@ -80,6 +81,7 @@ def _result(state: CodeModeOutput, error: str | None, run_id: str | None, trace:
         "output": state["output"],
         "error": error,
         "program": state["program"],
+        "sandbox": state["attempts"][-1]["sandbox"] if state["attempts"] else None,
         "attempts": state["attempts"],
         "tool_calls": state["tool_calls"],
         "stdout": state["stdout"],

@@ -3,6 +3,8 @@
 Its tools are the MCP servers of the file that CODEMODE_MCP names (the common mcpServers form), or the demo's where it
 names none. Its model is CODEMODE_MODEL, such as "openai:gpt-5.2"; without one it runs only the `code` that it is given.
 CODEMODE_APPROVE names the tools whose calls a person has to approve: patterns with commas between them.
+CODEMODE_SANDBOX is where programs run, such as "auto"; CODEMODE_AUTO names the sandboxes that "auto" may choose, and
+CODEMODE_FALLBACK those that are used where CODEMODE_SANDBOX is not available: names with commas between them.
 """
 
 import os
@@ -28,10 +30,16 @@ async def make_graph() -> AsyncIterator[CompiledStateGraph[Any, Any, Any, Any]]:
         if not path:
             mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.server"])
             tools = [send_letter, send_reminder]
-        gated = filter(None, os.environ.get("CODEMODE_APPROVE", "").split(","))
         graph = create_codemode(
             model=os.environ.get("CODEMODE_MODEL") or None,
             tools=[*await mcp.load(), *tools],
-            policies={pattern.strip(): ToolPolicy(approval=True) for pattern in gated},
+            policies={pattern: ToolPolicy(approval=True) for pattern in _names("CODEMODE_APPROVE")},
+            sandbox=os.environ.get("CODEMODE_SANDBOX") or None,
+            auto=_names("CODEMODE_AUTO") or None,
+            fallback=_names("CODEMODE_FALLBACK"),
         )
         yield graph.compile(name="codemode")
+
+
+def _names(variable: str) -> list[str]:
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]

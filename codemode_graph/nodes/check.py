@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from codemode_sandboxes import Choice
 from codemode_sandboxes.source import Scopes, parse
 from langchain_core.runnables import RunnableConfig
 
@@ -11,7 +12,7 @@ from codemode_graph.check.references import References
 from codemode_graph.check.same import is_same_program
 from codemode_graph.events import emit
 from codemode_graph.nodes.attempts import amended, failed
-from codemode_graph.nodes.choosing import choose, why_not_others
+from codemode_graph.nodes.choosing import choose, tell, why_not_others
 from codemode_graph.nodes.node import Update
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure, Finding
@@ -29,14 +30,15 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
         type_checker=parts.checker,
     )
     findings = _reserved(checked.program, parts.reserved, checked.findings) or _unchanged(state, parts, checked.program)
-    chosen = "" if findings else await choose(checked.program, parts)
-    if not isinstance(chosen, str):
-        findings = [chosen]
+    choice = None if findings else await choose(checked.program, parts)
+    if choice is not None and not isinstance(choice, Choice):
+        findings = [choice]
     emit("check", program=checked.program, fixes=list(checked.fixes), findings=findings)
     changes: dict[str, Any] = {"program": checked.program, "fixes": list(checked.fixes), "findings": findings}
-    if not findings:
-        update: Update = {"program": checked.program, "attempts": amended(state, changes), "sandbox": chosen}
-        return {**update, "verdict": None, "error": None}
+    if isinstance(choice, Choice):
+        tell(choice, parts)
+        update: Update = {"program": checked.program, "attempts": amended(state, changes)}
+        return {**update, "sandbox": choice.sandbox.name, "verdict": None, "error": None}
     failure = _failure(findings)
     if any(finding["rule"] in ("missing-module", "unsupported-syntax", "no-sandbox") for finding in findings):
         failure["message"] += await why_not_others(checked.program, parts)

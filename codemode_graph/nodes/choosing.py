@@ -18,24 +18,36 @@ from codemode_graph.events import emit, logger
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Finding, ToolCall
 
-__all__ = ["begun_there", "choose", "on_backend", "why_not_others"]
+__all__ = ["begun_there", "choose", "on_backend", "tell", "why_not_others"]
 
 T = TypeVar("T")
 
 
-async def choose(program: str, parts: Parts) -> str | Finding:
+async def choose(program: str, parts: Parts) -> Choice | Finding:
     """Choose the backend for a program that has passed the check; where none offers it all, say so.
 
     Raises:
         SandboxUnavailable: None is available.
     """
+    if not isinstance(parts.sandbox, SandboxChoice):
+        return Choice(sandbox=parts.sandbox)
     try:
-        choice = await _chosen(program, parts)
+        return await parts.sandbox.choose(Program(code=program))
     except NoSandboxFits as error:
         lacks = "; ".join(str(each) for each in error.passed_over if each.lacks)
         message = f"no one sandbox offers all that this program uses: {lacks}. Do without one of them"
         return Finding(rule="no-sandbox", message=message, line=None)
-    return choice.sandbox.name
+
+
+def tell(choice: Choice, parts: Parts) -> None:
+    """Send the event that says where a program runs, where there was a choice; a fallback is a warning."""
+    if not isinstance(parts.sandbox, SandboxChoice):
+        return
+    name, warning = choice.sandbox.name, None
+    if isinstance(parts.sandbox, FallbackSandbox) and choice.passed_over:
+        warning = f"{'; '.join(map(str, choice.passed_over))}. The program runs in {name} instead"
+        logger.warning("%s", warning)
+    emit("sandbox", name=name, passed_over=_told(choice.passed_over), warning=warning)
 
 
 async def why_not_others(program: str, parts: Parts) -> str:
@@ -87,19 +99,9 @@ async def on_backend(
                 raise
             parts.sandbox.note_missing(name, missing)
             without.append(name)
-        name = (await _chosen(state["program"], parts, without)).sandbox.name
-
-
-async def _chosen(program: str, parts: Parts, without: Sequence[str] = ()) -> Choice:
-    if not isinstance(parts.sandbox, SandboxChoice):
-        return Choice(sandbox=parts.sandbox)
-    choice = await parts.sandbox.choose(Program(code=program), without=without)
-    name, warning = choice.sandbox.name, None
-    if isinstance(parts.sandbox, FallbackSandbox) and choice.passed_over:
-        warning = f"{'; '.join(map(str, choice.passed_over))}. The program runs in {name} instead"
-        logger.warning("%s", warning)
-    emit("sandbox", name=name, passed_over=_told(choice.passed_over), warning=warning)
-    return choice
+        choice = await parts.sandbox.choose(Program(code=state["program"]), without=without)
+        tell(choice, parts)
+        name = choice.sandbox.name
 
 
 def _told(passed_over: Sequence[PassedOver]) -> list[dict[str, Any]]:
