@@ -4,6 +4,7 @@ import ast
 import sys
 from collections.abc import Collection, Iterator
 
+from codemode_sandboxes.needs import needed_modules
 from codemode_sandboxes.source import Edits, Scopes, parse
 
 from codemode_graph.state import Finding
@@ -65,12 +66,10 @@ def imported_modules(tree: ast.AST) -> frozenset[str]:
 
 def find_missing_modules(scopes: Scopes, modules: Collection[str]) -> Iterator[Finding]:
     """Find imports of modules that the sandbox lacks, unless the program is ready for that."""
-    for node in ast.walk(scopes.tree):
-        if isinstance(node, _Import) and not _is_tried(scopes, node):
-            for module in _modules(node):
-                if module not in modules:
-                    message = f"the module {module[:80]} does not exist here: {instead_of(module)}"
-                    yield Finding(rule="missing-module", message=message, line=node.lineno)
+    for module, node in needed_modules(scopes):
+        if module not in modules:
+            message = f"the module {module[:80]} does not exist here: {instead_of(module)}"
+            yield Finding(rule="missing-module", message=message, line=node.lineno)
 
 
 def drop_idle_imports(code: str, modules: Collection[str]) -> tuple[str, list[str]]:
@@ -152,13 +151,3 @@ def _modules(node: _Import) -> list[str]:
 
 def _top(node: _Import, alias: ast.alias) -> str:
     return alias.name.partition(".")[0] if isinstance(node, ast.Import) else _modules(node)[0]
-
-
-def _is_tried(scopes: Scopes, node: ast.AST) -> bool:
-    for around in scopes.ancestors(node):
-        if isinstance(around, ast.Try) and any(inner in around.body for inner in (node, *scopes.ancestors(node))):
-            for handler in around.handlers:
-                caught = {n.id for n in ast.walk(handler.type) if isinstance(n, ast.Name)} if handler.type else None
-                if caught is None or caught & {"Exception", "ImportError", "ModuleNotFoundError"}:
-                    return True
-    return False
