@@ -21,6 +21,7 @@ from codemode_graph.state import CodeModeState, Question, ToolCall, ToolCallStat
 from codemode_graph.tools.commands import CommandRefused, Updated, to_json_update
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.tracing import masked, tagged
 
 __all__ = ["Calls", "refused"]
 
@@ -82,7 +83,7 @@ class Calls:
                 reached = True
                 await self.journal.write(record)
                 emit("call_started", **{key: record[key] for key in ("id", "tool", "arguments", "line")})
-                given = await self._call(spec, arguments, record.get("answers", []))
+                given = await self._call(spec, record, arguments)
             outcome = await self._take(spec, record, given)
         except asyncio.CancelledError:
             error = ToolError(type="RuntimeError", message="the call was given up before it ended")
@@ -140,13 +141,16 @@ class Calls:
         await self.journal.write(record)
         return outcome
 
-    async def _call(self, spec: ToolSpec, arguments: Mapping[str, Any], answers: list[Any]) -> Any:
+    async def _call(self, spec: ToolSpec, record: ToolCall, arguments: Mapping[str, Any]) -> Any:
+        names, answers = spec.policy.redact, record.get("answers", [])
+        call = masked(spec.name, spec.call, names, description=spec.description) if names else spec.call
+        config = tagged(self.config, **{key: record[key] for key in ("id", "attempt", "line", "effect")})
         tries = 1 if spec.has_effect else 1 + spec.policy.retries
         for number in range(1, tries + 1):
             deadline = asyncio.timeout(spec.policy.timeout)
             try:
                 async with deadline:
-                    return await call_tool(spec.call, dict(arguments), self.config, state=self.state, answers=answers)
+                    return await call_tool(call, dict(arguments), config, state=self.state, answers=answers)
             except _FINAL:
                 raise
             except Exception as problem:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from codemode_sandboxes import Limits, Sandbox, UnknownSandbox, resolve_sandbox
 from codemode_sandboxes.monty import MontySandbox
 from langchain_core.language_models import BaseChatModel
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
 from codemode_graph.errors import ConfigurationError
@@ -16,8 +16,9 @@ from codemode_graph.nodes.check import check
 from codemode_graph.nodes.execute import execute
 from codemode_graph.nodes.generate import generate
 from codemode_graph.nodes.inspect_output import inspect_output
-from codemode_graph.nodes.node import Node
+from codemode_graph.nodes.node import Node, Route
 from codemode_graph.nodes.repair import repair
+from codemode_graph.nodes.tracing import trace_policy
 from codemode_graph.references import LOAD_VALUE
 from codemode_graph.settings import Context, Parts, Prices
 from codemode_graph.state import CodeModeInput, CodeModeOutput, CodeModeState
@@ -118,14 +119,14 @@ def create_codemode(
         CodeModeState, Context, input_schema=CodeModeInput, output_schema=CodeModeOutput
     )
     for function in (generate, check, execute, approve, inspect_output, repair):
-        graph.add_node(function.__name__, Node(function, parts))
+        graph.add_node(function.__name__, Node(function, parts), trace_policy=trace_policy(function.__name__))
     graph.add_edge(START, "generate")
-    graph.add_conditional_edges("generate", after_writing)
-    graph.add_conditional_edges("check", after_check)
-    graph.add_conditional_edges("execute", after_execution, ["approve", "inspect_output"])
+    graph.add_conditional_edges("generate", Route(after_writing), ["check", END])
+    graph.add_conditional_edges("check", Route(after_check), ["execute", "repair", END])
+    graph.add_conditional_edges("execute", Route(after_execution), ["approve", "inspect_output"])
     graph.add_edge("approve", "execute")
-    graph.add_conditional_edges("inspect_output", after_inspection)
-    graph.add_conditional_edges("repair", after_writing)
+    graph.add_conditional_edges("inspect_output", Route(after_inspection), ["repair", END])
+    graph.add_conditional_edges("repair", Route(after_writing), ["check", END])
     return graph
 
 

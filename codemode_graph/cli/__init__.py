@@ -22,7 +22,9 @@ def main() -> None:
 
 def _wait_for_tools() -> None:
     """Wait for functions that were given up but go on in their threads, as Python would, and say so."""
-    left = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+    ours = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+    # LangSmith's threads send what is left, and end, once this one has ended.
+    left = [each for each in ours if not _target_module(each).startswith("langsmith.")]
     try:
         for each in left:
             each.join(0.5)
@@ -32,3 +34,7 @@ def _wait_for_tools() -> None:
     except KeyboardInterrupt:
         sys.stdout.flush()
         os._exit(130)
+
+
+def _target_module(thread: threading.Thread) -> str:
+    return str(getattr(getattr(thread, "_target", None), "__module__", ""))

@@ -10,6 +10,7 @@ from codemode_graph.journal import Journal
 from codemode_graph.nodes.attempts import amended, knobs, worked
 from codemode_graph.nodes.choosing import begun_there, on_backend
 from codemode_graph.nodes.node import Update
+from codemode_graph.nodes.tracing import sandbox_run
 from codemode_graph.references import LOAD_VALUE, Values, load_value
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure
@@ -39,15 +40,20 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     )
 
     async def run_in(sandbox: Sandbox) -> ProgramRun:
-        return await run_program(
-            sandbox,
-            Program(code=state["program"], tools=tuple(tools), seed=state["seed"], now=state["started"]),
-            calls=calls,
-            limits=parts.limits,
-            timeout=_timeout(state, parts),
-            decisions=state["decisions"],
-            turns=state["turns"],
-        )
+        attempt = len(state["attempts"])
+        async with sandbox_run(sandbox.name, state["program"], attempt=attempt, config=config) as traced:
+            calls.config = traced.config
+            ended = await run_program(
+                sandbox,
+                Program(code=state["program"], tools=tuple(tools), seed=state["seed"], now=state["started"]),
+                calls=calls,
+                limits=parts.limits,
+                timeout=_timeout(state, parts),
+                decisions=state["decisions"],
+                turns=state["turns"],
+            )
+            traced.end(ended, [record for record in journal.records if record["id"] in journal.made])
+            return ended
 
     sandbox, run = await on_backend(state, parts, run_in, begun=begun)
     failure = _failure(run.event) if isinstance(run.event, Failed) else None

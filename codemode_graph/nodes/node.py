@@ -10,7 +10,7 @@ from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState
 from codemode_graph.sync import wait_for
 
-__all__ = ["Node", "NodeFunction", "Update"]
+__all__ = ["Node", "NodeFunction", "Route", "Update"]
 
 Update = dict[str, Any]
 """The state's keys that a node writes."""
@@ -37,3 +37,23 @@ class Node(Runnable[CodeModeState, Update]):
     def invoke(self, input: CodeModeState, config: RunnableConfig | None = None, **kwargs: Any) -> Update:
         """Run the node and wait for it."""
         return wait_for(self.ainvoke(input, config))
+
+
+class Route(Runnable[CodeModeState, Any]):
+    """Tells where a graph goes on. It has no run of its own in traces, where it would only repeat the state.
+
+    Args:
+        function: Gives the names of the nodes.
+    """
+
+    def __init__(self, function: Callable[[CodeModeState], Any]) -> None:
+        self.name = function.__name__
+        self._function = function
+
+    async def ainvoke(self, input: CodeModeState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Tell it."""
+        return self._function(input)
+
+    def invoke(self, input: CodeModeState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Tell it."""
+        return self._function(input)

@@ -11,6 +11,7 @@ from codemode_graph.nodes.node import Update
 from codemode_graph.prompts import system_message
 from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, Failure, ModelCall
+from codemode_graph.tools.tracing import tagged
 
 __all__ = ["write_program"]
 
@@ -36,6 +37,7 @@ async def write_program(
     emit("attempt", number=number)
     system = system_message(parts.tools, await parts.capabilities(), structured=parts.structured)
     messages = [SystemMessage(system), HumanMessage(request)]
+    config = tagged(config, attempt=number)
     answer = await ask(parts.model, messages, structured=parts.structured, config=config)
     call = ModelCall(
         attempt=number,

@@ -1,27 +1,36 @@
 """Tool calls in traces: each one a child tool run of whatever runs the program."""
 
+from collections.abc import Collection
+from contextlib import nullcontext
+from traceback import format_exception
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import (
     ensure_config,
     get_async_callback_manager_for_config,
+    merge_configs,
     patch_config,
     set_config_context,
 )
 from langchain_core.runnables.utils import coro_with_context
+from langgraph.errors import GraphBubbleUp
+from langsmith import tracing_context
 
+from codemode_graph.redact import mask, redact
+from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.spec import ToolCaller
 
-__all__ = ["traced"]
+__all__ = ["masked", "tagged", "traced"]
 
 
 def traced(name: str, call: ToolCaller, *, description: str = "") -> ToolCaller:
     """Make every call of a tool a child tool run of the config that the call is given.
 
     LangChain tools report themselves; this is for tools that do not. Callbacks, LangSmith and LangGraph's `tools`
-    stream see the arguments as they were given, and the value or the error, a cancellation included. Whatever `call`
-    runs through LangChain or `langsmith.traceable` becomes a child of that run.
+    stream see the arguments as they were given, and the value or the error, a cancellation included; an error that
+    tells a credential is told without it. Whatever `call` runs through LangChain or `langsmith.traceable` becomes a
+    child of that run.
 
     Args:
         name: What traces call the tool.
@@ -38,24 +47,93 @@ def traced(name: str, call: ToolCaller, *, description: str = "") -> ToolCaller:
         >>> asyncio.run(traced("double", double)({"x": 21}, {}))
         42
     """
+    return _as_run(name, description, call, frozenset())
 
-    async def traced_call(arguments: dict[str, Any], config: RunnableConfig) -> Any:
+
+def masked(name: str, call: ToolCaller, names: Collection[str], *, description: str = "") -> ToolCaller:
+    """Like `traced`, of a tool that has something to hide, whether it reports itself or not.
+
+    Callbacks and traces see its arguments and its value with `[redacted]` under these names, its errors without what the
+    arguments hide, and nothing of what goes on inside the call.
+
+    Args:
+        name: What traces call the tool.
+        call: The tool itself.
+        names: Keys whose values are masked, at any depth.
+        description: Handed to callbacks beside the name.
+    """
+    return _as_run(name, description, call, frozenset(names))
+
+
+def tagged(config: RunnableConfig, *tags: str, **metadata: Any) -> RunnableConfig:
+    """A config whose runs carry these tags, and these metadata under names that begin with `codemode_`."""
+    named = {f"codemode_{key}": value for key, value in metadata.items()}
+    return merge_configs(config, {"tags": ["codemode", *tags], "metadata": named})
+
+
+def _as_run(name: str, description: str, call: ToolCaller, names: frozenset[str]) -> ToolCaller:
+    async def call_as_run(arguments: dict[str, Any], config: RunnableConfig) -> Any:
         config = ensure_config(config)
+        seen = _masked(arguments, names) if names else arguments
         run = await get_async_callback_manager_for_config(config).on_tool_start(
-            {"name": name, "description": description}, str(arguments), inputs=arguments
+            {"name": name, "description": description}, str(seen), inputs=seen
         )
-        child = patch_config(config, callbacks=run.get_child())
+        # What a tool passes on may be just what is to be hidden.
+        inside: RunnableConfig = (
+            {**config, "callbacks": []} if names else patch_config(config, callbacks=run.get_child())
+        )
 
-        async def call_as_child() -> Any:
-            return await call(arguments, child)
+        async def call_inside() -> Any:
+            with tracing_context(enabled=False) if names else nullcontext():
+                return await call(arguments, inside)
 
         try:
-            with set_config_context(child) as context:
-                value = await coro_with_context(call_as_child(), context)
+            with set_config_context(inside) as context:
+                value = await coro_with_context(call_inside(), context)
         except BaseException as error:
-            await run.on_tool_error(error)
+            await run.on_tool_error(_tellable(error, _leaves(arguments, names)))
             raise
-        await run.on_tool_end(value, name=name)
+        await run.on_tool_end(_masked(value, names) if names else value, name=name)
         return value
 
-    return traced_call
+    return call_as_run
+
+
+def _masked(value: Any, names: Collection[str]) -> Any:
+    plain = to_plain(value)
+    # What is no data cannot be looked into.
+    return mask(plain, names) if isinstance(plain, dict | list | str | int | float | None) else "[redacted]"
+
+
+class _Told(Exception):
+    """Stands for an exception in traces."""
+
+    def __init__(self, type: str, message: str) -> None:
+        super().__init__(message)
+        self.type = type
+
+    def __repr__(self) -> str:
+        return f"{self.type}({self.args[0]!r})"
+
+
+def _tellable(error: BaseException, hidden: Collection[str]) -> BaseException:
+    """The error itself, or, where it or what led to it tells what traces must not have, its message without that."""
+    if isinstance(error, GraphBubbleUp):
+        return error
+    whole = "".join(format_exception(error))
+    if redact(whole, limit=len(whole)) == whole and not any(secret in whole for secret in hidden):
+        return error
+    message = str(error)
+    for secret in hidden:
+        message = message.replace(secret, "[redacted]")
+    return _Told(type(error).__name__, redact(message))
+
+
+def _leaves(value: Any, names: Collection[str], *, inside: bool = False) -> set[str]:
+    """The texts and numbers that are masked, as far as they are long enough to be told from others."""
+    if isinstance(value, dict):
+        return {leaf for key, item in value.items() for leaf in _leaves(item, names, inside=inside or key in names)}
+    if isinstance(value, list):
+        return {leaf for item in value for leaf in _leaves(item, names, inside=inside)}
+    text = str(value)
+    return {text} if inside and len(text) >= 4 else set()
