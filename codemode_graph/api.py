@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property, partial
 from types import TracebackType
-from typing import Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from codemode_sandboxes import Limits, Sandbox, SandboxError
 from langchain_core.language_models import BaseChatModel
@@ -29,6 +29,9 @@ from codemode_graph.state import CodeModeState
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.spec import ToolPolicy
+
+if TYPE_CHECKING:
+    from codemode_graph.integrations.vercel import VercelTool
 
 __all__ = ["CodeMode", "RunResult", "codemode"]
 
@@ -266,6 +269,16 @@ class CodeMode:
         from codemode_graph.integrations.openai import as_openai_function
 
         return as_openai_function(self, name=name, description=description)
+
+    def as_vercel_tool(self, description: str | None = None) -> "VercelTool":
+        """The tool for Vercel's AI SDK: a dict with `description`, `inputSchema`, `parameters` and `execute`.
+
+        `execute` takes `{"task": ...}` and gives `{"success", "output", "error", "stdout"}`. From TypeScript, connect the
+        SDK's MCP client to `codemode-graph serve` instead.
+        """
+        from codemode_graph.integrations.vercel import as_vercel_tool
+
+        return as_vercel_tool(self, description=description)
 
     async def answer_openai(self, call: Any) -> dict[str, Any]:
         """Do what a model asked for by a call of `as_openai_tool` or `as_openai_function`.

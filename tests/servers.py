@@ -36,16 +36,21 @@ def own_server(name: str, *args: str) -> StdioParams:
 
 def real_server(name: str, *args: str) -> StdioParams:
     """A server that is not ours: "everything", "filesystem", "memory", "time", "git" or "sqlite". Skips without it."""
-    folder = Path(os.environ.get("CODEMODE_MCP_SERVERS") or ROOT / ".cache" / "mcp-servers")
     if name in ("everything", "filesystem", "memory"):
-        script = folder / "node" / _NODE.format(name)
+        script = installed("node") / _NODE.format(name)
         params = StdioParams(command="node", args=[str(script), *args], env={})
     else:
-        script = folder / "venvs" / name / "bin" / f"mcp-server-{name}"
+        script = installed("venvs") / name / "bin" / f"mcp-server-{name}"
         params = StdioParams(command=str(script), args=list(args), env={})
-    if not script.exists():
-        pytest.skip("real MCP servers are not installed: run scripts/install-mcp-servers")
     return params
+
+
+def installed(name: str) -> Path:
+    """A folder of what scripts/install-mcp-servers installs. Skips without it."""
+    folder = Path(os.environ.get("CODEMODE_MCP_SERVERS") or ROOT / ".cache" / "mcp-servers") / name
+    if not folder.exists():
+        pytest.skip("real MCP servers and clients are not installed: run scripts/install-mcp-servers")
+    return folder
 
 
 class HttpServer:

@@ -1,6 +1,7 @@
 """`codemode-graph serve`."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -44,6 +45,8 @@ def serve(
     http: str | None,
 ) -> None:
     """Serve code mode to MCP clients until they leave (stdio), or until Ctrl-C (HTTP)."""
+    # The SDK warns at length of each request of a newer protocol, which clients make to find out what is understood.
+    logging.getLogger().setLevel(logging.ERROR)
     # The protocol's own stdout; what tools print goes to stderr.
     out = TextIOWrapper(sys.stdout.buffer, encoding="utf-8") if http is None else None
 

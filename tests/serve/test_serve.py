@@ -136,7 +136,7 @@ async def test_a_failed_program_is_gone_on_from_and_nothing_is_sent_twice(served
         failed = await session.call_tool("run_code", {"code": "r = await tools.send('ann')\nprint('sent')\n{}['x']"})
         assert failed.isError
         assert "line 3: KeyError: x" in text(failed)
-        assert "printed:\nsent" in text(failed)
+        assert "Printed:\nsent" in text(failed)
         run_id = (failed.structuredContent or {})["run_id"]
         done = await session.call_tool("run_code", {"code": "await tools.send('ann')", "after": run_id})
         assert json.loads(text(done)) == {"sent": "ann"}
@@ -209,7 +209,7 @@ async def test_a_task_is_done_by_the_servers_model(served: Open, letters: Letter
         async with served("--model", "openai:gpt-5.2", env=env) as session:
             assert [tool.name for tool in (await session.list_tools()).tools] == ["run_code", "run_task"]
             result = await session.call_tool("run_task", {"task": "write to ann"})
-    assert (text(result), letters.sent) == ("ann", ["ann"])
+    assert (text(result), letters.sent) == ('"ann"', ["ann"])
 
 
 async def test_only_those_with_the_token_are_let_in(letters: Letters) -> None:

@@ -1,7 +1,6 @@
 """The server: the tools `run_code` and `run_task`."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,8 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from codemode_graph.api import CodeMode
+from codemode_graph.integrations.answer import answer_text
+from codemode_graph.integrations.langchain import Task, task_description
 from codemode_graph.integrations.mcp_server.elicitation import asker
 from codemode_graph.integrations.mcp_server.notifications import Notifications
 from codemode_graph.prompts import program_tool_description
@@ -18,10 +19,7 @@ from codemode_graph.result import RunResult
 
 __all__ = ["RunReport", "create_mcp_server"]
 
-_TASK = """\
-Does a task that takes several tool calls: a model writes one program that makes them all, and it is checked, run in a \
-sandbox, and repaired where it fails. Say in `task`, in plain language, everything that is to be done and what the answer \
-is to be. The tools that its programs can call: {tools}."""
+_ADVICE = "To repair it, call `run_code` with a better program and after={!r}: what took effect is then not done again."
 
 
 class ReportedCall(TypedDict):
@@ -67,7 +65,7 @@ def create_mcp_server(
         capabilities = await asyncio.to_thread(lambda: cm.sandbox.capabilities)
         described = {"run_code": program_tool_description(cm.tools, capabilities)}
         if tasks:
-            described["run_task"] = _TASK.format(tools=", ".join(spec.name for spec in cm.tools))
+            described["run_task"] = task_description([spec.name for spec in cm.tools if spec.for_programs])
         return [_tool(cm, tool, text) for tool, text in described.items()]
 
     @server.call_tool()  # type: ignore[untyped-decorator]
@@ -94,12 +92,7 @@ _INPUTS: Mapping[str, dict[str, Any]] = {
         "required": ["code"],
         "additionalProperties": False,
     },
-    "run_task": {
-        "type": "object",
-        "properties": {"task": {"type": "string", "description": "What is to be done, and what the answer is to be."}},
-        "required": ["task"],
-        "additionalProperties": False,
-    },
+    "run_task": {**Task.model_json_schema(), "additionalProperties": False},
 }
 
 
@@ -133,20 +126,7 @@ def _told(result: RunResult) -> types.CallToolResult:
         run_id=result["run_id"],
     )
     return types.CallToolResult(
-        content=[types.TextContent(type="text", text=_text(report))],
+        content=[types.TextContent(type="text", text=answer_text(result, advice=_ADVICE.format(result["run_id"])))],
         structuredContent={**report},
         isError=not report["success"],
     )
-
-
-def _text(report: RunReport) -> str:
-    if report["success"]:
-        output = report["output"]
-        said = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
-    else:
-        said = f"{report['error']}\nrun_id: {report['run_id']}" if report["run_id"] else str(report["error"])
-        if done := [call for call in report["tool_calls"] if call["status"] == "done"]:
-            said += (
-                f"\ncalls that were made, and are not made again after this run: {json.dumps(done, ensure_ascii=False)}"
-            )
-    return f"{said}\n\nprinted:\n{report['stdout']}" if report["stdout"] else said

@@ -1,0 +1,46 @@
+"""Code mode in the form of a tool of Vercel's AI SDK.
+
+A dict that a bridge between Python and JavaScript hands over. Where there is none, `codemode-graph serve` offers the same
+to the SDK's own MCP client.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from typing_extensions import TypedDict
+
+from codemode_graph.integrations.langchain import Task, task_description
+from codemode_graph.tools.hints import complaint
+
+if TYPE_CHECKING:
+    from codemode_graph.api import CodeMode
+
+__all__ = ["VercelTool", "as_vercel_tool"]
+
+
+class VercelTool(TypedDict):
+    """A tool as `ai` takes it: `inputSchema` since version 5, `parameters` before."""
+
+    description: str
+    inputSchema: dict[str, Any]
+    parameters: dict[str, Any]
+    execute: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+
+def as_vercel_tool(cm: "CodeMode", *, description: str | None = None) -> VercelTool:
+    """Make the tool. See `CodeMode.as_vercel_tool`."""
+    schema = {**Task.model_json_schema(), "additionalProperties": False}
+
+    async def execute(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            task = Task.model_validate(dict(arguments)).task
+        except ValidationError as error:
+            return {"success": False, "output": None, "error": f"the arguments are wrong: {complaint(error)}"}
+        result = await cm.run(task)
+        return {key: result[key] for key in ("success", "output", "error", "stdout")}
+
+    names = [spec.name for spec in cm.tools if spec.for_programs]
+    return VercelTool(
+        description=description or task_description(names), inputSchema=schema, parameters=schema, execute=execute
+    )
