@@ -1,6 +1,7 @@
 """The graph: wiring, nothing else."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Literal
 
 from codemode_sandboxes import Limits, Sandbox, UnknownSandbox, resolve_sandbox
@@ -99,7 +100,7 @@ def create_codemode(
         tools=specs,
         stubs=render_stubs((*specs, LOAD_VALUE)),
         sandbox=runs_in,
-        checker=runs_in if isinstance(runs_in, MontySandbox) else MontySandbox(),
+        checker=runs_in if isinstance(runs_in, MontySandbox) else _checker(),
         limits=limits or Limits(),
         timeout=timeout,
         structured=(loaded is not None and is_structured(loaded)) if structured is None else structured,
@@ -140,6 +141,12 @@ def sandbox_from(
         raise
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
+
+
+@cache
+def _checker() -> MontySandbox:
+    """The type checker of graphs whose programs run elsewhere: one for all, since it has processes."""
+    return MontySandbox()
 
 
 def after_writing(state: CodeModeState) -> Literal["check", "__end__"]:

@@ -1,0 +1,69 @@
+"""What the served graphs are made of, as the environment says.
+
+Their tools are the MCP servers of the file that CODEMODE_MCP names (the common mcpServers form), or the demo's where it
+names none. Their model is CODEMODE_MODEL, such as "openai:gpt-5.2".
+CODEMODE_APPROVE names the tools whose calls a person has to approve: patterns with commas between them.
+CODEMODE_SANDBOX is where programs run, such as "auto"; CODEMODE_AUTO names the sandboxes that "auto" may choose, and
+CODEMODE_FALLBACK those that are used where CODEMODE_SANDBOX is not available: names with commas between them.
+"""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+from codemode_sandboxes import Sandbox, resolve_sandbox
+from langchain_core.language_models import BaseChatModel
+
+from codemode_graph import ConfigurationError, MCPToolLoader, ToolPolicy
+from codemode_graph.demo.tools import send_letter, send_reminder
+from codemode_graph.model import load_model
+
+__all__ = ["chat_model", "model_name", "open_tools", "policies", "sandbox"]
+
+
+@asynccontextmanager
+async def open_tools() -> AsyncIterator[list[Any]]:
+    """The tools, with the MCP sessions open that they need: for one run, since the server makes a graph for each."""
+    path = os.environ.get("CODEMODE_MCP")
+    async with MCPToolLoader.from_config(path) if path else MCPToolLoader() as mcp:
+        if path:
+            yield await mcp.load()
+        else:
+            mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.server"])
+            yield [*await mcp.load(), send_letter, send_reminder]
+
+
+def policies() -> Mapping[str, ToolPolicy]:
+    """What a person has to approve."""
+    return {pattern: ToolPolicy(approval=True) for pattern in _names("CODEMODE_APPROVE")}
+
+
+@cache
+def sandbox() -> Sandbox:
+    """Where programs run: one for all runs of the process, so that its guests are started before they are needed."""
+    wanted, auto = os.environ.get("CODEMODE_SANDBOX") or None, _names("CODEMODE_AUTO") or None
+    return resolve_sandbox(wanted, auto=auto, fallback=_names("CODEMODE_FALLBACK"))
+
+
+def model_name() -> str | None:
+    """The model's name, where one is set."""
+    return os.environ.get("CODEMODE_MODEL") or None
+
+
+def chat_model() -> BaseChatModel:
+    """The model.
+
+    Raises:
+        ConfigurationError: None is set, or it cannot be used.
+    """
+    name = model_name()
+    if name is None:
+        raise ConfigurationError("set CODEMODE_MODEL to a model, such as openai:gpt-5.2: this graph asks one")
+    return load_model(name)
+
+
+def _names(variable: str) -> list[str]:
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
