@@ -41,6 +41,23 @@ MODEL_OPTION = typer.Option(
 SANDBOX = Annotated[
     str, typer.Option(help="Where the programs run; `codemode-graph sandboxes` lists what there is.", metavar="NAME")
 ]
+AUTO = Annotated[
+    list[str],
+    typer.Option(
+        "--auto",
+        help="A sandbox that may be chosen: each program gets the cheapest that offers what it uses. May be repeated; "
+        "--sandbox auto allows all.",
+        metavar="NAME",
+    ),
+]
+FALLBACK = Annotated[
+    list[str],
+    typer.Option(
+        help="What is used where the sandbox is not available, and only there. May be repeated: the first that is "
+        "available is used.",
+        metavar="NAME",
+    ),
+]
 HTML = Annotated[
     Path | None,
     typer.Option(
@@ -69,11 +86,26 @@ def _options(
 
 @app.command()
 def run(
-    task: Annotated[str, typer.Argument(help="What is to be done, in plain language.")],
+    task: Annotated[str, typer.Argument(help="What is to be done, in plain language.", show_default=False)] = "",
     mcp: MCP = [],  # noqa: B006 - typer's way to give a list option its default
     tools: TOOLS = [],  # noqa: B006
     model: Annotated[str, MODEL_OPTION] = "openai:gpt-5.2",
+    program: Annotated[
+        Path | None,
+        typer.Option(help="Run this program, and ask no model. There needs to be no task then.", metavar="FILE"),
+    ] = None,
     sandbox: SANDBOX = "monty",
+    auto: AUTO = [],  # noqa: B006
+    fallback: FALLBACK = [],  # noqa: B006
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Run the program in every other available sandbox, too, and show what each gives. Tools are called "
+            "in the first alone; the others get their answers from its journal, so nothing is done twice, and a call "
+            "that the first did not make fails. Exit status 0 where all give the same value.",
+        ),
+    ] = False,
     max_attempts: Annotated[
         int, typer.Option(min=1, help="Programs that are tried, the first included.", metavar="N")
     ] = 3,
@@ -91,6 +123,8 @@ def run(
 
     For example: codemode-graph run "Which files are larger than 1 MB?" --mcp servers.json
     """
+    if not task and program is None:
+        raise typer.BadParameter("there is nothing to do: give a task in plain language, or --program FILE")
     from codemode_graph.cli.tasks import run_task
 
     run_task(
@@ -98,7 +132,11 @@ def run(
         mcp=mcp,
         tools=tools,
         model=model,
+        program=program,
         sandbox=sandbox,
+        auto=auto,
+        fallback=fallback,
+        compare=compare,
         max_attempts=max_attempts,
         timeout=timeout,
         quiet=quiet,

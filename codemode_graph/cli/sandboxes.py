@@ -4,8 +4,19 @@ import asyncio
 import json
 import time
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from codemode_sandboxes import SANDBOXES, Finished, Program, Sandbox, SandboxError, SandboxUnavailable, create_sandbox
+from codemode_sandboxes import (
+    SANDBOXES,
+    AutoSandbox,
+    Finished,
+    Program,
+    Sandbox,
+    SandboxError,
+    SandboxUnavailable,
+    create_sandbox,
+)
+from codemode_sandboxes.registry import EXTRAS
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +40,7 @@ class Report:
 
     Attributes:
         name: Its name.
+        extra: The extra of codemode-sandboxes that brings what it needs; None where nothing is needed.
         available: Whether a program ran in it.
         reason: Why not.
         remedy: What makes it available.
@@ -41,6 +53,7 @@ class Report:
 
     name: str
     available: bool
+    extra: str | None = None
     reason: str = ""
     remedy: str = ""
     language: str = ""
@@ -52,6 +65,7 @@ class Report:
 
 async def examine(name: str) -> Report:
     """Run a program in a sandbox, twice."""
+    known: Any = {"name": name, "extra": EXTRAS.get(name)}
     try:
         async with asyncio.timeout(PATIENCE):
             started = time.perf_counter()
@@ -66,13 +80,18 @@ async def examine(name: str) -> Report:
             finally:
                 await sandbox.aclose()
     except SandboxUnavailable as missing:
-        return Report(name=name, available=False, reason=missing.reason, remedy=missing.remedy)
+        return Report(**known, available=False, reason=missing.reason, remedy=missing.remedy)
     except TimeoutError:
-        return Report(name=name, available=False, reason=f"it did not run a program within {PATIENCE:g} seconds")
+        return Report(
+            name=name,
+            extra=EXTRAS.get(name),
+            available=False,
+            reason=f"it did not run a program within {PATIENCE:g} seconds",
+        )
     except SandboxError as error:
-        return Report(name=name, available=False, reason=redact(str(error)))
+        return Report(**known, available=False, reason=redact(str(error)))
     return Report(
-        name=name,
+        **known,
         available=True,
         language=able.language,
         boundary=able.boundary,
@@ -98,7 +117,9 @@ def show_sandboxes(*, as_json: bool) -> None:
     async def work() -> list[Report]:
         reports = []
         with Console(stderr=True).status("") as status:
-            for name in SANDBOXES:  # one after the other: they would slow one another down
+            for name in sorted(
+                SANDBOXES, key=AutoSandbox.cost
+            ):  # one after the other: they would slow one another down
                 status.update(f"running a program in {name}")
                 reports.append(await examine(name))
         return reports
@@ -111,32 +132,30 @@ def show_sandboxes(*, as_json: bool) -> None:
     here = [report for report in reports if report.available]
     if here:
         console.print(_table(here))
-        console.print(
-            "Cold: until a first program had run, in milliseconds. Ready: the next one. Measured just now.", style="dim"
-        )
+        say(console, "Cold: milliseconds until the first program had run. Ready: the same of the next.")
+        for report in here:
+            if lacks := [limit for limit in LIMITS if limit not in report.enforces]:
+                console.print()
+                say(console, ", ".join(lacks), prefix=f"{report.name} does not enforce: ", style="yellow", hang=2)
     for report in reports:
         if not report.available:
             remedy = f". {report.remedy}" if report.remedy else ""
             console.print()
             say(console, f"{report.reason}{remedy}", prefix=f"{report.name} is not available: ", style="yellow", hang=2)
     console.print()
-    say(console, f"{DEFAULT} is used unless you say otherwise: codemode-graph run --sandbox NAME")
+    say(console, "pip install 'codemode-sandboxes[EXTRA]' installs what an extra names.")
+    say(console, f"{DEFAULT} is used unless you say otherwise: codemode-graph run --sandbox NAME.")
+    say(console, "Recommended: --sandbox auto, the cheapest that offers what each program uses.")
 
 
 def _table(reports: list[Report]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Sandbox", "Language", "Boundary", "Enforces"):
+    for heading in ("Sandbox", "Language", "Boundary", "Extra"):
         table.add_column(heading, overflow="fold")
     for heading in ("Cold", "Ready"):
         table.add_column(heading, justify="right", no_wrap=True)
     for report in reports:
         name = Text(report.name, style="bold green" if report.name == DEFAULT else "")
-        if report.name == DEFAULT:
-            name.append("\n(default)")
-        lacks = [limit for limit in LIMITS if limit not in report.enforces]
-        enforces = Text(", ".join(report.enforces) or "nothing")
-        if lacks:
-            enforces.append(f"\nnot {', '.join(lacks)}", style="yellow")
         times = (f"{(seconds or 0.0) * 1000:.1f}" for seconds in (report.cold, report.ready))
-        table.add_row(name, report.language, report.boundary, enforces, *times)
+        table.add_row(name, report.language, report.boundary, report.extra or "none", *times)
     return table

@@ -7,14 +7,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import typer
-from codemode_sandboxes import create_sandbox
 from rich.console import Console
 from rich.text import Text
 
 from codemode_graph.api import CodeMode, RunResult, codemode
+from codemode_graph.cli.compare import Comparison, show_comparison
+from codemode_graph.cli.compare import compare as compare_sandboxes
 from codemode_graph.cli.loading import load
 from codemode_graph.cli.running import refuse, run_async
 from codemode_graph.demo import run_demo
+from codemode_graph.graph import sandbox_from
 from codemode_graph.model import load_model
 from codemode_graph.progress import Progress
 from codemode_graph.terminal import say, visible
@@ -28,29 +30,53 @@ def run_task(
     mcp: Sequence[Path],
     tools: Sequence[str],
     model: str,
+    program: Path | None,
     sandbox: str,
+    auto: Sequence[str],
+    fallback: Sequence[str],
+    compare: bool,
     max_attempts: int,
     timeout: float,
     quiet: bool,
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Do a task, and print its answer."""
+    """Do a task or run a program, and print its answer, or what each sandbox gives."""
     _check_place(html)
+    if compare and html is not None:
+        refuse("--html shows one run, and --compare makes several: leave one of them out")
+    code = None if program is None else _read(program)
 
-    async def work() -> RunResult:
+    async def work() -> RunResult | Comparison:
         # First what fails at once, before any server is started.
-        chat_model = load_model(model)
-        backend = create_sandbox(sandbox)
+        chat_model = None if code is not None else load_model(model)
+        wanted = None if auto and sandbox == "monty" else sandbox
+        backend = sandbox_from(wanted, auto=auto or None, fallback=fallback)
         async with AsyncExitStack() as stack:
             specs = await load(stack, mcp, tools)
+            if compare:
+                return await compare_sandboxes(
+                    backend,
+                    specs=specs,
+                    model=chat_model,
+                    task=task,
+                    program=code,
+                    max_attempts=max_attempts,
+                    timeout=timeout,
+                    progress=None if quiet else Progress(),
+                )
             cm = codemode(
                 tools=specs, backend=backend, code_model=chat_model, max_retries=max_attempts, timeout=timeout
             )
             await stack.enter_async_context(cm)
+            if code is not None:
+                return await cm.run_code(code, verbose=not quiet)
             return await (cm.run(task) if quiet else _shown(cm, task))
 
-    _finish(run_async(work()), quiet=quiet, html=html, as_json=as_json)
+    found = run_async(work())
+    if isinstance(found, Comparison):
+        show_comparison(found, as_json=as_json)
+    _finish(found, quiet=quiet, html=html, as_json=as_json)
 
 
 def run_demo_task(*, model: str | None, html: Path | None, as_json: bool) -> None:
@@ -63,6 +89,13 @@ async def _shown(cm: CodeMode, task: str) -> RunResult:
     console = Console(stderr=True)
     say(console, task, prefix="Task ", style="bold")
     return await cm.run(task, verbose=Progress(console))
+
+
+def _read(program: Path) -> str:
+    try:
+        return program.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        refuse(f"--program {program}: {error.strerror if isinstance(error, OSError) else 'it is no text'}")
 
 
 def _check_place(html: Path | None) -> None:

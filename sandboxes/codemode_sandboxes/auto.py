@@ -45,13 +45,18 @@ class AutoSandbox(SandboxChoice):
         enforces: Collection[Enforced] = get_args(Enforced),
     ) -> None:
         super().__init__(SANDBOXES if allowed is None else allowed)
-        self._given = dict(sorted(self._given.items(), key=lambda item: _cost(item[0])))
+        self._given = dict(sorted(self._given.items(), key=lambda item: self.cost(item[0])))
         kinds = get_args(Boundary) if boundary is None else (boundary,) if isinstance(boundary, str) else boundary
         self._boundaries = {kind for kind in kinds if boundary is not None or kind != "none"}
         self._enforces = frozenset(enforces)
         unknown = [*self._boundaries.difference(get_args(Boundary)), *self._enforces.difference(get_args(Enforced))]
         if unknown:
             raise ValueError(f"{unknown[0]!r} is no boundary, or no limit that a sandbox could enforce")
+
+    @staticmethod
+    def cost(name: str) -> int:
+        """Rank a backend by what it costs, the cheapest first; those that are not known rank last."""
+        return BY_COST.index(name) if name in BY_COST else len(BY_COST)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -116,10 +121,6 @@ class AutoSandbox(SandboxChoice):
         if unmet := self._enforces - able.enforces:
             return f"it does not enforce limits of {', '.join(sorted(unmet))}"
         return ""
-
-
-def _cost(name: str) -> int:
-    return BY_COST.index(name) if name in BY_COST else len(BY_COST)
 
 
 def _together(one: Capabilities, other: Capabilities) -> Capabilities:

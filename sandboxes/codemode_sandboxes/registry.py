@@ -7,7 +7,7 @@ from typing import Any
 from codemode_sandboxes.contract import Sandbox
 from codemode_sandboxes.errors import UnknownSandbox
 
-__all__ = ["ALIASES", "SANDBOXES", "backend_name", "create_sandbox"]
+__all__ = ["ALIASES", "EXTRAS", "SANDBOXES", "backend_name", "create_sandbox"]
 
 SANDBOXES: dict[str, str] = {
     "bubblewrap": "codemode_sandboxes.bubblewrap:BubblewrapSandbox",
@@ -18,6 +18,14 @@ SANDBOXES: dict[str, str] = {
     "restricted": "codemode_sandboxes.restricted:RestrictedSandbox",
 }
 """Where each backend's class is. A backend is imported when it is first asked for: some need packages of their own."""
+
+EXTRAS: dict[str, str] = {
+    "bubblewrap": "bubblewrap",
+    "docker": "docker",
+    "nsjail": "nsjail",
+    "pyodide": "pyodide",
+}
+"""The extra of this distribution that brings what a backend needs, for those that need something."""
 
 ALIASES: dict[str, str] = {
     "pyodide-wasm": "pyodide",

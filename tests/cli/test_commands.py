@@ -110,7 +110,8 @@ def test_the_sandboxes_are_tried_and_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert (absent["available"], absent["remedy"]) == (False, "Install it with `make it-so`")
     assert "the guest died" in found["broken"]["reason"]
     table = call("sandboxes").stdout
-    assert re.search(r"^ ?monty +Python .* interpreter .* \d+\.\d +\d+\.\d *$", table, re.MULTILINE)
+    assert re.search(r"^ ?monty +Python .* interpreter +none +\d+\.\d +\d+\.\d *$", table, re.MULTILINE)
+    assert "Recommended: --sandbox auto" in table
     assert "absent is not available: there is no such thing here. Install it with `make it-so`" in table
 
 
