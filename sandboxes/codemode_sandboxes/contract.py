@@ -98,7 +98,8 @@ class Limits:
         calls: Tool calls in all.
         calls_in_flight: Tool calls that the host makes at one time; those above wait their turn with the host. No sandbox
             fails for it: a program may have as many open as it may make.
-        value_bytes: The program's value and each call's arguments, as UTF-8 JSON. The arguments of the calls that are
+        value_bytes: The program's value and each call's arguments, as UTF-8 JSON, with no more than a list or
+            dict for every 32 bytes, or 10,000 of them. The arguments of the calls that are
             open may take four times as much together; beyond that the run fails with kind "output".
     """
 

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from json.encoder import encode_basestring
 from typing import Any
 
-__all__ = ["MAX_DEPTH", "ValueTooLarge", "clean_text", "to_json", "to_sized_json"]
+__all__ = ["MAX_DEPTH", "ValueTooLarge", "clean_text", "most_containers", "to_json", "to_sized_json"]
 
 MAX_DEPTH = 60
 """Containers within containers that a value may have."""
+
+_LEAST_CONTAINERS, _BYTES_A_CONTAINER = 10_000, 32
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 _WORD = range(-(2**63), 2**64)
@@ -33,6 +35,11 @@ def clean_text(text: str) -> str:
     if text.isascii() and "\0" not in text:
         return text
     return _UNFIT.sub("\ufffd", text)
+
+
+def most_containers(max_bytes: int) -> int:
+    """How many lists and dicts a value of at most so many bytes may have: an empty one takes far more memory than JSON."""
+    return max(_LEAST_CONTAINERS, max_bytes // _BYTES_A_CONTAINER)
 
 
 def to_json(
@@ -64,8 +71,8 @@ def to_json(
     Raises:
         TypeError: Bytes, or an object that JSON has nothing for; the message names its type.
         ValueError: NaN, an infinity, a cycle, nesting over `MAX_DEPTH`, an integer of thousands of digits, two keys
-            that become the same string, or, as `ValueTooLarge`, a result over `max_bytes` or a set of
-            tuples or sets over 1 MB.
+            that become the same string, or, as `ValueTooLarge`, a result over `max_bytes`, one of more than
+            `most_containers` lists and dicts, or a set of tuples or sets over 1 MB.
     """
     return to_sized_json(value, max_bytes=max_bytes, text=text, convert=convert)[0]
 
@@ -92,6 +99,7 @@ class _Conversion:
 
     def __init__(self, max_bytes: int, text: Callable[[str], str], convert: Callable[[Any], Any] | None) -> None:
         self._max_bytes = max_bytes
+        self._containers_left = most_containers(max_bytes)
         self._text = text
         self._convert = convert
         # By identity: the object (kept, so that its id stays its own), the levels of containers in it, and the result,
@@ -140,6 +148,9 @@ class _Conversion:
                 raise ValueError("the value contains itself")
             self._reach(depth + levels)
             return known_result
+        self._containers_left -= 1
+        if self._containers_left < 0:
+            raise ValueTooLarge(f"the value has more than {most_containers(self._max_bytes):,} lists and dicts")
         before, self._deepest = self._deepest, 0
         self._reach(depth + 1)
         self._seen[id(value)] = (value, 0, None)

@@ -25,6 +25,7 @@ FORGERIES = {
     "deep value": 'send(b\'{"type":"finished","value":\' + b"[" * 500 + b"]" * 500 + b"}\\n")',
     "endless": "while True: send(b'[' * 65536)",
     "too large a value": 'send(b\'{"type":"finished","value":"\' + b"x" * 120000 + b\'"}\\n\')',
+    "countless lists": 'send(b\'{"type":"finished","value":[\' + b"[]," * 30000 + b"[]]}\\n")',
     "not a number": 'send(b\'{"type":"finished","value":NaN}\\n\')',
     "a number of many digits": 'send(b\'{"type":"finished","value":\' + b"9" * 5000 + b"}\\n")',
     "no value": 'send(b\'{"type":"finished"}\\n\')',

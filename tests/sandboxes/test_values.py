@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from typing import Any
 
 import pytest
-from codemode_sandboxes.values import MAX_DEPTH, ValueTooLarge, clean_text, to_json
+from codemode_sandboxes.values import MAX_DEPTH, ValueTooLarge, clean_text, most_containers, to_json
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -197,3 +197,11 @@ def test_the_bound_is_the_exact_size_of_the_compact_json(value: Any) -> None:
     assert to_json(value, max_bytes=size) == result
     with pytest.raises(ValueTooLarge):
         to_json(value, max_bytes=size - 1)
+
+
+def test_a_value_has_so_many_lists_and_dicts() -> None:
+    most = most_containers(1_000_000)
+    assert to_json([{}] * (most - 1) + ["{}[]" * 9], max_bytes=1_000_000)  # the same one many times counts once
+    assert len(to_json([{} for _ in range(most - 1)], max_bytes=1_000_000)) == most - 1
+    with pytest.raises(ValueTooLarge, match="lists and dicts"):
+        to_json([{} for _ in range(most)], max_bytes=1_000_000)

@@ -2,12 +2,13 @@
 
 import json
 import math
+import re
 from collections.abc import Collection
 from typing import Any
 
 from codemode_sandboxes.contract import Call, Failed, FailureKind
 from codemode_sandboxes.process.channel import Channel
-from codemode_sandboxes.values import clean_text, to_json
+from codemode_sandboxes.values import clean_text, most_containers, to_json
 
 __all__ = [
     "FrameReader",
@@ -28,6 +29,9 @@ _GUEST_KINDS: dict[str, FailureKind] = {
     "output": "output",
     "calls": "calls",
 }
+# Runs of texts and what stands between them. Once begun it never fails, so it takes linear time.
+_TEXTS = re.compile(rb'(?:"(?:[^"\\]++|\\.?+)*+(?:"|\Z)[^"\[{]*+)++', re.DOTALL)
+_FEW_CONTAINERS, _CONTAINERS_EXTRA = 10_000, 10
 _NAME = 200
 _TEXT = 8000
 
@@ -89,6 +93,8 @@ def parse(line: bytes, *, value_bytes: int) -> dict[str, Any]:
     Raises:
         ProtocolError: It is not a JSON object, or holds a value that no guest sends.
     """
+    if _containers(line) > most_containers(value_bytes) + _CONTAINERS_EXTRA:
+        raise ProtocolError("a frame has too many lists and dicts")
     try:
         frame = json.loads(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
@@ -102,6 +108,15 @@ def parse(line: bytes, *, value_bytes: int) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise ProtocolError(f"a frame holds a value that no guest sends: {error}") from None
     return frame
+
+
+def _containers(line: bytes) -> int:
+    """Count them before they take memory; those in texts count too where they are few."""
+    found = line.count(b"[") + line.count(b"{")
+    if found > _FEW_CONTAINERS:
+        line = _TEXTS.sub(b"", line)
+        found = line.count(b"[") + line.count(b"{")
+    return found
 
 
 def encode(frame: dict[str, Any]) -> bytes:
