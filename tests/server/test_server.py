@@ -1,6 +1,7 @@
-"""The graph on a real `langgraph dev`, driven by the SDK."""
+"""The graphs on a real `langgraph dev`, driven by the SDK."""
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,12 @@ import httpx
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.sandboxes.processes import descendants
+from tests.wire.payloads import Reply
+from tests.wire.server import Service
 
 ROOT = Path(__file__).parents[2]
 LANGGRAPH = Path(sys.executable).parent / "langgraph"
@@ -25,25 +33,40 @@ pytestmark = [
 ]
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that asks before a reminder is sent."""
+
+    url: str
+    pid: int
+    log: Path
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server that asks before a reminder is sent."""
+def model() -> Iterator[Service]:
+    with Service() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, model: Service) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     shutil.copytree(ROOT / "graphs", folder / "graphs")
-    (folder / "langgraph.json").write_text(
-        '{"dependencies": ["."], "graphs": {"codemode": "./graphs/codemode.py:make_graph"}}'
-    )
+    served = json.loads((ROOT / "langgraph.json").read_text())
+    (folder / "langgraph.json").write_text(json.dumps({**served, "dependencies": ["."]}))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {
         **os.environ,
         "CODEMODE_APPROVE": "send_*",
+        "CODEMODE_MODEL": "openai:gpt-4.1",
+        "OPENAI_API_KEY": model.key,
+        "OPENAI_BASE_URL": model.url,
         "LANGSMITH_TRACING": "false",
         "LANGGRAPH_CLI_NO_ANALYTICS": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "sandboxes")]),
     }
-    environment.pop("CODEMODE_MODEL", None)
     command = [str(LANGGRAPH), "dev", "--host", "127.0.0.1", "--port", str(port), "--no-browser", "--no-reload"]
     log = folder / "log"
     with log.open("w") as output:
@@ -57,7 +80,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-        yield url
+        yield Server(url, process.pid, log)
     finally:
         process.terminate()
         process.wait(timeout=30)
@@ -71,8 +94,8 @@ def _is_up(url: str) -> bool:
 
 
 @pytest.fixture
-async def client(server: str) -> AsyncIterator[LangGraphClient]:
-    async with get_client(url=server) as client:
+async def client(server: Server) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=server.url) as client:
         yield client
 
 
@@ -123,7 +146,7 @@ async def test_threads_run_side_by_side(client: LangGraphClient) -> None:
 async def test_the_schemas_and_the_drawing_are_served(client: LangGraphClient) -> None:
     (assistant,) = await client.assistants.search(graph_id="codemode")
     schemas: Any = await client.assistants.get_schemas(assistant["assistant_id"])
-    assert set(schemas["input_schema"]["properties"]) == {"task", "code"}
+    assert {"task", "code"} <= set(schemas["input_schema"]["properties"])
     assert "max_attempts" in schemas["context_schema"]["properties"]
     graph: Any = await client.assistants.get_graph(assistant["assistant_id"])
     assert {"generate", "check", "execute", "approve", "inspect_output", "repair"} <= {
@@ -138,3 +161,70 @@ async def test_a_finished_thread_can_be_edited_and_run_from(client: LangGraphCli
     await client.threads.update_state(thread, {"program": "40 + 2", "verdict": None}, as_node="check")
     done: Any = await client.runs.wait(thread, "codemode", input=None)
     assert done["output"] == 42
+
+
+async def test_a_conversation_with_code_mode_in_it_streams_stops_and_goes_on(
+    client: LangGraphClient, model: Service
+) -> None:
+    model.script('{"task": "Remind c1."}', Reply(code="await tools.send_reminder('c1', 125.0)"), "C1 is reminded.")
+    thread = (await client.threads.create())["thread_id"]
+    said: Any = {"messages": [{"role": "user", "content": "remind c1"}]}
+    steps = []
+    async for part in client.runs.stream(
+        thread, "composed", input=said, stream_mode=["updates", "custom", "messages-tuple"], stream_subgraphs=True
+    ):
+        kind, *path = part.event.split("|")
+        steps += [(len(path), name) for name in part.data] if kind == "updates" else []
+    assert [name for depth, name in steps if depth] == ["generate", "check", "execute", "__interrupt__"]
+    state: Any = await client.threads.get_state(thread)
+    (interrupt,) = state["interrupts"]
+    assert interrupt["value"]["action_requests"][0]["name"] == "send_reminder"
+    resume: Any = {"resume": {interrupt["id"]: {"decisions": [{"type": "approve"}]}}}
+    done: Any = await client.runs.wait(thread, "composed", command=resume)
+    assert [message["content"] for message in done["messages"]] == ["remind c1", "C1 is reminded."]
+
+
+async def test_a_run_that_is_cancelled_or_left_leaves_nothing(client: LangGraphClient, server: Server) -> None:
+    await client.runs.wait(None, "codemode", input={"task": "", "code": "1"})
+    before = len(descendants(server.pid))
+    endless: Any = {
+        "task": "",
+        "code": "await tools['list-orders']('paid')\nwhile True:\n    await asyncio.sleep(0.01)",
+    }
+    endless["code"] = "import asyncio\n" + endless["code"]
+    thread = (await client.threads.create())["thread_id"]
+    run = await client.runs.create(thread, "codemode", input=endless)
+    await _until(lambda: len(descendants(server.pid)) > before)
+    await client.runs.cancel(thread, run["run_id"], wait=True)
+    await _until(lambda: len(descendants(server.pid)) <= before)
+    stream = client.runs.stream(None, "codemode", input=endless, stream_mode="custom", on_disconnect="cancel")
+    async for part in stream:
+        if part.event == "custom" and part.data["type"] == "call_finished":
+            break
+    await stream.aclose()  # type: ignore[attr-defined]
+    await _until(lambda: len(descendants(server.pid)) <= before)
+
+
+async def _until(condition: Any) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0.05)
+
+
+async def test_the_servers_own_mcp_endpoint_offers_the_graphs(server: Server) -> None:
+    async with (
+        streamable_http_client(f"{server.url}/mcp/") as (reading, writing, _),
+        ClientSession(reading, writing) as session,
+    ):
+        await session.initialize()
+        names = {tool.name for tool in (await session.list_tools()).tools}
+        assert {"codemode", "composed"} <= names
+        result = await session.call_tool("codemode", {"task": "", "code": "40 + 2"})
+    assert "42" in str(result.content)
+
+
+async def test_no_node_blocks_the_event_loop(server: Server) -> None:
+    """Last in the file: the server has noted what blocked while the tests above ran."""
+    log = server.log.read_text()
+    assert "Blocking" not in log
+    assert "Traceback" not in log
