@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from codemode_graph.api import CodeMode, codemode
     from codemode_graph.errors import CodeModeError, ConfigurationError, ModelError, ToolLoadError
     from codemode_graph.graph import create_codemode
+    from codemode_graph.integrations.agent import create_agent
     from codemode_graph.integrations.langchain import create_codemode_tool
+    from codemode_graph.integrations.middleware import CodeModeMiddleware
     from codemode_graph.mcp import MCPToolLoader
     from codemode_graph.result import RunResult
     from codemode_graph.settings import Context, Prices
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CodeMode",
     "CodeModeError",
+    "CodeModeMiddleware",
     "CodeModeState",
     "ConfigurationError",
     "Context",
@@ -37,6 +40,7 @@ __all__ = [
     "ToolSpec",
     "Trace",
     "codemode",
+    "create_agent",
     "create_codemode",
     "create_codemode_tool",
     "tool",
@@ -53,7 +57,9 @@ _PLACES = {
     "ModelError": "codemode_graph.errors",
     "ToolLoadError": "codemode_graph.errors",
     "create_codemode": "codemode_graph.graph",
+    "create_agent": "codemode_graph.integrations.agent",
     "create_codemode_tool": "codemode_graph.integrations.langchain",
+    "CodeModeMiddleware": "codemode_graph.integrations.middleware",
     "MCPToolLoader": "codemode_graph.mcp",
     "Context": "codemode_graph.settings",
     "Prices": "codemode_graph.settings",

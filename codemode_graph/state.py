@@ -6,6 +6,7 @@ Everything in it is made of JSON values, so that any checkpointer can store it a
 import operator
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
+from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import TypedDict
 
 from codemode_graph.tools.spec import DecisionType, Effect
@@ -211,6 +212,9 @@ class CodeModeInput(TypedDict):
     """What is to be done, in plain language."""
     code: NotRequired[str | None]
     """A program to run as it is. The model is asked only to repair it, and not at all where there is none."""
+    earlier: NotRequired[Annotated[list[ToolCall], SkipJsonSchema()]]
+    """Calls of earlier runs that failed, of which this one is the repair: what they did is not done again. For middleware:
+    it is in no schema that is shown."""
 
 
 class CodeModeOutput(TypedDict):
@@ -239,6 +243,7 @@ class CodeModeState(CodeModeOutput):
 
     task: str
     code: str | None
+    earlier: list[ToolCall]
     run_id: str
     """Names this run's records in a store."""
     pending: list[PendingCall]

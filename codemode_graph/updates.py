@@ -4,15 +4,17 @@ A tool that returns a LangGraph `Command` updates a state that is not this packa
 updated as `updates`, each once; `ApplyUpdates` is the node that makes these changes in the graph that has that state.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langgraph.channels import LastValue
 from langgraph.graph import StateGraph
 from langgraph.types import Command
 
+from codemode_graph.state import StateUpdate
 from codemode_graph.tools.commands import update_from_json
 
-__all__ = ["ApplyUpdates"]
+__all__ = ["ApplyUpdates", "writes"]
 
 
 class ApplyUpdates:
@@ -48,12 +50,20 @@ class ApplyUpdates:
         Args:
             state: The state after code mode, or code mode's result: a dict with `updates`.
         """
-        channels = self._channels
-        writes = [(key, value) for each in state["updates"] for key, value in each["update"].items() if key in channels]
-        last = {key: place for place, (key, _) in enumerate(writes)}
-        kept = [
-            (key, update_from_json(value))
-            for place, (key, value) in enumerate(writes)
-            if last[key] == place or not isinstance(channels[key], LastValue)
-        ]
-        return Command(update=kept)
+        return Command(update=writes(state["updates"], self._channels))
+
+
+def writes(updates: Sequence[StateUpdate], channels: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Give what updates write to the channels of a graph, in order; see `ApplyUpdates`.
+
+    Args:
+        updates: As a run gives them.
+        channels: Of the graph, by key.
+    """
+    given = [(key, value) for each in updates for key, value in each["update"].items() if key in channels]
+    last = {key: place for place, (key, _) in enumerate(given)}
+    return [
+        (key, update_from_json(value))
+        for place, (key, value) in enumerate(given)
+        if last[key] == place or not isinstance(channels[key], LastValue)
+    ]

@@ -8,7 +8,7 @@ from codemode_graph.prompts.templates import render
 from codemode_graph.tools.cards import render_cards
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["program_tool_description", "system_message"]
+__all__ = ["agent_message", "program_tool_description", "system_message"]
 
 
 def system_message(tools: Sequence[ToolSpec], capabilities: Capabilities, *, structured: bool) -> str:
@@ -35,9 +35,20 @@ def program_tool_description(tools: Sequence[ToolSpec], capabilities: Capabiliti
     return _with_tools("program_tool", tools, capabilities)
 
 
-def _with_tools(template: str, tools: Sequence[ToolSpec], capabilities: Capabilities) -> str:
+def agent_message(tools: Sequence[ToolSpec], capabilities: Capabilities, *, tool: str) -> str:
+    """What an agent that can run programs reads beside its own instructions: when to, and how they are written.
+
+    Args:
+        tools: The tools a program may call.
+        capabilities: Of the sandbox that will run it.
+        tool: The name of the tool that runs programs.
+    """
+    return _with_tools("agent", tools, capabilities, tool=tool)
+
+
+def _with_tools(template: str, tools: Sequence[ToolSpec], capabilities: Capabilities, **more: str) -> str:
     cards = render_cards(tools) or "(none)"
-    return render(template, rules=render("rules"), python=_python(capabilities), cards=cards)
+    return render(template, rules=render("rules"), python=_python(capabilities), cards=cards, **more)
 
 
 def _python(capabilities: Capabilities) -> str:

@@ -2,8 +2,8 @@
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 from langchain_core.messages import ToolCall, ToolMessage
@@ -21,10 +21,17 @@ from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, sig
 from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
 from codemode_graph.tools.spec import Effect, ToolSpec
 
-__all__ = ["from_langchain"]
+__all__ = ["Invoke", "from_langchain"]
+
+Run: TypeAlias = Callable[[dict[str, Any], RunnableConfig], Awaitable[Any]]
+"""Runs a tool: given the tool call with its injected arguments, and a config, it gives what the tool gives."""
+
+Invoke: TypeAlias = Callable[[ToolCall, RunnableConfig, Run], Awaitable[Any]]
+"""Has a tool run in a way of one's own: given the program's call, the config that it is made under, and what runs the
+tool. Gives what the tool gave, or a message in its place."""
 
 
-def from_langchain(tool: BaseTool) -> ToolSpec:
+def from_langchain(tool: BaseTool, *, invoke: Invoke | None = None) -> ToolSpec:
     """Make a tool of a LangChain tool, with all that LangChain does for it.
 
     Each call is a run of the tool under the config it is given: its arguments are validated, callbacks and traces see
@@ -41,6 +48,7 @@ def from_langchain(tool: BaseTool) -> ToolSpec:
 
     Args:
         tool: The LangChain tool.
+        invoke: Has it run in another way, for instance by the `ToolNode` of an agent, which then injects as well.
 
     Returns:
         The tool. MCP annotations in its metadata give its effect, else it is "write".
@@ -48,7 +56,7 @@ def from_langchain(tool: BaseTool) -> ToolSpec:
     Raises:
         ToolLoadError: It needs a value that can reach it in no way.
     """
-    adapter = _Adapter(tool)
+    adapter = _Adapter(tool, invoke)
     return ToolSpec(
         name=tool.name,
         call=adapter.call,
@@ -61,8 +69,8 @@ def from_langchain(tool: BaseTool) -> ToolSpec:
 
 
 class _Adapter:
-    def __init__(self, tool: BaseTool) -> None:
-        self.tool = tool
+    def __init__(self, tool: BaseTool, invoke: Invoke | None) -> None:
+        self.tool, self.invoke = tool, invoke
         functions = _functions(tool)
         self.hints = [type_hints(function) for function in functions]
         declared = _annotations(tool)
@@ -110,13 +118,20 @@ class _Adapter:
         if forged := [name for name in arguments if name in self.hidden]:
             raise TypeError(f"{tool.name}() got an unexpected argument {forged[0]!r}")
         call = ToolCall(name=tool.name, args=dict(arguments), id=f"call_{uuid4().hex}", type="tool_call")
+        if self.invoke is not None:
+            return self._value(await self.invoke(call, config, self.run))
         if self.injected:
             runtime = await runtime_for(call, config)
             call["args"] |= injected_values(tool.name, self.injected, self.optional, runtime)
+        return self._value(await self.run(dict(call), config))
+
+    async def run(self, call: dict[str, Any], config: RunnableConfig) -> Any:
+        """Run the tool. What it cannot take raises `ValueError`."""
+        tool = self.tool
         # Plain arguments give the raw value, but LangChain takes some dicts for tool calls.
         given: Any = call if self.as_message or call["args"].get("type") == "tool_call" else call["args"]
         try:
-            answer = await tool.ainvoke(given, config)
+            return await tool.ainvoke(given, config)
         except ValidationError as error:
             if is_invalid_resume(error):
                 raise
@@ -124,7 +139,6 @@ class _Adapter:
         except ValidationErrorV1 as error:
             problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5])
             raise ValueError(f"{tool.name}() was given what it cannot take: {problems}") from error
-        return self._value(answer)
 
     def _value(self, answer: Any) -> Any:
         if has_command(answer):

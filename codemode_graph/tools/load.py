@@ -21,7 +21,7 @@ from codemode_graph.tools.marks import marks_of
 from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec
 from codemode_graph.tools.text import one_line
 
-__all__ = ["HasTools", "Tools", "load_tools"]
+__all__ = ["HasTools", "Tools", "load_tools", "load_with_origins"]
 
 
 class HasTools(Protocol):
@@ -64,12 +64,20 @@ def load_tools(tools: Tools, *, policies: Mapping[str, ToolPolicy] | None = None
         ToolLoadError: Something is no tool; the message says what is.
         ConfigurationError: A policy names a tool, or an effect, that there is not.
     """
+    return tuple(spec for spec, _ in load_with_origins(tools, policies=policies))
+
+
+def load_with_origins(
+    tools: Tools, *, policies: Mapping[str, ToolPolicy] | None = None
+) -> tuple[tuple[ToolSpec, object], ...]:
+    """Make the tools of a run, as `load_tools` does, and give each with what it was made of."""
     named: dict[str, ToolSpec] = {}
     given = {(id(origin), spec.name): (spec, origin) for spec, origin in _specs(tools, None)}
     for spec, _ in given.values():
         name = _free_name(spec, named)
         named[name] = spec if name == spec.name else replace(spec, name=name)
-    return _with_policies(tuple(named.values()), policies or {})
+    specs = _with_policies(tuple(named.values()), policies or {})
+    return tuple((spec, origin) for spec, (_, origin) in zip(specs, given.values(), strict=True))
 
 
 def _specs(thing: Any, name: str | None) -> Iterator[tuple[ToolSpec, object]]:

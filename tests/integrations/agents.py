@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
@@ -65,4 +66,27 @@ class Shop:
         return [owed, pay]
 
 
-USER = {"messages": [("user", "go")]}
+class Runs(AsyncCallbackHandler):
+    """Who ran below whom: the path of names above each tool run."""
+
+    def __init__(self) -> None:
+        self.names: dict[Any, tuple[str, Any]] = {}
+        self.tools: list[str] = []
+
+    async def on_chain_start(
+        self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **kw: Any
+    ) -> None:
+        self.names[run_id] = (kw.get("name") or "?", parent_run_id)
+
+    async def on_tool_start(
+        self, serialized: Any, input_str: str, *, run_id: Any, parent_run_id: Any = None, **kw: Any
+    ) -> None:
+        self.names[run_id] = (serialized["name"], parent_run_id)
+        self.tools.append(self.path(run_id))
+
+    def path(self, run_id: Any) -> str:
+        name, parent = self.names[run_id]
+        return f"{self.path(parent)}/{name}" if parent in self.names else name
+
+
+USER: Any = {"messages": [("user", "go")]}

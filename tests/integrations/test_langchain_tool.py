@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
@@ -17,7 +16,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
 
 from codemode_graph import ToolPolicy, create_codemode_tool
-from tests.integrations.agents import USER, Shop, agent_model, answers, calling
+from tests.integrations.agents import USER, Runs, Shop, agent_model, answers, calling
 from tests.support import scripted
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
@@ -159,29 +158,6 @@ async def test_an_approve_function_answers_instead_of_the_agents_people() -> Non
     assert len(shop.paid) == 2
 
 
-class Runs(AsyncCallbackHandler):
-    """Who ran below whom: the path of names above each tool run."""
-
-    def __init__(self) -> None:
-        self.names: dict[Any, tuple[str, Any]] = {}
-        self.tools: list[str] = []
-
-    async def on_chain_start(
-        self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **kw: Any
-    ) -> None:
-        self.names[run_id] = (kw.get("name") or "?", parent_run_id)
-
-    async def on_tool_start(
-        self, serialized: Any, input_str: str, *, run_id: Any, parent_run_id: Any = None, **kw: Any
-    ) -> None:
-        self.names[run_id] = (serialized["name"], parent_run_id)
-        self.tools.append(self.path(run_id))
-
-    def path(self, run_id: Any) -> str:
-        name, parent = self.names[run_id]
-        return f"{self.path(parent)}/{name}" if parent in self.names else name
-
-
 @pytest.mark.parametrize("inside", [True, False], ids=["in an agent", "alone"])
 async def test_the_calls_of_a_program_are_traced_below_the_tool(inside: bool) -> None:
     runs = Runs()
@@ -193,7 +169,8 @@ async def test_the_calls_of_a_program_are_traced_below_the_tool(inside: bool) ->
     first, nested = runs.tools
     assert first.endswith("codemode")
     assert nested.startswith(f"{first}/")
-    assert nested.endswith("execute/owed")
+    assert "/execute/" in nested
+    assert nested.endswith("/owed")
 
 
 async def test_what_happens_in_a_run_is_on_the_agents_custom_stream() -> None:

@@ -1,0 +1,136 @@
+"""A LangChain agent that has code mode over its tools."""
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from codemode_sandboxes import Limits, Sandbox
+from langchain import agents
+from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langgraph.graph.state import CompiledStateGraph
+
+from codemode_graph.integrations.middleware import CodeModeMiddleware
+from codemode_graph.model import load_model
+from codemode_graph.sync import wait_for
+from codemode_graph.tools.commands import Updated
+from codemode_graph.tools.load import Tools, load_with_origins
+from codemode_graph.tools.spec import ToolPolicy, ToolSpec
+
+__all__ = ["create_agent", "to_langchain"]
+
+
+def create_agent(
+    tools: Tools,
+    llm: BaseChatModel | None = None,
+    model: str = "openai:gpt-5.2",
+    *,
+    codemode: bool = True,
+    code_model: str | BaseChatModel | None = None,
+    api_key: str | None = None,
+    backend: str | Sandbox = "monty",
+    system_prompt: str | None = None,
+    max_retries: int = 3,
+    timeout: float = 60,
+    policies: Mapping[str, ToolPolicy] | None = None,
+    limits: Limits | None = None,
+    middleware: Sequence[AgentMiddleware[Any, Any, Any]] = (),
+    **options: Any,
+) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """Make a LangChain agent that can run programs on its tools, and call them directly where that is better.
+
+    It is LangChain's `create_agent` with `CodeModeMiddleware` before the other middleware. A `HumanInTheLoopMiddleware`
+    among those also decides on the calls that programs make.
+
+    Args:
+        tools: Functions, LangChain tools, `ToolSpec`s such as an `MCPToolLoader` gives.
+        llm: The agent's model.
+        model: Names it where `llm` is not given.
+        codemode: Without it, the same agent without programs.
+        code_model: Writes programs for tasks that the agent gives. None has the agent's own model write them.
+        api_key: For models named by a string; otherwise the provider's environment variable is used.
+        backend: The sandbox: a name such as "monty", or a `Sandbox`.
+        system_prompt: The agent's own instructions.
+        max_retries: Programs that `code_model` tries for a task, the first included.
+        timeout: Seconds that one program may take, the time in tools included.
+        policies: What is allowed of which tool; `callers` says who may call it. They hold for calls by programs, and
+            `callers` for the model's own too.
+        limits: Bounds on one program.
+        middleware: More of the agent's, in order.
+        options: What else LangChain's `create_agent` takes: `checkpointer`, `store`, `response_format`, ...
+
+    Raises:
+        ConfigurationError: A model or a policy cannot be used.
+        ToolLoadError: Something among the tools is not a tool.
+    """
+    loaded = load_with_origins(tools, policies=policies)
+    made = [(spec, to_langchain(spec, origin)) for spec, origin in loaded]
+    first: list[AgentMiddleware[Any, Any, Any]] = []
+    if codemode:
+        writer = load_model(code_model, api_key=api_key) if isinstance(code_model, str) else code_model
+        first = [
+            CodeModeMiddleware(
+                model=writer,
+                interrupt_on=_interrupt_on(middleware),
+                sandbox=backend,
+                limits=limits,
+                timeout=timeout,
+                max_attempts=max_retries,
+                specs={tool.name: spec for spec, tool in made},
+            )
+        ]
+    return agents.create_agent(
+        llm if llm is not None else load_model(model, api_key=api_key),
+        tools=[tool for _, tool in made],
+        system_prompt=system_prompt,
+        middleware=[*first, *middleware],
+        **options,
+    )
+
+
+def to_langchain(spec: ToolSpec, origin: object = None) -> BaseTool:
+    """Make a LangChain tool of a tool, for an agent that calls it directly.
+
+    Args:
+        spec: The tool.
+        origin: What it was made of. A LangChain tool, or a function, is used as LangChain uses it.
+    """
+    name = re.sub(r"[^a-zA-Z0-9_-]", "_", spec.name)[:64]
+    if isinstance(origin, BaseTool):
+        return origin if origin.name == name else origin.model_copy(update={"name": name})
+    description = spec.description or f"The tool {spec.name}."
+    if inspect.isroutine(origin):
+        is_async = inspect.iscoroutinefunction(origin)
+        return StructuredTool.from_function(
+            func=None if is_async else origin,
+            coroutine=origin if is_async else None,
+            name=name,
+            description=description,
+        )
+
+    async def call(config: RunnableConfig, **arguments: Any) -> Any:
+        value = await spec.call(arguments, config)
+        if isinstance(value, Updated):
+            raise ToolException(
+                f"{spec.name} returns a Command: give the agent a LangChain tool, or a function, for it"
+            )
+        return value
+
+    def call_sync(config: RunnableConfig, **arguments: Any) -> Any:
+        return wait_for(call(config, **arguments))
+
+    return StructuredTool(
+        name=name, description=description, args_schema=dict(spec.input_schema), func=call_sync, coroutine=call
+    )
+
+
+def _interrupt_on(middleware: Sequence[AgentMiddleware[Any, Any, Any]]) -> Any:
+    """What the agent's people decide on, for the calls of programs as well."""
+    asking = [each for each in middleware if isinstance(each, HumanInTheLoopMiddleware)]
+    # Asking about each call, it is in the way that the calls of programs take: it asks by itself.
+    return {
+        name: how for each in asking if each.interrupt_mode != "per_call" for name, how in each.interrupt_on.items()
+    }

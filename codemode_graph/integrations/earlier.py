@@ -1,0 +1,54 @@
+"""What programs of an agent did that failed, for the program that repairs them."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+
+from codemode_graph.state import ToolCall
+
+__all__ = ["earlier_calls"]
+
+
+def earlier_calls(messages: Sequence[AnyMessage], tool: str, call_id: str | None) -> list[ToolCall]:
+    """Give the calls of the programs that a new program repairs: those of the last turn that ran any, where they failed.
+
+    Args:
+        messages: The agent's. What was before the newest message of a person is over.
+        tool: The name of the tool that runs programs.
+        call_id: Of the call that runs the new program.
+
+    Returns:
+        Their calls with an effect, as of one attempt before the first. Where two programs made the same call, it is there
+        twice, and so it is answered twice before it is made again.
+    """
+    failed: list[ToolMessage] = []
+    told: dict[str, ToolMessage] = {}
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            break
+        if isinstance(message, ToolMessage):
+            told[message.tool_call_id] = message
+        elif isinstance(message, AIMessage):
+            ids = [call["id"] for call in message.tool_calls if call["name"] == tool]
+            if ids and call_id not in ids:
+                failed = [told[id] for id in ids if id in told and told[id].status == "error"]
+                break
+    return _joined([message.artifact["tool_calls"] for message in failed if isinstance(message.artifact, dict)])
+
+
+def _joined(journals: Sequence[Sequence[ToolCall]]) -> list[ToolCall]:
+    occurrences: Counter[tuple[str, str]] = Counter()
+    joined: list[ToolCall] = []
+    for journal in journals:
+        # The newest record of a call tells what became of it.
+        for record in {record["key"]: record for record in journal if record["effect"] != "read"}.values():
+            digest = record["key"].rpartition(":")[2]
+            occurrences[record["tool"], digest] += 1
+            kept = record.copy()
+            kept["key"] = f"{record['tool']}#{occurrences[record['tool'], digest]}:{digest}"
+            kept["id"], kept["attempt"] = f"0.{len(joined) + 1}", 0
+            for name in ("answered", "repeats", "decision"):
+                kept.pop(name, None)  # type: ignore[misc]
+            joined.append(kept)
+    return joined

@@ -1,0 +1,273 @@
+"""Code mode over an agent's own tools, as middleware of LangChain's `create_agent`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, NotRequired, TypeVar
+
+from codemode_sandboxes import Capabilities, Limits, Sandbox, resolve_sandbox
+from langchain.agents.middleware.types import (
+    AgentMiddleware,
+    AgentState,
+    ExtendedModelResponse,
+    ModelRequest,
+    ModelResponse,
+    PrivateStateAttr,
+    ToolCallRequest,
+)
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool
+from langgraph.types import Command
+from pydantic import BaseModel, Field
+
+from codemode_graph.errors import ConfigurationError
+from codemode_graph.integrations.answer import LIMIT, answer_text, result_of
+from codemode_graph.integrations.catalogue import Catalogue, Toolset
+from codemode_graph.integrations.earlier import earlier_calls
+from codemode_graph.integrations.langchain import ADVICE, Task, task_description
+from codemode_graph.integrations.nested import AgentCall, running
+from codemode_graph.integrations.review import InterruptOn, reviews
+from codemode_graph.model import load_model
+from codemode_graph.prompts import agent_message
+from codemode_graph.tools.spec import ToolPolicy, ToolSpec
+from codemode_graph.updates import writes
+
+__all__ = ["CodeModeMiddleware", "CodeModeState"]
+
+Handled = TypeVar("Handled")
+
+_HUMAN = "hitl_edited_tool_calls"
+"""The key of the state by which `HumanInTheLoopMiddleware` is known to be there."""
+
+_AGAIN = (
+    "Write the program again, whole and put right. Where it makes the calls that took effect again, they are answered "
+    "from the record and not made a second time."
+)
+
+
+class Program(BaseModel):
+    """What the tool is given where the agent's own model writes the programs."""
+
+    code: str = Field(min_length=1, description="The whole program: Python that calls the tools.")
+
+
+class CodeModeState(AgentState[Any]):
+    """What the middleware keeps in the agent's state."""
+
+    codemode_offered: NotRequired[Annotated[list[str], PrivateStateAttr]]
+    """The tools that the model was last told programs may call; they can call no others."""
+
+
+class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Gives an agent code mode over its own tools: a tool that runs a program which calls them.
+
+    Calls that a program makes are calls of the agent: they go through the tool-call middleware that is listed after this
+    one, tools get the agent's state, store and runtime, a `Command` that a tool returns updates the agent's state, and
+    callbacks see each call below the program's. What other middleware hides from the model, where that is listed before
+    this one, programs do not have either. So list it after what chooses tools, and before what wraps tool calls.
+
+    A program that waits for a person interrupts the agent, and goes on where it stopped. A program that follows a failed
+    one in the same turn of the conversation is its repair: what the failed one did is not done again.
+
+    Args:
+        model: Writes the programs for tasks that the agent gives. None has the agent's own model write them.
+        policies: What is allowed of which tool, by name, glob pattern or effect; `callers` says whether a tool is for
+            programs, for the model, or both.
+        interrupt_on: Which calls of programs a person decides on, as `HumanInTheLoopMiddleware` takes it, or that
+            middleware itself: it does not see the calls of programs. `{}` says that there are none.
+        sandbox: Where programs run: a `Sandbox`, or a backend's name, as `create_codemode` takes it.
+        limits: Bounds on one program.
+        timeout: Seconds that one program may take, the time in tools included.
+        max_attempts: Programs that `model` tries for a task.
+        name: The tool's name.
+        max_chars: Characters of a value that the agent's model reads; a longer one is told by its shape and a part of it.
+        specs: What is known of tools beyond what LangChain tools say, by name: effects, types of results.
+
+    Raises:
+        ConfigurationError: `interrupt_on` or the model cannot be used.
+
+    Example:
+        ```python
+        agent = create_agent("openai:gpt-5.2", tools=[list_events, send_mail], middleware=[CodeModeMiddleware()])
+        ```
+    """
+
+    state_schema = CodeModeState
+
+    def __init__(
+        self,
+        *,
+        model: str | BaseChatModel | None = None,
+        policies: Mapping[str, ToolPolicy] | None = None,
+        interrupt_on: "InterruptOn | Any | None" = None,
+        sandbox: str | Sandbox | None = None,
+        limits: Limits | None = None,
+        timeout: float = 60,
+        max_attempts: int = 3,
+        name: str = "run_program",
+        max_chars: int = LIMIT,
+        specs: Mapping[str, ToolSpec] | None = None,
+    ) -> None:
+        super().__init__()
+        self._writer = None if model is None else load_model(model)
+        self._sandbox = resolve_sandbox(sandbox)
+        self._told = interrupt_on is not None
+        self._max_chars = max_chars
+        self._catalogue = Catalogue(
+            policies=policies or {},
+            reviews=reviews(interrupt_on or {}),
+            specs=specs or {},
+            options={
+                "model": self._writer,
+                "sandbox": self._sandbox,
+                "limits": limits,
+                "timeout": timeout,
+                "max_attempts": max_attempts,
+            },
+        )
+        self.tool = StructuredTool(
+            name=name,
+            description=(
+                "Run a Python program that calls tools. Give the whole program. Its value comes back, as JSON."
+                if model is None
+                else task_description([])
+            ),
+            args_schema=Program if model is None else Task,
+            func=_without_middleware,
+        )
+        self.tools = [self.tool]
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ExtendedModelResponse[Any]:
+        """Tell the model of programs, and show it no tool that is for programs alone."""
+        shown, offered = self._shown(request, self._sandbox.capabilities)
+        return _noted(request, handler(shown), offered)
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ExtendedModelResponse[Any]:
+        """Tell the model of programs, and show it no tool that is for programs alone."""
+        capabilities = await asyncio.to_thread(lambda: self._sandbox.capabilities)
+        shown, offered = self._shown(request, capabilities)
+        return _noted(request, await handler(shown), offered)
+
+    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
+        """Run a program; have any other call made."""
+        if request.tool_call["name"] != self.tool.name:
+            return self._refused(request) or handler(request)
+        toolset = self._toolset(request)
+        call = AgentCall(request=request, handler=handler, is_async=False)
+
+        def run(config: RunnableConfig, **given: str) -> Any:
+            running.set(call)
+            return self._answer(request, toolset.graph.invoke(self._given(request, given), config))
+
+        return handler(request.override(tool=self._bound(func=run)))
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
+    ) -> Any:
+        """Run a program; have any other call made."""
+        if request.tool_call["name"] != self.tool.name:
+            return self._refused(request) or await handler(request)
+        toolset = self._toolset(request)
+        call = AgentCall(request=request, handler=handler, is_async=True)
+
+        async def run(config: RunnableConfig, **given: str) -> Any:
+            running.set(call)
+            return self._answer(request, await toolset.graph.ainvoke(self._given(request, given), config))
+
+        return await handler(request.override(tool=self._bound(coroutine=run)))
+
+    def _shown(self, request: ModelRequest[Any], capabilities: Capabilities) -> tuple[ModelRequest[Any], list[str]]:
+        tools = [tool for tool in request.tools if isinstance(tool, BaseTool) and tool.name != self.tool.name]
+        toolset = self._catalogue.toolset(tools)
+        is_there = any(isinstance(tool, BaseTool) and tool.name == self.tool.name for tool in request.tools)
+        offered = [spec.name for spec in toolset.for_programs] if is_there else []
+        kept = [each for each in request.tools if not isinstance(each, BaseTool) or each.name not in toolset.hidden]
+        if not offered:
+            kept = [each for each in kept if not isinstance(each, BaseTool) or each.name != self.tool.name]
+            return request.override(tools=kept), []
+        if self._writer is None:
+            message = agent_message(toolset.for_programs, capabilities, tool=self.tool.name)
+            return request.override(tools=kept, system_message=_with(request.system_message, message)), offered
+        described = self.tool.model_copy(update={"description": task_description(offered)})
+        kept = [described if isinstance(each, BaseTool) and each.name == self.tool.name else each for each in kept]
+        return request.override(tools=kept), offered
+
+    def _toolset(self, request: ToolCallRequest) -> Toolset:
+        if not self._told and _HUMAN in _channels(request):
+            raise ConfigurationError(
+                "the agent has HumanInTheLoopMiddleware, which does not see the calls that programs make: give "
+                "CodeModeMiddleware(interrupt_on=...) what it was given, or {} where nobody is to be asked about those"
+            )
+        tools = [tool for tool in request.runtime.tools if tool.name != self.tool.name]
+        self._catalogue.check([tool.name for tool in tools])
+        every = self._catalogue.toolset(tools)
+        offered = request.state.get("codemode_offered")
+        if offered is None:
+            return every
+        withheld = {spec.name for spec in every.for_programs} - set(offered)
+        return self._catalogue.toolset([tool for tool in tools if tool.name not in withheld])
+
+    def _refused(self, request: ToolCallRequest) -> ToolMessage | None:
+        """The answer to a call of the model's own of a tool that is for programs alone."""
+        call = request.tool_call
+        toolset = self._catalogue.toolset([tool for tool in request.runtime.tools if tool.name == call["name"]])
+        if call["name"] not in toolset.hidden:
+            return None
+        text = f"{call['name']} can be called by programs alone: run one with {self.tool.name}."
+        return ToolMessage(text, name=call["name"], tool_call_id=call["id"], status="error")
+
+    def _given(self, request: ToolCallRequest, given: Mapping[str, str]) -> dict[str, Any]:
+        earlier = earlier_calls(request.state.get("messages", ()), self.tool.name, request.tool_call["id"])
+        return {"task": "", **given, "earlier": earlier}
+
+    def _bound(self, **function: Any) -> StructuredTool:
+        return StructuredTool(
+            name=self.tool.name, description=self.tool.description, args_schema=self.tool.args_schema, **function
+        )
+
+    def _answer(self, request: ToolCallRequest, state: Mapping[str, Any]) -> Any:
+        result = result_of(state)
+        text = answer_text(result, limit=self._max_chars, advice=_AGAIN if self._writer is None else ADVICE)
+        message = ToolMessage(
+            text,
+            name=self.tool.name,
+            tool_call_id=request.tool_call["id"],
+            status="success" if result["success"] else "error",
+            artifact=result,
+        )
+        updates: list[Command[Any]] = [
+            Command(update={key: value}) for key, value in writes(state["updates"], _channels(request))
+        ]
+        return [message, *updates] if updates else message
+
+
+def _without_middleware(**_: str) -> str:
+    raise ConfigurationError("this tool works only in an agent that has the CodeModeMiddleware it is of")
+
+
+def _noted(request: ModelRequest[Any], response: ModelResponse[Any], offered: list[str]) -> ExtendedModelResponse[Any]:
+    changed = request.state.get("codemode_offered") != offered
+    command: Command[Any] | None = Command(update={"codemode_offered": offered}) if changed else None
+    return ExtendedModelResponse(model_response=response, command=command)
+
+
+def _with(message: SystemMessage | None, text: str) -> SystemMessage:
+    if message is None:
+        return SystemMessage(text)
+    if isinstance(message.content, str):
+        return message.model_copy(update={"content": f"{message.content}\n\n{text}"})
+    blocks: Sequence[Any] = [*message.content, {"type": "text", "text": text}]
+    return message.model_copy(update={"content": list(blocks)})
+
+
+def _channels(request: ToolCallRequest) -> Mapping[str, Any]:
+    """The channels of the agent's graph, found where LangGraph's own `ToolNode` finds them."""
+    read = request.runtime.config.get("configurable", {}).get("__pregel_read")
+    channels = read.args[1] if isinstance(read, partial) and len(read.args) > 1 else {}
+    return channels if isinstance(channels, Mapping) else {}
