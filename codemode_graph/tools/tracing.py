@@ -9,7 +9,6 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import (
     ensure_config,
     get_async_callback_manager_for_config,
-    merge_configs,
     patch_config,
     set_config_context,
 )
@@ -67,8 +66,13 @@ def masked(name: str, call: ToolCaller, names: Collection[str], *, description: 
 
 def tagged(config: RunnableConfig, *tags: str, **metadata: Any) -> RunnableConfig:
     """A config whose runs carry these tags, and these metadata under names that begin with `codemode_`."""
+    # LangChain's merge_configs would take in the callbacks of the node as well, and trace the run twice.
     named = {f"codemode_{key}": value for key, value in metadata.items()}
-    return merge_configs(config, {"tags": ["codemode", *tags], "metadata": named})
+    return {
+        **config,
+        "tags": list(dict.fromkeys((*(config.get("tags") or ()), "codemode", *tags))),
+        "metadata": {**(config.get("metadata") or {}), **named},
+    }
 
 
 def _as_run(name: str, description: str, call: ToolCaller, names: frozenset[str]) -> ToolCaller:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from codemode_graph.preview import sample
 from codemode_graph.state import Attempt, Decision, PendingCall, ToolCall
-from codemode_graph.trace.marks import NEVER_MADE, Mark, mark, plural, reason, seconds
+from codemode_graph.trace.marks import NEVER_MADE, Mark, answered, mark, plural, reason, seconds
 from codemode_graph.trace.markup import Child, Html, el
 from codemode_graph.trace.timeline import Bar, Timeline, timeline
 from codemode_graph.trace.values import Values
@@ -35,7 +35,7 @@ def calls(
     if not made and not pending:
         return None
     rows = made[:_MAX_ROWS]
-    timed = [call for call in rows if call["attempt"] == attempt["number"] and call["status"] not in NEVER_MADE]
+    timed = [call for call in rows if not answered(call, attempt) and call["status"] not in NEVER_MADE]
     drawn = timeline([(call["started"], call["seconds"]) for call in timed])
     bars = {id(call): bar for call, bar in zip(timed, drawn.bars, strict=True)}
     return el(

@@ -5,7 +5,19 @@ from typing import Literal, TypeAlias
 
 from codemode_graph.state import Attempt, Decision, PendingCall, ToolCall, Verdict
 
-__all__ = ["NEVER_MADE", "Mark", "Tone", "amount", "bytes_of", "mark", "plural", "reason", "result", "seconds"]
+__all__ = [
+    "NEVER_MADE",
+    "Mark",
+    "Tone",
+    "amount",
+    "answered",
+    "bytes_of",
+    "mark",
+    "plural",
+    "reason",
+    "result",
+    "seconds",
+]
 
 Tone: TypeAlias = Literal["good", "journal", "person", "wait", "bad"]
 """How it went: as it should, without the tool, because a person said so, not over, or not well."""
@@ -44,7 +56,7 @@ _RESULTS: dict[Verdict | None, Mark] = {
 
 def mark(call: ToolCall, attempt: Attempt, decisions: Mapping[str, Decision]) -> Mark:
     """Say what became of a call in an attempt."""
-    if call["attempt"] != attempt["number"]:
+    if answered(call, attempt):
         return "journal", f"journal, attempt {call['attempt']}"
     tone, text = _STATUS[call["status"]]
     if "decision" in call and call["status"] != "denied":
@@ -53,6 +65,11 @@ def mark(call: ToolCall, attempt: Attempt, decisions: Mapping[str, Decision]) ->
         text = said if call["status"] == "done" else f"{said}, {text}"
         tone = "person" if call["status"] == "done" else tone
     return ("bad", f"{text}, value not usable") if call["status"] == "done" and call["error"] else (tone, text)
+
+
+def answered(call: ToolCall, attempt: Attempt) -> bool:
+    """Whether the attempt was given what the journal has of the call, and no tool was called."""
+    return call["attempt"] != attempt["number"] or attempt["number"] in call.get("answered", ())
 
 
 def reason(call: PendingCall) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from codemode_graph.state import Attempt
 from codemode_graph.trace.calls import calls
-from codemode_graph.trace.marks import amount, plural, result, seconds
+from codemode_graph.trace.marks import amount, answered, plural, result, seconds
 from codemode_graph.trace.markup import Child, Html, el, text
 from codemode_graph.trace.program import program
 from codemode_graph.trace.values import Values
@@ -69,11 +69,11 @@ def _task(trace: "Trace", values: Values) -> Html:
 
 def _facts(trace: "Trace") -> list[tuple[str, Child]]:
     read, written = (sum(call[key] for call in trace.usage) for key in ("input_tokens", "output_tokens"))
-    answered = sum(call["attempt"] != attempt["number"] for attempt in trace.attempts for call in trace.made(attempt))
+    again = sum(answered(call, attempt) for attempt in trace.attempts for call in trace.made(attempt))
     ran = [attempt for attempt in trace.attempts if attempt["sandbox"] is not None]
     facts: list[tuple[str, Child]] = [
         ("Attempts", str(len(trace.attempts))),
-        ("Tool calls", [str(len(trace.calls)), el("small", f"+ {answered} from the journal") if answered else None]),
+        ("Tool calls", [str(len(trace.calls)), el("small", f"+ {again} from the journal") if again else None]),
     ]
     if trace.usage:
         facts.append(("Tokens", [f"{read + written:,}", el("small", f"{read:,} in, {written:,} out")]))

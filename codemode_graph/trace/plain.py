@@ -12,7 +12,7 @@ from codemode_graph.preview import sample
 from codemode_graph.state import Attempt
 from codemode_graph.terminal import visible
 from codemode_graph.tools.text import one_line
-from codemode_graph.trace.marks import NEVER_MADE, Tone, amount, mark, plural, reason, result, seconds
+from codemode_graph.trace.marks import NEVER_MADE, Tone, amount, answered, mark, plural, reason, result, seconds
 from codemode_graph.trace.source import MAX_LINES
 from codemode_graph.trace.timeline import Bar, timeline
 
@@ -94,7 +94,7 @@ def _calls(trace: "Trace", attempt: Attempt, *, last: bool) -> Table:
     table.add_column(no_wrap=True, justify="right", min_width=6)
     made = trace.made(attempt)
     rows = made[:_MAX_CALLS]
-    timed = [call for call in rows if call["attempt"] == attempt["number"] and call["status"] not in NEVER_MADE]
+    timed = [call for call in rows if not answered(call, attempt) and call["status"] not in NEVER_MADE]
     bars = timeline([(call["started"], call["seconds"]) for call in timed]).bars
     tracks = {id(call): _track(bar) for call, bar in zip(timed, bars, strict=True)}
     for call in rows:

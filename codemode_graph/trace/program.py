@@ -3,7 +3,7 @@
 from collections import Counter
 
 from codemode_graph.state import Attempt, ToolCall
-from codemode_graph.trace.marks import plural
+from codemode_graph.trace.marks import answered, plural
 from codemode_graph.trace.markup import Html, el
 from codemode_graph.trace.source import Line, changed, lines
 
@@ -20,7 +20,7 @@ def program(attempt: Attempt, before: Attempt | None, calls: list[ToolCall]) -> 
     """
     shown = lines(attempt["program"], None if before is None else before["program"])
     notes = _notes(attempt)
-    made = Counter(call["line"] for call in calls if call["attempt"] == attempt["number"])
+    made = Counter(call["line"] for call in calls if not answered(call, attempt))
     rows = []
     for line in shown:
         rows.append(_row(line, made[line.number] if line.number else 0, bad=line.number in notes))

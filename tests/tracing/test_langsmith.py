@@ -235,16 +235,25 @@ async def test_a_run_that_waits_goes_on_in_a_trace_of_the_same_thread() -> None:
     assert list(root.all("approve")[0].outputs["decisions"].values()) == ["approve"]
 
 
-async def test_runs_of_codemode_are_traced_under_its_name() -> None:
+async def test_it_stands_below_what_runs_it(caplog: pytest.LogCaptureFixture) -> None:
+    @traceable(name="errand")
+    async def errand() -> None:
+        async with codemode(tools=[names, account], policies={"account": HIDING["account"]}) as cm:
+            await cm.run_code("[await tools.names(), await tools.account(name='ann', token='x')]")
+
     with ingest() as service:
         client = Client(api_url=service.url, api_key="k")
         with tracing_context(enabled=True, client=client):
-            async with codemode(tools=[names]) as cm:
-                await cm.run_code("await tools.names()")
+            await errand()
         client.flush()
         client.cleanup()
-    assert service.root().name == "codemode"
-    assert service.root().all("names")[0].outputs["output"] == ["ann", "bob", "cat"]
+    sandbox = ["chain sandbox monty", "tool names", "tool account"]
+    assert shape(service.root()) == [
+        "chain errand",
+        ["chain codemode", "chain generate", "chain check", ["chain execute", sandbox], "chain inspect_output"],
+    ]
+    # A tracer that meets a run twice logs that.
+    assert caplog.messages == []
 
 
 @pytest.mark.slow
