@@ -1,4 +1,7 @@
-"""The README and the pages of docs/ are run: every Python block, in order, and what it prints is what the page says."""
+"""The README and the pages of docs/ are run: every Python block, in order, and what it prints is what the page says.
+
+`<!-- model` holds the replies of the models that a page names; `<!-- unseen` is a block that readers need not see.
+"""
 
 import ast
 import contextlib
@@ -16,7 +19,8 @@ from tests.support import scripted
 ROOT = Path(__file__).parents[1]
 TEXTS = {page.name: page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
 _BLOCK = re.compile(
-    r"^```python\n(?P<code>.*?)^```\n(?:\n*^```text\n(?P<printed>.*?)^```\n)?", re.MULTILINE | re.DOTALL
+    r"^(?:```python|<!-- unseen)\n(?P<code>.*?)^(?:```|-->)\n(?:\n*^```text\n(?P<printed>.*?)^```\n)?",
+    re.MULTILINE | re.DOTALL,
 )
 _MODEL = re.compile(r"^<!-- model\n(.*?)^-->", re.MULTILINE | re.DOTALL)
 

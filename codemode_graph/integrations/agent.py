@@ -14,6 +14,7 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.graph.state import CompiledStateGraph
 
 from codemode_graph.integrations.middleware import CodeModeMiddleware
+from codemode_graph.integrations.review import asks_per_call
 from codemode_graph.model import load_model
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.commands import Updated
@@ -131,6 +132,4 @@ def _interrupt_on(middleware: Sequence[AgentMiddleware[Any, Any, Any]]) -> Any:
     """What the agent's people decide on, for the calls of programs as well."""
     asking = [each for each in middleware if isinstance(each, HumanInTheLoopMiddleware)]
     # Asking about each call, it is in the way that the calls of programs take: it asks by itself.
-    return {
-        name: how for each in asking if each.interrupt_mode != "per_call" for name, how in each.interrupt_on.items()
-    }
+    return {name: how for each in asking if not asks_per_call(each) for name, how in each.interrupt_on.items()}

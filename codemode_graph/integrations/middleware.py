@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, NotRequired, TypeVar
+from typing import Annotated, Any, NotRequired
 
 from codemode_sandboxes import Capabilities, Limits, Sandbox, resolve_sandbox
+from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain.agents.middleware.types import (
     AgentMiddleware,
     AgentState,
@@ -34,9 +35,7 @@ from codemode_graph.prompts import agent_message
 from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 from codemode_graph.updates import writes
 
-__all__ = ["CodeModeMiddleware", "CodeModeState"]
-
-Handled = TypeVar("Handled")
+__all__ = ["CodeModeAgentState", "CodeModeMiddleware"]
 
 _HUMAN = "hitl_edited_tool_calls"
 """The key of the state by which `HumanInTheLoopMiddleware` is known to be there."""
@@ -53,7 +52,7 @@ class Program(BaseModel):
     code: str = Field(min_length=1, description="The whole program: Python that calls the tools.")
 
 
-class CodeModeState(AgentState[Any]):
+class CodeModeAgentState(AgentState[Any]):
     """What the middleware keeps in the agent's state."""
 
     codemode_offered: NotRequired[Annotated[list[str], PrivateStateAttr]]
@@ -94,14 +93,14 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         ```
     """
 
-    state_schema = CodeModeState
+    state_schema = CodeModeAgentState
 
     def __init__(
         self,
         *,
         model: str | BaseChatModel | None = None,
         policies: Mapping[str, ToolPolicy] | None = None,
-        interrupt_on: "InterruptOn | Any | None" = None,
+        interrupt_on: InterruptOn | HumanInTheLoopMiddleware[Any, Any, Any] | None = None,
         sandbox: str | Sandbox | None = None,
         limits: Limits | None = None,
         timeout: float = 60,
@@ -181,6 +180,10 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
             return self._answer(request, await toolset.graph.ainvoke(self._given(request, given), config))
 
         return await handler(request.override(tool=self._bound(coroutine=run)))
+
+    async def aclose(self) -> None:
+        """End what the sandbox holds in this event loop. What it holds ends with the process too."""
+        await self._sandbox.aclose()
 
     def _shown(self, request: ModelRequest[Any], capabilities: Capabilities) -> tuple[ModelRequest[Any], list[str]]:
         tools = [tool for tool in request.tools if isinstance(tool, BaseTool) and tool.name != self.tool.name]

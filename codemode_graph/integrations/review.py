@@ -12,7 +12,7 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.integrations.nested import current
 from codemode_graph.tools.spec import Review
 
-__all__ = ["InterruptOn", "reviews"]
+__all__ = ["InterruptOn", "asks_per_call", "reviews"]
 
 InterruptOn = Mapping[str, bool | InterruptOnConfig]
 
@@ -27,13 +27,18 @@ def reviews(interrupt_on: InterruptOn | HumanInTheLoopMiddleware[Any, Any, Any])
         ConfigurationError: The middleware asks about each call by itself.
     """
     if isinstance(interrupt_on, HumanInTheLoopMiddleware):
-        if interrupt_on.interrupt_mode == "per_call":
+        if asks_per_call(interrupt_on):
             raise ConfigurationError(
                 "HumanInTheLoopMiddleware(interrupt_mode='per_call') asks about the calls of programs by itself: list it "
                 "after CodeModeMiddleware, and give that interrupt_on={}"
             )
         interrupt_on = interrupt_on.interrupt_on
     return {name: _review(name, {} if how is True else how) for name, how in interrupt_on.items() if how is not False}
+
+
+def asks_per_call(human: HumanInTheLoopMiddleware[Any, Any, Any]) -> bool:
+    """Whether it asks about each call on the way to the tool, as LangChain can from 1.4.7 on."""
+    return getattr(human, "interrupt_mode", "batched") == "per_call"
 
 
 def _review(name: str, config: Any) -> Review:
