@@ -64,7 +64,11 @@ def _docker(**options: Any) -> Any:
         async def start(self, *arguments: Any) -> Any:
             execution: Any = await super().start(*arguments)
             process = execution._channel.process
-            process._pidfd = await asyncio.to_thread(pidfd, process.guest)
+            try:
+                process._pidfd = await asyncio.to_thread(pidfd, process.guest)
+            except BaseException:
+                await execution.aclose()
+                raise
             weakref.finalize(process, os.close, process._pidfd)
             return execution
 

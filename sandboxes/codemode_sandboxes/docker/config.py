@@ -53,6 +53,7 @@ def container_config(
         "User": f"{NOBODY}:{NOBODY}",
         "WorkingDir": "/tmp",
         "Hostname": "guest",
+        "StopSignal": "SIGKILL",  # a guest does not hear others, and the daemon's own end would wait for it
         "Healthcheck": {"Test": ["NONE"]},
         "NetworkDisabled": True,
         "Tty": False,

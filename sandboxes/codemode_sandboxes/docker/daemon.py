@@ -17,7 +17,9 @@ __all__ = ["Attached", "Daemon", "DaemonFacts", "DaemonProblem", "Found", "Image
 
 _CONNECT_SECONDS = 5
 _CALL_SECONDS = 15
+_CONNECTIONS = 16
 _CONFLICT = 409
+_ANY_VERSION = "1.41"  # with which a daemon is asked for its own
 _INSTALL = "Install it: pip install 'codemode-sandboxes[docker]'"
 
 
@@ -124,11 +126,19 @@ class Daemon:
             )
         with self._telling():
             environment = {**os.environ, "DOCKER_HOST": address}
-            arguments = sdk.utils.kwargs_from_env(environment=environment)
-            self._api: Any = sdk.APIClient(
-                **{"base_url": address, **arguments}, version="auto", timeout=_CONNECT_SECONDS, max_pool_size=16
-            )
-            self._api.timeout = _CALL_SECONDS
+            arguments = {"base_url": address, **sdk.utils.kwargs_from_env(environment=environment)}
+
+            def client(version: str, seconds: int) -> Any:
+                api = sdk.APIClient(**arguments, version=version, timeout=seconds, max_pool_size=_CONNECTIONS)
+                api.trust_env = False  # or what verifies web sites would verify it, and a proxy stand before it
+                return api
+
+            asked = client(_ANY_VERSION, _CONNECT_SECONDS)
+            try:
+                version = asked.version(api_version=False)["ApiVersion"]
+            finally:
+                asked.close()
+            self._api = client(version, _CALL_SECONDS)
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:

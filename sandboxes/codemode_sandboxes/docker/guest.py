@@ -17,6 +17,7 @@ _OUTPUT = 1
 _FIRST_LOOK, _LONGEST_PAUSE = 0.002, 0.1
 _SHELL_SIGNAL = 128
 _LATE_SECONDS = 0.2
+_STALLED_SECONDS = 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +90,13 @@ class ContainerProcess:
         self._state = state
         return _SHELL_SIGNAL - state.status if state.status > _SHELL_SIGNAL else state.status
 
+    async def running(self) -> bool:
+        """Whether it runs still, as far as the daemon tells."""
+        try:
+            return (await asyncio.wrap_future(self._guest.state())).running
+        except (DaemonProblem, RuntimeError):
+            return False
+
     def out_of_memory(self) -> bool:
         """Whether the kernel ended one of its processes for its memory."""
         return self._state is not None and self._state.out_of_memory
@@ -114,7 +122,8 @@ class AttachedChannel(StreamChannel):
         self._socket = guest.attached.socket
         # The channel closes descriptors, the guest its socket; the copy also stands for a connection with TLS.
         descriptor = guest.descriptor()
-        super().__init__(descriptor, descriptor, ContainerProcess(guest))
+        self._container = ContainerProcess(guest)
+        super().__init__(descriptor, descriptor, self._container)
         self._streams = Demultiplexer(noise)
 
     async def send(self, data: bytes) -> None:
@@ -124,11 +133,23 @@ class AttachedChannel(StreamChannel):
             try:
                 rest = rest[self._socket.send(rest[:_CHUNK]) :]
             except (BlockingIOError, ssl.SSLWantWriteError):
-                await self._wait(self._writing, self._loop.add_writer, self._loop.remove_writer)
+                if not await self._can_write():
+                    return
             except ssl.SSLWantReadError:
                 await self._wait(self._reading, self._loop.add_reader, self._loop.remove_reader)
             except OSError:
                 return
+
+    async def _can_write(self) -> bool:
+        """Wait until more can be sent. A daemon keeps the connection to a guest that ended with its input unread."""
+        while True:
+            try:
+                async with asyncio.timeout(_STALLED_SECONDS):
+                    await self._wait(self._writing, self._loop.add_writer, self._loop.remove_writer)
+                return True
+            except TimeoutError:
+                if not await self._container.running():
+                    return False
 
     async def receive(self) -> bytes:
         """Give the next bytes; see `Channel`."""
