@@ -5,7 +5,7 @@ The conversation is this graph's own; it shares `task`, `output` and `error` wit
 """
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
@@ -55,24 +55,24 @@ class State(Input, total=False):
 
 
 def compose(
-    codemode: CompiledStateGraph[Any, Any, Any, Any], model: Callable[[], BaseChatModel], tools: list[str]
+    codemode: CompiledStateGraph[Any, Any, Any, Any], model: BaseChatModel, tools: list[str]
 ) -> StateGraph[State, None, Input, State]:
     """Put code mode between a router and an answer.
 
     Args:
         codemode: Code mode, compiled without a checkpointer: it takes the outer graph's.
-        model: Gives the model that routes and answers; called when it is first needed.
+        model: Routes and answers.
         tools: The names of what code mode can call, for the router.
     """
 
     async def route(state: State) -> dict[str, Any]:
         messages = [SystemMessage(_ROUTE.format(tools=", ".join(tools))), *state["messages"]]
-        decided = await model().with_structured_output(Route.model_json_schema()).ainvoke(messages)
+        decided = await model.with_structured_output(Route.model_json_schema()).ainvoke(messages)
         return {"task": Route.model_validate(decided).task.strip(), "output": None, "error": None}
 
     async def answer(state: State) -> dict[str, Any]:
         messages = [SystemMessage(_ANSWER.format(found=_found(state))), *state["messages"]]
-        return {"messages": [await model().ainvoke(messages)]}
+        return {"messages": [await model.ainvoke(messages)]}
 
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(State, input_schema=Input)
     graph.add_node(route).add_node("codemode", codemode).add_node(answer)
@@ -101,4 +101,4 @@ async def make_graph() -> AsyncIterator[CompiledStateGraph[Any, Any, Any, Any]]:
     async with open_tools() as tools:
         inner = create_codemode(model=model_name(), tools=tools, policies=policies(), sandbox=sandbox())
         names = [getattr(tool, "name", None) or tool.__name__ for tool in tools]
-        yield compose(inner.compile(), chat_model, names).compile(name="composed")
+        yield compose(inner.compile(), chat_model(), names).compile(name="composed")

@@ -16,6 +16,8 @@ from typing import Any
 
 from codemode_sandboxes import Sandbox, resolve_sandbox
 from langchain_core.language_models import BaseChatModel
+from langchain_core.outputs import ChatResult
+from langchain_core.runnables import Runnable
 
 from codemode_graph import ConfigurationError, MCPToolLoader, ToolPolicy
 from codemode_graph.demo.tools import send_letter, send_reminder
@@ -54,15 +56,25 @@ def model_name() -> str | None:
 
 
 def chat_model() -> BaseChatModel:
-    """The model.
+    """The model; where none is set, one that says so when it is asked, so that the server starts and shows its graphs.
 
     Raises:
-        ConfigurationError: None is set, or it cannot be used.
+        ConfigurationError: The model that is set cannot be used.
     """
     name = model_name()
-    if name is None:
+    return _NoModel() if name is None else load_model(name)
+
+
+class _NoModel(BaseChatModel):
+    @property
+    def _llm_type(self) -> str:
+        return "none"
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Runnable[Any, Any]:
+        return self
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
         raise ConfigurationError("set CODEMODE_MODEL to a model, such as openai:gpt-5.2: this graph asks one")
-    return load_model(name)
 
 
 def _names(variable: str) -> list[str]:

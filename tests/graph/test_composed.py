@@ -26,7 +26,7 @@ def conversation(service: Service, policies: dict[str, ToolPolicy] | None = None
     SENT.clear()
     model = ChatOpenAI(model="gpt-4.1", api_key=service.key, base_url=service.url)  # type: ignore[arg-type]
     inner = create_codemode(model=model, tools=[send], policies=policies, structured=False)
-    return compose(inner.compile(), lambda: model, ["send"]).compile(checkpointer=InMemorySaver())
+    return compose(inner.compile(), model, ["send"]).compile(checkpointer=InMemorySaver())
 
 
 ROUTE, PROGRAM = '{"task": "Write to Ann."}', "```python\nawait tools.send('ann')\n```"

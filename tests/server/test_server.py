@@ -211,6 +211,31 @@ async def _until(condition: Any) -> None:
             await asyncio.sleep(0.05)
 
 
+async def test_an_agent_calls_a_tool_itself_or_writes_a_program(client: LangGraphClient, model: Service) -> None:
+    program = "r = await tools.send_reminder('c1', 125.0)\nlen(await tools['list-orders']('unpaid'))"
+    model.script(
+        Reply(calls=(("get-customer", '{"customer_id": "c1"}'),)),
+        Reply(calls=(("run_program", json.dumps({"code": program})),)),
+        "There are 5, and c1 is reminded.",
+    )
+    thread = (await client.threads.create())["thread_id"]
+    said: Any = {"messages": [{"role": "user", "content": "remind c1, and how many are unpaid?"}]}
+    await client.runs.wait(thread, "agent", input=said)
+    state: Any = await client.threads.get_state(thread)
+    (interrupt,) = state["interrupts"]
+    assert [action["name"] for action in interrupt["value"]["action_requests"]] == ["send_reminder"]
+    resume: Any = {"resume": {interrupt["id"]: {"decisions": [{"type": "approve"}]}}}
+    done: Any = await client.runs.wait(thread, "agent", command=resume)
+    answers = [message for message in done["messages"] if message["type"] == "tool"]
+    assert [(answer["name"], answer["status"]) for answer in answers] == [
+        ("get-customer", "success"),
+        ("run_program", "success"),
+    ]
+    assert "Ann Ash" in str(answers[0]["content"])
+    assert answers[1]["content"].startswith("5")
+    assert done["messages"][-1]["content"] == "There are 5, and c1 is reminded."
+
+
 async def test_the_servers_own_mcp_endpoint_offers_the_graphs(server: Server) -> None:
     async with (
         streamable_http_client(f"{server.url}/mcp/") as (reading, writing, _),
@@ -218,7 +243,7 @@ async def test_the_servers_own_mcp_endpoint_offers_the_graphs(server: Server) ->
     ):
         await session.initialize()
         names = {tool.name for tool in (await session.list_tools()).tools}
-        assert {"codemode", "composed"} <= names
+        assert names == {"codemode", "composed", "agent"}
         result = await session.call_tool("codemode", {"task": "", "code": "40 + 2"})
     assert "42" in str(result.content)
 
