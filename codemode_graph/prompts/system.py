@@ -53,7 +53,7 @@ def _with_tools(template: str, tools: Sequence[ToolSpec], capabilities: Capabili
 
 def _python(capabilities: Capabilities) -> str:
     # What to write instead is told by the check, once a program uses a gap: it finds them all before anything runs.
-    gaps = ", ".join(gap.name for gap in capabilities.gaps)
+    gaps = ", ".join(gap.name for gap in capabilities.gaps if not gap.rare)
     return render(
         "python",
         language=capabilities.language,

@@ -16,12 +16,14 @@ class Gap:
         substitute: One line that tells what to write instead.
         find: Gives the nodes of a parsed program that use it. It may overlook some, but what it gives will fail.
         probe: A program whose value is True where the backend does run it; empty where that is found out otherwise.
+        rare: Whether so little of it is left that a model need not be told of it beforehand.
     """
 
     name: str
     substitute: str
     find: Callable[[ast.AST], Iterable[ast.AST]]
     probe: str = ""
+    rare: bool = False
 
 
 @dataclass(frozen=True, slots=True)

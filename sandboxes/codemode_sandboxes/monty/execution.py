@@ -38,6 +38,7 @@ from codemode_sandboxes.monty.failures import (
     output_exceeded,
     program_failure,
 )
+from codemode_sandboxes.monty.lowering import lower
 from codemode_sandboxes.monty.outcomes import LATER, check_conversion, raised, settled
 from codemode_sandboxes.monty.output import Output
 from codemode_sandboxes.monty.prelude import PRELUDE, function_names, prelude_inputs
@@ -149,12 +150,14 @@ class MontyExecution:
 
     async def _begin(self) -> _Snapshot:
         try:
-            self._encoded = self._source.encode()
+            self._source.encode()
         except UnicodeEncodeError:
             message = "the program's text contains lone surrogates"
             raise _Ended(Failed(kind="syntax", type="SyntaxError", message=message)) from None
-        await self._session.feed_run(PRELUDE, inputs=prelude_inputs(self._program.tools))
-        return await self._session.feed_start(self._source, print_callback=self._output.write)
+        lowered = lower(self._source)
+        self._encoded = lowered.code.encode()
+        await self._session.feed_run(PRELUDE + lowered.helpers, inputs=prelude_inputs(self._program.tools))
+        return await self._session.feed_start(lowered.code, print_callback=self._output.write)
 
     async def _step(self, snapshot: _Snapshot) -> _Snapshot | Event:
         if isinstance(snapshot, MontyComplete):

@@ -66,7 +66,9 @@ def failure(error: MontyError, *, limits: Limits, program: Program, unstarted: b
     if isinstance(error, MontySyntaxError) or (type_name == "NotImplementedError" and message.startswith(_UNSUPPORTED)):
         message = message.replace(_UNSUPPORTED, "this sandbox's Python does not support ")
         if unstarted and len(frames) <= 1:
-            return _no_python(program.code, stdout) or _program("syntax", type_name, message, frames, stdout)
+            return _no_python(program.code, stdout) or _program(
+                "syntax", type_name, message, frames, stdout, program.code
+            )
     elif type_name == "AttributeError":
         message = unknown_attribute(message, program.tools)
     elif found := _SYNCHRONOUS.fullmatch(message):
@@ -76,7 +78,7 @@ def failure(error: MontyError, *, limits: Limits, program: Program, unstarted: b
         # Monty's frame is the function's first line; the mistake is in a call of it.
         line = _line_of_call(program.code, found[1])
         return dataclasses.replace(_program("program", type_name, message, [], stdout), line=line)
-    return _program("program", type_name, message, frames, stdout)
+    return _program("program", type_name, message, frames, stdout, program.code)
 
 
 def program_failure(type_name: str, message: str, line: int | None, stdout: str) -> Failed:
@@ -121,8 +123,14 @@ def _died(stdout: str) -> Failed:
 
 
 def _program(
-    kind: Literal["program", "syntax"], type_name: str, message: str, frames: Sequence[Frame], stdout: str
+    kind: Literal["program", "syntax"],
+    type_name: str,
+    message: str,
+    frames: Sequence[Frame],
+    stdout: str,
+    source: str = "",
 ) -> Failed:
+    written = dict(enumerate(source.split("\n"), 1))  # as its author wrote it, where it was lowered
     own = [frame for frame in frames if frame.filename == PROGRAM_FILE]
     shown = own if len(own) <= _MAX_FRAMES else own[: _MAX_FRAMES // 2] + own[-_MAX_FRAMES // 2 :]
     lines = [
@@ -131,7 +139,7 @@ def _program(
             frame.line,
             (frame.function_name or "<module>")[:100],
             lookup_line=False,
-            line=(frame.source_line or "")[:200],
+            line=written.get(frame.line, "").strip()[:200],
         )
         for frame in shown
     ]

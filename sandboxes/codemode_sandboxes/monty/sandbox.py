@@ -5,6 +5,7 @@ from pathlib import Path
 from codemode_sandboxes.contract import Capabilities, Limits, Program
 from codemode_sandboxes.language import Diagnostic
 from codemode_sandboxes.monty.execution import MontyExecution
+from codemode_sandboxes.monty.lowering import remaining
 from codemode_sandboxes.monty.pool import Pools
 from codemode_sandboxes.monty.probe import aprobe, probe
 from codemode_sandboxes.monty.typecheck import type_check
@@ -59,7 +60,7 @@ class MontySandbox:
             language=f"Python {found.python} subset (Monty {found.version})",
             boundary="interpreter",
             modules=found.modules,
-            gaps=found.gaps,
+            gaps=tuple(remaining(found.gaps)),
             enforces=frozenset({"time", "memory", "output", "processes", "files", "network"}),
         )
 

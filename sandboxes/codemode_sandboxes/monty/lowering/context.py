@@ -1,0 +1,75 @@
+"""What the lowerings know of a program, and how they say what to change."""
+
+import ast
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from codemode_sandboxes.language import dotted_name, imported_names
+from codemode_sandboxes.source.edits import Edits
+
+__all__ = ["Change", "Context", "Lowering", "after_word", "replace_text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of a program's text.
+
+    Attributes:
+        node: What is changed; decides the order of changes that begin at one place.
+        edit: Makes it.
+        helper: The function of `HELPERS` that the changed text calls, if any.
+    """
+
+    node: ast.expr | ast.stmt | ast.alias
+    edit: Callable[[Edits], None]
+    helper: str = ""
+
+
+class Context:
+    """A program's syntax tree with what has to be looked up in it.
+
+    Args:
+        tree: The program.
+    """
+
+    def __init__(self, tree: ast.AST) -> None:
+        self.tree = tree
+        self.imported = imported_names(tree)
+        self.parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+        # Positions inside f-strings are wrong before Python 3.12.
+        formatted = (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr))
+        unplaced = (inner for node in formatted for inner in ast.walk(node)) if sys.version_info < (3, 12) else ()
+        self._unplaced = set(unplaced)
+
+    def placed(self, node: ast.AST) -> bool:
+        """Whether a node's position can be relied upon."""
+        return node not in self._unplaced
+
+    def dotted(self, node: ast.AST) -> str | None:
+        """Give the dotted name of the imported thing that an expression refers to."""
+        return dotted_name(node, self.imported)
+
+    def parent(self, node: ast.AST) -> ast.AST | None:
+        """Give the node around a node."""
+        return self.parents.get(node)
+
+    def call_of(self, node: ast.AST) -> ast.Call | None:
+        """Give the call whose function a node is."""
+        call = self.parents.get(node)
+        return call if isinstance(call, ast.Call) and call.func is node else None
+
+
+Lowering = Callable[[Context, ast.AST], Change | None]
+"""Says how to change a node that a gap was found in; None where it cannot be said exactly."""
+
+
+def replace_text(edits: Edits, start: int, end: int, text: str) -> None:
+    """Replace text by other text of as many lines."""
+    edits.blank(start, end, text)
+
+
+def after_word(edits: Edits, word: str, start: int, end: int) -> tuple[int, int]:
+    """Find the last occurrence of a word or sign between two offsets; where it begins and ends."""
+    at = edits.code.rindex(word, start, end)
+    return at, at + len(word)

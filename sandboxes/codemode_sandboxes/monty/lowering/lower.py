@@ -1,0 +1,99 @@
+"""Lowering a program, and what of a gap that leaves."""
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from codemode_sandboxes.language import Gap
+from codemode_sandboxes.monty.gaps import IDIOMS, SYNTAX, library_gaps
+from codemode_sandboxes.monty.lowering import calls, statements
+from codemode_sandboxes.monty.lowering.context import Change, Context, Lowering
+from codemode_sandboxes.monty.lowering.helpers import HELPERS
+from codemode_sandboxes.source.edits import Edits
+from codemode_sandboxes.source.parse import parse
+
+__all__ = ["Lowered", "lower", "remaining"]
+
+_LOWERINGS: dict[str, tuple[Lowering, str]] = {
+    "asyncio.gather(return_exceptions=True)": (calls.gather, "asyncio.gather(return_exceptions=...) computed"),
+    "tool calls from map(), filter() and sort keys": (calls.mapped, "tool calls from lazy map(), filter(), sort keys"),
+    "next() of a generator expression": (calls.next_of, "next() of a generator kept in a variable, of zip() or map()"),
+    "methods of built-in types as values": (calls.method_value, "methods of built-in types kept in variables"),
+    "exception internals": (statements.class_of, "exception internals"),
+    "re.sub with a function": (calls.substitution, ""),
+    "json.dumps(default=)": (calls.dumps, "json.dumps(cls=)"),
+    "set.union of several": (calls.set_operation, ""),
+    "del": (statements.delete, "del of attributes, and of names that are used again"),
+    "asyncio tasks": (calls.task, "asyncio tasks that are not gathered at once"),
+    "asyncio exceptions": (statements.timeout_error, "asyncio exceptions"),
+    "datetime.UTC": (statements.utc, ""),
+    "datetime.utcnow": (statements.utcnow, ""),
+    "datetime.fromtimestamp": (calls.timestamp, "date.fromtimestamp"),
+}
+"""By gap: what closes it in part or whole, and the name of what stays open; without a name too little does to speak of."""
+
+_LIBRARY = (
+    *("asyncio.create_task", "asyncio.ensure_future", "asyncio.TimeoutError", "datetime.UTC"),
+    *("datetime.datetime.utcnow", "datetime.datetime.today", "datetime.datetime.fromtimestamp"),
+)
+_GAPS = tuple(gap for gap in (*SYNTAX, *IDIOMS, *library_gaps(_LIBRARY)) if gap.name in _LOWERINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A program as Monty runs it.
+
+    Attributes:
+        code: The program; a line is what became of the line with its number.
+        helpers: What has to be defined before it starts.
+    """
+
+    code: str
+    helpers: str = ""
+
+
+def lower(code: str) -> Lowered:
+    """Write a program in terms of what Monty runs, as far as that is exact; any text may be given."""
+    try:
+        tree = parse(code)
+    except SyntaxError:
+        return Lowered(code)
+    context = Context(tree)
+    changes = [change for gap in _GAPS for node in gap.find(tree) if (change := _change(context, gap.name, node))]
+    if not changes:
+        return Lowered(code)
+    edits = Edits(code)
+    for change in sorted(changes, key=_outermost_first):
+        change.edit(edits)
+    helpers = dict.fromkeys(change.helper for change in changes if change.helper)
+    return Lowered(edits.apply(), "".join(HELPERS[helper] for helper in helpers))
+
+
+def remaining(gaps: Iterable[Gap]) -> Iterator[Gap]:
+    """Give the gaps that stay open when programs are lowered, under names that say what of them does."""
+    for gap in gaps:
+        lowering = _LOWERINGS.get(gap.name)
+        if lowering is None:
+            yield gap
+        else:
+            yield replace(gap, name=lowering[1] or gap.name, find=_Remaining(gap), rare=not lowering[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Remaining:
+    gap: Gap
+
+    def __call__(self, tree: ast.AST) -> Iterator[ast.AST]:
+        nodes = list(self.gap.find(tree))
+        if nodes:
+            context = Context(tree)
+            yield from (node for node in nodes if _change(context, self.gap.name, node) is None)
+
+
+def _change(context: Context, gap: str, node: ast.AST) -> Change | None:
+    return _LOWERINGS[gap][0](context, node) if context.placed(node) else None
+
+
+def _outermost_first(change: Change) -> tuple[int, int, int, int]:
+    node = change.node
+    return node.lineno, node.col_offset, -(node.end_lineno or 0), -(node.end_col_offset or 0)
