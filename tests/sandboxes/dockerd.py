@@ -78,9 +78,10 @@ def certificates(folder: Path) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *key, "-keyout", "ca-key.pem", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "2")
+    authority = ("-addext", "keyUsage=critical,keyCertSign", "-subj", "/CN=ca", "-days", "2")
+    openssl("req", "-x509", *key, "-keyout", "ca-key.pem", "-out", "ca.pem", *authority)
     for name, extension in (("server-", "subjectAltName=IP:127.0.0.1"), ("", "extendedKeyUsage=clientAuth")):
         openssl("req", *key, "-keyout", f"{name}key.pem", "-out", f"{name}req.pem", "-subj", "/CN=guest")
-        (folder / "extension").write_text(extension)
+        (folder / "extension").write_text(f"{extension}\nauthorityKeyIdentifier=keyid:always\n")
         signing = ("-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial", "-days", "2", "-extfile", "extension")
         openssl("x509", "-req", "-in", f"{name}req.pem", "-out", f"{name}cert.pem", *signing)
