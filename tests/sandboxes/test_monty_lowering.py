@@ -193,6 +193,19 @@ async def test_what_cannot_be_said_exactly_stays_a_gap(sandbox: MontySandbox, co
     assert any(name.startswith(gap) for name in lacking(code, sandbox.capabilities))
 
 
+OWN_MEANING = [
+    "def next(items, default=None):\n    return 'own'\nnext((x for x in [1]), 0)",
+    "class Type:\n    pass\ntype = 'own'\ntry:\n    1 / 0\nexcept Exception as e:\n    r = e.__class__\ntype",
+    "def map(f, items):\n    return ['own']\nlist(map(tools.x, [1]))",
+    "class J:\n    def dumps(self, value, default=None):\n        return 'own'\njson = J()\njson.dumps({1}, default=str)",
+]
+
+
+@pytest.mark.parametrize("code", OWN_MEANING)
+def test_names_that_a_program_gives_a_meaning_of_its_own_are_left_alone(code: str) -> None:
+    assert lower(code).code == code
+
+
 async def test_calls_are_made_from_the_users_lines_in_the_users_order(sandbox: MontySandbox) -> None:
     code = (
         "import asyncio\nd = {1: 2}\ndel d[1]\nawait asyncio.gather(\n    tools.x(1),\n    *map(tools.x, [2, 3]),\n"

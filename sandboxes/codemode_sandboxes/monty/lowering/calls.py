@@ -61,6 +61,8 @@ def set_operation(context: Context, call: ast.AST) -> Change | None:
     """`set().union(*others)` and the like."""
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.keywords:
         return None
+    if not context.builtin("set"):
+        return None
     return _method(call, "_cm_set", f"_cm_set({call.func.attr!r}, ")
 
 
@@ -136,6 +138,7 @@ def mapped(context: Context, callback: ast.AST) -> Change | None:
         or callback is not call.args[0]
         or any(isinstance(argument, ast.Starred) for argument in call.args)
         or _in_class_body(context, call)
+        or not context.builtin("map", "list", "tuple")
     ):
         return None
     around = context.parent(call)
@@ -167,11 +170,13 @@ def method_value(context: Context, method: ast.AST) -> Change | None:
     )
     if not isinstance(method, ast.Attribute) or not isinstance(method.value, ast.Name) or not (keyed or passed):
         return None
+    if not context.builtin("map", "filter", "isinstance", *_SORTS):
+        return None
     base, name, helper = method.value.id, method.attr, ""
     dotted = context.dotted(method)
     if dotted is not None and not dotted.endswith(".fromisoformat"):
         return None
-    if base in _TYPES and name not in ("fromhex", "fromkeys"):
+    if base in _TYPES and context.builtin(base) and name not in ("fromhex", "fromkeys"):
         helper = "_cm_unfit"
         call = f"_cm_value.{name}() if isinstance(_cm_value, {base}) else _cm_unfit({name!r}, {base!r}, _cm_value)"
     else:
@@ -189,7 +194,7 @@ def _is_sort(call: ast.AST | None) -> bool:
 
 def next_of(context: Context, call: ast.AST) -> Change | None:
     """`next(generator expression, default)`: a function that looks at one item after the other."""
-    if not isinstance(call, ast.Call) or call.keywords or not 1 <= len(call.args) <= 2:
+    if not isinstance(call, ast.Call) or call.keywords or not 1 <= len(call.args) <= 2 or not context.builtin("next"):
         return None
     found = call.args[0]
     if not isinstance(found, ast.GeneratorExp) or len(found.generators) != 1 or _waits(found):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codemode_sandboxes.language import dotted_name, imported_names
+from codemode_sandboxes.monty.gaps.scan import bound_names, function_names
 from codemode_sandboxes.source.edits import Edits
 
 __all__ = ["Change", "Context", "Lowering", "after_word", "replace_text"]
@@ -36,6 +37,7 @@ class Context:
     def __init__(self, tree: ast.AST) -> None:
         self.tree = tree
         self.imported = imported_names(tree)
+        self._own = function_names(tree).union(bound_names(tree))
         self.parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
         # Positions inside f-strings are wrong before Python 3.12.
         formatted = (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr))
@@ -45,6 +47,10 @@ class Context:
     def placed(self, node: ast.AST) -> bool:
         """Whether a node's position can be relied upon."""
         return node not in self._unplaced
+
+    def builtin(self, *names: str) -> bool:
+        """Whether names mean what they do everywhere: the program gives them no meaning of its own."""
+        return self._own.isdisjoint(names)
 
     def dotted(self, node: ast.AST) -> str | None:
         """Give the dotted name of the imported thing that an expression refers to."""

@@ -1,6 +1,7 @@
 """Lowering a program, and what of a gap that leaves."""
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -39,6 +40,26 @@ _LIBRARY = (
 _GAPS = tuple(gap for gap in (*SYNTAX, *IDIOMS, *library_gaps(_LIBRARY)) if gap.name in _LOWERINGS)
 
 
+_WORDS = {
+    "asyncio.gather(return_exceptions=True)": "return_exceptions",
+    "tool calls from map(), filter() and sort keys": "map",
+    "next() of a generator expression": "next",
+    "methods of built-in types as values": "key|map|filter",
+    "exception internals": "__class__",
+    "re.sub with a function": "sub",
+    "json.dumps(default=)": "default",
+    "set.union of several": "union|intersection|difference",
+    "del": "del",
+    "asyncio tasks": "create_task|ensure_future",
+    "asyncio exceptions": "TimeoutError",
+    "datetime.UTC": "UTC",
+    "datetime.utcnow": "utcnow|today",
+    "datetime.fromtimestamp": "fromtimestamp",
+}
+"""By gap: without one of these words in its text a program does not have it, and need not be looked through."""
+_FINDERS = tuple((gap, re.compile(rf"\b({_WORDS[gap.name]})\b")) for gap in _GAPS)
+
+
 @dataclass(frozen=True, slots=True)
 class Lowered:
     """A program as Monty runs it.
@@ -54,12 +75,15 @@ class Lowered:
 
 def lower(code: str) -> Lowered:
     """Write a program in terms of what Monty runs, as far as that is exact; any text may be given."""
+    gaps = [gap for gap, words in _FINDERS if words.search(code)]
+    if not gaps:
+        return Lowered(code)
     try:
         tree = parse(code)
     except SyntaxError:
         return Lowered(code)
     context = Context(tree)
-    changes = [change for gap in _GAPS for node in gap.find(tree) if (change := _change(context, gap.name, node))]
+    changes = [change for gap in gaps for node in gap.find(tree) if (change := _change(context, gap.name, node))]
     if not changes:
         return Lowered(code)
     edits = Edits(code)

@@ -20,7 +20,7 @@ def delete(context: Context, node: ast.AST) -> Change | None:
         return None
     for target in node.targets:
         if isinstance(target, ast.Subscript):
-            if isinstance(target.slice, ast.Slice) and not _is_simple(target.slice):
+            if isinstance(target.slice, ast.Slice) and not (_is_simple(target.slice) and context.builtin("slice")):
                 return None
         elif not isinstance(target, ast.Name) or not _is_spent(context, target):
             return None
@@ -117,7 +117,7 @@ def class_of(context: Context, node: ast.AST) -> Change | None:
     """`error.__class__`."""
     if not isinstance(node, ast.Attribute) or node.attr != "__class__" or not isinstance(node.value, ast.Name):
         return None
-    if not isinstance(node.ctx, ast.Load):
+    if not isinstance(node.ctx, ast.Load) or not context.builtin("type"):
         return None
     name = node.value.id
     return Change(node, lambda edits: replace_text(edits, *edits.span(node), f"type({name})"))
@@ -153,6 +153,8 @@ def utcnow(context: Context, node: ast.AST) -> Change | None:
 def timeout_error(context: Context, node: ast.AST) -> Change | None:
     """`asyncio.TimeoutError`, which is the built-in one."""
     if not isinstance(node, ast.Attribute) or context.dotted(node) != "asyncio.TimeoutError":
+        return None
+    if not context.builtin("TimeoutError"):
         return None
     return Change(node, lambda edits: replace_text(edits, *edits.span(node), "TimeoutError"))
 
