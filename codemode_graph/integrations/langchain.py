@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict, Unpack
 
 from codemode_graph.integrations.answer import LIMIT, answer_text, listed, result_of
+from codemode_graph.integrations.siblings import known_by, together
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools
 from codemode_graph.tools.spec import ToolPolicy
@@ -90,14 +91,15 @@ def as_langchain_tool(
         if cm.approves or not _in_graph():
             result: dict[str, Any] = dict(await cm.run(task))
         else:
-            result = result_of(await cm.subgraph.ainvoke({"task": task}, config))
+            async with together():
+                result = result_of(await cm.subgraph.ainvoke({"task": task}, _known(config, runtime)))
         return answered(result, runtime)
 
     def do(task: str, config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _NONE) -> Any:
         if cm.approves or not _in_graph():
             result: dict[str, Any] = dict(wait_for(cm.run(task)))
         else:
-            result = result_of(cm.subgraph.invoke({"task": task}, config))
+            result = result_of(cm.subgraph.invoke({"task": task}, _known(config, runtime)))
         return answered(result, runtime)
 
     def answered(result: dict[str, Any], runtime: ToolRuntime[Any, Any] | None) -> Any:
@@ -134,6 +136,10 @@ def create_codemode_tool(
     from codemode_graph.api import codemode
 
     return as_langchain_tool(codemode(tools=tools, **options), name=name, description=description)
+
+
+def _known(config: RunnableConfig, runtime: ToolRuntime[Any, Any] | None) -> RunnableConfig:
+    return config if runtime is None or runtime.tool_call_id is None else known_by(runtime.tool_call_id, config)
 
 
 def _in_graph() -> bool:

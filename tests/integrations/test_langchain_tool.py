@@ -1,13 +1,14 @@
 """Code mode as a tool of LangChain agents."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -17,7 +18,7 @@ from langgraph.types import Command, interrupt
 
 from codemode_graph import ToolPolicy, create_codemode_tool
 from tests.integrations.agents import USER, Runs, Shop, agent_model, answers, calling
-from tests.support import scripted
+from tests.support import ScriptedModel, scripted
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
 PAY_BOTH = """
@@ -188,6 +189,64 @@ async def test_a_tool_node_in_a_graph_of_ones_own_runs_it() -> None:
     assert "__interrupt__" in await app.ainvoke({"messages": [message]}, THREAD)
     assert answers(await app.ainvoke(APPROVED, THREAD))[0].status == "success"
     assert len(shop.paid) == 2
+
+
+@pytest.mark.parametrize("way", ["async", "sync"])
+async def test_calls_of_one_node_are_kept_apart_and_none_is_done_twice(way: str) -> None:
+    """LangGraph starts the node again for each answer; here its calls come in another order from then on."""
+    shop = Shop()
+
+    async def slow(who: str) -> str:
+        """Take a while, bob longer than ann."""
+        shop.seen.append(who)
+        await asyncio.sleep(0.02 if who == "ann" else 0.1)
+        return who
+
+    def write(messages: Sequence[BaseMessage]) -> str:
+        who = messages[-1].text.strip()
+        return f"```python\nwho = await tools.slow('{who}')\n[who, await tools.pay('{who}', 1)]\n```"
+
+    tool = create_codemode_tool([slow, *shop.tools], code_model=ScriptedModel(replies=[write]), policies=GATED)
+    tool_node, calls = ToolNode([tool]), calling("codemode", {"task": "ann"}, {"task": "bob"}).tool_calls
+    orders = iter([calls, calls[::-1], calls[::-1]])
+
+    def turned(state: MessagesState) -> MessagesState:
+        return {"messages": [AIMessage("", tool_calls=next(orders))]}
+
+    class Turning(RunnableLambda[Any, Any]):
+        def __init__(self) -> None:
+            super().__init__(lambda state: tool_node.invoke(turned(state)), afunc=self.go)
+
+        async def go(self, state: MessagesState) -> Any:
+            return await tool_node.ainvoke(turned(state))
+
+    graph = StateGraph(MessagesState).add_node("tools", Turning())
+    app = graph.add_edge(START, "tools").compile(checkpointer=InMemorySaver())
+
+    async def say(given: Any) -> Any:
+        await (app.ainvoke(given, THREAD) if way == "async" else asyncio.to_thread(app.invoke, given, THREAD))
+        return (await app.aget_state(THREAD)).interrupts
+
+    waiting = await say({"messages": []})
+    while waiting:
+        waiting = await say(Command(resume={waiting[0].id: {"decisions": [{"type": "approve"}]}}))
+    told = answers((await app.aget_state(THREAD)).values)
+    assert {message.tool_call_id: message.text for message in told} == {
+        call["id"]: f'["{call["args"]["task"]}", "paid {call["args"]["task"]} 1"]' for call in calls
+    }
+    assert (sorted(shop.paid), sorted(shop.seen)) == ([("ann", 1), ("bob", 1)], ["ann", "bob"])
+
+
+async def test_calls_of_an_agent_run_at_the_same_time() -> None:
+    met = asyncio.Barrier(2)
+
+    async def meet() -> str:
+        """Wait for the other."""
+        async with asyncio.timeout(5), met:
+            return "met"
+
+    tool = create_codemode_tool([meet], code_model=scripted("await tools.meet()"), max_retries=1)
+    assert [message.text for message in answers(await agent_with(tool, "a", "b").ainvoke(USER))] == ['"met"', '"met"']
 
 
 async def test_a_big_value_is_told_by_its_shape_and_is_whole_in_the_artifact() -> None:
