@@ -161,6 +161,24 @@ async def test_it_does_what_it_does_in_cpython(sandbox: MontySandbox, code: str)
     assert lacking(code, sandbox.capabilities) == ()
 
 
+SHADOWING = [
+    *(
+        f"[{name} for {name} in [1, 2]]"
+        for name in ("id", "type", "max", "input", "vars", "compile", "license", "exec")
+    ),
+    "[[max for max in [id]] for id in [1] for (type, list) in [(2, 3)] if type < list]",
+    "sum(len for len in [1, 2]) + len('abc')",
+    "def f():\n    return [id for id in [1]]\n[f(), [hash for hash in f() if hash]]",
+]
+
+
+@pytest.mark.parametrize("code", SHADOWING)
+async def test_a_variable_of_a_comprehension_may_have_the_name_of_something_built_in(
+    sandbox: MontySandbox, code: str
+) -> None:
+    assert await in_monty(sandbox, code) == await in_cpython(code)
+
+
 # Close to what is lowered, and not exact: these stay gaps.
 KEPT = [
     ("x = 1\ndel x\nx", "del of attributes, and of names that are used again"),

@@ -1,6 +1,8 @@
 """Lowering a program, and what of a gap that leaves."""
 
 import ast
+import builtins
+import keyword
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -60,6 +62,16 @@ _WORDS = {
 _FINDERS = tuple((gap, re.compile(rf"\b({_WORDS[gap.name]})\b")) for gap in _GAPS)
 
 
+_BUILTINS = {name for name in dir(builtins) if not name.startswith("_") and not keyword.iskeyword(name)}
+_BOUND = """\
+try:
+    {name} = {name}
+except NameError:
+    pass
+"""
+_MAY_SHADOW = re.compile(rf"\bfor\b[^:]*?\b({'|'.join(sorted(_BUILTINS))})\b[^:]*?\bin\b")
+
+
 @dataclass(frozen=True, slots=True)
 class Lowered:
     """A program as Monty runs it.
@@ -76,21 +88,31 @@ class Lowered:
 def lower(code: str) -> Lowered:
     """Write a program in terms of what Monty runs, as far as that is exact; any text may be given."""
     gaps = [gap for gap, words in _FINDERS if words.search(code)]
-    if not gaps:
+    if not gaps and not _MAY_SHADOW.search(code):
         return Lowered(code)
     try:
         tree = parse(code)
     except SyntaxError:
         return Lowered(code)
     context = Context(tree)
+    shadowed = "".join(_BOUND.format(name=name) for name in sorted(_shadowed(tree)))
     changes = [change for gap in gaps for node in gap.find(tree) if (change := _change(context, gap.name, node))]
     if not changes:
-        return Lowered(code)
+        return Lowered(code, shadowed)
     edits = Edits(code)
     for change in sorted(changes, key=_outermost_first):
         change.edit(edits)
     helpers = dict.fromkeys(change.helper for change in changes if change.helper)
-    return Lowered(edits.apply(), "".join(HELPERS[helper] for helper in helpers))
+    return Lowered(edits.apply(), shadowed + "".join(HELPERS[helper] for helper in helpers))
+
+
+def _shadowed(tree: ast.AST) -> set[str]:
+    """Built-in names that comprehensions use for variables of their own.
+
+    At the top of a program Monty 1.4 takes such a name for the built-in thing, unless the program binds it, too.
+    """
+    targets = (node.target for node in ast.walk(tree) if isinstance(node, ast.comprehension))
+    return {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)} & _BUILTINS
 
 
 def remaining(gaps: Iterable[Gap]) -> Iterator[Gap]:
