@@ -1,8 +1,10 @@
 """The command line, `codemode-graph`."""
 
 import os
+import signal
 import sys
 import threading
+import time
 
 __all__ = ["main"]
 
@@ -21,19 +23,29 @@ def main() -> None:
 
 
 def _wait_for_tools() -> None:
-    """Wait for functions that were given up but go on in their threads, as Python would, and say so."""
-    ours = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
-    # LangSmith's threads send what is left, and end, once this one has ended.
-    left = [each for each in ours if not _target_module(each).startswith("langsmith.")]
-    try:
-        for each in left:
-            each.join(0.5)
-            if each.is_alive():
-                print("waiting for a tool that is still at work; Ctrl-C leaves without it", file=sys.stderr)
-                each.join()
-    except KeyboardInterrupt:
-        sys.stdout.flush()
-        os._exit(130)
+    """Let Python wait, as it does, for functions that were given up but go on in their threads; but say so.
+
+    To wait for threads here would be to wait for those that end only once this one has: LangSmith's, and idle ones.
+    """
+    if not _others():
+        return
+    signal.signal(signal.SIGINT, _leave)
+    threading.Thread(target=_tell, daemon=True).start()
+
+
+def _tell() -> None:
+    time.sleep(0.5)
+    if any(not _target_module(each).startswith("langsmith.") for each in _others()):
+        print("waiting for a tool that is still at work; Ctrl-C leaves without it", file=sys.stderr, flush=True)
+
+
+def _leave(*_: object) -> None:
+    sys.stdout.flush()
+    os._exit(130)
+
+
+def _others() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
 
 
 def _target_module(thread: threading.Thread) -> str:

@@ -13,7 +13,6 @@ from langchain_core.runnables.config import (
     set_config_context,
 )
 from langchain_core.runnables.utils import coro_with_context
-from langgraph.errors import GraphBubbleUp
 from langsmith import tracing_context
 
 from codemode_graph.redact import mask, redact
@@ -122,8 +121,6 @@ class _Told(Exception):
 
 def _tellable(error: BaseException, hidden: Collection[str]) -> BaseException:
     """The error itself, or, where it or what led to it tells what traces must not have, its message without that."""
-    if isinstance(error, GraphBubbleUp):
-        return error
     whole = "".join(format_exception(error))
     if redact(whole, limit=len(whole)) == whole and not any(secret in whole for secret in hidden):
         return error

@@ -12,7 +12,7 @@ from codemode_graph.terminal import visible
 
 __all__ = ["Child", "Html", "el", "join", "text"]
 
-_ATTRIBUTES = frozenset({"aria-hidden", "aria-label", "checked", "class", "open", "style", "title", "type"})
+_ATTRIBUTES = frozenset({"checked", "class", "style", "type"})
 
 
 class Html(str):
@@ -48,15 +48,14 @@ def el(name: str, *children: Child, **attributes: str | bool | None) -> Html:
     Args:
         name: Of the element.
         children: What it holds.
-        attributes: `class_` is `class`, `aria_label` is `aria-label`; True is an attribute without a value, None and False
-            leave it out.
+        attributes: `class_` is `class`; True is an attribute without a value, None and False leave it out.
 
     Raises:
         ValueError: The attribute is not one of the few that pages need.
     """
     given = []
     for key, value in attributes.items():
-        attribute = key.rstrip("_").replace("_", "-")
+        attribute = key.rstrip("_")
         if attribute not in _ATTRIBUTES:
             raise ValueError(f"pages have no attribute {attribute!r}")
         if value is True:

@@ -51,6 +51,13 @@ def test_the_page_may_load_and_run_nothing() -> None:
     assert not re.search(r"https?:|//\w|@import|url\(|@font-face", source)
 
 
+@pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
+def test_no_text_leaves_an_attribute(payload: str) -> None:
+    page = Page(el("p", style=payload))
+    assert page.attributes == {"style"}
+    assert page.styles == [visible(payload).encode("utf-8", "backslashreplace").decode()]
+
+
 @pytest.mark.parametrize("attribute", ["onclick", "href", "src", "srcset", "action", "id"])
 def test_attributes_that_could_do_something_do_not_exist(attribute: str) -> None:
     with pytest.raises(ValueError, match=attribute):
