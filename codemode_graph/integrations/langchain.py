@@ -1,5 +1,6 @@
 """Code mode as one LangChain tool: an agent gives it a task, a program is written for it, and the value comes back."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from codemode_sandboxes import Limits, Sandbox
@@ -14,6 +15,7 @@ from typing_extensions import TypedDict, Unpack
 
 from codemode_graph.integrations.answer import LIMIT, answer_text, listed, result_of
 from codemode_graph.integrations.siblings import known_by, together
+from codemode_graph.settings import Context, Prices
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools
 from codemode_graph.tools.spec import ToolPolicy
@@ -44,13 +46,17 @@ class CodeModeOptions(TypedDict, total=False):
     """What `codemode` takes beside the tools. See there."""
 
     backend: str | Sandbox
+    auto: Sequence[str | Sandbox] | None
+    fallback: Sequence[str | Sandbox]
     model: str | BaseChatModel | None
     code_model: str | BaseChatModel | None
     api_key: str | None
     max_retries: int
     timeout: float
-    policies: dict[str, ToolPolicy] | None
+    policies: Mapping[str, ToolPolicy] | None
     limits: Limits | None
+    budget: Context | None
+    prices: Prices | None
     approve: "Approve | None"
 
 

@@ -2,7 +2,7 @@ import pytest
 from codemode_sandboxes import Capabilities
 from codemode_sandboxes.language import Gap
 
-from codemode_graph.prompts import system_message
+from codemode_graph.prompts import agent_message, system_message
 from codemode_graph.tools.load import load_tools
 from tests.prompts.shop import TOOLS
 from tests.prompts.snapshots import assert_same
@@ -21,6 +21,10 @@ CAPABILITIES = Capabilities(
 @pytest.mark.parametrize(("name", "structured"), [("system-fenced", False), ("system-structured", True)])
 def test_the_system_prompt_is_the_one_that_was_read(name: str, structured: bool) -> None:
     assert_same(name, system_message(load_tools(TOOLS), CAPABILITIES, structured=structured))
+
+
+def test_what_an_agent_reads_of_programs_is_what_was_read() -> None:
+    assert_same("agent", agent_message(load_tools(TOOLS), CAPABILITIES, tool="run_program"))
 
 
 def test_what_comes_before_the_tools_does_not_depend_on_them() -> None:
