@@ -8,6 +8,8 @@ import contextlib
 import inspect
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -53,3 +55,8 @@ async def execute(code: str, name: str, namespace: dict[str, Any]) -> None:
 def test_every_model_reply_of_a_page_is_found() -> None:
     for text in TEXTS.values():
         assert len(_MODEL.findall(text)) == text.count("<!-- model")
+
+
+def test_the_api_reference_is_that_of_the_docstrings() -> None:
+    checked = subprocess.run([sys.executable, str(ROOT / "docs" / "build_api.py"), "--check"], check=False)
+    assert checked.returncode == 0, "run python docs/build_api.py"
