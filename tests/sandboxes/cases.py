@@ -13,6 +13,11 @@ _FOLDER = Path(__file__).parents[3] / "shared" / "data" / "sandbox_cases"
 needs_cases = pytest.mark.skipif(not _FOLDER.is_dir(), reason="the sandbox cases are not here")
 
 
+def here() -> bool:
+    """Whether they are beside the repository."""
+    return _FOLDER.is_dir()
+
+
 def load(name: str) -> list[dict[str, Any]]:
     """Give the cases of a file, or none where it is not there."""
     path = _FOLDER / f"{name}.jsonl"

@@ -124,7 +124,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         )
 
 
-HOSTILE = Path(__file__).with_name("hostile.mjs")
+HOSTILE = Path(__file__).parent / "hostile" / "hostile.mjs"
 
 
 def heard(listener: socket.socket) -> bool:
