@@ -11,13 +11,14 @@ from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState, ToolCall
 from codemode_graph.tools.text import one_line
 
-__all__ = ["LIMIT", "answer_text", "listed", "result_of"]
+__all__ = ["LIMIT", "answer_text", "artifact_of", "listed", "result_of"]
 
 LIMIT = 20_000
 """Characters of an answer, where nothing else is said."""
 
 _PRINTED = 2000
 _CALLS = 30
+_READ = 4096
 _ARGUMENTS = 200
 
 
@@ -39,10 +40,14 @@ def answer_text(result: Mapping[str, Any], *, limit: int = LIMIT, advice: str = 
 
 
 def result_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What the graph gave, as `CodeMode.run` gives it: plain data, fit for a checkpoint."""
-    result = dict(run_result(cast("CodeModeState", {**state, "pending": []}), ""))
-    del result["run_id"]
-    return result
+    """What the graph gave, as `CodeMode.run` gives it."""
+    return dict(run_result(cast("CodeModeState", {**state, "pending": []}), ""))
+
+
+def artifact_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's result as it is kept with a message: plain data, without what was only read and is large."""
+    kept = {key: value for key, value in result.items() if key != "run_id"}
+    return {**kept, "tool_calls": [_small(call) for call in result["tool_calls"]]}
 
 
 def effects(calls: Sequence[ToolCall]) -> str:
@@ -61,6 +66,12 @@ def listed(names: Sequence[str], *, most: int = 40) -> str:
     """List names of tools, not more than a description needs."""
     shown = ", ".join(one_line(name, 60) for name in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _small(call: ToolCall) -> ToolCall:
+    if call["effect"] != "read" or len(json.dumps(call["value"])) <= _READ:
+        return call
+    return {**call, "value": {"omitted": shape(call["value"])}}
 
 
 def _listed(calls: Sequence[ToolCall]) -> str:

@@ -34,7 +34,8 @@ def earlier_calls(messages: Sequence[AnyMessage], tool: str, call_id: str | None
             if ids and call_id not in ids:
                 failed = [told[id] for id in ids if id in told and told[id].status == "error"]
                 break
-    return _joined([message.artifact["tool_calls"] for message in failed if isinstance(message.artifact, dict)])
+    artifacts = [message.artifact for message in failed if isinstance(message.artifact, dict)]
+    return _joined([artifact["tool_calls"] for artifact in artifacts if "tool_calls" in artifact])
 
 
 def _joined(journals: Sequence[Sequence[ToolCall]]) -> list[ToolCall]:

@@ -13,7 +13,7 @@ from langgraph.runtime import get_runtime
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict, Unpack
 
-from codemode_graph.integrations.answer import LIMIT, answer_text, listed, result_of
+from codemode_graph.integrations.answer import LIMIT, answer_text, artifact_of, listed, result_of
 from codemode_graph.integrations.siblings import known_by, together
 from codemode_graph.settings import Context, Prices
 from codemode_graph.sync import wait_for
@@ -111,11 +111,13 @@ def as_langchain_tool(
     def answered(result: dict[str, Any], runtime: ToolRuntime[Any, Any] | None) -> Any:
         text = answer_text(result, limit=max_chars, advice=ADVICE)
         if result["success"]:
-            return text, result
+            return text, artifact_of(result)
         if runtime is None or runtime.tool_call_id is None:
             raise ToolException(text)
-        message = ToolMessage(text, name=name, tool_call_id=runtime.tool_call_id, status="error", artifact=result)
-        return message, result
+        message = ToolMessage(
+            text, name=name, tool_call_id=runtime.tool_call_id, status="error", artifact=artifact_of(result)
+        )
+        return message, message.artifact
 
     names = [spec.name for spec in cm.tools if spec.for_programs]
     return StructuredTool(

@@ -24,7 +24,7 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field
 
 from codemode_graph.errors import ConfigurationError
-from codemode_graph.integrations.answer import LIMIT, answer_text, result_of
+from codemode_graph.integrations.answer import LIMIT, answer_text, artifact_of, result_of
 from codemode_graph.integrations.catalogue import Catalogue, Toolset
 from codemode_graph.integrations.earlier import earlier_calls
 from codemode_graph.integrations.langchain import ADVICE, Task, task_description
@@ -242,7 +242,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
             name=self.tool.name,
             tool_call_id=request.tool_call["id"],
             status="success" if result["success"] else "error",
-            artifact=result,
+            artifact=artifact_of(result),
         )
         updates: list[Command[Any]] = [
             Command(update={key: value}) for key, value in writes(state["updates"], _channels(request))

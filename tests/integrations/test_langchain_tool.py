@@ -17,6 +17,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
 
 from codemode_graph import ToolPolicy, create_codemode_tool
+from codemode_graph import tool as marked
 from tests.integrations.agents import USER, Runs, Shop, agent_model, answers, calling
 from tests.support import ScriptedModel, scripted
 
@@ -254,9 +255,10 @@ async def test_a_big_value_is_told_by_its_shape_and_is_whole_in_the_artifact() -
         """All rows."""
         return [{"n": n} for n in range(5000)]
 
-    tool = create_codemode_tool([rows], code_model=scripted("await tools.rows()"))
+    tool = create_codemode_tool([marked(effect="read")(rows)], code_model=scripted("await tools.rows()"))
     (message,) = answers(await agent_with(tool, "rows").ainvoke(USER))
     assert len(message.text) < 21_000
     assert "list of 5000 {n: int}" in message.text
     assert "more items" in message.text
     assert len(message.artifact["output"]) == 5000
+    assert message.artifact["tool_calls"][0]["value"] == {"omitted": "list of 5000 {n: int}"}
