@@ -16,7 +16,7 @@ from codemode_graph.trace.markup import Html, el, join, text
 __all__ = ["Line", "changed", "highlight", "lines"]
 
 MAX_LINES = 1500
-MAX_CHARACTERS = 120_000
+MAX_CHARACTERS = 60_000
 
 _CLASSES = {
     Comment: "c",

@@ -38,10 +38,11 @@ class Values:
             return self._sampled(f"{bytes_of(value['bytes'])}, kept outside the state", value["shape"], value["sample"])
         if isinstance(value, str):
             return self.words(value, limit=limit)
+        size = len(json.dumps(value, ensure_ascii=False))
+        if size > min(limit, self._room):
+            told = f"{plural(size, 'character')}, here a sample"
+            return self._sampled(told, shape(value), sample(value, limit=min(2_000, self._least)))
         whole = _laid_out(value)
-        if len(whole) > min(limit, self._room):
-            size = f"{plural(len(whole), 'character')}, here a sample"
-            return self._sampled(size, shape(value), sample(value, limit=min(2_000, self._least)))
         self._room -= len(whole)
         if len(whole) > _HIGHLIGHTED:
             return _folded(whole, whole.count("\n") + 1)

@@ -119,7 +119,11 @@ def test_a_page_of_very_much_is_bounded() -> None:
     attempt: Any = {**base.attempts[0], "calls": [each["id"] for each in calls], "stdout": "z\n" * 500_000}
     last: Any = {**attempt, "program": "p\n" * 90_000}
     trace = Trace(
-        task="t" * 50_000, verdict="ok", output=["o" * 10] * 100_000, attempts=[*[attempt] * 39, last], calls=calls
+        task="t" * 50_000,
+        verdict="ok",
+        output=["o" * 10] * 100_000,
+        attempts=[*[base.attempts[0]] * 38, attempt, last],
+        calls=calls,
     )
     source = trace.html()
     assert len(source) < 12_000_000
