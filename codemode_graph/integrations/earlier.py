@@ -22,7 +22,6 @@ def earlier_calls(messages: Sequence[AnyMessage], tool: str, call_id: str | None
         Their calls with an effect, as of one attempt before the first. Where two programs made the same call, it is there
         twice, and so it is answered twice before it is made again.
     """
-    failed: list[ToolMessage] = []
     told: dict[str, ToolMessage] = {}
     for message in reversed(messages):
         if isinstance(message, HumanMessage):
@@ -31,11 +30,17 @@ def earlier_calls(messages: Sequence[AnyMessage], tool: str, call_id: str | None
             told[message.tool_call_id] = message
         elif isinstance(message, AIMessage):
             ids = [call["id"] for call in message.tool_calls if call["name"] == tool]
-            if ids and call_id not in ids:
-                failed = [told[id] for id in ids if id in told and told[id].status == "error"]
-                break
-    artifacts = [message.artifact for message in failed if isinstance(message.artifact, dict)]
-    return _joined([artifact["tool_calls"] for artifact in artifacts if "tool_calls" in artifact])
+            if call_id in ids:  # Programs of one turn do not repair each other.
+                continue
+            if ran := [told[id] for id in ids if id in told and _journal(told[id]) is not None]:
+                return _joined([_journal(each) or [] for each in ran if each.status == "error"])
+    return []
+
+
+def _journal(message: ToolMessage) -> list[ToolCall] | None:
+    """The calls of the program that a message tells of; None where none ran."""
+    journal = message.artifact.get("tool_calls") if isinstance(message.artifact, dict) else None
+    return journal if isinstance(journal, list) else None
 
 
 def _joined(journals: Sequence[Sequence[ToolCall]]) -> list[ToolCall]:

@@ -254,12 +254,14 @@ async def test_a_program_that_follows_a_failed_one_does_nothing_twice() -> None:
         shop.tools,
         program(FAILS),
         program(FAILS + "\n1"),
+        calling("run_program", {"program": "what is not asked for"}),
+        program("no program ("),
         program(MENDED),
         program("await tools.pay('ann', 5)"),
         "done",
     )
     state = await agent.ainvoke(USER)
-    first, second, third, fourth = answers(state)
+    first, second, *_, third, fourth = answers(state)
     assert 'took effect and stand: pay({"who": "ann", "amount": 5})' in first.text
     assert "not made a second time" in first.text
     assert (second.status, third.text) == ("error", '["paid ann 5", "paid bob 7"]')
