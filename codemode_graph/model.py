@@ -140,7 +140,8 @@ async def ask(
     parsed: object = None
     try:
         if structured:
-            result = await model.with_structured_output(PROGRAM_SCHEMA, include_raw=True).ainvoke(messages, config)
+            writer = model.with_structured_output(PROGRAM_SCHEMA, include_raw=True)
+            result = await writer.with_config(run_name="structured program").ainvoke(messages, config)
             assert isinstance(result, dict)
             reply = result["raw"]
             # LangChain's parser completes JSON that was cut off, so it is not believed about JSON in text.

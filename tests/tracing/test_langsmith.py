@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from langchain_core.tools import tool as langchain_tool
+from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from langsmith import Client, traceable, tracing_context
+from pydantic import SecretStr
 
 from codemode_graph import ToolPolicy, codemode, create_codemode, tool
 from tests.support import scripted
 from tests.tracing.service import Ingest, Run, ingest
+from tests.wire.server import Service
 
 UNKNOWN = "await tools.report(1)"
 FAILS = """
@@ -254,6 +257,35 @@ async def test_it_stands_below_what_runs_it(caplog: pytest.LogCaptureFixture) ->
     ]
     # A tracer that meets a run twice logs that.
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("structured", [False, True])
+async def test_a_real_client_is_traced_with_its_provider_and_without_its_key(structured: bool) -> None:
+    code = "sum(await tools.numbers())"
+
+    @tool(effect="read")
+    def numbers() -> list[int]:
+        """List the numbers."""
+        return [1, 2, 3]
+
+    text = json.dumps({"thoughts": "I add.", "code": code}) if structured else f"```python\n{code}\n```"
+    with Service(text) as service:
+        name = "gpt-5.2" if structured else "local-model"
+        model = ChatOpenAI(model=name, base_url=service.url, api_key=SecretStr(service.key))
+        graph = create_codemode(model=model, tools=[numbers]).compile(name="codemode")
+        traced = await run(graph, {"task": "Add them."})
+        read, written = service.usage
+    root = traced.root()
+    assert root.outputs["output"] == 6
+    (call,) = root.all("ChatOpenAI")
+    assert call.run_type == "llm"
+    assert (call.metadata["ls_provider"], call.metadata["ls_model_name"]) == ("openai", name)
+    used = call.metadata["usage_metadata"]
+    assert (used["input_tokens"], used["output_tokens"]) == (read, written)
+    assert [each.name for each in root.all("generate")[0].children] == [
+        "structured program" if structured else "ChatOpenAI"
+    ]
+    assert service.key not in traced.raw
 
 
 @pytest.mark.slow
