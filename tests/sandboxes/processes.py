@@ -76,7 +76,7 @@ def _docker(**options: Any) -> Any:
     def pidfd(guest: Any) -> int:
         daemon = Daemon(guest.address)
         try:
-            return os.pidfd_open(daemon._api.inspect_container(guest.id)["State"]["Pid"])
+            return os.pidfd_open(daemon._api.inspect_container(guest.name)["State"]["Pid"])
         finally:
             daemon.close()
 

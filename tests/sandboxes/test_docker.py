@@ -120,7 +120,7 @@ async def test_the_container_refuses(sandbox: Any) -> None:
 async def test_the_daemon_was_told_every_limit(sandbox: Any, daemon: Any) -> None:
     execution = await sandbox.start(Program(code="1"))
     try:
-        told = daemon.inspect_container(execution._channel.process.guest.id)
+        told = daemon.inspect_container(execution._channel.process.guest.name)
     finally:
         await execution.aclose()
     host = told["HostConfig"]
@@ -157,7 +157,8 @@ async def test_a_fault_ends_its_own_run_and_leaves_nothing(sandbox: Any, daemon:
         failed = (await run(sandbox, f"{IMPORTS}{code}", {"double": double}, limits=TIGHT)).failed
         assert (failed.kind in kinds.split("|"), part in failed.message) == (True, True), (code, failed)
     after = await settled(sandbox, daemon)
-    assert (after[1:], after[0] < before[0] + 8) == (before[1:], True)  # some connections are kept
+    assert after[1] == before[1]
+    assert max(after[0] - before[0], after[2] - before[2]) < 8  # some connections and threads are kept
 
 
 async def test_memory_is_counted_over_all_processes_and_told_from_time_and_from_a_crash(sandbox: Any) -> None:
@@ -185,7 +186,7 @@ async def test_processes_are_few(sandbox: Any) -> None:
 async def test_a_guest_killed_in_mid_call_has_died(sandbox: Any, daemon: Any) -> None:
     execution = await sandbox.start(Program(code="await tools.echo(1)", tools=("echo",)))
     assert isinstance(await execution.advance(), Blocked)
-    daemon.kill(execution._channel.process.guest.id, "SIGKILL")
+    daemon.kill(execution._channel.process.guest.name, "SIGKILL")
     event = await execution.advance()
     assert isinstance(event, Failed)
     assert (event.kind, event.message) == ("died", "the program's process was killed by SIGKILL")

@@ -213,7 +213,8 @@ except OSError as error:
 async def test_an_image_made_for_another_version_of_the_runner_works(ordinary: Any) -> None:
     name = "codemode-test-older:1"
     daemon = Daemon(default_address())
-    container = daemon.create({"Image": DEFAULT_IMAGE, "Cmd": ["x"], "NetworkDisabled": True}, "codemode-test-older")
+    container = "codemode-test-older"
+    daemon.create({"Image": DEFAULT_IMAGE, "Cmd": ["x"], "NetworkDisabled": True}, container)
     daemon._api.commit(container, *name.split(":"), changes=f"LABEL {GUEST_LABEL}=older")
     daemon.remove(container)
     daemon.close()

@@ -11,8 +11,9 @@ from codemode_sandboxes import Program, SandboxUnavailable, create_sandbox
 from codemode_sandboxes.docker import DEFAULT_IMAGE, BuildFailed, DockerSandbox, build_docker_image, image_tag
 from codemode_sandboxes.docker.build import build_command
 from codemode_sandboxes.docker.config import container_config
-from codemode_sandboxes.docker.daemon import Daemon, DaemonFacts, ImageFacts
+from codemode_sandboxes.docker.daemon import Daemon
 from codemode_sandboxes.docker.delivery import GUEST_LABEL, PACKAGES_LABEL, deliver, guest_version
+from codemode_sandboxes.docker.facts import DaemonFacts, ImageFacts
 from codemode_sandboxes.docker.guest import Demultiplexer
 from codemode_sandboxes.docker.owner import lives, owner
 from codemode_sandboxes.process.spawn import Noise
@@ -46,7 +47,7 @@ async def test_without_the_sdk_it_says_what_installs_it(monkeypatch: pytest.Monk
         (NOWHERE, f"no Docker daemon answers at {NOWHERE}", "sudo systemctl start docker"),
         ("tcp://127.0.0.1:9", "no Docker daemon answers at tcp://127.0.0.1:9", "DOCKER_HOST"),
         ("ssh://me@there", "ssh://me@there is not a kind of address", "ssh -N -L"),
-        ("nonsense://x", "no Docker daemon answers at nonsense://x", "DOCKER_HOST"),
+        ("nonsense://x", "the address nonsense://x cannot be used: ", "DOCKER_HOST"),
     ],
 )
 async def test_without_a_daemon_it_says_what_starts_one(
@@ -85,14 +86,14 @@ class Answering(Daemon):
 
 
 async def test_a_daemon_that_cannot_bound_what_programs_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codemode_sandboxes.docker.hosts.Daemon", Answering)
+    monkeypatch.setattr("codemode_sandboxes.docker.host.Daemon", Answering)
     problem = await refusal(hosts=[NOWHERE])
     assert problem.reason == f"the Docker daemon at {NOWHERE} cannot bound a container's memory and processes"
     assert "rootless" in problem.remedy
 
 
 async def test_a_runtime_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codemode_sandboxes.docker.hosts.Daemon", Answering)
+    monkeypatch.setattr("codemode_sandboxes.docker.host.Daemon", Answering)
     monkeypatch.setattr(Answering, "limits", frozenset({"memory", "processes"}))
     for runtime, remedy in (("runsc", "sudo runsc install"), ("kata", "daemon.json")):
         problem = await refusal(hosts=[NOWHERE], runtime=runtime)
@@ -153,7 +154,14 @@ IMAGE = ImageFacts(id="sha256:1", labels={}, variables=("PATH", "SECRET", "LANG"
 
 
 def config(**options: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {"memory_bytes": 1 << 20, "cpus": 0.5, "runtime": None, "labels": {}, **options}
+    given: dict[str, Any] = {
+        "memory_bytes": 1 << 20,
+        "cpus": 0.5,
+        "runtime": None,
+        "gvisor": False,
+        "labels": {},
+        **options,
+    }
     return container_config(IMAGE, ("python3",), {"LANG": "C.UTF-8"}, **given)
 
 
@@ -165,7 +173,7 @@ def test_a_container_gets_nothing_of_what_its_image_sets() -> None:
 
 def test_a_runtime_is_passed_on_and_gvisor_gets_threads_of_its_own() -> None:
     assert "Runtime" not in config()["HostConfig"]
-    ours, gvisors = (config(runtime=name)["HostConfig"] for name in ("crun", "runsc"))
+    ours, gvisors = (config(runtime=name, gvisor=name == "runsc")["HostConfig"] for name in ("crun", "runsc"))
     assert (ours["Runtime"], gvisors["Runtime"]) == ("crun", "runsc")
     assert ours["PidsLimit"] < 256 <= gvisors["PidsLimit"]
 

@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from codemode_sandboxes.docker.daemon import Daemon, DaemonProblem, default_address
+from codemode_sandboxes.docker.daemon import Daemon, default_address
 from codemode_sandboxes.docker.delivery import GUEST_LABEL, PACKAGES_LABEL, guest_version
+from codemode_sandboxes.docker.facts import DaemonProblem
 from codemode_sandboxes.errors import SandboxError, SandboxUnavailable
 from codemode_sandboxes.image import Image, ImageError, build_image
 from codemode_sandboxes.image.contents import libraries

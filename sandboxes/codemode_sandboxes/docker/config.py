@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from codemode_sandboxes.docker.daemon import ImageFacts
+from codemode_sandboxes.docker.facts import ImageFacts
 from codemode_sandboxes.jail.sandbox import TMP_BYTES
 from codemode_sandboxes.jail.starter import NOBODY, TASKS
 
@@ -25,6 +25,7 @@ def container_config(
     memory_bytes: int,
     cpus: float,
     runtime: str | None,
+    gvisor: bool,
     labels: Mapping[str, str],
 ) -> dict[str, Any]:
     """Describe a container to the daemon.
@@ -36,9 +37,9 @@ def container_config(
         memory_bytes: The memory of all its processes, tmpfs included; there is no swap.
         cpus: Processors' worth of time.
         runtime: The daemon's runtime; None for its own choice.
+        gvisor: Whether that is gVisor.
         labels: By which it is found again.
     """
-    tasks = _GVISORS_TASKS if runtime and "runsc" in runtime else TASKS
     forgotten = [name for name in image.variables if name not in environment and name not in _NEEDED]
     # Its own user's: a mode is not kept where the image has no such folder.
     tmpfs = {"/tmp": f"rw,noexec,nosuid,nodev,size={TMP_BYTES},nr_inodes={_INODES},mode=1777,uid={NOBODY},gid={NOBODY}"}
@@ -70,7 +71,7 @@ def container_config(
             "IpcMode": "none",
             "Memory": memory_bytes,
             "MemorySwap": memory_bytes,
-            "PidsLimit": tasks,
+            "PidsLimit": _GVISORS_TASKS if gvisor else TASKS,
             "NanoCpus": int(cpus * 1e9),
             "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in limits.items()],
             "Tmpfs": tmpfs,

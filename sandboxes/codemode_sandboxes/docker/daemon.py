@@ -10,79 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any
 
+from codemode_sandboxes.docker.facts import DaemonFacts, DaemonProblem, Found, ImageFacts, State
 from codemode_sandboxes.errors import SandboxUnavailable
-from codemode_sandboxes.process.pool import StartFailed
 
-__all__ = ["Attached", "Daemon", "DaemonFacts", "DaemonProblem", "Found", "ImageFacts", "State", "default_address"]
+__all__ = ["Attached", "Daemon", "default_address"]
 
 _CONNECT_SECONDS = 5
 _CALL_SECONDS = 15
 _CONNECTIONS = 16
 _CONFLICT = 409
 _ANY_VERSION = "1.41"  # with which a daemon is asked for its own
+_TLS = "Set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder that holds its ca.pem, cert.pem and key.pem"
 _INSTALL = "Install it: pip install 'codemode-sandboxes[docker]'"
-
-
-class DaemonProblem(StartFailed):
-    """A daemon does not do what it is asked.
-
-    Args:
-        reason: What is wrong, in one line.
-        remedy: The command or step that mends it, or an empty string.
-        missing: Whether it is that something of this name is not there.
-    """
-
-    def __init__(self, reason: str, remedy: str = "", *, missing: bool = False) -> None:
-        self.reason, self.remedy, self.missing = reason, remedy, missing
-        super().__init__(reason)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaemonFacts:
-    """What a daemon says of itself.
-
-    Attributes:
-        limits: Which of "memory" and "processes" it can bound.
-        runtimes: Names of its runtimes.
-        runtime: The one that it uses unless told.
-        cgroup: The control groups' version.
-        security: Names of what it puts around containers, such as "seccomp" and "apparmor".
-    """
-
-    limits: frozenset[str]
-    runtimes: tuple[str, ...]
-    runtime: str
-    cgroup: str
-    security: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFacts:
-    """An image on a daemon: its id, its labels, the names of the variables that it sets, the volumes that it wants."""
-
-    id: str
-    labels: Mapping[str, str]
-    variables: tuple[str, ...]
-    volumes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """A container: whether it runs, else its exit status as a shell tells it, and whether memory was its end."""
-
-    running: bool
-    status: int
-    out_of_memory: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A container that is there; `age` in seconds, by the daemon's clock."""
-
-    id: str
-    labels: Mapping[str, str]
-    running: bool
-    age: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +88,15 @@ class Daemon:
         except self._errors.NotFound as error:
             raise DaemonProblem(f"{self.address} says: {_said(error)}", missing=True) from None
         except self._errors.APIError as error:
-            raise DaemonProblem(f"{self.address} says: {_said(error)}") from None
-        except (self._errors.DockerException, OSError) as error:
+            said = _said(error)
+            raise DaemonProblem(f"{self.address} says: {said}", _TLS if "HTTPS server" in said else "") from None
+        except self._errors.TLSParameterError:
+            raise DaemonProblem(f"the certificates for {self.address} are not there", _TLS) from None
+        except OSError as error:
             raise self._unreachable(error) from None
+        except self._errors.DockerException as error:
+            remedy = "Name another with DOCKER_HOST, such as unix:///var/run/docker.sock"
+            raise DaemonProblem(f"the address {self.address} cannot be used: {error}", remedy) from None
 
     def _knock(self) -> None:
         """See whether anybody listens: where nobody does the SDK leaves a socket open."""
@@ -167,6 +112,8 @@ class Daemon:
             return DaemonProblem(f"this user may not use the Docker daemon at {self.address}", remedy)
         if any(part in told for part in ("timed out", "TimeoutError", "Read timed out")):
             return DaemonProblem(f"the Docker daemon at {self.address} does not answer in time", "Look after it")
+        if "SSL" in told:
+            return DaemonProblem(f"the Docker daemon at {self.address} does not show the certificate expected", _TLS)
         remedy = "Start it, such as with `sudo systemctl start docker`, or name another with DOCKER_HOST"
         return DaemonProblem(f"no Docker daemon answers at {self.address}", remedy)
 
@@ -234,15 +181,15 @@ class Daemon:
                         self._api.remove_image(old)
             return id
 
-    def create(self, config: Mapping[str, Any], name: str) -> str:
-        """Make a container, and give its id."""
+    def create(self, config: Mapping[str, Any], name: str) -> None:
+        """Make a container of this name."""
         with self._telling():
-            return str(self._api.create_container_from_config(config, name)["Id"])
+            self._api.create_container_from_config(config, name)
 
-    def attach(self, id: str) -> Attached:
+    def attach(self, name: str) -> Attached:
         """Connect to its standard streams, before it starts: nothing it says is lost."""
         with self._telling():
-            told = self._api.attach_socket(id, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+            told = self._api.attach_socket(name, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
         connection: socket.socket = getattr(told, "_sock", told)
         if connection.family != socket.AF_UNIX:  # else nothing would ever tell that the other machine is gone
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -258,27 +205,27 @@ class Daemon:
         told._response.close()
         return Attached(own, own.close)
 
-    def start(self, id: str) -> None:
+    def start(self, name: str) -> None:
         """Start it."""
         with self._telling():
-            self._api.start(id)
+            self._api.start(name)
 
-    def state(self, id: str) -> State:
+    def state(self, name: str) -> State:
         """Look at it."""
         with self._telling():
-            told = self._api.inspect_container(id)["State"]
+            told = self._api.inspect_container(name)["State"]
         return State(running=bool(told["Running"]), status=int(told["ExitCode"]), out_of_memory=bool(told["OOMKilled"]))
 
-    def kill(self, id: str) -> None:
+    def kill(self, name: str) -> None:
         """End it at once."""
         with self._telling():
-            self._api.kill(id, "SIGKILL")
+            self._api.kill(name, "SIGKILL")
 
-    def remove(self, id: str) -> None:
+    def remove(self, name: str) -> None:
         """Remove it, ended first where it runs. That it is gone, or going, is no problem."""
         with self._telling():
             try:
-                self._api.remove_container(id, v=True, force=True)
+                self._api.remove_container(name, v=True, force=True)
             except self._errors.NotFound:
                 pass
             except self._errors.APIError as error:

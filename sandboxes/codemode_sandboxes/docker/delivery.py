@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from codemode_sandboxes.docker.daemon import ImageFacts
+from codemode_sandboxes.docker.facts import ImageFacts
 from codemode_sandboxes.image.contents import GUEST, PYTHON
 
 __all__ = ["GUEST_LABEL", "PACKAGES_LABEL", "Delivery", "deliver", "guest_version"]
@@ -25,8 +25,6 @@ _PREPARE = """
 import builtins, sys
 for name in ("copyright", "credits", "exit", "help", "license", "quit"):
     builtins.__dict__.pop(name, None)
-sys.path.insert(0, "")
-sys.argv[1:] = []
 place = "%(place)s"
 main = {"__name__": "__main__", "__file__": place}
 """
@@ -83,10 +81,10 @@ def deliver(image: ImageFacts, python: str) -> Delivery:
         image: The image.
         python: The interpreter in it, where the image was not made for guests.
     """
-    options = ("-P", "-s", "-B")
+    options = ("-s", "-B")
     match image.labels.get(GUEST_LABEL), image.labels.get(PACKAGES_LABEL):
         case version, None | "" if version == guest_version():
-            return Delivery(command=(PYTHON, *options, "-S", f"{GUEST}/guest"), environment=_ENVIRONMENT)
+            return Delivery(command=(PYTHON, "-P", *options, "-S", f"{GUEST}/guest"), environment=_ENVIRONMENT)
         case version, _ if version == guest_version():  # packages are where `site` looks for them
             return Delivery(command=(PYTHON, *options, "-c", _WITH_PACKAGES), environment=_ENVIRONMENT)
         case version, _:

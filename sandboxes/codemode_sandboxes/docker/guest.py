@@ -4,8 +4,8 @@ import asyncio
 import logging
 import ssl
 
-from codemode_sandboxes.docker.daemon import DaemonProblem, State
-from codemode_sandboxes.docker.hosts import Guest
+from codemode_sandboxes.docker.facts import DaemonProblem, State
+from codemode_sandboxes.docker.host import Guest
 from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.process.spawn import Noise
 

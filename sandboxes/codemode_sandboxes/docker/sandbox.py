@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from codemode_sandboxes.contract import Capabilities, Finished, Limits, Program
 from codemode_sandboxes.docker.build import DEFAULT_IMAGE, build_command, image_tag
-from codemode_sandboxes.docker.daemon import DaemonProblem, default_address
-from codemode_sandboxes.docker.hosts import Hosts, Wanted
+from codemode_sandboxes.docker.daemon import default_address
+from codemode_sandboxes.docker.facts import DaemonProblem
+from codemode_sandboxes.docker.host import Wanted
+from codemode_sandboxes.docker.hosts import Hosts
 from codemode_sandboxes.docker.starter import ContainerStarter
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.process.channel import shielded

@@ -6,7 +6,8 @@ import time
 from concurrent.futures import Future
 
 from codemode_sandboxes.docker.guest import AttachedChannel
-from codemode_sandboxes.docker.hosts import Guest, Hosts
+from codemode_sandboxes.docker.host import Guest
+from codemode_sandboxes.docker.hosts import Hosts
 from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.process.execution import wait_ready
 from codemode_sandboxes.process.pool import StartFailed
