@@ -56,7 +56,7 @@ class AgentCall:
         request = replace(self.request, tool_call=call, tool=nested, runtime=runtime)
         answer = await (self.handler(request) if self.is_async else asyncio.to_thread(self.handler, request))
         # The message is for middleware: where none has changed it, the value itself is better than its text.
-        return nested.given[0] if nested.given and answer is nested.message else answer
+        return next((value for message, value in nested.given if message is answer), answer)
 
 
 running: ContextVar[AgentCall] = ContextVar("codemode_agent_call")
@@ -92,8 +92,8 @@ class _Nested(BaseTool):
 
     under: Any = Field(exclude=True)
     run_tool: Any = Field(exclude=True)
-    given: list[Any] = Field(default_factory=list, exclude=True)
-    message: Any = Field(default=None, exclude=True)
+    given: list[tuple[Any, Any]] = Field(default_factory=list, exclude=True)
+    """Each message that was made, and the value that it was made of."""
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError
@@ -102,10 +102,10 @@ class _Nested(BaseTool):
         answer = await self.run_tool(input, self.under)
         if isinstance(answer, ToolMessage | Command) or _are_messages(answer):
             return answer
-        self.given.append(answer)
         content: Any = msg_content_output(answer)
-        self.message = ToolMessage(content, name=self.name, tool_call_id=input["id"])
-        return self.message
+        message = ToolMessage(content, name=self.name, tool_call_id=input["id"])
+        self.given.append((message, answer))
+        return message
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         return wait_for(self.ainvoke(input, config))

@@ -1,7 +1,8 @@
 """Code mode over an agent's own tools: calls of programs are calls of the agent."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Annotated, Any, NotRequired
 
 import pytest
@@ -225,6 +226,27 @@ async def test_a_failed_program_is_not_run_again_by_middleware_that_retries() ->
     (message,) = answers(await agent.ainvoke(USER))
     assert "ZeroDivisionError" in message.text
     assert shop.paid == [("ann", 5)]
+
+
+class Insists(AgentMiddleware[Any, Any, Any]):
+    """Makes a call again until its answer is another one."""
+
+    async def awrap_tool_call(self, request: ToolCallRequest, handler: Callable[[Any], Any]) -> Any:
+        first = await handler(request)
+        return await handler(request) if request.tool_call["name"] == "draw" else first
+
+
+async def test_middleware_that_follows_may_make_a_call_again_and_values_keep_their_types() -> None:
+    drawn: Iterator[dict[str, Any]] = iter([{"n": 1}, {"n": 2, "at": date(2026, 11, 22), "tags": {"x"}}])
+
+    @langchain_tool
+    def draw() -> dict[str, Any]:
+        """Draw a number."""
+        return next(drawn)
+
+    agent = agent_of([draw], program("await tools.draw()"), "done", middleware=[Insists()])
+    (message,) = answers(await agent.ainvoke(USER))
+    assert message.artifact["output"] == {"n": 2, "at": "2026-11-22", "tags": ["x"]}
 
 
 class Hides(AgentMiddleware[Any, Any, Any]):
