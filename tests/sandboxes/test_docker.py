@@ -366,7 +366,7 @@ asyncio.run(parent())
 async def test_an_absent_image_is_told_with_what_makes_it(sandbox: Any) -> None:
     for options, remedy in (
         ({"image": "codemode-nobody-has-this:1"}, "docker pull codemode-nobody-has-this:1"),
-        ({"packages": ["nobody-has-this"]}, "python -m codemode_sandboxes.docker build --package 'nobody-has-this'"),
+        ({"packages": ["nobody-has-this"]}, "python -m codemode_sandboxes.docker build --package nobody-has-this"),
     ):
         own = DockerSandbox(**options)
         with pytest.raises(SandboxUnavailable, match="is not on the Docker daemon") as raised:

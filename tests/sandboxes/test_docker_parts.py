@@ -150,7 +150,7 @@ def test_an_owner_lives_until_its_process_has_ended() -> None:
         assert lives(stranger) is None
 
 
-IMAGE = ImageFacts(id="sha256:1", labels={}, variables=("PATH", "SECRET", "LANG"), volumes=("/data",))
+IMAGE = ImageFacts(id="sha256:1", labels={}, variables=("PATH", "SECRET", "LANG"), volumes=("/data", "/tmp"))
 
 
 def config(**options: Any) -> dict[str, Any]:
@@ -168,6 +168,7 @@ def config(**options: Any) -> dict[str, Any]:
 def test_a_container_gets_nothing_of_what_its_image_sets() -> None:
     assert config()["Env"] == ["LANG=C.UTF-8", "SECRET"]  # a name alone takes the variable away
     assert "ro," in config()["HostConfig"]["Tmpfs"]["/data"]
+    assert "rw," in config()["HostConfig"]["Tmpfs"]["/tmp"]
     assert config()["HostConfig"]["NanoCpus"] == 500_000_000
 
 

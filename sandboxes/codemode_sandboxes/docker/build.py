@@ -1,8 +1,10 @@
 """Makes the image for guests and gives it to Docker daemons. It needs no registry: it is made of an installed Python."""
 
+import contextlib
 import hashlib
 import logging
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -43,8 +45,9 @@ def image_tag(packages: Iterable[str]) -> str:
 
 def build_command(packages: Iterable[str], hosts: Iterable[str]) -> str:
     """Give the command that makes the image with these packages on these daemons."""
-    options = [*(f"--package '{package}'" for package in packages), *(f"--host {host}" for host in hosts)]
-    return " ".join([_COMMAND, *options])
+    named = [f"--package {shlex.quote(package)}" for package in packages]
+    named += [f"--host {shlex.quote(host)}" for host in hosts]
+    return " ".join([_COMMAND, *named])
 
 
 def build_docker_image(
@@ -72,35 +75,35 @@ def build_docker_image(
         BuildFailed: It cannot be made, or a daemon does not take it.
     """
     tag = tag or image_tag(packages)
-    repository, _, version = tag.partition(":") if "/" not in tag.rpartition(":")[2] else (tag, "", "")
+    repository, _, version = tag.rpartition(":")
+    if not repository or "/" in version:  # that colon stood before a registry's port, or nowhere
+        repository, version = tag, "latest"
     addresses = list(hosts or [default_address()])
-    with tempfile.TemporaryDirectory(prefix="codemode-image-") as folder:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="codemode-image-")))
         try:
-            daemons = [Daemon(address) for address in addresses]  # before the long work, not after it
-        except (DaemonProblem, SandboxUnavailable) as problem:
-            raise BuildFailed(_told(problem)) from None
-        try:
+            daemons = []
+            for address in addresses:  # before the long work, not after it
+                daemons.append(Daemon(address))
+                stack.callback(daemons[-1].close)
             report(f"collecting {python or sys.executable}")
             image = build_image(python)
-            place = Path(folder, "packages")
+            place = folder / "packages"
             if packages:
                 report(f"installing {', '.join(packages)}")
                 _install(packages, place, python or sys.executable)
-            tar = Path(folder, "image.tar")
             report("packing")
-            _pack(image, place, tar, python or sys.executable)
+            tar = folder / "image.tar"
+            _pack(image, place, tar)
             changes = [f"LABEL {GUEST_LABEL}={guest_version()}", "USER 65534:65534", "WORKDIR /tmp"]
             if packages:
                 changes.append(f"LABEL {PACKAGES_LABEL}={image_tag(packages).partition(':')[2]}")
             for daemon in daemons:
                 report(f"sending {tar.stat().st_size >> 20} MB to {daemon.address}")
                 with tar.open("rb") as file:
-                    daemon.add_image(file, repository, version or "latest", changes)
-        except (ImageError, DaemonProblem, OSError) as problem:
+                    daemon.add_image(file, repository, version, changes)
+        except (ImageError, DaemonProblem, SandboxUnavailable, OSError, subprocess.TimeoutExpired) as problem:
             raise BuildFailed(_told(problem)) from None
-        finally:
-            for daemon in daemons:
-                daemon.close()
     return tag
 
 
@@ -128,7 +131,7 @@ def _install(packages: Sequence[str], place: Path, python: str) -> None:
     subprocess.run([*compile_, "-p", "/packages", str(place)], capture_output=True, timeout=_SECONDS, check=False)
 
 
-def _pack(image: Image, packages: Path, tar: Path, python: str) -> None:
+def _pack(image: Image, packages: Path, tar: Path) -> None:
     """Write the image, with the packages where its interpreter looks for them; everything is root's."""
     version = ".".join(image.version.split(".")[:2])
     with tarfile.open(tar, "w") as archive:

@@ -41,9 +41,10 @@ def container_config(
         labels: By which it is found again.
     """
     forgotten = [name for name in image.variables if name not in environment and name not in _NEEDED]
-    # Its own user's: a mode is not kept where the image has no such folder.
-    tmpfs = {"/tmp": f"rw,noexec,nosuid,nodev,size={TMP_BYTES},nr_inodes={_INODES},mode=1777,uid={NOBODY},gid={NOBODY}"}
-    tmpfs |= dict.fromkeys(image.volumes, "ro,noexec,nosuid,nodev,size=4096")  # or it could be written without end
+    # A volume could be written without end. The folder is its user's: a mode is not kept where the image has none.
+    tmpfs = dict.fromkeys(image.volumes, "ro,noexec,nosuid,nodev,size=4096") | {
+        "/tmp": f"rw,noexec,nosuid,nodev,size={TMP_BYTES},nr_inodes={_INODES},mode=1777,uid={NOBODY},gid={NOBODY}"
+    }
     limits = {"core": 0, "fsize": TMP_BYTES, "memlock": 0, "msgqueue": 0, "nofile": 256}
     return {
         "Image": image.id,

@@ -72,6 +72,7 @@ class DockerSandbox(ProcessSandbox[ContainerStarter]):
         cpus: float = 1.0,
         spares: int = 2,
     ) -> None:
+        packages = [packages] if isinstance(packages, str) else list(packages)
         if image is not None and packages:
             raise ValueError("packages= goes with the default image; an image of your own has its own packages")
         if hosts is not None and not (hosts := [hosts] if isinstance(hosts, str) else list(hosts)):
