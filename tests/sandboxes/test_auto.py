@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from typing import Any, get_args
+from unittest.mock import ANY
 
 import pytest
 from codemode_sandboxes import (
@@ -23,6 +24,9 @@ from codemode_sandboxes import (
 from codemode_sandboxes.contract import Boundary, Enforced
 from codemode_sandboxes.monty.gaps import SYNTAX
 from codemode_sandboxes.needs import lacking
+
+from tests.sandboxes.cases import fake_tools, load, needs_cases
+from tests.sandboxes.driving import run
 
 GENERATORS = next(gap for gap in SYNTAX if gap.name == "generator functions")
 DEL = next(gap for gap in SYNTAX if gap.name == "del")
@@ -236,5 +240,20 @@ async def test_real_backends_run_what_they_are_chosen_for() -> None:
             assert await execution.advance() == Finished(3)
             await execution.aclose()
         assert lacking("def g():\n    yield 3", auto.capabilities) == ()
+    finally:
+        await auto.aclose()
+
+
+@pytest.mark.slow
+@needs_cases
+async def test_every_ordinary_program_runs_somewhere() -> None:
+    auto = AutoSandbox(["monty", "restricted"])
+    try:
+        used = set()
+        for case in load("benign"):
+            code = case["code"] + "\nawait main()"
+            used.add(await chosen(auto, code))
+            assert (await run(auto, code, fake_tools())).event == Finished(case["expected"], ANY)
+        assert used == {"monty", "restricted"}
     finally:
         await auto.aclose()

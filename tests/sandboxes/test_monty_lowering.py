@@ -259,7 +259,8 @@ async def test_a_function_replaces_what_a_text_would(sandbox: MontySandbox) -> N
 
 
 def test_any_text_is_taken() -> None:
-    for text in ("", "def", "\x00", "\ud800", "x = '" + "(" * 5000):
+    odd = "import asyncio\nawait asyncio.gather(*map(tools.x # a, b\n, [1]))"
+    for text in (odd, "", "def", "\x00", "\ud800", "x = '" + "(" * 5000):
         assert lower(text).code == text
 
 

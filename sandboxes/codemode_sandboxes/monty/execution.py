@@ -48,6 +48,8 @@ __all__ = ["MontyExecution"]
 
 _Snapshot = AsyncFunctionSnapshot | AsyncFutureSnapshot | AsyncNameLookupSnapshot | MontyComplete
 _INLINE_BYTES = 256 * 1024
+_LARGE = 10_000
+"""Programs of more characters than this are looked through in a thread."""
 
 
 class _Ended(Exception):
@@ -154,7 +156,8 @@ class MontyExecution:
         except UnicodeEncodeError:
             message = "the program's text contains lone surrogates"
             raise _Ended(Failed(kind="syntax", type="SyntaxError", message=message)) from None
-        lowered = lower(self._source)
+        large = len(self._source) > _LARGE
+        lowered = await asyncio.to_thread(lower, self._source) if large else lower(self._source)
         self._encoded = lowered.code.encode()
         await self._session.feed_run(PRELUDE + lowered.helpers, inputs=prelude_inputs(self._program.tools))
         return await self._session.feed_start(lowered.code, print_callback=self._output.write)

@@ -116,7 +116,7 @@ def _is_gathered_next(context: Context, made: ast.Assign) -> bool:
     gathering = value.value if isinstance(value, ast.Await) else None
     if not isinstance(gathering, ast.Call) or not _is_gather(context, gathering):
         return False
-    uses = [node for node in ast.walk(context.tree) if isinstance(node, ast.Name) and node.id == name]
+    uses = context.uses[name]
     argument = gathering.args[0] if len(gathering.args) == 1 else None
     starred = isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Name) and argument.value.id == name
     return starred and len(uses) == 2
@@ -150,8 +150,8 @@ def mapped(context: Context, callback: ast.AST) -> Change | None:
         items = call.args[1]
         start, end = edits.span(call)
         replace_text(edits, start, _opening(edits, call) + 1, "[(")
-        comma = edits.code.index(",", edits.span(callback)[1], edits.span(items)[0])
-        edits.replace(comma, comma + 1, ")(_cm_item) for _cm_item in (")
+        comma, behind = after_word(edits, ",", edits.span(callback)[1], edits.span(items)[0])
+        edits.replace(comma, behind, ")(_cm_item) for _cm_item in (")
         _drop_comma(edits, call)
         edits.replace(end - 1, end, ")]")
 
@@ -242,8 +242,16 @@ def _method(call: ast.Call, helper: str, prefix: str) -> Change | None:
 
 
 def _opening(edits: Edits, call: ast.Call) -> int:
-    """Where a call's arguments begin."""
-    return edits.code.index("(", edits.span(call.func)[1])
+    """Where a call's arguments begin.
+
+    Raises:
+        ValueError: A comment comes before.
+    """
+    end = edits.span(call.func)[1]
+    opening = edits.code.index("(", end)
+    if edits.code[end:opening].strip(") \t\n\\"):
+        raise ValueError("a comment")
+    return opening
 
 
 def _drop_comma(edits: Edits, call: ast.Call) -> None:

@@ -27,6 +27,9 @@ class Change:
     helper: str = ""
 
 
+_MOST_NODES = 20_000
+
+
 class Context:
     """A program's syntax tree with what has to be looked up in it.
 
@@ -39,14 +42,21 @@ class Context:
         self.imported = imported_names(tree)
         self._own = function_names(tree).union(bound_names(tree))
         self.parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+        self.uses: dict[str, list[ast.Name]] = {}
+        self.declared: set[str] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                self.uses.setdefault(node.id, []).append(node)
+            elif isinstance(node, ast.Global | ast.Nonlocal):
+                self.declared.update(node.names)
         # Positions inside f-strings are wrong before Python 3.12.
         formatted = (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr))
         unplaced = (inner for node in formatted for inner in ast.walk(node)) if sys.version_info < (3, 12) else ()
         self._unplaced = set(unplaced)
 
     def placed(self, node: ast.AST) -> bool:
-        """Whether a node's position can be relied upon."""
-        return node not in self._unplaced
+        """Whether a node's position can be relied upon, in a program of a size that people and models write."""
+        return node not in self._unplaced and len(self.parents) <= _MOST_NODES
 
     def builtin(self, *names: str) -> bool:
         """Whether names mean what they do everywhere: the program gives them no meaning of its own."""
@@ -76,6 +86,12 @@ def replace_text(edits: Edits, start: int, end: int, text: str) -> None:
 
 
 def after_word(edits: Edits, word: str, start: int, end: int) -> tuple[int, int]:
-    """Find the last occurrence of a word or sign between two offsets; where it begins and ends."""
+    """Find the last occurrence of a word or sign between two offsets; where it begins and ends.
+
+    Raises:
+        ValueError: It is not there, or there is a comment, which may hold anything.
+    """
+    if "#" in edits.code[start:end]:
+        raise ValueError("a comment")
     at = edits.code.rindex(word, start, end)
     return at, at + len(word)

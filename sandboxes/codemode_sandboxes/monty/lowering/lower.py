@@ -69,7 +69,8 @@ try:
 except NameError:
     pass
 """
-_MAY_SHADOW = re.compile(rf"\bfor\b[^:]*?\b({'|'.join(sorted(_BUILTINS))})\b[^:]*?\bin\b")
+_TARGETS = re.compile(r"\bfor\b([^:]{1,100}?)\bin\b")  # bounded: the text may be hostile
+_NAME = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Lowered:
 def lower(code: str) -> Lowered:
     """Write a program in terms of what Monty runs, as far as that is exact; any text may be given."""
     gaps = [gap for gap, words in _FINDERS if words.search(code)]
-    if not gaps and not _MAY_SHADOW.search(code):
+    if not gaps and _BUILTINS.isdisjoint(name for target in _TARGETS.findall(code) for name in _NAME.findall(target)):
         return Lowered(code)
     try:
         tree = parse(code)
@@ -100,10 +101,15 @@ def lower(code: str) -> Lowered:
     if not changes:
         return Lowered(code, shadowed)
     edits = Edits(code)
-    for change in sorted(changes, key=_outermost_first):
-        change.edit(edits)
+    try:
+        for change in sorted(changes, key=_outermost_first):
+            change.edit(edits)
+        lowered = edits.apply()
+        parse(lowered)
+    except (ValueError, SyntaxError):
+        return Lowered(code, shadowed)  # written so oddly, as with commas in comments, that its parts were not found
     helpers = dict.fromkeys(change.helper for change in changes if change.helper)
-    return Lowered(edits.apply(), shadowed + "".join(HELPERS[helper] for helper in helpers))
+    return Lowered(lowered, shadowed + "".join(HELPERS[helper] for helper in helpers))
 
 
 def _shadowed(tree: ast.AST) -> set[str]:

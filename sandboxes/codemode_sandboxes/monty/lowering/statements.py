@@ -71,17 +71,11 @@ def _is_spent(context: Context, name: ast.Name) -> bool:
             return False
         inner = around
     scope = scope or context.tree
-    uses = [node for node in ast.walk(context.tree) if isinstance(node, ast.Name) and node.id == name.id]
-    declared = any(
-        isinstance(node, ast.Global | ast.Nonlocal) and name.id in node.names for node in ast.walk(context.tree)
-    )
-    looks = any(
-        isinstance(node, ast.Name) and node.id in ("locals", "globals", "vars", "dir", "eval", "exec")
-        for node in ast.walk(context.tree)
-    )
-    if declared or looks or any(_scope(context, use) is not scope for use in uses):
+    uses = context.uses[name.id]
+    looks = not context.uses.keys().isdisjoint(("locals", "globals", "vars", "dir", "eval", "exec"))
+    if name.id in context.declared or looks or any(_place(use) > _place(name) for use in uses):
         return False
-    if any(_place(use) > _place(name) for use in uses):
+    if any(_scope(context, use) is not scope for use in uses):
         return False
     if loop is None:
         return True
