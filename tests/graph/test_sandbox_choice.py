@@ -11,6 +11,7 @@ from langgraph.types import Command
 
 from codemode_graph import ToolPolicy, codemode, create_codemode, tool
 from codemode_graph.errors import ConfigurationError
+from graphs.codemode import make_graph
 from tests.support import scripted
 
 YIELDS = "def g():\n    yield 3\nsum(g())"
@@ -156,3 +157,17 @@ def test_what_contradicts_itself_is_refused() -> None:
         codemode(tools=[rate], fallback=["restricte"])
     with pytest.raises(ConfigurationError, match="leave fallback out"):
         create_codemode(model=None, tools=[rate], sandbox="auto", fallback=["monty"])
+
+
+async def test_a_served_graph_reads_its_sandboxes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CODEMODE_MCP", "CODEMODE_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CODEMODE_AUTO", "restricted, monty")
+    async with make_graph() as graph:
+        state = await graph.ainvoke({"task": "", "code": YIELDS})
+    assert (state["output"], state["attempts"][0]["sandbox"]) == (3, "restricted")
+    monkeypatch.setenv("CODEMODE_SANDBOX", "nowhere")
+    monkeypatch.delenv("CODEMODE_AUTO")
+    with pytest.raises(UnknownSandbox):
+        async with make_graph():
+            pass

@@ -3,11 +3,15 @@
 import importlib
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
+import codemode_sandboxes
 import pytest
 from codemode_sandboxes import SANDBOXES, SandboxError, UnknownSandbox, create_sandbox
+from codemode_sandboxes.auto import BY_COST
 from codemode_sandboxes.monty import MontySandbox
-from codemode_sandboxes.registry import ALIASES
+from codemode_sandboxes.registry import ALIASES, EXTRAS
 
 
 def test_a_name_and_its_options_make_a_sandbox() -> None:
@@ -32,6 +36,14 @@ def test_an_unknown_name_is_an_error_that_helps(name: str, words: str) -> None:
 def test_every_name_leads_to_a_class_of_that_name(name: str) -> None:
     module, _, attribute = SANDBOXES[name].partition(":")
     assert getattr(importlib.import_module(module), attribute).name == name
+
+
+def test_every_backend_has_its_place_among_the_costs_and_its_extra_exists() -> None:
+    assert set(BY_COST) == set(SANDBOXES)
+    project = tomllib.loads(Path(codemode_sandboxes.__file__).parents[1].joinpath("pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    assert set(EXTRAS) <= set(SANDBOXES)
+    assert set(EXTRAS.values()) == set(extras)
 
 
 def test_no_alias_is_a_backends_own_name() -> None:
