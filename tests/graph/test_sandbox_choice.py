@@ -5,13 +5,13 @@ from typing import Any
 
 import codemode_sandboxes.registry
 import pytest
-from codemode_sandboxes import AutoSandbox, MockSandbox, SandboxUnavailable, UnknownSandbox
+from codemode_sandboxes import AutoSandbox, FallbackSandbox, MockSandbox, Sandbox, SandboxUnavailable, UnknownSandbox
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from codemode_graph import ToolPolicy, codemode, create_codemode, tool
 from codemode_graph.errors import ConfigurationError
-from graphs.codemode import make_graph
+from graphs.parts import sandbox as served_sandbox
 from tests.support import scripted
 
 YIELDS = "def g():\n    yield 3\nsum(g())"
@@ -159,15 +159,18 @@ def test_what_contradicts_itself_is_refused() -> None:
         create_codemode(model=None, tools=[rate], sandbox="auto", fallback=["monty"])
 
 
-async def test_a_served_graph_reads_its_sandboxes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CODEMODE_MCP", "CODEMODE_MODEL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("CODEMODE_AUTO", "restricted, monty")
-    async with make_graph() as graph:
-        state = await graph.ainvoke({"task": "", "code": YIELDS})
-    assert (state["output"], state["attempts"][0]["sandbox"]) == (3, "restricted")
-    monkeypatch.setenv("CODEMODE_SANDBOX", "nowhere")
-    monkeypatch.delenv("CODEMODE_AUTO")
+def test_a_served_graph_reads_its_sandboxes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(**variables: str) -> Sandbox:
+        for name in ("SANDBOX", "AUTO", "FALLBACK"):
+            monkeypatch.setenv(f"CODEMODE_{name}", variables.get(name, ""))
+        return served_sandbox.__wrapped__()
+
+    assert made().name == "monty"
+    auto = made(AUTO="restricted, monty")
+    assert isinstance(auto, AutoSandbox)
+    assert auto.names == ("monty", "restricted")
+    fallback = made(SANDBOX="nsjail", FALLBACK="restricted,monty")
+    assert isinstance(fallback, FallbackSandbox)
+    assert fallback.names == ("nsjail", "restricted", "monty")
     with pytest.raises(UnknownSandbox):
-        async with make_graph():
-            pass
+        made(SANDBOX="nowhere")
