@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import os
 import shutil
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 FILE_TOKEN, ENVIRONMENT_TOKEN = "canary-of-the-file-71c2", "canary-of-the-environment-93ab"
 ENVIRONMENT_NAME = "CODEMODE_TEST_CANARY"
 LIMITS = Limits(seconds=0.5, memory_bytes=64 << 20, output_bytes=64 << 10, calls=100, value_bytes=1 << 20)
+PATIENT = dataclasses.replace(LIMITS, seconds=20)  # for ordinary programs
 GRACE_SECONDS = 6.0
 OVERHEAD_BYTES = {"pyodide": 320 << 20}
 OTHERS_OVERHEAD_BYTES = 96 << 20
@@ -121,7 +123,7 @@ def tools() -> dict[str, Tool]:
     return fake_tools() if here() else found
 
 
-async def attempt(sandbox: Any, canaries: Canaries, code: str) -> Attempt:
+async def attempt(sandbox: Any, canaries: Canaries, code: str, limits: Limits = LIMITS) -> Attempt:
     """Run a program with tools, which it may call, beside `admin_delete`, which it may not."""
     granted = tools()
     arguments: list[Any] = []
@@ -136,7 +138,7 @@ async def attempt(sandbox: Any, canaries: Canaries, code: str) -> Attempt:
     async def admin_delete(*args: Any, **kwargs: Any) -> None:
         canaries.deleted.append([args, kwargs])
 
-    execution = await sandbox.start(Program(code=canaries.placed(code), tools=tuple(granted), seed=1, now=NOW), LIMITS)
+    execution = await sandbox.start(Program(code=canaries.placed(code), tools=tuple(granted), seed=1, now=NOW), limits)
     start = time.monotonic()
     watch = asyncio.create_task(largest_memory(guest(execution)))
     try:
@@ -194,7 +196,7 @@ async def check(sandbox: Any, folder: Path, number: int, attack: Attack, *, once
         if sandbox.capabilities.boundary == "interpreter":
             assert not (isinstance(event, Finished) and "REACHED" in f"{event.value} {hostile.run.stdout}")
         if attack.followup is not None:
-            after = (await attempt(sandbox, found, attack.followup)).run.event
+            after = (await attempt(sandbox, found, attack.followup, PATIENT)).run.event
             # A follow-up that Monty cannot run at all shows nothing; one that runs must find nothing.
             assert after.value == "clean" if isinstance(after, Finished) else sandbox.name == "monty", after
     if once_more:
@@ -203,7 +205,7 @@ async def check(sandbox: Any, folder: Path, number: int, attack: Attack, *, once
 
 async def ordinary(sandbox: Any, folder: Path) -> bool:
     with canaries(folder, -1) as found:
-        return bool((await attempt(sandbox, found, "6 * 7")).run.value == 42)
+        return bool((await attempt(sandbox, found, "6 * 7", PATIENT)).run.value == 42)
 
 
 @dataclass
@@ -295,11 +297,11 @@ async def test_the_canaries_can_be_seen(name: str, folder: Path) -> None:
         sandbox = make(name)
         try:
             code = "x = 'x' * (40 << 20)\nawait tools['get_weather'](city='Rome')\nlen(x)"
-            seen = await attempt(sandbox, found, code)
+            seen = await attempt(sandbox, found, code, PATIENT)
             assert "Rome" in seen.said
             if name != "docker":  # whose processes are the daemon's
                 assert seen.largest > 30 << 20  # it is looked at now and then, so its peak may be missed
-            failed = (await attempt(sandbox, found, "await tools['admin_delete']()")).run.event
+            failed = (await attempt(sandbox, found, "await tools['admin_delete']()", PATIENT)).run.event
             assert isinstance(failed, Failed)
             assert failed.type == "KeyError"
         finally:

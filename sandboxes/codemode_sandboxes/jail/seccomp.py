@@ -53,7 +53,8 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
 
 _MOUNTS = range(428, 434)  # open_tree to fspick
 _NEWEST = 436  # close_range; clone3 and what is newer does not exist here, as for an older kernel
-_SOCKET, _CLONE, _CLONE3 = (41, 198), (56, 220), 435
+_SOCKET, _CLONE, _PRCTL, _CLONE3 = (41, 198), (56, 220), (157, 167), 435
+_SET_DEATH_SIGNAL = 1  # a program that takes it back would outlive the host
 _NEW_NAMESPACE = 0x7E020000
 _AF_UNIX = 1
 _AT_LEAST = 0x35
@@ -74,6 +75,7 @@ def build(machine: str) -> bytes:
         (RETURN, 0, 0, missing),
         *_unless(_CLONE[column], (ANY_BIT, 1, 0, _NEW_NAMESPACE)),
         *_unless(_SOCKET[column], (EQUAL, 0, 1, _AF_UNIX)),
+        *_unless(_PRCTL[column], (EQUAL, 1, 0, _SET_DEATH_SIGNAL)),
         (RETURN, 0, 0, ALLOW),
     ]
     return assemble(machine, code)
@@ -95,6 +97,7 @@ def kafel() -> str:
     names = ", ".join("umount" if name == "umount2" else name for name in DENIED)
     clone = f"clone(flags) {{ (flags & {_NEW_NAMESPACE:#x}) != 0 }}"
     return (
-        f"ERRNO({errno.EPERM}) {{ {names}, {clone}, socket(family) {{ family != {_AF_UNIX} }} }} "
+        f"ERRNO({errno.EPERM}) {{ {names}, {clone}, socket(family) {{ family != {_AF_UNIX} }}, "
+        f"prctl(option) {{ option == {_SET_DEATH_SIGNAL} }} }} "
         f"ERRNO({errno.ENOSYS}) {{ clone3 }} DEFAULT ALLOW"
     )

@@ -1,0 +1,280 @@
+"""Whatever goes wrong in a run, in every sandbox: it is told for what it is, and afterwards nothing of it is left."""
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import codemode_sandboxes
+import pytest
+from codemode_sandboxes import Blocked, Failed, Limits, Program, SandboxClosed
+
+from tests.sandboxes.driving import double, run
+from tests.sandboxes.forgeries import FORGERIES
+from tests.sandboxes.hostile.attack import REACH
+from tests.sandboxes.processes import alive, descendants, every_sandbox, gone, make, open_descriptors
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+ROOT = Path(codemode_sandboxes.__file__).parents[1]
+LIMITS = Limits(seconds=0.5, memory_bytes=64 << 20, output_bytes=50_000, calls=20, value_bytes=100_000)
+SLOWER = {"pyodide": Limits(seconds=2, memory_bytes=64 << 20, output_bytes=50_000, calls=20, value_bytes=100_000)}
+
+
+class Place(NamedTuple):
+    """A sandbox, and what this process holds while nothing runs in it: descriptors, processes, control groups."""
+
+    sandbox: Any
+    others: frozenset[int]
+    idle: tuple[int, int, int]
+
+    @property
+    def limits(self) -> Limits:
+        return SLOWER.get(self.sandbox.name, LIMITS)
+
+    async def left(self) -> tuple[int, int, int]:
+        """What it holds now, once that is what it was, or after a while."""
+        end = time.monotonic() + 20
+        while (found := held(self.sandbox, self.others)) != self.idle and time.monotonic() < end:
+            gc.collect()
+            await asyncio.sleep(0.02)
+        return found
+
+
+def held(sandbox: Any, others: frozenset[int]) -> tuple[int, int, int]:
+    cgroups = getattr(sandbox._find(), "cgroups", None) if hasattr(sandbox, "_find") else None
+    for leaf in list(cgroups._left) if cgroups else ():
+        if leaf.discarded:  # it goes with the next one that is made
+            leaf.remove_now()
+    parents = cgroups._parents if cgroups else ()
+    groups = [path for parent in parents for path in parent.glob(f"codemode-*-{os.getpid()}-*")]
+    return open_descriptors(os.getpid()), len(set(descendants(os.getpid())) - others), len(groups)
+
+
+@pytest.fixture(scope="module", params=every_sandbox())
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    gc.collect()
+    others = frozenset(descendants(os.getpid()))
+    # Monty keeps the workers that it has: with one more run at a time there would be one more.
+    sandbox = make(request.param, **({"max_workers": 2} if request.param == "monty" else {}))
+    limits = SLOWER.get(request.param, LIMITS)
+    await asyncio.gather(*[run(sandbox, "await tools.double(1)", {"double": double}, limits=limits) for _ in range(2)])
+    seen = [held(sandbox, others)]
+    async with asyncio.timeout(30):
+        while len(seen) < 12 or len(set(seen[-12:])) > 1:  # spares are on their way
+            await asyncio.sleep(0.05)
+            seen.append(held(sandbox, others))
+    yield Place(sandbox, others, seen[-1])
+    await sandbox.aclose()
+
+
+class Fault(NamedTuple):
+    """A program that goes wrong, and the kinds of failure that tell it: by sandbox, else "guest" for those of CPython."""
+
+    code: str
+    kinds: dict[str, str]
+    part: str = ""
+
+
+FAULTS = {
+    "it exits": Fault("import os\nos._exit(7)", {"guest": "died", "monty": "program"}),
+    "it exits in mid call": Fault(
+        "import asyncio, os\nasyncio.create_task(tools.double(1))\nawait asyncio.sleep(0)\nos._exit(0)",
+        {"guest": "died", "monty": "syntax|program"},
+    ),
+    "a segmentation fault": Fault(
+        "import ctypes\nctypes.string_at(0)", {"guest": "died", "monty": "program", "pyodide": "program|died"}
+    ),
+    "it kills itself": Fault(
+        "import os\nos.kill(os.getpid(), 9)\nwhile True: pass",
+        {"guest": "died|timeout|program", "monty": "program", "pyodide": "died|timeout|program"},
+    ),
+    "it spins": Fault("while True: pass", {"all": "timeout"}, "computed for longer than"),
+    "it spins in C": Fault("import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')\n1", {"guest": "timeout", "monty": ""}),
+    "it blocks itself": Fault(
+        "import threading\nlock = threading.Lock()\nlock.acquire()\nlock.acquire()\nraise ValueError",
+        {"guest": "timeout", "monty": "program", "pyodide": "timeout|program"},
+    ),
+    "it waits for nothing": Fault(
+        "import asyncio\nawait asyncio.get_running_loop().create_future()", {"guest": "program", "monty": "program"}
+    ),
+    "it sleeps for ever": Fault(
+        "import asyncio\nwhile True: await asyncio.sleep(1000)", {"guest": "timeout", "monty": "calls"}
+    ),
+    "memory at once": Fault("x = 'a' * (1 << 40)", {"all": "memory"}, "64 MB"),
+    "memory by and by": Fault(
+        "x = []\nwhile True: x.append('a' * (1 << 16) + str(len(x)))", {"all": "memory"}, "64 MB"
+    ),
+    "memory that is mapped": Fault(
+        "import mmap\nx = []\nwhile True: x.append(mmap.mmap(-1, 1 << 20)); x[-1].write(b'a' * (1 << 20))",
+        {"guest": "memory|program", "monty": "program"},
+    ),
+    "an answer too large": Fault("await tools.huge()", {"all": "memory|timeout"}),
+    "prints": Fault("while True: print('x' * 100)", {"all": "output"}, "50,000 bytes"),
+    "output past the program": Fault(
+        "import os\nwhile True: os.write(1, b'x' * 65536)", {"guest": "timeout", "monty": "program"}
+    ),
+    "frames": Fault(
+        REACH + 'while True: send((\'{"type":"print","text":"\' + "x" * 500 + \'"}\\n\') * 10)',
+        {"guest": "output", "monty": "program"},
+    ),
+    "it does not read its answers": Fault(
+        REACH + "wire.receive = lambda: [() for _ in iter(int, 1)]\nawait tools.large()",
+        {"guest": "timeout", "monty": "program"},
+    ),
+    "calls": Fault("while True: await tools.double(1)", {"all": "calls"}, "20 tool calls"),
+    "arguments": Fault(
+        "import asyncio\nawait asyncio.gather(*[tools.double('x' * 90_000) for _ in range(15)])", {"all": "output"}
+    ),
+    "processes": Fault(
+        "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+        {"guest": "timeout|died|memory", "monty": "program"},
+    ),
+    "threads": Fault(
+        "import threading\nwhile True: threading.Thread(target=threading.Event().wait, daemon=True).start()",
+        {"guest": "program|memory", "monty": "program"},
+    ),
+    "a daemon": Fault(
+        "import os\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        while True: pass\n"
+        "    os._exit(0)\nraise ValueError",
+        {"guest": "program", "monty": "program"},
+    ),
+    "a full disk": Fault(
+        "x = []\nwhile len(x) < 40: x.append(open(f'/tmp/{len(x)}', 'wb')); x[-1].write(b'a' * (1 << 20)); x[-1].flush()",
+        {"guest": "program|memory", "monty": "program"},
+    ),
+    "countless files": Fault(
+        "n = 0\nwhile True: n += 1; open(f'/tmp/{n}', 'w').close()",
+        {"guest": "timeout|memory|program", "monty": "program"},
+    ),
+    "endless recursion": Fault("def f(n): return f(n + 1)\nf(0)", {"all": "program"}, "recursion"),
+    "its stream is closed": Fault(
+        "import os\nos.closerange(0, 1000)\nawait tools.double(1)\nraise ValueError",
+        {"guest": "died|program", "monty": "program", "pyodide": "died|program"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_a_fault_is_told_and_leaves_nothing(place: Place, name: str) -> None:
+    async def huge() -> str:
+        return "x" * (80 << 20)
+
+    async def large() -> str:
+        return "x" * (8 << 20)
+
+    fault, start = FAULTS[name], time.monotonic()
+    tools = {"double": double, "huge": huge, "large": large}
+    event = (await run(place.sandbox, fault.code, tools, limits=place.limits)).event
+    kinds = fault.kinds.get("all") or fault.kinds.get(place.sandbox.name, fault.kinds["guest"])
+    if kinds:
+        assert isinstance(event, Failed), event
+        assert event.kind in kinds.split("|"), event
+        assert fault.part in event.message
+    assert time.monotonic() - start < place.limits.seconds + 8
+    assert (await run(place.sandbox, "1 + 1", limits=place.limits)).value == 2
+    assert await place.left() == place.idle
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+async def test_a_guest_that_breaks_the_protocol_fails(place: Place, forgery: str) -> None:
+    if place.sandbox.capabilities.boundary == "interpreter":
+        return  # a program there has no stream that it could write to
+    code = REACH + "frames, send = send, lambda data: frames(data.decode('latin-1'))\n" + FORGERIES[forgery]
+    failed = (await run(place.sandbox, code + "\nwhile True: pass", {"double": double}, limits=place.limits)).failed
+    assert failed.kind == "protocol"
+    assert failed.message.startswith("the sandbox's guest broke the protocol: ")
+
+
+def guest_pids(execution: Any) -> list[int]:
+    """The processes of a run, the innermost last."""
+    if (session := getattr(execution, "_session", None)) is not None:
+        return [session.worker_pid]
+    information = Path(f"/proc/self/fdinfo/{execution._channel.process._pidfd}").read_text().split()
+    outer = int(information[information.index("Pid:") + 1])
+    return [outer, *descendants(outer)]
+
+
+async def test_a_guest_killed_in_mid_call_has_died(place: Place) -> None:
+    if place.sandbox.name == "docker":
+        return  # its processes are the daemon's: see test_docker
+    execution = await place.sandbox.start(Program(code="await tools.double(1)", tools=("double",)), place.limits)
+    assert isinstance(await execution.advance(), Blocked)
+    victim = guest_pids(execution)[-1]
+    os.kill(victim, signal.SIGKILL)
+    assert await gone(victim)
+    event = await execution.advance({1: codemode_sandboxes.Returned(2)})
+    assert isinstance(event, Failed)
+    assert event.kind == "died"
+    with pytest.raises(SandboxClosed):
+        await execution.advance()
+    assert (await run(place.sandbox, "1 + 1", limits=place.limits)).value == 2
+    assert await place.left() == place.idle
+
+
+async def test_runs_cancelled_twice_leave_nothing(place: Place) -> None:
+    codes = ["while True: pass", "import asyncio\nawait asyncio.sleep(1)\nwhile True: pass"]
+    long = Limits(seconds=30, memory_bytes=place.limits.memory_bytes)
+    tasks = [asyncio.create_task(run(place.sandbox, codes[n % 2], limits=long)) for n in range(6)]
+    for task in tasks:
+        await asyncio.sleep(0.03)
+        task.cancel()
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError] * 6
+    assert (await run(place.sandbox, "1 + 1", limits=place.limits)).value == 2
+    assert await place.left() == place.idle
+
+
+HOST = """
+import asyncio, os, sys
+from codemode_sandboxes import Limits, Program, create_sandbox
+
+async def main():
+    sandbox = create_sandbox(sys.argv[1])
+    waiting = await sandbox.start(Program(code="await tools.echo(1)", tools=("echo",)))
+    await waiting.advance()
+    for code in ("while True: pass", DEAF):
+        execution = await sandbox.start(Program(code=code), Limits(seconds=float(sys.argv[2])))
+        asyncio.get_running_loop().create_task(execution.advance())
+    await asyncio.sleep(1)
+    print("ready", flush=True)
+    await asyncio.sleep(60)
+
+DEAF = "import ctypes, os\\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\\nctypes.CDLL(None).pause()\\nwhile True: pass"
+asyncio.run(main())
+"""
+
+
+async def test_nothing_survives_a_host_that_is_killed(place: Place) -> None:
+    """Not even a program that has told the kernel that it does not want to end with its parent.
+
+    One that computes in Monty ends with its computing time.
+    """
+    if place.sandbox.name == "docker":
+        return  # the next host removes them: see test_docker
+    process = subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", HOST, place.sandbox.name, "3" if place.sandbox.name == "monty" else "30"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT.parent}"},
+    )
+    assert process.stdout is not None
+    assert await asyncio.to_thread(process.stdout.readline) == "ready\n"
+    pids = descendants(process.pid)
+    assert len([pid for pid in pids if alive(pid)]) >= 2
+    process.kill()
+    await asyncio.to_thread(process.communicate)
+    try:
+        assert await gone(*pids)
+    finally:
+        for pid in filter(alive, pids):
+            os.kill(pid, signal.SIGKILL)
