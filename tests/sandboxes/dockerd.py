@@ -66,9 +66,13 @@ def own_daemon(folder: Path, *options: str) -> Iterator[OwnDaemon]:
     finally:
         if alive(daemon.pid):
             daemon.end()
+        for left in Path("/proc").glob("[0-9]*"):  # what a daemon that was killed leaves
+            with contextlib.suppress(OSError):
+                if f"{folder}/d/".encode() in (left / "cmdline").read_bytes():
+                    os.kill(int(left.name), signal.SIGKILL)
         places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
         for place in reversed([place for place in places if place.startswith(f"{folder}/")]):
-            subprocess.run(["umount", place], capture_output=True)  # a daemon that was killed leaves some
+            subprocess.run(["umount", place], capture_output=True)
 
 
 def certificates(folder: Path) -> None:
