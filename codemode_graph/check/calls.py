@@ -15,6 +15,8 @@ from codemode_graph.tools.text import one_line
 __all__ = ["find_wrong_calls"]
 
 _MOST_NAMES = 20
+_FEW = 8
+"""Tools that are all named where the nearest name may not be the one that was meant."""
 
 
 def find_wrong_calls(scopes: Scopes, references: References, signatures: Mapping[str, Signature]) -> Iterator[Finding]:
@@ -61,7 +63,9 @@ def _no_tool(written: str, signatures: Mapping[str, Signature]) -> str:
     close = difflib.get_close_matches(written.lower(), names, 1)
     head = f"there is no tool {one_line(written, 80)!r}"
     if close:
-        return f"{head}; did you mean {_form(signatures[names[close[0]]])}?"
+        hint = f"{head}; did you mean {_form(signatures[names[close[0]]])}?"
+        others = [name for name in _offered(signatures) if name != names[close[0]]]
+        return f"{hint} The others are {listed(map(repr, others))}" if 0 < len(others) <= _FEW else hint
     return f"{head}; {_forms(signatures)}"
 
 
@@ -70,9 +74,15 @@ def _form(signature: Signature) -> str:
 
 
 def _forms(signatures: Mapping[str, Signature]) -> str:
-    if not signatures:
+    offered = _offered(signatures)
+    if not offered:
         return "there are no tools"
-    return f"call one of these as tools['name'](argument=value): {listed(map(repr, signatures))}"
+    return f"call one of these as tools['name'](argument=value): {listed(map(repr, offered))}"
+
+
+def _offered(signatures: Mapping[str, Signature]) -> list[str]:
+    """The tools that a model knows by their cards; those that are ours it is told of where it needs them."""
+    return [name for name, signature in signatures.items() if signature.tool.source != "codemode"]
 
 
 def _arguments(parameters: Parameters) -> str:

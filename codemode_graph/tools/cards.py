@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from codemode_graph.tools.example import example_program
 from codemode_graph.tools.schema import MISSING, Parameter
 from codemode_graph.tools.shapes import (
     UNKNOWN,
@@ -32,7 +31,7 @@ from codemode_graph.tools.signatures import Signature, Signatures
 from codemode_graph.tools.spec import Effect, ToolSpec
 from codemode_graph.tools.text import first_sentence
 
-__all__ = ["estimate_tokens", "example_program", "render_card", "render_cards"]
+__all__ = ["estimate_tokens", "render_card", "render_cards"]
 
 _INLINE = 80
 _DEFAULT = 40
