@@ -65,9 +65,10 @@ async def why_not_others(program: str, parts: Parts) -> str:
 
 
 def begun_there(state: CodeModeState, records: Sequence[ToolCall]) -> bool:
-    """Whether the newest program has made calls already, or waits for answers to some."""
+    """Whether the newest program has run before, up to where it waits for a person or its process was killed."""
     number = len(state["attempts"])
-    return bool(state["turns"]) or any(number in (each["attempt"], *each.get("answered", ())) for each in records)
+    called = any(number in (each["attempt"], *each.get("answered", ())) for each in records)
+    return called or state["attempts"][-1]["sandbox"] is not None
 
 
 async def on_backend(
