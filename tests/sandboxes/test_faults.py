@@ -107,7 +107,7 @@ FAULTS = {
     "it sleeps for ever": Fault(
         "import asyncio\nwhile True: await asyncio.sleep(1000)", {"guest": "timeout", "monty": "calls"}
     ),
-    "memory at once": Fault("x = 'a' * (1 << 40)", {"all": "memory"}, "64 MB"),
+    "memory at once": Fault("x = 'a' * (1 << 30)", {"all": "memory"}, "64 MB"),
     "memory by and by": Fault(
         "x = []\nwhile True: x.append('a' * (1 << 16) + str(len(x)))", {"all": "memory"}, "64 MB"
     ),

@@ -1,0 +1,195 @@
+"""Runs many programs in each sandbox, eight at one time, and tells what this process holds before and after.
+
+    python benchmarks/soak.py [--runs 2000] [--heavy-runs 200] [--at-once 8] [SANDBOX ...] > benchmarks/results/soak.md
+
+One run in five fails: it raises, runs out of memory or time, or is cancelled.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import datetime
+import gc
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codemode_sandboxes import (
+    SANDBOXES,
+    Blocked,
+    Failed,
+    Finished,
+    Limits,
+    Program,
+    Returned,
+    SandboxUnavailable,
+    create_sandbox,
+)
+
+__all__ = ["HEAVY", "Soak", "soak"]
+
+HEAVY = ("docker", "pyodide")
+"""Sandboxes whose runs start slowly."""
+
+_LIMITS = Limits(seconds=5, memory_bytes=64 << 20)
+_WARM_UP = 16
+_GOOD = "import asyncio\nsum(await asyncio.gather(*[tools.double(n) for n in range(10)]))"
+_BAD = {
+    "program": "await tools.double(1)\n1 / 0",
+    "memory": "x = []\nwhile True: x.append('a' * 100000 + str(len(x)))",
+    "calls": "while True: await tools.double(1)",
+    "cancelled": "while True: pass",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Soak:
+    """What many runs did. Memory is this process's, resident, in bytes; processes are those that it started.
+
+    Attributes:
+        wrong: Runs that ended otherwise than they should, as text.
+        seconds: What all runs took.
+    """
+
+    runs: int
+    seconds: float
+    wrong: tuple[str, ...]
+    memory_before: int
+    memory_after: int
+    descriptors_before: int
+    descriptors_after: int
+    processes_before: int
+    processes_after: int
+
+
+async def soak(sandbox: Any, *, runs: int, at_once: int) -> Soak:
+    """Run programs and measure, with the pool warm before and settled after."""
+    await _fill(sandbox, at_once)
+    await _many(sandbox, _WARM_UP, at_once)
+    before = await _settled()
+    start = time.monotonic()
+    wrong = await _many(sandbox, runs, at_once)
+    seconds = time.monotonic() - start
+    after = await _settled(most=before)
+    return Soak(
+        runs=runs,
+        seconds=seconds,
+        wrong=tuple(wrong),
+        memory_before=before[0],
+        memory_after=after[0],
+        descriptors_before=before[1],
+        descriptors_after=after[1],
+        processes_before=before[2],
+        processes_after=after[2],
+    )
+
+
+async def _fill(sandbox: Any, at_once: int) -> None:
+    """Have as many guests at one time as there will be: a pool may keep them."""
+    executions = [await sandbox.start(Program(code=_GOOD, tools=("double",)), _LIMITS) for _ in range(at_once)]
+    for execution in executions:
+        await execution.advance()
+        await execution.aclose()
+
+
+async def _many(sandbox: Any, runs: int, at_once: int) -> list[str]:
+    slots = asyncio.Semaphore(at_once)
+
+    async def one(number: int) -> str | None:
+        async with slots:
+            kind = list(_BAD)[number // 5 % len(_BAD)] if number % 5 == 0 else ""
+            return await _run(sandbox, kind)
+
+    return [found for found in await asyncio.gather(*map(one, range(runs))) if found]
+
+
+async def _run(sandbox: Any, kind: str) -> str | None:
+    code, limits = (_BAD[kind], _LIMITS) if kind else (_GOOD, _LIMITS)
+    execution = await sandbox.start(Program(code=code, tools=("double",)), limits)
+    try:
+        if kind == "cancelled":
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(execution.advance(), 0.05)
+            return None
+        event = await execution.advance()
+        while isinstance(event, Blocked):
+            event = await execution.advance({call.id: Returned(call.args[0] * 2) for call in event.calls})
+    finally:
+        await execution.aclose()
+    if kind:
+        return None if isinstance(event, Failed) and event.kind == kind else f"{kind}: {event}"
+    return None if event == Finished(90) else str(event)
+
+
+async def _settled(most: tuple[int, int, int] | None = None) -> tuple[int, int, int]:
+    """Memory, descriptors and processes, once they are no more than before, or have not changed for a while."""
+    seen: list[tuple[int, int]] = []
+    for _ in range(200):
+        gc.collect()
+        seen.append((_descriptors(), len(_descendants(os.getpid()))))
+        if most is not None and seen[-1][0] <= most[1] and seen[-1][1] <= most[2]:
+            break
+        if len(seen) > (enough := 15 if most is None else 40) and len(set(seen[-enough:])) == 1:
+            break
+        await asyncio.sleep(0.1)
+    return (_memory(), *seen[-1])
+
+
+def _memory() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *_descendants(child)]
+    return found
+
+
+async def _table(names: list[str], runs: int, heavy_runs: int, at_once: int) -> None:
+    print("# Soak\n")
+    cores, model = os.cpu_count(), os.uname()
+    today = datetime.datetime.now(datetime.UTC).date()
+    print(
+        f"{today}, {cores} cores, {model.sysname} {model.release.split('-')[0]}, load {os.getloadavg()[0]:.1f} at the start."
+    )
+    print(f"{at_once} runs at one time; one in five fails, is stopped by a limit, or is cancelled.\n")
+    print("| sandbox | runs | seconds | runs/s | memory before → after (MB) | descriptors | processes | wrong |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in names:
+        try:
+            sandbox: Any = create_sandbox(name)
+            found = await soak(sandbox, runs=heavy_runs if name in HEAVY else runs, at_once=at_once)
+        except SandboxUnavailable:
+            continue
+        await sandbox.aclose()
+        print(
+            f"| {name} | {found.runs:,} | {found.seconds:.1f} | {found.runs / found.seconds:.1f} "
+            f"| {found.memory_before / 2**20:.1f} → {found.memory_after / 2**20:.1f} "
+            f"| {found.descriptors_before} → {found.descriptors_after} "
+            f"| {found.processes_before} → {found.processes_after} | {len(found.wrong)} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sandbox", nargs="*", default=sorted(SANDBOXES))
+    parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--heavy-runs", type=int, default=200)
+    parser.add_argument("--at-once", type=int, default=8)
+    given = parser.parse_args()
+    asyncio.run(_table(given.sandbox, given.runs, given.heavy_runs, given.at_once))
+
+
+if __name__ == "__main__":
+    main()
