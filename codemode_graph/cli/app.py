@@ -204,6 +204,8 @@ def serve(
     tools: TOOLS = [],  # noqa: B006
     model: Annotated[str | None, MODEL_OPTION] = None,
     sandbox: SANDBOX = "monty",
+    auto: AUTO = [],  # noqa: B006
+    fallback: FALLBACK = [],  # noqa: B006
     approve: Annotated[
         list[str],
         typer.Option(
@@ -239,6 +241,8 @@ def serve(
         tools=tools,
         model=model,
         sandbox=sandbox,
+        auto=auto,
+        fallback=fallback,
         approve=approve,
         max_attempts=max_attempts,
         timeout=timeout,

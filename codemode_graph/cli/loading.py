@@ -1,4 +1,4 @@
-"""Tools named on the command line."""
+"""Tools and sandboxes named on the command line."""
 
 import importlib
 import sys
@@ -7,16 +7,18 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from codemode_sandboxes import Sandbox
 from rich.console import Console
 
 from codemode_graph.errors import ConfigurationError
+from codemode_graph.graph import sandbox_from
 from codemode_graph.mcp import MCPToolLoader
 from codemode_graph.redact import redact
 from codemode_graph.tools.load import load_tools
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line
 
-__all__ = ["load", "load_from_module"]
+__all__ = ["load", "load_from_module", "load_sandbox"]
 
 
 async def load(stack: AsyncExitStack, mcp: Sequence[Path], modules: Sequence[str]) -> tuple[ToolSpec, ...]:
@@ -69,3 +71,13 @@ def load_from_module(reference: str) -> Any:
         raise ConfigurationError(
             f"--tools {reference}: {module_name} has no {name}; it has {one_line(', '.join(own), 300)}"
         ) from None
+
+
+def load_sandbox(name: str, *, auto: Sequence[str], fallback: Sequence[str]) -> Sandbox:
+    """Give the sandbox that the options name; where `auto` is given, the default name means nothing.
+
+    Raises:
+        ConfigurationError: The options contradict one another.
+        SandboxError: There is no such sandbox, or it is not available.
+    """
+    return sandbox_from(None if auto and name == "monty" else name, auto=auto or None, fallback=fallback)

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import anyio
 import uvicorn
-from codemode_sandboxes import create_sandbox
 from mcp.server.stdio import stdio_server
 from rich.console import Console
 
 from codemode_graph.api import CodeMode, codemode
-from codemode_graph.cli.loading import load
+from codemode_graph.cli.loading import load, load_sandbox
 from codemode_graph.cli.running import run_async
 from codemode_graph.cli.versions import version_of
 from codemode_graph.errors import ConfigurationError
@@ -39,6 +38,8 @@ def serve(
     tools: Sequence[str],
     model: str | None,
     sandbox: str,
+    auto: Sequence[str],
+    fallback: Sequence[str],
     approve: Sequence[str],
     max_attempts: int,
     timeout: float,
@@ -54,7 +55,7 @@ def serve(
         # First what fails at once, before any server is started.
         address = None if http is None else _address(http)
         chat_model = None if model is None else load_model(model)
-        backend = create_sandbox(sandbox)
+        backend = load_sandbox(sandbox, auto=auto, fallback=fallback)
         async with AsyncExitStack() as stack:
             specs = await load(stack, mcp, tools)
             cm = codemode(

@@ -13,10 +13,9 @@ from rich.text import Text
 from codemode_graph.api import CodeMode, RunResult, codemode
 from codemode_graph.cli.compare import Comparison, show_comparison
 from codemode_graph.cli.compare import compare as compare_sandboxes
-from codemode_graph.cli.loading import load
+from codemode_graph.cli.loading import load, load_sandbox
 from codemode_graph.cli.running import refuse, run_async
 from codemode_graph.demo import run_demo
-from codemode_graph.graph import sandbox_from
 from codemode_graph.model import load_model
 from codemode_graph.progress import Progress
 from codemode_graph.terminal import say, visible
@@ -50,8 +49,7 @@ def run_task(
     async def work() -> RunResult | Comparison:
         # First what fails at once, before any server is started.
         chat_model = None if code is not None else load_model(model)
-        wanted = None if auto and sandbox == "monty" else sandbox
-        backend = sandbox_from(wanted, auto=auto or None, fallback=fallback)
+        backend = load_sandbox(sandbox, auto=auto, fallback=fallback)
         async with AsyncExitStack() as stack:
             specs = await load(stack, mcp, tools)
             if compare:
