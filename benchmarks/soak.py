@@ -33,7 +33,7 @@ __all__ = ["HEAVY", "Soak", "soak"]
 HEAVY = ("docker", "pyodide")
 """Sandboxes whose runs start slowly."""
 
-_LIMITS = Limits(seconds=5, memory_bytes=64 << 20)
+_LIMITS = Limits(seconds=10, memory_bytes=64 << 20, calls=50)
 _WARM_UP = 16
 _GOOD = "import asyncio\nsum(await asyncio.gather(*[tools.double(n) for n in range(10)]))"
 _BAD = {
