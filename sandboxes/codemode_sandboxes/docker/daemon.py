@@ -70,6 +70,7 @@ class Daemon:
             def client(version: str, seconds: int) -> Any:
                 api = sdk.APIClient(**arguments, version=version, timeout=seconds, max_pool_size=_CONNECTIONS)
                 api.trust_env = False  # or what verifies web sites would verify it, and a proxy stand before it
+                api.headers["Connection"] = "close"  # none is kept; one to a socket costs little
                 return api
 
             asked = client(_ANY_VERSION, _CONNECT_SECONDS)
