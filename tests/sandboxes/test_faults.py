@@ -128,7 +128,7 @@ FAULTS = {
         {"guest": "output", "monty": "program"},
     ),
     "it does not read its answers": Fault(
-        REACH + "wire.receive = lambda: [() for _ in iter(int, 1)]\nawait tools.large()",
+        REACH + "def spin():\n    while True: pass\nwire.receive = spin\nawait tools.large()",
         {"guest": "timeout", "monty": "program"},
     ),
     "calls": Fault("while True: await tools.double(1)", {"all": "calls"}, "20 tool calls"),
