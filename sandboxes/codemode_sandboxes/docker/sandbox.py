@@ -3,9 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-from codemode_sandboxes.contract import Capabilities, Finished, Limits, Program
+from codemode_sandboxes.contract import Capabilities, Limits
 from codemode_sandboxes.docker.build import DEFAULT_IMAGE, build_command, image_tag
 from codemode_sandboxes.docker.daemon import default_address
 from codemode_sandboxes.docker.facts import DaemonProblem
@@ -14,26 +13,14 @@ from codemode_sandboxes.docker.hosts import Hosts
 from codemode_sandboxes.docker.starter import ContainerStarter
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.process.channel import shielded
-from codemode_sandboxes.process.execution import ProcessExecution
-from codemode_sandboxes.process.pool import GuestPool, StartFailed
+from codemode_sandboxes.process.pool import GuestPool
+from codemode_sandboxes.process.probe import ask, ask_apart
 from codemode_sandboxes.process.sandbox import ProcessSandbox
 
 __all__ = ["DockerSandbox"]
 
 _NAME = "docker"
 _REFILL_SECONDS = 0.1  # the run that took the spare has the processor first
-_PROBE = """
-import importlib, pkgutil, sys
-found = []
-for name in sorted({*sys.stdlib_module_names, *(module.name for module in pkgutil.iter_modules())}):
-    if not name.startswith("_"):
-        try:
-            importlib.import_module(name)
-        except BaseException:
-            continue
-        found.append(name)
-[sys.version.split()[0], found]
-"""
 
 
 class DockerSandbox(ProcessSandbox[ContainerStarter]):
@@ -107,8 +94,7 @@ class DockerSandbox(ProcessSandbox[ContainerStarter]):
             SandboxUnavailable: The sandbox cannot run here.
         """
         if self._capabilities is None:
-            with ThreadPoolExecutor(1) as thread:  # the caller's thread may run an event loop
-                self._capabilities = thread.submit(asyncio.run, self._ask()).result()
+            self._capabilities = ask_apart(self._ask)
         return self._capabilities
 
     @property
@@ -154,18 +140,6 @@ class DockerSandbox(ProcessSandbox[ContainerStarter]):
     async def _ask(self) -> Capabilities:
         pool = self._new_pool(spares=0)
         try:
-            execution = ProcessExecution(await pool.take(), Program(code=_PROBE), Limits())
-            event = await execution.advance()
-        except StartFailed as error:
-            raise self._unavailable(str(error)) from None
+            return await ask(pool, boundary="container", unavailable=self._unavailable)
         finally:
             pool.close()
-        if not isinstance(event, Finished):
-            raise self._unavailable(f"its own first program failed: {event}")
-        version, modules = event.value
-        return Capabilities(
-            language=f"CPython {version}",
-            boundary="container",
-            modules=frozenset(modules),
-            enforces=frozenset({"time", "memory", "output", "processes", "files", "network"}),
-        )

@@ -5,12 +5,11 @@ import os
 import platform
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from codemode_sandboxes.bpf import ARCHITECTURES
-from codemode_sandboxes.contract import Capabilities, Finished, Limits, Program
+from codemode_sandboxes.contract import Capabilities, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.image import Image, ImageError, build_image
 from codemode_sandboxes.jail.cgroup import Cgroups
@@ -18,7 +17,8 @@ from codemode_sandboxes.jail.process import JailProcess
 from codemode_sandboxes.jail.starter import Jail, JailStarter
 from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.process.execution import ProcessExecution
-from codemode_sandboxes.process.pool import GuestPool, StartFailed
+from codemode_sandboxes.process.pool import GuestPool
+from codemode_sandboxes.process.probe import ask, ask_apart
 from codemode_sandboxes.process.sandbox import ProcessSandbox
 
 __all__ = ["ALLOW_NAMESPACES", "TMP_BYTES", "JailSandbox"]
@@ -35,18 +35,6 @@ ALLOW_NAMESPACES = (
 _REFILL_SECONDS = 0.05
 _HEADROOM_BYTES = TMP_BYTES + (32 << 20)  # the interpreter itself
 _ELSEWHERE = "Use another sandbox; 'monty' runs everywhere"
-_PROBE = """
-import importlib, sys
-found = []
-for name in sorted(sys.stdlib_module_names):
-    if not name.startswith("_"):
-        try:
-            importlib.import_module(name)
-        except Exception:
-            continue
-        found.append(name)
-[sys.version.split()[0], found]
-"""
 
 
 class _Found(NamedTuple):
@@ -99,8 +87,7 @@ class JailSandbox(ProcessSandbox[JailStarter]):
             SandboxUnavailable: The sandbox cannot run here.
         """
         if self._capabilities is None:
-            with ThreadPoolExecutor(1) as thread:  # the caller's thread may run an event loop
-                self._capabilities = thread.submit(asyncio.run, self._ask()).result()
+            self._capabilities = ask_apart(self._ask)
         return self._capabilities
 
     @property
@@ -158,21 +145,9 @@ class JailSandbox(ProcessSandbox[JailStarter]):
     async def _ask(self) -> Capabilities:
         pool = GuestPool(self._starter, spares=0)
         try:
-            execution = ProcessExecution(await pool.take(), Program(code=_PROBE), Limits())
-            event = await execution.advance()
-        except StartFailed as error:
-            raise self._unavailable(str(error)) from None
+            return await ask(pool, boundary="os", unavailable=self._unavailable)
         finally:
             pool.close()
-        if not isinstance(event, Finished):
-            raise self._unavailable(f"its own first program failed: {event}")
-        version, modules = event.value
-        return Capabilities(
-            language=f"CPython {version}",
-            boundary="os",
-            modules=frozenset(modules),
-            enforces=frozenset({"time", "memory", "output", "processes", "files", "network"}),
-        )
 
 
 def _all_may_run(path: Path) -> bool:

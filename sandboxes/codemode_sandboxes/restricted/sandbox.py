@@ -1,20 +1,19 @@
 """The sandbox `restricted`: all of CPython, in a process that the kernel lets do nothing but compute."""
 
-import asyncio
 import os
 import platform
 import shutil
 import struct
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-from codemode_sandboxes.contract import Capabilities, Finished, Limits, Program
+from codemode_sandboxes.contract import Capabilities, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.guest.preload import MODULES
 from codemode_sandboxes.process.execution import ProcessExecution
-from codemode_sandboxes.process.pool import GuestPool, StartFailed
+from codemode_sandboxes.process.pool import GuestPool
+from codemode_sandboxes.process.probe import ask, ask_apart
 from codemode_sandboxes.process.sandbox import ProcessSandbox
 from codemode_sandboxes.restricted.seccomp import ARCHITECTURES
 from codemode_sandboxes.restricted.server import ForkServer
@@ -23,18 +22,6 @@ __all__ = ["RestrictedSandbox"]
 
 _NAME = "restricted"
 _ELSEWHERE = "Use another sandbox; 'monty' runs everywhere"
-
-_PROBE = f"""
-import importlib, sys
-found = []
-for name in {MODULES!r}:
-    try:
-        importlib.import_module(name)
-    except Exception:
-        continue
-    found.append(name)
-[sys.version.split()[0], found]
-"""
 
 
 class RestrictedSandbox(ProcessSandbox[ForkServer]):
@@ -82,7 +69,7 @@ class RestrictedSandbox(ProcessSandbox[ForkServer]):
         return await super().start(program, limits)
 
     def _unavailable(self, reason: str) -> SandboxUnavailable:
-        return SandboxUnavailable(_NAME, reason, _ELSEWHERE)
+        return _refused(reason)
 
 
 def _check_platform() -> None:
@@ -97,26 +84,17 @@ def _check_platform() -> None:
 @cache
 def _probe(python: str) -> tuple[Capabilities, tuple[str, ...]]:
     _check_platform()
-    with ThreadPoolExecutor(1) as thread:  # the caller's thread may run an event loop
-        return thread.submit(asyncio.run, _ask(python)).result()
+    return ask_apart(lambda: _ask(python))
 
 
 async def _ask(python: str) -> tuple[Capabilities, tuple[str, ...]]:
     pool = GuestPool(lambda: ForkServer(python), spares=0)
     try:
-        execution = ProcessExecution(await pool.take(), Program(code=_PROBE), Limits())
-        event, layers = await execution.advance(), pool.server.layers() if pool.server is not None else ()
-    except StartFailed as error:
-        raise SandboxUnavailable(_NAME, str(error), _ELSEWHERE) from None
+        offered = await ask(pool, boundary="os", unavailable=_refused, names=tuple(MODULES))
+        return offered, pool.server.layers() if pool.server is not None else ()
     finally:
         pool.close()
-    if not isinstance(event, Finished):
-        raise SandboxUnavailable(_NAME, f"its own first program failed: {event}", _ELSEWHERE)
-    version, modules = event.value
-    capabilities = Capabilities(
-        language=f"CPython {version}",
-        boundary="os",
-        modules=frozenset(modules),
-        enforces=frozenset({"time", "memory", "output", "processes", "files", "network"}),
-    )
-    return capabilities, layers
+
+
+def _refused(reason: str) -> SandboxUnavailable:
+    return SandboxUnavailable(_NAME, reason, _ELSEWHERE)
