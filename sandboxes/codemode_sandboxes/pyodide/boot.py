@@ -5,11 +5,13 @@ This file is run as `__main__`; the modules that it imports were written below `
 
 import errno
 import importlib
+import json
 import os
 import sys
 import time
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 __all__ = ["prepare", "serve"]
@@ -17,11 +19,17 @@ __all__ = ["prepare", "serve"]
 # What the standard library of this Python imports only when it needs it, beyond what `preload` knows of.
 _LAZY = ("_ast_unparse", "_py_warnings", "annotationlib", "string.templatelib")
 
+_PACKAGES = Path("/packages")
+
 _kept: dict[str, Any] = {}
 
 
 def prepare() -> None:
-    """Import all that programs are promised, with the program's clock in place."""
+    """Import all that programs are promised, with the program's clock in place.
+
+    Raises:
+        ImportError: A package that was asked for cannot be imported.
+    """
     package = types.ModuleType("codemode_sandboxes")  # stands for the package, whose own code is the host's
     package.__path__ = ["/guest/codemode_sandboxes"]
     sys.modules[package.__name__] = package
@@ -34,9 +42,24 @@ def prepare() -> None:
 
     for name in _LAZY:
         importlib.import_module(name)
+    packages = _import_packages() if _PACKAGES.exists() else {}
+    for name in packages:
+        del sys.modules[name]  # they keep their places: they are where their resources are read
     preload()
+    sys.modules.update(packages)
     time.tzname = ("UTC", "UTC")  # Emscripten makes up a name
     _kept["runner"], _kept["wire"] = runner, wire
+
+
+def _import_packages() -> dict[str, types.ModuleType]:
+    """Give what was imported of the packages. What is not imported yet can be imported by a program."""
+    from codemode_sandboxes.wheels import WheelImporter, import_ahead  # type: ignore[import-not-found]
+
+    library = next(Path(place) for place in sys.path if place.endswith(".zip"))
+    wheels = [path.read_bytes() for path in sorted(_PACKAGES.glob("*.whl"))]
+    _kept["importer"] = WheelImporter([library.read_bytes(), *wheels])
+    import_ahead(_kept["importer"], json.loads((_PACKAGES / "asked.json").read_text()))
+    return {name: module for name, module in sys.modules.items() if _kept["importer"].holds(name)}
 
 
 def _no_processes(command: Any) -> int:
@@ -55,7 +78,7 @@ def serve(read: Callable[[int], Any], write: Callable[[bytes], int], leave: Call
 
     for name in [name for name in sys.modules if name.partition(".")[0] in ("js", "pyodide_js", "pyodide", "micropip")]:
         del sys.modules[name]
-    sys.meta_path[:] = []
+    sys.meta_path[:] = [_kept["importer"]] if "importer" in _kept else []
     os.system = _no_processes  # Emscripten's own would end the interpreter
     asyncio._set_running_loop(None)
     conversation = _kept["wire"].Wire(lambda size: read(size).to_bytes(), lambda data: write(bytes(data)), leave)

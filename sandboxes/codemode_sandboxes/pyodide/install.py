@@ -8,14 +8,14 @@ from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxUnavailable
 
-__all__ = ["NAME", "VERSION", "cache_folder", "find_pyodide", "install"]
+__all__ = ["COMMAND", "NAME", "VERSION", "cache_folder", "find_pyodide", "install"]
 
 NAME = "pyodide"
 VERSION = "314.0.7"
 """The one version: memory snapshots are made through options that Pyodide calls private."""
 
 _FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
-_COMMAND = "python -m codemode_sandboxes.pyodide install"
+COMMAND = "python -m codemode_sandboxes.pyodide install"
 
 
 def cache_folder() -> Path:
@@ -74,4 +74,4 @@ def _installed(cache: Path) -> Path:
 
 
 def _remedy(place: Path | None) -> str:
-    return f"Run `{_COMMAND}`" + (", and leave out pyodide=" if place else "")
+    return f"Run `{COMMAND}`" + (", and leave out pyodide=" if place else "")

@@ -1,6 +1,7 @@
 """The sandbox `pyodide`: CPython compiled to WebAssembly, in a jail."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from codemode_sandboxes.process.pool import GuestPool, StartFailed
 from codemode_sandboxes.process.sandbox import ProcessSandbox
 from codemode_sandboxes.pyodide.install import NAME, cache_folder, find_pyodide
 from codemode_sandboxes.pyodide.jail import JailName, find_jail
+from codemode_sandboxes.pyodide.packages import find_packages, normalize
 from codemode_sandboxes.pyodide.snapshot import find_snapshot
 from codemode_sandboxes.pyodide.worker import Count, Setup, WorkerStarter, in_spawner
 
@@ -19,10 +21,10 @@ __all__ = ["PyodideSandbox"]
 
 _REFILL_SECONDS = 0.1  # the run that took the spare has the processor first
 
-_PROBE = f"""
+_PROBE = """
 import importlib, sys
 found = []
-for name in {MODULES!r}:
+for name in NAMES:
     try:
         importlib.import_module(name)
     except Exception:
@@ -46,9 +48,16 @@ class PyodideSandbox(ProcessSandbox[WorkerStarter]):
         pyodide: Folder of the npm package `pyodide`; by default the one that
             `python -m codemode_sandboxes.pyodide install` fetched. Nothing is downloaded here.
         jail: "bubblewrap", "deno" or "namespaces"; "auto" for the first of them that works.
-        cache: Folder for snapshots, and for Pyodide as installed.
+        packages: What programs can import beside the standard library: names of pure-Python packages on the index, with
+            versions if wanted, such as ["python-dateutil", "attrs>=25"]. The command
+            `python -m codemode_sandboxes.pyodide install --package NAME` has fetched exactly these before, and what they
+            need. Other packages or versions go into another sandbox.
+        cache: Folder for snapshots, and for Pyodide and packages as installed.
         spares: Workers kept ready; each holds about 200 MB and saves about half a second.
         max_workers: Workers in all; runs beyond that wait.
+
+    Raises:
+        ValueError: A package is not given by its name and version, or a number is too small.
     """
 
     name = NAME
@@ -60,6 +69,7 @@ class PyodideSandbox(ProcessSandbox[WorkerStarter]):
         deno: str | None = None,
         pyodide: str | Path | None = None,
         jail: JailName = "auto",
+        packages: Sequence[str] = (),
         cache: str | Path | None = None,
         spares: int = 1,
         max_workers: int = 16,
@@ -67,6 +77,7 @@ class PyodideSandbox(ProcessSandbox[WorkerStarter]):
         if spares < 0 or max_workers < 1:
             raise ValueError("spares is at least 0, and max_workers at least 1")
         self._node, self._deno, self._jail = node, deno, jail
+        self._packages = normalize(packages)
         self._pyodide = Path(pyodide) if pyodide else None
         self._cache = (Path(cache) if cache else cache_folder()).absolute()
         self._setup: Setup | None = None
@@ -87,7 +98,10 @@ class PyodideSandbox(ProcessSandbox[WorkerStarter]):
         if self._setup is None:
             jail = find_jail(self._jail, node=self._node, deno=self._deno)
             pyodide = find_pyodide(self._pyodide, self._cache)
-            self._setup = Setup(jail=jail, pyodide=pyodide, snapshot=find_snapshot(jail, pyodide, self._cache))
+            packages = find_packages(self._packages, self._cache)
+            snapshot = find_snapshot(jail, pyodide, self._cache, packages)
+            modules = tuple(module for package in packages for module in package.modules)
+            self._setup = Setup(jail=jail, pyodide=pyodide, snapshot=snapshot, modules=modules)
         return self._setup
 
     @property
@@ -130,10 +144,11 @@ class PyodideSandbox(ProcessSandbox[WorkerStarter]):
         return SandboxUnavailable(NAME, reason, "Use another sandbox; 'monty' runs everywhere")
 
     async def _ask(self) -> Capabilities:
-        await asyncio.wrap_future(in_spawner(self._find))
+        setup = await asyncio.wrap_future(in_spawner(self._find))
+        probe = _PROBE.replace("NAMES", repr((*MODULES, *setup.modules)))
         pool = self._new_pool()
         try:
-            execution = ProcessExecution(await pool.take(), Program(code=_PROBE), Limits())
+            execution = ProcessExecution(await pool.take(), Program(code=probe), Limits())
             event = await execution.advance()
         except StartFailed as error:
             raise self._unavailable(str(error)) from None

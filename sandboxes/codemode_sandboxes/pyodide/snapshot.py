@@ -6,12 +6,14 @@ import json
 import subprocess
 import tempfile
 import zoneinfo
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.pyodide.install import NAME
 from codemode_sandboxes.pyodide.jail import Jail
+from codemode_sandboxes.pyodide.packages import Package
 
 __all__ = ["WORKER", "find_snapshot"]
 
@@ -22,13 +24,16 @@ _SECONDS = 180.0
 _MEMORY = 512 << 20
 
 
-def find_snapshot(jail: Jail, pyodide: Path, cache: Path) -> Path:
+def find_snapshot(jail: Jail, pyodide: Path, cache: Path, packages: Sequence[Package] = ()) -> Path:
     """Give the snapshot's file; where there is none for these versions and contents, make it: a few seconds.
+
+    The guest runner is in it as plain files, not as a wheel with a lockfile: it belongs to this distribution, of the
+    same version, and is imported before anything else is. Packages come as the wheels that were locked.
 
     Raises:
         SandboxUnavailable: It cannot be made or kept.
     """
-    files = json.dumps({path: base64.b64encode(data).decode() for path, data in _files().items()}).encode()
+    files = json.dumps({path: base64.b64encode(data).decode() for path, data in _files(packages).items()}).encode()
     key = hashlib.sha256(files)
     key.update(WORKER.read_bytes())
     key.update((pyodide / "pyodide.asm.wasm").read_bytes())
@@ -39,7 +44,7 @@ def find_snapshot(jail: Jail, pyodide: Path, cache: Path) -> Path:
     return snapshot
 
 
-def _files() -> dict[str, bytes]:
+def _files(packages: Sequence[Package]) -> dict[str, bytes]:
     """The files that stand in Pyodide's file system while the snapshot is made."""
     sources = {
         "/boot.py": Path(__file__).with_name("boot.py"),
@@ -52,6 +57,11 @@ def _files() -> dict[str, bytes]:
     for name in sorted(zoneinfo.available_timezones()):
         with suppress(OSError, ValueError):
             files[f"{_ZONES}/{name}"] = _zone(name)
+    if packages:
+        files["/guest/codemode_sandboxes/wheels.py"] = Path(__file__).with_name("wheels.py").read_bytes()
+        files.update({f"/packages/{package.name}.whl": package.wheel for package in packages})
+        asked = {package.name: package.modules for package in packages if package.asked}
+        files["/packages/asked.json"] = json.dumps(asked).encode()
     return files
 
 

@@ -40,18 +40,41 @@ const globals = Object.assign(Object.create(null), {
   Promise,
   AbortController,
 });
+const image = mode === "make" ? null : new Uint8Array(fs.readFileSync(snapshot));
+if (image) makeRoom(image);
 const { loadPyodide } = await import(pathToFileURL(`${pyodide}/pyodide.mjs`).href);
 const python = await loadPyodide({
   indexURL: `${pyodide}/`,
   env: { HOME: "/", PYTHONHASHSEED: "0", TZ: "UTC", LANG: "C.UTF-8" },
   jsglobals: globals,
-  ...(mode === "make" ? { _makeSnapshot: true } : { _loadSnapshot: new Uint8Array(fs.readFileSync(snapshot)) }),
+  ...(mode === "make" ? { _makeSnapshot: true } : { _loadSnapshot: image }),
 });
 
 if (mode === "make") {
-  make();
+  try {
+    make();
+  } catch (error) {
+    write(2, `${error?.message ?? error}`.trimEnd().split("\n").at(-1));
+    exit(1);
+  }
 } else {
   serve();
+}
+
+// Pyodide copies a snapshot into a memory of the first size, and packages may have made it grow. The second word of a
+// snapshot tells where the memory's content begins.
+function makeRoom(image) {
+  const bytes = image.length - new Uint32Array(image.buffer, image.byteOffset, 2)[1];
+  for (const name of ["instantiate", "instantiateStreaming"]) {
+    const instantiate = WebAssembly[name].bind(WebAssembly);
+    WebAssembly[name] = async (...given) => {
+      const result = await instantiate(...given);
+      const memory = (result.instance ?? result).exports.memory;
+      const lacking = bytes - (memory?.buffer.byteLength ?? bytes);
+      if (lacking > 0) memory.grow(Math.ceil(lacking / 65536));
+      return result;
+    };
+  }
 }
 
 function make() {

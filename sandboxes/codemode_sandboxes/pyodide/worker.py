@@ -24,17 +24,21 @@ __all__ = ["Count", "Setup", "Worker", "WorkerStarter", "in_spawner"]
 
 T = TypeVar("T")
 
+_PLAIN_SNAPSHOT_BYTES = 31 << 20  # without packages; what these take is not the program's
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What workers are started from."""
+    """What workers are started from. `modules` names those of packages."""
 
     jail: Jail
     pyodide: Path
     snapshot: Path
+    modules: tuple[str, ...] = ()
 
     def launch(self, memory_bytes: int) -> Started:
         """Start a worker whose program may use this much memory."""
+        memory_bytes += max(0, self.snapshot.stat().st_size - _PLAIN_SNAPSHOT_BYTES)
         command = self.jail.command(WORKER, "serve", self.pyodide, self.snapshot, memory_bytes=memory_bytes)
         return launch(command, env=self.jail.environment)
 

@@ -1,0 +1,135 @@
+"""Imports packages out of wheels that are held in memory: guests have no files."""
+
+import importlib
+import io
+import re
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from importlib.abc import MetaPathFinder, SourceLoader
+from importlib.machinery import ModuleSpec
+from importlib.metadata import Distribution, DistributionFinder, PathDistribution
+from importlib.resources.abc import TraversableResources
+from importlib.util import spec_from_loader
+from pathlib import PurePosixPath
+from types import ModuleType
+from typing import Any
+
+__all__ = ["WheelImporter", "import_ahead"]
+
+_PLACE = "<python>/"
+_JAVASCRIPT = ("js", "pyodide", "pyodide_js")
+
+
+class WheelImporter(MetaPathFinder, SourceLoader):  # type: ignore[misc]  # typeshed's own
+    """Finds and loads modules, their resources and their metadata.
+
+    Args:
+        archives: The content of the standard library's zip file, whose parts import one another whenever they like, and
+            that of each wheel. What is in an earlier one counts.
+    """
+
+    def __init__(self, archives: Sequence[bytes]) -> None:
+        opened = [zipfile.ZipFile(io.BytesIO(archive)) for archive in archives]
+        self._files = {name: archive for archive in reversed(opened) for name in archive.namelist()}
+        self._folders = {
+            str(folder) for name in self._files if name.endswith(".py") for folder in PurePosixPath(name).parents
+        }
+
+    def holds(self, fullname: str) -> bool:
+        """Tell whether a module is of these packages. What is in the standard library never is."""
+        if fullname.partition(".")[0] in sys.stdlib_module_names:
+            return False
+        return self._file(fullname) is not None or fullname.replace(".", "/") in self._folders
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find a module; a folder of modules without `__init__.py` is one too."""
+        if self._file(fullname) is not None:
+            return spec_from_loader(fullname, self)
+        if (folder := fullname.replace(".", "/")) not in self._folders:
+            return None
+        spec = ModuleSpec(fullname, None, is_package=True)
+        spec.submodule_search_locations = [_PLACE + folder]
+        return spec
+
+    def get_filename(self, fullname: str) -> str:
+        """Give what `__file__` says. Nothing can be opened there."""
+        if (file := self._file(fullname)) is None:
+            raise ImportError(f"no module named {fullname!r}", name=fullname)
+        return _PLACE + file
+
+    def get_data(self, path: str | bytes) -> bytes:
+        """Give the content of a file in a package, named as `__file__` names it."""
+        name = str(path).removeprefix(_PLACE)
+        if name not in self._files:
+            raise FileNotFoundError(f"there is no {path!r}")
+        return self._files[name].read(name)
+
+    def get_resource_reader(self, fullname: str) -> TraversableResources:
+        """Give what `importlib.resources` reads a package by."""
+        file = self.get_filename(fullname).removeprefix(_PLACE)
+        return _Resources(zipfile.Path(self._files[file], file.rpartition("/")[0] + "/"))
+
+    def find_distributions(self, context: DistributionFinder.Context) -> Iterator[Distribution]:
+        """Find what `importlib.metadata` asks for."""
+        for name, archive in self._files.items():
+            folder, _, rest = name.partition("/")
+            if rest != "METADATA" or not folder.endswith(".dist-info"):
+                continue
+            if context.name is None or _same(folder.partition("-")[0], context.name):
+                yield PathDistribution(zipfile.Path(archive, folder + "/"))
+
+    def _file(self, fullname: str) -> str | None:
+        base = fullname.replace(".", "/")
+        return next((file for file in (f"{base}/__init__.py", f"{base}.py") if file in self._files), None)
+
+
+class _Resources(TraversableResources):
+    def __init__(self, folder: zipfile.Path) -> None:
+        self._folder = folder
+
+    def files(self) -> Any:
+        return self._folder
+
+
+def import_ahead(importer: WheelImporter, packages: Mapping[str, Sequence[str]]) -> None:
+    """Import packages while the interpreter still has files and streams.
+
+    Args:
+        importer: Holds the packages; stays in `sys.meta_path`.
+        packages: Names of packages and, of each, the top-level modules.
+
+    Raises:
+        ImportError: None of a package's modules can be imported.
+    """
+    # References to JavaScript cannot be in a snapshot, and a guest has no such modules.
+    hidden = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in _JAVASCRIPT}
+    sys.modules.update(dict.fromkeys((*hidden, *_JAVASCRIPT)))  # type: ignore[arg-type]
+    sys.meta_path.append(importer)
+    try:
+        with redirect_stdout(io.StringIO()):
+            for package, modules in packages.items():
+                _import_some(package, modules)
+    finally:
+        for name in _JAVASCRIPT:
+            sys.modules.pop(name, None)
+        sys.modules.update(hidden)
+
+
+def _import_some(package: str, modules: Sequence[str]) -> None:
+    problems = []
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            problems.append(f"{type(error).__name__}: {error}")
+    if problems and len(problems) == len(modules):
+        raise ImportError(f"the package {package} cannot be imported in Pyodide: {problems[0]}")
+
+
+def _same(one: str, other: str) -> bool:
+    first, second = (re.sub(r"[-_.]+", "-", name).lower() for name in (one, other))
+    return first == second
