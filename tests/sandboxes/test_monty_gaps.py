@@ -140,7 +140,7 @@ FAILING = [
     ("seen = []\nadd = seen.append\nadd(1)", "methods of built-in types kept in variables"),
     ("str.join(',', ['a'])", "methods called on a built-in type"),
     ("raise KeyError(1)", "exceptions with other arguments than one string"),
-    ("raise RuntimeError({'a': 1})", "exceptions with other arguments than one string"),
+    ("e = RuntimeError({'a': 1})", "exceptions with other arguments than one string"),
     ("raise OSError(2, 'x')", "exceptions with other arguments than one string"),
     ("try:\n    1 / 0\nexcept Exception as e:\n    e.__cause__", "exception internals"),
     ("def f():\n    pass\nf.calls = 1", "function attributes"),

@@ -3,6 +3,10 @@
 __all__ = ["HELPERS"]
 
 HELPERS: dict[str, str] = {
+    "_cm_text": """\
+def _cm_text(value):
+    return value if isinstance(value, str) else str(value)
+""",
     "_cm_settled": """\
 async def _cm_settle(awaitable):
     try:

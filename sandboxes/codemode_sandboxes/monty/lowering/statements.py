@@ -1,11 +1,21 @@
 """Statements, and names that have another name in Monty."""
 
 import ast
+from collections.abc import Iterator
 
 from codemode_sandboxes.monty.lowering.context import Change, Context, replace_text
 from codemode_sandboxes.source.edits import Edits
 
-__all__ = ["class_of", "delete", "timeout_error", "utc", "utcnow"]
+__all__ = ["class_of", "delete", "exception", "raised", "timeout_error", "utc", "utcnow"]
+
+_OF_TEXT = frozenset(
+    {
+        *("ArithmeticError", "AssertionError", "AttributeError", "Exception", "IndexError", "LookupError", "NameError"),
+        *("NotImplementedError", "OSError", "OverflowError", "PermissionError", "RuntimeError", "TimeoutError"),
+        *("TypeError", "ValueError", "ZeroDivisionError"),
+    }
+)
+"""Exceptions whose text is that of their one argument; that of a `KeyError` is not."""
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Loop = ast.For | ast.AsyncFor | ast.While
@@ -115,6 +125,35 @@ def class_of(context: Context, node: ast.AST) -> Change | None:
         return None
     name = node.value.id
     return Change(node, lambda edits: replace_text(edits, *edits.span(node), f"type({name})"))
+
+
+def raised(tree: ast.AST) -> Iterator[ast.AST]:
+    """Find exceptions that are raised with something that need not be a text."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and len(node.exc.args) == 1:
+            (value,) = node.exc.args
+            if not isinstance(value, ast.JoinedStr) and not (
+                isinstance(value, ast.Constant) and isinstance(value.value, str)
+            ):
+                yield node.exc
+
+
+def exception(context: Context, call: ast.AST) -> Change | None:
+    """`raise ValueError(value)`, where nobody reads an exception's `args`: its text is the value's."""
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id not in _OF_TEXT:
+        return None
+    if len(call.args) != 1 or call.keywords or isinstance(call.args[0], ast.Starred):
+        return None
+    is_read = any(isinstance(node, ast.Attribute) and node.attr == "args" for node in ast.walk(context.tree))
+    if is_read or not isinstance(context.parent(call), ast.Raise) or not context.builtin(call.func.id):
+        return None
+
+    def edit(edits: Edits) -> None:
+        begin, end = edits.span(call.args[0])
+        edits.insert(begin, "_cm_text(")
+        edits.insert(end, ")")
+
+    return Change(call, edit, "_cm_text")
 
 
 def utc(context: Context, node: ast.AST) -> Change | None:
