@@ -42,4 +42,5 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
 
 def _projects(requirements: Sequence[str]) -> list[str]:
     """What our own projects depend on, so that a change of it is seen."""
-    return [(ROOT / each / "pyproject.toml").read_text() for each in requirements if each.startswith(".")]
+    folders = [each.partition("[")[0] for each in requirements if each.startswith(".")]
+    return [(ROOT / folder / "pyproject.toml").read_text() for folder in folders]

@@ -44,7 +44,7 @@ def figure(sessions: Sequence[Sequence[float]], *, best: float | None = None) ->
         best: The shortest, where it is not that of the samples: the smallest of noisy differences says nothing.
     """
     samples = [sample for session in sessions for sample in session]
-    low, middle, high = quantiles(samples, n=4, method="inclusive")
+    low, middle, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
     return Figure(
         median=middle,
         low=low,

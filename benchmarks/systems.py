@@ -27,10 +27,11 @@ class System:
 
     Attributes:
         name: For the command line.
-        module: Under `benchmarks.peers`: runs the programs.
+        module: Runs the programs.
         environment: Name of its virtual environment.
         requirements: What the environment holds.
         packages: Those of its packages that the report names.
+        arguments: The module's.
     """
 
     name: str
@@ -38,27 +39,28 @@ class System:
     environment: str
     requirements: tuple[str, ...]
     packages: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 SYSTEMS = (
-    System(name="direct", module="direct", environment="codemode-graph", requirements=OURS),
+    System(name="direct", module="benchmarks.peers.direct", environment="codemode-graph", requirements=OURS),
     System(
         name="codemode-graph",
-        module="ours",
+        module="benchmarks.peers.ours",
         environment="codemode-graph",
         requirements=OURS,
         packages=("codemode-graph", "codemode-sandboxes", "langgraph", "langchain-core", "pydantic-monty"),
     ),
     System(
         name="fastmcp",
-        module="fastmcp_codemode",
+        module="benchmarks.peers.fastmcp_codemode",
         environment="fastmcp",
         requirements=("fastmcp[code-mode]>=4.1,<5", MONTY),
         packages=("fastmcp", "mcp", "pydantic-monty"),
     ),
     System(
         name="smolagents",
-        module="smolagents_local",
+        module="benchmarks.peers.smolagents_local",
         environment="smolagents",
         requirements=("smolagents>=1.26,<2",),
         packages=("smolagents",),
@@ -81,8 +83,13 @@ class Worker:
     _log: Path = field(repr=False)
 
     @classmethod
-    async def start(cls, system: System, python: Path) -> Self:
+    async def start(cls, system: System, python: Path, *, module: str = "benchmarks.peers.worker") -> Self:
         """Start the process and wait until it is ready.
+
+        Args:
+            system: Which.
+            python: Its environment's.
+            module: What runs in the process.
 
         Raises:
             RuntimeError: It is not.
@@ -92,7 +99,7 @@ class Worker:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("LANGSMITH", "LANGCHAIN", "PYTHON"))}
         with log.open("w") as errors:
             process = await asyncio.create_subprocess_exec(
-                *(python, "-m", "benchmarks.peers.worker", f"benchmarks.peers.{system.module}"),
+                *(str(python), "-m", module, system.module, *system.arguments),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
@@ -110,12 +117,19 @@ class Worker:
         Raises:
             RuntimeError: The program failed, or gave another value than it should.
         """
+        seconds: list[float] = (await self.ask({"way": way, "program": program, "samples": samples}))["seconds"]
+        return seconds
+
+    async def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the answer to an order.
+
+        Raises:
+            RuntimeError: There is none.
+        """
         assert self._process.stdin is not None
-        order = {"way": way, "program": program, "samples": samples}
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         await self._process.stdin.drain()
-        seconds: list[float] = (await self._answer())["seconds"]
-        return seconds
+        return await self._answer()
 
     async def stop(self) -> None:
         """End the process."""

@@ -1,0 +1,42 @@
+"""The sandbox of FastMCP's CodeMode: its provider for Monty."""
+
+from fastmcp.experimental.transforms.code_mode import MontySandboxProvider  # type: ignore[import-not-found]
+
+from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, Kind, Tool
+from benchmarks.boxes.processes import own_children
+
+__all__ = ["open_box"]
+
+_PROGRAMS: dict[Kind, str] = {
+    "one": "1",
+    "loop": f"for number in range({CALLS}):\n    await echo(number)\n1",
+    "gather": (
+        f"import asyncio\nfor _ in range({BATCHES}):\n"
+        f"    await asyncio.gather(*[echo(number) for number in range({GATHERED})])\n1"
+    ),
+    "hold": "await echo(1)",
+}
+
+
+class _Provider:
+    def __init__(self) -> None:
+        self._provider = MontySandboxProvider()
+
+    async def run(self, kind: Kind, tool: Tool) -> None:
+        value = await self._provider.run(_PROGRAMS[kind], external_functions={"echo": tool})
+        if value != 1:
+            raise RuntimeError(f"the program gave {value!r}")
+
+    def guests(self) -> list[int]:
+        return own_children()
+
+    async def bare(self, count: int) -> None:
+        return None
+
+    async def aclose(self) -> None:
+        pass
+
+
+def open_box() -> Box:
+    """Make a provider; it starts Monty anew for each program."""
+    return _Provider()

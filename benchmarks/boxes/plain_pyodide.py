@@ -1,0 +1,87 @@
+"""Plain Pyodide on node: no jail, no snapshot, a process for each program, one of them kept ready."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from codemode_sandboxes.pyodide.install import cache_folder, find_pyodide
+from codemode_sandboxes.pyodide.jail import _find_node
+
+from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, Kind, Tool
+from benchmarks.boxes.processes import own_children
+
+__all__ = ["open_box"]
+
+_PROGRAMS: dict[Kind, str] = {
+    "one": "1",
+    "loop": f"from host import call\nfor number in range({CALLS}):\n    await call(number)\n1",
+    "gather": (
+        f"import asyncio\nfrom host import call\nfor _ in range({BATCHES}):\n"
+        f"    await asyncio.gather(*[call(number) for number in range({GATHERED})])\n1"
+    ),
+    "hold": "from host import call\nawait call(1)",
+}
+
+
+class _Plain:
+    def __init__(self) -> None:
+        script = Path(__file__).with_name("plain_pyodide.mjs")
+        self._command = [_find_node(None), str(script), str(find_pyodide(None, cache_folder()))]
+        self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
+
+    async def run(self, kind: Kind, tool: Tool) -> None:
+        taken, self._spare = self._spare or self._start(), None
+        process = await taken
+        try:
+            value = await self._answer(process, _PROGRAMS[kind], tool)
+        finally:
+            await _end(process)
+        if value != 1:
+            raise RuntimeError(f"the program gave {value!r}")
+        if self._spare is None:
+            self._spare = self._start()
+
+    async def _answer(self, process: Any, program: str, tool: Tool) -> Any:
+        _tell(process, {"program": program})
+        while line := await process.stdout.readline():
+            message = json.loads(line)
+            if "value" in message:
+                return message["value"]
+            _tell(process, {"id": message["id"], "value": await tool(message["argument"])})
+        raise RuntimeError("node ended")
+
+    def _start(self) -> "asyncio.Task[asyncio.subprocess.Process]":
+        async def start() -> asyncio.subprocess.Process:
+            pipe = asyncio.subprocess.PIPE
+            process = await asyncio.create_subprocess_exec(*self._command, stdin=pipe, stdout=pipe)
+            assert process.stdout is not None
+            await process.stdout.readline()
+            return process
+
+        return asyncio.create_task(start())
+
+    def guests(self) -> list[int]:
+        return own_children()
+
+    async def bare(self, count: int) -> None:
+        return None
+
+    async def aclose(self) -> None:
+        if self._spare is not None:
+            await _end(await self._spare)
+
+
+def _tell(process: Any, message: dict[str, Any]) -> None:
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+
+
+def open_box() -> Box:
+    """Make it. Nothing is started yet."""
+    return _Plain()

