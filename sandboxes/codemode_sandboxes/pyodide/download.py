@@ -85,7 +85,7 @@ def _explain(said: str) -> tuple[str, str]:
     wanted, needed_by, versions = found.groups()
     wanted += f" (which {needed_by} needs)" if needed_by else ""
     if versions != "none":
-        return f"no version of it fits {wanted}; there are {versions[-200:]}", "Name another version"
+        return f"there is no {wanted} that can be used; there are {versions[-200:]}", "Name another version"
     if not _exists(found[1]):
         return f"no package is named {wanted}", "Look the name up; pip asks the index that it is configured for"
     reason = f"{wanted} has no wheel that is of Python alone, and compiled code cannot be put in a memory snapshot"
@@ -97,4 +97,8 @@ def _exists(wanted: str) -> bool:
         name = Requirement(wanted).name
     except InvalidRequirement:
         return True
-    return _run(["-m", "pip", "index", "versions", *_QUIET, "--pre", name]).returncode == 0
+    done = _run(["-m", "pip", "index", "versions", *_QUIET, "-vv", "--pre", name])
+    file = "[-_.]+".join(map(re.escape, re.split("[-_.]+", name))) + r"-\d[^ ]*\.(whl|tar\.gz|zip)"
+    return done.returncode == 0 or bool(
+        re.search(file, done.stdout + done.stderr, re.IGNORECASE)
+    )  # what it passed over
