@@ -98,7 +98,7 @@ async def first(cache: Path, index: Path) -> AsyncIterator[PyodideSandbox]:
     """A sandbox with packages from a folder. The package index is not to be had when it starts."""
     done = install(cache, FIRST, **offers(index))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "codemode-letters 1, codemode-words 1" in done.stdout
+    assert "Packages: codemode-letters 1, codemode-words 1\nModules: codemode_letters, codemode_shelf" in done.stdout
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
         patch.setenv("PIP_FIND_LINKS", "/nowhere")

@@ -2,11 +2,14 @@
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.pyodide.install import VERSION, cache_folder, find_pyodide, install
+from codemode_sandboxes.pyodide.jail import find_jail
 from codemode_sandboxes.pyodide.packages import install_packages, normalize
+from codemode_sandboxes.pyodide.sandbox import PyodideSandbox
 
 
 def main() -> int:
@@ -24,27 +27,37 @@ def main() -> int:
         "named together are those of one PyodideSandbox(packages=[...])",
     )
     arguments = parser.parse_args()
+    cache = (arguments.cache or cache_folder()).absolute()
     try:
         requirements = normalize(arguments.package)
-        place = _pyodide(arguments.cache, needed=not requirements)
+        place = _pyodide(cache, anew=not requirements)
         print(f"Pyodide {VERSION} is in {place}")  # noqa: T201
         if requirements:
-            cache = (arguments.cache or cache_folder()).absolute()
-            packages = install_packages(requirements, place, cache)
-            print("Packages: " + ", ".join(f"{package.name} {package.version}" for package in packages))  # noqa: T201
+            _add(requirements, place, cache)
     except (SandboxUnavailable, ValueError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
-def _pyodide(cache: Path | None, *, needed: bool) -> Path:
-    if not needed:
-        try:
-            return find_pyodide(None, (cache or cache_folder()).absolute())
-        except SandboxUnavailable:
-            pass
+def _pyodide(cache: Path, *, anew: bool) -> Path:
+    if not anew:
+        with suppress(SandboxUnavailable):
+            return find_pyodide(None, cache)
     return install(cache)
+
+
+def _add(requirements: tuple[str, ...], pyodide: Path, cache: Path) -> None:
+    packages = install_packages(requirements, pyodide, cache)
+    print("Packages: " + ", ".join(f"{package.name} {package.version}" for package in packages))  # noqa: T201
+    try:
+        find_jail("auto", node=None, deno=None)
+    except SandboxUnavailable as error:
+        print(f"They could not be tried here: {error.reason}")  # noqa: T201
+        return
+    offered = PyodideSandbox(packages=requirements, cache=cache).capabilities.modules
+    found = sorted(module for package in packages for module in package.modules if module in offered)
+    print("Modules: " + ", ".join(found))  # noqa: T201
 
 
 sys.exit(main())

@@ -32,6 +32,8 @@ class WheelImporter(MetaPathFinder, SourceLoader):  # type: ignore[misc]  # type
 
     def __init__(self, archives: Sequence[bytes]) -> None:
         opened = [zipfile.ZipFile(io.BytesIO(archive)) for archive in archives]
+        for archive in opened:
+            archive.filename = _PLACE[:-1]  # the path of a file in it wants one
         self._files = {name: archive for archive in reversed(opened) for name in archive.namelist()}
         self._folders = {
             str(folder) for name in self._files if name.endswith(".py") for folder in PurePosixPath(name).parents
