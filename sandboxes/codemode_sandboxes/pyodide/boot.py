@@ -82,5 +82,6 @@ def serve(read: Callable[[int], Any], write: Callable[[bytes], int], leave: Call
     os.system = _no_processes  # Emscripten's own would end the interpreter
     asyncio._set_running_loop(None)
     conversation = _kept["wire"].Wire(lambda size: read(size).to_bytes(), lambda data: write(bytes(data)), leave)
+    read(0).to_bytes()  # compiles what the first answer goes through
     serve_program: Callable[..., NoReturn] = _kept["runner"].serve
     serve_program(conversation, _kept["clock"], lambda limits: None)

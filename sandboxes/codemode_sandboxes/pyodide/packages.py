@@ -1,4 +1,7 @@
-"""Packages for Pyodide: fetched once with pip and locked with pyodide-lock; found again without a network."""
+"""Packages for Pyodide: fetched once with pip and locked with pyodide-lock; found again without a network.
+
+pyodide-build has no part in it: it compiles packages, with tools that it downloads, and these are of Python alone.
+"""
 
 import hashlib
 import json
@@ -7,7 +10,7 @@ import shlex
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from codemode_sandboxes.pyodide.install import COMMAND, NAME, VERSION, cache_fol
 __all__ = ["Package", "find_packages", "install_packages", "normalize"]
 
 _EXTRA = "pip install 'codemode-sandboxes[pyodide]'"
+_INFO = ("arch", "platform", "python", "abi_version")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +38,7 @@ class Package:
     name: str
     version: str
     modules: tuple[str, ...]
-    wheel: bytes
+    wheel: bytes = field(repr=False)
     asked: bool
 
 
@@ -107,9 +111,6 @@ def install_packages(requirements: Sequence[str], pyodide: Path, cache: Path) ->
     except (RuntimeError, ValueError) as error:
         raise SandboxUnavailable(NAME, f"the packages cannot be locked: {str(error)[:300]}") from None
     return find_packages(requirements, cache)
-
-
-_INFO = ("arch", "platform", "python", "abi_version")
 
 
 def find_packages(requirements: Sequence[str], cache: Path) -> list[Package]:
