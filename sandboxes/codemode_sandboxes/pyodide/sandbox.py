@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from codemode_sandboxes.contract import Capabilities, Finished, Limits, Program
+from codemode_sandboxes.contract import Capabilities, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.guest.preload import MODULES
 from codemode_sandboxes.process.execution import ProcessExecution
-from codemode_sandboxes.process.pool import GuestPool, StartFailed
+from codemode_sandboxes.process.pool import GuestPool
+from codemode_sandboxes.process.probe import ask, ask_apart
 from codemode_sandboxes.process.sandbox import ProcessSandbox
 from codemode_sandboxes.pyodide.install import NAME, cache_folder, find_pyodide
 from codemode_sandboxes.pyodide.jail import JailName, find_jail
@@ -20,18 +21,6 @@ from codemode_sandboxes.pyodide.worker import Count, Setup, WorkerStarter, in_sp
 __all__ = ["PyodideSandbox"]
 
 _REFILL_SECONDS = 0.1  # the run that took the spare has the processor first
-
-_PROBE = """
-import importlib, sys
-found = []
-for name in NAMES:
-    try:
-        importlib.import_module(name)
-    except Exception:
-        continue
-    found.append(name)
-[sys.version.split()[0], found]
-"""
 
 
 class PyodideSandbox(ProcessSandbox[WorkerStarter]):
@@ -112,8 +101,7 @@ class PyodideSandbox(ProcessSandbox[WorkerStarter]):
             SandboxUnavailable: The sandbox cannot run here.
         """
         if self._capabilities is None:
-            with ThreadPoolExecutor(1) as thread:  # the caller's thread may run an event loop
-                self._capabilities = thread.submit(asyncio.run, self._ask()).result()
+            self._capabilities = ask_apart(self._ask)
         return self._capabilities
 
     @property
@@ -145,21 +133,10 @@ class PyodideSandbox(ProcessSandbox[WorkerStarter]):
 
     async def _ask(self) -> Capabilities:
         setup = await asyncio.wrap_future(in_spawner(self._find))
-        probe = _PROBE.replace("NAMES", repr((*MODULES, *setup.modules)))
         pool = self._new_pool()
         try:
-            execution = ProcessExecution(await pool.take(), Program(code=probe), Limits())
-            event = await execution.advance()
-        except StartFailed as error:
-            raise self._unavailable(str(error)) from None
+            names = (*MODULES, *setup.modules)
+            found = await ask(pool, boundary="wasm", unavailable=self._unavailable, names=names)
         finally:
             pool.close()
-        if not isinstance(event, Finished):
-            raise self._unavailable(f"its own first program failed: {event}")
-        version, modules = event.value
-        return Capabilities(
-            language=f"CPython {version} (Pyodide)",
-            boundary="wasm",
-            modules=frozenset(modules),
-            enforces=frozenset({"time", "memory", "output", "processes", "files", "network"}),
-        )
+        return replace(found, language=f"{found.language} (Pyodide)")
