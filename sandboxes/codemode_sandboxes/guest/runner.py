@@ -20,12 +20,12 @@ from codemode_sandboxes.guest.loop import GuestLoop
 from codemode_sandboxes.guest.output import text_stream
 from codemode_sandboxes.guest.report import FILENAME, Failure, describe, last_line, show_source, waiting_line
 from codemode_sandboxes.guest.tools import Tools
-from codemode_sandboxes.guest.values import encode
 from codemode_sandboxes.guest.wire import Wire, dumps
 
 __all__ = ["serve"]
 
 _RESERVE = 2 << 20
+_ANSWER = b'{"type":"resume","outcomes":[[1,"returned",{}]],"elapsed":null}\n'
 
 
 def serve(wire: Wire, clock: Clock, confine: Callable[[dict[str, Any]], None]) -> NoReturn:
@@ -36,11 +36,11 @@ def serve(wire: Wire, clock: Clock, confine: Callable[[dict[str, Any]], None]) -
         clock: The clock that `install` put in place.
         confine: Sets the process's own limits, given the host's; called before the program is compiled.
     """
-    _warm_up(clock)
+    _warm_up(wire, clock)
+    reserve = [bytes(_RESERVE)]  # address space: what is left to say that the memory is used up
     wire.send(dumps({"type": "ready"}))
     run = wire.receive()
     confine(run["limits"])
-    reserve = [bytes(_RESERVE)]  # address space: what is left to say that the memory is used up
     clock.now = run["now"]
     clock.advance(run["elapsed"])
     seed_everything(run["seed"])
@@ -81,11 +81,22 @@ def serve(wire: Wire, clock: Clock, confine: Callable[[dict[str, Any]], None]) -
         host.fail(describe(error))
 
 
-def _warm_up(clock: Clock) -> None:
-    """Run a program of our own: a forked process copies each page at its first touch, so touch them ahead of need."""
-    loop = GuestLoop(clock, lambda timeout: None)
-    body, last, _ = compile_program("import asyncio\nasync def f(n): return n\n(await asyncio.gather(f(1)), None)")
-    encode(loop.run_until_complete(_run(body, last, {})), max_bytes=1000)
+def _warm_up(wire: Wire, clock: Clock) -> None:
+    """Run a program of our own, with a tool call that it answers itself.
+
+    A forked process copies each page at its first touch, and WebAssembly is compiled where it is first run: so all of it
+    is touched ahead of need.
+    """
+    host = Host(
+        Wire(lambda size: _ANSWER, len, wire.leave), clock, {"calls": 1, "output_bytes": 1, "value_bytes": 1000}
+    )
+    seed_everything(0)
+    text_stream(host.output).write("")
+    loop = GuestLoop(clock, host.block)
+    body, last, _ = compile_program(
+        "import asyncio\nasync def f(n): return await tools.t(n)\nawait asyncio.gather(f(1))"
+    )
+    host.encode(loop.run_until_complete(_run(body, last, {"tools": Tools([("t", "t")], host.call)})), "")
     loop.close()
 
 
