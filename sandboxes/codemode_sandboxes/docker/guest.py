@@ -12,6 +12,7 @@ from codemode_sandboxes.process.spawn import Noise
 __all__ = ["AttachedChannel", "ContainerProcess", "Demultiplexer"]
 
 _CHUNK = 256 * 1024
+_READ = 64 * 1024  # the memory for more is asked of the kernel, at each read anew
 _HEADER_BYTES = 8
 _OUTPUT = 1
 _FIRST_LOOK, _LONGEST_PAUSE = 0.002, 0.1
@@ -157,7 +158,7 @@ class AttachedChannel(StreamChannel):
             return await super().receive()
         while not self._closed:
             try:
-                data = self._socket.recv(_CHUNK)
+                data = self._socket.recv(_READ)
             except (BlockingIOError, ssl.SSLWantReadError):
                 await self._wait(self._reading, self._loop.add_reader, self._loop.remove_reader)
             except ssl.SSLWantWriteError:
@@ -175,7 +176,7 @@ class AttachedChannel(StreamChannel):
     def ended(self) -> bool:
         """Whether the guest is known to have ended, or its daemon. What it said meanwhile is kept."""
         try:
-            data = self._socket.recv(_CHUNK)
+            data = self._socket.recv(_READ)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return False
         except OSError:

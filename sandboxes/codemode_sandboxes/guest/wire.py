@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 __all__ = ["Wire", "dumps"]
 
 _CHUNK = 1 << 20
+_READ = 1 << 16  # the memory for more is asked of the kernel, at each read anew
 
 
 def dumps(value: Any) -> str:
@@ -43,7 +44,7 @@ class Wire:
         scanned = 0
         while (end := self._buffer.find(b"\n", scanned)) < 0:
             scanned = len(self._buffer)
-            data = self._read(_CHUNK)
+            data = self._read(_READ)
             if not data:
                 self.leave(0)
             self._buffer += data

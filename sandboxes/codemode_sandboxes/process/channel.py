@@ -11,6 +11,7 @@ from typing import Any, Protocol
 __all__ = ["Channel", "GuestProcess", "StreamChannel", "describe_exit", "readable", "shielded"]
 
 _CHUNK = 256 * 1024
+_READ = 64 * 1024  # the memory for more is asked of the kernel, at each read anew
 
 
 class Channel(Protocol):
@@ -106,7 +107,7 @@ class StreamChannel:
             return data
         while not self._closed:
             try:
-                return os.read(self._reading, _CHUNK)
+                return os.read(self._reading, _READ)
             except BlockingIOError:
                 await self._wait(self._reading, self._loop.add_reader, self._loop.remove_reader)
             except OSError:
