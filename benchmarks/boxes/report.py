@@ -27,6 +27,8 @@ _COLUMNS = {
 _NOTES = """\
 ¹ No boundary: it interprets the program in the host's own process, one call after the other.
 
+² It has no tools that a program could call. Its image is that of `docker` with a shell, its end is not waited for.
+
 * Cold start: from a new sandbox object to the first value, in a process that has imported the package and made no \
 sandbox before. What the sandbox looks for on the machine is in it. Python's image for the jails, Pyodide's snapshot and \
 Docker's image are there already, and `capabilities` is not asked for.

@@ -88,4 +88,18 @@ SUBJECTS = (
         guests=False,
         at_once=(1,),
     ),
+    Subject(
+        system=System(
+            name="llm-sandbox",
+            module="benchmarks.boxes.llm_docker",
+            environment="llm-sandbox",
+            requirements=("llm-sandbox[docker]>=0.3.46,<0.4",),
+            packages=("llm-sandbox", "docker"),
+        ),
+        title="llm-sandbox on Docker ²",
+        tools=False,
+        guests=False,
+        at_once=(1, 8),
+        heavy=True,
+    ),
 )
