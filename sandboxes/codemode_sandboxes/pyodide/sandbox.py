@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from codemode_sandboxes.process.sandbox import ProcessSandbox
 from codemode_sandboxes.pyodide.install import NAME, cache_folder, find_pyodide
 from codemode_sandboxes.pyodide.jail import JailName, find_jail
 from codemode_sandboxes.pyodide.packages import find_packages, normalize
-from codemode_sandboxes.pyodide.snapshot import find_snapshot
+from codemode_sandboxes.pyodide.snapshot import find_snapshot, zones
 from codemode_sandboxes.pyodide.worker import Count, Setup, WorkerStarter, in_spawner
 
 __all__ = ["PyodideSandbox"]
@@ -85,7 +86,9 @@ class PyodideSandbox(ProcessSandbox[WorkerStarter]):
 
     def _find(self) -> Setup:
         if self._setup is None:
-            jail = find_jail(self._jail, node=self._node, deno=self._deno)
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(zones)  # they are read while the jail is tried
+                jail = find_jail(self._jail, node=self._node, deno=self._deno)
             pyodide = find_pyodide(self._pyodide, self._cache)
             packages = find_packages(self._packages, self._cache)
             snapshot = find_snapshot(jail, pyodide, self._cache, packages)

@@ -6,8 +6,9 @@ import json
 import subprocess
 import tempfile
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxUnavailable
@@ -15,7 +16,7 @@ from codemode_sandboxes.pyodide.install import NAME
 from codemode_sandboxes.pyodide.jail import Jail
 from codemode_sandboxes.pyodide.packages import Package
 
-__all__ = ["WORKER", "find_snapshot"]
+__all__ = ["WORKER", "find_snapshot", "zones"]
 
 WORKER = Path(__file__).with_name("worker.mjs")
 _PACKAGE = Path(__file__).parents[1]
@@ -54,15 +55,23 @@ def _files(packages: Sequence[Package]) -> dict[str, bytes]:
         },
     }
     files = {place: path.read_bytes() for place, path in sources.items()}
-    for name in sorted(zoneinfo.available_timezones()):
-        with suppress(OSError, ValueError):
-            files[f"{_ZONES}/{name}"] = _zone(name)
+    files |= zones()
     if packages:
         files["/guest/codemode_sandboxes/wheels.py"] = Path(__file__).with_name("wheels.py").read_bytes()
         files.update({f"/packages/{package.name}.whl": package.wheel for package in packages})
         asked = {package.name: package.modules for package in packages if package.asked}
         files["/packages/asked.json"] = json.dumps(asked).encode()
     return files
+
+
+@cache
+def zones() -> Mapping[str, bytes]:
+    """The files of the time zones, some six hundred: read once, in a tenth of a second."""
+    found: dict[str, bytes] = {}
+    for name in sorted(zoneinfo.available_timezones()):
+        with suppress(OSError, ValueError):
+            found[f"{_ZONES}/{name}"] = _zone(name)
+    return found
 
 
 def _zone(name: str) -> bytes:
