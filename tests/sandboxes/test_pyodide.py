@@ -197,7 +197,7 @@ REACHES = {
     "__import__('subprocess').run(['true'])": "OSError",
     "os.fork()": "OSError",
     "os.execv('/bin/sh', ['sh', '-c', 'touch @WRITE@'])": "OSError",
-    "os.system('touch @WRITE@')": None,
+    "os.system('touch @WRITE@')": "PermissionError",
     "os.environ['HOME']": "KeyError",
     "read(0).constructor.new(1400 << 20).fill(1)": "JsException",
     "leave(3)": None,
