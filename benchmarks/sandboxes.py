@@ -38,7 +38,7 @@ def orders(subject: Subject, options: argparse.Namespace, *, first: bool) -> lis
         first: Whether it is the first round.
     """
     asked: list[tuple[str, dict[str, Any]]] = [("cold", {})]
-    asked.append(("ready", {"samples": options.samples if not subject.heavy else min(options.samples, 4)}))
+    asked.append(("ready", {"samples": options.samples if not subject.heavy else min(options.samples, 3)}))
     if subject.tools:
         asked += [("loop", {}), ("gather", {})]
         if subject.bare:
@@ -116,7 +116,7 @@ async def run(options: argparse.Namespace) -> None:
     for number in range(options.rounds):
         turn = number % max(1, len(subjects))
         for subject in subjects[turn:] + subjects[:turn]:
-            if subject.name in absent:
+            if subject.name in absent or (subject.once and number):
                 continue
             print(f"round {number + 1} of {options.rounds}: {subject.name}", file=sys.stderr)
             try:
@@ -156,7 +156,7 @@ def main() -> None:
     """Read the command line and run."""
     names = [subject.name for subject in SUBJECTS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sandboxes", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4, help="turns that each sandbox takes (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns that each sandbox takes (%(default)s)")
     parser.add_argument("--samples", type=int, default=8, help="ready starts that are timed in a turn (%(default)s)")
     parser.add_argument("--seconds", type=float, default=0.7, help="for which runs are counted (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="one round with few samples")

@@ -23,6 +23,7 @@ class Subject:
         guests: Whether programs are in processes of their own.
         at_once: How many runs there are at one time where runs per second are counted.
         heavy: Starting a guest takes so much of a processor that runs at once are counted in the first round alone.
+        once: It is measured in the first round alone.
     """
 
     system: System
@@ -33,6 +34,7 @@ class Subject:
     guests: bool = True
     at_once: tuple[int, ...] = (1, 8, 64)
     heavy: bool = False
+    once: bool = False
 
     @property
     def name(self) -> str:
@@ -75,6 +77,7 @@ SUBJECTS = (
         title="Pyodide on node, plain",
         at_once=(1,),
         heavy=True,
+        once=True,
     ),
     Subject(
         system=System(

@@ -54,7 +54,7 @@ class Measures:
         self._box = self._make()
         await self._box.run("one", echo)
         taken = time.perf_counter() - started
-        self._pause = min(max(0.1, 3 * taken), 3.0)
+        self._pause = max(0.1, 2 * taken if taken < 2 else 1.5 * taken)  # in which the next guest becomes ready
         return [taken]
 
     async def ready(self, samples: int) -> list[float]:
