@@ -30,7 +30,7 @@ from codemode_sandboxes import (
 
 __all__ = ["HEAVY", "Soak", "soak"]
 
-HEAVY = ("docker", "pyodide")
+HEAVY = ("bubblewrap", "docker", "nsjail", "pyodide")
 """Sandboxes whose runs start slowly."""
 
 _LIMITS = Limits(seconds=10, memory_bytes=64 << 20, calls=50)

@@ -87,7 +87,7 @@ _DOS = {
     "a value that doubles": "x = []\nfor _ in range(60): x = [x, x]\nx",
     "arguments that double": "x = {}\nfor _ in range(50): x = {'a': x, 'b': x}\nawait tools['files_write'](path='a', content=x)",
     "a deep value": "x = ()\nfor _ in range(1000000): x = (x,)\nx",
-    "a million lists": "[[] for _ in range(1000000)]",
+    "a value of a million lists": "[[] for _ in range(1000000)]",
     "a repr that doubles": "x = 'a'\nfor _ in range(60): x = [x, x]\nprint(x)",
     "a repr without end": "class A:\n    def __repr__(self):\n        while True: pass\nprint(A())",
     "a message without end": "class E(Exception):\n    def __str__(self):\n        while True: pass\nraise E",
