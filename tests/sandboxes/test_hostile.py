@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -233,9 +233,10 @@ def tried() -> list[Any]:
     ]
 
 
-@pytest.fixture(scope="module")
-async def arena(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Arena]:
-    name, _, jail = request.param.partition(" in ")
+@contextlib.asynccontextmanager
+async def arena(place: str, attacks: list[Attack], folder: Path) -> AsyncIterator[Arena]:
+    """Attack a sandbox, and look in the end at what is left."""
+    name, _, jail = place.partition(" in ")
     sandbox = make(name, jail=jail) if jail else make(name)
     assert await ordinary(sandbox, folder)
     await sandbox.aclose()
@@ -247,8 +248,7 @@ async def arena(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[A
         async with slots:
             await check(sandbox, folder, number, attack, once_more=name in QUICK or number % 8 == 0)
 
-    wanted = selected(request, request.param)
-    tasks = {attack.name: asyncio.create_task(one(number, attack)) for number, attack in enumerate(wanted)}
+    tasks = {attack.name: asyncio.create_task(one(number, attack)) for number, attack in enumerate(attacks)}
     yield Arena(sandbox, tasks)
     await asyncio.gather(*tasks.values(), return_exceptions=True)
     assert await ordinary(sandbox, folder)
@@ -264,14 +264,30 @@ def selected(request: pytest.FixtureRequest, place: str) -> list[Attack]:
     for item in request.session.items:
         if isinstance(item, pytest.Function) and "attack" in item.fixturenames:
             params: dict[str, Any] = item.callspec.params
-            if params["arena"] == place:
+            if params["place"] == place:
                 found.append(params["attack"])
     return found
 
 
-@pytest.mark.parametrize(("arena", "attack"), tried(), indirect=["arena"])
-async def test_no_escape(arena: Arena, attack: Attack) -> None:
-    await arena.checks[attack.name]
+@pytest.fixture(scope="module")
+async def arenas(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Callable[[str], Awaitable[Arena]]]:
+    """Gives the arena of a place; one is there at a time."""
+    here: dict[str, Arena] = {}
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def entered(place: str) -> Arena:
+            if place not in here:
+                here.clear()
+                await stack.aclose()
+                here[place] = await stack.enter_async_context(arena(place, selected(request, place), folder))
+            return here[place]
+
+        yield entered
+
+
+@pytest.mark.parametrize(("place", "attack"), tried())
+async def test_no_escape(arenas: Callable[[str], Awaitable[Arena]], place: str, attack: Attack) -> None:
+    await (await arenas(place)).checks[attack.name]
 
 
 def test_there_are_many_and_each_has_a_name_of_its_own() -> None:
