@@ -426,6 +426,18 @@ def test_a_snapshot_is_made_once(tmp_path: Path) -> None:
     assert [path.name for path in place.parent.iterdir()] == [place.name]
 
 
+async def test_each_version_of_node_has_a_snapshot_of_its_own(tmp_path: Path) -> None:
+    """What one version has made may not start in another."""
+    pyodide = find_pyodide(None, PyodideSandbox()._cache)
+    found = {}
+    for node in (None, "node"):
+        sandbox: PyodideSandbox = make("pyodide", cache=tmp_path, pyodide=pyodide, node=node, jail="namespaces")
+        assert (await run(sandbox, "6 * 7")).value == 42
+        found[sandbox._find().jail.version] = sandbox._find().snapshot
+        await sandbox.aclose()
+    assert len(set(found.values())) == len(found)
+
+
 async def test_event_loops_may_follow_one_another() -> None:
     sandbox: PyodideSandbox = make("pyodide")
 

@@ -38,7 +38,7 @@ def find_snapshot(jail: Jail, pyodide: Path, cache: Path, packages: Sequence[Pac
     key = hashlib.sha256(files)
     key.update(WORKER.read_bytes())
     key.update((pyodide / "pyodide.asm.wasm").read_bytes())
-    key.update(jail.runtime.encode())
+    key.update(f"{jail.runtime} {jail.version}".encode())  # one version's snapshot may not start in another
     snapshot = cache / "snapshots" / f"{key.hexdigest()[:32]}.bin"
     if not snapshot.is_file():
         _keep(snapshot, _make(jail, pyodide, files))
