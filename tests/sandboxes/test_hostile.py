@@ -310,11 +310,11 @@ async def test_the_canaries_can_be_seen(name: str, folder: Path) -> None:
         found.written.unlink()
         sandbox = make(name)
         try:
-            code = "x = 'x' * (40 << 20)\nawait tools['get_weather'](city='Rome')\nlen(x)"
+            code = "x = 'x' * (40 << 20)\nawait tools['get_weather'](city='Rome')\nn = 0\nfor i in range(3000000): n += i\nlen(x)"
             seen = await attempt(sandbox, found, code, PATIENT)
             assert "Rome" in seen.said
             if name != "docker":  # whose processes are the daemon's
-                assert seen.largest > 30 << 20  # it is looked at now and then, so its peak may be missed
+                assert seen.largest > 40 << 20  # it is looked at now and then, and stays so large for a while
             failed = (await attempt(sandbox, found, "await tools['admin_delete']()", PATIENT)).run.event
             assert isinstance(failed, Failed)
             assert failed.type == "KeyError"
