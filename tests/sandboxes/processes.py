@@ -64,21 +64,20 @@ def _docker(**options: Any) -> Any:
     class Watched(DockerSandbox):
         async def start(self, *arguments: Any) -> Any:
             execution: Any = await super().start(*arguments)
-            process = execution._channel.process
             try:
-                process._pidfd = await asyncio.to_thread(pidfd, process.guest)
+                await asyncio.to_thread(watch, execution._channel.process)
             except BaseException:
                 await execution.aclose()
                 raise
-            weakref.finalize(process, os.close, process._pidfd)
             return execution
 
-    def pidfd(guest: Any) -> int:
-        daemon = Daemon(guest.address)
+    def watch(process: Any) -> None:  # all of it in the thread, which a cancelled run does not wait for
+        daemon = Daemon(process.guest.address)
         try:
-            return os.pidfd_open(daemon._api.inspect_container(guest.name)["State"]["Pid"])
+            process._pidfd = os.pidfd_open(daemon._api.inspect_container(process.guest.name)["State"]["Pid"])
         finally:
             daemon.close()
+        weakref.finalize(process, os.close, process._pidfd)
 
     return Watched(**options)
 
