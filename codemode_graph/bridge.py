@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
@@ -87,8 +87,11 @@ async def run_program(
     try:
         async with asyncio.timeout(timeout) as deadline:
             execution = await sandbox.start(program, limits)
-            async with aclosing(execution):
+            try:
                 event = await run.drive(execution)
+            finally:
+                if run.ended is None:  # one that has ended frees itself, and nobody need wait for that
+                    await execution.aclose()
     except TimeoutError:
         if not deadline.expired():
             raise

@@ -213,7 +213,8 @@ class Execution(Protocol):
             elapsed: Seconds on the program's clock since it started; timers due by then fire. None leaves the clock.
 
         Returns:
-            The next event. After `Finished` or `Failed` there is no other.
+            The next event. After `Finished` or `Failed` there is no other, and what the run held is freed, maybe
+            a moment later; `aclose` waits for that, of the execution or of the sandbox.
 
         Raises:
             SandboxClosed: The execution was closed, or has ended.

@@ -9,11 +9,11 @@ import pathlib
 import re
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring
 from typing import Any
 
-__all__ = ["MAX_DEPTH", "ValueTooLarge", "clean_text", "most_containers", "to_json", "to_sized_json"]
+__all__ = ["MAX_DEPTH", "ValueTooLarge", "are_plain", "clean_text", "most_containers", "to_json", "to_sized_json"]
 
 MAX_DEPTH = 60
 """Containers within containers that a value may have."""
@@ -40,6 +40,17 @@ def clean_text(text: str) -> str:
 def most_containers(max_bytes: int) -> int:
     """How many lists and dicts a value of at most so many bytes may have: an empty one takes far more memory than JSON."""
     return max(_LEAST_CONTAINERS, max_bytes // _BYTES_A_CONTAINER)
+
+
+def are_plain(values: Iterable[Any]) -> bool:
+    """Whether all are None, booleans, finite numbers or texts, which `to_json` leaves as they are but for the texts."""
+    for value in values:
+        kind = type(value)
+        if kind is str or value is None or kind is bool:
+            continue
+        if not ((kind is int and value in _WORD) or (kind is float and math.isfinite(value))):
+            return False
+    return True
 
 
 def to_json(
@@ -113,7 +124,7 @@ class _Conversion:
             return self._string(value)
         if kind is int:
             return self._integer(value)
-        if kind is dict or kind is list:
+        if kind is dict or kind is list or kind is tuple:
             return self._container(value, depth)
         if value is None or kind is bool:
             return value, 5 if value is False else 4
@@ -151,12 +162,14 @@ class _Conversion:
         self._containers_left -= 1
         if self._containers_left < 0:
             raise ValueTooLarge(f"the value has more than {most_containers(self._max_bytes):,} lists and dicts")
-        before, self._deepest = self._deepest, 0
-        self._reach(depth + 1)
+        if depth >= MAX_DEPTH:
+            raise _too_deep()
+        before, self._deepest = self._deepest, depth + 1
         self._seen[id(value)] = (value, 0, None)
         result = self._dict(value, depth) if isinstance(value, dict) else self._list(value, depth)
         self._seen[id(value)] = (value, self._deepest - depth, result)
-        self._deepest = max(before, self._deepest)
+        if before > self._deepest:
+            self._deepest = before
         return result
 
     def _reach(self, depth: int) -> None:
@@ -170,7 +183,8 @@ class _Conversion:
         for item in value:
             converted, item_size = self.value(item, depth + 1)
             size += item_size + 1
-            self.check_size(size)
+            if size > self._max_bytes:
+                self.check_size(size)
             result.append(converted)
         if isinstance(value, set | frozenset):
             if size > _MAX_NESTED_SET and any(isinstance(item, list | dict) for item in result):

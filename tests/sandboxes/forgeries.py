@@ -4,7 +4,7 @@ from typing import Any
 
 __all__ = ["FORGERIES", "sender"]
 
-_DESCRIPTORS = {"restricted": 3}
+_DESCRIPTORS = {"restricted": 4}
 _ELSEWHERE = 201
 
 

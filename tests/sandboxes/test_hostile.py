@@ -143,6 +143,7 @@ async def attempt(sandbox: Any, canaries: Canaries, code: str, limits: Limits = 
     execution = await sandbox.start(Program(code=canaries.placed(code), tools=tuple(granted), seed=1, now=NOW), limits)
     start = time.monotonic()
     watch = asyncio.create_task(largest_memory(guest(execution)))
+    await asyncio.sleep(0)  # a run can be over before it begins to watch
     try:
         run = await drive(execution, {name: recorded(name) for name in granted} | {"admin_delete": admin_delete})
     finally:

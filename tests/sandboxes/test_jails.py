@@ -216,6 +216,7 @@ async def test_processes_are_few_and_their_memory_is_counted_together(sandbox: A
         await asyncio.sleep(0.01)
     assert (await running).kind in ("memory", "timeout")
     assert largest < TIGHT.memory_bytes + (64 << 20)
+    await execution.aclose()
     assert not leaf.joins[0].exists()
 
 

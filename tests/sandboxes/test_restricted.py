@@ -164,7 +164,7 @@ async def test_raw_system_calls_are_refused_too(sandbox: RestrictedSandbox, numb
     assert (await run(sandbox, code)).value == [-1, 1]
 
 
-async def test_a_guest_has_an_empty_environment_and_one_descriptor(
+async def test_a_guest_has_an_empty_environment_and_its_two_pipes(
     sandbox: RestrictedSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CODEMODE_CANARY", "token")
@@ -190,7 +190,7 @@ for descriptor in range(1024):
         await fresh.aclose()
     assert "CODEMODE_CANARY" not in variables | at_start
     assert not variables
-    assert descriptors == [[0, "null"], [1, "null"], [2, "null"], [3, "stream"]]
+    assert descriptors == [[0, "null"], [1, "null"], [2, "null"], [3, "stream"], [4, "stream"]]
     assert uid != 0
 
 
@@ -210,7 +210,7 @@ FAULTS = {
     "x = 0\nwhile True:\n    try: open(f'/tmp/{x}', 'w')\n    except OSError: x += 1": ("timeout", ""),
     "while True: await tools.double(1)": ("calls", "20 tool calls"),
     "await tools.huge()": ("memory", ""),
-    "import os\nos.close(3)": ("died", ""),
+    "import os\nos.close(4)": ("died", ""),
     "import asyncio, os\nasyncio.create_task(tools.double(1))\nawait asyncio.sleep(0)\nos._exit(0)": (
         "died",
         "status 0",

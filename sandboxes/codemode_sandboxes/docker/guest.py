@@ -134,43 +134,32 @@ class AttachedChannel(StreamChannel):
             try:
                 rest = rest[self._socket.send(rest[:_CHUNK]) :]
             except (BlockingIOError, ssl.SSLWantWriteError):
-                if not await self._can_write():
+                if not await self._will_take_more():
                     return
             except ssl.SSLWantReadError:
-                await self._wait(self._reading, self._loop.add_reader, self._loop.remove_reader)
+                await asyncio.sleep(_FIRST_LOOK)
             except OSError:
                 return
 
-    async def _can_write(self) -> bool:
+    async def _will_take_more(self) -> bool:
         """Wait until more can be sent. A daemon keeps the connection to a guest that ended with its input unread."""
         while True:
             try:
                 async with asyncio.timeout(_STALLED_SECONDS):
-                    await self._wait(self._writing, self._loop.add_writer, self._loop.remove_writer)
+                    await self._can_write()
                 return True
             except TimeoutError:
                 if not await self._container.running():
                     return False
 
-    async def receive(self) -> bytes:
-        """Give the next bytes; see `Channel`."""
-        if self._received:
-            return await super().receive()
-        while not self._closed:
+    def _read(self) -> bytes:
+        while True:
             try:
                 data = self._socket.recv(_READ)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                await self._wait(self._reading, self._loop.add_reader, self._loop.remove_reader)
-            except ssl.SSLWantWriteError:
-                await self._wait(self._writing, self._loop.add_writer, self._loop.remove_writer)
-            except OSError:
-                break
-            else:
-                if not data:
-                    break
-                if output := self._streams.feed(data):
-                    return output
-        return b""
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise BlockingIOError from None
+            if not data or (output := self._streams.feed(data)):
+                return data and output
 
     @property
     def ended(self) -> bool:

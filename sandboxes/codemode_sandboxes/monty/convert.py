@@ -1,13 +1,14 @@
 """Monty's values as JSON values."""
 
+import json
 import re
 from typing import Any
 
 from pydantic_monty import MontyClassProxy, MontyStdTypeProxy
 
-from codemode_sandboxes.values import clean_text, to_sized_json
+from codemode_sandboxes.values import are_plain, clean_text, to_sized_json
 
-__all__ = ["from_monty"]
+__all__ = ["arguments_from_monty", "from_monty"]
 
 # Monty hands over what it cannot represent as the text of its repr. A program that returns such a text on purpose is
 # rarer by far than one that forgot an `await`, and that one must not pass garbage to a tool.
@@ -19,6 +20,9 @@ _OPAQUE = re.compile(
     r"|<bound method>|<module '[\w.]{1,100}'>|<[\w.]{1,100} object(?: at 0x[0-9a-f]+|; [^>]{1,300})?>)",
     re.DOTALL,
 )
+
+_UNPLAIN = re.compile(r'\\|"[<dr_]')  # what begins so may be such a text
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def from_monty(value: Any, *, max_bytes: int) -> tuple[Any, int]:
@@ -32,6 +36,18 @@ def from_monty(value: Any, *, max_bytes: int) -> tuple[Any, int]:
         ValueError: It holds a number that JSON has not, or is too large or too deep.
     """
     return to_sized_json(value, max_bytes=max_bytes, text=_text, convert=_convert)
+
+
+def arguments_from_monty(
+    args: tuple[Any, ...], kwargs: dict[str, Any], *, max_bytes: int
+) -> tuple[tuple[list[Any], dict[str, Any]], int]:
+    """Give a call's arguments as `from_monty` does. Plain ones, as most are, take half of the time."""
+    if are_plain(args) and are_plain(kwargs.values()):
+        text = _ENCODER.encode((args, kwargs))
+        if len(text) <= max_bytes and text.isascii() and not _UNPLAIN.search(text):
+            return (list(args), kwargs), len(text)
+    (positional, named), size = from_monty((args, kwargs), max_bytes=max_bytes)
+    return (positional, named), size
 
 
 def _text(text: str) -> str:

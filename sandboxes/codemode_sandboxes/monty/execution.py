@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakMethod
 
 from pydantic_monty import (
@@ -28,7 +28,7 @@ from codemode_sandboxes.contract import (
 )
 from codemode_sandboxes.errors import SandboxClosed
 from codemode_sandboxes.monty.clock import CLOCK_CALLS, Clock
-from codemode_sandboxes.monty.convert import from_monty
+from codemode_sandboxes.monty.convert import arguments_from_monty, from_monty
 from codemode_sandboxes.monty.failures import (
     PROGRAM_FILE,
     arguments_exceeded,
@@ -45,6 +45,8 @@ from codemode_sandboxes.monty.prelude import PRELUDE, function_names, prelude_in
 from codemode_sandboxes.values import ValueTooLarge
 
 __all__ = ["MontyExecution"]
+
+T = TypeVar("T")
 
 _Snapshot = AsyncFunctionSnapshot | AsyncFutureSnapshot | AsyncNameLookupSnapshot | MontyComplete
 _INLINE_BYTES = 256 * 1024
@@ -181,7 +183,7 @@ class MontyExecution:
             return await snapshot.resume(raised("NameError", f"name {name!r} is not defined"))
         line = self._line(snapshot)
         try:
-            (args, kwargs), size = await self._to_json([snapshot.args, snapshot.kwargs])
+            (args, kwargs), size = await self._convert(arguments_from_monty, snapshot.args, snapshot.kwargs)
         except (TypeError, ValueError) as error:
             return await snapshot.resume(raised(_builtin_name(error), f"arguments of {tool!r}: {error}"))
         self._calls += 1
@@ -233,7 +235,7 @@ class MontyExecution:
 
     async def _finish(self, snapshot: MontyComplete) -> Event:
         try:
-            value, _ = await self._to_json(snapshot.output)
+            value, _ = await self._convert(from_monty, snapshot.output)
         except (TypeError, ValueError) as error:
             message, line = f"the program's value: {error}", last_line(self._source)
             return program_failure(_builtin_name(error), message, line, self._output.take())
@@ -243,14 +245,15 @@ class MontyExecution:
         calls, self._new = tuple(self._new), []
         return Blocked(calls, (), self._clock.wake_after(), self._output.take())
 
-    async def _to_json(self, value: Any) -> tuple[Any, int]:
+    async def _convert(self, convert: Callable[..., T], *values: Any) -> T:
+        """Convert what came out of Monty; what is large, in a thread."""
         limit = self._limits.value_bytes
         try:
-            return from_monty(value, max_bytes=min(limit, _INLINE_BYTES))
+            return convert(*values, max_bytes=min(limit, _INLINE_BYTES))
         except ValueTooLarge:
             if limit <= _INLINE_BYTES:
                 raise
-        return await asyncio.to_thread(from_monty, value, max_bytes=limit)
+        return await asyncio.to_thread(convert, *values, max_bytes=limit)
 
     def _line(self, snapshot: AsyncFunctionSnapshot) -> int | None:
         position = snapshot.position

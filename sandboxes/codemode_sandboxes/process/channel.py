@@ -5,10 +5,12 @@ import contextlib
 import os
 import signal
 import weakref
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
 
 __all__ = ["Channel", "GuestProcess", "StreamChannel", "describe_exit", "readable", "shielded"]
+
+T = TypeVar("T")
 
 _CHUNK = 256 * 1024
 _READ = 64 * 1024  # the memory for more is asked of the kernel, at each read anew
@@ -79,10 +81,12 @@ class StreamChannel:
     def __init__(self, reading: int, writing: int, process: GuestProcess, received: bytes = b"") -> None:
         self._reading, self._writing, self._process, self._received = reading, writing, process, received
         self._loop = asyncio.get_running_loop()
-        self._waiter: asyncio.Future[None] | None = None
+        self._hearer: asyncio.Future[bytes] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._listening = False
         self._exit: asyncio.Future[int | None] | None = None
-        self._closed = False
-        self._abandon = weakref.finalize(self, _abandon, {reading, writing}, process)
+        self._closed = self._freed = False
+        self._abandon = weakref.finalize(self, _abandon, self._loop, {reading, writing}, process)
 
     @property
     def process(self) -> GuestProcess:
@@ -96,7 +100,7 @@ class StreamChannel:
             try:
                 rest = rest[os.write(self._writing, rest[:_CHUNK]) :]
             except BlockingIOError:
-                await self._wait(self._writing, self._loop.add_writer, self._loop.remove_writer)
+                await self._can_write()
             except OSError:
                 return
 
@@ -105,24 +109,51 @@ class StreamChannel:
         if self._received:
             data, self._received = self._received, b""
             return data
-        while not self._closed:
-            try:
-                return os.read(self._reading, _READ)
-            except BlockingIOError:
-                await self._wait(self._reading, self._loop.add_reader, self._loop.remove_reader)
-            except OSError:
-                break
-        return b""
-
-    async def _wait(self, descriptor: int, add: Callable[..., None], remove: Callable[[int], bool]) -> None:
-        waiter = self._waiter = self._loop.create_future()
-        add(descriptor, _resolve, waiter)
+        if self._closed:
+            return b""
         try:
-            await waiter
+            return self._read()
+        except BlockingIOError:
+            pass
+        except OSError:
+            return b""
+        if not self._listening:  # and from then on, for telling the loop takes longer than listening
+            self._loop.add_reader(self._reading, _heard, weakref.ref(self))
+            self._listening = True
+        self._hearer = self._loop.create_future()
+        try:
+            return await self._hearer
         finally:
-            self._waiter = None
+            self._hearer = None
+
+    def _read(self) -> bytes:
+        """Read what is there: at the end nothing. Raises `BlockingIOError` where there is nothing yet."""
+        return os.read(self._reading, _READ)
+
+    def _heard(self) -> None:
+        try:
+            data = self._read()
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        heard = self._hearer is not None and not self._hearer.done()
+        if not (data and heard):
+            self._loop.remove_reader(self._reading)
+            self._listening = False
+        if heard:
+            _resolve(self._hearer, data)
+        else:
+            self._received += data
+
+    async def _can_write(self) -> None:
+        self._writer = self._loop.create_future()
+        self._loop.add_writer(self._writing, _resolve, self._writer, None)
+        try:
+            await self._writer
+        finally:
             if not self._closed:  # then the descriptor may be somebody else's by now
-                remove(descriptor)
+                self._loop.remove_writer(self._writing)
 
     def kill(self) -> None:
         """End the guest at once."""
@@ -152,19 +183,25 @@ class StreamChannel:
         self._closed = True
         self._abandon.detach()
         self._process.kill()
-        if self._waiter is not None:
-            _resolve(self._waiter)
-            self._loop.remove_reader(self._reading)
-            self._loop.remove_writer(self._writing)
+        self._loop.remove_reader(self._reading)
+        self._loop.remove_writer(self._writing)
+        _resolve(self._hearer, b"")
+        _resolve(self._writer, None)
         for descriptor in {self._reading, self._writing}:
             os.close(descriptor)
-        await shielded(self._free())
+        try:
+            await shielded(self._free())
+        except BaseException:
+            if not self._freed:  # the event loop is being closed, with all that runs in it
+                self._process.abandon()
+            raise
 
     async def _free(self) -> None:
         if self._exit is not None:
             self._exit.cancel()
             await asyncio.wait({self._exit})
         await self._process.release()
+        self._freed = True
 
 
 def describe_exit(status: int | None) -> str:
@@ -183,14 +220,14 @@ async def readable(descriptor: int) -> None:
     """Wait until there is something to read, or the other end is closed."""
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()
-    loop.add_reader(descriptor, _resolve, waiter)
+    loop.add_reader(descriptor, _resolve, waiter, None)
     try:
         await waiter
     finally:
         loop.remove_reader(descriptor)
 
 
-async def shielded(work: Coroutine[Any, Any, None]) -> None:
+async def shielded(work: Awaitable[None]) -> None:
     """Do this to its end, even if the caller is cancelled meanwhile, however often; the cancellation comes after."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -206,12 +243,26 @@ async def shielded(work: Coroutine[Any, Any, None]) -> None:
     task.result()
 
 
-def _resolve(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+def _resolve(waiter: "asyncio.Future[T] | None", result: T) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(result)
 
 
-def _abandon(descriptors: set[int], process: GuestProcess) -> None:
+def _heard(channel: "weakref.ref[StreamChannel]") -> None:
+    if (found := channel()) is not None:
+        found._heard()
+
+
+def _abandon(loop: asyncio.AbstractEventLoop, descriptors: set[int], process: GuestProcess) -> None:
+    # In whatever thread the garbage is collected; the loop's descriptors are the loop's to touch.
+    def close() -> None:
+        for descriptor in descriptors:
+            if not loop.is_closed():
+                loop.remove_reader(descriptor)
+            os.close(descriptor)
+
     process.abandon()
-    for descriptor in descriptors:
-        os.close(descriptor)
+    try:
+        loop.call_soon_threadsafe(close)
+    except RuntimeError:
+        close()

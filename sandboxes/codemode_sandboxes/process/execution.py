@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import signal
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,7 +22,7 @@ from codemode_sandboxes.contract import (
 )
 from codemode_sandboxes.errors import SandboxClosed
 from codemode_sandboxes.names import attribute_names
-from codemode_sandboxes.process.channel import Channel, describe_exit
+from codemode_sandboxes.process.channel import Channel, describe_exit, shielded
 from codemode_sandboxes.process.frames import (
     FrameReader,
     ProtocolError,
@@ -35,6 +34,7 @@ from codemode_sandboxes.process.frames import (
     read_text,
     read_value,
 )
+from codemode_sandboxes.process.stopwatch import Stopwatch
 
 __all__ = ["ProcessExecution", "wait_ready"]
 
@@ -89,8 +89,9 @@ class ProcessExecution:
         self._made = 0
         self._printed = 0
         self._parsed = 0
-        self._seconds = limits.seconds
+        self._watch = Stopwatch(limits.seconds)
         self._started = self._ended = False
+        self._closing: asyncio.Future[None] | None = None
 
     @property
     def ended(self) -> bool:
@@ -112,12 +113,22 @@ class ProcessExecution:
             await self.aclose()
             raise
         if not isinstance(event, Blocked):
-            await self.aclose()
-        return dataclasses.replace(event, stdout="".join(stdout))
+            self._close()  # what waits for the end of the guest's process need not keep its last event
+        return dataclasses.replace(event, stdout="".join(stdout)) if stdout else event
 
     async def aclose(self) -> None:
         """Kill the guest and free what it holds."""
+        await shielded(self._close())
+
+    def _close(self) -> asyncio.Future[None]:
         self._ended = True
+        self._watch.close()
+        if self._closing is None:
+            self._channel.kill()
+            self._closing = asyncio.ensure_future(self._free())
+        return self._closing
+
+    async def _free(self) -> None:  # a method, so that this is held by the task as long as there is something to free
         await self._channel.aclose()
 
     def _run_frame(self, elapsed: float | None) -> dict[str, Any]:
@@ -147,9 +158,8 @@ class ProcessExecution:
 
     async def _exchange(self, frame: bytes, stdout: list[str]) -> Event:
         """Answer the guest and hear what it says, while its computing time lasts."""
-        start = time.monotonic()
         try:
-            async with asyncio.timeout(self._seconds):
+            async with self._watch:
                 if not self._frames.empty:
                     raise ProtocolError("the guest spoke before it was answered")
                 await self._channel.send(frame)
@@ -160,8 +170,6 @@ class ProcessExecution:
         except TimeoutError:
             self._channel.kill()
             return self._timeout()
-        finally:
-            self._seconds -= time.monotonic() - start
 
     async def _listen(self, stdout: list[str]) -> Event:
         calls: list[Call] = []

@@ -8,7 +8,7 @@ from typing import Any
 
 from codemode_sandboxes.contract import Call, Failed, FailureKind
 from codemode_sandboxes.process.channel import Channel
-from codemode_sandboxes.values import clean_text, most_containers, to_json
+from codemode_sandboxes.values import are_plain, clean_text, most_containers, to_json
 
 __all__ = [
     "FrameReader",
@@ -31,7 +31,9 @@ _GUEST_KINDS: dict[str, FailureKind] = {
 }
 # Runs of texts and what stands between them. Once begun it never fails, so it takes linear time.
 _TEXTS = re.compile(rb'(?:"(?:[^"\\]++|\\.?+)*+(?:"|\Z)[^"\[{]*+)++', re.DOTALL)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _FEW_CONTAINERS, _CONTAINERS_EXTRA = 10_000, 10
+_LONGER_FLOATS = 4  # 9e15 has 4 characters and is written with 18
 _NAME = 200
 _TEXT = 8000
 
@@ -96,11 +98,16 @@ def parse(line: bytes, *, value_bytes: int) -> dict[str, Any]:
     if _containers(line) > most_containers(value_bytes) + _CONTAINERS_EXTRA:
         raise ProtocolError("a frame has too many lists and dicts")
     try:
-        frame = json.loads(line.decode("utf-8", "surrogatepass"))
+        text = line.decode("utf-8", "surrogatepass")
+        frame = json.loads(text)
     except (ValueError, RecursionError):
         raise ProtocolError("a frame is not JSON") from None
     if not isinstance(frame, dict):
         raise ProtocolError("a frame is not an object")
+    if _LONGER_FLOATS * len(text) <= value_bytes and text.isascii() and "\\" not in text and "value" not in frame:
+        match frame.get("arguments"):
+            case [list() as args, dict() as kwargs] if are_plain(args) and are_plain(kwargs.values()):
+                return frame  # as most calls are: `to_json` would leave it as it is
     try:
         for key in ("value", "arguments"):
             if key in frame:
@@ -126,8 +133,7 @@ def encode(frame: dict[str, Any]) -> bytes:
         TypeError: It holds something that has no form in JSON.
         ValueError: It holds a number that JSON cannot write.
     """
-    text = json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "surrogatepass") + b"\n"
+    return _ENCODER.encode(frame).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def read_call(frame: dict[str, Any], *, id: int, tools: Collection[str]) -> Call:

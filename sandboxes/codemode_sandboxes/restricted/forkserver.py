@@ -1,12 +1,14 @@
 """The fork server: imports once, then forks a locked-down guest for each request.
 
-It runs no program and reads nothing that a guest wrote. A request is one byte on the control socket with two
-descriptors: the guest's end of its stream, and the pipe on which the server says how the guest ended (four bytes, the
-exit status as `os.waitstatus_to_exitcode` has it). When the control socket closes, or the host's process ends, the
+It runs no program and reads nothing that a guest wrote. A request is one byte on the control socket with three
+descriptors: the pipes on which the guest hears and speaks, and a socket. On that the guest sends a pidfd of itself, with
+one byte, before it is locked down and closes it; and the server says how the guest ended (four bytes, the exit status as
+`os.waitstatus_to_exitcode` has it). When the control socket closes, or the host's process ends, the
 server ends, and the kernel ends its guests with it.
 """
 
 import contextlib
+import fcntl
 import gc
 import os
 import select
@@ -20,7 +22,7 @@ from codemode_sandboxes.restricted.lockdown import Lockdown
 
 __all__ = ["serve"]
 
-_STREAM = 3
+_INPUT, _OUTPUT = 3, 4
 
 
 def serve(control: socket.socket, host: int, lockdown: Lockdown, clock: Clock) -> NoReturn:
@@ -47,8 +49,8 @@ def serve(control: socket.socket, host: int, lockdown: Lockdown, clock: Clock) -
                 os._exit(0)
             else:
                 try:
-                    stream, status = request
-                    pidfd, pid = _fork(stream, lockdown, clock)
+                    input, output, status = request
+                    pidfd, pid = _fork(input, output, status, lockdown, clock)
                 except (
                     OSError,
                     ValueError,
@@ -61,7 +63,7 @@ def serve(control: socket.socket, host: int, lockdown: Lockdown, clock: Clock) -
 
 
 def _receive(control: socket.socket) -> list[int] | None:
-    message, descriptors, _, _ = socket.recv_fds(control, 16, 2)
+    message, descriptors, _, _ = socket.recv_fds(control, 16, 3)
     return descriptors if message else None
 
 
@@ -73,12 +75,12 @@ def _report(pidfd: int, pid: int, status: int) -> None:
     os.close(status)
 
 
-def _fork(stream: int, lockdown: Lockdown, clock: Clock) -> tuple[int, int]:
+def _fork(input: int, output: int, status: int, lockdown: Lockdown, clock: Clock) -> tuple[int, int]:
     server = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
-            _become_guest(stream, server, lockdown, clock)
+            _become_guest(input, output, status, server, lockdown, clock)
         finally:
             os._exit(1)
     try:
@@ -87,21 +89,25 @@ def _fork(stream: int, lockdown: Lockdown, clock: Clock) -> tuple[int, int]:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
-    os.close(stream)
+    os.close(input)
+    os.close(output)
     return pidfd, pid
 
 
-def _become_guest(stream: int, server: int, lockdown: Lockdown, clock: Clock) -> NoReturn:
-    with socket.socket(fileno=os.dup(stream)) as sender:
+def _become_guest(input: int, output: int, status: int, server: int, lockdown: Lockdown, clock: Clock) -> NoReturn:
+    with socket.socket(fileno=status) as sender:
         socket.send_fds(sender, [b"\n"], [os.pidfd_open(os.getpid())])
+    # Neither may have a number that is to be another's.
+    input, output = (fcntl.fcntl(stream, fcntl.F_DUPFD, _OUTPUT + 1) for stream in (input, output))
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
-    os.dup2(stream, _STREAM, inheritable=False)
+    os.dup2(input, _INPUT, inheritable=False)
+    os.dup2(output, _OUTPUT, inheritable=False)
     last = max(map(int, os.listdir("/proc/self/fd")), default=1024)  # noqa: PTH208 - names, not paths
-    os.closerange(_STREAM + 1, last + 1)
+    os.closerange(_OUTPUT + 1, last + 1)
     base = limits.address_space()
-    conversation = wire.Wire(lambda size: os.read(_STREAM, size), lambda data: os.write(_STREAM, data), os._exit)
+    conversation = wire.Wire(lambda size: os.read(_INPUT, size), lambda data: os.write(_OUTPUT, data), os._exit)
     try:
         lockdown.apply(server)
     except OSError as error:

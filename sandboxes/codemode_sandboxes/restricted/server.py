@@ -76,21 +76,20 @@ class ForkServer:
             StartFailed: It is gone.
             OSError: No descriptors are left.
         """
-        stream, theirs = socket.socketpair()
-        status, written = os.pipe()
-        try:
-            stream.setblocking(False)
-            socket.send_fds(self._control, [b"f"], [theirs.fileno(), written])
-        except BaseException as error:
-            stream.close()
-            os.close(status)
-            if isinstance(error, ConnectionError):
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            reading, their_output = _pipe(ours, theirs)
+            their_input, writing = _pipe(theirs, ours)
+            status, their_status = (
+                stack.enter_context(end) for stack, end in zip((ours, theirs), socket.socketpair(), strict=True)
+            )
+            for descriptor in (reading, writing, status.fileno()):
+                os.set_blocking(descriptor, False)
+            try:
+                socket.send_fds(self._control, [b"f"], [their_input, their_output, their_status.fileno()])
+            except ConnectionError:
                 raise StartFailed(self.why_dead()) from None
-            raise
-        finally:
-            theirs.close()
-            os.close(written)
-        return Newborn(stream, status, self)
+            ours.pop_all()
+        return Newborn(reading, writing, status, self)
 
     def why_dead(self) -> str:
         """Say how it ended, with the last line that it wrote."""
@@ -118,11 +117,19 @@ def _close(control: socket.socket, noise: int, popen: "subprocess.Popen[bytes]",
     os.close(noise)
 
 
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
+    """Make a pipe, each end of which is closed with its stack."""
+    reading, writing = os.pipe()
+    reader.callback(os.close, reading)
+    writer.callback(os.close, writing)
+    return reading, writing
+
+
 class Newborn:
     """A guest that was asked for. Belongs to no event loop yet."""
 
-    def __init__(self, stream: socket.socket, status: int, server: ForkServer) -> None:
-        self._stream, self._status, self._server = stream, status, server
+    def __init__(self, reading: int, writing: int, status: socket.socket, server: ForkServer) -> None:
+        self._reading, self._writing, self._status, self._server = reading, writing, status, server
 
     async def channel(self) -> StreamChannel:
         """Wait until the guest is ready and give its channel, for the running event loop.
@@ -131,10 +138,10 @@ class Newborn:
             StartFailed: It did not start. Nothing is left of it.
         """
         try:
-            await readable(self._stream.fileno())
-            received, descriptors, _, _ = socket.recv_fds(self._stream, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+            await readable(self._status.fileno())
+            _, descriptors, _, _ = socket.recv_fds(self._status, 1, 1, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
-            received, descriptors = b"", []
+            descriptors = []
         except BaseException:
             self.close()
             raise
@@ -142,8 +149,7 @@ class Newborn:
             self.close()
             raise StartFailed(self._server.why_dead())
         process = _Forked(descriptors[0], self._status)
-        stream = self._stream.detach()
-        channel = StreamChannel(stream, stream, process, received[1:])
+        channel = StreamChannel(self._reading, self._writing, process)
         try:
             reason = await wait_ready(channel)
         except BaseException:
@@ -158,14 +164,15 @@ class Newborn:
 
     def close(self) -> None:
         """Do without it. A guest whose stream closes before it has a program ends."""
-        self._stream.close()
-        os.close(self._status)
+        os.close(self._reading)
+        os.close(self._writing)
+        self._status.close()
 
 
 class _Forked:
     """A process that the fork server reaps."""
 
-    def __init__(self, pidfd: int, status: int) -> None:
+    def __init__(self, pidfd: int, status: socket.socket) -> None:
         self._pidfd, self._status = pidfd, status
 
     @property
@@ -182,8 +189,8 @@ class _Forked:
         return False
 
     async def wait(self) -> int | None:
-        await readable(self._status)
-        data = os.read(self._status, 4)
+        await readable(self._status.fileno())
+        data = self._status.recv(4)
         return int.from_bytes(data, "big", signed=True) if data else None
 
     async def release(self) -> None:
@@ -195,4 +202,4 @@ class _Forked:
 
     def _free(self) -> None:
         os.close(self._pidfd)
-        os.close(self._status)
+        self._status.close()
