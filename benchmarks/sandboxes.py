@@ -26,6 +26,9 @@ __all__ = ["main"]
 Found: TypeAlias = dict[str, dict[str, list[list[float]]]]
 """What was measured, by sandbox and measure: the samples of each round."""
 
+_PROGRAMS = 3
+"""In how many programs the calls are that are timed: the processor on which each runs makes a difference."""
+
 _MODULE = "benchmarks.boxes.worker"
 
 
@@ -40,9 +43,10 @@ def orders(subject: Subject, options: argparse.Namespace, *, first: bool) -> lis
     asked: list[tuple[str, dict[str, Any]]] = [("cold", {})]
     asked.append(("ready", {"samples": options.samples if not subject.heavy else min(options.samples, 3)}))
     if subject.tools:
-        asked += [("loop", {}), ("gather", {})]
-        if subject.bare:
-            asked.insert(3, ("bare", {"samples": 300}))
+        programs = {"programs": _PROGRAMS}
+        asked += [("loop", programs), ("gather", {})]
+        if subject.ours:
+            asked += [("bare", programs), ("bytes", programs)]
     if subject.guests and first:
         asked.append(("memory", {}))  # before many are started, some of which may be kept
     for at_once in subject.at_once:
@@ -65,7 +69,8 @@ async def measure(subject: Subject, python: Path, options: argparse.Namespace, *
         found: dict[str, Any] = {"packages": worker.ready["packages"]}
         for name, arguments in orders(subject, options, first=first):
             answer = await worker.ask({"measure": name.partition(" ")[0], **arguments})
-            found[name] = answer["found"]
+            if answer["found"]:
+                found[name] = answer["found"]
         await worker.ask({"measure": "close"})
     finally:
         await worker.stop()

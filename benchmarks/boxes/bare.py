@@ -1,19 +1,88 @@
-"""The bare transports: what a tool call would take if nothing were done at either end but to send it and to hear it."""
+"""What a tool call would take without a sandbox: over the bare transport, and for the bytes alone."""
 
 import asyncio
 import itertools
+import json
 import os
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from codemode_sandboxes import Limits, Program
+from codemode_sandboxes.docker.build import DEFAULT_IMAGE
 from codemode_sandboxes.process import ProcessExecution
 from codemode_sandboxes.process.frames import encode
 from pydantic_monty import AsyncFunctionSnapshot, AsyncFutureSnapshot, AsyncMonty, MontyComplete
 
-__all__ = ["over_monty", "over_wire"]
+__all__ = ["bytes_alone", "over_attachment", "over_monty", "over_pipe"]
 
-# The very frames of a call, sent by a loop without asyncio or JSON, in the sandbox and through the descriptors of a guest.
+_GUEST = Path(__file__).with_name("plain_guest.py")
+
+
+async def over_pipe(count: int) -> list[float]:
+    """Seconds of each call that a plain program makes of this one through the pipes of its standard streams."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, _GUEST, str(count), stdin=pipe, stdout=pipe)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        return await _answer(process.stdout, process.stdin)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def over_attachment(count: int) -> list[float]:
+    """The same where the program is in a container, through the connection to the Docker daemon."""
+    import docker  # type: ignore[import-untyped]
+
+    client = docker.from_env()
+    try:
+        container = client.containers.create(
+            DEFAULT_IMAGE, ["-c", _GUEST.read_text(), str(count)], entrypoint="python3", stdin_open=True, network="none"
+        )
+        try:
+            attached = container.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})
+            reader, writer = await asyncio.open_connection(sock=attached._sock.dup())
+            attached._response.close()
+            output = asyncio.StreamReader()
+            reading = asyncio.create_task(_unpack(reader, output))
+            await asyncio.to_thread(container.start)
+            found = await _answer(output, writer)
+            await reading
+            writer.close()
+            return found
+        finally:
+            container.remove(force=True)
+    finally:
+        client.close()
+
+
+async def _unpack(reader: asyncio.StreamReader, output: asyncio.StreamReader) -> None:
+    # Docker sends eight bytes before each piece of a stream, the last four its length.
+    while header := await reader.read(1):
+        header += await reader.readexactly(7)
+        output.feed_data(await reader.readexactly(int.from_bytes(header[4:])))
+    output.feed_eof()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[float]:
+    async def echo(number: int) -> int:
+        return number
+
+    times: list[float] = []
+    while line := await reader.readline():
+        times.append(time.perf_counter())
+        call = json.loads(line)
+        result = await echo(*call["args"], **call["kwargs"])
+        writer.write(json.dumps({"id": call["id"], "result": result}).encode() + b"\n")
+        await writer.drain()
+    return [after - before for before, after in itertools.pairwise(times)]
+
+
+# The very frames of a call, sent by a loop without asyncio or JSON, in the sandbox.
 _ECHO = """\
 import sys
 frame = sys._getframe()
@@ -32,10 +101,11 @@ _ANSWER = b'{"type":"resume","outcomes":[[7,"returned",7]],"elapsed":null}\n'
 _END = b'"wake_after":null}\n'
 
 
-async def over_wire(sandbox: Any, count: int) -> list[float]:
+async def bytes_alone(sandbox: Any, count: int) -> list[float]:
     """Seconds of each exchange with a guest that echoes, through the pipe or the socket of a real guest.
 
-    This end waits in the event loop, as a host with asynchronous tools must, and neither writes nor reads JSON.
+    This end waits in the event loop, as a host with asynchronous tools must; it neither writes nor reads JSON, and has no
+    task.
 
     Args:
         sandbox: A process sandbox.

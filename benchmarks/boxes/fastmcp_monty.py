@@ -1,5 +1,7 @@
 """The sandbox of FastMCP's CodeMode: its provider for Monty."""
 
+import time
+
 from fastmcp.experimental.transforms.code_mode import MontySandboxProvider  # type: ignore[import-not-found]
 
 from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, Kind, Tool
@@ -22,16 +24,14 @@ class _Provider:
     def __init__(self) -> None:
         self._provider = MontySandboxProvider()
 
-    async def run(self, kind: Kind, tool: Tool) -> None:
+    async def run(self, kind: Kind, tool: Tool) -> float:
         value = await self._provider.run(_PROGRAMS[kind], external_functions={"echo": tool})
         if value != 1:
             raise RuntimeError(f"the program gave {value!r}")
+        return time.perf_counter()
 
     def guests(self) -> list[int]:
         return own_children()
-
-    async def bare(self, count: int) -> None:
-        return None
 
     async def aclose(self) -> None:
         pass

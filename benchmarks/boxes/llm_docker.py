@@ -1,6 +1,7 @@
 """llm-sandbox on Docker: a session, which is a container, for each program, one of them kept ready. It has no tools."""
 
 import asyncio
+import time
 from typing import Any
 
 import docker  # type: ignore[import-untyped]
@@ -22,11 +23,12 @@ class _Sessions:
         self._spare: asyncio.Task[Any] | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def run(self, kind: Kind, tool: Tool) -> None:
+    async def run(self, kind: Kind, tool: Tool) -> float:
         taken, self._spare = self._spare or self._open(), None
         session = await taken
         try:
             done = await asyncio.to_thread(session.run, "print(1)")
+            ended = time.perf_counter()
         finally:
             ending = asyncio.create_task(asyncio.to_thread(session.close))
             self._ending.add(ending)
@@ -35,6 +37,7 @@ class _Sessions:
             raise RuntimeError(f"the program printed {done.stdout!r}, {done.stderr!r}")
         if self._spare is None:
             self._spare = self._open()
+        return ended
 
     def _open(self) -> "asyncio.Task[Any]":
         def start() -> Any:
@@ -52,9 +55,6 @@ class _Sessions:
 
     def guests(self) -> list[int]:
         return []
-
-    async def bare(self, count: int) -> None:
-        return None
 
     async def aclose(self) -> None:
         if self._spare is not None:

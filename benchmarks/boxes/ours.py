@@ -1,11 +1,13 @@
 """The sandboxes of codemode_sandboxes."""
 
+import time
 from typing import Any
 
 from codemode_sandboxes import Blocked, Finished, Limits, Program, Returned, create_sandbox
 
-from benchmarks.boxes.bare import over_monty, over_wire
-from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, Kind, Tool
+from benchmarks.boxes import plain_pyodide
+from benchmarks.boxes.bare import bytes_alone, over_attachment, over_monty, over_pipe
+from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, ComparedBox, Kind, Tool
 from benchmarks.boxes.processes import own_children
 
 __all__ = ["open_box"]
@@ -28,16 +30,18 @@ class _Ours:
         self._name = name
         self._sandbox: Any = create_sandbox(name)
 
-    async def run(self, kind: Kind, tool: Tool) -> None:
+    async def run(self, kind: Kind, tool: Tool) -> float:
         execution = await self._sandbox.start(_PROGRAMS[kind], _LIMITS)
         try:
             event = await execution.advance()
             while isinstance(event, Blocked):
                 event = await execution.advance({call.id: Returned(await tool(*call.args)) for call in event.calls})
+            ended = time.perf_counter()
         finally:
             await execution.aclose()
         if not isinstance(event, Finished) or event.value != 1:
             raise RuntimeError(f"{self._name}: {event}")
+        return ended
 
     def guests(self) -> list[int]:
         if self._name == "docker":
@@ -47,13 +51,23 @@ class _Ours:
         return own_children()
 
     async def bare(self, count: int) -> list[float]:
-        return await (over_monty(count) if self._name == "monty" else over_wire(self._sandbox, count))
+        match self._name:
+            case "monty":
+                return await over_monty(count)
+            case "docker":
+                return await over_attachment(count)
+            case "pyodide":
+                return await plain_pyodide.calls()
+        return await over_pipe(count)
+
+    async def bytes(self, count: int) -> list[float]:
+        return [] if self._name == "monty" else await bytes_alone(self._sandbox, count)
 
     async def aclose(self) -> None:
         await self._sandbox.aclose()
 
 
-def open_box(name: str) -> Box:
+def open_box(name: str) -> ComparedBox:
     """Make a sandbox.
 
     Args:

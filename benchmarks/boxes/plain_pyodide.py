@@ -1,7 +1,9 @@
 """Plain Pyodide on node: no jail, no snapshot, a process for each program, one of them kept ready."""
 
 import asyncio
+import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from codemode_sandboxes.pyodide.jail import _find_node
 from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, Kind, Tool
 from benchmarks.boxes.processes import own_children
 
-__all__ = ["open_box"]
+__all__ = ["calls", "open_box"]
 
 _PROGRAMS: dict[Kind, str] = {
     "one": "1",
@@ -30,17 +32,19 @@ class _Plain:
         self._command = [_find_node(None), str(script), str(find_pyodide(None, cache_folder()))]
         self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
 
-    async def run(self, kind: Kind, tool: Tool) -> None:
+    async def run(self, kind: Kind, tool: Tool) -> float:
         taken, self._spare = self._spare or self._start(), None
         process = await taken
         try:
             value = await self._answer(process, _PROGRAMS[kind], tool)
+            ended = time.perf_counter()
         finally:
             await _end(process)
         if value != 1:
             raise RuntimeError(f"the program gave {value!r}")
         if self._spare is None:
             self._spare = self._start()
+        return ended
 
     async def _answer(self, process: Any, program: str, tool: Tool) -> Any:
         _tell(process, {"program": program})
@@ -64,9 +68,6 @@ class _Plain:
     def guests(self) -> list[int]:
         return own_children()
 
-    async def bare(self, count: int) -> None:
-        return None
-
     async def aclose(self) -> None:
         if self._spare is not None:
             await _end(await self._spare)
@@ -80,6 +81,22 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.kill()
     await process.wait()
+
+
+async def calls() -> list[float]:
+    """Seconds of each tool call of a program that makes one after another."""
+    times: list[float] = []
+
+    async def tool(number: int) -> int:
+        times.append(time.perf_counter())
+        return number
+
+    box = _Plain()
+    try:
+        await box.run("loop", tool)
+    finally:
+        await box.aclose()
+    return [after - before for before, after in itertools.pairwise(times)]
 
 
 def open_box() -> Box:

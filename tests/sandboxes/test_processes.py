@@ -1,17 +1,20 @@
 """What holds for every sandbox whose guests are processes: ordinary programs, the protocol, the life of a guest."""
 
 import asyncio
+import gc
+import os
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from codemode_sandboxes import Blocked, Failed, Program, SandboxClosed
+from codemode_sandboxes import Blocked, Failed, Finished, Program, SandboxClosed
 from codemode_sandboxes.process.channel import readable
 
 from tests.sandboxes.cases import fake_tools, load, needs_cases
 from tests.sandboxes.driving import echo, run
 from tests.sandboxes.forgeries import sender
-from tests.sandboxes.processes import every_process_sandbox, make
+from tests.sandboxes.processes import descendants, every_process_sandbox, make, open_descriptors
 
 
 @pytest.fixture(scope="module", params=every_process_sandbox())
@@ -96,3 +99,26 @@ def test_event_loops_may_follow_one_another(sandbox: Any) -> None:
             await fresh.aclose()
 
     assert [asyncio.run(once()) for _ in range(2)] == [42, 42]
+
+
+@pytest.mark.parametrize("name", every_process_sandbox())
+def test_an_event_loop_that_ends_with_a_programs_last_event_leaves_nothing(name: str) -> None:
+    sandbox = make(name, spares=0)
+
+    async def one() -> None:
+        execution = await sandbox.start(Program(code="1"))
+        assert await execution.advance() == Finished(1)
+
+    def held() -> tuple[int, int]:
+        gc.collect()
+        return open_descriptors(os.getpid()), len(descendants(os.getpid()))
+
+    asyncio.run(one())
+    before = held()
+    for _ in range(3):
+        asyncio.run(one())
+    end = time.monotonic() + 10
+    while held() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert held() <= before
+    asyncio.run(sandbox.aclose())
