@@ -150,7 +150,7 @@ class Admission:
             spec.name,
             mask(arguments, spec.policy.redact),
             key=key,
-            effect=spec.policy.effect or spec.effect,
+            effect=spec.effect_in_force,
             line=call.line,
             **how,
         )

@@ -14,6 +14,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Interrupt
 
@@ -22,7 +23,7 @@ from codemode_graph.graph import create_codemode, sandbox_from
 from codemode_graph.model import load_model
 from codemode_graph.nodes.attempts import begun
 from codemode_graph.nodes.generate import bare
-from codemode_graph.progress import Progress, Watcher
+from codemode_graph.progress import Progress, Watcher, follow
 from codemode_graph.result import RunResult, not_run, run_result
 from codemode_graph.settings import Context, Prices
 from codemode_graph.state import CodeModeState
@@ -149,8 +150,11 @@ class CodeMode:
         Raises:
             ConfigurationError: The model cannot be used.
         """
-        model = load_model(self._code_model, api_key=self._api_key)
-        return self._create(model=model).compile(checkpointer=self._checkpoints, name="codemode")
+        return self._task_graph.compile(checkpointer=self._checkpoints, name="codemode")
+
+    @cached_property
+    def _task_graph(self) -> StateGraph[Any, Any, Any, Any]:
+        return self._create(model=load_model(self._code_model, api_key=self._api_key))
 
     @cached_property
     def _program_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
@@ -201,20 +205,7 @@ class CodeMode:
             return await self._run(graph, {"task": "", "code": program}, verbose=verbose, approve=approve)
         if after not in self._failed:
             raise UnknownRun(f"there is no failed run {after!r} to go on from: run the program without `after`")
-        del self._failed[after]
-        config: RunnableConfig = {"configurable": {"thread_id": after}}
-        program = bare(program)
-        attempts = begun((await graph.aget_state(config)).values["attempts"], program, "")
-        repaired = {
-            "program": program,
-            "attempts": attempts,
-            "verdict": None,
-            "error": None,
-            "pending": [],
-            "turns": [],
-        }
-        await graph.aupdate_state(config, repaired, as_node="repair")
-        return await self._run(graph, None, verbose=verbose, approve=approve, run_id=after)
+        return await self._run(graph, None, verbose=verbose, approve=approve, run_id=after, repair=program)
 
     async def batch_run(self, tasks: Sequence[str], *, concurrency: int = 8) -> list[RunResult]:
         """Do several tasks at the same time, each as if it were alone.
@@ -244,8 +235,7 @@ class CodeMode:
         Raises:
             ConfigurationError: The model cannot be used.
         """
-        model = load_model(self._code_model, api_key=self._api_key)
-        return self._create(model=model).compile(name="codemode")
+        return self._task_graph.compile(name="codemode")
 
     @property
     def approves(self) -> bool:
@@ -318,17 +308,19 @@ class CodeMode:
         verbose: bool | Watcher,
         approve: Approve | None,
         run_id: str | None = None,
+        repair: str | None = None,
     ) -> RunResult:
         watcher = (Progress() if verbose else None) if isinstance(verbose, bool) else verbose
         run_id = run_id or uuid.uuid4().hex
         config: RunnableConfig = {"configurable": {"thread_id": run_id}}
         result = None
         try:
+            if repair is not None:
+                del self._failed[run_id]  # nobody else goes on from it
+                await _begin_repair(graph, config, repair)
             waits = True
             while waits:
-                async for event in graph.astream(given, config, stream_mode="custom"):
-                    if watcher is not None:
-                        watcher.show(event)
+                await follow(graph.astream(given, config, stream_mode="custom"), watcher)
                 snapshot = await graph.aget_state(config)
                 if watcher is not None:
                     watcher.stop()
@@ -352,6 +344,21 @@ class CodeMode:
             run_id = next(iter(self._failed))
             del self._failed[run_id]
         await self._checkpoints.adelete_thread(run_id)
+
+
+async def _begin_repair(graph: CompiledStateGraph[Any, Any, Any, Any], config: RunnableConfig, program: str) -> None:
+    """Put a program into a run that failed, as if its node `repair` had written it."""
+    program = bare(program)
+    attempts = begun((await graph.aget_state(config)).values["attempts"], program, "")
+    repaired = {
+        "program": program,
+        "attempts": attempts,
+        "verdict": None,
+        "error": None,
+        "pending": [],
+        "turns": [],
+    }
+    await graph.aupdate_state(config, repaired, as_node="repair")
 
 
 async def _ask(interrupts: Sequence[Interrupt], approve: Approve | None) -> Command[Any] | None:

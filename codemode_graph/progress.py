@@ -1,16 +1,18 @@
 """Telling a person what a run does, while it does it."""
 
-from typing import Any, Protocol
+from collections.abc import AsyncIterator
+from typing import Any, Protocol, get_args
 
 from rich.console import Console
 from rich.text import Text
 
+from codemode_graph.events import EventType
 from codemode_graph.metrics import Metrics, metrics_box
 from codemode_graph.preview import sample
 from codemode_graph.terminal import Underway, numbered, say
 from codemode_graph.tools.text import one_line
 
-__all__ = ["Progress", "Watcher"]
+__all__ = ["Progress", "Watcher", "follow"]
 
 
 class Watcher(Protocol):
@@ -24,6 +26,16 @@ class Watcher(Protocol):
 
     def end(self, used: Metrics) -> None:
         """The run has ended, and this is what it used."""
+
+
+async def follow(stream: AsyncIterator[Any], watcher: Watcher | None) -> None:
+    """Take a run's `custom` stream to its end, and show a watcher its events.
+
+    Tools may write there, too: what is no dict is no event, and is passed over.
+    """
+    async for event in stream:
+        if watcher is not None and isinstance(event, dict):
+            watcher.show(event)
 
 
 class Progress:
@@ -43,9 +55,8 @@ class Progress:
 
     def show(self, event: dict[str, Any]) -> None:
         """Show one event of the `custom` stream; unknown types are passed over."""
-        handler = getattr(self, f"_{event.get('type')}", None)
-        if handler is not None:
-            handler(event)
+        if event.get("type") in get_args(EventType):
+            getattr(self, f"_{event['type']}")(event)
 
     def end(self, used: Metrics) -> None:
         """Show what the run used, if it came to use anything."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from codemode_sandboxes import Limits, Program
 from codemode_sandboxes.docker.build import DEFAULT_IMAGE
+from codemode_sandboxes.image.contents import PYTHON
 from codemode_sandboxes.process import ProcessExecution
 from codemode_sandboxes.process.frames import encode
 from pydantic_monty import AsyncFunctionSnapshot, AsyncFutureSnapshot, AsyncMonty, MontyComplete
@@ -41,7 +42,7 @@ async def over_attachment(count: int) -> list[float]:
     client = docker.from_env()
     try:
         container = client.containers.create(
-            DEFAULT_IMAGE, ["-c", _GUEST.read_text(), str(count)], entrypoint="python3", stdin_open=True, network="none"
+            DEFAULT_IMAGE, ["-c", _GUEST.read_text(), str(count)], entrypoint=PYTHON, stdin_open=True, network="none"
         )
         try:
             attached = container.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})

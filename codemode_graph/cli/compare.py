@@ -19,7 +19,7 @@ from rich.text import Text
 from codemode_graph.graph import create_codemode
 from codemode_graph.journal import canonical
 from codemode_graph.nodes.attempts import begun
-from codemode_graph.progress import Progress
+from codemode_graph.progress import Progress, follow
 from codemode_graph.redact import redact
 from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState
@@ -142,9 +142,7 @@ async def _run(
         if replayed:
             await graph.aupdate_state(config, given, as_node="repair")
             request = None
-        async for event in graph.astream(request, config, stream_mode="custom"):
-            if progress is not None:
-                progress.show(event)
+        await follow(graph.astream(request, config, stream_mode="custom"), progress)
         return cast("CodeModeState", (await graph.aget_state(config)).values)
     finally:
         if progress is not None:

@@ -1,6 +1,6 @@
 """Code mode as one LangChain tool: an agent gives it a task, a program is written for it, and the value comes back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from codemode_sandboxes import Limits, Sandbox
@@ -18,12 +18,20 @@ from codemode_graph.integrations.siblings import known_by, together
 from codemode_graph.settings import Context, Prices
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools
-from codemode_graph.tools.spec import ToolPolicy
+from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 
 if TYPE_CHECKING:
     from codemode_graph.api import Approve, CodeMode
 
-__all__ = ["ADVICE", "CodeModeOptions", "Task", "as_langchain_tool", "create_codemode_tool", "task_description"]
+__all__ = [
+    "ADVICE",
+    "CodeModeOptions",
+    "Task",
+    "as_langchain_tool",
+    "create_codemode_tool",
+    "task_description",
+    "task_schema",
+]
 
 ADVICE = "Do not give the same task again: give one for what is left to do, or say what went wrong."
 
@@ -60,8 +68,14 @@ class CodeModeOptions(TypedDict, total=False):
     approve: "Approve | None"
 
 
-def task_description(names: list[str]) -> str:
-    """What a model reads about a tool that does tasks with these tools."""
+def task_schema() -> dict[str, Any]:
+    """JSON Schema of `Task`, for clients that are to give nothing else."""
+    return {**Task.model_json_schema(), "additionalProperties": False}
+
+
+def task_description(tools: Iterable[ToolSpec]) -> str:
+    """What a model reads about a tool that does tasks with these tools, as far as programs may call them."""
+    names = [spec.name for spec in tools if spec.for_programs]
     return (
         "Do a task that takes several tool calls: a program is written for it that makes the calls, in loops and at the "
         "same time where that helps, and works on what they give. The program's value comes back, as JSON. The task is "
@@ -119,10 +133,9 @@ def as_langchain_tool(
         )
         return message, message.artifact
 
-    names = [spec.name for spec in cm.tools if spec.for_programs]
     return StructuredTool(
         name=name,
-        description=description or task_description(names),
+        description=description or task_description(cm.tools),
         args_schema=Task,
         func=do,
         coroutine=do_async,

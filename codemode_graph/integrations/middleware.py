@@ -197,7 +197,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         if self._writer is None:
             message = agent_message(toolset.for_programs, capabilities, tool=self.tool.name)
             return request.override(tools=kept, system_message=_with(request.system_message, message)), offered
-        described = self.tool.model_copy(update={"description": task_description(offered)})
+        described = self.tool.model_copy(update={"description": task_description(toolset.for_programs)})
         kept = [described if isinstance(each, BaseTool) and each.name == self.tool.name else each for each in kept]
         return request.override(tools=kept), offered
 

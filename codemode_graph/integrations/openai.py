@@ -58,8 +58,7 @@ def _function(cm: "CodeMode", name: str, description: str | None) -> dict[str, A
         "required": ["task"],
         "additionalProperties": False,
     }
-    names = [spec.name for spec in cm.tools if spec.for_programs]
-    text = description or task_description(names)
+    text = description or task_description(cm.tools)
     return {"name": name, "description": text, "parameters": parameters, "strict": True}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
-from codemode_graph.integrations.langchain import Task, task_description
+from codemode_graph.integrations.langchain import Task, task_description, task_schema
 from codemode_graph.tools.hints import complaint
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class VercelTool(TypedDict):
 
 def as_vercel_tool(cm: "CodeMode", *, description: str | None = None) -> VercelTool:
     """Make the tool. See `CodeMode.as_vercel_tool`."""
-    schema = {**Task.model_json_schema(), "additionalProperties": False}
+    schema = task_schema()
 
     async def execute(arguments: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -40,7 +40,5 @@ def as_vercel_tool(cm: "CodeMode", *, description: str | None = None) -> VercelT
         result = await cm.run(task)
         return {key: result[key] for key in ("success", "output", "error", "stdout")}
 
-    names = [spec.name for spec in cm.tools if spec.for_programs]
-    return VercelTool(
-        description=description or task_description(names), inputSchema=schema, parameters=schema, execute=execute
-    )
+    text = description or task_description(cm.tools)
+    return VercelTool(description=text, inputSchema=schema, parameters=schema, execute=execute)

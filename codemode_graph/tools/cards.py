@@ -78,7 +78,7 @@ def _card(signature: Signature, types: "_Types") -> str:
     if signature.parameters.open:
         arguments.append("**others: Any")
     returns = "" if signature.result is None else f" -> {types.text(signature.result)}"
-    about = " ".join(filter(None, [first_sentence(spec.description), _EFFECTS[spec.policy.effect or spec.effect]]))
+    about = " ".join(filter(None, [first_sentence(spec.description), _EFFECTS[spec.effect_in_force]]))
     lines = [
         f"await tools[{_literal(spec.name, 1000)}]({', '.join(arguments)}){returns}",
         f"    {about}" if about else "",

@@ -107,7 +107,7 @@ class ToolSpec:
         input_schema: JSON Schema of an object: one property an argument. Positional arguments are bound in the order
             that `tools.schema.parameter_order` gives.
         output_schema: JSON Schema of the value, or None where it is not known.
-        effect: What a call does. A tool that does not say has the effect "write".
+        effect: What a call does, as the tool declares it. A tool that does not say has the effect "write".
         policy: What is allowed of it.
         call: Calls it.
         source: Where it came from, for people: "function", "langchain", "mcp:files".
@@ -123,9 +123,14 @@ class ToolSpec:
     source: str = "function"
 
     @property
+    def effect_in_force(self) -> Effect:
+        """What a call does: what its policy says, else what the tool itself declares."""
+        return self.policy.effect or self.effect
+
+    @property
     def has_effect(self) -> bool:
         """Whether a call may change something outside, so that it must not be repeated blindly."""
-        return (self.policy.effect or self.effect) != "read"
+        return self.effect_in_force != "read"
 
     @property
     def for_programs(self) -> bool:

@@ -4,9 +4,11 @@ import io
 from typing import Any
 
 import pytest
+from langgraph.config import get_stream_writer
 from rich.console import Console
 from rich.text import Text
 
+from codemode_graph import codemode
 from codemode_graph.progress import Progress
 from codemode_graph.terminal import numbered, say, visible
 
@@ -90,3 +92,16 @@ def test_nothing_is_left_on_a_terminal(terminal: bool) -> None:
     assert isinstance(to.file, io.StringIO)
     raw = to.file.getvalue()
     assert raw.count("\x1b[?25l") == raw.count("\x1b[?25h") == int(terminal)
+
+
+async def test_what_tools_stream_of_their_own_is_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    async def look() -> int:
+        """Look."""
+        for written in ("half way", 50, None, ["a"], {"done": 0.5}, {"type": "line"}, {"type": ["line"]}):
+            get_stream_writer()(written)
+        return 42
+
+    async with codemode(tools=[look]) as cm:
+        result = await cm.run_code("await tools.look()", verbose=True)
+    assert result["output"] == 42
+    assert "→ look()" in capsys.readouterr().err

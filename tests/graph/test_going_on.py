@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from langgraph.graph.state import CompiledStateGraph
 
 from codemode_graph import ToolPolicy, codemode
 from codemode_graph.errors import UnknownRun
@@ -62,6 +63,18 @@ async def test_a_run_may_have_somebody_of_its_own_to_approve() -> None:
             program, after=waiting["run_id"], approve=lambda _: {"decisions": [{"type": "approve"}]}
         )
         assert (done["output"], sent) == ("ann", ["ann"])
+
+
+async def test_nothing_is_kept_of_a_run_that_cannot_be_gone_on_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
+        raise OSError("no state can be written")
+
+    async with codemode(tools=[world()[1]]) as cm:
+        run_id = (await cm.run_code("1 / 0"))["run_id"]
+        monkeypatch.setattr(CompiledStateGraph, "aupdate_state", broken)
+        with pytest.raises(OSError, match="no state"):
+            await cm.run_code("1", after=run_id)
+        assert (cm._failed, list(cm._checkpoints.storage)) == ({}, [])
 
 
 async def test_only_so_many_failed_runs_are_kept() -> None:

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from codemode_graph.api import CodeMode
 from codemode_graph.integrations.answer import answer_text
-from codemode_graph.integrations.langchain import Task, task_description
+from codemode_graph.integrations.langchain import task_description, task_schema
 from codemode_graph.integrations.mcp_server.elicitation import asker
 from codemode_graph.integrations.mcp_server.notifications import Notifications
 from codemode_graph.prompts import program_tool_description
@@ -65,7 +65,7 @@ def create_mcp_server(
         capabilities = await asyncio.to_thread(lambda: cm.sandbox.capabilities)
         described = {"run_code": program_tool_description(cm.tools, capabilities)}
         if tasks:
-            described["run_task"] = task_description([spec.name for spec in cm.tools if spec.for_programs])
+            described["run_task"] = task_description(cm.tools)
         return [_tool(cm, tool, text) for tool, text in described.items()]
 
     @server.call_tool()  # type: ignore[untyped-decorator]
@@ -92,12 +92,12 @@ _INPUTS: Mapping[str, dict[str, Any]] = {
         "required": ["code"],
         "additionalProperties": False,
     },
-    "run_task": {**Task.model_json_schema(), "additionalProperties": False},
+    "run_task": task_schema(),
 }
 
 
 def _tool(cm: CodeMode, name: str, description: str) -> types.Tool:
-    effects = {spec.policy.effect or spec.effect for spec in cm.tools}
+    effects = {spec.effect_in_force for spec in cm.tools}
     return types.Tool(
         name=name,
         description=description,

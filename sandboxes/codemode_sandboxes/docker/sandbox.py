@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
-from codemode_sandboxes.contract import Capabilities, Limits
+from codemode_sandboxes.contract import Capabilities
 from codemode_sandboxes.docker.build import DEFAULT_IMAGE, build_command, image_tag
 from codemode_sandboxes.docker.daemon import default_address
 from codemode_sandboxes.docker.facts import DaemonProblem
@@ -13,17 +13,15 @@ from codemode_sandboxes.docker.hosts import Hosts
 from codemode_sandboxes.docker.starter import ContainerStarter
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.process.channel import shielded
-from codemode_sandboxes.process.pool import GuestPool
-from codemode_sandboxes.process.probe import ask, ask_apart
-from codemode_sandboxes.process.sandbox import ProcessSandbox
+from codemode_sandboxes.process.probe import ask
+from codemode_sandboxes.process.sized import SizedSandbox
 
 __all__ = ["DockerSandbox"]
 
 _NAME = "docker"
-_REFILL_SECONDS = 0.1  # the run that took the spare has the processor first
 
 
-class DockerSandbox(ProcessSandbox[ContainerStarter]):
+class DockerSandbox(SizedSandbox[ContainerStarter]):
     """Runs programs in containers.
 
     A program sees the image, read-only, a `/tmp` of its own of 16 MB that ends with it, and nothing else: no other
@@ -72,30 +70,16 @@ class DockerSandbox(ProcessSandbox[ContainerStarter]):
         self._wanted = Wanted(image=name, make_image=make, python=python, runtime=runtime, cpus=cpus)
         self._opening = threading.Lock()
         self._hosts: Hosts | None = None
-        self._capabilities: Capabilities | None = None
-        self._spares, self._memory_bytes = spares, Limits().memory_bytes
-        super().__init__(self._new_pool(spares))
+        super().__init__(spares)
 
-    def _new_pool(self, spares: int) -> GuestPool[ContainerStarter]:
-        memory_bytes = self._memory_bytes
-        return GuestPool(lambda: ContainerStarter(self._open(), memory_bytes), spares, refill_after=_REFILL_SECONDS)
+    def _starter(self, memory_bytes: int) -> ContainerStarter:
+        return ContainerStarter(self._open(), memory_bytes)
 
     def _open(self) -> Hosts:
         with self._opening:
             if self._hosts is None or not self._hosts.alive:
                 self._hosts = Hosts(self._addresses, self._wanted)
             return self._hosts
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What programs can do and cannot, found out by running one, once: some seconds.
-
-        Raises:
-            SandboxUnavailable: The sandbox cannot run here.
-        """
-        if self._capabilities is None:
-            self._capabilities = ask_apart(self._ask)
-        return self._capabilities
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -124,15 +108,6 @@ class DockerSandbox(ProcessSandbox[ContainerStarter]):
                 hosts, self._hosts = self._hosts, None
             if hosts is not None:
                 await shielded(asyncio.to_thread(hosts.close))
-
-    def _guests(self, limits: Limits) -> GuestPool[ContainerStarter]:
-        # The most memory that a container can have is settled when it is made.
-        with self._lock:
-            if limits.memory_bytes != self._memory_bytes:
-                self._memory_bytes, old = limits.memory_bytes, self._pool
-                self._pool = self._new_pool(self._spares)
-                old.close()
-            return self._pool
 
     def _unavailable(self, reason: str) -> SandboxUnavailable:
         return SandboxUnavailable(_NAME, reason, self._open().remedy(reason))

@@ -18,8 +18,7 @@ from codemode_sandboxes.jail.starter import Jail, JailStarter
 from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.pool import GuestPool
-from codemode_sandboxes.process.probe import ask, ask_apart
-from codemode_sandboxes.process.sandbox import ProcessSandbox
+from codemode_sandboxes.process.probe import ProbedSandbox, ask
 
 __all__ = ["ALLOW_NAMESPACES", "TMP_BYTES", "JailSandbox"]
 
@@ -45,7 +44,7 @@ class _Found(NamedTuple):
     cgroups: Cgroups | None
 
 
-class JailSandbox(ProcessSandbox[JailStarter]):
+class JailSandbox(ProbedSandbox[JailStarter]):
     """Runs programs in jails around an image of Python. Linux only.
 
     A program sees the image, read-only, a `/tmp` of its own of 16 MB that ends with it, and nothing else: no other
@@ -64,7 +63,6 @@ class JailSandbox(ProcessSandbox[JailStarter]):
         self._remedy, self._python = remedy, python or sys.executable
         self._finding = threading.Lock()
         self._found: _Found | None = None
-        self._capabilities: Capabilities | None = None
         super().__init__(GuestPool(self._starter, spares, refill_after=_REFILL_SECONDS))
 
     def _executable(self) -> str:
@@ -78,17 +76,6 @@ class JailSandbox(ProcessSandbox[JailStarter]):
     def _jail(self, executable: str, image: Image) -> Jail:
         """Prepare the jail's command."""
         raise NotImplementedError
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What programs can do and cannot, found out by running one, once: about two seconds, and the image's making.
-
-        Raises:
-            SandboxUnavailable: The sandbox cannot run here.
-        """
-        if self._capabilities is None:
-            self._capabilities = ask_apart(self._ask)
-        return self._capabilities
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from codemode_sandboxes.contract import Boundary, Capabilities, Finished, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.process.execution import ProcessExecution
-from codemode_sandboxes.process.pool import GuestPool, StartFailed
+from codemode_sandboxes.process.pool import GuestPool, S, StartFailed
+from codemode_sandboxes.process.sandbox import ProcessSandbox
 
-__all__ = ["ask", "ask_apart"]
+__all__ = ["ProbedSandbox", "ask", "ask_apart"]
 
 T = TypeVar("T")
 
@@ -32,6 +33,33 @@ for name in sorted(names):
 """
 
 
+class ProbedSandbox(ProcessSandbox[S]):
+    """A sandbox that has one of its guests tell what they offer.
+
+    Args:
+        pool: Where guests come from; this sandbox's alone.
+    """
+
+    def __init__(self, pool: GuestPool[S]) -> None:
+        super().__init__(pool)
+        self._capabilities: Capabilities | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What programs can do and cannot, found out by running one, once: some seconds.
+
+        Raises:
+            SandboxUnavailable: The sandbox cannot run here.
+        """
+        if self._capabilities is None:
+            self._capabilities = ask_apart(self._ask)
+        return self._capabilities
+
+    async def _ask(self) -> Capabilities:
+        """Ask a guest, in an event loop of its own; see `ask`."""
+        raise NotImplementedError
+
+
 async def ask(
     pool: GuestPool[Any],
     *,
@@ -51,10 +79,14 @@ async def ask(
         SandboxUnavailable: No guest starts, or it cannot tell.
     """
     try:
-        execution = ProcessExecution(await pool.take(), Program(code=_PROGRAM.format(names=names)), Limits())
-        event = await execution.advance()
+        channel = await pool.take()
     except StartFailed as error:
         raise unavailable(str(error)) from None
+    execution = ProcessExecution(channel, Program(code=_PROGRAM.format(names=names)), Limits())
+    try:
+        event = await execution.advance()
+    finally:
+        await execution.aclose()
     if not isinstance(event, Finished):
         raise unavailable(f"its own first program failed: {event}")
     version, modules = event.value

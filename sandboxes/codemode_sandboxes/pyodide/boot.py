@@ -20,6 +20,7 @@ __all__ = ["prepare", "serve"]
 _LAZY = ("_ast_unparse", "_py_warnings", "annotationlib", "string.templatelib")
 
 _PACKAGES = Path("/packages")
+_AT_ONCE = 1 << 16
 
 _kept: dict[str, Any] = {}
 
@@ -66,12 +67,18 @@ def _no_processes(command: Any) -> int:
     raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
-def serve(read: Callable[[int], Any], write: Callable[[bytes], int], leave: Callable[[int], NoReturn]) -> NoReturn:
+def serve(
+    attach: Callable[[bytearray], None],
+    read: Callable[[int], int],
+    write: Callable[[int], int],
+    leave: Callable[[int], NoReturn],
+) -> NoReturn:
     """Serve one program.
 
     Args:
-        read: Gives at most this many bytes, as a JavaScript array.
-        write: Takes bytes and returns how many it took.
+        attach: Takes the array through which the bytes go.
+        read: Reads at most this many bytes into it and returns how many; none at the end.
+        write: Writes so many bytes of it and returns how many it took.
         leave: Ends the process with this status.
     """
     import asyncio
@@ -81,7 +88,19 @@ def serve(read: Callable[[int], Any], write: Callable[[bytes], int], leave: Call
     sys.meta_path[:] = [_kept["importer"]] if "importer" in _kept else []
     os.system = _no_processes  # Emscripten's own would end the interpreter
     asyncio._set_running_loop(None)
-    conversation = _kept["wire"].Wire(lambda size: read(size).to_bytes(), lambda data: write(bytes(data)), leave)
-    read(0).to_bytes()  # compiles what the first answer goes through
+    array = bytearray(_AT_ONCE)
+    attach(array)
+    view = memoryview(array)
+
+    def receive(size: int) -> bytes:
+        return bytes(view[: read(min(size, _AT_ONCE))])
+
+    def send(data: memoryview) -> int:
+        size = min(len(data), _AT_ONCE)
+        view[:size] = data[:size]
+        return write(size)
+
+    receive(0)  # compiles what the first answer goes through
+    conversation = _kept["wire"].Wire(receive, send, leave)
     serve_program: Callable[..., NoReturn] = _kept["runner"].serve
     serve_program(conversation, _kept["clock"], lambda limits: None)

@@ -10,9 +10,8 @@ from codemode_sandboxes.contract import Capabilities, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.guest.preload import MODULES
 from codemode_sandboxes.process.execution import ProcessExecution
-from codemode_sandboxes.process.pool import GuestPool
-from codemode_sandboxes.process.probe import ask, ask_apart
-from codemode_sandboxes.process.sandbox import ProcessSandbox
+from codemode_sandboxes.process.probe import ask
+from codemode_sandboxes.process.sized import SizedSandbox
 from codemode_sandboxes.pyodide.install import NAME, cache_folder, find_pyodide
 from codemode_sandboxes.pyodide.jail import JailName, find_jail
 from codemode_sandboxes.pyodide.packages import find_packages, normalize
@@ -21,10 +20,8 @@ from codemode_sandboxes.pyodide.worker import Count, Setup, WorkerStarter, in_sp
 
 __all__ = ["PyodideSandbox"]
 
-_REFILL_SECONDS = 0.1  # the run that took the spare has the processor first
 
-
-class PyodideSandbox(ProcessSandbox[WorkerStarter]):
+class PyodideSandbox(SizedSandbox[WorkerStarter]):
     """Runs programs in CPython compiled to WebAssembly, inside a jail. Linux only; needs node or deno, and Pyodide.
 
     Each program has a process of its own, started from a snapshot of an interpreter that has imported the standard
@@ -71,18 +68,11 @@ class PyodideSandbox(ProcessSandbox[WorkerStarter]):
         self._pyodide = Path(pyodide) if pyodide else None
         self._cache = (Path(cache) if cache else cache_folder()).absolute()
         self._setup: Setup | None = None
-        self._capabilities: Capabilities | None = None
-        self._spares, self._most = spares, max_workers
-        self._alive = Count()
-        self._memory_bytes = Limits().memory_bytes
-        super().__init__(self._new_pool())
+        self._alive, self._most = Count(), max_workers
+        super().__init__(spares)
 
-    def _new_pool(self) -> GuestPool[WorkerStarter]:
-        def start() -> WorkerStarter:
-            return WorkerStarter(self._find, memory_bytes=memory_bytes, alive=self._alive, most=self._most)
-
-        memory_bytes = self._memory_bytes
-        return GuestPool(start, self._spares, refill_after=_REFILL_SECONDS)
+    def _starter(self, memory_bytes: int) -> WorkerStarter:
+        return WorkerStarter(self._find, memory_bytes=memory_bytes, alive=self._alive, most=self._most)
 
     def _find(self) -> Setup:
         if self._setup is None:
@@ -95,17 +85,6 @@ class PyodideSandbox(ProcessSandbox[WorkerStarter]):
             modules = tuple(module for package in packages for module in package.modules)
             self._setup = Setup(jail=jail, pyodide=pyodide, snapshot=snapshot, modules=modules)
         return self._setup
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What programs can do and cannot, found out by running one, once: a second or two.
-
-        Raises:
-            SandboxUnavailable: The sandbox cannot run here.
-        """
-        if self._capabilities is None:
-            self._capabilities = ask_apart(self._ask)
-        return self._capabilities
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -122,21 +101,12 @@ class PyodideSandbox(ProcessSandbox[WorkerStarter]):
             await asyncio.wrap_future(in_spawner(self._find))
         return await super().start(program, limits)
 
-    def _guests(self, limits: Limits) -> GuestPool[WorkerStarter]:
-        # The most that a WebAssembly memory can grow to is settled when its process starts.
-        with self._lock:
-            if limits.memory_bytes != self._memory_bytes:
-                self._memory_bytes, old = limits.memory_bytes, self._pool
-                self._pool = self._new_pool()
-                old.close()
-            return self._pool
-
     def _unavailable(self, reason: str) -> SandboxUnavailable:
         return SandboxUnavailable(NAME, reason, "Use another sandbox; 'monty' runs everywhere")
 
     async def _ask(self) -> Capabilities:
         setup = await asyncio.wrap_future(in_spawner(self._find))
-        pool = self._new_pool()
+        pool = self._new_pool(spares=0)
         try:
             names = (*MODULES, *setup.modules)
             found = await ask(pool, boundary="wasm", unavailable=self._unavailable, names=names)

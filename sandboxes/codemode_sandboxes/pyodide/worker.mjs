@@ -98,27 +98,26 @@ function serve() {
   python.setStderr({ write: (data) => data.length });
   const run = python.globals.get("serve");
   takeAway();
-  const buffer = new Uint8Array(1 << 20);
+  // What is read and written goes through one array in Python's memory, which may move when that grows; a proxy for each
+  // piece would take longer than the piece.
+  let place = 0;
+  let length = 0;
+  const attach = (array) => {
+    const { byteOffset, byteLength } = array.getBuffer("u8").data;
+    [place, length] = [byteOffset, byteLength];
+  };
+  const bytes = (size) => python._module.HEAPU8.subarray(place, place + Math.min(size, length));
   const receive = (size) => {
-    for (;;) {
-      try {
-        return buffer.slice(0, read(0, buffer, 0, Math.min(size, buffer.length), null));
-      } catch (error) {
-        if (error.code === "EOF") return buffer.slice(0, 0);
-        throw error;
-      }
-    }
-  };
-  const send = (data) => {
-    const view = data.getBuffer("u8");
     try {
-      return write(1, view.data);
-    } finally {
-      view.release();
+      return read(0, bytes(size));
+    } catch (error) {
+      if (error.code === "EOF") return 0;
+      throw error;
     }
   };
+  const send = (size) => write(1, bytes(size));
   try {
-    run(receive, send, exit);
+    run(attach, receive, send, exit);
     exit(1);
   } catch (error) {
     if (typeof error?.status !== "number") write(2, `${error}\n`);
