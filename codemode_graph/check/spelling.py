@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from codemode_sandboxes.names import attribute_names
 from codemode_sandboxes.source import Edits, Scopes, parse
 
-from codemode_graph.check.references import Reference, References
+from codemode_graph.check.references import MAPPING_METHODS, Reference, References
 from codemode_graph.tools.schema import Parameter
 from codemode_graph.tools.shapes import Map, Record, Scalar, Shape, Union, Unknown
 from codemode_graph.tools.signatures import Signature
@@ -24,6 +24,7 @@ def correct_spelling(code: str, signatures: Mapping[str, Signature], modules: Co
     * `import tools` and `from tools import x`, which is what models write: dropped, or made an assignment.
     * `x(...)` where `x` is defined nowhere but is a tool: `tools.x(...)`.
     * `tools['list_events']`, `tools.listEvents`, `tools.list-events` for the tool `list-events`.
+    * `await tools.get(...)` where `get` is a tool: `tools['get']`, for `tools.get` is the method of a mapping.
     * `calendarId=` for the argument `calendar_id`.
     * `'12'` for an argument that is a number, and `12` for one that is a text.
     * `tools.x({'a': 1})` for `tools.x(**{'a': 1})`, where the first argument can be no object.
@@ -37,7 +38,7 @@ def correct_spelling(code: str, signatures: Mapping[str, Signature], modules: Co
         The program, its lines unmoved, and what was changed, a line each.
     """
     fixes: list[str] = []
-    for correct in (_imports, _tool_names, _bare_names, _arguments):
+    for correct in (_imports, _methods, _tool_names, _bare_names, _arguments):
         step = _Step(code, signatures, modules)
         correct(step)
         code = step.edits.apply()
@@ -97,6 +98,26 @@ def _bare_names(step: _Step) -> None:
         if tool is not None and not hasattr(builtins, name.id) and name.id != "tools":
             step.edits.replace(*step.edits.span(name), step.expression(tool))
             step.fix(name, f"wrote {step.expression(tool)} for {name.id}")
+
+
+def _methods(step: _Step) -> None:
+    for node in ast.walk(step.scopes.tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=value, attr=method) as written) if (
+                method in MAPPING_METHODS & step.signatures.keys() and step.references.is_tools(value)
+            ):
+                if _is_no_method(step, node, method):
+                    step.edits.replace(step.edits.span(value)[1], step.edits.span(written)[1], f"[{method!r}]")
+                    step.fix(node, f"wrote tools[{method!r}] for tools.{method}, which is not the tool")
+
+
+def _is_no_method(step: _Step, call: ast.Call, method: str) -> bool:
+    """Whether it cannot be the method of a mapping that is called, whose value nobody can await."""
+    match call.args:
+        case [ast.Constant(value=str(name)), *_] if method == "get" and name in step.signatures:
+            return False
+    names = {keyword.arg for keyword in call.keywords} - {"key", "name", "default", None}
+    return isinstance(step.scopes.parent(call), ast.Await) or bool(names) or (method != "get" and bool(call.args))
 
 
 def _tool_names(step: _Step) -> None:

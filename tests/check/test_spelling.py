@@ -1,11 +1,14 @@
 import sys
+from typing import Any
 
 import pytest
 from codemode_sandboxes.source import to_script
+from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.check.modules import add_missing_imports, drop_idle_imports
 from codemode_graph.check.spelling import correct_spelling
 from codemode_graph.tools.signatures import Signatures
+from codemode_graph.tools.spec import ToolSpec
 from tests.check.harness import run
 from tests.check.office import SPECS, Office
 
@@ -78,6 +81,52 @@ async def test_what_can_only_mean_one_thing_is_corrected(case: str) -> None:
 )
 def test_what_is_not_certain_is_left_alone(program: str) -> None:
     assert correct_spelling(program, SIGNATURES, MODULES) == (program, [])
+
+
+async def never(arguments: dict[str, Any], config: RunnableConfig) -> None:
+    raise AssertionError("no program runs here")
+
+
+METHODS = {
+    signature.tool.name: signature
+    for signature in Signatures.of(
+        [ToolSpec(name=name, call=never, input_schema={"type": "object"}) for name in ("get", "items", "find")]
+    ).tools
+}
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("await tools.get(url='a')", "await tools['get'](url='a')"),
+        ("await tools.get('a')", "await tools['get']('a')"),
+        ("x = [tools.get(url=u) for u in 'ab']", "x = [tools['get'](url=u) for u in 'ab']"),
+        ("t = tools\nawait t . items(1)", "t = tools\nawait t['items'](1)"),
+        ("x = tools.items(order=1)", "x = tools['items'](order=1)"),
+        ("await tools.get(url=tools.get('find'))", "await tools['get'](url=tools.get('find'))"),
+    ],
+)
+def test_a_tool_that_is_called_like_a_method_of_tools_is_called(program: str, expected: str) -> None:
+    code, fixes = correct_spelling(program, METHODS, MODULES)
+    assert code == expected
+    assert len(fixes) == 1
+    assert correct_spelling(code, METHODS, MODULES) == (code, [])
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "await tools.get('find')()",
+        "await tools.get('find')",
+        "x = tools.get('find', None)",
+        "x = tools.get(key='find')",
+        "for name, each in tools.items(): await each()",
+        "await tools.values()",
+        "x = {}\nawait x.get(url=1)",
+    ],
+)
+def test_methods_of_tools_stay_what_they_are(program: str) -> None:
+    assert correct_spelling(program, METHODS, MODULES) == (program, [])
 
 
 @pytest.mark.parametrize(
