@@ -1,7 +1,6 @@
 """What a tool call would take without a sandbox: over the bare transport, and for the bytes alone."""
 
 import asyncio
-import itertools
 import json
 import os
 import sys
@@ -15,6 +14,8 @@ from codemode_sandboxes.image.contents import PYTHON
 from codemode_sandboxes.process import ProcessExecution
 from codemode_sandboxes.process.frames import encode
 from pydantic_monty import AsyncFunctionSnapshot, AsyncFutureSnapshot, AsyncMonty, MontyComplete
+
+from benchmarks.boxes.box import gaps
 
 __all__ = ["bytes_alone", "over_attachment", "over_monty", "over_pipe"]
 
@@ -80,7 +81,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         result = await echo(*call["args"], **call["kwargs"])
         writer.write(json.dumps({"id": call["id"], "result": result}).encode() + b"\n")
         await writer.drain()
-    return [after - before for before, after in itertools.pairwise(times)]
+    return gaps(times)
 
 
 # The very frames of a call, sent by a loop without asyncio or JSON, in the sandbox.
@@ -152,7 +153,7 @@ async def _exchange(reading: int, writing: int, count: int) -> list[float]:
             await done
     finally:
         loop.remove_reader(reading)
-    return [after - before for before, after in itertools.pairwise(times)]
+    return gaps(times)
 
 
 async def over_monty(count: int) -> list[float]:
@@ -171,4 +172,4 @@ async def over_monty(count: int) -> list[float]:
                     step = await step.resume({waiting: {"return_value": value}})
                 case _:
                     step = await step.resume()
-    return [after - before for before, after in itertools.pairwise(times)]
+    return gaps(times)

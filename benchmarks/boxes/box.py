@@ -1,9 +1,10 @@
 """What is measured of a sandbox, ours or another's, and the programs for it."""
 
-from collections.abc import Awaitable, Callable
+import itertools
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal, Protocol, TypeAlias
 
-__all__ = ["BATCHES", "CALLS", "GATHERED", "Box", "ComparedBox", "Kind", "Tool"]
+__all__ = ["BATCHES", "CALLS", "GATHERED", "Box", "ComparedBox", "Kind", "Tool", "gaps"]
 
 CALLS, GATHERED, BATCHES = 300, 64, 8
 """Calls that the program "loop" makes; calls that "gather" makes together, and how often."""
@@ -13,6 +14,11 @@ Kind: TypeAlias = Literal["one", "loop", "gather", "hold"]
 
 Tool: TypeAlias = Callable[[int], Awaitable[int]]
 """The one tool: gives its argument back."""
+
+
+def gaps(times: Iterable[float]) -> list[float]:
+    """The time from each moment to the next."""
+    return [after - before for before, after in itertools.pairwise(times)]
 
 
 class Box(Protocol):

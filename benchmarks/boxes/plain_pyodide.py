@@ -1,7 +1,6 @@
 """Plain Pyodide on node: no jail, no snapshot, a process for each program, one of them kept ready."""
 
 import asyncio
-import itertools
 import json
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from codemode_sandboxes.pyodide.install import cache_folder, find_pyodide
 from codemode_sandboxes.pyodide.jail import _find_node
 
-from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, Kind, Tool
+from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, Kind, Tool, gaps
 from benchmarks.boxes.processes import own_children
 
 __all__ = ["calls", "open_box"]
@@ -96,7 +95,7 @@ async def calls() -> list[float]:
         await box.run("loop", tool)
     finally:
         await box.aclose()
-    return [after - before for before, after in itertools.pairwise(times)]
+    return gaps(times)
 
 
 def open_box() -> Box:

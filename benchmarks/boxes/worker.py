@@ -8,7 +8,6 @@ import asyncio
 import gc
 import importlib
 import importlib.metadata
-import itertools
 import json
 import os
 import sys
@@ -16,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TextIO, cast
 
-from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, ComparedBox
+from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, ComparedBox, gaps
 from benchmarks.boxes.processes import memory
 
 __all__ = ["Measures"]
@@ -71,13 +70,13 @@ class Measures:
         found = []
         for _ in range(programs):
             times = await self._called("loop", CALLS)
-            found += [after - before for before, after in itertools.pairwise(times)]
+            found += gaps(times)
         return found
 
     async def gather(self) -> list[float]:
         """How long a call takes that is made with many others: from batch to batch, for each call."""
         times = (await self._called("gather", BATCHES * GATHERED))[::GATHERED]
-        return [(after - before) / GATHERED for before, after in itertools.pairwise(times)]
+        return [gap / GATHERED for gap in gaps(times)]
 
     async def _called(self, kind: Any, calls: int) -> list[float]:
         times: list[float] = []

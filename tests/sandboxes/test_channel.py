@@ -53,30 +53,29 @@ def ends() -> Iterator[Ends]:
         os.close(descriptor)
 
 
+async def hear(channel: StreamChannel, ends: Ends, words: bytes) -> bytes:
+    """What a channel hears that listens while this is said."""
+    listening = asyncio.create_task(channel.receive())
+    await asyncio.sleep(0)
+    os.write(ends.output, words)
+    return await listening
+
+
 async def test_what_is_said_while_nobody_listens_is_heard_later(ends: Ends) -> None:
     channel = StreamChannel(ends.reading, ends.writing, Process())
-    first = asyncio.create_task(channel.receive())
-    await asyncio.sleep(0)
-    os.write(ends.output, b"one")
-    assert await first == b"one"
+    assert await hear(channel, ends, b"one") == b"one"
     for words in (b"two", b"three"):
         os.write(ends.output, words)
         await asyncio.sleep(0.02)  # the loop has had the time to hear it
     assert await channel.receive() + await channel.receive() == b"twothree"
-    last = asyncio.create_task(channel.receive())
-    await asyncio.sleep(0)
-    os.write(ends.output, b"four")
-    assert await last == b"four"
+    assert await hear(channel, ends, b"four") == b"four"
     await channel.aclose()
     assert await channel.receive() == b""
 
 
 async def test_what_is_said_while_the_host_speaks_is_heard_later(ends: Ends) -> None:
     channel = StreamChannel(ends.reading, ends.writing, Process())
-    listening = asyncio.create_task(channel.receive())
-    await asyncio.sleep(0)
-    os.write(ends.output, b"first")
-    assert await listening == b"first"
+    assert await hear(channel, ends, b"first") == b"first"
     data = bytes(1 << 20)
     sending = asyncio.create_task(channel.send(data))
     await asyncio.sleep(0)

@@ -41,8 +41,6 @@ class Clock:
 
     def pop_due(self) -> list[int]:
         """Give the timers that are due, earliest first, and forget them."""
-        if not self._timers:
-            return []
         due = sorted((when, timer) for timer, when in self._timers.items() if when <= self._elapsed)
         for _, timer in due:
             del self._timers[timer]

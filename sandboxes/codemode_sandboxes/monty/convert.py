@@ -1,11 +1,11 @@
 """Monty's values as JSON values."""
 
-import json
 import re
 from typing import Any
 
 from pydantic_monty import MontyClassProxy, MontyStdTypeProxy
 
+from codemode_sandboxes.guest.wire import dumps
 from codemode_sandboxes.values import are_plain, clean_text, to_sized_json
 
 __all__ = ["arguments_from_monty", "from_monty"]
@@ -22,7 +22,6 @@ _OPAQUE = re.compile(
 )
 
 _UNPLAIN = re.compile(r'\\|"[<dr_]')  # what begins so may be such a text
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def from_monty(value: Any, *, max_bytes: int) -> tuple[Any, int]:
@@ -43,7 +42,7 @@ def arguments_from_monty(
 ) -> tuple[tuple[list[Any], dict[str, Any]], int]:
     """Give a call's arguments as `from_monty` does. Plain ones, as most are, take half of the time."""
     if are_plain(args) and are_plain(kwargs.values()):
-        text = _ENCODER.encode((args, kwargs))
+        text = dumps((args, kwargs))
         if len(text) <= max_bytes and text.isascii() and not _UNPLAIN.search(text):
             return (list(args), kwargs), len(text)
     (positional, named), size = from_monty((args, kwargs), max_bytes=max_bytes)

@@ -219,10 +219,8 @@ class MontyExecution:
         return await snapshot.resume_not_handled()
 
     async def _settle(self, snapshot: AsyncFutureSnapshot) -> _Snapshot | Event:
-        results: dict[int, Any] = {}
-        if self._settled:
-            results = {call_id: settled(outcome) for call_id, outcome in self._settled.items()}
-            self._settled = {}
+        results: dict[int, Any] = {call_id: settled(outcome) for call_id, outcome in self._settled.items()}
+        self._settled = {}
         # A program may poll with sleep(0) for the answer to a call: then the host has its turn between two rounds.
         if results or not self._open or not (self._timers_fired or self._new):
             self._timers_fired = True

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from codemode_sandboxes.contract import Call, Failed, FailureKind
+from codemode_sandboxes.guest.wire import dumps
 from codemode_sandboxes.process.channel import Channel
 from codemode_sandboxes.values import are_plain, clean_text, most_containers, to_json
 
@@ -31,7 +32,6 @@ _GUEST_KINDS: dict[str, FailureKind] = {
 }
 # Runs of texts and what stands between them. Once begun it never fails, so it takes linear time.
 _TEXTS = re.compile(rb'(?:"(?:[^"\\]++|\\.?+)*+(?:"|\Z)[^"\[{]*+)++', re.DOTALL)
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _FEW_CONTAINERS, _CONTAINERS_EXTRA = 10_000, 10
 _LONGER_FLOATS = 4  # 9e15 has 4 characters and is written with 18
 _NAME = 200
@@ -133,7 +133,7 @@ def encode(frame: dict[str, Any]) -> bytes:
         TypeError: It holds something that has no form in JSON.
         ValueError: It holds a number that JSON cannot write.
     """
-    return _ENCODER.encode(frame).encode("utf-8", "surrogatepass") + b"\n"
+    return dumps(frame).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def read_call(frame: dict[str, Any], *, id: int, tools: Collection[str]) -> Call:
