@@ -1,16 +1,10 @@
 """The tools that the corpus of ordinary programs calls, as specs."""
 
-import importlib.util
-import json
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.tools.spec import ToolSpec
-
-DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "sandbox_cases"
 
 S, I, N = {"type": "string"}, {"type": "integer"}, {"type": "number"}  # noqa: E741
 OPTIONAL_TEXT = {"anyOf": [S, {"type": "null"}], "default": None}
@@ -69,22 +63,3 @@ SPECS = [
     ToolSpec(name=name, call=_never, input_schema=given, output_schema=returned)
     for name, (given, returned) in SCHEMAS.items()
 ]
-
-
-def programs() -> list[dict[str, Any]]:
-    """Give the corpus; empty where it is not at hand."""
-    path = DATA / "benign.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def fake_tools() -> dict[str, Callable[..., Awaitable[Any]]]:
-    """Give the corpus's tools, with fresh state."""
-    spec = importlib.util.spec_from_file_location("faketools", DATA / "faketools.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    tools: dict[str, Callable[..., Awaitable[Any]]] = module.make()
-    return tools

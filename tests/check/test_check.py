@@ -1,5 +1,4 @@
 import ast
-import gc
 import json
 import re
 import sys
@@ -17,6 +16,7 @@ from codemode_graph.tools.stubs import render_stubs
 from tests.check import corpus
 from tests.check.harness import run
 from tests.check.office import EVENTS, SPECS, Office
+from tests.sandboxes import cases
 
 STUBS = render_stubs(SPECS)
 PYTHON = Capabilities(language="Python", boundary="os", modules=frozenset(sys.stdlib_module_names))
@@ -305,12 +305,11 @@ async def test_unknown_diagnostics_are_no_findings() -> None:
     assert checked.findings == ()
 
 
-CORPUS = {program["id"]: program for program in corpus.programs()}
+CORPUS = {program["id"]: program for program in cases.load("benign")}
 
 
-@pytest.mark.skipif(not CORPUS, reason="the corpus of ordinary programs is not at hand")
+@cases.needs_cases
 @pytest.mark.parametrize("name", CORPUS)
-@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")  # of the corpus's own tools
 async def test_ordinary_programs_have_no_findings(name: str, monty: MontySandbox) -> None:
     program = CORPUS[name]
     checked = await check_program(
@@ -318,25 +317,22 @@ async def test_ordinary_programs_have_no_findings(name: str, monty: MontySandbox
     )
     unknown = [finding for finding in checked.findings if "no_such_tool" in finding["message"]]
     assert list(checked.findings) == unknown
-    value = await run(checked.program, tools=corpus.fake_tools())
+    value = await run(checked.program, tools=cases.fake_tools())
     assert json.loads(json.dumps(value)) == program["expected"]
-    gc.collect()
 
 
 # Their coroutines go through a generator and a queue, where they cannot be followed.
 LOST = {"as-08", "as-09"}
 
 
-@pytest.mark.skipif(not CORPUS, reason="the corpus of ordinary programs is not at hand")
+@cases.needs_cases
 @pytest.mark.parametrize("name", CORPUS)
-@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 async def test_ordinary_programs_get_their_awaits_back(name: str) -> None:
     program = re.sub(r"await (?=tools[\[.])", "", CORPUS[name]["code"])
     checked = await check_program(program, specs=corpus.SPECS, capabilities=PYTHON)
     if name not in LOST:
-        value = await run(checked.program, tools=corpus.fake_tools())
+        value = await run(checked.program, tools=cases.fake_tools())
         assert json.loads(json.dumps(value)) == CORPUS[name]["expected"]
-    gc.collect()
 
 
 async def test_nested_comprehensions_do_no_harm() -> None:

@@ -1,9 +1,12 @@
 """Programs that live outside this repository, in ../shared: ordinary ones with their answers, and hostile ones."""
 
+import builtins
 import importlib.util
 import json
+import sqlite3
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +33,20 @@ def fake_tools() -> dict[str, Any]:
     assert spec is not None
     assert spec.loader is not None
     module: Any = ModuleType("faketools")
+    module.__builtins__ = {**vars(builtins), "__import__": _import}
     spec.loader.exec_module(module)
     tools: dict[str, Any] = module.make()
     return tools
+
+
+class _Closing(sqlite3.Connection):
+    def __del__(self) -> None:
+        self.close()
+
+
+_SQLITE = SimpleNamespace(connect=partial(sqlite3.connect, factory=_Closing), Error=sqlite3.Error)
+
+
+def _import(name: str, *rest: Any) -> Any:
+    """Import as ever, but for `sqlite3`: the tools leave what they connect to open, and Python 3.13 warns of it."""
+    return _SQLITE if name == "sqlite3" else __import__(name, *rest)
