@@ -7,7 +7,7 @@ from typing import Any
 from codemode_sandboxes import Call, Outcome, Raised, Returned
 
 from codemode_graph.calls import Calls, refused
-from codemode_graph.events import emit
+from codemode_graph.events import CallAnsweredEvent, emit
 from codemode_graph.journal import Journal, is_unknown
 from codemode_graph.redact import mask
 from codemode_graph.state import Decision, PendingCall, ToolCall
@@ -76,7 +76,7 @@ class Admission:
         if answered is not None:
             record, outcome = answered
             if not again:
-                emit("call_answered", id=record["id"], tool=spec.name, line=call.line)
+                emit(CallAnsweredEvent(type="call_answered", id=record["id"], tool=spec.name, line=call.line))
             return await self.calls.recorded(record, outcome)
         before = self.journal.latest(key)
         if is_unknown(before) and (found := await self.calls.verify(spec, arguments, key)) is not None:

@@ -24,7 +24,7 @@ from codemode_sandboxes import (
 
 from codemode_graph.admission import Admission, Admitted
 from codemode_graph.calls import Calls
-from codemode_graph.events import emit
+from codemode_graph.events import CallPendingEvent, StdoutEvent, emit
 from codemode_graph.state import Decision, PendingCall, Turn
 
 __all__ = ["Paused", "ProgramRun", "run_program"]
@@ -154,7 +154,7 @@ class _Run:
         if text:
             self.stdout.append(text)
             if not self.replay:
-                emit("stdout", text=text)
+                emit(StdoutEvent(type="stdout", text=text))
 
     async def begin(self, call: Call) -> None:
         """Answer a call at once, start its tool, or let it wait for a person."""
@@ -180,7 +180,7 @@ class _Run:
     def ask(self, id: int, pending: PendingCall) -> None:
         """Let a call wait for a person."""
         self.pending[id] = pending
-        emit("call_pending", **pending)
+        emit(CallPendingEvent(type="call_pending", **pending))
 
     async def wait(self, wake_after: float | None) -> bool:
         """Wait until there is something to tell the program, or people to ask.

@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Interrupt
 
 from codemode_graph.errors import ToolOutcomeUnknown
-from codemode_graph.events import emit
+from codemode_graph.events import CallFinishedEvent, CallStartedEvent, emit
 from codemode_graph.interrupts import InvalidAnswer, ToolAsks, call_tool
 from codemode_graph.journal import Journal
 from codemode_graph.redact import mask, redact
@@ -82,7 +82,7 @@ class Calls:
             async with self._slots, self._tool_slots[spec.name]:
                 reached = True
                 await self.journal.write(record)
-                emit("call_started", **{key: record[key] for key in ("id", "tool", "arguments", "line")})
+                emit(_started(record))
                 given = await self._call(spec, record, arguments)
             outcome = await self._take(spec, record, given)
         except asyncio.CancelledError:
@@ -112,7 +112,7 @@ class Calls:
             self.journal.finish(record, "failed", error=error)
             outcome = Raised(**error)
         await self.journal.write(record)
-        emit("call_finished", **{key: record[key] for key in ("id", "tool", "arguments", "status", "seconds", "error")})
+        emit(_finished(record))
         return outcome
 
     async def recorded(self, record: ToolCall, outcome: Outcome) -> Outcome:
@@ -202,6 +202,28 @@ def refused(tool: str, reason: object) -> ToolError:
     """What a program sees of a call that a person refused."""
     detail = f": {reason}" if reason else ""
     return ToolError(type="PermissionError", message=f"the call of {tool!r} was refused{detail}")
+
+
+def _started(record: ToolCall) -> CallStartedEvent:
+    return CallStartedEvent(
+        type="call_started",
+        id=record["id"],
+        tool=record["tool"],
+        arguments=record["arguments"],
+        line=record["line"],
+    )
+
+
+def _finished(record: ToolCall) -> CallFinishedEvent:
+    return CallFinishedEvent(
+        type="call_finished",
+        id=record["id"],
+        tool=record["tool"],
+        arguments=record["arguments"],
+        status=record["status"],
+        seconds=record["seconds"],
+        error=record["error"],
+    )
 
 
 def _cut_off(record: ToolCall) -> ToolCallStatus:

@@ -1,12 +1,25 @@
 """Telling a person what a run does, while it does it."""
 
 from collections.abc import AsyncIterator
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.text import Text
 
-from codemode_graph.events import EventType
+from codemode_graph.events import (
+    AttemptEvent,
+    CallAnsweredEvent,
+    CallFinishedEvent,
+    CallPendingEvent,
+    CallStartedEvent,
+    CheckEvent,
+    Event,
+    ModelEvent,
+    OutcomeEvent,
+    SandboxEvent,
+    StdoutEvent,
+    read_event,
+)
 from codemode_graph.metrics import Metrics, metrics_box
 from codemode_graph.preview import sample
 from codemode_graph.terminal import Underway, numbered, say
@@ -18,8 +31,8 @@ __all__ = ["Progress", "Watcher", "follow"]
 class Watcher(Protocol):
     """Is told what a run does, while it does it."""
 
-    def show(self, event: dict[str, Any]) -> None:
-        """Take one event of the `custom` stream."""
+    def show(self, event: Event) -> None:
+        """Take what is told next."""
 
     def stop(self) -> None:
         """The run has stopped: it has ended, or it waits for a person."""
@@ -29,12 +42,9 @@ class Watcher(Protocol):
 
 
 async def follow(stream: AsyncIterator[Any], watcher: Watcher | None) -> None:
-    """Take a run's `custom` stream to its end, and show a watcher its events.
-
-    Tools may write there, too: what is no dict is no event, and is passed over.
-    """
-    async for event in stream:
-        if watcher is not None and isinstance(event, dict):
+    """Take a run's `custom` stream to its end, and show a watcher its events. What tools write there is passed over."""
+    async for item in stream:
+        if watcher is not None and (event := read_event(item)) is not None:
             watcher.show(event)
 
 
@@ -53,10 +63,9 @@ class Progress:
         self._calls: dict[str, str] = {}
         self._told = ""
 
-    def show(self, event: dict[str, Any]) -> None:
-        """Show one event of the `custom` stream; unknown types are passed over."""
-        if event.get("type") in get_args(EventType):
-            getattr(self, f"_{event['type']}")(event)
+    def show(self, event: Event) -> None:
+        """Show what is told next."""
+        getattr(self, f"_{event['type']}")(event)
 
     def end(self, used: Metrics) -> None:
         """Show what the run used, if it came to use anything."""
@@ -72,13 +81,13 @@ class Progress:
     def _line(self, mark: str, text: str, style: str = "dim") -> None:
         say(self.console, text, prefix=f"  {mark} ", style=style)
 
-    def _attempt(self, event: dict[str, Any]) -> None:
+    def _attempt(self, event: AttemptEvent) -> None:
         number = event["number"]
         title = f"Attempt {number}" if number == 1 else f"Attempt {number}: repair"
         self.console.print(Text(f"\n{title}", style="bold"))
         self._underway.begin("model", "the model writes a program")
 
-    def _model(self, event: dict[str, Any]) -> None:
+    def _model(self, event: ModelEvent) -> None:
         self._underway.end("model")
         if event["error"] is not None:
             self._underway.stop()
@@ -89,7 +98,7 @@ class Progress:
         if event["thoughts"]:
             self._line("·", one_line(event["thoughts"], 400))
 
-    def _check(self, event: dict[str, Any]) -> None:
+    def _check(self, event: CheckEvent) -> None:
         self._underway.end("model")
         if self._programs and event["program"].strip():
             numbered(self.console, event["program"].strip("\n"))
@@ -102,7 +111,7 @@ class Progress:
             self._line("✓", "checked", "green")
             self._underway.begin("program", "the program runs")
 
-    def _sandbox(self, event: dict[str, Any]) -> None:
+    def _sandbox(self, event: SandboxEvent) -> None:
         lacks = [f"{each['name']} lacks {', '.join(each['lacks'])}" for each in event["passed_over"] if each["lacks"]]
         if event["warning"] is not None:
             self._line("!", event["warning"], "yellow")
@@ -114,18 +123,18 @@ class Progress:
                     remedy = f". {each['remedy']}" if each["remedy"] else ""
                     self._line("!", f"{each['name']} cannot be used: {each['reason']}{remedy}", "yellow")
 
-    def _call_answered(self, event: dict[str, Any]) -> None:
+    def _call_answered(self, event: CallAnsweredEvent) -> None:
         self._line("=", f"{event['tool']} answered from the journal (call {event['id']}), not run again", "cyan")
 
-    def _call_pending(self, event: dict[str, Any]) -> None:
+    def _call_pending(self, event: CallPendingEvent) -> None:
         self._line("?", f"{_call(event)} waits for a person", "yellow")
 
-    def _call_started(self, event: dict[str, Any]) -> None:
+    def _call_started(self, event: CallStartedEvent) -> None:
         self._calls[event["id"]] = _call(event)
         self._underway.end("program")
         self._underway.begin(event["id"], _call(event))
 
-    def _call_finished(self, event: dict[str, Any]) -> None:
+    def _call_finished(self, event: CallFinishedEvent) -> None:
         self._underway.end(event["id"])
         self._calls.pop(event["id"], None)
         if not self._calls:
@@ -137,11 +146,11 @@ class Progress:
             self._told = f"{event['error']['type']}: {event['error']['message']}"
             self._line("→", f"{line} {self._told}", "red")
 
-    def _stdout(self, event: dict[str, Any]) -> None:
+    def _stdout(self, event: StdoutEvent) -> None:
         for line in event["text"].splitlines():
             self._line("|", line)
 
-    def _outcome(self, event: dict[str, Any]) -> None:
+    def _outcome(self, event: OutcomeEvent) -> None:
         self._underway.stop()
         for call in self._calls.values():
             self._line("→", f"{call} was given up", "yellow")
@@ -157,7 +166,7 @@ class Progress:
             self._line("✗", f"{where}{text if text != self._told else 'this error ended the program'}", "red")
 
 
-def _call(event: dict[str, Any]) -> str:
+def _call(event: CallStartedEvent | CallFinishedEvent | CallPendingEvent) -> str:
     arguments = ", ".join(f"{name}={sample(value, limit=60)}" for name, value in event["arguments"].items())
     return f"{event['tool']}({arguments})"
 

@@ -48,6 +48,22 @@ OUTLINE: dict[str, list[str]] = {
         "codemode_graph.trace.Trace",
         "codemode_graph.metrics.Metrics",
         "codemode_graph.progress.Watcher",
+        "codemode_graph.events.read_event",
+        *(
+            f"codemode_graph.events.{name}Event"
+            for name in (
+                "Attempt",
+                "Model",
+                "Check",
+                "Sandbox",
+                "CallStarted",
+                "CallFinished",
+                "CallAnswered",
+                "CallPending",
+                "Stdout",
+                "Outcome",
+            )
+        ),
         "codemode_graph.progress.Progress",
     ],
     "Sandboxes": [

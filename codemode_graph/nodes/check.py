@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from codemode_graph.check import check_program
 from codemode_graph.check.references import References
 from codemode_graph.check.same import is_same_program
-from codemode_graph.events import emit
+from codemode_graph.events import CheckEvent, OutcomeEvent, emit
 from codemode_graph.nodes.attempts import amended, failed
 from codemode_graph.nodes.choosing import choose, tell, why_not_others
 from codemode_graph.nodes.node import Update
@@ -33,7 +33,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
     choice = None if findings else await choose(checked.program, parts)
     if choice is not None and not isinstance(choice, Choice):
         findings = [choice]
-    emit("check", program=checked.program, fixes=list(checked.fixes), findings=findings)
+    emit(CheckEvent(type="check", program=checked.program, fixes=list(checked.fixes), findings=findings))
     changes: dict[str, Any] = {"program": checked.program, "fixes": list(checked.fixes), "findings": findings}
     if isinstance(choice, Choice):
         tell(choice, parts)
@@ -44,7 +44,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
         failure["message"] += await why_not_others(checked.program, parts)
     verdict, failure = failed(state, parts, failure, verdict="error")
     changes |= {"verdict": verdict, "failure": failure}
-    emit("outcome", verdict=verdict, error=failure)
+    emit(OutcomeEvent(type="outcome", verdict=verdict, error=failure))
     return {"program": checked.program, "attempts": amended(state, changes), "verdict": verdict, "error": failure}
 
 

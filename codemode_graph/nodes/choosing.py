@@ -1,7 +1,7 @@
 """Where a program runs: chosen by the check, before any of it has run, and kept to from its first call on."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from codemode_sandboxes import (
     Choice,
@@ -14,7 +14,7 @@ from codemode_sandboxes import (
     SandboxUnavailable,
 )
 
-from codemode_graph.events import emit, logger
+from codemode_graph.events import PassedOverSandbox, SandboxEvent, emit, logger
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Finding, ToolCall
 
@@ -47,7 +47,7 @@ def tell(choice: Choice, parts: Parts) -> None:
     if isinstance(parts.sandbox, FallbackSandbox) and choice.passed_over:
         warning = f"{'; '.join(map(str, choice.passed_over))}. The program runs in {name} instead"
         logger.warning("%s", warning)
-    emit("sandbox", name=name, passed_over=_told(choice.passed_over), warning=warning)
+    _emit(name, choice.passed_over, warning)
 
 
 async def why_not_others(program: str, parts: Parts) -> str:
@@ -57,7 +57,7 @@ async def why_not_others(program: str, parts: Parts) -> str:
     try:
         await parts.sandbox.choose(Program(code=program))
     except NoSandboxFits as error:
-        emit("sandbox", name=None, passed_over=_told(error.passed_over), warning=None)
+        _emit(None, error.passed_over)
         absent = [each for each in error.passed_over if not each.lacks]
         others = "; ".join(f"{each.name}: {each.remedy}" if each.remedy else each.name for each in absent)
         return f" (other sandboxes, not available here, may offer it: {others})" if others else ""
@@ -105,8 +105,9 @@ async def on_backend(
         name = choice.sandbox.name
 
 
-def _told(passed_over: Sequence[PassedOver]) -> list[dict[str, Any]]:
-    return [
-        {"name": each.name, "lacks": list(each.lacks), "reason": each.reason, "remedy": each.remedy}
+def _emit(name: str | None, passed_over: Sequence[PassedOver], warning: str | None = None) -> None:
+    told = [
+        PassedOverSandbox(name=each.name, lacks=list(each.lacks), reason=each.reason, remedy=each.remedy)
         for each in passed_over
     ]
+    emit(SandboxEvent(type="sandbox", name=name, passed_over=told, warning=warning))

@@ -10,7 +10,7 @@ from langgraph.types import Overwrite
 
 from codemode_graph.check import extract_program
 from codemode_graph.errors import ModelError
-from codemode_graph.events import emit
+from codemode_graph.events import AttemptEvent, emit
 from codemode_graph.nodes.attempts import begun
 from codemode_graph.nodes.node import Update
 from codemode_graph.nodes.writing import write_program
@@ -43,7 +43,7 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     }
     code = state.get("code")
     if code is not None:
-        emit("attempt", number=1)
+        emit(AttemptEvent(type="attempt", number=1))
         program = bare(code)
         return {**fresh, "program": program, "attempts": begun([], program, "")}
     return {**fresh, **await write_program(state["task"].strip(), parts, config, attempts=[], usage=[])}

@@ -4,7 +4,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from codemode_graph.events import emit
+from codemode_graph.events import OutcomeEvent, emit
 from codemode_graph.nodes.attempts import amended, failed
 from codemode_graph.nodes.node import Update
 from codemode_graph.settings import Parts
@@ -33,7 +33,7 @@ async def inspect_output(state: CodeModeState, parts: Parts, config: RunnableCon
         verdict, failure = failed(state, parts, failure, verdict="error")
     elif _is_suspicious(state) and parts.model is not None:
         verdict, failure = failed(state, parts, _EMPTY, verdict="empty")
-    emit("outcome", verdict=verdict, error=failure)
+    emit(OutcomeEvent(type="outcome", verdict=verdict, error=failure))
     # An empty attempt has run as it should: it is not the attempt that failed, but the run, if it ends here.
     kept = failure if failure is None or failure["kind"] != "empty" else None
     return {

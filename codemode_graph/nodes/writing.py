@@ -4,7 +4,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.errors import ConfigurationError
-from codemode_graph.events import emit
+from codemode_graph.events import AttemptEvent, ModelEvent, emit
 from codemode_graph.model import ask
 from codemode_graph.nodes.attempts import begun
 from codemode_graph.nodes.node import Update
@@ -34,7 +34,7 @@ async def write_program(
     if parts.model is None:
         raise ConfigurationError("this graph was made without a model: give it `code` to run, or make it with `model=`")
     number = len(attempts) + 1
-    emit("attempt", number=number)
+    emit(AttemptEvent(type="attempt", number=number))
     system = system_message(parts.tools, await parts.capabilities(), structured=parts.structured)
     messages = [SystemMessage(system), HumanMessage(request)]
     config = tagged(config, attempt=number)
@@ -47,7 +47,7 @@ async def write_program(
         total_tokens=answer.usage["total_tokens"],
         seconds=answer.seconds,
     )
-    emit("model", **call, thoughts=answer.thoughts, error=answer.error)
+    emit(ModelEvent(type="model", **call, thoughts=answer.thoughts, error=answer.error))
     update: Update = {"usage": [*usage, call], "verdict": None, "error": None}
     if answer.error is not None:
         failure = Failure(kind="model", type="ModelError", message=answer.error, line=None, traceback="")

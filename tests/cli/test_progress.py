@@ -1,7 +1,6 @@
 """What `Progress` and its terminal write."""
 
 import io
-from typing import Any
 
 import pytest
 from langgraph.config import get_stream_writer
@@ -9,10 +8,17 @@ from rich.console import Console
 from rich.text import Text
 
 from codemode_graph import codemode
+from codemode_graph.events import CallFinishedEvent, CallStartedEvent, OutcomeEvent
 from codemode_graph.progress import Progress
+from codemode_graph.state import Failure, ToolError, Verdict
 from codemode_graph.terminal import numbered, say, visible
 
-CALL: dict[str, Any] = {"id": "1.1", "tool": "send", "arguments": {"to": "ann@x.org"}}
+STARTED = CallStartedEvent(type="call_started", id="1.1", tool="send", arguments={"to": "ann@x.org"}, line=1)
+
+
+def ended(verdict: Verdict, *, kind: str, type: str, message: str, line: int | None) -> OutcomeEvent:
+    failure = Failure(kind=kind, type=type, message=message, line=line, traceback="")
+    return OutcomeEvent(type="outcome", verdict=verdict, error=failure)
 
 
 def console(*, terminal: bool, width: int = 40) -> Console:
@@ -62,18 +68,27 @@ def test_a_program_keeps_its_shape() -> None:
 def test_a_call_that_did_not_end_is_told() -> None:
     to = console(terminal=False, width=80)
     progress = Progress(to)
-    progress.show({"type": "call_started", **CALL})
-    failure = {"kind": "timeout", "type": "TimeoutError", "message": "too late", "line": None}
-    progress.show({"type": "outcome", "verdict": "exhausted", "error": failure})
+    progress.show(STARTED)
+    progress.show(ended("exhausted", kind="timeout", type="TimeoutError", message="too late", line=None))
     assert written(to) == ['  → send(to="ann@x.org") was given up', "  ✗ TimeoutError: too late"]
 
 
 def test_an_error_that_ends_the_program_is_told_once() -> None:
     to = console(terminal=False, width=80)
     progress = Progress(to)
-    error = {"type": "ValueError", "message": "no such address"}
-    progress.show({"type": "call_finished", **CALL, "seconds": 1.25, "error": error})
-    progress.show({"type": "outcome", "verdict": "error", "error": {**error, "kind": "program", "line": 3}})
+    error = ToolError(type="ValueError", message="no such address")
+    progress.show(
+        CallFinishedEvent(
+            type="call_finished",
+            id="1.1",
+            tool="send",
+            arguments={"to": "ann@x.org"},
+            status="failed",
+            seconds=1.25,
+            error=error,
+        )
+    )
+    progress.show(ended("error", kind="program", **error, line=3))
     assert written(to) == [
         '  → send(to="ann@x.org") 1.2 s ValueError: no such address',
         "  ✗ line 3: this error ended the program",
@@ -85,8 +100,7 @@ def test_nothing_is_left_on_a_terminal(terminal: bool) -> None:
     to = console(terminal=terminal, width=80)
     progress = Progress(to)
     progress.show({"type": "attempt", "number": 1})
-    progress.show({"type": "call_started", **CALL})
-    progress.show({"type": "unknown to us"})
+    progress.show(STARTED)
     progress.stop()
     progress.stop()
     assert isinstance(to.file, io.StringIO)
@@ -97,7 +111,10 @@ def test_nothing_is_left_on_a_terminal(terminal: bool) -> None:
 async def test_what_tools_stream_of_their_own_is_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
     async def look() -> int:
         """Look."""
-        for written in ("half way", 50, None, ["a"], {"done": 0.5}, {"type": "line"}, {"type": ["line"]}):
+        ours_but_for_what_is_in_it = [
+            {"type": type} for type in ("attempt", "model", "check", "call_started", "outcome")
+        ]
+        for written in ("half way", 50, None, ["a"], {"type": ["line"]}, {"type": "line"}, *ours_but_for_what_is_in_it):
             get_stream_writer()(written)
         return 42
 

@@ -9,6 +9,7 @@ import anyio
 from mcp.server.session import ServerSession
 from mcp.shared.context import RequestContext
 
+from codemode_graph.events import Event
 from codemode_graph.metrics import Metrics
 from codemode_graph.preview import sample
 
@@ -39,8 +40,8 @@ class Notifications:
         finally:
             self._sending.cancel()
 
-    def show(self, event: dict[str, Any]) -> None:
-        """Take one event of the `custom` stream."""
+    def show(self, event: Event) -> None:
+        """Take what is told next."""
         if self._token is not None and (message := describe(event)):
             self._messages.put_nowait(message)
 
@@ -62,9 +63,9 @@ class Notifications:
                 )
 
 
-def describe(event: dict[str, Any]) -> str | None:
+def describe(event: Event) -> str | None:
     """One event in one line; None for what is of no use to a person who waits."""
-    match event.get("type"):
+    match event["type"]:
         case "attempt":
             return f"attempt {event['number']}"
         case "check":
