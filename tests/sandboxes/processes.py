@@ -16,12 +16,14 @@ __all__ = [
     "TIGHT",
     "alive",
     "children",
+    "computing",
     "descendants",
     "every_process_sandbox",
     "every_sandbox",
     "gone",
     "make",
     "open_descriptors",
+    "ticks",
 ]
 
 JAILS = ("bubblewrap", "nsjail")
@@ -97,6 +99,23 @@ async def gone(*pids: int, seconds: float = 10) -> bool:
             return False
         await asyncio.sleep(0.005)
     return True
+
+
+def ticks(pid: int) -> int:
+    """Count the processor time that a process has used, in the kernel's ticks; -1 where it has ended."""
+    with contextlib.suppress(OSError):
+        return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    return -1
+
+
+async def computing(pid: int) -> None:
+    """Wait until a process computes, or has ended."""
+    end = ticks(pid) + 2
+    for _ in range(2_000):
+        if not 0 <= ticks(pid) < end:
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"process {pid} does not compute")
 
 
 def open_descriptors(pid: int) -> int:

@@ -28,6 +28,7 @@ from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.monty.execution import MontyExecution
 
 from tests.sandboxes.driving import echo, run
+from tests.sandboxes.processes import computing
 
 MB = 1024 * 1024
 
@@ -200,8 +201,11 @@ async def test_cancelling_an_advance_ends_the_run_and_its_worker(sandbox: MontyS
     execution = await start(sandbox, "await tools.a()\nwhile True:\n    pass", "a", limits=Limits(seconds=20))
     await execution.advance()
     pid = worker(execution)
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(execution.advance({1: Returned(0)}), 0.05)
+    advancing = asyncio.create_task(execution.advance({1: Returned(0)}))
+    await computing(pid)  # a worker that has not been told to go on is kept
+    advancing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await advancing
     assert await gone(pid)
     with pytest.raises(SandboxClosed):
         await execution.advance()

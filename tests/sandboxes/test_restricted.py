@@ -22,7 +22,7 @@ from codemode_sandboxes.restricted.lockdown import open_libc
 
 from tests.sandboxes.driving import NOW, double, echo, interpreters, run
 from tests.sandboxes.forgeries import sender
-from tests.sandboxes.processes import TIGHT, alive, children, gone, open_descriptors
+from tests.sandboxes.processes import TIGHT, alive, children, gone, open_descriptors, ticks
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"), reason="needs Linux"
@@ -317,15 +317,9 @@ async def test_cancelled_advances_leave_nothing(sandbox: RestrictedSandbox) -> N
 
 async def _spares(sandbox: RestrictedSandbox) -> set[int]:
     """Ids of the guests that wait: those that use no processor time."""
-    before = {pid: _ticks(pid) for pid in children(server_pid(sandbox))}
+    before = {pid: ticks(pid) for pid in children(server_pid(sandbox))}
     await asyncio.sleep(0.2)
-    return {pid for pid, ticks in before.items() if alive(pid) and _ticks(pid) == ticks}
-
-
-def _ticks(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
-    return -1
+    return {pid for pid, used in before.items() if alive(pid) and ticks(pid) == used}
 
 
 async def test_closing_ends_a_run_in_another_task(sandbox: RestrictedSandbox) -> None:
