@@ -421,12 +421,33 @@ async def test_no_jail_is_no_sandbox_however_much_else_is_there(monkeypatch: pyt
 def test_a_snapshot_is_made_once(tmp_path: Path) -> None:
     first: PyodideSandbox = make("pyodide", cache=tmp_path, pyodide=find_pyodide(None, PyodideSandbox()._cache))
     place = first._find().snapshot
-    made = place.stat().st_mtime_ns
+    made = place.stat().st_ino
     assert place.parent == tmp_path / "snapshots"
     again = PyodideSandbox(cache=tmp_path, pyodide=first._find().pyodide)
     assert again._find().snapshot == place
-    assert place.stat().st_mtime_ns == made
+    assert place.stat().st_ino == made
     assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+async def test_snapshots_that_nobody_uses_go_and_one_that_is_used_comes_back(tmp_path: Path) -> None:
+    folder, month = tmp_path / "snapshots", time.time() - 31 * 24 * 3600
+    folder.mkdir()
+    unused, recent = folder / "unused.bin", folder / "recent.bin"
+    for path in (unused, recent):
+        path.touch()
+    os.utime(unused, (month, month))
+    sandbox: PyodideSandbox = make("pyodide", cache=tmp_path, pyodide=find_pyodide(None, PyodideSandbox()._cache))
+    assert (await run(sandbox, "1")).value == 1
+    place = sandbox._find().snapshot
+    assert sorted(folder.iterdir()) == sorted([place, recent])
+    os.utime(place, (month, month))
+    assert (await run(sandbox, "2")).value == 2
+    assert place.stat().st_mtime > month + 1
+    await sandbox.aclose()
+    place.unlink()
+    assert (await run(sandbox, "3")).value == 3
+    assert place.is_file()
+    await sandbox.aclose()
 
 
 async def test_each_version_of_node_has_a_snapshot_of_its_own(tmp_path: Path) -> None:

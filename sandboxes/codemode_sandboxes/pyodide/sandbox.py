@@ -15,7 +15,7 @@ from codemode_sandboxes.process.sized import SizedSandbox
 from codemode_sandboxes.pyodide.install import NAME, cache_folder, find_pyodide
 from codemode_sandboxes.pyodide.jail import JailName, find_jail
 from codemode_sandboxes.pyodide.packages import find_packages, normalize
-from codemode_sandboxes.pyodide.snapshot import find_snapshot, zones
+from codemode_sandboxes.pyodide.snapshot import find_snapshot, use_snapshot, zones
 from codemode_sandboxes.pyodide.worker import Count, Setup, WorkerStarter, in_spawner
 
 __all__ = ["PyodideSandbox"]
@@ -75,7 +75,7 @@ class PyodideSandbox(SizedSandbox[WorkerStarter]):
         return WorkerStarter(self._find, memory_bytes=memory_bytes, alive=self._alive, most=self._most)
 
     def _find(self) -> Setup:
-        if self._setup is None:
+        if self._setup is None or not use_snapshot(self._setup.snapshot):
             with ThreadPoolExecutor(1) as thread:
                 thread.submit(zones)  # they are read while the jail is tried
                 jail = find_jail(self._jail, node=self._node, deno=self._deno)

@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import json
+import os
 import subprocess
 import tempfile
+import time
 import zoneinfo
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,13 +18,14 @@ from codemode_sandboxes.pyodide.install import NAME
 from codemode_sandboxes.pyodide.jail import Jail
 from codemode_sandboxes.pyodide.packages import Package
 
-__all__ = ["WORKER", "find_snapshot", "zones"]
+__all__ = ["WORKER", "find_snapshot", "use_snapshot", "zones"]
 
 WORKER = Path(__file__).with_name("worker.mjs")
 _PACKAGE = Path(__file__).parents[1]
 _ZONES = "/usr/share/zoneinfo"
 _SECONDS = 180.0
 _MEMORY = 512 << 20
+_KEPT_SECONDS = 30 * 24 * 3600.0
 
 
 def find_snapshot(jail: Jail, pyodide: Path, cache: Path, packages: Sequence[Package] = ()) -> Path:
@@ -40,9 +43,20 @@ def find_snapshot(jail: Jail, pyodide: Path, cache: Path, packages: Sequence[Pac
     key.update((pyodide / "pyodide.asm.wasm").read_bytes())
     key.update(f"{jail.runtime} {jail.version}".encode())  # one version's snapshot may not start in another
     snapshot = cache / "snapshots" / f"{key.hexdigest()[:32]}.bin"
-    if not snapshot.is_file():
+    if not use_snapshot(snapshot):
         _keep(snapshot, _make(jail, pyodide, files))
+        _remove_unused(snapshot.parent)
     return snapshot
+
+
+def use_snapshot(snapshot: Path) -> bool:
+    """Note that a snapshot is in use; False where it is not there."""
+    with suppress(PermissionError):  # another user's: it stays as long as its owner uses it
+        try:
+            os.utime(snapshot)
+        except FileNotFoundError:
+            return False
+    return snapshot.is_file()
 
 
 def _files(packages: Sequence[Package]) -> dict[str, bytes]:
@@ -94,6 +108,15 @@ def _make(jail: Jail, pyodide: Path, files: bytes) -> bytes:
         said = (done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise SandboxUnavailable(NAME, f"its memory snapshot could not be made: {said[:300]}")
     return done.stdout
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove snapshots that nobody has started a worker from for long: of earlier versions, or other packages."""
+    oldest = time.time() - _KEPT_SECONDS
+    for path in folder.iterdir():
+        with suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def _keep(place: Path, data: bytes) -> None:
