@@ -44,7 +44,8 @@ class _Closing(sqlite3.Connection):
         self.close()
 
 
-_SQLITE = SimpleNamespace(connect=partial(sqlite3.connect, factory=_Closing), Error=sqlite3.Error)
+_CONNECT = partial(sqlite3.connect, factory=_Closing, check_same_thread=False)  # any thread may collect the garbage
+_SQLITE = SimpleNamespace(connect=_CONNECT, Error=sqlite3.Error)
 
 
 def _import(name: str, *rest: Any) -> Any:
