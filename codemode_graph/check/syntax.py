@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from codemode_sandboxes.language import Gap
 from codemode_sandboxes.source import Scopes, is_waiting
+from codemode_sandboxes.tree import Tree
 
 from codemode_graph.state import Finding
 from codemode_graph.tools.text import one_line
@@ -90,8 +91,9 @@ def _advice(error: SyntaxError, lines: list[str], line: int | None) -> str:
     return ""
 
 
-def find_unsupported(tree: ast.Module, gaps: Iterable[Gap]) -> Iterator[Finding]:
+def find_unsupported(root: ast.Module, gaps: Iterable[Gap]) -> Iterator[Finding]:
     """Find Python that the sandbox does not run: one finding a kind, at its first line."""
+    tree = Tree(root)
     for gap in gaps:
         lines = sorted({_line(node) for node in gap.find(tree)})
         if lines:

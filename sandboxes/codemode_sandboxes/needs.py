@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Capabilities
 from codemode_sandboxes.source import Scopes, parse
+from codemode_sandboxes.tree import Tree
 
 __all__ = ["lacking", "needed_modules"]
 
@@ -38,7 +39,8 @@ def lacking(code: str, capabilities: Capabilities) -> tuple[str, ...]:
         scopes = Scopes(parse(code))
     except SyntaxError:
         return ()
-    gaps = [gap.name for gap in capabilities.gaps if any(True for _ in gap.find(scopes.tree))]
+    tree = Tree(scopes.tree)
+    gaps = [gap.name for gap in capabilities.gaps if any(True for _ in gap.find(tree))]
     modules = sorted({module for module, _ in needed_modules(scopes)} - capabilities.modules)
     return (*gaps, *(f"the module {module[:80]}" for module in modules))
 

@@ -28,7 +28,7 @@ SMALL = Capabilities(
         Gap(
             "generator functions",
             "append to a list and return it",
-            lambda tree: [node for node in ast.walk(tree) if isinstance(node, ast.Yield)],
+            lambda tree: tree.of(ast.Yield),
         ),
     ),
 )

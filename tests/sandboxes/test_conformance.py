@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from codemode_sandboxes import Capabilities, Failed, Finished, Limits
-from codemode_sandboxes.language import references
 from codemode_sandboxes.source import to_script
+from codemode_sandboxes.tree import Tree
 
 from tests.sandboxes.driving import Run, Tool, broken, double, echo, run
 from tests.sandboxes.processes import every_sandbox, make
@@ -74,10 +74,10 @@ def tools() -> dict[str, Tool | None]:
 def refusals(capabilities: Capabilities, code: str) -> list[str]:
     """What is known beforehand not to run: the names of the gaps that a program runs into, and of missing modules."""
     try:
-        tree = ast.parse(code)
+        tree = Tree(ast.parse(code))
     except SyntaxError:
         return []
-    imported = {name.partition(".")[0] for name, _ in references(tree)}
+    imported = {name.partition(".")[0] for name, _ in tree.references}
     missing = sorted((imported & sys.stdlib_module_names) - capabilities.modules)
     return [gap.name for gap in capabilities.gaps if list(gap.find(tree))] + missing
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pydantic_monty
 import pytest
 from codemode_sandboxes import Capabilities, Finished
-from codemode_sandboxes.language import references
 from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.monty.gaps import IDIOMS, SYNTAX
 from codemode_sandboxes.monty.probe import probe
+from codemode_sandboxes.tree import Tree
 
 from tests.sandboxes.cases import fake_tools, load, needs_cases
 from tests.sandboxes.driving import echo, run
@@ -62,8 +62,8 @@ def capabilities(sandbox: MontySandbox) -> Capabilities:
 
 def found(capabilities: Capabilities, code: str) -> list[str]:
     """Name the gaps that a program runs into, and the modules that are not there."""
-    tree = ast.parse(code)
-    modules = {name.partition(".")[0] for name, _ in references(tree)} - capabilities.modules
+    tree = Tree(ast.parse(code))
+    modules = {name.partition(".")[0] for name, _ in tree.references} - capabilities.modules
     return [gap.name for gap in capabilities.gaps if list(gap.find(tree))] + sorted(modules)
 
 
@@ -117,7 +117,7 @@ async def test_probing_happens_once_and_does_not_hold_up_the_event_loop(sandbox:
 def test_a_gap_is_found_in_its_own_probe(gap: object) -> None:
     assert isinstance(gap, type(SYNTAX[0]))
     try:
-        tree = ast.parse(gap.probe.replace("host_function", "tools.x"))
+        tree = Tree(ast.parse(gap.probe.replace("host_function", "tools.x")))
     except SyntaxError:
         pytest.skip("this Python does not have that syntax")
     assert list(gap.find(tree))

@@ -3,10 +3,12 @@
 import ast
 import builtins
 import re
+from collections import Counter
 from collections.abc import Iterator
 
-from codemode_sandboxes.language import Gap, dotted_name, imported_names
-from codemode_sandboxes.monty.gaps.scan import Find, Function, bound_names, calls, function_names, own_attributes
+from codemode_sandboxes.language import Gap
+from codemode_sandboxes.monty.gaps.scan import Find
+from codemode_sandboxes.tree import Tree, dotted_name
 
 __all__ = ["IDIOMS"]
 
@@ -23,8 +25,8 @@ _NO_TEXT = ast.Dict | ast.List | ast.Set | ast.Tuple | ast.ListComp | ast.DictCo
 def _keywords(function: str, **harmless: object) -> Find:
     """Find calls that pass one of these keywords, unless it is the constant that does no harm; `...`: none is."""
 
-    def find(tree: ast.AST) -> Iterator[ast.AST]:
-        for node in calls(tree, function):
+    def find(tree: Tree) -> Iterator[ast.AST]:
+        for node in tree.calls(function):
             for keyword in node.keywords:
                 constant = keyword.value.value if isinstance(keyword.value, ast.Constant) else ...
                 if keyword.arg in harmless and (constant is ... or constant is not harmless[keyword.arg]):
@@ -40,109 +42,97 @@ def _is_list_here(node: ast.AST) -> bool:
     )
 
 
-def _next_of_list(tree: ast.AST) -> Iterator[ast.AST]:
-    lists = [
+def _next_of_list(tree: Tree) -> Iterator[ast.AST]:
+    lists = Counter(
         target.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and _is_list_here(node.value)
+        for node in tree.of(ast.Assign)
+        if _is_list_here(node.value)
         for target in node.targets
         if isinstance(target, ast.Name)
-    ]
-    bound = bound_names(tree)
-    always_lists = {name for name in lists if lists.count(name) == bound.count(name)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "next" and node.args:
+    )
+    always_lists = {name for name, times in lists.items() if times == tree.bound[name]}
+    for node in tree.of(ast.Call):
+        if isinstance(node.func, ast.Name) and node.func.id == "next" and node.args:
             first = node.args[0]
             if _is_list_here(first) or (isinstance(first, ast.Name) and first.id in always_lists):
                 yield node
 
 
-def _function_attributes(tree: ast.AST) -> Iterator[ast.AST]:
-    bound = bound_names(tree)
-    functions = function_names(tree) - set(bound)
-    decorators: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, Function):
-            decorators.update(item.id for item in node.decorator_list if isinstance(item, ast.Name))
-    for node in ast.walk(tree):
-        if isinstance(node, Function) and node.name in decorators and node.args.args:
-            wrapped = node.args.args[0].arg
-            if bound.count(wrapped) == 1:
+def _function_attributes(tree: Tree) -> Iterator[ast.AST]:
+    functions = set(tree.function_names - tree.bound.keys())
+    decorators = {item.id for node in tree.functions for item in node.decorator_list if isinstance(item, ast.Name)}
+    for function in tree.functions:
+        if function.name in decorators and function.args.args:
+            wrapped = function.args.args[0].arg
+            if tree.bound[wrapped] == 1:
                 functions.add(wrapped)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in functions:
+    for node in tree.of(ast.Attribute):
+        if isinstance(node.value, ast.Name) and node.value.id in functions:
             yield node
 
 
-def _exception_internals(tree: ast.AST) -> Iterator[ast.AST]:
+def _exception_internals(tree: Tree) -> Iterator[ast.AST]:
     hidden = {"__cause__", "__context__", "__notes__", "__traceback__", "add_note", "with_traceback"}
-    caught = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.name}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            is_caught = isinstance(node.value, ast.Name) and node.value.id in caught
-            if node.attr in hidden or (is_caught and node.attr == "__class__"):
-                yield node
+    caught = {node.name for node in tree.of(ast.ExceptHandler) if node.name}
+    for node in tree.of(ast.Attribute):
+        is_caught = isinstance(node.value, ast.Name) and node.value.id in caught
+        if node.attr in hidden or (is_caught and node.attr == "__class__"):
+            yield node
 
 
-def _exception_arguments(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _EXCEPTIONS:
+def _exception_arguments(tree: Tree) -> Iterator[ast.AST]:
+    for node in tree.of(ast.Call):
+        if isinstance(node.func, ast.Name) and node.func.id in _EXCEPTIONS:
             first = node.args[0] if node.args else None
             odd = isinstance(first, ast.Constant) and not isinstance(first.value, str)
             if len(node.args) > 1 or odd or isinstance(first, _NO_TEXT):
                 yield node
 
 
-def _methods_as_values(tree: ast.AST) -> Iterator[ast.AST]:
-    imported = imported_names(tree)
-    own = own_attributes(tree) | {"tools"}
+def _methods_as_values(tree: Tree) -> Iterator[ast.AST]:
+    own = tree.own_attributes | {"tools"}
 
     def is_method(node: ast.AST) -> bool:
         if not isinstance(node, ast.Attribute):
             return False
-        if (dotted := dotted_name(node, imported)) is not None:
+        if (dotted := dotted_name(node, tree.imported)) is not None:
             return dotted.startswith(("datetime.date.", "datetime.datetime.", "datetime.time."))
         of_own = isinstance(node.value, ast.Name) and node.value.id in own
         return node.attr in _METHODS and node.attr not in own and not of_own
 
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            passed: list[ast.AST] = [keyword.value for keyword in node.keywords if keyword.arg == "key"]
-            if isinstance(node.func, ast.Name) and node.func.id in ("map", "filter"):
-                passed += node.args[:1]
-            yield from (argument for argument in passed if is_method(argument))
-        elif isinstance(node, ast.Assign) and is_method(node.value):
-            yield node.value
+    for node in tree.of(ast.Call):
+        yield from (argument for argument in _callbacks(node) if is_method(argument))
+    yield from (node.value for node in tree.of(ast.Assign) if is_method(node.value))
 
 
-def _methods_of_types(tree: ast.AST) -> Iterator[ast.AST]:
-    bound = bound_names(tree)
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and isinstance(node.func.value, ast.Name)
-        ):
+def _callbacks(call: ast.Call) -> Iterator[ast.expr]:
+    """What a call passes for others to call: sort keys, and the functions of `map` and `filter`."""
+    yield from (keyword.value for keyword in call.keywords if keyword.arg == "key")
+    if isinstance(call.func, ast.Name) and call.func.id in ("map", "filter"):
+        yield from call.args[:1]
+
+
+def _methods_of_types(tree: Tree) -> Iterator[ast.AST]:
+    for node in tree.of(ast.Call):
+        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
             base = node.func.value.id
-            if base in _TYPES and base not in bound and node.func.attr in _METHODS - _CLASS_METHODS:
+            if base in _TYPES and base not in tree.bound and node.func.attr in _METHODS - _CLASS_METHODS:
                 yield node
 
 
-def _callable_replacements(tree: ast.AST) -> Iterator[ast.AST]:
-    imported, functions = imported_names(tree), function_names(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            is_function = dotted_name(node.func, imported) == "re.sub"
-            is_method = isinstance(node.func, ast.Attribute) and node.func.attr == "sub"
-            replacement = node.args[1 if is_function else 0 :][:1] if is_function or is_method else []
-            for given in replacement:
-                if isinstance(given, ast.Lambda) or (isinstance(given, ast.Name) and given.id in functions):
-                    yield node
+def _callable_replacements(tree: Tree) -> Iterator[ast.AST]:
+    for node in tree.of(ast.Call):
+        is_function = dotted_name(node.func, tree.imported) == "re.sub"
+        is_method = isinstance(node.func, ast.Attribute) and node.func.attr == "sub"
+        replacement = node.args[1 if is_function else 0 :][:1] if is_function or is_method else []
+        for given in replacement:
+            if isinstance(given, ast.Lambda) or (isinstance(given, ast.Name) and given.id in tree.function_names):
+                yield node
 
 
-def _set_unions(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+def _set_unions(tree: Tree) -> Iterator[ast.AST]:
+    for node in tree.of(ast.Call):
+        if isinstance(node.func, ast.Attribute):
             base = node.func.value
             of_set = isinstance(base, ast.Set) or (
                 isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "set"
@@ -152,35 +142,31 @@ def _set_unions(tree: ast.AST) -> Iterator[ast.AST]:
                 yield node
 
 
-def _calls_from_callbacks(tree: ast.AST) -> Iterator[ast.AST]:
-    imported = imported_names(tree)
-
+def _calls_from_callbacks(tree: Tree) -> Iterator[ast.AST]:
     def suspends(node: ast.AST) -> bool:
         base = node.value if isinstance(node, ast.Attribute | ast.Subscript) else None
         of_tools = isinstance(base, ast.Name) and base.id == "tools"
-        return of_tools or dotted_name(node, imported) in _SUSPENDING
+        return of_tools or dotted_name(node, tree.imported) in _SUSPENDING
 
     def calls_one(body: ast.AST) -> bool:
         return any(isinstance(node, ast.Call) and suspends(node.func) for node in ast.walk(body))
 
-    functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and calls_one(node)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            callbacks = [keyword.value for keyword in node.keywords if keyword.arg == "key"]
-            if isinstance(node.func, ast.Name) and node.func.id in ("map", "filter"):
-                callbacks += node.args[:1]
-            for callback in callbacks:
-                if (
-                    suspends(callback)
-                    or (isinstance(callback, ast.Lambda) and calls_one(callback))
-                    or (isinstance(callback, ast.Name) and callback.id in functions)
-                ):
-                    yield callback
+    callbacks = [callback for node in tree.of(ast.Call) for callback in _callbacks(node)]
+    if not callbacks:
+        return
+    functions = {node.name for node in tree.of(ast.FunctionDef) if calls_one(node)}
+    for callback in callbacks:
+        if (
+            suspends(callback)
+            or (isinstance(callback, ast.Lambda) and calls_one(callback))
+            or (isinstance(callback, ast.Name) and callback.id in functions)
+        ):
+            yield callback
 
 
-def _markers(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "object":
+def _markers(tree: Tree) -> Iterator[ast.AST]:
+    for node in tree.of(ast.Call):
+        if isinstance(node.func, ast.Name) and node.func.id == "object":
             yield node
 
 

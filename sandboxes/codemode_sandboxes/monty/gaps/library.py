@@ -7,8 +7,9 @@ import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from codemode_sandboxes.language import Gap, references
+from codemode_sandboxes.language import Gap
 from codemode_sandboxes.monty.gaps.scan import Find
+from codemode_sandboxes.tree import Tree
 
 __all__ = ["candidate_names", "library_gaps"]
 
@@ -133,8 +134,8 @@ def library_gaps(missing: Collection[str]) -> Iterator[Gap]:
 
 
 def _references(names: Collection[str]) -> Find:
-    def find(tree: ast.AST) -> Iterator[ast.AST]:
-        for name, node in references(tree):
+    def find(tree: Tree) -> Iterator[ast.AST]:
+        for name, node in tree.references:
             parts = name.split(".")
             if any(".".join(parts[:count]) in names for count in range(2, len(parts) + 1)):
                 yield node

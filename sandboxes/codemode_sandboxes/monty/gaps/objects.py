@@ -9,8 +9,8 @@ import random
 import re
 from collections.abc import Collection, Iterator
 
-from codemode_sandboxes.language import Gap, references
-from codemode_sandboxes.monty.gaps.scan import bound_names, classes, function_names, own_attributes
+from codemode_sandboxes.language import Gap
+from codemode_sandboxes.tree import Tree
 
 __all__ = ["BUILTINS", "METHOD_OWNERS", "SPECIAL_METHODS", "object_gaps"]
 
@@ -110,24 +110,22 @@ def object_gaps(
         )
 
 
-def _builtins(tree: ast.AST, missing: Collection[str]) -> Iterator[ast.AST]:
-    own = function_names(tree).union(bound_names(tree))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in missing and node.id not in own:
+def _builtins(tree: Tree, missing: Collection[str]) -> Iterator[ast.AST]:
+    for node in tree.of(ast.Name):
+        if node.id in missing and node.id not in tree.function_names and node.id not in tree.bound:
             yield node
 
 
-def _methods(tree: ast.AST, missing: Collection[str]) -> Iterator[ast.AST]:
-    own = own_attributes(tree)
-    of_modules = {id(node) for _, node in references(tree)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+def _methods(tree: Tree, missing: Collection[str]) -> Iterator[ast.AST]:
+    of_modules = {id(node) for _, node in tree.references}
+    for node in tree.of(ast.Call):
+        if isinstance(node.func, ast.Attribute):
             of_tools = isinstance(node.func.value, ast.Name) and node.func.value.id == "tools"
-            known = node.func.attr in own or id(node.func) in of_modules
+            known = node.func.attr in tree.own_attributes or id(node.func) in of_modules
             if node.func.attr in missing and not of_tools and not known:
                 yield node
 
 
-def _special_methods(tree: ast.AST, missing: Collection[str]) -> Iterator[ast.AST]:
-    for node in classes(tree):
+def _special_methods(tree: Tree, missing: Collection[str]) -> Iterator[ast.AST]:
+    for node in tree.of(ast.ClassDef):
         yield from (item for item in node.body if isinstance(item, ast.FunctionDef) and item.name in missing)

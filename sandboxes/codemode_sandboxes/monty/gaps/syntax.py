@@ -4,22 +4,23 @@ import ast
 from collections.abc import Iterator
 
 from codemode_sandboxes.language import Gap
-from codemode_sandboxes.monty.gaps.scan import Function, classes, kinds
+from codemode_sandboxes.monty.gaps.scan import kinds
+from codemode_sandboxes.tree import Function, Tree
 
 __all__ = ["SYNTAX"]
 
 
-def _inheritance(tree: ast.AST) -> Iterator[ast.AST]:
-    return (node for node in classes(tree) if node.bases or node.keywords)
+def _inheritance(tree: Tree) -> Iterator[ast.AST]:
+    return (node for node in tree.of(ast.ClassDef) if node.bases or node.keywords)
 
 
-def _method_decorators(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in classes(tree):
+def _method_decorators(tree: Tree) -> Iterator[ast.AST]:
+    for node in tree.of(ast.ClassDef):
         yield from (item for item in node.body if isinstance(item, Function) and item.decorator_list)
 
 
-def _class_statements(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in classes(tree):
+def _class_statements(tree: Tree) -> Iterator[ast.AST]:
+    for node in tree.of(ast.ClassDef):
         yield from (item for item in node.body if not _is_plain_class_statement(item))
 
 
@@ -31,12 +32,12 @@ def _is_plain_class_statement(item: ast.stmt) -> bool:
     return isinstance(item, Function | ast.AnnAssign | ast.Pass)
 
 
-def _async_comprehensions(tree: ast.AST) -> Iterator[ast.AST]:
-    return (node.target for node in ast.walk(tree) if isinstance(node, ast.comprehension) and node.is_async)
+def _async_comprehensions(tree: Tree) -> Iterator[ast.AST]:
+    return (node.target for node in tree.of(ast.comprehension) if node.is_async)
 
 
-def _star_imports(tree: ast.AST) -> Iterator[ast.AST]:
-    return (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.names[0].name == "*")
+def _star_imports(tree: Tree) -> Iterator[ast.AST]:
+    return (node for node in tree.of(ast.ImportFrom) if node.names[0].name == "*")
 
 
 SYNTAX: tuple[Gap, ...] = (

@@ -5,9 +5,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from codemode_sandboxes.language import dotted_name, imported_names
-from codemode_sandboxes.monty.gaps.scan import bound_names, function_names
 from codemode_sandboxes.source.edits import Edits
+from codemode_sandboxes.tree import Tree, dotted_name
 
 __all__ = ["Change", "Context", "Lowering", "after_word", "replace_text"]
 
@@ -37,21 +36,19 @@ class Context:
         tree: The program.
     """
 
-    def __init__(self, tree: ast.AST) -> None:
-        self.tree = tree
-        self.imported = imported_names(tree)
-        self._own = function_names(tree).union(bound_names(tree))
-        self.parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    def __init__(self, tree: Tree) -> None:
+        self.tree, self.root = tree, tree.root
+        self.imported, self.parents = tree.imported, tree.parents
         self.uses: dict[str, list[ast.Name]] = {}
         self.declared: set[str] = set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Name):
-                self.uses.setdefault(node.id, []).append(node)
-            elif isinstance(node, ast.Global | ast.Nonlocal):
-                self.declared.update(node.names)
+        for name in tree.of(ast.Name):
+            self.uses.setdefault(name.id, []).append(name)
+        self.declared.update(name for node in tree.of(ast.Global) for name in node.names)
+        self.declared.update(name for node in tree.of(ast.Nonlocal) for name in node.names)
         # Positions inside f-strings are wrong before Python 3.12.
-        formatted = (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr))
-        unplaced = (inner for node in formatted for inner in ast.walk(node)) if sys.version_info < (3, 12) else ()
+        unplaced = (
+            (inner for node in tree.of(ast.JoinedStr) for inner in ast.walk(node)) if sys.version_info < (3, 12) else ()
+        )
         self._unplaced = set(unplaced)
 
     def placed(self, node: ast.AST) -> bool:
@@ -60,7 +57,7 @@ class Context:
 
     def builtin(self, *names: str) -> bool:
         """Whether names mean what they do everywhere: the program gives them no meaning of its own."""
-        return self._own.isdisjoint(names)
+        return self.tree.function_names.isdisjoint(names) and self.tree.bound.keys().isdisjoint(names)
 
     def dotted(self, node: ast.AST) -> str | None:
         """Give the dotted name of the imported thing that an expression refers to."""

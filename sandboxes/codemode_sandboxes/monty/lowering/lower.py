@@ -14,6 +14,7 @@ from codemode_sandboxes.monty.lowering.context import Change, Context, Lowering
 from codemode_sandboxes.monty.lowering.helpers import HELPERS
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.parse import parse
+from codemode_sandboxes.tree import Tree
 
 __all__ = ["Lowered", "lower", "remaining"]
 
@@ -103,7 +104,7 @@ def lower(code: str) -> Lowered:
     if not gaps and _BUILTINS.isdisjoint(name for target in _TARGETS.findall(code) for name in _NAME.findall(target)):
         return Lowered(code)
     try:
-        tree = parse(code)
+        tree = Tree(parse(code))
     except SyntaxError:
         return Lowered(code)
     context = Context(tree)
@@ -123,12 +124,12 @@ def lower(code: str) -> Lowered:
     return Lowered(lowered, shadowed + "".join(HELPERS[helper] for helper in helpers))
 
 
-def _shadowed(tree: ast.AST) -> set[str]:
+def _shadowed(tree: Tree) -> set[str]:
     """Built-in names that comprehensions use for variables of their own.
 
     At the top of a program Monty 1.4 takes such a name for the built-in thing, unless the program binds it, too.
     """
-    targets = (node.target for node in ast.walk(tree) if isinstance(node, ast.comprehension))
+    targets = (node.target for node in tree.of(ast.comprehension))
     return {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)} & _BUILTINS
 
 
@@ -146,7 +147,7 @@ def remaining(gaps: Iterable[Gap]) -> Iterator[Gap]:
 class _Remaining:
     gap: Gap
 
-    def __call__(self, tree: ast.AST) -> Iterator[ast.AST]:
+    def __call__(self, tree: Tree) -> Iterator[ast.AST]:
         nodes = list(self.gap.find(tree))
         if nodes:
             context = Context(tree)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from codemode_sandboxes.monty.lowering.context import Change, Context, replace_text
 from codemode_sandboxes.source.edits import Edits
+from codemode_sandboxes.tree import Function, Tree
 
 __all__ = ["class_of", "delete", "exception", "raised", "timeout_error", "utc", "utcnow"]
 
@@ -17,7 +18,6 @@ _OF_TEXT = frozenset(
 )
 """Exceptions whose text is that of their one argument; that of a `KeyError` is not."""
 
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Loop = ast.For | ast.AsyncFor | ast.While
 
 
@@ -71,7 +71,7 @@ def _is_spent(context: Context, name: ast.Name) -> bool:
     loop: ast.AST | None = None
     inner: ast.AST = name
     while (around := context.parent(inner)) is not None and scope is None:
-        if isinstance(around, _Function):
+        if isinstance(around, Function):
             scope = around
         elif isinstance(around, ast.ClassDef):
             return False
@@ -80,7 +80,7 @@ def _is_spent(context: Context, name: ast.Name) -> bool:
         elif isinstance(around, ast.Try):
             return False
         inner = around
-    scope = scope or context.tree
+    scope = scope or context.root
     uses = context.uses[name.id]
     looks = not context.uses.keys().isdisjoint(("locals", "globals", "vars", "dir", "eval", "exec"))
     if name.id in context.declared or looks or any(_place(use) > _place(name) for use in uses):
@@ -107,10 +107,10 @@ def _always_runs(context: Context, first: ast.Name, loop: ast.AST) -> bool:
 def _scope(context: Context, node: ast.AST) -> ast.AST:
     """The function or class around a node; a comprehension reads the names around it at once, so it is none."""
     while (around := context.parent(node)) is not None:
-        if isinstance(around, _Function | ast.Lambda | ast.ClassDef):
+        if isinstance(around, Function | ast.Lambda | ast.ClassDef):
             return around
         node = around
-    return context.tree
+    return context.root
 
 
 def _place(node: ast.AST) -> tuple[int, int]:
@@ -127,10 +127,10 @@ def class_of(context: Context, node: ast.AST) -> Change | None:
     return Change(node, lambda edits: replace_text(edits, *edits.span(node), f"type({name})"))
 
 
-def raised(tree: ast.AST) -> Iterator[ast.AST]:
+def raised(tree: Tree) -> Iterator[ast.AST]:
     """Find exceptions that are raised with something that need not be a text."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and len(node.exc.args) == 1:
+    for node in tree.of(ast.Raise):
+        if isinstance(node.exc, ast.Call) and len(node.exc.args) == 1:
             (value,) = node.exc.args
             if not isinstance(value, ast.JoinedStr) and not (
                 isinstance(value, ast.Constant) and isinstance(value.value, str)
@@ -144,7 +144,7 @@ def exception(context: Context, call: ast.AST) -> Change | None:
         return None
     if len(call.args) != 1 or call.keywords or isinstance(call.args[0], ast.Starred):
         return None
-    is_read = any(isinstance(node, ast.Attribute) and node.attr == "args" for node in ast.walk(context.tree))
+    is_read = any(node.attr == "args" for node in context.tree.of(ast.Attribute))
     if is_read or not isinstance(context.parent(call), ast.Raise) or not context.builtin(call.func.id):
         return None
 
