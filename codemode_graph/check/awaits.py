@@ -7,13 +7,12 @@ from codemode_sandboxes.source import (
     AsyncEdits,
     Edits,
     Function,
-    Scopes,
     can_await,
     convertible,
     function_around,
     is_generator,
     is_waiting,
-    parse,
+    scopes_of,
 )
 
 from codemode_graph.check.flow import Flow
@@ -58,7 +57,7 @@ class _Pass:
     def __init__(self, code: str, tools: Sequence[str]) -> None:
         self.edits = Edits(code)
         self.findings: list[Finding] = []
-        self._scopes = Scopes(parse(code))
+        self._scopes = scopes_of(code)
         references = References(self._scopes, tools)
         self._tools = {call: self.edits.text(call.func) for call, _ in references.calls()}
         self._flow = Flow(self._scopes, self._tools.__contains__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from codemode_sandboxes import Capabilities, SandboxUnavailable
 from codemode_sandboxes.errors import SandboxError
-from codemode_sandboxes.source import Scopes, parse, plain_text, to_script
+from codemode_sandboxes.source import Scopes, plain_text, scopes_of, to_script
 
 from codemode_graph.check.awaits import add_awaits
 from codemode_graph.check.calls import find_wrong_calls
@@ -81,7 +81,7 @@ async def check_program(
     if len(program) > _LONGEST:
         return _refused(program, "too-long", f"the program has {len(program):,} characters; {_SHORTER}")
     try:
-        tree = parse(plain_text(program))
+        tree = scopes_of(plain_text(program)).tree
         if not _does_something(tree):
             return _refused(
                 program, "no-program", "there is no program: write one that calls the tools and ends in the answer"
@@ -93,7 +93,7 @@ async def check_program(
         code, fixes = _fixed(script.code, signatures, capabilities)
     except SyntaxError as error:
         return Checked(program=program, findings=(syntax_finding(error, program),))
-    scopes = Scopes(parse(code))
+    scopes = scopes_of(code)
     references = References(scopes, [signature.tool.name for signature in signatures.tools])
     findings = [*fixes.findings, *_found(scopes, references, signatures, capabilities)]
     if type_checker is not None:

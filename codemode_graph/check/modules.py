@@ -5,7 +5,7 @@ import sys
 from collections.abc import Collection, Iterator
 
 from codemode_sandboxes.needs import needed_modules
-from codemode_sandboxes.source import Edits, Scopes, parse
+from codemode_sandboxes.source import Edits, Scopes, scopes_of
 
 from codemode_graph.state import Finding
 
@@ -74,7 +74,7 @@ def find_missing_modules(scopes: Scopes, modules: Collection[str]) -> Iterator[F
 
 def drop_idle_imports(code: str, modules: Collection[str]) -> tuple[str, list[str]]:
     """Take out imports of modules that the sandbox lacks where nothing uses them."""
-    scopes = Scopes(parse(code))
+    scopes = scopes_of(code)
     edits = Edits(code)
     fixes = []
     for node in ast.walk(scopes.tree):
@@ -94,7 +94,7 @@ def drop_idle_imports(code: str, modules: Collection[str]) -> tuple[str, list[st
 
 def add_missing_imports(code: str, modules: Collection[str]) -> tuple[str, list[str]]:
     """Import modules, and a few of their well-known names, that the program uses but forgot to import."""
-    scopes = Scopes(parse(code))
+    scopes = scopes_of(code)
     forgotten = {name.id: name for name in scopes.unresolved()}
     found = (_import_for(scopes, name, modules) for name in forgotten.values())
     needed = dict.fromkeys(statement for statement in found if statement is not None)

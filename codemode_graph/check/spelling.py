@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from codemode_sandboxes.names import attribute_names
-from codemode_sandboxes.source import Edits, Scopes, parse
+from codemode_sandboxes.source import Edits, scopes_of
 
 from codemode_graph.check.references import MAPPING_METHODS, Reference, References
 from codemode_graph.tools.schema import Parameter
@@ -49,7 +49,7 @@ def correct_spelling(code: str, signatures: Mapping[str, Signature], modules: Co
 class _Step:
     def __init__(self, code: str, signatures: Mapping[str, Signature], modules: Collection[str]) -> None:
         self.edits = Edits(code)
-        self.scopes = Scopes(parse(code))
+        self.scopes = scopes_of(code)
         self.signatures, self.modules = signatures, modules
         self.references = References(self.scopes, list(signatures))
         self.attributes = attribute_names(signatures)

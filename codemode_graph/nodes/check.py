@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from codemode_sandboxes import Choice
-from codemode_sandboxes.source import Scopes, parse
+from codemode_sandboxes.source import scopes_of
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.check import check_program
@@ -52,7 +52,7 @@ def _reserved(program: str, reserved: Sequence[str], findings: Sequence[Finding]
     """The findings, with tools that programs may not call told as such, not as tools that there are not."""
     if not reserved or not any(finding["rule"] in ("unknown-tool", "undefined-name") for finding in findings):
         return list(findings)
-    scopes = Scopes(parse(program))
+    scopes = scopes_of(program)
     named = [(found.tool, found.node.lineno) for found in References(scopes, reserved).direct() if found.tool]
     named += [(name.id, name.lineno) for name in scopes.unresolved() if name.id in reserved]
     told = [

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from codemode_sandboxes.tree import Tree
+from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["Diagnostic", "Gap"]
 

@@ -4,8 +4,8 @@ import ast
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Capabilities
-from codemode_sandboxes.source import Scopes, parse
-from codemode_sandboxes.tree import Tree
+from codemode_sandboxes.source import Scopes, scopes_of
+from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["lacking", "needed_modules"]
 
@@ -36,7 +36,7 @@ def lacking(code: str, capabilities: Capabilities) -> tuple[str, ...]:
         Names of gaps, and modules as in "the module csv"; empty where the backend can run the program.
     """
     try:
-        scopes = Scopes(parse(code))
+        scopes = scopes_of(code)
     except SyntaxError:
         return ()
     tree = Tree(scopes.tree)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from codemode_sandboxes import Capabilities, Failed, Finished, Limits
 from codemode_sandboxes.source import to_script
-from codemode_sandboxes.tree import Tree
+from codemode_sandboxes.source.tree import Tree
 
 from tests.sandboxes.driving import Run, Tool, broken, double, echo, run
 from tests.sandboxes.processes import every_sandbox, make

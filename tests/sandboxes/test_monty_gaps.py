@@ -11,7 +11,7 @@ from codemode_sandboxes import Capabilities, Finished
 from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.monty.gaps import IDIOMS, SYNTAX
 from codemode_sandboxes.monty.probe import probe
-from codemode_sandboxes.tree import Tree
+from codemode_sandboxes.source.tree import Tree
 
 from tests.sandboxes.cases import fake_tools, load, needs_cases
 from tests.sandboxes.driving import echo, run

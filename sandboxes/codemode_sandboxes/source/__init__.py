@@ -12,8 +12,9 @@ from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.entry import is_generator
 from codemode_sandboxes.source.layout import plain_text
 from codemode_sandboxes.source.parse import parse
-from codemode_sandboxes.source.scopes import Function, Scope, Scopes
+from codemode_sandboxes.source.scopes import Function, Scope, Scopes, scopes_of
 from codemode_sandboxes.source.script import Script, to_script
+from codemode_sandboxes.source.tree import Tree, dotted_name
 
 __all__ = [
     "AsyncEdits",
@@ -22,13 +23,16 @@ __all__ = [
     "Scope",
     "Scopes",
     "Script",
+    "Tree",
     "can_await",
     "convertible",
+    "dotted_name",
     "function_around",
     "is_generator",
     "is_waiting",
     "needs_parentheses",
     "parse",
     "plain_text",
+    "scopes_of",
     "to_script",
 ]

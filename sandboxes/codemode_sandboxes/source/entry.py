@@ -4,9 +4,8 @@ import ast
 
 from codemode_sandboxes.source.asyncify import AsyncEdits
 from codemode_sandboxes.source.edits import Edits
-from codemode_sandboxes.source.parse import parse
 from codemode_sandboxes.source.returns import top_level_returns
-from codemode_sandboxes.source.scopes import Function, Scopes
+from codemode_sandboxes.source.scopes import Function, Scopes, scopes_of
 
 __all__ = ["await_entry", "call_entry", "is_generator", "is_print"]
 
@@ -17,7 +16,7 @@ def await_entry(code: str) -> str:
     This holds for a call that is a statement, is printed, is indexed, or is given a name that is then only used as a
     value.
     """
-    scopes = Scopes(parse(code))
+    scopes = scopes_of(code)
     edits = Edits(code)
     changes = AsyncEdits(edits, scopes)
     for node in ast.walk(scopes.tree):
@@ -41,7 +40,7 @@ def call_entry(code: str) -> tuple[str, list[str]]:
     Returns:
         The program, and notes.
     """
-    scopes = Scopes(parse(code))
+    scopes = scopes_of(code)
     function = None if top_level_returns(scopes) else _entry(scopes)
     if function is None or is_generator(scopes, function):
         return code, []

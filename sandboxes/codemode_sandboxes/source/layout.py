@@ -5,7 +5,7 @@ import re
 from textwrap import dedent
 
 from codemode_sandboxes.source.edits import Edits
-from codemode_sandboxes.source.parse import parse
+from codemode_sandboxes.source.scopes import scopes_of
 
 __all__ = ["indent", "inside_strings", "plain_text", "unguard"]
 
@@ -45,7 +45,7 @@ def indent(edits: Edits, tree: ast.AST, first: int, last: int) -> None:
 
 def unguard(code: str) -> str:
     """Put what stands under `if __name__ == "__main__":` at the top level, on the same lines."""
-    tree = parse(code)
+    tree = scopes_of(code).tree
     edits = Edits(code)
     strings = inside_strings(tree)
     for node in tree.body:

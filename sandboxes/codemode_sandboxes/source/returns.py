@@ -5,8 +5,7 @@ from itertools import pairwise
 
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.layout import indent, inside_strings
-from codemode_sandboxes.source.parse import parse
-from codemode_sandboxes.source.scopes import Scopes
+from codemode_sandboxes.source.scopes import Scopes, scopes_of
 
 __all__ = ["resolve_returns", "top_level_returns"]
 
@@ -30,7 +29,7 @@ def resolve_returns(code: str) -> tuple[str, list[str]]:
     Returns:
         The program, and notes.
     """
-    scopes = Scopes(parse(code))
+    scopes = scopes_of(code)
     returns = top_level_returns(scopes)
     if not returns:
         return code, []

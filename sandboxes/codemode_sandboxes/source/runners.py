@@ -4,8 +4,7 @@ import ast
 
 from codemode_sandboxes.source.asyncify import AsyncEdits, can_await, convertible, function_around, needs_parentheses
 from codemode_sandboxes.source.edits import Edits
-from codemode_sandboxes.source.parse import parse
-from codemode_sandboxes.source.scopes import Scopes
+from codemode_sandboxes.source.scopes import Scopes, scopes_of
 
 __all__ = ["await_runners"]
 
@@ -18,7 +17,7 @@ def await_runners(code: str) -> str:
 
     Functions around them become `async def` and their calls are awaited. A runner stays where that cannot be done.
     """
-    scopes = Scopes(parse(code))
+    scopes = scopes_of(code)
     able = convertible(scopes)
     runners = [n for n in ast.walk(scopes.tree) if isinstance(n, ast.Call) and _is_runner(scopes, n)]
     runners = [call for call in runners if can_await(scopes, call, able)]
@@ -111,7 +110,7 @@ def _replace(edits: Edits, scopes: Scopes, call: ast.Call) -> None:
 
 def _drop_loops(code: str) -> str:
     """Take out event loops that are made and closed but no longer used."""
-    scopes = Scopes(parse(code))
+    scopes = scopes_of(code)
     edits = Edits(code)
     dropped: set[ast.stmt] = set()
     for node in ast.walk(scopes.tree):

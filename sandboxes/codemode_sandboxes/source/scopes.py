@@ -3,9 +3,12 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
-__all__ = ["Function", "Scope", "Scopes"]
+from codemode_sandboxes.source.parse import parse
+
+__all__ = ["Function", "Scope", "Scopes", "scopes_of"]
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Kind: TypeAlias = Literal["module", "function", "lambda", "class", "comprehension"]
@@ -203,3 +206,19 @@ class Scopes:
                 for node in nodes if owner is not None else ():
                     assert owner is not None
                     owner.bind(name, node)
+
+
+@lru_cache(maxsize=4)
+def scopes_of(code: str) -> Scopes:
+    """Parse a program. The last ones are kept: what is done to a program in turn mostly leaves it as it is.
+
+    Args:
+        code: Any text.
+
+    Returns:
+        Its scopes, with the tree, which must not be changed.
+
+    Raises:
+        SyntaxError: As `parse` does.
+    """
+    return Scopes(parse(code))

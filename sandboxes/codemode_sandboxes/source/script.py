@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.entry import await_entry, call_entry
 from codemode_sandboxes.source.layout import plain_text, unguard
-from codemode_sandboxes.source.parse import parse
 from codemode_sandboxes.source.returns import resolve_returns
 from codemode_sandboxes.source.runners import await_runners
+from codemode_sandboxes.source.scopes import scopes_of
 from codemode_sandboxes.source.value import give_value
 
 __all__ = ["Script", "to_script"]
@@ -51,7 +51,7 @@ def to_script(code: str) -> Script:
 
 def _drop_idle(code: str) -> tuple[str, list[str]]:
     """Take out `from __future__` imports, and `nest_asyncio`, which scripts do not need."""
-    tree = parse(code)
+    tree = scopes_of(code).tree
     edits = Edits(code)
     nested = False
     for node in ast.walk(tree):

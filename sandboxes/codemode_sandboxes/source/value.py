@@ -4,8 +4,7 @@ import ast
 
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.entry import is_print
-from codemode_sandboxes.source.parse import parse
-from codemode_sandboxes.source.scopes import Function, Scopes
+from codemode_sandboxes.source.scopes import Function, Scopes, scopes_of
 
 __all__ = ["give_value"]
 
@@ -28,7 +27,7 @@ def give_value(code: str) -> tuple[str, list[str]]:
     Returns:
         The program, and notes.
     """
-    scopes = Scopes(parse(code))
+    scopes = scopes_of(code)
     if not scopes.tree.body or isinstance(scopes.tree.body[-1], ast.Return):
         return code, []
     edits = Edits(code)

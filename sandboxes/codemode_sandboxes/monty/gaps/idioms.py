@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from codemode_sandboxes.language import Gap
 from codemode_sandboxes.monty.gaps.scan import Find
-from codemode_sandboxes.tree import Tree, dotted_name
+from codemode_sandboxes.source.tree import Tree, dotted_name
 
 __all__ = ["IDIOMS"]
 

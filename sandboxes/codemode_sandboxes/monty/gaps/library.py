@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from codemode_sandboxes.language import Gap
 from codemode_sandboxes.monty.gaps.scan import Find
-from codemode_sandboxes.tree import Tree
+from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["candidate_names", "library_gaps"]
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from codemode_sandboxes.language import Gap
-from codemode_sandboxes.tree import Tree
+from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["BUILTINS", "METHOD_OWNERS", "SPECIAL_METHODS", "object_gaps"]
 

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Callable, Iterable
 
-from codemode_sandboxes.tree import Tree
+from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["Find", "kinds"]
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from codemode_sandboxes.language import Gap
 from codemode_sandboxes.monty.gaps.scan import kinds
-from codemode_sandboxes.tree import Function, Tree
+from codemode_sandboxes.source.scopes import Function
+from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["SYNTAX"]
 

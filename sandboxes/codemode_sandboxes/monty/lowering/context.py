@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codemode_sandboxes.source.edits import Edits
-from codemode_sandboxes.tree import Tree, dotted_name
+from codemode_sandboxes.source.tree import Tree, dotted_name
 
 __all__ = ["Change", "Context", "Lowering", "after_word", "replace_text"]
 

@@ -14,7 +14,7 @@ from codemode_sandboxes.monty.lowering.context import Change, Context, Lowering
 from codemode_sandboxes.monty.lowering.helpers import HELPERS
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.parse import parse
-from codemode_sandboxes.tree import Tree
+from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["Lowered", "lower", "remaining"]
 

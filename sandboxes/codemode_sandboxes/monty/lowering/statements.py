@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from codemode_sandboxes.monty.lowering.context import Change, Context, replace_text
 from codemode_sandboxes.source.edits import Edits
-from codemode_sandboxes.tree import Function, Tree
+from codemode_sandboxes.source.scopes import Function
+from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["class_of", "delete", "exception", "raised", "timeout_error", "utc", "utcnow"]
 

@@ -4,11 +4,12 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TypeAlias, TypeVar, cast
+from typing import TypeVar, cast
 
-__all__ = ["Function", "Tree", "dotted_name"]
+from codemode_sandboxes.source.scopes import Function
 
-Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+__all__ = ["Tree", "dotted_name"]
+
 N = TypeVar("N", bound=ast.AST)
 
 
