@@ -320,7 +320,7 @@ class CodeMode:
                 await _begin_repair(graph, config, repair)
             waits = True
             while waits:
-                await follow(graph.astream(given, config, stream_mode="custom"), watcher)
+                await follow(graph, given, config, watcher)
                 snapshot = await graph.aget_state(config)
                 if watcher is not None:
                     watcher.stop()

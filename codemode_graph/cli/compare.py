@@ -142,7 +142,7 @@ async def _run(
         if replayed:
             await graph.aupdate_state(config, given, as_node="repair")
             request = None
-        await follow(graph.astream(request, config, stream_mode="custom"), progress)
+        await follow(graph, request, config, progress)
         return cast("CodeModeState", (await graph.aget_state(config)).values)
     finally:
         if progress is not None:
