@@ -24,6 +24,7 @@ from codemode_graph.references import LOAD_VALUE
 from codemode_graph.settings import Context, Parts, Prices
 from codemode_graph.state import CodeModeInput, CodeModeOutput, CodeModeState
 from codemode_graph.tools.load import Tools, load_tools
+from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.spec import ToolPolicy
 from codemode_graph.tools.stubs import render_stubs
 
@@ -98,6 +99,7 @@ def create_codemode(
     parts = Parts(
         model=loaded,
         tools=specs,
+        signatures=Signatures.of((*specs, LOAD_VALUE)),
         stubs=render_stubs((*specs, LOAD_VALUE)),
         sandbox=runs_in,
         checker=runs_in if isinstance(runs_in, MontySandbox) else _checker(),

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from codemode_graph.check import TypeChecker
 from codemode_graph.references import LOAD_VALUE
+from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["Context", "Parts", "Prices"]
@@ -59,7 +60,8 @@ class Parts:
         model: Writes the programs; None where programs are given.
         tools: What they may call.
         reserved: Names of tools that only a model may call, by a tool call of its own.
-        stubs: What they may call as Python declarations, for the type checker.
+        signatures: What they may call, as Python sees it.
+        stubs: The same as declarations, for the type checker.
         sandbox: Where they run; a `SandboxChoice` chooses for each.
         checker: Type-checks them; None leaves that out.
         limits: Bounds on a program.
@@ -72,6 +74,7 @@ class Parts:
 
     model: BaseChatModel | None
     tools: tuple[ToolSpec, ...]
+    signatures: Signatures
     stubs: str
     sandbox: Sandbox
     checker: TypeChecker | None

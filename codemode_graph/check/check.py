@@ -2,7 +2,7 @@
 
 import ast
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from codemode_sandboxes import Capabilities, SandboxUnavailable
@@ -24,7 +24,6 @@ from codemode_graph.check.types import TypeChecker, TypeFindings
 from codemode_graph.check.undefined import find_undefined_names
 from codemode_graph.state import Finding
 from codemode_graph.tools.signatures import Signatures
-from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.stubs import render_stubs
 
 __all__ = ["Checked", "check_program"]
@@ -58,7 +57,7 @@ class Checked:
 async def check_program(
     program: str,
     *,
-    specs: Sequence[ToolSpec],
+    signatures: Signatures,
     capabilities: Capabilities,
     stubs: str | None = None,
     type_checker: TypeChecker | None = None,
@@ -67,9 +66,9 @@ async def check_program(
 
     Args:
         program: What a model, or a person, wrote; any text.
-        specs: The tools that it may call.
+        signatures: Of the tools that it may call.
         capabilities: What the sandbox offers.
-        stubs: `render_stubs(specs)`, where that is at hand.
+        stubs: `render_stubs` of the same tools, where that is at hand.
         type_checker: Adds what only types can tell; None leaves that out.
 
     Returns:
@@ -89,7 +88,6 @@ async def check_program(
         if _is_large(tree):
             return _refused(program, "too-long", f"the program has {program.count(chr(10)):,} lines; {_SHORTER}")
         script = to_script(program)
-        signatures = Signatures.of(specs)
         code, fixes = _fixed(script.code, signatures, capabilities)
     except SyntaxError as error:
         return Checked(program=program, findings=(syntax_finding(error, program),))
@@ -98,7 +96,9 @@ async def check_program(
     findings = [*fixes.findings, *_found(scopes, references, signatures, capabilities)]
     if type_checker is not None:
         try:
-            diagnostics = await type_checker.type_check(code, render_stubs(specs) if stubs is None else stubs)
+            if stubs is None:
+                stubs = render_stubs(signature.tool for signature in signatures.tools)
+            diagnostics = await type_checker.type_check(code, stubs)
         except SandboxUnavailable:
             raise
         except SandboxError as error:

@@ -24,7 +24,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
     """Normalise the program, fix what can be fixed exactly, and find what cannot work. No tool is called."""
     checked = await check_program(
         state["program"],
-        specs=parts.callable,
+        signatures=parts.signatures,
         capabilities=await parts.capabilities_for(state["program"]),
         stubs=parts.stubs,
         type_checker=parts.checker,

@@ -6,6 +6,7 @@ from typing_extensions import TypedDict
 
 from codemode_graph.check import check_program
 from codemode_graph.tools.load import load_tools
+from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.stubs import render_stubs
 
 
@@ -52,7 +53,11 @@ SPECS = load_tools([now, moments, convert])
 async def test_a_wrong_key_is_blamed_on_a_tool_that_is_called(program: str, blamed: str) -> None:
     monty = MontySandbox()
     checked = await check_program(
-        program, specs=SPECS, capabilities=await monty.aprobe(), stubs=render_stubs(SPECS), type_checker=monty
+        program,
+        signatures=Signatures.of(SPECS),
+        capabilities=await monty.aprobe(),
+        stubs=render_stubs(SPECS),
+        type_checker=monty,
     )
     await monty.aclose()
     assert [finding["rule"] for finding in checked.findings] == ["wrong-key"]

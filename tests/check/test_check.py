@@ -12,12 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codemode_graph.check import Checked, check_program
+from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.stubs import render_stubs
 from tests.check import corpus
 from tests.check.harness import run
 from tests.check.office import EVENTS, SPECS, Office
 from tests.sandboxes import cases
 
+SIGNATURES = Signatures.of(SPECS)
 STUBS = render_stubs(SPECS)
 PYTHON = Capabilities(language="Python", boundary="os", modules=frozenset(sys.stdlib_module_names))
 SMALL = Capabilities(
@@ -42,7 +44,9 @@ async def monty() -> AsyncIterator[MontySandbox]:
 
 
 async def check(program: str, monty: MontySandbox, capabilities: Capabilities = PYTHON) -> Checked:
-    return await check_program(program, specs=SPECS, capabilities=capabilities, stubs=STUBS, type_checker=monty)
+    return await check_program(
+        program, signatures=SIGNATURES, capabilities=capabilities, stubs=STUBS, type_checker=monty
+    )
 
 
 LIST = "events = await tools['list-events'](calendar_id='a')\n"
@@ -284,7 +288,7 @@ async def test_several_findings_come_in_order(monty: MontySandbox) -> None:
 
 async def test_without_a_type_checker_the_rest_is_found() -> None:
     program = LIST + "await tools.add(a=1)\nevents[0]['x']\nfoo"
-    checked = await check_program(program, specs=SPECS, capabilities=PYTHON)
+    checked = await check_program(program, signatures=SIGNATURES, capabilities=PYTHON)
     assert [finding["rule"] for finding in checked.findings] == ["missing-argument", "undefined-name"]
 
 
@@ -301,10 +305,11 @@ class Inventor:
 
 
 async def test_unknown_diagnostics_are_no_findings() -> None:
-    checked = await check_program(LIST, specs=SPECS, capabilities=PYTHON, type_checker=Inventor())
+    checked = await check_program(LIST, signatures=SIGNATURES, capabilities=PYTHON, type_checker=Inventor())
     assert checked.findings == ()
 
 
+CORPUS_SIGNATURES = Signatures.of(corpus.SPECS)
 CORPUS = {program["id"]: program for program in cases.load("benign")}
 
 
@@ -313,7 +318,11 @@ CORPUS = {program["id"]: program for program in cases.load("benign")}
 async def test_ordinary_programs_have_no_findings(name: str, monty: MontySandbox) -> None:
     program = CORPUS[name]
     checked = await check_program(
-        program["code"], specs=corpus.SPECS, capabilities=PYTHON, stubs=render_stubs(corpus.SPECS), type_checker=monty
+        program["code"],
+        signatures=CORPUS_SIGNATURES,
+        capabilities=PYTHON,
+        stubs=render_stubs(corpus.SPECS),
+        type_checker=monty,
     )
     unknown = [finding for finding in checked.findings if "no_such_tool" in finding["message"]]
     assert list(checked.findings) == unknown
@@ -329,7 +338,7 @@ LOST = {"as-08", "as-09"}
 @pytest.mark.parametrize("name", CORPUS)
 async def test_ordinary_programs_get_their_awaits_back(name: str) -> None:
     program = re.sub(r"await (?=tools[\[.])", "", CORPUS[name]["code"])
-    checked = await check_program(program, specs=corpus.SPECS, capabilities=PYTHON)
+    checked = await check_program(program, signatures=CORPUS_SIGNATURES, capabilities=PYTHON)
     if name not in LOST:
         value = await run(checked.program, tools=cases.fake_tools())
         assert json.loads(json.dumps(value)) == CORPUS[name]["expected"]
@@ -338,7 +347,7 @@ async def test_ordinary_programs_get_their_awaits_back(name: str) -> None:
 async def test_nested_comprehensions_do_no_harm() -> None:
     """Compiling them crashes Python 3.12 and 3.13."""
     program = "x = " + "[" * 60 + "tools.now()" + " for i in []]" * 60
-    assert (await check_program(program, specs=SPECS, capabilities=PYTHON)).findings == ()
+    assert (await check_program(program, signatures=SIGNATURES, capabilities=PYTHON)).findings == ()
 
 
 NASTY = st.sampled_from(
@@ -371,7 +380,7 @@ async def test_any_text_is_checked(program: str, monty: MontySandbox) -> None:
 )
 @pytest.mark.timeout(10)
 async def test_hostile_text_is_a_syntax_error(program: str) -> None:
-    checked = await check_program(program, specs=SPECS, capabilities=PYTHON)
+    checked = await check_program(program, signatures=SIGNATURES, capabilities=PYTHON)
     assert [finding["rule"] for finding in checked.findings] == ["syntax-error"]
 
 
@@ -394,6 +403,6 @@ async def test_hostile_text_is_a_syntax_error(program: str) -> None:
 async def test_a_long_program_takes_seconds_at_most(line: str) -> None:
     nodes = sum(not isinstance(n, ast.expr_context | ast.Constant) for n in ast.walk(ast.parse(line.format(n=1, m=2))))
     program = "".join(line.format(n=n, m=n + 1) for n in range(9_900 // nodes))
-    checked = await check_program(program, specs=SPECS, capabilities=PYTHON)
+    checked = await check_program(program, signatures=SIGNATURES, capabilities=PYTHON)
     assert len(checked.findings) <= 20
     assert "too-long" not in {finding["rule"] for finding in checked.findings}
