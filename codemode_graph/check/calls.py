@@ -2,7 +2,7 @@
 
 import ast
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from codemode_sandboxes.source import Scopes
 
@@ -28,7 +28,11 @@ def find_wrong_calls(scopes: Scopes, references: References, signatures: Mapping
         signatures: The tools, by name.
     """
     for reference in references.direct():
-        if reference.written is not None and reference.tool is None and not _is_expected(scopes, reference.node):
+        if _misses_get(reference.node, signatures):
+            form = _form(signatures["get"])
+            message = f"tools.get(...) looks a tool up by its name: write {form} to call that tool, or tools[name]"
+            yield _finding("uncalled-tool", message, reference.node)
+        elif reference.written is not None and reference.tool is None and not _is_expected(scopes, reference.node):
             yield _finding("unknown-tool", _no_tool(reference.written, signatures), reference.node)
         parent = scopes.parent(reference.node)
         if reference.tool is not None and isinstance(parent, ast.Attribute) and not parent.attr.startswith("__"):
@@ -44,6 +48,14 @@ def find_wrong_calls(scopes: Scopes, references: References, signatures: Mapping
         if reference.tool is not None:
             yield from _wrong_arguments(call, signatures[reference.tool])
     yield from _shadowed(scopes, references)
+
+
+def _misses_get(node: ast.expr, tools: Collection[str]) -> bool:
+    """Whether a reference is `tools.get(x)`, where there is a tool `get` and `x` is no tool's name."""
+    match node:
+        case ast.Call(args=[x, *_]):
+            return "get" in tools and not (isinstance(x, ast.Constant) and x.value in tools)
+    return False
 
 
 def _is_expected(scopes: Scopes, node: ast.AST) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from codemode_sandboxes.names import attribute_names
 from codemode_sandboxes.source import Edits, scopes_of
 
+from codemode_graph.check.flow import Flow
 from codemode_graph.check.references import MAPPING_METHODS, Reference, References
 from codemode_graph.tools.schema import Parameter
 from codemode_graph.tools.shapes import Map, Record, Scalar, Shape, Union, Unknown
@@ -101,23 +102,32 @@ def _bare_names(step: _Step) -> None:
 
 
 def _methods(step: _Step) -> None:
-    for node in ast.walk(step.scopes.tree):
+    called = dict(_called_methods(step))
+    flow = Flow(step.scopes, called.__contains__)
+    for call, written in called.items():
+        if flow.fate(call) == "awaited" or _takes_no_such(call, written.attr):
+            step.edits.replace(step.edits.span(written.value)[1], step.edits.span(written)[1], f"[{written.attr!r}]")
+            step.fix(call, f"wrote tools[{written.attr!r}] for tools.{written.attr}, which is not the tool")
+
+
+def _called_methods(step: _Step) -> Iterator[tuple[ast.Call, ast.Attribute]]:
+    """Calls of a mapping's methods that have the names of tools, and do not look up a tool."""
+    methods = MAPPING_METHODS & step.signatures.keys()
+    for node in ast.walk(step.scopes.tree) if methods else ():
         match node:
-            case ast.Call(func=ast.Attribute(value=value, attr=method) as written) if (
-                method in MAPPING_METHODS & step.signatures.keys() and step.references.is_tools(value)
+            case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=name), *_]) if (
+                name in step.signatures
             ):
-                if _is_no_method(step, node, method):
-                    step.edits.replace(step.edits.span(value)[1], step.edits.span(written)[1], f"[{method!r}]")
-                    step.fix(node, f"wrote tools[{method!r}] for tools.{method}, which is not the tool")
+                continue
+            case ast.Call(func=ast.Attribute(value=value, attr=method) as written) if method in methods:
+                if step.references.is_tools(value):
+                    yield node, written
 
 
-def _is_no_method(step: _Step, call: ast.Call, method: str) -> bool:
-    """Whether it cannot be the method of a mapping that is called, whose value nobody can await."""
-    match call.args:
-        case [ast.Constant(value=str(name)), *_] if method == "get" and name in step.signatures:
-            return False
+def _takes_no_such(call: ast.Call, method: str) -> bool:
+    """Whether a mapping's method takes no such arguments."""
     names = {keyword.arg for keyword in call.keywords} - {"key", "name", "default", None}
-    return isinstance(step.scopes.parent(call), ast.Await) or bool(names) or (method != "get" and bool(call.args))
+    return bool(names) or (method != "get" and bool(call.args))
 
 
 def _tool_names(step: _Step) -> None:

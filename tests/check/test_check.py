@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from codemode_graph.check import Checked, check_program
 from codemode_graph.tools.signatures import Signatures
+from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.stubs import render_stubs
 from tests.check import corpus
+from tests.check.corpus import S, _never, record
 from tests.check.harness import run
 from tests.check.office import EVENTS, SPECS, Office
 from tests.sandboxes import cases
@@ -362,6 +364,24 @@ async def test_any_text_is_checked(program: str, monty: MontySandbox) -> None:
     assert isinstance(checked.program, str)
     for finding in checked.findings:
         assert "\n" not in finding["message"]
+
+
+@pytest.mark.parametrize(
+    ("program", "found"),
+    [
+        ("x = tools.get('https://x.org')", True),
+        ("x = tools.get(url)\nx['a']", True),
+        ("x = tools.get('list-events')", False),
+        ("await tools.get('https://x.org')", False),
+        ("x = await tools['get']('https://x.org')", False),
+    ],
+)
+async def test_a_tool_that_is_missed_for_a_mapping_s_method_is_told(program: str, found: bool) -> None:
+    get = ToolSpec(name="get", call=_never, input_schema=record({"url": S}), output_schema=None)
+    signatures = Signatures.of([*SPECS, get])
+    checked = await check_program(f"url = 'a'\n{program}", signatures=signatures, capabilities=PYTHON)
+    message = "tools.get(...) looks a tool up by its name: write tools['get'](url) to call that tool, or tools[name]"
+    assert [finding["message"] for finding in checked.findings] == [message] * found
 
 
 @pytest.mark.parametrize(

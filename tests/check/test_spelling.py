@@ -101,6 +101,14 @@ METHODS = {
         ("await tools.get(url='a')", "await tools['get'](url='a')"),
         ("await tools.get('a')", "await tools['get']('a')"),
         ("x = [tools.get(url=u) for u in 'ab']", "x = [tools['get'](url=u) for u in 'ab']"),
+        (
+            "x = await asyncio.gather(*[tools.get(u) for u in us])",
+            "x = await asyncio.gather(*[tools['get'](u) for u in us])",
+        ),
+        (
+            "ts = [tools.get(u) for u in us]\nawait asyncio.gather(*ts)",
+            "ts = [tools['get'](u) for u in us]\nawait asyncio.gather(*ts)",
+        ),
         ("t = tools\nawait t . items(1)", "t = tools\nawait t['items'](1)"),
         ("x = tools.items(order=1)", "x = tools['items'](order=1)"),
         ("await tools.get(url=tools.get('find'))", "await tools['get'](url=tools.get('find'))"),
@@ -120,6 +128,7 @@ def test_a_tool_that_is_called_like_a_method_of_tools_is_called(program: str, ex
         "await tools.get('find')",
         "x = tools.get('find', None)",
         "x = tools.get(key='find')",
+        "x = tools.get(name)\nawait x(1)",
         "for name, each in tools.items(): await each()",
         "await tools.values()",
         "x = {}\nawait x.get(url=1)",
