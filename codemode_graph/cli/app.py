@@ -58,6 +58,15 @@ FALLBACK = Annotated[
         metavar="NAME",
     ),
 ]
+PACKAGES = Annotated[
+    list[str],
+    typer.Option(
+        "--package",
+        help="What programs may import beside the standard library, in the sandboxes pyodide and docker, as it was made "
+        "ready for them. May be repeated.",
+        metavar="NAME",
+    ),
+]
 HTML = Annotated[
     Path | None,
     typer.Option(
@@ -97,6 +106,7 @@ def run(
     sandbox: SANDBOX = "monty",
     auto: AUTO = [],  # noqa: B006
     fallback: FALLBACK = [],  # noqa: B006
+    package: PACKAGES = [],  # noqa: B006
     compare: Annotated[
         bool,
         typer.Option(
@@ -136,6 +146,7 @@ def run(
         sandbox=sandbox,
         auto=auto,
         fallback=fallback,
+        packages=package,
         compare=compare,
         max_attempts=max_attempts,
         timeout=timeout,
@@ -206,6 +217,7 @@ def serve(
     sandbox: SANDBOX = "monty",
     auto: AUTO = [],  # noqa: B006
     fallback: FALLBACK = [],  # noqa: B006
+    package: PACKAGES = [],  # noqa: B006
     approve: Annotated[
         list[str],
         typer.Option(
@@ -243,6 +255,7 @@ def serve(
         sandbox=sandbox,
         auto=auto,
         fallback=fallback,
+        packages=package,
         approve=approve,
         max_attempts=max_attempts,
         timeout=timeout,

@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from codemode_sandboxes import Sandbox
+from codemode_sandboxes import SANDBOXES, Sandbox, create_sandbox
+from codemode_sandboxes.registry import PACKAGED, backend_name
 from rich.console import Console
 
 from codemode_graph.errors import ConfigurationError
@@ -73,11 +74,25 @@ def load_from_module(reference: str) -> Any:
         ) from None
 
 
-def load_sandbox(name: str, *, auto: Sequence[str], fallback: Sequence[str]) -> Sandbox:
+def load_sandbox(name: str, *, auto: Sequence[str], fallback: Sequence[str], packages: Sequence[str]) -> Sandbox:
     """Give the sandbox that the options name; where `auto` is given, the default name means nothing.
 
     Raises:
-        ConfigurationError: The options contradict one another.
+        ConfigurationError: The options contradict one another, or packages are for none of the sandboxes.
         SandboxError: There is no such sandbox, or it is not available.
     """
-    return sandbox_from(None if auto and name == "monty" else name, auto=auto or None, fallback=fallback)
+    if packages and name == "auto" and not auto:
+        auto = list(SANDBOXES)
+    if packages and PACKAGED.isdisjoint(map(backend_name, [*(auto or [name]), *fallback])):
+        raise ConfigurationError(
+            f"--package is for the sandboxes {', '.join(sorted(PACKAGED))} and auto: name one of them"
+        )
+
+    def made(each: str) -> str | Sandbox:
+        return create_sandbox(each, packages=packages) if packages and backend_name(each) in PACKAGED else each
+
+    return sandbox_from(
+        None if auto and name in ("auto", "monty") else made(name),
+        auto=[made(each) for each in auto] or None,
+        fallback=[made(each) for each in fallback],
+    )

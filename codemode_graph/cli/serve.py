@@ -40,6 +40,7 @@ def serve(
     sandbox: str,
     auto: Sequence[str],
     fallback: Sequence[str],
+    packages: Sequence[str],
     approve: Sequence[str],
     max_attempts: int,
     timeout: float,
@@ -55,7 +56,7 @@ def serve(
         # First what fails at once, before any server is started.
         address = None if http is None else _address(http)
         chat_model = None if model is None else load_model(model)
-        backend = load_sandbox(sandbox, auto=auto, fallback=fallback)
+        backend = load_sandbox(sandbox, auto=auto, fallback=fallback, packages=packages)
         async with AsyncExitStack() as stack:
             specs = await load(stack, mcp, tools)
             cm = codemode(

@@ -33,6 +33,7 @@ def run_task(
     sandbox: str,
     auto: Sequence[str],
     fallback: Sequence[str],
+    packages: Sequence[str],
     compare: bool,
     max_attempts: int,
     timeout: float,
@@ -49,7 +50,7 @@ def run_task(
     async def work() -> RunResult | Comparison:
         # First what fails at once, before any server is started.
         chat_model = None if code is not None else load_model(model)
-        backend = load_sandbox(sandbox, auto=auto, fallback=fallback)
+        backend = load_sandbox(sandbox, auto=auto, fallback=fallback, packages=packages)
         async with AsyncExitStack() as stack:
             specs = await load(stack, mcp, tools)
             if compare:

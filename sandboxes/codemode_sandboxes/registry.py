@@ -7,7 +7,7 @@ from typing import Any
 from codemode_sandboxes.contract import Sandbox
 from codemode_sandboxes.errors import UnknownSandbox
 
-__all__ = ["ALIASES", "EXTRAS", "SANDBOXES", "backend_name", "create_sandbox"]
+__all__ = ["ALIASES", "EXTRAS", "PACKAGED", "SANDBOXES", "backend_name", "create_sandbox"]
 
 SANDBOXES: dict[str, str] = {
     "bubblewrap": "codemode_sandboxes.bubblewrap:BubblewrapSandbox",
@@ -26,6 +26,9 @@ EXTRAS: dict[str, str] = {
     "pyodide": "pyodide",
 }
 """The extra of this distribution that brings what a backend needs, for those that need something."""
+
+PACKAGED = frozenset({"docker", "pyodide"})
+"""Backends that take `packages`."""
 
 ALIASES: dict[str, str] = {
     "pyodide-wasm": "pyodide",

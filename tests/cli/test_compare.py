@@ -101,6 +101,8 @@ def test_a_fallback_is_said_aloud(tmp_path: Path) -> None:
         (["task", "--sandbox", "auto", "--fallback", "monty"], "leave fallback out"),
         (["task", "--fallback", "mony"], "did you mean 'monty'?"),
         (["task", "--sandbox", "restricted", "--auto", "monty"], "leave the other sandbox out"),
+        (["task", "--package", "attrs"], "--package is for the sandboxes docker, pyodide and auto"),
+        (["task", "--package", "attrs", "--auto", "monty", "--auto", "restricted"], "--package is for"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(args: list[str], words: str) -> None:
