@@ -1,12 +1,18 @@
 """Type-checking finds what is wrong at its place, and runs nothing."""
 
 import asyncio
+import os
+import random
+import signal
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 from codemode_sandboxes import Diagnostic, SandboxError
 from codemode_sandboxes.monty import MontySandbox, typecheck
+from codemode_sandboxes.monty.typecheck import CHECKERS, TypeCheckers
+
+from tests.sandboxes.processes import children, gone
 
 STUBS = """
 from typing import Literal, NotRequired, Protocol, TypedDict, overload
@@ -134,3 +140,101 @@ async def test_checks_side_by_side_do_not_disturb_each_other(sandbox: MontySandb
     codes = [f"x = {n}\nx + ''" if n % 2 else f"x = {n}" for n in range(8)]
     results = await asyncio.gather(*(check(sandbox, code) for code in codes))
     assert [len(found) for found in results] == [0, 1] * 4
+
+
+def kept(sandbox: MontySandbox) -> TypeCheckers:
+    return sandbox._pools.checkers
+
+
+def process(sandbox: MontySandbox) -> int:
+    """The process of the one session that is kept."""
+    (checker,) = kept(sandbox)._idle
+    pid = checker.session.worker_pid
+    assert pid is not None
+    return pid
+
+
+@pytest.fixture
+async def own() -> AsyncIterator[MontySandbox]:
+    sandbox = MontySandbox()
+    yield sandbox
+    await sandbox.aclose()
+
+
+PROGRAMS = [
+    GOOD,
+    "secret = 'of the first'\nsecret.nope",
+    "secret",
+    "def f(:",
+    "class Event:\n    id: int\nEvent().id + ''",
+    "Event",
+    "type Event = int\nx: Event = ''",
+    "tools = {'add': 1}\ntools['add'] + ''",
+    "await tools.add(a=1, b='')",
+    "del tools\ntools",
+    "import json\njson = 3\njson.loads",
+    "import json\njson.loads('').x; json.nope",
+    "import statistics\nstatistics.mean",
+    "from typing import *\nprint(reveal_type(tools))",
+    "import builtins\nbuiltins.int = str\nint() + ''",
+    "class int: pass\nint() + 1",
+    "x = '\ud800'",
+    "[" * 5000 + "]" * 5000,
+    "global secret\nsecret = 1",
+    "# type: ignore\nsecret",
+]
+
+
+async def test_what_is_found_in_a_program_depends_on_no_program_before(own: MontySandbox) -> None:
+    fresh = []
+    for program in PROGRAMS:
+        fresh.append(await own.type_check(program, STUBS))
+        await own.aclose()
+    assert any(fresh)
+    order = list(range(len(PROGRAMS))) * 5
+    random.Random(5).shuffle(order)
+    for number in order:
+        assert await own.type_check(PROGRAMS[number], STUBS) == fresh[number]
+    assert kept(own)._idle[0].checks == len(order)
+
+
+async def test_a_session_checks_so_many_programs(own: MontySandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(typecheck, "_CHECKS", 3)
+    found = []
+    for _ in range(7):
+        assert await check(own, "1 + ''") == [("unsupported-operator", 1, 1)]
+        found.append([checker.checks for checker in kept(own)._idle])
+    assert found == [[1], [2], [], [1], [2], [], [1]]
+
+
+async def test_a_session_that_died_while_it_was_kept_is_replaced(own: MontySandbox) -> None:
+    assert await check(own, GOOD) == []
+    os.kill(process(own), signal.SIGKILL)
+    assert await check(own, "1 + ''") == [("unsupported-operator", 1, 1)]
+
+
+async def test_a_check_that_is_given_up_leaves_no_session(own: MontySandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await check(own, GOOD) == []
+    monkeypatch.setattr(typecheck, "_SECONDS", 0.0)
+    with pytest.raises(SandboxError):
+        await check(own, GOOD)
+    assert kept(own)._idle == []
+    monkeypatch.undo()
+    checking = asyncio.create_task(check(own, GOOD * 50))
+    await asyncio.sleep(0)
+    checking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await checking
+    assert await check(own, "1 + ''") == [("unsupported-operator", 1, 1)]
+
+
+async def test_sessions_are_bounded_however_many_stubs_there_are_and_end_with_the_sandbox(own: MontySandbox) -> None:
+    before = set(children(os.getpid()))
+    many = [f"{STUBS}\nother_{number}: int\n" for number in range(3 * CHECKERS)]
+    found = await asyncio.gather(*(own.type_check("other_0 + ''", stubs) for stubs in [*many, *many]))
+    assert [each[0].rule for each in found] == ["unsupported-operator", *["unresolved-reference"] * (len(many) - 1)] * 2
+    assert len(kept(own)._idle) <= CHECKERS
+    begun = set(children(os.getpid())) - before
+    assert 0 < len(begun) <= CHECKERS
+    await own.aclose()
+    assert await gone(*begun)

@@ -1,29 +1,24 @@
-"""Worker processes: one pool for each event loop, made when the loop first needs it."""
+"""Worker processes: some for each event loop, made when the loop first needs them."""
 
 import asyncio
-import atexit
-import functools
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from pydantic_monty import AsyncMonty, AsyncMontySession, MontyError
+from pydantic_monty import AsyncMontySession
 
 from codemode_sandboxes.contract import Execution
-from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.monty.typecheck import CHECKERS, TypeCheckers
+from codemode_sandboxes.monty.workers import Workers
 
 __all__ = ["Pools"]
-
-_THREAD_GRACE = 0.02
-_MAX_CHECKOUTS = 500
 
 
 @dataclass(slots=True, eq=False)
 class _Pool:
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    workers: AsyncMonty | None = None
+    workers: Workers
+    checkers: TypeCheckers
     executions: WeakSet[Execution] = field(default_factory=WeakSet)
 
 
@@ -50,19 +45,12 @@ class Pools:
         Raises:
             SandboxUnavailable: No worker could be started, or none came free in time.
         """
-        pool = self._pool()
-        async with pool.lock:
-            if pool.workers is None:
-                pool.workers = await self._start_workers()
-        session = pool.workers.checkout(**options)
-        try:
-            await session.__aenter__()
-        except TimeoutError:
-            reason = f"none of its workers, {self._max_workers} at most, came free in {self._checkout_timeout:g} s"
-            raise SandboxUnavailable("monty", reason, "Close executions that are done, or raise max_workers") from None
-        except (MontyError, OSError, RuntimeError) as error:
-            raise SandboxUnavailable("monty", f"its worker does not start ({error})", _REMEDY) from error
-        return session
+        return await self._pool().workers.open(**options)
+
+    @property
+    def checkers(self) -> TypeCheckers:
+        """What checks the running loop's programs."""
+        return self._pool().checkers
 
     def add(self, execution: Execution) -> None:
         """Have an execution closed with the running loop's pool."""
@@ -74,37 +62,16 @@ class Pools:
         if pool is None:
             return
         await asyncio.gather(*(execution.aclose() for execution in list(pool.executions)))
-        async with pool.lock:
-            if pool.workers is not None:
-                await pool.workers.__aexit__(None, None, None)
-                await asyncio.sleep(_THREAD_GRACE / 2)
+        await asyncio.gather(pool.workers.aclose(), pool.checkers.aclose())
 
     def _pool(self) -> _Pool:
         for loop in [loop for loop in list(self._pools) if loop.is_closed()]:
             self._pools.pop(loop, None)  # its workers end with the last reference
-        return self._pools.setdefault(asyncio.get_running_loop(), _Pool())
-
-    async def _start_workers(self) -> AsyncMonty:
-        _let_threads_finish_at_exit()
-        workers = AsyncMonty(
-            binary_path=self._binary,
-            min_processes=self._min_workers,
-            max_processes=self._max_workers,
-            checkout_timeout=self._checkout_timeout,
-            max_checkouts_per_worker=_MAX_CHECKOUTS,
-        )
-        try:
-            await workers.__aenter__()
-        except (MontyError, OSError, RuntimeError) as error:
-            raise SandboxUnavailable("monty", f"its worker does not start ({error})", _REMEDY) from error
-        return workers
-
-
-_REMEDY = "Reinstall it with `pip install --force-reinstall pydantic-monty`"
-
-
-@functools.cache
-def _let_threads_finish_at_exit() -> None:
-    # pydantic-monty's threads may still be waking the event loop when the interpreter ends, and then abort the
-    # process. They need a moment: see pool.aclose() for programs that close, and this for those that do not.
-    atexit.register(time.sleep, _THREAD_GRACE)
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools:
+            shared: dict[str, Any] = {"timeout": self._checkout_timeout, "binary": self._binary}
+            self._pools[loop] = _Pool(
+                workers=Workers(least=self._min_workers, most=self._max_workers, **shared),
+                checkers=TypeCheckers(Workers(least=0, most=CHECKERS, **shared)),
+            )
+        return self._pools[loop]

@@ -10,7 +10,6 @@ from codemode_sandboxes.monty.jail import LAYERS, MontyJail, jailed
 from codemode_sandboxes.monty.lowering import remaining
 from codemode_sandboxes.monty.pool import Pools
 from codemode_sandboxes.monty.probe import aprobe, probe
-from codemode_sandboxes.monty.typecheck import type_check
 
 __all__ = ["MontySandbox"]
 
@@ -26,7 +25,8 @@ class MontySandbox:
     A program whose tool is still at work keeps its worker, so `max_workers` bounds the runs open at once.
 
     Args:
-        max_workers: Processes in one event loop's pool, about 1 MB each.
+        max_workers: Processes in one event loop's pool, about 1 MB each. Up to four more check types, where
+            `type_check` is asked for, with some 40 MB each.
         min_workers: Processes kept ready.
         checkout_timeout: Seconds that `start` waits while all workers are taken.
         binary: The `monty` binary, or a wrapper that runs it with its arguments, for example in a jail of its own, or
@@ -123,7 +123,7 @@ class MontySandbox:
             SandboxUnavailable: No worker starts, or none came free in time.
             SandboxError: The check took longer than 5 seconds, or the checker died of it.
         """
-        return await type_check(self._pools, code, stubs)
+        return await self._pools.checkers.check(code, stubs)
 
     async def aclose(self) -> None:
         """End every run of the calling event loop, and its workers."""

@@ -2,43 +2,128 @@
 
 import asyncio
 import json
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic_monty import AsyncFunctionSnapshot, MontyCrashedError, MontyError, MontySyntaxError, MontyTypingError
+from pydantic_monty import (
+    AsyncFunctionSnapshot,
+    AsyncMontySession,
+    MontyCrashedError,
+    MontyError,
+    MontySyntaxError,
+    MontyTypingError,
+)
 
 from codemode_sandboxes.errors import SandboxError
 from codemode_sandboxes.language import Diagnostic
-from codemode_sandboxes.monty.pool import Pools
+from codemode_sandboxes.monty.workers import Workers
 
-__all__ = ["type_check"]
+__all__ = ["CHECKERS", "TypeCheckers"]
+
+CHECKERS = 4
+"""Processes in which an event loop's programs are checked, at most."""
 
 # A first line that never type-checks: Monty refuses the program whatever else is in it, and so never runs it. It comes
 # first because a `# type: ignore` for the whole file, or code that cannot be reached, would hide a later one.
 _REFUSED = "__refused: int = ''\n"
 _SECONDS = 5.0
+_CHECKS = 200
+"""How many programs one session checks: it grows by some ten kilobytes with each."""
 
 
-async def type_check(pools: Pools, code: str, stubs: str) -> list[Diagnostic]:
-    """Check a program in script form.
+@dataclass(slots=True, eq=False)
+class _Checker:
+    stubs: str
+    session: AsyncMontySession
+    checks: int = 0
 
-    Nothing of it runs: it is refused before that, and were it not, no answer would reach it.
+
+class TypeCheckers:
+    """The sessions in which one event loop's programs are checked.
+
+    They are kept: a session reads its stubs and the standard library's at its first check, which takes some fifteen
+    milliseconds; a further check takes one. What it finds in a program depends on no program before.
 
     Args:
-        pools: Where to find a worker.
-        code: The program.
-        stubs: Declarations of what it finds when it starts, as in a `.pyi` file.
-
-    Returns:
-        What the checker found, in the order of the program. Modules that the sandbox does not have are among it.
-
-    Raises:
-        SandboxUnavailable: There is no worker.
-        SandboxError: The check took longer than 5 seconds, or the checker died of it.
+        workers: The processes, `CHECKERS` at most.
     """
-    source = _REFUSED + code.encode("utf-8", "replace").decode()
-    session = await pools.checkout(
-        type_check=True, type_check_stubs=stubs, type_check_format="json", limits={"max_feed_duration_secs": _SECONDS}
-    )
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._slots = asyncio.Semaphore(CHECKERS)
+        self._idle: list[_Checker] = []
+        self._busy = 0
+
+    async def check(self, code: str, stubs: str) -> list[Diagnostic]:
+        """Check a program in script form.
+
+        Nothing of it runs: it is refused before that, and were it not, no answer would reach it.
+
+        Args:
+            code: The program.
+            stubs: Declarations of what it finds when it starts, as in a `.pyi` file.
+
+        Returns:
+            What the checker found, in the order of the program. Modules that the sandbox does not have are among it.
+
+        Raises:
+            SandboxUnavailable: No process starts.
+            SandboxError: The check took longer than 5 seconds, or the checker died of it.
+        """
+        source = _REFUSED + code.encode("utf-8", "replace").decode()
+        async with self._slots:
+            self._busy += 1
+            try:
+                while True:
+                    checker = await self._take(stubs)
+                    try:
+                        return await self._check_in(checker, source)
+                    except MontyCrashedError:
+                        if not checker.checks:  # one that was kept may have died before
+                            raise SandboxError("the type checker died of this program") from None
+            finally:
+                self._busy -= 1
+
+    async def aclose(self) -> None:
+        """End the processes."""
+        idle, self._idle = self._idle, []
+        for checker in idle:
+            await _end(checker.session)
+        await self._workers.aclose()
+
+    async def _take(self, stubs: str) -> _Checker:
+        """Take a session that knows the stubs, or open one, in place of the one that has waited longest."""
+        for checker in reversed(self._idle):
+            if checker.stubs == stubs:
+                self._idle.remove(checker)
+                return checker
+        while len(self._idle) > CHECKERS - self._busy:
+            await _end(self._idle.pop(0).session)
+        limits = {"max_feed_duration_secs": _SECONDS}
+        session = await self._workers.open(
+            type_check=True, type_check_stubs=stubs, type_check_format="json", limits=limits
+        )
+        return _Checker(stubs, session)
+
+    async def _check_in(self, checker: _Checker, source: str) -> list[Diagnostic]:
+        try:
+            found = await _check(checker.session, source)
+        except BaseException:
+            await _end(checker.session)
+            raise
+        checker.checks += 1
+        if checker.checks < _CHECKS:
+            self._idle.append(checker)
+        else:
+            await _end(checker.session)
+        return found
+
+
+async def _end(session: AsyncMontySession) -> None:
+    await asyncio.shield(asyncio.ensure_future(session.__aexit__(None, None, None)))
+
+
+async def _check(session: AsyncMontySession, source: str) -> list[Diagnostic]:
     try:
         async with asyncio.timeout(_SECONDS):
             snapshot = await session.feed_start(source, print_callback=_ignore)
@@ -51,11 +136,9 @@ async def type_check(pools: Pools, code: str, stubs: str) -> list[Diagnostic]:
     except TimeoutError:
         raise SandboxError(f"the type check took longer than {_SECONDS:g} seconds") from None
     except MontyCrashedError:
-        raise SandboxError("the type checker died of this program") from None
+        raise
     except MontyError:
         pass
-    finally:
-        await asyncio.shield(asyncio.ensure_future(session.__aexit__(None, None, None)))
     raise SandboxError("this version of Monty ran a program that it should have refused")
 
 
