@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from codemode_sandboxes.language import Gap
-from codemode_sandboxes.source import Scopes, is_waiting
-from codemode_sandboxes.source.tree import Tree
+from codemode_sandboxes.source import Scopes, Tree, is_waiting
 
 from codemode_graph.state import Finding
 from codemode_graph.tools.text import one_line

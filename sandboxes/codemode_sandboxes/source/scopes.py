@@ -23,6 +23,8 @@ _OPENERS: dict[type[ast.AST], Kind] = {
     ast.DictComp: "comprehension",
     ast.GeneratorExp: "comprehension",
 }
+_KEPT = 20_000
+"""Characters of the longest program that is kept: it may take some megabytes."""
 _OUTSIDE = {"decorator_list", "returns", "bases", "keywords"}
 
 
@@ -208,9 +210,8 @@ class Scopes:
                     owner.bind(name, node)
 
 
-@lru_cache(maxsize=4)
 def scopes_of(code: str) -> Scopes:
-    """Parse a program. The last ones are kept: what is done to a program in turn mostly leaves it as it is.
+    """Parse a program. The last few are kept: what is done to a program in turn mostly leaves it as it is.
 
     Args:
         code: Any text.
@@ -221,4 +222,9 @@ def scopes_of(code: str) -> Scopes:
     Raises:
         SyntaxError: As `parse` does.
     """
+    return _kept(code) if len(code) <= _KEPT else Scopes(parse(code))
+
+
+@lru_cache(maxsize=4)
+def _kept(code: str) -> Scopes:
     return Scopes(parse(code))
