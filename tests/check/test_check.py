@@ -3,11 +3,14 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from codemode_sandboxes import Capabilities
 from codemode_sandboxes.language import Diagnostic, Gap
 from codemode_sandboxes.monty import MontySandbox
+from codemode_sandboxes.monty.lowering import lower
+from codemode_sandboxes.source import scopes_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +23,7 @@ from tests.check.corpus import S, _never, record
 from tests.check.harness import run
 from tests.check.office import EVENTS, SPECS, Office
 from tests.sandboxes import cases
+from tests.sandboxes.programs import PROGRAMS
 
 SIGNATURES = Signatures.of(SPECS)
 STUBS = render_stubs(SPECS)
@@ -330,6 +334,20 @@ async def test_ordinary_programs_have_no_findings(name: str, monty: MontySandbox
     assert list(checked.findings) == unknown
     value = await run(checked.program, tools=cases.fake_tools())
     assert json.loads(json.dumps(value)) == program["expected"]
+
+
+async def test_a_check_leaves_the_trees_that_are_kept_as_they_are(monty: MontySandbox) -> None:
+    for case in PROGRAMS:
+        checked = await check_program(case.code, signatures=SIGNATURES, capabilities=monty.capabilities, stubs=STUBS)
+        lower(checked.program)
+        with suppress(SyntaxError):
+            assert ast.dump(scopes_of(checked.program).tree) == ast.dump(ast.parse(checked.program))
+
+
+def test_trees_are_kept_but_for_those_of_long_programs() -> None:
+    short, long = "x = 1", "x = 1\n" * 5_000
+    assert scopes_of(short) is scopes_of(short)
+    assert scopes_of(long) is not scopes_of(long)
 
 
 # Their coroutines go through a generator and a queue, where they cannot be followed.
