@@ -26,7 +26,7 @@ class MontySandbox:
 
     Args:
         max_workers: Processes in one event loop's pool, about 1 MB each. Up to four more check types, where
-            `type_check` is asked for, with some 40 MB each.
+            `type_check` is asked for, with some 30 MB each.
         min_workers: Processes kept ready.
         checkout_timeout: Seconds that `start` waits while all workers are taken.
         binary: The `monty` binary, or a wrapper that runs it with its arguments, for example in a jail of its own, or
