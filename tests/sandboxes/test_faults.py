@@ -197,8 +197,8 @@ async def test_a_guest_that_breaks_the_protocol_fails(place: Place, forgery: str
 
 def guest_pids(execution: Any) -> list[int]:
     """The processes of a run, the innermost last."""
-    if (session := getattr(execution, "_session", None)) is not None:
-        return [session.worker_pid]
+    if (worker := getattr(execution, "_worker", None)) is not None:
+        return [worker.pid]
     information = Path(f"/proc/self/fdinfo/{execution._channel.process._pidfd}").read_text().split()
     outer = int(information[information.index("Pid:") + 1])
     return [outer, *descendants(outer)]

@@ -154,8 +154,8 @@ async def attempt(sandbox: Any, canaries: Canaries, code: str, limits: Limits = 
 
 def guest(execution: Any) -> int | None:
     """The process of a run, where it is one of this machine's."""
-    if (session := getattr(execution, "_session", None)) is not None:
-        pid: int | None = session.worker_pid
+    if (worker := getattr(execution, "_worker", None)) is not None:
+        pid: int | None = worker.pid
         return pid
     pidfd = getattr(getattr(execution._channel, "process", None), "_pidfd", None)
     if pidfd is None:

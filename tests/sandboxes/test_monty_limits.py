@@ -45,7 +45,7 @@ async def start(sandbox: MontySandbox, code: str, *tools: str, limits: Limits | 
 
 
 def worker(execution: MontyExecution) -> int:
-    pid = execution._session.worker_pid
+    pid = execution._worker.pid
     assert pid is not None
     return pid
 

@@ -149,7 +149,7 @@ def kept(sandbox: MontySandbox) -> TypeCheckers:
 def process(sandbox: MontySandbox) -> int:
     """The process of the one session that is kept."""
     (checker,) = kept(sandbox)._idle
-    pid = checker.session.worker_pid
+    pid = checker.worker.pid
     assert pid is not None
     return pid
 

@@ -1,19 +1,11 @@
 """One run of one program, driven from suspension to suspension."""
 
-import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakMethod
 
-from pydantic_monty import (
-    AsyncFunctionSnapshot,
-    AsyncFutureSnapshot,
-    AsyncMontySession,
-    AsyncNameLookupSnapshot,
-    MontyComplete,
-    MontyError,
-)
+from pydantic_monty import FunctionSnapshot, FutureSnapshot, MontyComplete, MontyError, NameLookupSnapshot
 
 from codemode_sandboxes.contract import (
     OPEN_CALLS,
@@ -42,16 +34,11 @@ from codemode_sandboxes.monty.lowering import lower
 from codemode_sandboxes.monty.outcomes import LATER, check_conversion, raised, settled
 from codemode_sandboxes.monty.output import Output
 from codemode_sandboxes.monty.prelude import PRELUDE, function_names, prelude_inputs
-from codemode_sandboxes.values import ValueTooLarge
+from codemode_sandboxes.monty.workers import Worker
 
 __all__ = ["MontyExecution"]
 
-T = TypeVar("T")
-
-_Snapshot = AsyncFunctionSnapshot | AsyncFutureSnapshot | AsyncNameLookupSnapshot | MontyComplete
-_INLINE_BYTES = 256 * 1024
-_LARGE = 10_000
-"""Programs of more characters than this are looked through in a thread."""
+_Snapshot = FunctionSnapshot | FutureSnapshot | NameLookupSnapshot | MontyComplete
 
 
 class _Ended(Exception):
@@ -65,18 +52,18 @@ class MontyExecution:
     """See `codemode_sandboxes.Execution`.
 
     Args:
-        session: A checked-out worker, which the execution owns from now on.
+        worker: Which the execution owns from now on.
         program: What to run.
         limits: Its bounds.
     """
 
-    def __init__(self, session: AsyncMontySession, program: Program, limits: Limits) -> None:
-        self._session, self._program, self._limits = session, program, limits
+    def __init__(self, worker: Worker, program: Program, limits: Limits) -> None:
+        self._worker, self._program, self._limits = worker, program, limits
         self._source = program.code.replace("\r\n", "\n").replace("\r", "\n")
         self._encoded = b""
         self._tools = function_names(program.tools)
         self._clock = Clock(program.now)
-        self._output = Output(limits.output_bytes, _weakly(self._interrupt_from_thread))
+        self._output = Output(limits.output_bytes, _weakly(worker.kill))
         self._snapshot: _Snapshot | None = None
         self._suspended = False
         self._calls = 0
@@ -84,11 +71,8 @@ class MontyExecution:
         self._open: dict[int, tuple[int, int]] = {}  # Monty's id of each open call, and the bytes of its arguments
         self._open_bytes = 0
         self._settled: dict[int, Outcome] = {}
-        self._loop = asyncio.get_running_loop()
-        self._scope: asyncio.Timeout | None = None
         self._timers_fired = False
         self._closed = False
-        self._release: asyncio.Future[None] | None = None
 
     async def advance(self, outcomes: Mapping[int, Outcome] | None = None, *, elapsed: float | None = None) -> Event:
         """Run the program until it blocks or ends.
@@ -107,7 +91,9 @@ class MontyExecution:
                 self._settled[call_id] = outcome
                 self._open_bytes -= size
         try:
-            event = await self._run_until_event()
+            event = await self._worker.do(self._run)
+            if self._closed:
+                raise SandboxClosed("the execution was closed while it ran")
         except BaseException:
             await self.aclose()
             raise
@@ -118,32 +104,19 @@ class MontyExecution:
     async def aclose(self) -> None:
         """End the run and give its worker back."""
         self._closed = True
-        self._interrupt()
-        if self._release is None:
-            self._release = asyncio.ensure_future(self._session.__aexit__(None, None, None))
-        await asyncio.shield(self._release)
+        await self._worker.aclose()
 
-    async def _run_until_event(self) -> Event:
-        try:
-            async with asyncio.timeout(None) as self._scope:
-                event = await self._run()
-        except TimeoutError:
-            if not (self._closed or self._output.exceeded):
-                raise
-        finally:
-            self._scope = None
-        if self._closed:
-            raise SandboxClosed("the execution was closed while it ran")
-        if self._output.exceeded:
-            return output_exceeded(self._limits, self._output.take())
-        return event
+    def _run(self) -> Event:
+        """Go on until there is something to tell; in the worker's thread."""
+        event = self._go_on()
+        return output_exceeded(self._limits, event.stdout + self._output.take()) if self._output.exceeded else event
 
-    async def _run(self) -> Event:
+    def _go_on(self) -> Event:
         try:
             if self._snapshot is None:
-                self._snapshot = await self._begin()
+                self._snapshot = self._begin()
             while True:
-                following = await self._step(self._snapshot)
+                following = self._step(self._snapshot)
                 if not isinstance(following, _Snapshot):
                     return following
                 self._snapshot = following
@@ -152,40 +125,41 @@ class MontyExecution:
         except MontyError as error:
             return self._failure(error)
 
-    async def _begin(self) -> _Snapshot:
+    def _begin(self) -> _Snapshot:
         try:
             self._source.encode()
         except UnicodeEncodeError:
             message = "the program's text contains lone surrogates"
             raise _Ended(Failed(kind="syntax", type="SyntaxError", message=message)) from None
-        large = len(self._source) > _LARGE
-        lowered = await asyncio.to_thread(lower, self._source) if large else lower(self._source)
+        lowered = lower(self._source)
         self._encoded = lowered.code.encode()
-        await self._session.feed_run(PRELUDE + lowered.helpers, inputs=prelude_inputs(self._program.tools))
-        return await self._session.feed_start(lowered.code, print_callback=self._output.write)
+        self._worker.session.feed_run(PRELUDE + lowered.helpers, inputs=prelude_inputs(self._program.tools))
+        return self._worker.session.feed_start(lowered.code, print_callback=self._output.write)
 
-    async def _step(self, snapshot: _Snapshot) -> _Snapshot | Event:
+    def _step(self, snapshot: _Snapshot) -> _Snapshot | Event:
         if isinstance(snapshot, MontyComplete):
-            return await self._finish(snapshot)
+            return self._finish(snapshot)
         self._suspended = True
-        if isinstance(snapshot, AsyncNameLookupSnapshot):
-            return await snapshot.resume()
-        if isinstance(snapshot, AsyncFutureSnapshot):
-            return await self._settle(snapshot)
+        if isinstance(snapshot, NameLookupSnapshot):
+            return snapshot.resume()
+        if isinstance(snapshot, FutureSnapshot):
+            return self._settle(snapshot)
         if snapshot.is_os_function:
-            return await self._system_call(snapshot)
-        return await self._tool_call(snapshot)
+            return self._system_call(snapshot)
+        return self._tool_call(snapshot)
 
-    async def _tool_call(self, snapshot: AsyncFunctionSnapshot) -> _Snapshot:
+    def _tool_call(self, snapshot: FunctionSnapshot) -> _Snapshot:
         name = str(snapshot.function_name)
         tool = self._tools.get(name)
         if tool is None or snapshot.object_id is not None:
-            return await snapshot.resume(raised("NameError", f"name {name!r} is not defined"))
+            return snapshot.resume(raised("NameError", f"name {name!r} is not defined"))
         line = self._line(snapshot)
         try:
-            (args, kwargs), size = await self._convert(arguments_from_monty, snapshot.args, snapshot.kwargs)
+            (args, kwargs), size = arguments_from_monty(
+                snapshot.args, snapshot.kwargs, max_bytes=self._limits.value_bytes
+            )
         except (TypeError, ValueError) as error:
-            return await snapshot.resume(raised(_builtin_name(error), f"arguments of {tool!r}: {error}"))
+            return snapshot.resume(raised(_builtin_name(error), f"arguments of {tool!r}: {error}"))
         self._calls += 1
         if self._calls > self._limits.calls:
             raise _Ended(calls_exceeded(self._limits, line, self._output.take()))
@@ -194,31 +168,31 @@ class MontyExecution:
             raise _Ended(arguments_exceeded(self._limits, line, self._output.take()))
         self._new.append(Call(self._calls, tool, tuple(args), kwargs, line))
         self._open[self._calls] = snapshot.call_id, size
-        return await snapshot.resume(LATER)
+        return snapshot.resume(LATER)
 
-    async def _system_call(self, snapshot: AsyncFunctionSnapshot) -> _Snapshot | Event:
+    def _system_call(self, snapshot: FunctionSnapshot) -> _Snapshot | Event:
         name = snapshot.function_name
         if name == "asyncio.sleep":
             self._clock.start_timer(snapshot.call_id, snapshot.args[0])
-            return await snapshot.resume(LATER)
+            return snapshot.resume(LATER)
         if name == "time.sleep":
             self._clock.start_timer(snapshot.call_id, snapshot.args[0])
             if self._clock.pop(snapshot.call_id):
-                return await snapshot.resume({"return_value": None})
+                return snapshot.resume({"return_value": None})
             return self._blocked()
         if name == "os.environ":
-            return await snapshot.resume({"return_value": {}})
+            return snapshot.resume({"return_value": {}})
         if name == "os.getenv":
             default = snapshot.kwargs.get("default", snapshot.args[1] if len(snapshot.args) > 1 else None)
-            return await snapshot.resume({"return_value": default})
+            return snapshot.resume({"return_value": default})
         if name in CLOCK_CALLS:
             try:
-                return await snapshot.resume({"return_value": self._clock.read(str(name), snapshot.args)})
+                return snapshot.resume({"return_value": self._clock.read(str(name), snapshot.args)})
             except (OverflowError, ValueError, OSError) as error:
-                return await snapshot.resume(raised("OverflowError", str(error)))
-        return await snapshot.resume_not_handled()
+                return snapshot.resume(raised("OverflowError", str(error)))
+        return snapshot.resume_not_handled()
 
-    async def _settle(self, snapshot: AsyncFutureSnapshot) -> _Snapshot | Event:
+    def _settle(self, snapshot: FutureSnapshot) -> _Snapshot | Event:
         results: dict[int, Any] = {call_id: settled(outcome) for call_id, outcome in self._settled.items()}
         self._settled = {}
         # A program may poll with sleep(0) for the answer to a call: then the host has its turn between two rounds.
@@ -228,14 +202,14 @@ class MontyExecution:
         if not results:
             return self._blocked()
         try:
-            return await snapshot.resume(results)
+            return snapshot.resume(results)
         except MontyError as error:
             check_conversion(error)
             raise
 
-    async def _finish(self, snapshot: MontyComplete) -> Event:
+    def _finish(self, snapshot: MontyComplete) -> Event:
         try:
-            value, _ = await self._convert(from_monty, snapshot.output)
+            value, _ = from_monty(snapshot.output, max_bytes=self._limits.value_bytes)
         except (TypeError, ValueError) as error:
             message, line = f"the program's value: {error}", last_line(self._source)
             return program_failure(_builtin_name(error), message, line, self._output.take())
@@ -245,17 +219,7 @@ class MontyExecution:
         calls, self._new = tuple(self._new), []
         return Blocked(calls, (), self._clock.wake_after(), self._output.take())
 
-    async def _convert(self, convert: Callable[..., T], *values: Any) -> T:
-        """Convert what came out of Monty; what is large, in a thread."""
-        limit = self._limits.value_bytes
-        try:
-            return convert(*values, max_bytes=min(limit, _INLINE_BYTES))
-        except ValueTooLarge:
-            if limit <= _INLINE_BYTES:
-                raise
-        return await asyncio.to_thread(convert, *values, max_bytes=limit)
-
-    def _line(self, snapshot: AsyncFunctionSnapshot) -> int | None:
+    def _line(self, snapshot: FunctionSnapshot) -> int | None:
         position = snapshot.position
         if position.filename != PROGRAM_FILE:
             return None
@@ -266,14 +230,6 @@ class MontyExecution:
         unstarted = not self._suspended and not stdout
         program = dataclasses.replace(self._program, code=self._source)
         return failure(error, limits=self._limits, program=program, unstarted=unstarted, stdout=stdout)
-
-    def _interrupt_from_thread(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._interrupt)
-
-    def _interrupt(self) -> None:
-        if self._scope is not None:
-            self._scope.reschedule(self._loop.time())
 
 
 def _builtin_name(error: TypeError | ValueError) -> str:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from pydantic_monty import AsyncMontySession
-
 from codemode_sandboxes.contract import Execution
 from codemode_sandboxes.monty.typecheck import CHECKERS, TypeCheckers
-from codemode_sandboxes.monty.workers import Workers
+from codemode_sandboxes.monty.workers import Worker, Workers
 
 __all__ = ["Pools"]
 
@@ -39,7 +37,7 @@ class Pools:
         self._checkout_timeout, self._binary = checkout_timeout, binary
         self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
 
-    async def checkout(self, **options: Any) -> AsyncMontySession:
+    async def checkout(self, **options: Any) -> Worker:
         """Take a worker of the running loop's pool.
 
         Raises:

@@ -95,7 +95,7 @@ class MontySandbox:
             SandboxUnavailable: No worker starts, or none came free in time.
         """
         limits = limits or Limits()
-        session = await self._pools.checkout(
+        worker = await self._pools.checkout(
             script_name="program.py",
             limits={
                 "max_feed_duration_secs": limits.seconds,
@@ -105,7 +105,7 @@ class MontySandbox:
             assert_message_annotations=False,
             os_policy={"sleep": "call_host", "datetime": "call_host", "random_start": {"seed": program.seed}},
         )
-        execution = MontyExecution(session, program, limits)
+        execution = MontyExecution(worker, program, limits)
         self._pools.add(execution)
         return execution
 

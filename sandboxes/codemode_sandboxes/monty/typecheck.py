@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic_monty import (
-    AsyncFunctionSnapshot,
-    AsyncMontySession,
+    FunctionSnapshot,
     MontyCrashedError,
     MontyError,
     MontySyntaxError,
@@ -16,7 +15,7 @@ from pydantic_monty import (
 
 from codemode_sandboxes.errors import SandboxError
 from codemode_sandboxes.language import Diagnostic
-from codemode_sandboxes.monty.workers import Workers
+from codemode_sandboxes.monty.workers import Worker, Workers
 
 __all__ = ["CHECKERS", "TypeCheckers"]
 
@@ -34,7 +33,7 @@ _CHECKS = 200
 @dataclass(slots=True, eq=False)
 class _Checker:
     stubs: str
-    session: AsyncMontySession
+    worker: Worker
     checks: int = 0
 
 
@@ -88,7 +87,7 @@ class TypeCheckers:
         """End the processes."""
         idle, self._idle = self._idle, []
         for checker in idle:
-            await _end(checker.session)
+            await checker.worker.aclose()
         await self._workers.aclose()
 
     async def _take(self, stubs: str) -> _Checker:
@@ -98,37 +97,36 @@ class TypeCheckers:
                 self._idle.remove(checker)
                 return checker
         while len(self._idle) > CHECKERS - self._busy:
-            await _end(self._idle.pop(0).session)
+            await self._idle.pop(0).worker.aclose()
         limits = {"max_feed_duration_secs": _SECONDS}
-        session = await self._workers.open(
+        worker = await self._workers.open(
             type_check=True, type_check_stubs=stubs, type_check_format="json", limits=limits
         )
-        return _Checker(stubs, session)
+        return _Checker(stubs, worker)
 
     async def _check_in(self, checker: _Checker, source: str) -> list[Diagnostic]:
         try:
-            found = await _check(checker.session, source)
+            found = await _check(checker.worker, source)
         except BaseException:
-            await _end(checker.session)
+            await checker.worker.aclose()
             raise
         checker.checks += 1
         if checker.checks < _CHECKS:
             self._idle.append(checker)
         else:
-            await _end(checker.session)
+            await checker.worker.aclose()
         return found
 
 
-async def _end(session: AsyncMontySession) -> None:
-    await asyncio.shield(asyncio.ensure_future(session.__aexit__(None, None, None)))
+async def _check(worker: Worker, source: str) -> list[Diagnostic]:
+    def check() -> None:
+        snapshot = worker.session.feed_start(source, print_callback=_ignore)
+        while isinstance(snapshot, FunctionSnapshot) and snapshot.function_name == "import_stubs":
+            snapshot = snapshot.resume_not_handled()
 
-
-async def _check(session: AsyncMontySession, source: str) -> list[Diagnostic]:
     try:
         async with asyncio.timeout(_SECONDS):
-            snapshot = await session.feed_start(source, print_callback=_ignore)
-            while isinstance(snapshot, AsyncFunctionSnapshot) and snapshot.function_name == "import_stubs":
-                snapshot = await snapshot.resume_not_handled()
+            await worker.do(check)
     except MontyTypingError as error:
         return _diagnostics(error.display())
     except MontySyntaxError as error:

@@ -1,29 +1,129 @@
-"""Monty's worker processes."""
+"""Monty's worker processes, each driven by a thread while it is taken.
+
+Monty's own asynchronous interface wakes the event loop at every suspension. A thread passes those by of which the host
+need not be told; a tool call takes a quarter of the time so.
+"""
 
 import asyncio
-import atexit
-import functools
-import time
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic_monty import AsyncMonty, AsyncMontySession, MontyError
+from pydantic_monty import Monty, MontyError, MontySession
 
 from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.monty.line import Line
 
-__all__ = ["Workers"]
+__all__ = ["Worker", "Workers"]
 
-_THREAD_GRACE = 0.02
+T = TypeVar("T")
 _MAX_CHECKOUTS = 500
 _REMEDY = "Reinstall it with `pip install --force-reinstall pydantic-monty`"
 
 
+class Worker:
+    """A process that is taken, until it is closed or nobody holds it.
+
+    Args:
+        session: Not begun yet.
+        line: The worker's thread, for this time.
+        freed: Called in the event loop once the process has been given back.
+
+    Attributes:
+        session: To be used in the worker's thread only.
+    """
+
+    def __init__(self, session: MontySession, line: Line, freed: Callable[[], None]) -> None:
+        self.session = session
+        self._line, self._process = line, _Process()
+        self._doing: asyncio.Future[Any] | None = None
+        self._closing: asyncio.Future[None] | None = None
+        loop, process = asyncio.get_running_loop(), self._process
+
+        def give_back() -> None:
+            with suppress(MontyError, OSError, RuntimeError):
+                session.__exit__(None, None, None)
+            process.forget()
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(freed)
+
+        self._give_back = give_back
+        self._forgotten = weakref.finalize(self, line.post, give_back)
+        self._forgotten.atexit = False
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id."""
+        return self._process.pid
+
+    async def open(self) -> None:
+        """Begin the session."""
+
+        def enter() -> None:
+            self.session.__enter__()
+            self._process.note(self.session.worker_pid)
+
+        await self.do(enter)
+
+    async def do(self, function: Callable[[], T]) -> T:
+        """Call, in the worker's thread, what waits for its process."""
+        self._doing = doing = self._line.do(function)
+        return await doing
+
+    def kill(self) -> None:
+        """End the process, in the middle of whatever it does. From any thread."""
+        self._process.kill()
+
+    async def aclose(self) -> None:
+        """Give the process back; end it where it is at work."""
+        if self._closing is None:
+            self._forgotten.detach()
+            if self._doing is not None and (self._doing.cancelled() or not self._doing.done()):
+                self.kill()
+            self._closing = self._line.do(self._give_back)
+        await asyncio.shield(self._closing)
+
+
+class _Process:
+    """A process that can be killed without hitting another one that has got its id since."""
+
+    def __init__(self) -> None:
+        self.pid: int | None = None
+        self._descriptor: int | None = None
+        self._lock = threading.Lock()
+
+    def note(self, pid: int | None) -> None:
+        self.pid = pid
+        if pid is not None and hasattr(os, "pidfd_open"):
+            with suppress(OSError):
+                self._descriptor = os.pidfd_open(pid)
+
+    def kill(self) -> None:
+        with self._lock, suppress(OSError):
+            if self._descriptor is not None:
+                signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+            elif self.pid is not None and not hasattr(os, "pidfd_open"):
+                os.kill(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def forget(self) -> None:
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+            self.pid = self._descriptor = None
+
+
 class Workers:
-    """Processes of one event loop, started when the first is needed.
+    """The processes of one event loop, started when the first is needed.
 
     Args:
         least: Processes kept ready.
-        most: Processes that there may be; a session owns one from its start to its end.
+        most: Processes that there may be; a `Worker` has one to itself.
         timeout: Seconds to wait for one when all of them are taken.
         binary: The `monty` binary or a wrapper that starts it; None finds the installed one.
     """
@@ -31,38 +131,52 @@ class Workers:
     def __init__(self, *, least: int, most: int, timeout: float, binary: str | Path | None) -> None:
         self._least, self._most, self._timeout, self._binary = least, most, timeout, binary
         self._lock = asyncio.Lock()
-        self._started: AsyncMonty | None = None
+        self._free = asyncio.Semaphore(most)
+        self._lines: list[Line] = []
+        self._started: Monty | None = None
 
-    async def open(self, **options: Any) -> AsyncMontySession:
-        """Begin a session, with what `AsyncMonty.checkout` takes.
+    async def open(self, **options: Any) -> Worker:
+        """Take a process, for a session with what `Monty.checkout` takes.
 
         Raises:
             SandboxUnavailable: No process could be started, or none came free in time.
         """
         async with self._lock:
             if self._started is None:
-                self._started = await self._start()
-        session = self._started.checkout(**options)
+                self._started = await asyncio.to_thread(self._start)
+            started = self._started
         try:
-            await session.__aenter__()
+            async with asyncio.timeout(self._timeout):
+                await self._free.acquire()
         except TimeoutError:
             reason = f"none of its workers, {self._most} at most, came free in {self._timeout:g} s"
             raise SandboxUnavailable("monty", reason, "Close executions that are done, or raise max_workers") from None
-        except (MontyError, OSError, RuntimeError) as error:
-            raise _does_not_start(error) from error
-        return session
+        line = self._lines.pop() if self._lines else Line()
+        worker = Worker(started.checkout(**options), line, partial(self._freed, line))
+        try:
+            await worker.open()
+        except BaseException as error:
+            await worker.aclose()
+            if isinstance(error, MontyError | OSError | RuntimeError):
+                raise _does_not_start(error) from error
+            raise
+        return worker
 
     async def aclose(self) -> None:
-        """End the processes. Others are started where sessions are begun again."""
+        """End the processes. Others are started where workers are taken again."""
         async with self._lock:
             started, self._started = self._started, None
         if started is not None:
-            await started.__aexit__(None, None, None)
-            await asyncio.sleep(_THREAD_GRACE / 2)
+            await asyncio.to_thread(started.__exit__, None, None, None)
+        while self._lines:
+            self._lines.pop().end()
 
-    async def _start(self) -> AsyncMonty:
-        _let_threads_finish_at_exit()
-        workers = AsyncMonty(
+    def _freed(self, line: Line) -> None:
+        self._lines.append(line)
+        self._free.release()
+
+    def _start(self) -> Monty:
+        workers = Monty(
             binary_path=self._binary,
             min_processes=self._least,
             max_processes=self._most,
@@ -70,7 +184,7 @@ class Workers:
             max_checkouts_per_worker=_MAX_CHECKOUTS,
         )
         try:
-            await workers.__aenter__()
+            workers.__enter__()
         except (MontyError, OSError, RuntimeError) as error:
             raise _does_not_start(error) from error
         return workers
@@ -78,10 +192,3 @@ class Workers:
 
 def _does_not_start(error: Exception) -> SandboxUnavailable:
     return SandboxUnavailable("monty", f"its worker does not start ({error})", _REMEDY)
-
-
-@functools.cache
-def _let_threads_finish_at_exit() -> None:
-    # pydantic-monty's threads may still be waking the event loop when the interpreter ends, and then abort the
-    # process. They need a moment: see aclose() for programs that close, and this for those that do not.
-    atexit.register(time.sleep, _THREAD_GRACE)

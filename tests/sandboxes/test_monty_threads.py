@@ -1,0 +1,98 @@
+"""The threads that wait for Monty's processes."""
+
+import asyncio
+import gc
+import threading
+import time
+from typing import Any
+
+from codemode_sandboxes import Blocked, Limits, Program, Returned
+from codemode_sandboxes.monty import MontySandbox
+from codemode_sandboxes.monty.line import Line
+
+from tests.sandboxes.driving import run
+
+
+def threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "codemode-monty"}
+
+
+async def ended(some: set[threading.Thread]) -> bool:
+    for thread in some:
+        await asyncio.to_thread(thread.join, 5)
+    return not any(thread.is_alive() for thread in some)
+
+
+async def test_a_line_calls_one_after_the_other_and_gives_back_what_came_of_it() -> None:
+    line = Line()
+    called: list[int] = []
+
+    def call(number: int) -> int:
+        time.sleep(0.01 * (3 - number))
+        called.append(number)
+        return 10 // number
+
+    results = await asyncio.gather(*(line.do(lambda n=n: call(n)) for n in (1, 0, 2)), return_exceptions=True)  # type: ignore[misc]
+    assert called == [1, 0, 2]
+    assert results[0] == 10
+    assert isinstance(results[1], ZeroDivisionError)
+    assert results[2] == 5
+    line.end()
+
+
+async def test_what_is_given_up_is_called_all_the_same() -> None:
+    line, called = Line(), threading.Event()
+    line.do(lambda: time.sleep(0.05))
+    line.do(called.set).cancel()
+    await line.do(lambda: None)
+    assert called.is_set()
+    line.end()
+
+
+async def test_a_line_ends_by_word_and_where_nobody_holds_it() -> None:
+    before = threads()
+    told, forgotten = Line(), Line()
+    begun = threads() - before
+    assert len(begun) == 2
+    told.end()
+    held: list[Any] = [forgotten]
+    await forgotten.do(lambda: None)
+    del forgotten, held
+    gc.collect()
+    assert await ended(begun)
+
+
+def test_a_line_outlives_its_event_loop_in_peace() -> None:
+    async def begin() -> Line:
+        line = Line()
+        line.do(lambda: time.sleep(0.1))
+        return line
+
+    before = threads()
+    line = asyncio.run(begin())
+    begun = threads() - before
+    line.end()
+    asyncio.run(ended(begun))
+    assert not any(thread.is_alive() for thread in begun)
+
+
+async def test_runs_take_turns_with_threads_and_closing_ends_them() -> None:
+    before = threads()
+    sandbox = MontySandbox(max_workers=4)
+    for _ in range(3):
+        await asyncio.gather(*(run(sandbox, "1") for _ in range(10)))
+    begun = threads() - before
+    assert 0 < len(begun) <= 4
+    await sandbox.aclose()
+    assert await ended(begun)
+
+
+async def test_what_was_printed_up_to_the_limit_is_told() -> None:
+    sandbox = MontySandbox()
+    program = "print('abc')\nawait tools.a()\nprint('de')\nprint('x' * 100)\nwhile True:\n    pass"
+    execution = await sandbox.start(Program(code=program, tools=("a",)), Limits(seconds=20, output_bytes=20))
+    event = await execution.advance()
+    assert isinstance(event, Blocked)
+    failed = await execution.advance({1: Returned(None)})
+    assert (event.stdout, failed.stdout) == ("abc\n", "de\n" + "x" * 13)
+    await sandbox.aclose()
