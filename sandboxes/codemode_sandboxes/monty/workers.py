@@ -1,7 +1,7 @@
 """Monty's worker processes, each driven by a thread while it is taken.
 
 Monty's own asynchronous interface wakes the event loop at every suspension. A thread passes those by of which the host
-need not be told; a tool call takes a quarter of the time so.
+need not be told; a tool call takes half the time so.
 """
 
 import asyncio
