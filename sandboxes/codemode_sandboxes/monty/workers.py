@@ -91,7 +91,7 @@ class Worker:
 
 
 class _Process:
-    """A process that can be killed without hitting another one that has got its id since."""
+    """A process that can be killed, on Linux without ever hitting another one that has got its id since."""
 
     def __init__(self) -> None:
         self.pid: int | None = None
@@ -101,14 +101,14 @@ class _Process:
     def note(self, pid: int | None) -> None:
         self.pid = pid
         if pid is not None and hasattr(os, "pidfd_open"):
-            with suppress(OSError):
+            with suppress(OSError):  # an old kernel, or one that is not asked
                 self._descriptor = os.pidfd_open(pid)
 
     def kill(self) -> None:
         with self._lock, suppress(OSError):
             if self._descriptor is not None:
                 signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
-            elif self.pid is not None and not hasattr(os, "pidfd_open"):
+            elif self.pid is not None:
                 os.kill(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def forget(self) -> None:
