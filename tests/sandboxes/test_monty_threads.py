@@ -1,16 +1,20 @@
 """The threads that wait for Monty's processes."""
 
 import asyncio
+import errno
 import gc
+import os
 import threading
 import time
 from typing import Any
 
-from codemode_sandboxes import Blocked, Limits, Program, Returned
+import pytest
+from codemode_sandboxes import Blocked, Limits, Program, Returned, SandboxClosed
 from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.monty.line import Line
 
 from tests.sandboxes.driving import run
+from tests.sandboxes.processes import computing, gone
 
 
 def threads() -> set[threading.Thread]:
@@ -95,4 +99,24 @@ async def test_what_was_printed_up_to_the_limit_is_told() -> None:
     assert isinstance(event, Blocked)
     failed = await execution.advance({1: Returned(None)})
     assert (event.stdout, failed.stdout) == ("abc\n", "de\n" + "x" * 13)
+    await sandbox.aclose()
+
+
+async def test_a_program_is_ended_also_where_the_kernel_gives_no_descriptor_of_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(pid: int) -> int:
+        raise OSError(errno.ENOSYS, "not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refused, raising=False)
+    sandbox = MontySandbox()
+    execution = await sandbox.start(Program(code="while True:\n    pass"), Limits(seconds=100))
+    advancing = asyncio.create_task(execution.advance())
+    pid = execution._worker.pid
+    assert pid is not None
+    await computing(pid)
+    await execution.aclose()
+    assert await gone(pid)
+    with pytest.raises(SandboxClosed):
+        await advancing
     await sandbox.aclose()
