@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from codemode_sandboxes import Program, SandboxUnavailable, create_sandbox
-from codemode_sandboxes.docker import DEFAULT_IMAGE, BuildFailed, DockerSandbox, build_docker_image, image_tag
+from codemode_sandboxes.docker import DEFAULT_IMAGE, BuildFailed, DockerSandbox, build_docker_image, image_tag, unix
 from codemode_sandboxes.docker.build import build_command
 from codemode_sandboxes.docker.config import container_config
 from codemode_sandboxes.docker.daemon import Daemon
@@ -61,10 +61,10 @@ async def test_without_a_daemon_it_says_what_starts_one(
 
 
 async def test_a_user_who_may_not_use_the_daemon_is_told_how_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    def knock(self: Any) -> None:
+    def refused(connection: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Daemon, "_knock", knock)
+    monkeypatch.setattr(unix._Connection, "connect", refused)
     problem = await refusal(hosts=[NOWHERE])
     assert problem.reason == f"this user may not use the Docker daemon at {NOWHERE}"
     assert "usermod -aG docker" in problem.remedy

@@ -54,6 +54,7 @@ class Daemon:
         try:
             sdk: Any = importlib.import_module("docker")
             self._errors: Any = importlib.import_module("docker.errors")
+            closing: Any = importlib.import_module("codemode_sandboxes.docker.unix")
         except ImportError:
             raise SandboxUnavailable("docker", "the package docker is not installed", _INSTALL) from None
         if address.startswith("ssh://"):
@@ -69,6 +70,7 @@ class Daemon:
 
             def client(version: str, seconds: int) -> Any:
                 api = sdk.APIClient(**arguments, version=version, timeout=seconds, max_pool_size=_CONNECTIONS)
+                closing.use_closing_connections(api)
                 api.trust_env = False  # or what verifies web sites would verify it, and a proxy stand before it
                 api.headers["Connection"] = "close"  # none is kept; one to a socket costs little
                 return api
@@ -84,7 +86,6 @@ class Daemon:
     def _telling(self) -> Iterator[None]:
         """Turn what the SDK raises into problems that say what to do."""
         try:
-            self._knock()
             yield
         except self._errors.NotFound as error:
             raise DaemonProblem(f"{self.address} says: {_said(error)}", missing=True) from None
@@ -98,13 +99,6 @@ class Daemon:
         except self._errors.DockerException as error:
             remedy = "Name another with DOCKER_HOST, such as unix:///var/run/docker.sock"
             raise DaemonProblem(f"the address {self.address} cannot be used: {error}", remedy) from None
-
-    def _knock(self) -> None:
-        """See whether anybody listens: where nobody does the SDK leaves a socket open."""
-        if self.address.startswith("unix://"):
-            with socket.socket(socket.AF_UNIX) as tried:
-                tried.settimeout(_CONNECT_SECONDS)
-                tried.connect(self.address.removeprefix("unix://"))
 
     def _unreachable(self, error: BaseException) -> DaemonProblem:
         told = str(error)
