@@ -104,7 +104,7 @@ async def test_ctrl_c_does_not_wait_for_a_function_in_its_thread() -> None:
 async def test_a_function_that_goes_on_is_waited_for_until_ctrl_c() -> None:
     args = ("run", "Wait", "--tools", "tests.cli.mytools:block", "--timeout", "1", "--max-attempts", "1")
     async with command(*args, program=BLOCKED) as process:
-        told = await read_until(process, "Ctrl-C leaves without it")
+        told = await read_until(process, "Ctrl-C leaves without it\n")
         os.killpg(process.pid, signal.SIGINT)
         async with asyncio.timeout(20):
             _, stderr = await process.communicate()

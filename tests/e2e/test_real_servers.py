@@ -698,4 +698,4 @@ async def test_nothing_is_left_of_the_servers(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world, codemode(tools=world.tools) as cm:
         assert (await cm.run_code(world.program("(await tools.read_graph())['entities']")))["output"] == []
         assert len(children() - before) >= 6
-    assert children() == before
+    assert children() <= before

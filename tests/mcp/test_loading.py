@@ -59,7 +59,7 @@ async def test_a_server_that_cannot_be_loaded_says_why(kind: str, message: str) 
     with pytest.raises(ToolLoadError) as error:
         await load("x", params["command"], *params["args"], env=params["env"])
     assert str(error.value) == message
-    assert children() == before
+    assert children() <= before
 
 
 async def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ async def test_a_server_that_does_not_answer_is_given_up() -> None:
     with pytest.raises(ToolLoadError, match=r"MCP server 'x' did not answer within 0\.5 seconds"):
         await load("x", params["command"], *params["args"], env=params["env"], startup_timeout=0.5)
     assert time.monotonic() - started < 10
-    assert children() == before
+    assert children() <= before
 
 
 @pytest.mark.parametrize("kind", ["sse", "http"])
@@ -111,7 +111,7 @@ async def test_one_server_that_fails_closes_the_others_and_all_failures_are_told
         ToolLoadError, match=r"2 MCP servers cannot be loaded: .*'one' cannot be started.*; .*'two' ended"
     ):
         await loader.load()
-    assert children() == before
+    assert children() <= before
 
 
 async def test_a_failed_load_leaves_what_was_loaded_before() -> None:

@@ -181,4 +181,4 @@ async def test_all_at_once_leave_nothing_behind(tmp_path: Path) -> None:
     ) as tools:
         assert len(children() - before) >= 6
         assert await tools("server1.echo", message="a") == await tools("server2.echo", message="a") == "Echo: a"
-    assert children() == before
+    assert children() <= before

@@ -65,7 +65,7 @@ async def test_a_call_in_the_hands_of_a_dying_server_fails_and_is_not_made_again
 
 
 async def test_the_next_call_connects_again() -> None:
-    before = len(children())
+    before = children()
     async with loaded(own_server("memory")) as tools:
         assert await tools("count", by=5) == 5
         first = await tools("process")
@@ -77,7 +77,7 @@ async def test_the_next_call_connects_again() -> None:
         values = await asyncio.gather(*(tools("count") for _ in range(10)))
         assert sorted(values) == list(range(1, 11))
         assert await tools("process") != first
-        assert len(children()) == before + 1
+        assert len(children() - before) == 1
 
 
 @pytest.mark.slow
@@ -159,7 +159,7 @@ async def test_a_loader_may_be_closed_in_another_task_and_twice() -> None:
     await tools("waited", name="x")
     wait = tools["wait"]
     await asyncio.gather(asyncio.create_task(loader.aclose()), asyncio.create_task(loader.aclose()))
-    assert children() == before
+    assert children() <= before
     with pytest.raises(ConnectionError, match="MCP server 'memory' was closed before it answered wait"):
         await call
     with pytest.raises(ConnectionError, match="MCP server 'memory' was closed"):
@@ -169,7 +169,7 @@ async def test_a_loader_may_be_closed_in_another_task_and_twice() -> None:
     await loader.aclose()
     assert len(await loader.load()) > 5
     await loader.aclose()
-    assert children() == before
+    assert children() <= before
 
 
 @pytest.mark.parametrize("moment", ["connecting", "connected", "closing"])
@@ -207,7 +207,7 @@ async def test_nothing_is_left_after_a_cancellation(moment: str) -> None:
             task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert children() == before
+        assert children() <= before
 
 
 def test_nothing_is_left_when_the_loop_ends() -> None:
@@ -215,7 +215,7 @@ def test_nothing_is_left_when_the_loop_ends() -> None:
     loader = MCPToolLoader()
     loader.add_stdio_server("memory", **own_server("memory"))
     tools = asyncio.run(loader.load())
-    assert children() == before
+    assert children() <= before
     count = next(tool for tool in tools if tool.name == "count")
 
     async def use_again() -> int:
@@ -224,7 +224,7 @@ def test_nothing_is_left_when_the_loop_ends() -> None:
         return value
 
     assert asyncio.run(use_again()) == 1
-    assert children() == before
+    assert children() <= before
 
 
 async def test_a_session_of_another_loop_is_refused() -> None:
