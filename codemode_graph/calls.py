@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Interrupt
 
 from codemode_graph.errors import ToolOutcomeUnknown
-from codemode_graph.events import CallFinishedEvent, CallStartedEvent, emit
+from codemode_graph.events import CallFinishedEvent, CallStartedEvent, CallTold, emit
 from codemode_graph.interrupts import InvalidAnswer, ToolAsks, call_tool
 from codemode_graph.journal import Journal
 from codemode_graph.redact import mask, redact
@@ -82,7 +82,7 @@ class Calls:
             async with self._slots, self._tool_slots[spec.name]:
                 reached = True
                 await self.journal.write(record)
-                emit(_started(record))
+                emit(CallStartedEvent(type="call_started", **_told(record), line=record["line"]))
                 given = await self._call(spec, record, arguments)
             outcome = await self._take(spec, record, given)
         except asyncio.CancelledError:
@@ -112,7 +112,15 @@ class Calls:
             self.journal.finish(record, "failed", error=error)
             outcome = Raised(**error)
         await self.journal.write(record)
-        emit(_finished(record))
+        emit(
+            CallFinishedEvent(
+                type="call_finished",
+                **_told(record),
+                status=record["status"],
+                seconds=record["seconds"],
+                error=record["error"],
+            )
+        )
         return outcome
 
     async def recorded(self, record: ToolCall, outcome: Outcome) -> Outcome:
@@ -204,26 +212,8 @@ def refused(tool: str, reason: object) -> ToolError:
     return ToolError(type="PermissionError", message=f"the call of {tool!r} was refused{detail}")
 
 
-def _started(record: ToolCall) -> CallStartedEvent:
-    return CallStartedEvent(
-        type="call_started",
-        id=record["id"],
-        tool=record["tool"],
-        arguments=record["arguments"],
-        line=record["line"],
-    )
-
-
-def _finished(record: ToolCall) -> CallFinishedEvent:
-    return CallFinishedEvent(
-        type="call_finished",
-        id=record["id"],
-        tool=record["tool"],
-        arguments=record["arguments"],
-        status=record["status"],
-        seconds=record["seconds"],
-        error=record["error"],
-    )
+def _told(record: ToolCall) -> CallTold:
+    return CallTold(id=record["id"], tool=record["tool"], arguments=record["arguments"])
 
 
 def _cut_off(record: ToolCall) -> ToolCallStatus:

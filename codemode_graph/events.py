@@ -20,6 +20,7 @@ __all__ = [
     "CallFinishedEvent",
     "CallPendingEvent",
     "CallStartedEvent",
+    "CallTold",
     "CheckEvent",
     "Event",
     "ModelEvent",
@@ -89,25 +90,27 @@ class SandboxEvent(TypedDict):
     """For people to read: it is a fallback."""
 
 
-class CallStartedEvent(TypedDict):
-    """A tool is called."""
+class CallTold(TypedDict):
+    """What every event of a call that is made says of it."""
 
-    type: Literal["call_started"]
     id: str
     """The call's id in the journal, such as `1.3`."""
     tool: str
     arguments: dict[str, Any]
+
+
+class CallStartedEvent(CallTold):
+    """A tool is called."""
+
+    type: Literal["call_started"]
     line: int | None
     """The line of the program that made the call."""
 
 
-class CallFinishedEvent(TypedDict):
+class CallFinishedEvent(CallTold):
     """A call has ended, however it did."""
 
     type: Literal["call_finished"]
-    id: str
-    tool: str
-    arguments: dict[str, Any]
     status: ToolCallStatus
     seconds: float
     error: ToolError | None
