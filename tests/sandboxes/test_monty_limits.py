@@ -261,7 +261,7 @@ async def test_closing_the_sandbox_ends_its_runs_and_processes_and_it_can_be_use
     assert len(workers() - before) >= 3
     await sandbox.aclose()
     await sandbox.aclose()
-    assert workers() <= before
+    assert workers() == before
     for execution in executions:
         with pytest.raises(SandboxClosed):
             await execution.advance({1: Returned(0)})
@@ -296,7 +296,7 @@ async def test_many_runs_at_once_and_many_workers_leave_nothing() -> None:
     assert [result.value for result in results] == [[[n], {}] for n in range(100)]
     assert len(workers() - before) <= 16
     await sandbox.aclose()
-    assert workers() <= before
+    assert workers() == before
 
 
 def test_each_event_loop_has_its_own_pool_and_loses_it_when_it_ends() -> None:
@@ -324,7 +324,7 @@ def test_each_event_loop_has_its_own_pool_and_loses_it_when_it_ends() -> None:
         await sandbox.aclose()
 
     asyncio.run(close())
-    assert workers() <= before
+    assert workers() == before
 
 
 @pytest.mark.parametrize("workers", [(0, 0), (3, 2), (-1, 2)])
