@@ -1,6 +1,6 @@
 """Runs many programs in each sandbox, eight at one time, and tells what this process holds before and after.
 
-    python benchmarks/soak.py [--runs 2000] [--heavy-runs 200] [--at-once 8] [SANDBOX ...] > benchmarks/results/soak.md
+    python -m benchmarks.soak [--runs 2000] [--heavy-runs 200] [--at-once 8] [SANDBOX ...] > benchmarks/results/soak.md
 
 One run in five fails: it raises, runs out of memory or time, or is cancelled.
 """
@@ -27,6 +27,8 @@ from codemode_sandboxes import (
     SandboxUnavailable,
     create_sandbox,
 )
+
+from benchmarks.boxes.processes import descendants
 
 __all__ = ["HEAVY", "Soak", "soak"]
 
@@ -128,7 +130,7 @@ async def _settled(most: tuple[int, int, int] | None = None) -> tuple[int, int, 
     seen: list[tuple[int, int]] = []
     for _ in range(200):
         gc.collect()
-        seen.append((_descriptors(), len(_descendants(os.getpid()))))
+        seen.append((_descriptors(), len(descendants(os.getpid()))))
         if most is not None and seen[-1][0] <= most[1] and seen[-1][1] <= most[2]:
             break
         if len(seen) > (enough := 15 if most is None else 40) and len(set(seen[-enough:])) == 1:
@@ -143,15 +145,6 @@ def _memory() -> int:
 
 def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def _descendants(pid: int) -> list[int]:
-    found = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in map(int, (task / "children").read_text().split()):
-                found += [child, *_descendants(child)]
-    return found
 
 
 async def _table(names: list[str], runs: int, heavy_runs: int, at_once: int) -> None:

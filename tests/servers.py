@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from typing_extensions import TypedDict
 
+from benchmarks.boxes.processes import descendants
+
 ROOT = Path(__file__).parent.parent
 
 _NODE = "node_modules/@modelcontextprotocol/server-{}/dist/index.js"
@@ -111,18 +113,7 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 
 def children() -> set[int]:
     """The processes that descend from this one."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                stat = (entry / "stat").read_text()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {os.getpid()}
+    return set(descendants(os.getpid()))
 
 
 def open_files() -> int:

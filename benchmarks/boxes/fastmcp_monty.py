@@ -1,11 +1,12 @@
 """The sandbox of FastMCP's CodeMode: its provider for Monty."""
 
+import os
 import time
 
 from fastmcp.experimental.transforms.code_mode import MontySandboxProvider  # type: ignore[import-not-found]
 
 from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, Kind, Tool
-from benchmarks.boxes.processes import own_children
+from benchmarks.boxes.processes import descendants
 
 __all__ = ["open_box"]
 
@@ -31,7 +32,7 @@ class _Provider:
         return time.perf_counter()
 
     def guests(self) -> list[int]:
-        return own_children()
+        return descendants(os.getpid())
 
     async def aclose(self) -> None:
         pass

@@ -1,5 +1,6 @@
 """The sandboxes of codemode_sandboxes."""
 
+import os
 import time
 from typing import Any
 
@@ -8,7 +9,7 @@ from codemode_sandboxes import Blocked, Finished, Limits, Program, Returned, cre
 from benchmarks.boxes import plain_pyodide
 from benchmarks.boxes.bare import bytes_alone, over_attachment, over_monty, over_pipe
 from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, ComparedBox, Kind, Tool
-from benchmarks.boxes.processes import own_children
+from benchmarks.boxes.processes import descendants
 
 __all__ = ["open_box"]
 
@@ -48,7 +49,7 @@ class _Ours:
             from benchmarks.boxes.containers import container_processes
 
             return container_processes()
-        return own_children()
+        return descendants(os.getpid())
 
     async def bare(self, count: int) -> list[float]:
         match self._name:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from codemode_sandboxes.pyodide.install import cache_folder, find_pyodide
 from codemode_sandboxes.pyodide.jail import _find_node
 
 from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, Kind, Tool, gaps
-from benchmarks.boxes.processes import own_children
+from benchmarks.boxes.processes import descendants
 
 __all__ = ["calls", "open_box"]
 
@@ -65,7 +66,7 @@ class _Plain:
         return asyncio.create_task(start())
 
     def guests(self) -> list[int]:
-        return own_children()
+        return descendants(os.getpid())
 
     async def aclose(self) -> None:
         if self._spare is not None:

@@ -1,21 +1,24 @@
 """The processes of sandboxes, and the memory that they take."""
 
 import contextlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["descendants", "memory"]
+__all__ = ["children", "descendants", "memory"]
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    return [child for child, parent in _parents().items() if parent == pid]
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that a process started, and those that they did, and so on."""
-    found = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in map(int, (task / "children").read_text().split()):
-                found += [child, *descendants(child)]
-    return found
+    """Those, and theirs, and so on."""
+    parents = _parents()
+    found = [pid]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
+    return found[1:]
 
 
 def memory(pids: Iterable[int]) -> tuple[int, int]:
@@ -40,6 +43,11 @@ def memory(pids: Iterable[int]) -> tuple[int, int]:
     return rss, pss
 
 
-def own_children() -> list[int]:
-    """All that this process started."""
-    return descendants(os.getpid())
+def _parents() -> dict[int, int]:
+    # Not /proc/PID/task/*/children: it lacks children of a thread that ends while it is read.
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    return found

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from codemode_sandboxes import SANDBOXES, Limits, SandboxUnavailable, create_sandbox
 
+from benchmarks.boxes.processes import children, descendants
+
 __all__ = [
     "JAILS",
     "TIGHT",
@@ -121,19 +123,3 @@ async def computing(pid: int) -> None:
 def open_descriptors(pid: int) -> int:
     """Count a process's open descriptors."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process started."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return [
-            int(child)
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-    return []
-
-
-def descendants(pid: int) -> list[int]:
-    """Those, and theirs, and so on."""
-    return [found for child in children(pid) for found in (child, *descendants(child))]

@@ -1,6 +1,7 @@
 """Monty's limits hold promptly, and no fault of a program, a worker or a host outlives its run."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -28,7 +29,7 @@ from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.monty.execution import MontyExecution
 
 from tests.sandboxes.driving import echo, run
-from tests.sandboxes.processes import computing
+from tests.sandboxes.processes import alive, children, computing, gone
 
 MB = 1024 * 1024
 
@@ -52,26 +53,13 @@ def worker(execution: MontyExecution) -> int:
 
 def workers() -> set[int]:
     """Give the Monty processes that this process has."""
-    found = set()
-    for children in Path("/proc/self/task").glob("*/children"):
-        for pid in children.read_text().split():
-            try:
-                name = Path(f"/proc/{pid}/comm").read_text().strip()
-                zombie = "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
-            except FileNotFoundError:
-                continue
-            if name == "monty" and not zombie:
-                found.add(int(pid))
-    return found
+    return {pid for pid in children(os.getpid()) if alive(pid) and name(pid) == "monty"}
 
 
-async def gone(pid: int) -> bool:
-    end = time.monotonic() + 5
-    while pid in workers():
-        if time.monotonic() > end:
-            return False
-        await asyncio.sleep(0.005)
-    return True
+def name(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 async def still_works(sandbox: MontySandbox) -> bool:
