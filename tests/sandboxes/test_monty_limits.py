@@ -133,9 +133,9 @@ async def test_a_limit_is_named_in_the_message(sandbox: MontySandbox) -> None:
 
 async def test_waiting_for_tools_and_sleeping_costs_no_computing_time(sandbox: MontySandbox) -> None:
     code = "import asyncio\nawait tools.a()\nawait asyncio.sleep(100)\nawait tools.a()"
-    execution = await start(sandbox, code, "a", limits=Limits(seconds=0.15))
+    execution = await start(sandbox, code, "a", limits=Limits(seconds=0.5))
     await execution.advance()
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.6)
     await execution.advance({1: Returned(0)})
     await execution.advance(elapsed=100)
     assert await execution.advance({2: Returned("late")}) == Finished("late")

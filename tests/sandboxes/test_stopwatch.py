@@ -9,10 +9,10 @@ from codemode_sandboxes.process.stopwatch import Stopwatch
 
 
 async def test_blocks_have_so_much_time_together() -> None:
-    watch = Stopwatch(0.2)
+    watch = Stopwatch(0.6)
     for _ in range(3):
         async with watch:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
     with pytest.raises(TimeoutError):
         async with watch:
             await asyncio.sleep(10)
@@ -22,23 +22,23 @@ async def test_blocks_have_so_much_time_together() -> None:
 
 
 async def test_no_time_passes_between_blocks() -> None:
-    watch = Stopwatch(0.1)
+    watch = Stopwatch(0.5)
     for _ in range(3):
         async with watch:
             await asyncio.sleep(0)
-        await asyncio.sleep(0.08)
+        await asyncio.sleep(0.25)
     async with watch:
         await asyncio.sleep(0)
     assert not asyncio.current_task().cancelling()  # type: ignore[union-attr]
 
 
 async def test_a_timer_that_was_set_in_a_block_before_does_not_end_this_one() -> None:
-    watch = Stopwatch(0.2)
+    watch = Stopwatch(0.6)
     async with watch:
         await asyncio.sleep(0.01)
-    await asyncio.sleep(0.15)
+    await asyncio.sleep(0.45)
     async with watch:
-        await asyncio.sleep(0.12)  # the timer goes off meanwhile
+        await asyncio.sleep(0.3)  # the timer goes off meanwhile
     with pytest.raises(TimeoutError):
         async with watch:
             await asyncio.sleep(10)
