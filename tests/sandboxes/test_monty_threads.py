@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from codemode_sandboxes import Blocked, Limits, Program, Returned, SandboxClosed
+from codemode_sandboxes import Blocked, Limits, Program, Returned, SandboxClosed, SandboxUnavailable
 from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.monty.line import Line
 
@@ -89,6 +89,26 @@ async def test_runs_take_turns_with_threads_and_closing_ends_them() -> None:
     assert 0 < len(begun) <= 4
     await sandbox.aclose()
     assert await ended(begun)
+
+
+async def test_where_no_thread_can_be_started_a_run_says_so_and_holds_no_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sandbox = MontySandbox(max_workers=1, checkout_timeout=5)
+
+    def refused(self: threading.Thread) -> None:
+        if self.name == "codemode-monty":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    for _ in range(2):
+        with pytest.raises(SandboxUnavailable, match="can't start new thread"):
+            await sandbox.start(Program(code="1"))
+    monkeypatch.undo()
+    assert (await run(sandbox, "1 + 1")).value == 2
+    await sandbox.aclose()
 
 
 async def test_what_was_printed_up_to_the_limit_is_told() -> None:

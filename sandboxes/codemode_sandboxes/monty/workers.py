@@ -151,7 +151,11 @@ class Workers:
         except TimeoutError:
             reason = f"none of its workers, {self._most} at most, came free in {self._timeout:g} s"
             raise SandboxUnavailable("monty", reason, "Close executions that are done, or raise max_workers") from None
-        line = self._lines.pop() if self._lines else Line()
+        try:
+            line = self._lines.pop() if self._lines else Line()
+        except RuntimeError as error:  # no thread can be started
+            self._free.release()
+            raise _does_not_start(error) from error
         worker = Worker(started.checkout(**options), line, partial(self._freed, line))
         try:
             await worker.open()
