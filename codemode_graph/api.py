@@ -1,32 +1,25 @@
 """The short way in: `codemode(...)` gives a `CodeMode`, which runs tasks and programs."""
 
 import asyncio
-import inspect
 import sys
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from codemode_sandboxes import Limits, Sandbox, SandboxError
 from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Command, Interrupt
 
-from codemode_graph.errors import CodeModeError, UnknownRun
+from codemode_graph.errors import CodeModeError
 from codemode_graph.graph import create_codemode, sandbox_from
 from codemode_graph.model import load_model
-from codemode_graph.nodes.attempts import begun
-from codemode_graph.nodes.generate import bare
-from codemode_graph.progress import Progress, Watcher, follow
-from codemode_graph.result import RunResult, not_run, run_result
+from codemode_graph.progress import Watcher
+from codemode_graph.result import RunResult, not_run
+from codemode_graph.runs import Approve, Runs
 from codemode_graph.settings import Context, Prices
-from codemode_graph.state import CodeModeState
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.spec import ToolPolicy
@@ -36,13 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CodeMode", "RunResult", "codemode"]
 
-Approve: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
-"""Answers a request for approval."""
-
 DEFAULT_MODEL = "openai:gpt-5.2"
-
-_KEPT = 64
-"""Failed runs that can be gone on from."""
 
 
 def codemode(
@@ -129,9 +116,8 @@ class CodeMode:
     ) -> None:
         self.tools = load_tools(tools, policies=policies)
         self.sandbox = sandbox
-        self._code_model, self._api_key, self._approve, self._prices = code_model, api_key, approve, prices
-        self._checkpoints = InMemorySaver()
-        self._failed: dict[str, None] = {}
+        self._code_model, self._api_key = code_model, api_key
+        self._runs = Runs(approve=approve, prices=prices)
         self._create = partial(
             create_codemode,
             tools=self.tools,
@@ -150,7 +136,7 @@ class CodeMode:
         Raises:
             ConfigurationError: The model cannot be used.
         """
-        return self._task_graph.compile(checkpointer=self._checkpoints, name="codemode")
+        return self._runs.compile(self._task_graph)
 
     @cached_property
     def _task_graph(self) -> StateGraph[Any, Any, Any, Any]:
@@ -158,7 +144,7 @@ class CodeMode:
 
     @cached_property
     def _program_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        return self._create(model=None).compile(checkpointer=self._checkpoints, name="codemode")
+        return self._runs.compile(self._create(model=None))
 
     async def run(self, task: str, verbose: bool | Watcher = False, *, approve: Approve | None = None) -> RunResult:
         """Do a task: have a program written, checked, run, and repaired where it fails.
@@ -174,7 +160,7 @@ class CodeMode:
         Raises:
             ConfigurationError: The model cannot be used.
         """
-        return await self._run(self.graph, {"task": task}, verbose=verbose, approve=approve)
+        return await self._runs.run(self.graph, {"task": task}, verbose=verbose, approve=approve)
 
     def run_sync(self, task: str, verbose: bool | Watcher = False) -> RunResult:
         """`run`, for callers without an event loop."""
@@ -202,10 +188,8 @@ class CodeMode:
         """
         graph = self._program_graph
         if after is None:
-            return await self._run(graph, {"task": "", "code": program}, verbose=verbose, approve=approve)
-        if after not in self._failed:
-            raise UnknownRun(f"there is no failed run {after!r} to go on from: run the program without `after`")
-        return await self._run(graph, None, verbose=verbose, approve=approve, run_id=after, repair=program)
+            return await self._runs.run(graph, {"task": "", "code": program}, verbose=verbose, approve=approve)
+        return await self._runs.repair(graph, program, after=after, verbose=verbose, approve=approve)
 
     async def batch_run(self, tasks: Sequence[str], *, concurrency: int = 8) -> list[RunResult]:
         """Do several tasks at the same time, each as if it were alone.
@@ -240,7 +224,7 @@ class CodeMode:
     @property
     def approves(self) -> bool:
         """Whether there is an `approve` that answers for people."""
-        return self._approve is not None
+        return self._runs.approve is not None
 
     def as_langchain_tool(self, name: str = "codemode", description: str | None = None) -> BaseTool:
         """A LangChain tool that does a task by a program. See `codemode_graph.integrations.langchain`."""
@@ -299,74 +283,3 @@ class CodeMode:
         self, type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-    async def _run(
-        self,
-        graph: CompiledStateGraph[Any, Any, Any, Any],
-        given: Any,
-        *,
-        verbose: bool | Watcher,
-        approve: Approve | None,
-        run_id: str | None = None,
-        repair: str | None = None,
-    ) -> RunResult:
-        watcher = (Progress() if verbose else None) if isinstance(verbose, bool) else verbose
-        run_id = run_id or uuid.uuid4().hex
-        config: RunnableConfig = {"configurable": {"thread_id": run_id}}
-        result = None
-        try:
-            if repair is not None:
-                del self._failed[run_id]  # nobody else goes on from it
-                await _begin_repair(graph, config, repair)
-            waits = True
-            while waits:
-                await follow(graph, given, config, watcher)
-                snapshot = await graph.aget_state(config)
-                if watcher is not None:
-                    watcher.stop()
-                given = await _ask(snapshot.interrupts, approve or self._approve)
-                waits = given is not None
-            result = run_result(cast("CodeModeState", snapshot.values), run_id, prices=self._prices)
-        finally:
-            if watcher is not None:
-                watcher.stop()
-            await self._forget(run_id, failed=result is not None and not result["success"])
-        if watcher is not None:
-            watcher.end(result["metrics"])
-        return result
-
-    async def _forget(self, run_id: str, *, failed: bool) -> None:
-        """Drop a run that has ended, or, where it failed, the oldest of too many."""
-        if failed:
-            self._failed[run_id] = None
-            if len(self._failed) <= _KEPT:
-                return
-            run_id = next(iter(self._failed))
-            del self._failed[run_id]
-        await self._checkpoints.adelete_thread(run_id)
-
-
-async def _begin_repair(graph: CompiledStateGraph[Any, Any, Any, Any], config: RunnableConfig, program: str) -> None:
-    """Put a program into a run that failed, as if its node `repair` had written it."""
-    program = bare(program)
-    attempts = begun((await graph.aget_state(config)).values["attempts"], program, "")
-    repaired = {
-        "program": program,
-        "attempts": attempts,
-        "verdict": None,
-        "error": None,
-        "pending": [],
-        "turns": [],
-    }
-    await graph.aupdate_state(config, repaired, as_node="repair")
-
-
-async def _ask(interrupts: Sequence[Interrupt], approve: Approve | None) -> Command[Any] | None:
-    """The answer to what a run waits for, where there is somebody to give it."""
-    if not interrupts or approve is None:
-        return None
-    answers = {}
-    for waiting in interrupts:
-        answer = approve(waiting.value)
-        answers[waiting.id] = await answer if inspect.isawaitable(answer) else answer
-    return Command(resume=answers)

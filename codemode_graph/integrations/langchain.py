@@ -21,7 +21,8 @@ from codemode_graph.tools.load import Tools
 from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 
 if TYPE_CHECKING:
-    from codemode_graph.api import Approve, CodeMode
+    from codemode_graph.api import CodeMode
+    from codemode_graph.runs import Approve
 
 __all__ = [
     "ADVICE",

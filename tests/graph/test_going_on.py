@@ -74,11 +74,11 @@ async def test_nothing_is_kept_of_a_run_that_cannot_be_gone_on_from(monkeypatch:
         monkeypatch.setattr(CompiledStateGraph, "aupdate_state", broken)
         with pytest.raises(OSError, match="no state"):
             await cm.run_code("1", after=run_id)
-        assert (cm._failed, list(cm._checkpoints.storage)) == ({}, [])
+        assert (cm._runs._failed, list(cm._runs._checkpoints.storage)) == ({}, [])
 
 
 async def test_only_so_many_failed_runs_are_kept() -> None:
     async with codemode(tools=[world()[1]]) as cm:
         runs = [(await cm.run_code("1 / 0"))["run_id"] for _ in range(66)]
-        assert list(cm._failed) == runs[2:]
-        assert {thread for thread, *_ in cm._checkpoints.storage.items()} == set(runs[2:])
+        assert list(cm._runs._failed) == runs[2:]
+        assert {thread for thread, *_ in cm._runs._checkpoints.storage.items()} == set(runs[2:])

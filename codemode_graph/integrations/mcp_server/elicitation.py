@@ -8,8 +8,8 @@ from mcp import types
 from mcp.server.session import ServerSession
 from mcp.shared.context import RequestContext
 
-from codemode_graph.api import Approve
 from codemode_graph.errors import CodeModeError
+from codemode_graph.runs import Approve
 
 __all__ = ["asker"]
 

@@ -1,0 +1,135 @@
+"""The runs of a `CodeMode`, each kept as long as it goes on, and longer where another program may go on from it."""
+
+import inspect
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command, Interrupt
+
+from codemode_graph.errors import UnknownRun
+from codemode_graph.nodes.attempts import begun
+from codemode_graph.nodes.generate import bare
+from codemode_graph.progress import Progress, Watcher, follow
+from codemode_graph.result import RunResult, run_result
+from codemode_graph.settings import Prices
+from codemode_graph.state import CodeModeState
+
+__all__ = ["Approve", "Runs"]
+
+Approve: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
+"""Answers a request for approval."""
+
+_Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
+
+_KEPT = 64
+"""Failed runs that can be gone on from."""
+
+
+class Runs:
+    """Runs graphs, and keeps the newest 64 runs that failed.
+
+    Args:
+        approve: Answers for a person where a run has nobody of its own to do so.
+        prices: What the model costs, for the results' `trace`.
+    """
+
+    def __init__(self, *, approve: Approve | None, prices: Prices | None) -> None:
+        self.approve = approve
+        self._prices = prices
+        self._checkpoints = InMemorySaver()
+        self._failed: dict[str, None] = {}
+
+    def compile(self, graph: StateGraph[Any, Any, Any, Any]) -> _Graph:
+        """Compile a graph, to be run here."""
+        return graph.compile(checkpointer=self._checkpoints, name="codemode")
+
+    async def run(self, graph: _Graph, given: Any, *, verbose: bool | Watcher, approve: Approve | None) -> RunResult:
+        """Run a graph from its start. See `CodeMode.run`."""
+        return await self._run(graph, given, uuid.uuid4().hex, verbose=verbose, approve=approve)
+
+    async def repair(
+        self, graph: _Graph, program: str, *, after: str, verbose: bool | Watcher, approve: Approve | None
+    ) -> RunResult:
+        """Go on from a run that failed, with a program that repairs its last one. See `CodeMode.run_code`.
+
+        Raises:
+            UnknownRun: No failed run of that name is kept.
+        """
+        if after not in self._failed:
+            raise UnknownRun(f"there is no failed run {after!r} to go on from: run the program without `after`")
+        return await self._run(graph, None, after, repaired=program, verbose=verbose, approve=approve)
+
+    async def _run(
+        self,
+        graph: _Graph,
+        given: Any,
+        run_id: str,
+        *,
+        repaired: str | None = None,
+        verbose: bool | Watcher,
+        approve: Approve | None,
+    ) -> RunResult:
+        watcher = (Progress() if verbose else None) if isinstance(verbose, bool) else verbose
+        config: RunnableConfig = {"configurable": {"thread_id": run_id}}
+        result = None
+        try:
+            if repaired is not None:
+                del self._failed[run_id]  # nobody else goes on from it
+                await _begin_repair(graph, config, repaired)
+            waits = True
+            while waits:
+                await follow(graph, given, config, watcher)
+                snapshot = await graph.aget_state(config)
+                if watcher is not None:
+                    watcher.stop()
+                given = await _ask(snapshot.interrupts, approve or self.approve)
+                waits = given is not None
+            result = run_result(cast("CodeModeState", snapshot.values), run_id, prices=self._prices)
+        finally:
+            if watcher is not None:
+                watcher.stop()
+            await self._forget(run_id, failed=result is not None and not result["success"])
+        if watcher is not None:
+            watcher.end(result["metrics"])
+        return result
+
+    async def _forget(self, run_id: str, *, failed: bool) -> None:
+        """Drop a run that has ended, or, where it failed, the oldest of too many."""
+        if failed:
+            self._failed[run_id] = None
+            if len(self._failed) <= _KEPT:
+                return
+            run_id = next(iter(self._failed))
+            del self._failed[run_id]
+        await self._checkpoints.adelete_thread(run_id)
+
+
+async def _begin_repair(graph: _Graph, config: RunnableConfig, program: str) -> None:
+    """Put a program into a run that failed, as if its node `repair` had written it."""
+    program = bare(program)
+    attempts = begun((await graph.aget_state(config)).values["attempts"], program, "")
+    repaired = {
+        "program": program,
+        "attempts": attempts,
+        "verdict": None,
+        "error": None,
+        "pending": [],
+        "turns": [],
+    }
+    await graph.aupdate_state(config, repaired, as_node="repair")
+
+
+async def _ask(interrupts: Sequence[Interrupt], approve: Approve | None) -> Command[Any] | None:
+    """The answer to what a run waits for, where there is somebody to give it."""
+    if not interrupts or approve is None:
+        return None
+    answers = {}
+    for waiting in interrupts:
+        answer = approve(waiting.value)
+        answers[waiting.id] = await answer if inspect.isawaitable(answer) else answer
+    return Command(resume=answers)
