@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from codemode_sandboxes import Call, Outcome, Raised, Returned
 
 from codemode_graph.calls import Calls, refused
 from codemode_graph.events import CallAnsweredEvent, emit
-from codemode_graph.journal import Journal, is_unknown
+from codemode_graph.journal import Journal
 from codemode_graph.redact import mask
 from codemode_graph.state import Decision, PendingCall, ToolCall
 from codemode_graph.tools.schema import bind
@@ -71,18 +71,25 @@ class Admission:
             arguments = bind(spec.name, spec.input_schema, call.args, call.kwargs)
         except TypeError as error:
             return Raised("TypeError", str(error))
-        key = self.journal.key(spec.name, arguments)
-        answered = self.journal.answer(key, cached=spec.policy.cache)
+        key = self.journal.key(call.id, spec.name, arguments)
+        answered = self.journal.answer(call.id, key, cached=spec.policy.cache)
         if answered is not None:
             record, outcome = answered
             if not again:
                 emit(CallAnsweredEvent(type="call_answered", id=record["id"], tool=spec.name, line=call.line))
             return await self.calls.recorded(record, outcome)
         before = self.journal.latest(key)
-        if is_unknown(before) and (found := await self.calls.verify(spec, arguments, key)) is not None:
-            return found
         if before is not None and before["status"] == "interrupted":
             return self._asked(call, spec, before, arguments)
+        if before is not None and not self.journal.may_repeat(before):
+            if spec.policy.verify is None:
+                return self._unknown(call, spec, before, arguments)
+            found = await spec.policy.verify(self._made_with(before, arguments))
+            if found is not None:
+                same = self.journal.take_over(call.id, before)
+                record = before if same else self._begin(call, spec, key, arguments).record
+                return await self.calls.verified(spec, record, found.value)
+            self.journal.disprove(before)
         return self._gated(call, spec, key, arguments)
 
     def question(self, record: ToolCall, line: int | None) -> PendingCall:
@@ -104,28 +111,25 @@ class Admission:
         same = before is not None and before["id"] == self.journal.id(call.id)
         if not same and (refusal := self.calls.refuse(spec)) is not None:
             return refusal
-        # What was decided about a call says nothing of what has become of it since: that is asked anew.
-        unknown = before if is_unknown(before) else None
-        asked = key if unknown is None else _begun(unknown)
+        # What was decided about a call with an effect is not for another time that it is made.
+        asked = key if before is None or before["effect"] == "read" else _begun(before)
         decision = self.decisions.get(asked)
-        if decision is None and (
-            unknown is not None or _needs_approval(spec, arguments, self.journal.count(spec.name))
-        ):
-            pending = PendingCall(
-                id=self.journal.id(call.id),
-                key=asked,
-                tool=spec.name,
-                arguments=mask(arguments, spec.policy.redact),
-                line=call.line,
-                reason="approval" if unknown is None else "unknown",
-            )
-            return pending if unknown is not None else _reviewed(pending, spec, arguments)
-        answers = [] if unknown is None else unknown.get("answers", [])
+        if decision is not None:
+            return self._decided(call, spec, key, arguments, decision, asked=asked)
+        if _needs_approval(spec, arguments, self.journal.count(spec.name)):
+            return _reviewed(self._pending(call, spec, asked, arguments, "approval"), spec, arguments)
+        return self._begin(call, spec, key, arguments)
+
+    def _unknown(
+        self, call: Call, spec: ToolSpec, before: ToolCall, arguments: dict[str, Any]
+    ) -> Outcome | PendingCall | Admitted:
+        """A call that was cut off waits for a person to say what came of it."""
+        asked, made_with = _begun(before), self._made_with(before, arguments)
+        decision = self.decisions.get(asked)
         if decision is None:
-            return self._begin(call, spec, key, arguments)
-        if decision["type"] in ("reject", "respond"):
-            return self._decided(self._begin(call, spec, key, arguments, decision=asked).record, decision)
-        return self._begin(call, spec, key, decision.get("arguments", arguments), decision=asked, answers=answers)
+            return self._pending(call, spec, asked, made_with, "unknown")
+        answers = before.get("answers", [])
+        return self._decided(call, spec, before["key"], made_with, decision, asked=asked, answers=answers)
 
     def _asked(self, call: Call, spec: ToolSpec, before: ToolCall, arguments: dict[str, Any]) -> PendingCall | Admitted:
         """A tool that asks waits for its answer, and is then called as it was before."""
@@ -133,16 +137,56 @@ class Admission:
         if answer is None:
             question = self.question(before, call.line)
             return {**question, "id": self.journal.id(call.id)}
-        under = self.decisions.get(before.get("decision", ""))
         return self._begin(
             call,
             spec,
             before["key"],
-            arguments if under is None else under.get("arguments", arguments),
+            self._made_with(before, arguments),
             decision=before.get("decision", _begun(before)),
             answers=[*before.get("answers", ()), answer.get("message")],
             asks=before["asks"],
         )
+
+    def _made_with(self, record: ToolCall, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What a call was really made with, where a person may have changed its arguments."""
+        decision = self.decisions.get(record.get("decision", ""))
+        return arguments if decision is None else decision.get("arguments", arguments)
+
+    def _pending(
+        self, call: Call, spec: ToolSpec, asked: str, arguments: dict[str, Any], reason: Literal["approval", "unknown"]
+    ) -> PendingCall:
+        return PendingCall(
+            id=self.journal.id(call.id),
+            key=asked,
+            tool=spec.name,
+            arguments=mask(arguments, spec.policy.redact),
+            line=call.line,
+            reason=reason,
+        )
+
+    def _decided(
+        self,
+        call: Call,
+        spec: ToolSpec,
+        key: str,
+        arguments: dict[str, Any],
+        decision: Decision,
+        *,
+        asked: str,
+        answers: list[Any] | None = None,
+    ) -> Outcome | Admitted:
+        """Do what a person decided: make the call, or answer it in place of the tool."""
+        message = decision.get("message")
+        if decision["type"] not in ("reject", "respond"):
+            arguments = decision.get("arguments", arguments)
+            return self._begin(call, spec, key, arguments, decision=asked, answers=answers)
+        record = self._begin(call, spec, key, arguments, decision=asked).record
+        if decision["type"] == "respond":
+            self.journal.finish(record, "done", value=message)
+            return Returned(message)
+        error = refused(record["tool"], message)
+        self.journal.finish(record, "denied", error=error)
+        return Raised(error["type"], error["message"])
 
     def _begin(self, call: Call, spec: ToolSpec, key: str, arguments: dict[str, Any], **how: Any) -> Admitted:
         record = self.journal.start(
@@ -155,16 +199,6 @@ class Admission:
             **how,
         )
         return Admitted(spec=spec, record=record, arguments=arguments)
-
-    def _decided(self, record: ToolCall, decision: Decision) -> Outcome:
-        """Record what a person answered in place of the tool."""
-        message = decision.get("message")
-        if decision["type"] == "respond":
-            self.journal.finish(record, "done", value=message)
-            return Returned(message)
-        error = refused(record["tool"], message)
-        self.journal.finish(record, "denied", error=error)
-        return Raised(error["type"], error["message"])
 
 
 def _begun(record: ToolCall) -> str:

@@ -130,6 +130,8 @@ class _Run:
         while isinstance(event, Blocked):
             self.print(event.stdout)
             await self.cancel(event.cancelled)
+            for id in event.cancelled:
+                self.calls.journal.told(id, error=True)
             for call in event.calls:
                 await self.begin(call)
             if self.replay:
@@ -140,9 +142,10 @@ class _Run:
                     return Paused(list(self.pending.values()))
                 turn = Turn(elapsed=time.monotonic() - clock, answered=sorted(self.ready))
             self.turns.append(turn)
-            event = await execution.advance(
-                {id: self.ready.pop(id) for id in turn["answered"]}, elapsed=turn["elapsed"]
-            )
+            outcomes = {id: self.ready.pop(id) for id in turn["answered"]}
+            for id, outcome in outcomes.items():
+                self.calls.journal.told(id, error=isinstance(outcome, Raised))
+            event = await execution.advance(outcomes, elapsed=turn["elapsed"])
         self.print(event.stdout)
         self.ended = event
         await self.settle()

@@ -130,22 +130,9 @@ class Calls:
         except KeyError as problem:
             return Raised("RuntimeError", f"the recorded value of {record['tool']!r} is gone: {problem.args[0]}")
 
-    async def verify(self, spec: ToolSpec, arguments: Mapping[str, Any], key: str) -> Outcome | None:
-        """Ask a tool's own `verify` about a call that was cut off.
-
-        Returns:
-            The call's outcome where it did take effect; None where it did not, or where only a person can tell.
-            Where it did not, the journal no longer holds it for unknown.
-        """
-        if spec.policy.verify is None:
-            return None
-        found = await spec.policy.verify(arguments)
-        record = self.journal.latest(key)
-        assert record is not None, "only a call that was begun can have been cut off"
-        if found is None:
-            self.journal.finish(record, "not_started")
-            return None
-        outcome = await self._take(spec, record, found.value)
+    async def verified(self, spec: ToolSpec, record: ToolCall, value: object) -> Outcome:
+        """Record the value of a call that was cut off, and of which the tool's own `verify` says that it took effect."""
+        outcome = await self._take(spec, record, value)
         await self.journal.write(record)
         return outcome
 

@@ -1,8 +1,9 @@
 """The journal: what has been called, and what a repeated call is answered.
 
-A call is known by its key: the tool, its canonical arguments, and its occurrence, the n-th time that this program makes
-it. Every attempt starts counting anew, so the first identical call of a repaired program meets the first record. A
-program that takes another path simply makes calls that are not in the journal.
+A call is known by its key: the tool, its canonical arguments, and its occurrence, which tells identical calls apart (see
+`occurrences`). The first identical call of a repaired program meets the first record that may have taken effect. A call
+that a program makes again after an error keeps its key. A program that takes another path simply makes calls that are not
+in the journal.
 """
 
 import hashlib
@@ -15,10 +16,11 @@ from typing import Any
 from codemode_sandboxes import Outcome, Raised, Returned
 from langgraph.store.base import BaseStore, Item
 
+from codemode_graph.occurrences import Occurrences, call_digest, occurrence
 from codemode_graph.state import Question, StateUpdate, ToolCall, ToolCallStatus, ToolError
 from codemode_graph.tools.spec import Effect
 
-__all__ = ["Journal", "canonical", "is_unknown"]
+__all__ = ["Journal", "canonical"]
 
 _PAGE = 1000
 
@@ -49,34 +51,40 @@ class Journal:
         self._records: list[ToolCall] = []
         self._places: dict[tuple[str, str], int] = {}
         self._latest: dict[str, ToolCall] = {}
+        self._given: dict[tuple[str, str], ToolCall] = {}
+        self._met: set[str] = set()
         self._reads: dict[str, ToolCall] = {}
         self._counts: Counter[str] = Counter()
-        self._occurrences: Counter[str] = Counter()
         self._last_effect = 0.0
         self._made: list[str] = []
         for record in records:
             self._put(record)
             self._ended(record)
+        self._occurrences = Occurrences(self._records, self._attempt)
 
     def _put(self, record: ToolCall) -> None:
         """Add a record, in place of an earlier one of the same call.
 
         A program that goes another way when it is started again may give a number to another call: that replaces nothing.
         """
-        place = self._places.setdefault(_identity(record), len(self._records))
+        key, place = record["key"], self._places.setdefault(_identity(record), len(self._records))
         if place < len(self._records):
-            self._count(self._records[place], -1)
+            replaced = self._records[place]
+            self._count(replaced, -1)
             self._records[place] = record
+            if self._latest[key] is replaced:
+                self._latest[key] = record
         else:
             self._records.append(record)
+            self._latest[key] = record
         self._count(record, 1)
-        self._latest |= dict.fromkeys((record["key"], *record.get("repeats", ())), record)
+        self._given |= dict.fromkeys(((id, call_digest(key)) for id in _told_to(record)), record)
 
     def _ended(self, record: ToolCall) -> None:
         if record["effect"] != "read":
             self._last_effect = max(self._last_effect, _end(record))
         elif record["status"] == "done":
-            self._reads[_digest(record["key"])] = record
+            self._reads[call_digest(record["key"])] = record
 
     def _count(self, record: ToolCall, change: int) -> None:
         if record["status"] != "denied":
@@ -101,38 +109,49 @@ class Journal:
         """Ids of the calls of this attempt, in order, those answered from earlier records included."""
         return self._made
 
-    def key(self, tool: str, arguments: Mapping[str, Any]) -> str:
-        """Key of the call that the program makes now. Counts it: ask once a call."""
-        text = f"{tool}\0{canonical(arguments)}"
-        self._occurrences[text] += 1
-        digest = hashlib.sha256(text.encode()).hexdigest()[:20]
-        return f"{tool}#{self._occurrences[text]}:{digest}"
+    @property
+    def begun(self) -> bool:
+        """Whether this attempt's program has made calls before."""
+        return any(id.partition(".")[0] == str(self._attempt) for id, _ in self._given)
 
-    def answer(self, key: str, *, cached: bool = False) -> tuple[ToolCall, Outcome] | None:
+    def key(self, number: int, tool: str, arguments: Mapping[str, Any]) -> str:
+        """Key of a call that the program makes now. Counts it: ask once a call.
+
+        Args:
+            number: The call's, within the attempt.
+            tool: The tool's name.
+            arguments: What it is called with.
+        """
+        digest = hashlib.sha256(f"{tool}\0{canonical(arguments)}".encode()).hexdigest()[:20]
+        given = self._before(number, digest)
+        recorded = None if given is None else occurrence(given["key"])
+        return f"{tool}#{self._occurrences.take(number, digest, recorded=recorded)}:{digest}"
+
+    def told(self, number: int, *, error: bool) -> None:
+        """Note that the program goes on with a call's outcome. After an error, an identical call is that call again."""
+        self._occurrences.told(number, error=error)
+
+    def answer(self, number: int, key: str, *, cached: bool = False) -> tuple[ToolCall, Outcome] | None:
         """The recorded answer to a call, or None where the tool has to be called.
 
-        * Recorded in this attempt, whose program has been started again: whatever it was answered then.
+        * A call that this attempt's program has made before, which has been started again: whatever it was answered then.
         * *done*, with an effect: answered, never repeated.
         * *done*, a read: answered, unless a call with an effect ended since; an old answer must not hide a change.
         * *denied*: denied again; nobody is asked twice.
         * *failed*, and reads in any other status: called again.
-        * *unknown* or still *started*, with an effect: None as well; `is_unknown` tells it, and it must not be run blindly.
+        * *unknown* or still *started*, with an effect: None as well; `may_repeat` tells whether it may be made again.
         * *interrupted*: None; the tool is started again when it is answered.
 
         Args:
+            number: The call's, within the attempt.
             key: The call's key.
             cached: Take an earlier identical read for it too, as long as nothing has changed since.
         """
-        record = self._latest.get(key)
-        if record is None and cached:
-            record = self._fresh_read(key)
-            if record is not None:
-                # The same program, started again, has to be answered the same, whatever has changed meanwhile.
-                record["repeats"] = [*record.get("repeats", ()), key]
-                self._latest[key] = record
+        given = self._before(number, call_digest(key))
+        record = given or self._latest.get(key) or (self._fresh_read(key) if cached else None)
         if record is None:
             return None
-        replayed = self._attempt in (record["attempt"], *record.get("answered", ()))
+        replayed = given is not None or (record["attempt"] == self._attempt and record["id"] not in self._met)
         outcome: Outcome
         if record["error"] is not None and (replayed or record["status"] in ("denied", "done")):
             outcome = Raised(record["error"]["type"], record["error"]["message"])
@@ -142,14 +161,57 @@ class Journal:
             outcome = Returned(record["value"])
         else:
             return None
-        if not replayed:
-            record["answered"] = [*record.get("answered", ()), self._attempt]
-        self._made.append(record["id"])
+        self._give(number, record)
         return record, outcome
 
+    def take_over(self, number: int, record: ToolCall) -> bool:
+        """Let a call that was cut off be the one that is made now, as it is now known what came of it.
+
+        Returns:
+            Whether it is. Not where this program was told that it was cut off: then that stays as it was.
+        """
+        if record["id"] in self._met:
+            return False
+        self._give(number, record)
+        return True
+
+    def disprove(self, record: ToolCall) -> None:
+        """Note that a call that was cut off has not taken effect."""
+        record["status"] = "not_started" if record["error"] is None else "failed"
+
+    def _give(self, number: int, record: ToolCall) -> None:
+        id = self.id(number)
+        if id not in _told_to(record):
+            record["answered"] = [*record.get("answered", ()), id]
+            self._given[id, call_digest(record["key"])] = record
+        self._met |= {id, record["id"]}
+        self._made.append(record["id"])
+
+    def _before(self, number: int, digest: str) -> ToolCall | None:
+        """What answered a call when this program ran before, unless that has answered another one by now."""
+        id = self.id(number)
+        return None if id in self._met else self._given.get((id, digest))
+
     def _fresh_read(self, key: str) -> ToolCall | None:
-        record = self._reads.get(_digest(key))
+        record = self._reads.get(call_digest(key))
         return record if record is not None and record["started"] > self._last_effect else None
+
+    def may_repeat(self, record: ToolCall) -> bool:
+        """Whether a call that was made before may be made again without knowing what came of it.
+
+        One with an effect that was cut off may not: it may have taken effect. An idempotent one may, as long as nothing
+        that happened since would be undone: what later calls of earlier attempts did, which are not made again.
+        """
+        if record["effect"] == "read" or record["status"] not in ("unknown", "started"):
+            return True
+        return record["effect"] == "idempotent" and (
+            record["attempt"] == self._attempt
+            or all(
+                each["effect"] == "read" or _end(each) <= record["started"]
+                for each in self._records
+                if each is not record
+            )
+        )
 
     def id(self, number: int) -> str:
         """Id of the attempt's call with this number."""
@@ -210,6 +272,7 @@ class Journal:
         if asks is not None:
             record["asks"] = asks
         self._put(record)
+        self._met.add(record["id"])
         self._made.append(record["id"])
         return record
 
@@ -232,10 +295,13 @@ class Journal:
         """Take over what a killed process left in the store: calls that the state does not know, or not so far."""
         known = {_identity(record): record for record in self._records}
         found = [ToolCall(**item.value) for item in await self._stored()]  # type: ignore[typeddict-item]
-        for record in sorted(found, key=lambda record: record["started"]):
-            if _identity(record) not in known or _precedes(known[_identity(record)], record):
-                self._put(record)
-                self._ended(record)
+        newer = {
+            _identity(record): record
+            for record in found
+            if _identity(record) not in known or _precedes(known[_identity(record)], record)
+        }
+        if newer:
+            self._read(sorted((known | newer).values(), key=lambda record: record["started"]))
 
     async def write(self, record: ToolCall) -> None:
         """Store how far a call with an effect has got: before it is made, and when it has ended."""
@@ -250,11 +316,6 @@ class Journal:
                 if len(page) < _PAGE:
                     break
         return found
-
-
-def is_unknown(record: ToolCall | None) -> bool:
-    """Whether a call with an effect was cut off, so that it may have taken effect."""
-    return record is not None and record["effect"] != "read" and record["status"] in ("unknown", "started")
 
 
 def _identity(record: ToolCall) -> tuple[str, str]:
@@ -272,5 +333,6 @@ def _end(record: ToolCall) -> float:
     return record["started"] + record["seconds"]
 
 
-def _digest(key: str) -> str:
-    return key.rpartition(":")[2]
+def _told_to(record: ToolCall) -> tuple[str, ...]:
+    """Ids of the calls that were answered with it."""
+    return record["id"], *record.get("answered", ())

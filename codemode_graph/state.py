@@ -102,7 +102,7 @@ class ToolCall(TypedDict):
     tool: str
     arguments: dict[str, Any]
     key: str
-    """Tool, canonical arguments and occurrence: equal keys are the same call made again."""
+    """Tool, canonical arguments and occurrence: equal keys are the same call, made again."""
     effect: Effect
     status: ToolCallStatus
     value: Any
@@ -115,10 +115,8 @@ class ToolCall(TypedDict):
     """Seconds since the epoch."""
     seconds: float
     """How long it took."""
-    answered: NotRequired[list[int]]
-    """Later attempts that made the same call and were answered from this record without touching the tool."""
-    repeats: NotRequired[list[str]]
-    """Keys of later identical reads that were answered from this record, where the tool's policy caches."""
+    answered: NotRequired[list[str]]
+    """Ids of later calls that were answered from this record without touching the tool."""
     decision: NotRequired[str]
     """The decision under which it was made, by its key."""
     asks: NotRequired[Question]

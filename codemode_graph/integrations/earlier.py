@@ -54,7 +54,7 @@ def _joined(journals: Sequence[Sequence[ToolCall]]) -> list[ToolCall]:
             kept = record.copy()
             kept["key"] = f"{record['tool']}#{occurrences[record['tool'], digest]}:{digest}"
             kept["id"], kept["attempt"] = f"0.{len(joined) + 1}", 0
-            for name in ("answered", "repeats", "decision"):
+            for name in ("answered", "decision"):
                 kept.pop(name, None)  # type: ignore[misc]
             joined.append(kept)
     return joined

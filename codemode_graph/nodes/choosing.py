@@ -16,9 +16,9 @@ from codemode_sandboxes import (
 
 from codemode_graph.events import PassedOverSandbox, SandboxEvent, emit, logger
 from codemode_graph.settings import Parts
-from codemode_graph.state import CodeModeState, Finding, ToolCall
+from codemode_graph.state import CodeModeState, Finding
 
-__all__ = ["begun_there", "choose", "on_backend", "tell", "why_not_others"]
+__all__ = ["choose", "on_backend", "tell", "why_not_others"]
 
 T = TypeVar("T")
 
@@ -62,13 +62,6 @@ async def why_not_others(program: str, parts: Parts) -> str:
         others = "; ".join(f"{each.name}: {each.remedy}" if each.remedy else each.name for each in absent)
         return f" (other sandboxes, not available here, may offer it: {others})" if others else ""
     return ""
-
-
-def begun_there(state: CodeModeState, records: Sequence[ToolCall]) -> bool:
-    """Whether the newest program has run before, up to where it waits for a person or its process was killed."""
-    number = len(state["attempts"])
-    called = any(number in (each["attempt"], *each.get("answered", ())) for each in records)
-    return called or state["attempts"][-1]["sandbox"] is not None
 
 
 async def on_backend(

@@ -8,7 +8,7 @@ from codemode_graph.bridge import Paused, ProgramRun, run_program
 from codemode_graph.calls import Calls
 from codemode_graph.journal import Journal
 from codemode_graph.nodes.attempts import amended, knobs, worked
-from codemode_graph.nodes.choosing import begun_there, on_backend
+from codemode_graph.nodes.choosing import on_backend
 from codemode_graph.nodes.node import Update
 from codemode_graph.nodes.tracing import sandbox_run
 from codemode_graph.references import LOAD_VALUE, Values, load_value
@@ -28,7 +28,7 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     await journal.recover()
     values = Values(run_id=state["run_id"], store=store, inline_bytes=parts.inline_bytes)
     tools = {spec.name: load_value(values) if spec is LOAD_VALUE else spec for spec in parts.callable}
-    begun = begun_there(state, journal.records)
+    begun = journal.begun or state["attempts"][-1]["sandbox"] is not None
     calls = Calls(
         tools=tools,
         journal=journal,
