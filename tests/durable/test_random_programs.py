@@ -1,5 +1,5 @@
-"""Random programs, stopped for approval, asked by their tools or killed at random points, on every sandbox: what they do
-is what they would have done undisturbed.
+"""Random programs, stopped for approval, asked by their tools, killed at random points or repaired, on every sandbox: what
+they do is what they would have done undisturbed.
 
 CODEMODE_EXAMPLES says how many programs each sandbox runs; 1,000 take some minutes on each.
 """
@@ -20,12 +20,17 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command, interrupt
 
-from codemode_graph import ToolPolicy, create_codemode
+from codemode_graph import ToolPolicy, codemode, create_codemode
 from codemode_graph.tools import tool
 from tests.sandboxes.processes import make
 
 calls = st.builds("await tools.{}({})".format, st.sampled_from(["pay", "look", "fail", "ask"]), st.integers(0, 3))
 safe = calls.map(lambda call: f"try:\n    out.append({call})\nexcept Exception as e:\n    out.append(str(e))")
+tried_again = st.builds(
+    "for _ in range(3):\n    try:\n        out.append(await tools.shaky({}))\n        break\n"
+    "    except Exception:\n        pass".format,
+    st.integers(0, 1),
+)
 together = st.lists(calls.map(lambda call: call.removeprefix("await ")), min_size=1, max_size=4).map(
     lambda parts: (
         f"try:\n    out.append(await asyncio.gather({', '.join(parts)}))\nexcept Exception as e:\n    out.append(str(e))"
@@ -47,7 +52,7 @@ def nested(blocks: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
-programs = st.recursive(safe | together, nested, max_leaves=6).map(
+programs = st.recursive(safe | together | tried_again, nested, max_leaves=6).map(
     lambda body: "import asyncio\nout = []\n" + body + "\nout"
 )
 
@@ -65,6 +70,7 @@ class World:
     def __init__(self, dies: int | None = None, after: bool = False, asks: bool = False) -> None:
         self.effects: Counter[str] = Counter()
         self.dies, self.after, self.asks, self.made = dies, after, asks, 0
+        self.failed: set[int] = set()
 
     def take_effect(self, tool: str, n: int) -> None:
         self.made += 1
@@ -91,13 +97,21 @@ class World:
             self.take_effect("pay", n)
             return n
 
+        async def shaky(n: int) -> int:
+            """Fail the first time."""
+            if n not in self.failed:
+                self.failed.add(n)
+                raise ValueError(f"not yet {n}")
+            self.take_effect("shaky", n)
+            return n
+
         async def ask(n: int) -> int:
             """Ask what to do, and do it."""
             told = interrupt(n) if self.asks else n
             self.take_effect("ask", told)
             return n
 
-        return [look, fail, pay, ask]
+        return [look, fail, pay, shaky, ask]
 
 
 async def run(
@@ -189,3 +203,18 @@ async def test_a_kill_at_any_point_repeats_nothing(
     assert killed.effects <= undisturbed.effects
     assert killed.effects + unknown >= undisturbed.effects
     assert unknown.total() <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@random_ones
+@given(program=programs)
+async def test_a_repair_repeats_nothing(sandbox: Sandbox, program: str) -> None:
+    undisturbed, repaired = World(), World()
+    expected, _ = await run(program, undisturbed, sandbox)
+    cm = codemode(tools=repaired.tools, backend=sandbox)
+    failed = await cm.run_code(f"{program}[len(out)]")
+    result = await cm.run_code(program, after=failed["run_id"])
+    assert (failed["success"], result["success"]) == (False, True)
+    assert repaired.effects == undisturbed.effects
+    assert _values(result["output"]) == _values(expected)
