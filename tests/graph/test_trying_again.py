@@ -1,0 +1,207 @@
+"""A program, or a repaired one, that makes a call again after an error: what failed is made again, what took effect is
+not, and of what may have taken effect somebody is asked."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from codemode_sandboxes import Returned
+
+from codemode_graph import RunResult, ToolPolicy, codemode
+from codemode_graph.tools import tool
+
+UNTIL_IT_WORKS = """
+for _ in range(3):
+    try:
+        done = await tools.pay('Ann', 5)
+        break
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+class Bank:
+    """Pays, in the way that the next word says; at once where there is none."""
+
+    def __init__(self, *words: str) -> None:
+        self.words, self.paid, self.asked = list(words), list[Any](), list[Any]()
+
+    def pay(self, effect: Any = "write") -> Any:
+        @tool(effect=effect)
+        async def pay(to: str, amount: int) -> str:
+            """Pay."""
+            word = self.words.pop(0) if self.words else "pay"
+            if word == "busy":
+                raise RuntimeError("busy")
+            if word != "lost":
+                self.paid.append((to, amount))
+            if word in ("late", "lost"):
+                await asyncio.sleep(5)
+            if word == "odd":
+                return object()  # type: ignore[return-value]
+            return "paid"
+
+        return pay
+
+    def answer(self, *decisions: dict[str, Any]) -> Callable[[Any], Any]:
+        """Decide in turn; what is asked is noted."""
+        given = iter(decisions)
+
+        def approve(request: Any) -> Any:
+            self.asked += [(each["reason"], each["args"]) for each in request["action_requests"]]
+            return {"decisions": [next(given) for _ in request["action_requests"]]}
+
+        return approve
+
+
+APPROVE: dict[str, Any] = {"type": "approve"}
+REJECT: dict[str, Any] = {"type": "reject", "message": "no"}
+ARGUMENTS = {"to": "Ann", "amount": 5}
+
+
+async def run(bank: Bank, *programs: str, effect: str = "write", approve: Any = None, **policy: Any) -> RunResult:
+    """Run programs, each of which repairs the one before."""
+    policies = {"pay": ToolPolicy(**{"timeout": 0.1, **policy})}
+    async with codemode(tools=[bank.pay(effect)], policies=policies, approve=approve) as cm:
+        result = await cm.run_code(programs[0])
+        for program in programs[1:]:
+            assert not result["success"]
+            result = await cm.run_code(program, after=result["run_id"])
+    return result
+
+
+def statuses(result: RunResult) -> list[tuple[str, str]]:
+    return [(call["id"], call["status"]) for call in result["tool_calls"]]
+
+
+async def test_what_failed_and_was_tried_again_with_success_is_not_done_again_by_the_repaired_program() -> None:
+    bank = Bank("busy", "busy")
+    result = await run(bank, UNTIL_IT_WORKS + "{}['x']", UNTIL_IT_WORKS + "done")
+    assert (result["output"], bank.paid) == ("paid", [("Ann", 5)])
+    assert statuses(result) == [("1.1", "failed"), ("1.2", "failed"), ("1.3", "done")]
+    assert result["attempts"][-1]["calls"] == ["1.3"]
+
+
+async def test_of_calls_made_together_those_that_failed_are_made_again_and_no_others() -> None:
+    bank = Bank("pay", "busy", "pay")
+    together = "import asyncio\nawait asyncio.gather(*[tools.pay('Ann', 5) for _ in range(3)])"
+    result = await run(bank, together, together)
+    assert result["output"] == ["paid"] * 3
+    assert bank.paid == [("Ann", 5)] * 3
+
+
+async def test_a_program_that_tries_again_after_a_timeout_waits_for_a_person() -> None:
+    bank = Bank("late")
+    result = await run(bank, UNTIL_IT_WORKS + "done")
+    assert "waits for a person to decide on pay (1.2)" in str(result["error"])
+    assert bank.paid == [("Ann", 5)]
+
+
+@pytest.mark.parametrize(
+    ("decision", "paid", "output", "printed"),
+    [
+        (APPROVE, 2, "paid", "TimeoutError\n"),
+        ({"type": "respond", "message": "paid before"}, 1, "paid before", "TimeoutError\n"),
+        (REJECT, 1, None, "TimeoutError\nPermissionError\nPermissionError\n"),
+    ],
+)
+async def test_that_person_decides(decision: Any, paid: int, output: Any, printed: str) -> None:
+    bank = Bank("late")
+    result = await run(bank, "done = None" + UNTIL_IT_WORKS + "done", approve=bank.answer(decision))
+    assert (len(bank.paid), result["output"], result["stdout"]) == (paid, output, printed)
+    assert bank.asked == [("unknown", ARGUMENTS)]
+
+
+async def test_each_time_that_is_cut_off_is_asked_about_by_itself() -> None:
+    bank = Bank("late", "late")
+    result = await run(bank, UNTIL_IT_WORKS + "done", approve=bank.answer(APPROVE, APPROVE))
+    assert (len(bank.paid), result["output"], len(bank.asked)) == (3, "paid", 2)
+    assert statuses(result) == [("1.1", "unknown"), ("1.2", "unknown"), ("1.3", "done")]
+
+
+async def test_what_was_made_again_by_a_persons_word_is_not_by_the_repaired_program() -> None:
+    bank = Bank("late")
+    result = await run(bank, UNTIL_IT_WORKS + "{}['x']", UNTIL_IT_WORKS + "done", approve=bank.answer(APPROVE))
+    assert (result["output"], len(bank.paid), len(bank.asked)) == ("paid", 2, 1)
+
+
+async def test_a_call_that_was_refused_is_refused_again_unasked() -> None:
+    bank = Bank()
+    result = await run(bank, UNTIL_IT_WORKS + "1", approval=True, approve=bank.answer(REJECT))
+    assert result["stdout"] == "PermissionError\n" * 3
+    assert (bank.paid, len(bank.asked)) == ([], 1)
+
+
+async def test_an_approval_is_for_one_call_and_not_for_trying_again() -> None:
+    bank = Bank("busy", "busy")
+    decide = bank.answer(APPROVE, APPROVE, APPROVE)
+    result = await run(bank, "await tools.pay('Ann', 5)", UNTIL_IT_WORKS + "done", approval=True, approve=decide)
+    assert (result["output"], bank.paid) == ("paid", [("Ann", 5)])
+    assert bank.asked == [("approval", ARGUMENTS)] * 3
+
+
+@pytest.mark.parametrize(("word", "times", "seen"), [("late", 1, "unknown"), ("lost", 1, "failed")])
+async def test_verify_tells_what_a_person_would_have_to(word: str, times: int, seen: str) -> None:
+    bank = Bank(word)
+
+    async def verify(arguments: Any) -> Returned | None:
+        assert arguments == ARGUMENTS
+        return Returned("found") if bank.paid else None
+
+    again = UNTIL_IT_WORKS + "{}['x']", UNTIL_IT_WORKS + "done"
+    result = await run(bank, *again, verify=verify)
+    assert len(bank.paid) == times
+    assert result["output"] == ("found" if word == "late" else "paid")
+    assert statuses(result) == [("1.1", seen), ("1.2", "done")]
+    bank.words, bank.paid = [word], []
+    result = await run(bank, "await tools.pay('Ann', 5)", UNTIL_IT_WORKS + "done", verify=verify)
+    assert len(bank.paid) == times
+    assert statuses(result) == ([("1.1", "done")] if word == "late" else [("1.1", "failed"), ("2.1", "done")])
+
+
+async def test_a_call_that_took_effect_and_gave_no_data_is_not_made_again() -> None:
+    bank = Bank("odd")
+    result = await run(bank, UNTIL_IT_WORKS + "1")
+    assert (result["stdout"], bank.paid) == ("TypeError\n" * 3, [("Ann", 5)])
+
+
+async def test_an_idempotent_call_that_was_cut_off_is_made_again_unasked() -> None:
+    bank = Bank("late", "late")
+    result = await run(bank, "await tools.pay('Ann', 5)", UNTIL_IT_WORKS + "done", effect="idempotent")
+    assert result["output"] == "paid"
+    assert statuses(result) == [("1.1", "unknown"), ("2.1", "unknown"), ("2.2", "done")]
+
+
+async def test_what_a_person_changed_is_what_is_asked_about_and_made_again() -> None:
+    bank = Bank("late")
+    edit = {"type": "edit", "edited_action": {"name": "pay", "args": {"to": "Ann", "amount": 1}}}
+    decide = bank.answer(edit, APPROVE)
+    result = await run(bank, UNTIL_IT_WORKS + "done", approval=True, approve=decide)
+    assert result["output"] == "paid"
+    assert bank.asked == [("approval", ARGUMENTS), ("unknown", {"to": "Ann", "amount": 1})]
+    assert bank.paid == [("Ann", 1)] * 2
+
+
+async def test_a_call_that_the_program_gave_up_may_have_taken_effect_too() -> None:
+    bank = Bank("late")
+    program = (
+        "import asyncio\n"
+        "for _ in range(2):\n"
+        "    try:\n"
+        "        done = await asyncio.wait_for(tools.pay('Ann', 5), 0.05)\n"
+        "    except TimeoutError:\n"
+        "        pass\n"
+        "done"
+    )
+    async with codemode(tools=[bank.pay()], backend="restricted") as cm:
+        result = await cm.run_code(program)
+    assert "waits for a person" in str(result["error"])
+    assert statuses(result) == [("1.1", "unknown")]
+
+
+async def test_two_identical_calls_that_both_work_are_two() -> None:
+    bank = Bank()
+    twice = "for _ in range(2):\n    await tools.pay('Ann', 5)\n"
+    result = await run(bank, twice + "{}['x']", twice + "1")
+    assert (result["output"], bank.paid) == (1, [("Ann", 5)] * 2)
