@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from codemode_graph.result import RunResult
     from codemode_graph.settings import Context, Prices
     from codemode_graph.state import CodeModeState
-    from codemode_graph.tools import tool
+    from codemode_graph.tools import IdempotencyKey, tool
     from codemode_graph.tools.spec import ToolPolicy, ToolSpec
     from codemode_graph.trace import Trace
 
@@ -30,6 +30,7 @@ __all__ = [
     "CodeModeState",
     "ConfigurationError",
     "Context",
+    "IdempotencyKey",
     "Limits",
     "MCPToolLoader",
     "ModelError",
@@ -64,6 +65,7 @@ _PLACES = {
     "Context": "codemode_graph.settings",
     "Prices": "codemode_graph.settings",
     "CodeModeState": "codemode_graph.state",
+    "IdempotencyKey": "codemode_graph.tools.idempotency",
     "tool": "codemode_graph.tools",
     "ToolPolicy": "codemode_graph.tools.spec",
     "ToolSpec": "codemode_graph.tools.spec",

@@ -82,6 +82,8 @@ class Admission:
         if before is not None and before["status"] == "interrupted":
             return self._asked(call, spec, before, arguments)
         if before is not None and not self.journal.may_repeat(before):
+            if spec.takes_key:
+                return self._begin(call, spec, key, self._made_with(before, arguments), **_as_before(before))
             if spec.policy.verify is None:
                 return self._unknown(call, spec, before, arguments)
             found = await spec.policy.verify(self._made_with(before, arguments))
@@ -189,10 +191,15 @@ class Admission:
         return Raised(error["type"], error["message"])
 
     def _begin(self, call: Call, spec: ToolSpec, key: str, arguments: dict[str, Any], **how: Any) -> Admitted:
+        shown = mask(arguments, spec.policy.redact)
+        if spec.takes_key:
+            before = self.journal.latest(key)
+            kept = before.get("idempotency_key") if before is not None and before["arguments"] == shown else None
+            how["idempotency_key"] = kept or self.journal.idempotency_key(key, arguments)
         record = self.journal.start(
             call.id,
             spec.name,
-            mask(arguments, spec.policy.redact),
+            shown,
             key=key,
             effect=spec.effect_in_force,
             line=call.line,
@@ -204,6 +211,11 @@ class Admission:
 def _begun(record: ToolCall) -> str:
     """What a decision on a call that was begun before is kept under: it is not for another time that it is begun."""
     return f"{record['key']}@{record['started']}"
+
+
+def _as_before(record: ToolCall) -> dict[str, Any]:
+    """Under what a call was made."""
+    return {"decision": record.get("decision"), "answers": record.get("answers")}
 
 
 def _needs_approval(spec: ToolSpec, arguments: Mapping[str, object], made: int) -> bool:

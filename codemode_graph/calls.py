@@ -139,7 +139,8 @@ class Calls:
     async def _call(self, spec: ToolSpec, record: ToolCall, arguments: Mapping[str, Any]) -> Any:
         names, answers = spec.policy.redact, record.get("answers", [])
         call = masked(spec.name, spec.call, names, description=spec.description) if names else spec.call
-        config = tagged(self.config, **{key: record[key] for key in ("id", "attempt", "line", "effect")})
+        told = ("id", "attempt", "line", "effect", *(("idempotency_key",) if spec.takes_key else ()))
+        config = tagged(self.config, **{key: record[key] for key in told})  # type: ignore[literal-required]
         tries = 1 if spec.has_effect else 1 + spec.policy.retries
         for number in range(1, tries + 1):
             deadline = asyncio.timeout(spec.policy.timeout)

@@ -9,6 +9,7 @@ in the journal.
 import hashlib
 import json
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,6 +24,7 @@ from codemode_graph.tools.spec import Effect
 __all__ = ["Journal", "canonical"]
 
 _PAGE = 1000
+_NAMESPACE = uuid.UUID("5c1a8f2e-6f0b-4a53-9f0e-0f3f4ad2b7c6")
 
 
 def canonical(arguments: Mapping[str, Any]) -> str:
@@ -44,7 +46,8 @@ class Journal:
     def __init__(
         self, records: Iterable[ToolCall] = (), *, attempt: int = 1, store: BaseStore | None = None, run_id: str = ""
     ) -> None:
-        self._attempt, self._store, self._namespace = attempt, store, ("codemode", "journal", run_id)
+        self._attempt, self._store, self._run_id = attempt, store, run_id
+        self._namespace = ("codemode", "journal", run_id)
         self._read([record.copy() for record in records])
 
     def _read(self, records: list[ToolCall]) -> None:
@@ -217,6 +220,10 @@ class Journal:
         """Id of the attempt's call with this number."""
         return f"{self._attempt}.{number}"
 
+    def idempotency_key(self, key: str, arguments: Mapping[str, Any]) -> str:
+        """What a tool may know a call by: the same whenever the call is made, with the same arguments, in this run."""
+        return str(uuid.uuid5(_NAMESPACE, f"{self._run_id}\0{key}\0{canonical(arguments)}"))
+
     def latest(self, key: str) -> ToolCall | None:
         """The newest record of a key."""
         return self._latest.get(key)
@@ -237,6 +244,7 @@ class Journal:
         decision: str | None = None,
         answers: list[Any] | None = None,
         asks: Question | None = None,
+        idempotency_key: str | None = None,
     ) -> ToolCall:
         """Record that a tool is about to be called. Its status is *started* until `finish`.
 
@@ -250,6 +258,7 @@ class Journal:
             decision: Key of the decision under which it is made.
             answers: What the tool is told when it asks, in order.
             asks: What it asked last, which the last of the answers is for.
+            idempotency_key: What the tool is given to know the call by.
         """
         record = ToolCall(
             id=self.id(number),
@@ -271,6 +280,8 @@ class Journal:
             record["answers"] = answers
         if asks is not None:
             record["asks"] = asks
+        if idempotency_key is not None:
+            record["idempotency_key"] = idempotency_key
         self._put(record)
         self._met.add(record["id"])
         self._made.append(record["id"])

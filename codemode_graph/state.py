@@ -117,6 +117,8 @@ class ToolCall(TypedDict):
     """How long it took."""
     answered: NotRequired[list[str]]
     """Ids of later calls that were answered from this record without touching the tool."""
+    idempotency_key: NotRequired[str]
+    """What the tool was given to know the call by, where it takes that."""
     decision: NotRequired[str]
     """The decision under which it was made, by its key."""
     asks: NotRequired[Question]

@@ -26,6 +26,7 @@ from codemode_graph.tools.hints import (
     to_plain,
     type_hints,
 )
+from codemode_graph.tools.idempotency import idempotency_key
 from codemode_graph.tools.injection import injection_in, is_config
 from codemode_graph.tools.marks import marks_of
 from codemode_graph.tools.spec import ToolPolicy, ToolSpec
@@ -45,7 +46,8 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Tool
     Arguments are validated and converted as their hints say (dates, enums, dataclasses, pydantic models, ...) before
     the function is called; a hint that cannot be used accepts anything. What a partial has fixed is not an argument of
     the tool. `*args` is an optional argument that takes a list; `**kwargs` accepts further arguments. An argument with
-    the hint `RunnableConfig` is given the run's config. The docstring describes the tool and its arguments.
+    the hint `RunnableConfig` is given the run's config, one with the hint `IdempotencyKey` the call's key. The docstring
+    describes the tool and its arguments.
 
     Models and dataclasses come back as dicts, the `ToolMessage` of a `Command` as its content, the values of a
     generator as a list of at most `MAX_STREAMED`.
@@ -82,6 +84,7 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Tool
         effect=marks.effect or "write",
         policy=ToolPolicy(timeout=marks.timeout),
         source="function",
+        takes_key=bool(call.keys),
     )
 
 
@@ -98,7 +101,11 @@ class _Call:
             if key not in fixed and not is_config(hints.get(key))
         }
         self.configs = [key for key in self.signature.parameters if is_config(hints.get(key))]
-        if wanted := [key for key in self.parameters if injection_in(hints.get(key))]:
+        injected = {key: found for key in self.parameters if (found := injection_in(hints.get(key)))}
+        self.keys = [key for key, found in injected.items() if found.kind == "idempotency_key"]
+        for key in self.keys:
+            del self.parameters[key], injected[key]
+        if wanted := list(injected):
             msg = f"{name} takes {wanted[0]!r}, which LangGraph injects: decorate it with `langchain_core.tools.tool`"
             raise ToolLoadError(msg)
         self.adapters = {
@@ -183,6 +190,7 @@ class _Call:
     ) -> tuple[list[Any], dict[str, Any]]:
         """Pass by keyword what can be: a decorator's wrapper may take nothing else."""
         values |= dict.fromkeys(self.configs, config)
+        values |= dict.fromkeys(self.keys, idempotency_key(config) if self.keys else None)
         spread = next(
             (values.pop(key, ()) for key, each in self.parameters.items() if each.kind is each.VAR_POSITIONAL), ()
         )

@@ -11,10 +11,11 @@ from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRunti
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from codemode_graph.errors import ToolCallError
+from codemode_graph.tools.idempotency import InjectedIdempotencyKey
 
 __all__ = ["Injection", "injected_values", "injection_in", "is_config", "runtime_for"]
 
-Kind: TypeAlias = Literal["state", "store", "runtime", "call_id", "other"]
+Kind: TypeAlias = Literal["state", "store", "runtime", "call_id", "idempotency_key", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class Injection:
     """What is injected into an argument.
 
     Attributes:
-        kind: The graph's state (or one field of it), its store, a `ToolRuntime`, the call's id, or something else that
-            only the tool's author knows.
+        kind: The graph's state (or one field of it), its store, a `ToolRuntime`, the call's id, its idempotency key, or
+            something else that only the tool's author knows.
         field: The field of the state; None for all of it.
     """
 
@@ -47,6 +48,8 @@ def injection_in(hint: Any) -> Injection | None:
             return Injection("store")
         if issubclass(kind, InjectedToolCallId):
             return Injection("call_id")
+        if issubclass(kind, InjectedIdempotencyKey):
+            return Injection("idempotency_key")
         if issubclass(kind, InjectedToolArg):
             return Injection("other")
     inner = get_args(hint)[:1] if origin is Annotated else get_args(hint)
@@ -91,7 +94,8 @@ def injected_values(
 
     Args:
         tool: The tool's name, for messages.
-        wanted: What each argument wants. The call's id is LangChain's business, and not among the values.
+        wanted: What each argument wants. The call's id is LangChain's business, and its idempotency key is not the
+            graph's: these are not among the values.
         optional: Arguments that can be left out.
         runtime: Where they come from.
 

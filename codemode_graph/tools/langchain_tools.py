@@ -18,6 +18,7 @@ from codemode_graph.errors import ToolCallError, ToolLoadError
 from codemode_graph.tools.blocks import from_blocks, is_text_block, parse_json
 from codemode_graph.tools.commands import from_commands, has_command, is_message
 from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, signature_of, to_plain, type_hints
+from codemode_graph.tools.idempotency import idempotency_key
 from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
 from codemode_graph.tools.spec import Effect, ToolSpec
 
@@ -40,8 +41,9 @@ def from_langchain(tool: BaseTool, *, invoke: Invoke | None = None) -> ToolSpec:
     A failure that the tool reports in a message (`handle_tool_error`, `status="error"`) is raised as `ToolCallError`. Of a
     `Command` the value is the `ToolMessage` in it (see `tools.commands`).
 
-    What LangGraph injects (state, store, `ToolRuntime`, the call's id) and the config are no arguments of the tool; a
-    program that gives them is refused. State and store are those of the graph that makes the call.
+    What LangGraph injects (state, store, `ToolRuntime`, the call's id), the config, and an argument with the hint
+    `IdempotencyKey` are no arguments of the tool; a program that gives them is refused. State and store are those of the
+    graph that makes the call.
 
     LangChain's `StructuredTool` keeps the argument names `config` and `run_manager` to itself: a value given to an
     ordinary argument of that name never reaches the function. Such an argument is left out where it is optional.
@@ -65,6 +67,7 @@ def from_langchain(tool: BaseTool, *, invoke: Invoke | None = None) -> ToolSpec:
         output_schema=adapter.output_schema,
         effect=_effect(tool.metadata or {}),
         source="langchain",
+        takes_key=bool(adapter.keys),
     )
 
 
@@ -76,6 +79,7 @@ class _Adapter:
         declared = _annotations(tool)
         hints = {name: hint for each in (*self.hints, declared) for name, hint in each.items() if name != "return"}
         self.injected = {name: found for name, hint in hints.items() if (found := injection_in(hint))}
+        self.keys = [name for name, found in self.injected.items() if found.kind == "idempotency_key"]
         schema = _visible_schema(tool)
         properties = dict(schema.get("properties") or {})
         required = [name for name in schema.get("required") or () if name in properties]
@@ -118,12 +122,17 @@ class _Adapter:
         if forged := [name for name in arguments if name in self.hidden]:
             raise TypeError(f"{tool.name}() got an unexpected argument {forged[0]!r}")
         call = ToolCall(name=tool.name, args=dict(arguments), id=f"call_{uuid4().hex}", type="tool_call")
+        keys = dict.fromkeys(self.keys, idempotency_key(config))
+
+        async def run(call: dict[str, Any], config: RunnableConfig) -> Any:
+            return await self.run({**call, "args": call["args"] | keys}, config)
+
         if self.invoke is not None:
-            return self._value(await self.invoke(call, config, self.run))
-        if self.injected:
+            return self._value(await self.invoke(call, config, run))
+        if len(self.injected) > len(self.keys):
             runtime = await runtime_for(call, config)
             call["args"] |= injected_values(tool.name, self.injected, self.optional, runtime)
-        return self._value(await self.run(dict(call), config))
+        return self._value(await run(dict(call), config))
 
     async def run(self, call: dict[str, Any], config: RunnableConfig) -> Any:
         """Run the tool. What it cannot take raises `ValueError`."""

@@ -111,6 +111,8 @@ class ToolSpec:
         policy: What is allowed of it.
         call: Calls it.
         source: Where it came from, for people: "function", "langchain", "mcp:files".
+        takes_key: It is given the call's `IdempotencyKey`, and does nothing twice under one key: a call that was cut off
+            is made again under its key, and nobody is asked.
     """
 
     name: str
@@ -121,6 +123,7 @@ class ToolSpec:
     effect: Effect = "write"
     policy: ToolPolicy = ToolPolicy()
     source: str = "function"
+    takes_key: bool = False
 
     @property
     def effect_in_force(self) -> Effect:

@@ -1,5 +1,6 @@
 """Code mode over an agent's own tools: calls of programs are calls of the agent."""
 
+import asyncio
 import operator
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -20,7 +21,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 from pydantic import BaseModel
 
-from codemode_graph import CodeModeMiddleware, ConfigurationError, ToolPolicy
+from codemode_graph import CodeModeMiddleware, ConfigurationError, IdempotencyKey, ToolPolicy
 from tests.integrations.agents import USER, Agent, Runs, Shop, agent_model, answers, calling
 from tests.support import scripted
 
@@ -313,6 +314,26 @@ async def test_programs_that_failed_at_the_same_time_are_repaired_by_one() -> No
     agent = agent_of(shop.tools, program(FAILS, FAILS + "\n2"), program(both), "done")
     assert len(answers(await agent.ainvoke(USER))) == 3
     assert len(shop.paid) == 3
+
+
+async def test_a_call_that_is_made_again_by_the_program_that_follows_keeps_its_key() -> None:
+    keys: list[str] = []
+
+    @langchain_tool
+    async def pay(who: str, key: IdempotencyKey) -> str:
+        """Pay."""
+        keys.append(key)
+        if len(keys) == 1:
+            await asyncio.sleep(5)
+        return f"paid {who}"
+
+    code = CodeModeMiddleware(policies={"pay": ToolPolicy(timeout=0.1)})
+    again = "[await tools.pay('ann'), await tools.pay('bob')]"
+    agent = agent_of([pay], program("await tools.pay('ann')"), program(again), "done", code=code)
+    first, second = answers(await agent.ainvoke(USER))
+    assert "TimeoutError" in first.text
+    assert second.text == '["paid ann", "paid bob"]'
+    assert keys[0] == keys[1] != keys[2]
 
 
 async def test_a_model_of_its_own_can_write_the_programs() -> None:
