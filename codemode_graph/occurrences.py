@@ -5,7 +5,7 @@ from itertools import chain, count
 
 from codemode_graph.state import ToolCall
 
-__all__ = ["Occurrences", "call_digest", "occurrence"]
+__all__ = ["Occurrences", "call_digest", "newest", "occurrence"]
 
 _WITHOUT_EFFECT = ("failed", "not_started")
 
@@ -77,3 +77,8 @@ def call_digest(key: str) -> str:
 def occurrence(key: str) -> int:
     """A key's number among those of identical calls."""
     return int(key.rpartition(":")[0].rpartition("#")[2])
+
+
+def newest(records: Iterable[ToolCall]) -> list[ToolCall]:
+    """The newest record of each call: what became of it in the end."""
+    return list({record["key"]: record for record in records}.values())

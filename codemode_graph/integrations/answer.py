@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from codemode_sandboxes.values import to_json
 
+from codemode_graph.occurrences import newest
 from codemode_graph.preview import sample, shape
 from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState, ToolCall
@@ -52,7 +53,7 @@ def artifact_of(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def effects(calls: Sequence[ToolCall]) -> str:
     """Tell which calls with an effect were made, so that nobody makes them again."""
-    made = [call for call in calls if call["effect"] != "read"]
+    made = [call for call in newest(calls) if call["effect"] != "read"]
     done = [call for call in made if call["status"] == "done"]
     unsure = [call for call in made if call["status"] in ("unknown", "started")]
     lines = [

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 
+from codemode_graph.occurrences import call_digest, newest
 from codemode_graph.state import ToolCall
 
 __all__ = ["earlier_calls"]
@@ -47,9 +48,8 @@ def _joined(journals: Sequence[Sequence[ToolCall]]) -> list[ToolCall]:
     occurrences: Counter[tuple[str, str]] = Counter()
     joined: list[ToolCall] = []
     for journal in journals:
-        # The newest record of a call tells what became of it.
-        for record in {record["key"]: record for record in journal if record["effect"] != "read"}.values():
-            digest = record["key"].rpartition(":")[2]
+        for record in newest(record for record in journal if record["effect"] != "read"):
+            digest = call_digest(record["key"])
             occurrences[record["tool"], digest] += 1
             kept = record.copy()
             kept["key"] = f"{record['tool']}#{occurrences[record['tool'], digest]}:{digest}"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from codemode_graph.check.same import is_same_program
+from codemode_graph.occurrences import newest
 from codemode_graph.preview import sample, shape
 from codemode_graph.prompts.keys import find_key
 from codemode_graph.prompts.templates import render
@@ -117,7 +118,7 @@ def _at(line: int | None, program: str) -> str:
 
 def _returned(calls: Sequence[ToolCall]) -> list[str]:
     latest = {call["tool"]: call for call in calls if call["status"] == "done"}
-    failed = [call for call in calls if call["status"] == "failed" and call["error"] is not None]
+    failed = [call for call in newest(calls) if call["status"] == "failed" and call["error"] is not None]
     lines = [
         f"- tools[{name!r}] returned {shape(call['value'])}, for example {sample(call['value'])}"
         for name, call in list(latest.items())[:_MAX_TOOLS]
@@ -132,12 +133,13 @@ def _returned(calls: Sequence[ToolCall]) -> list[str]:
 
 
 def _happened(calls: Sequence[ToolCall]) -> list[str]:
-    effects = [call for call in calls if call["effect"] != "read" and call["status"] in ("done", "unknown", "started")]
+    effects = [
+        call for call in newest(calls) if call["effect"] != "read" and call["status"] in ("done", "unknown", "started")
+    ]
     if not effects:
         return []
     lines = [
-        f"- tools[{call['tool']!r}] with {sample(call['arguments'], limit=200)}: "
-        + ("done" if call["status"] == "done" else "cut off; it may have taken effect, do not call it again")
+        f"- tools[{call['tool']!r}] with {sample(call['arguments'], limit=200)}: {_came_of(call)}"
         for call in effects[-_MAX_EFFECTS:]
     ]
     if len(effects) > _MAX_EFFECTS:
@@ -148,6 +150,14 @@ def _happened(calls: Sequence[ToolCall]) -> list[str]:
         "Keep these calls in your program, with exactly the same arguments: the recorded result is returned and nothing "
         "happens twice. Do not undo them, and do not make them with other arguments to try again.",
     ]
+
+
+def _came_of(call: ToolCall) -> str:
+    if call["status"] == "done":
+        return "done"
+    if call["effect"] == "idempotent" or "idempotency_key" in call:
+        return "cut off; calling it again is safe"
+    return "cut off; it may have taken effect, do not call it again"
 
 
 def _strategy(attempts: Sequence[Attempt]) -> str:
