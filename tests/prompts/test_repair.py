@@ -1,6 +1,8 @@
+import asyncio
+
 import pytest
 
-from codemode_graph.graph import create_codemode
+from codemode_graph import IdempotencyKey, ToolPolicy, create_codemode
 from tests.prompts.shop import TOOLS
 from tests.prompts.snapshots import assert_same
 from tests.support import scripted
@@ -66,3 +68,38 @@ async def test_a_program_that_came_back_unchanged_is_not_shown_again_but_its_fai
     assert "not a mail address: 'Bob'" in first
     assert "not a mail address: 'Bob'" in second
     assert "ann@example.com" in second.partition("# What has already happened")[2]
+
+
+async def test_of_a_call_that_was_made_again_the_message_says_what_came_of_it_in_the_end() -> None:
+    words = ["busy", "sent", "late", "late"]
+
+    async def answer() -> str:
+        word = words.pop(0)
+        if word == "busy":
+            raise RuntimeError(word)
+        await asyncio.sleep(5 if word == "late" else 0)
+        return word
+
+    async def send(to: str) -> str:
+        """Send something."""
+        return await answer()
+
+    async def send_once(to: str, key: IdempotencyKey) -> str:
+        """Send something once."""
+        return await answer()
+
+    program = (
+        "try:\n    await tools.send('ann')\nexcept RuntimeError:\n    await tools.send('ann')\n"
+        "for send in (tools.send, tools.send_once):\n    try:\n        await send('bob')\n    except TimeoutError:\n        pass\n"
+        "{}['x']"
+    )
+    model = scripted(program, LAST)
+    graph = create_codemode(model=model, tools=[send, send_once], policies={"*": ToolPolicy(timeout=0.1)}).compile()
+    await graph.ainvoke({"task": "Send."})
+    happened = model.prompts[-1].partition("# What has already happened\n\n")[2]
+    assert happened.splitlines()[:3] == [
+        """- tools['send'] with {"to": "ann"}: done""",
+        """- tools['send'] with {"to": "bob"}: cut off; it may have taken effect, do not call it again""",
+        """- tools['send_once'] with {"to": "bob"}: cut off; calling it again is safe""",
+    ]
+    assert "busy" not in model.prompts[-1]
