@@ -35,6 +35,7 @@ OUTLINE: dict[str, list[str]] = {
         "codemode_graph.tools.spec.AfterCalls",
         "codemode_graph.tools.spec.Review",
         "codemode_graph.tools.spec.ToolSpec",
+        "codemode_graph.tools.idempotency.IdempotencyKey",
         "codemode_graph.mcp.loader.MCPToolLoader",
     ],
     "In other agents": [
@@ -117,6 +118,8 @@ def _object(found: Any) -> Iterator[str]:
         init = found.all_members.get("__init__")
         if init is not None and init.path.startswith("codemode") and not found.labels & {"dataclass"}:
             yield _fenced(_signature(init, found.name))
+    elif found.is_attribute:
+        yield _fenced(f"{found.name} = {found.value}")
     else:
         yield _fenced(_signature(found, found.name))
     yield from _docstring(found)

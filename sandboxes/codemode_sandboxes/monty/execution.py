@@ -17,6 +17,7 @@ from codemode_sandboxes.contract import (
     Limits,
     Outcome,
     Program,
+    Raised,
 )
 from codemode_sandboxes.errors import SandboxClosed
 from codemode_sandboxes.monty.clock import CLOCK_CALLS, Clock
@@ -71,6 +72,8 @@ class MontyExecution:
         self._open: dict[int, tuple[int, int]] = {}  # Monty's id of each open call, and the bytes of its arguments
         self._open_bytes = 0
         self._settled: dict[int, Outcome] = {}
+        self._lines: dict[int, int | None] = {}
+        self._told: dict[tuple[str, str], int] = {}
         self._timers_fired = False
         self._closed = False
 
@@ -90,6 +93,10 @@ class MontyExecution:
                 call_id, size = call
                 self._settled[call_id] = outcome
                 self._open_bytes -= size
+                line = self._lines.pop(number)
+                if isinstance(outcome, Raised) and line is not None:
+                    error = raised(outcome.type, outcome.message)
+                    self._told[error["exc_type"], error["message"]] = line
         try:
             event = await self._worker.do(self._run)
             if self._closed:
@@ -168,6 +175,7 @@ class MontyExecution:
             raise _Ended(arguments_exceeded(self._limits, line, self._output.take()))
         self._new.append(Call(self._calls, tool, tuple(args), kwargs, line))
         self._open[self._calls] = snapshot.call_id, size
+        self._lines[self._calls] = line
         return snapshot.resume(LATER)
 
     def _system_call(self, snapshot: FunctionSnapshot) -> _Snapshot | Event:
@@ -229,7 +237,7 @@ class MontyExecution:
         stdout = self._output.take()
         unstarted = not self._suspended and not stdout
         program = dataclasses.replace(self._program, code=self._source)
-        return failure(error, limits=self._limits, program=program, unstarted=unstarted, stdout=stdout)
+        return failure(error, limits=self._limits, program=program, unstarted=unstarted, stdout=stdout, told=self._told)
 
 
 def _builtin_name(error: TypeError | ValueError) -> str:

@@ -3,13 +3,15 @@
 import ast
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from traceback import FrameSummary, format_list
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic_monty import Frame, MontyCrashedError, MontyError, MontyRuntimeError, MontySyntaxError
 
 from codemode_sandboxes.contract import OPEN_CALLS, Failed, Limits, Program
+from codemode_sandboxes.monty.origin import origin
 from codemode_sandboxes.monty.prelude import function_names, unknown_attribute
 from codemode_sandboxes.values import clean_text
 
@@ -39,7 +41,15 @@ _LIMIT_KINDS = (
 )
 
 
-def failure(error: MontyError, *, limits: Limits, program: Program, unstarted: bool, stdout: str) -> Failed:
+def failure(
+    error: MontyError,
+    *,
+    limits: Limits,
+    program: Program,
+    unstarted: bool,
+    stdout: str,
+    told: Mapping[tuple[str, str], int],
+) -> Failed:
     """Give the event for an error that ended a run.
 
     Args:
@@ -48,6 +58,7 @@ def failure(error: MontyError, *, limits: Limits, program: Program, unstarted: b
         program: What ran.
         unstarted: Whether nothing of the program can have run, so that an error in its syntax is just that.
         stdout: What it printed since the last event.
+        told: Lines of calls that were answered with an error, by its type and message.
     """
     if isinstance(error, MontyCrashedError):
         return _time_exceeded(limits, stdout) if error.timed_out else _died(stdout)
@@ -78,7 +89,7 @@ def failure(error: MontyError, *, limits: Limits, program: Program, unstarted: b
         # Monty's frame is the function's first line; the mistake is in a call of it.
         line = _line_of_call(program.code, found[1])
         return dataclasses.replace(_program("program", type_name, message, [], stdout), line=line)
-    return _program("program", type_name, message, frames, stdout, program.code)
+    return _program("program", type_name, message, frames, stdout, program.code, told)
 
 
 def program_failure(type_name: str, message: str, line: int | None, stdout: str) -> Failed:
@@ -129,19 +140,22 @@ def _program(
     frames: Sequence[Frame],
     stdout: str,
     source: str = "",
+    told: Mapping[tuple[str, str], int] = MappingProxyType({}),
 ) -> Failed:
     written = dict(enumerate(source.split("\n"), 1))  # as its author wrote it, where it was lowered
-    own = [frame for frame in frames if frame.filename == PROGRAM_FILE]
+    own = [(frame.line, frame.function_name) for frame in frames if frame.filename == PROGRAM_FILE]
+    if own:
+        own[-1] = origin(source, own[-1][0], (type_name, message), told), own[-1][1]
     shown = own if len(own) <= _MAX_FRAMES else own[: _MAX_FRAMES // 2] + own[-_MAX_FRAMES // 2 :]
     lines = [
         FrameSummary(
             _SHOWN_FILE,
-            frame.line,
-            (frame.function_name or "<module>")[:100],
+            line,
+            (function or "<module>")[:100],
             lookup_line=False,
-            line=written.get(frame.line, "").strip()[:200],
+            line=written.get(line, "").strip()[:200],
         )
-        for frame in shown
+        for line, function in shown
     ]
     one_line = _clean(message)
     trace = "Traceback (most recent call last):\n" + "".join(format_list(lines)) if lines else ""
@@ -149,7 +163,7 @@ def _program(
         kind=kind,
         type=type_name,
         message=one_line,
-        line=_line(frames),
+        line=own[-1][0] if own else None,
         traceback=clean_text(f"{trace}{type_name}: {one_line}" if one_line else f"{trace}{type_name}"),
         stdout=stdout,
     )
