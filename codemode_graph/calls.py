@@ -27,6 +27,8 @@ __all__ = ["Calls", "refused"]
 
 _FINAL = (TypeError, ValueError, LookupError, PermissionError, ToolAsks, InvalidAnswer, CommandRefused)
 """What the same call would meet again."""
+_NO_ANSWER = (ToolOutcomeUnknown, TimeoutError)
+"""After which a call may have taken effect."""
 _FIRST_PAUSE = 0.1
 
 
@@ -103,7 +105,7 @@ class Calls:
             error = _show(problem)
             self.journal.finish(record, "done", error=error)
             outcome = Raised(**error)
-        except ToolOutcomeUnknown as problem:
+        except _NO_ANSWER as problem:
             error = _show(problem)
             self.journal.finish(record, _cut_off(record), error=error)
             outcome = Raised(**error)

@@ -48,4 +48,7 @@ class ToolCallError(CodeModeError, RuntimeError):
 
 
 class ToolOutcomeUnknown(CodeModeError):
-    """A call was handed to a tool, and no answer came: whether it had its effect cannot be told."""
+    """A call was handed to a tool, and no answer came: whether it had its effect cannot be told.
+
+    A tool may raise it; a `TimeoutError` says the same.
+    """

@@ -38,6 +38,8 @@ class Bank:
                 self.paid.append((to, amount))
             if word in ("late", "lost"):
                 await asyncio.sleep(5)
+            if word == "unheard":
+                raise TimeoutError("no answer")
             if word == "odd":
                 return object()  # type: ignore[return-value]
             return "paid"
@@ -91,8 +93,9 @@ async def test_of_calls_made_together_those_that_failed_are_made_again_and_no_ot
     assert bank.paid == [("Ann", 5)] * 3
 
 
-async def test_a_program_that_tries_again_after_a_timeout_waits_for_a_person() -> None:
-    bank = Bank("late")
+@pytest.mark.parametrize("word", ["late", "unheard"])
+async def test_a_program_that_tries_again_after_a_timeout_waits_for_a_person(word: str) -> None:
+    bank = Bank(word)
     result = await run(bank, UNTIL_IT_WORKS + "done")
     assert "waits for a person to decide on pay (1.2)" in str(result["error"])
     assert bank.paid == [("Ann", 5)]
