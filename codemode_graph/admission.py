@@ -11,7 +11,7 @@ from codemode_graph.events import CallAnsweredEvent, emit
 from codemode_graph.journal import Journal
 from codemode_graph.redact import mask
 from codemode_graph.state import Decision, PendingCall, ToolCall
-from codemode_graph.tools.schema import bind
+from codemode_graph.tools.schema import bind, without_defaults
 from codemode_graph.tools.spec import AfterCalls, Review, ToolSpec
 
 __all__ = ["Admission", "Admitted"]
@@ -71,7 +71,7 @@ class Admission:
             arguments = bind(spec.name, spec.input_schema, call.args, call.kwargs)
         except TypeError as error:
             return Raised("TypeError", str(error))
-        key = self.journal.key(call.id, spec.name, arguments)
+        key = self.journal.key(call.id, spec.name, without_defaults(spec.input_schema, arguments))
         answered = self.journal.answer(call.id, key, cached=spec.policy.cache)
         if answered is not None:
             record, outcome = answered
@@ -193,9 +193,7 @@ class Admission:
     def _begin(self, call: Call, spec: ToolSpec, key: str, arguments: dict[str, Any], **how: Any) -> Admitted:
         shown = mask(arguments, spec.policy.redact)
         if spec.takes_key:
-            before = self.journal.latest(key)
-            kept = before.get("idempotency_key") if before is not None and before["arguments"] == shown else None
-            how["idempotency_key"] = kept or self.journal.idempotency_key(key, arguments)
+            how["idempotency_key"] = self._idempotency_key(spec, key, arguments, shown)
         record = self.journal.start(
             call.id,
             spec.name,
@@ -206,6 +204,15 @@ class Admission:
             **how,
         )
         return Admitted(spec=spec, record=record, arguments=arguments)
+
+    def _idempotency_key(self, spec: ToolSpec, key: str, arguments: dict[str, Any], shown: dict[str, Any]) -> str:
+        """What the tool is to know a call by: what it knew it by before, unless a person has changed it."""
+        before = self.journal.latest(key)
+        if before is not None and "idempotency_key" in before:
+            earlier = without_defaults(spec.input_schema, before["arguments"])
+            if earlier == without_defaults(spec.input_schema, shown):
+                return before["idempotency_key"]
+        return self.journal.idempotency_key(key, without_defaults(spec.input_schema, arguments))
 
 
 def _begun(record: ToolCall) -> str:

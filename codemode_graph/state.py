@@ -102,7 +102,8 @@ class ToolCall(TypedDict):
     tool: str
     arguments: dict[str, Any]
     key: str
-    """Tool, canonical arguments and occurrence: equal keys are the same call, made again."""
+    """Tool, canonical arguments, without those that are the default, and occurrence: equal keys are the same call, made
+    again."""
     effect: Effect
     status: ToolCallStatus
     value: Any

@@ -1,6 +1,7 @@
 """Tool arguments, out of JSON Schema."""
 
 import difflib
+import json
 import keyword
 import re
 import unicodedata
@@ -12,7 +13,7 @@ from typing import Any, Final
 from codemode_graph.tools.document import Document, branches_of, mapping_at, names_at
 from codemode_graph.tools.text import one_line
 
-__all__ = ["MISSING", "Parameter", "Parameters", "bind", "parameter_order"]
+__all__ = ["MISSING", "Parameter", "Parameters", "bind", "parameter_order", "without_defaults"]
 
 MISSING: Final = object()
 """Stands for a default that there is not: None is a default like any other."""
@@ -191,6 +192,18 @@ def bind(tool: str, schema: Mapping[str, Any], args: Sequence[Any], kwargs: Mapp
         plural = "s" if len(missing) > 1 else ""
         raise _refusal(tool, f"is missing the argument{plural} {', '.join(map(repr, missing[:20]))}", parameters)
     return bound
+
+
+def without_defaults(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the arguments that say what the tool takes anyway: the call is the same without them."""
+    known = _parameters(_Same(schema)).by_name
+    return {name: value for name, value in arguments.items() if not (name in known and _is_default(value, known[name]))}
+
+
+def _is_default(value: object, parameter: Parameter) -> bool:
+    if parameter.required or parameter.default is MISSING or parameter.default != value:
+        return False
+    return json.dumps(value, sort_keys=True) == json.dumps(parameter.default, sort_keys=True)  # 1 is not True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -208,3 +208,22 @@ async def test_two_identical_calls_that_both_work_are_two() -> None:
     twice = "for _ in range(2):\n    await tools.pay('Ann', 5)\n"
     result = await run(bank, twice + "{}['x']", twice + "1")
     assert (result["output"], bank.paid) == (1, [("Ann", 5)] * 2)
+
+
+async def test_a_call_that_names_a_default_is_the_call_that_does_not() -> None:
+    sent: list[Any] = []
+
+    async def send(to: str, *, copies: int = 1, draft: bool = False, to_all: list[str] | None = None) -> str:
+        """Send something."""
+        sent.append((to, copies, draft, to_all))
+        return "sent"
+
+    programs = "await tools.send('ann', draft=False)", "await tools.send('ann', copies=1, to_all=None)"
+    async with codemode(tools=[send]) as cm:
+        failed = await cm.run_code(programs[0] + "\n{}['x']")
+        assert (await cm.run_code(programs[1], after=failed["run_id"]))["output"] == "sent"
+        assert len(sent) == 1
+        for different in ("copies=2", "draft=True", "to_all=['bob']", "copies=True"):
+            failed = await cm.run_code("await tools.send('ann')\n{}['x']")
+            await cm.run_code(f"await tools.send('ann', {different})", after=failed["run_id"])
+    assert len(sent) == 9
