@@ -15,15 +15,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from codemode_sandboxes import Outcome, Raised, Returned
-from langgraph.store.base import BaseStore, Item
+from langgraph.store.base import BaseStore
 
+from codemode_graph.journal_store import JournalStore, identity
 from codemode_graph.occurrences import Occurrences, call_digest, occurrence
 from codemode_graph.state import Question, StateUpdate, ToolCall, ToolCallStatus, ToolError
 from codemode_graph.tools.spec import Effect
 
 __all__ = ["Journal", "canonical"]
 
-_PAGE = 1000
 _NAMESPACE = uuid.UUID("5c1a8f2e-6f0b-4a53-9f0e-0f3f4ad2b7c6")
 
 
@@ -46,8 +46,7 @@ class Journal:
     def __init__(
         self, records: Iterable[ToolCall] = (), *, attempt: int = 1, store: BaseStore | None = None, run_id: str = ""
     ) -> None:
-        self._attempt, self._store, self._run_id = attempt, store, run_id
-        self._namespace = ("codemode", "journal", run_id)
+        self._attempt, self._store, self._run_id = attempt, JournalStore(store, run_id), run_id
         self._read([record.copy() for record in records])
 
     def _read(self, records: list[ToolCall]) -> None:
@@ -70,7 +69,7 @@ class Journal:
 
         A program that goes another way when it is started again may give a number to another call: that replaces nothing.
         """
-        key, place = record["key"], self._places.setdefault(_identity(record), len(self._records))
+        key, place = record["key"], self._places.setdefault(identity(record), len(self._records))
         if place < len(self._records):
             replaced = self._records[place]
             self._count(replaced, -1)
@@ -304,40 +303,13 @@ class Journal:
 
     async def recover(self) -> None:
         """Take over what a killed process left in the store: calls that the state does not know, or not so far."""
-        known = {_identity(record): record for record in self._records}
-        found = [ToolCall(**item.value) for item in await self._stored()]  # type: ignore[typeddict-item]
-        newer = {
-            _identity(record): record
-            for record in found
-            if _identity(record) not in known or _precedes(known[_identity(record)], record)
-        }
-        if newer:
-            self._read(sorted((known | newer).values(), key=lambda record: record["started"]))
+        if newer := await self._store.newer(self._records):
+            merged = {identity(record): record for record in (*self._records, *newer)}
+            self._read(sorted(merged.values(), key=lambda record: record["started"]))
 
     async def write(self, record: ToolCall) -> None:
         """Store how far a call with an effect has got: before it is made, and when it has ended."""
-        if self._store is not None and record["effect"] != "read":
-            await self._store.aput(self._namespace, " ".join(_identity(record)), dict(record), index=False)
-
-    async def _stored(self) -> list[Item]:
-        found: list[Item] = []
-        if self._store is not None:
-            while page := await self._store.asearch(self._namespace, limit=_PAGE, offset=len(found)):
-                found += page
-                if len(page) < _PAGE:
-                    break
-        return found
-
-
-def _identity(record: ToolCall) -> tuple[str, str]:
-    return record["id"], record["key"]
-
-
-def _precedes(known: ToolCall, found: ToolCall) -> bool:
-    """Whether a call went on, or was begun anew, after the first of these records of it was kept."""
-    if known["started"] == found["started"]:
-        return known["status"] == "started"
-    return known["started"] < found["started"]
+        await self._store.write(record)
 
 
 def _end(record: ToolCall) -> float:
