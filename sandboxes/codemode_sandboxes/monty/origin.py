@@ -7,6 +7,7 @@ Monty 1.4 says that such an error was raised at the statement that stands last i
 import ast
 import builtins
 from collections.abc import Mapping
+from typing import TypeAlias
 
 __all__ = ["origin"]
 
@@ -14,6 +15,7 @@ _MAY_RAISE = (ast.Await, ast.BinOp, ast.Raise, ast.Subscript)
 _HARMLESS_CALLS = {"add", "append", "len", "print", "repr", "str"}
 _FIELDS = ("finalbody", "handlers", "orelse", "body")
 _OWN_CODE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_Part: TypeAlias = ast.stmt | ast.ExceptHandler
 
 
 def origin(source: str, line: int, raised: tuple[str, str], told: Mapping[tuple[str, str], int]) -> int:
@@ -42,16 +44,15 @@ def origin(source: str, line: int, raised: tuple[str, str], told: Mapping[tuple[
 
 
 def _passed(source: str, line: int, type_name: str) -> ast.Try | None:
-    """The innermost `try` that may let an error pass, and whose last statement is at a line."""
+    """The outermost `try` that may let an error pass, and whose last statement is at a line."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    found = None
     for node in ast.walk(tree):
         if isinstance(node, ast.Try) and _lets_pass(node, type_name) and _ends_at(node, line, type_name):
-            found = node
-    return found
+            return node
+    return None
 
 
 def _ends_at(node: ast.Try, line: int, type_name: str) -> bool:
@@ -78,24 +79,28 @@ def _takes(kind: ast.expr | None, type_name: str) -> bool:
     return isinstance(caught, type) and isinstance(error, type) and issubclass(error, caught)
 
 
-def _last(node: ast.AST) -> ast.stmt:
-    """The simple statement that stands last, but for those that do nothing."""
+def _last(node: _Part) -> _Part:
+    """The simple statement that stands last, but for those that do nothing; or a handler of only such."""
     while not isinstance(node, _OWN_CODE):
-        inside = next((each for field in _FIELDS if (each := getattr(node, field, None))), None)
-        if not isinstance(inside, list):
+        blocks = (getattr(node, field, None) for field in _FIELDS)
+        inside = next((each for each in blocks if isinstance(each, list) and not all(map(_is_pass, each))), None)
+        if inside is None:
             break
-        node = next((each for each in reversed(inside) if not isinstance(each, ast.Pass)), inside[0])
-    assert isinstance(node, ast.stmt)
+        node = next(each for each in reversed(inside) if not _is_pass(each))
     return node
 
 
-def _raises(statement: ast.stmt, type_name: str) -> bool:
+def _is_pass(node: ast.AST) -> bool:
+    return isinstance(node, ast.Pass)
+
+
+def _raises(statement: _Part, type_name: str) -> bool:
     """Whether a statement raises an error of this type in so many words."""
     raised = statement.exc if isinstance(statement, ast.Raise) else None
     return raised is not None and any(isinstance(node, ast.Name) and node.id == type_name for node in ast.walk(raised))
 
 
-def _is_harmless(statement: ast.stmt) -> bool:
+def _is_harmless(statement: _Part) -> bool:
     """Whether a statement hardly raises anything itself."""
     for node in ast.walk(statement):
         if isinstance(node, _MAY_RAISE):
