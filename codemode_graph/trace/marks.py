@@ -69,7 +69,7 @@ def mark(call: ToolCall, attempt: Attempt, decisions: Mapping[str, Decision]) ->
 
 def answered(call: ToolCall, attempt: Attempt) -> bool:
     """Whether the attempt was given what the journal has of the call, and no tool was called."""
-    return call["attempt"] != attempt["number"] or attempt["number"] in call.get("answered", ())
+    return call["attempt"] != attempt["number"]
 
 
 def reason(call: PendingCall) -> str:
