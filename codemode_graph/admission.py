@@ -83,7 +83,8 @@ class Admission:
             return self._asked(call, spec, before, arguments)
         if before is not None and not self.journal.may_repeat(before):
             if spec.takes_key:
-                return self._begin(call, spec, key, self._made_with(before, arguments), **_as_before(before))
+                made_with = self._made_with(before, arguments)
+                return self._begin(call, spec, key, made_with, decision=before.get("decision"), **_told(before))
             if spec.policy.verify is None:
                 return self._unknown(call, spec, before, arguments)
             found = await spec.policy.verify(self._made_with(before, arguments))
@@ -130,8 +131,7 @@ class Admission:
         decision = self.decisions.get(asked)
         if decision is None:
             return self._pending(call, spec, asked, made_with, "unknown")
-        answers = before.get("answers", [])
-        return self._decided(call, spec, before["key"], made_with, decision, asked=asked, answers=answers)
+        return self._decided(call, spec, before["key"], made_with, decision, asked=asked, **_told(before))
 
     def _asked(self, call: Call, spec: ToolSpec, before: ToolCall, arguments: dict[str, Any]) -> PendingCall | Admitted:
         """A tool that asks waits for its answer, and is then called as it was before."""
@@ -175,13 +175,13 @@ class Admission:
         decision: Decision,
         *,
         asked: str,
-        answers: list[Any] | None = None,
+        **told: Any,
     ) -> Outcome | Admitted:
         """Do what a person decided: make the call, or answer it in place of the tool."""
         message = decision.get("message")
         if decision["type"] not in ("reject", "respond"):
             arguments = decision.get("arguments", arguments)
-            return self._begin(call, spec, key, arguments, decision=asked, answers=answers)
+            return self._begin(call, spec, key, arguments, decision=asked, **told)
         record = self._begin(call, spec, key, arguments, decision=asked).record
         if decision["type"] == "respond":
             self.journal.finish(record, "done", value=message)
@@ -220,9 +220,9 @@ def _begun(record: ToolCall) -> str:
     return f"{record['key']}@{record['started']}"
 
 
-def _as_before(record: ToolCall) -> dict[str, Any]:
-    """Under what a call was made."""
-    return {"decision": record.get("decision"), "answers": record.get("answers")}
+def _told(record: ToolCall) -> dict[str, Any]:
+    """What a tool that was cut off had been told, and had asked."""
+    return {"answers": record.get("answers"), "asks": record.get("asks")}
 
 
 def _needs_approval(spec: ToolSpec, arguments: Mapping[str, object], made: int) -> bool:

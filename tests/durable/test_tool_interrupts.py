@@ -18,7 +18,7 @@ from langgraph.types import Command, Interrupt, interrupt
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from codemode_graph import ToolPolicy, codemode, create_codemode
+from codemode_graph import IdempotencyKey, ToolPolicy, codemode, create_codemode
 from codemode_graph.tools import tool
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "t", "user": "ann"}}
@@ -222,6 +222,47 @@ async def test_an_answer_that_does_not_match_the_schema_is_asked_for_again() -> 
     assert len(started) == 3
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_an_answer_that_fits_nothing_is_asked_for_again_also_after_a_kill(keyed: bool) -> None:
+    started: list[str | None] = []
+
+    class Amount(BaseModel):
+        euros: int
+
+    async def charge(key: str | None) -> int:
+        started.append(key)
+        if len(started) == 2:
+            raise Killed
+        amount: Amount = interrupt("how much?", response_schema=Amount)
+        return amount.euros
+
+    @tool()
+    async def plain() -> int:
+        """Charge."""
+        return await charge(None)
+
+    @tool(name="plain")
+    async def by_key(key: IdempotencyKey) -> int:
+        """Charge."""
+        return await charge(key)
+
+    talk = Talk([by_key if keyed else plain], store=InMemoryStore())
+    await talk.begin("await tools.plain()")
+    with pytest.raises(Killed):
+        await talk.answer({"euros": "many"})
+    (asked,) = await talk.say(None)
+    if not keyed:
+        assert asked.value["action_requests"][0]["reason"] == "unknown"
+        (asked,) = await talk.answer({"decisions": [{"type": "approve"}]})
+    assert (asked.value, len(started), len(set(started))) == ("how much?", 3, 1)
+    assert await talk.answer({"euros": 5}) == ()
+    assert talk.state["output"] == 5
+
+
 async def test_a_tool_that_is_answered_finds_the_graph_it_is_called_in() -> None:
     found: list[Any] = []
 
@@ -293,10 +334,6 @@ async def test_a_question_that_is_no_data_and_an_answer_that_is_none() -> None:
         await talk.answer(object())
     assert await talk.answer("text") == ()
     assert talk.state["output"] == "sent text to ann"
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 async def test_a_question_survives_a_kill_and_the_tool_is_not_begun_again_for_it() -> None:
