@@ -145,6 +145,16 @@ async def test_a_call_that_a_kill_cut_off_is_made_again_under_its_key_and_its_ap
     assert "__interrupt__" not in state
 
 
+async def test_without_a_store_it_has_the_same_key(make: Any) -> None:
+    bank = Bank("killed")
+    app = create_codemode(model=None, tools=[make(bank)]).compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "t"}}
+    with pytest.raises(Killed):
+        await app.ainvoke({"task": "", "code": "await tools.pay(5)"}, config)
+    state = await app.ainvoke(None, config)
+    assert (state["output"], len(bank.keys), len(bank.paid)) == ("paid", 2, 1)
+
+
 async def test_what_a_person_changed_has_a_key_of_its_own() -> None:
     bank = Bank("busy")
     decisions = iter([{"type": "approve"}, {"type": "edit", "edited_action": {"name": "pay", "args": {"amount": 4}}}])
