@@ -7,9 +7,9 @@ from typing import Any, Literal
 from codemode_sandboxes import Call, Outcome, Raised, Returned
 
 from codemode_graph.calls import Calls, refused
-from codemode_graph.events import CallAnsweredEvent, emit
+from codemode_graph.events import CallAnsweredEvent, emit, logger
 from codemode_graph.journal import Journal
-from codemode_graph.redact import mask
+from codemode_graph.redact import mask, redact
 from codemode_graph.state import Decision, PendingCall, ToolCall
 from codemode_graph.tools.schema import bind, without_defaults
 from codemode_graph.tools.spec import AfterCalls, Review, ToolSpec
@@ -78,21 +78,11 @@ class Admission:
             if not again:
                 emit(CallAnsweredEvent(type="call_answered", id=record["id"], tool=spec.name, line=call.line))
             return await self.calls.recorded(record, outcome)
-        before = self.journal.latest(key)
+        before = self.journal.before(call.id, key)
         if before is not None and before["status"] == "interrupted":
             return self._asked(call, spec, before, arguments)
         if before is not None and not self.journal.may_repeat(before):
-            if spec.takes_key:
-                made_with = self._made_with(before, arguments)
-                return self._begin(call, spec, key, made_with, decision=before.get("decision"), **_told(before))
-            if spec.policy.verify is None:
-                return self._unknown(call, spec, before, arguments)
-            found = await spec.policy.verify(self._made_with(before, arguments))
-            if found is not None:
-                same = self.journal.take_over(call.id, before)
-                record = before if same else self._begin(call, spec, key, arguments).record
-                return await self.calls.verified(spec, record, found.value)
-            self.journal.disprove(before)
+            return await self._cut_off(call, spec, before, arguments)
         return self._gated(call, spec, key, arguments)
 
     def question(self, record: ToolCall, line: int | None) -> PendingCall:
@@ -110,9 +100,8 @@ class Admission:
     def _gated(
         self, call: Call, spec: ToolSpec, key: str, arguments: dict[str, Any]
     ) -> Outcome | PendingCall | Admitted:
-        before = self.journal.latest(key)
-        same = before is not None and before["id"] == self.journal.id(call.id)
-        if not same and (refusal := self.calls.refuse(spec)) is not None:
+        before = self.journal.before(call.id, key)
+        if (refusal := self._refused(call, spec, before)) is not None:
             return refusal
         # What was decided about a call with an effect is not for another time that it is made.
         asked = key if before is None or before["effect"] == "read" else _begun(before)
@@ -123,15 +112,39 @@ class Admission:
             return _reviewed(self._pending(call, spec, asked, arguments, "approval"), spec, arguments)
         return self._begin(call, spec, key, arguments)
 
-    def _unknown(
+    async def _cut_off(
         self, call: Call, spec: ToolSpec, before: ToolCall, arguments: dict[str, Any]
     ) -> Outcome | PendingCall | Admitted:
-        """A call that was cut off waits for a person to say what came of it."""
-        asked, made_with = _begun(before), self._made_with(before, arguments)
+        """A call that may have taken effect: its tool knows it, or can tell, or a person says what is to become of it."""
+        key, made_with = before["key"], self._made_with(spec, before, arguments)
+        if made_with is not None and spec.policy.verify is not None and not spec.takes_key:
+            try:
+                found = await spec.policy.verify(made_with)
+            except Exception as error:
+                logger.warning("verify of %s failed, so a person is asked: %s", spec.name, redact(str(error)))
+            else:
+                if found is None:
+                    self.journal.disprove(before)
+                    return self._gated(call, spec, key, arguments)
+                same = self.journal.take_over(call.id, before)
+                record = before if same else self._begin(call, spec, key, made_with, **_as_before(before)).record
+                return await self.calls.verified(spec, record, found.value)
+        if (refusal := self._refused(call, spec, before)) is not None:
+            return refusal
+        if spec.takes_key and made_with is not None:
+            how = _as_before(before)
+            return self._begin(call, spec, key, made_with, decision=before.get("decision"), doubtful=True, **how)
+        made_with, asked = made_with or arguments, _begun(before)
         decision = self.decisions.get(asked)
         if decision is None:
-            return self._pending(call, spec, asked, made_with, "unknown")
-        return self._decided(call, spec, before["key"], made_with, decision, asked=asked, **_told(before))
+            return _limited(self._pending(call, spec, asked, made_with, "unknown"), spec)
+        how = _as_before(before)
+        return self._decided(call, spec, key, made_with, decision, asked=asked, doubtful=True, **how)
+
+    def _refused(self, call: Call, spec: ToolSpec, before: ToolCall | None) -> Outcome | None:
+        """Why a call may not be made, unless it has been begun before by this program."""
+        same = before is not None and before["id"] == self.journal.id(call.id)
+        return None if same else self.calls.refuse(spec)
 
     def _asked(self, call: Call, spec: ToolSpec, before: ToolCall, arguments: dict[str, Any]) -> PendingCall | Admitted:
         """A tool that asks waits for its answer, and is then called as it was before."""
@@ -139,20 +152,26 @@ class Admission:
         if answer is None:
             question = self.question(before, call.line)
             return {**question, "id": self.journal.id(call.id)}
+        made_with = self._made_with(spec, before, arguments)
         return self._begin(
             call,
             spec,
             before["key"],
-            self._made_with(before, arguments),
+            arguments if made_with is None else made_with,
             decision=before.get("decision", _begun(before)),
+            edited=before.get("edited"),
             answers=[*before.get("answers", ()), answer.get("message")],
             asks=before["asks"],
         )
 
-    def _made_with(self, record: ToolCall, arguments: dict[str, Any]) -> dict[str, Any]:
-        """What a call was really made with, where a person may have changed its arguments."""
-        decision = self.decisions.get(record.get("decision", ""))
-        return arguments if decision is None else decision.get("arguments", arguments)
+    def _made_with(self, spec: ToolSpec, record: ToolCall, arguments: dict[str, Any]) -> dict[str, Any] | None:
+        """What a call was really made with, where a person has changed its arguments; None where that is not known."""
+        if "edited" not in record:
+            return arguments
+        decision = self.decisions.get(record["edited"])
+        if decision is not None:
+            return decision.get("arguments", arguments)
+        return None if spec.policy.redact else dict(record["arguments"])  # it was changed in another run
 
     def _pending(
         self, call: Call, spec: ToolSpec, asked: str, arguments: dict[str, Any], reason: Literal["approval", "unknown"]
@@ -180,7 +199,8 @@ class Admission:
         """Do what a person decided: make the call, or answer it in place of the tool."""
         message = decision.get("message")
         if decision["type"] not in ("reject", "respond"):
-            arguments = decision.get("arguments", arguments)
+            if "arguments" in decision:
+                arguments, told["edited"] = decision["arguments"], asked
             return self._begin(call, spec, key, arguments, decision=asked, **told)
         record = self._begin(call, spec, key, arguments, decision=asked).record
         if decision["type"] == "respond":
@@ -193,7 +213,7 @@ class Admission:
     def _begin(self, call: Call, spec: ToolSpec, key: str, arguments: dict[str, Any], **how: Any) -> Admitted:
         shown = mask(arguments, spec.policy.redact)
         if spec.takes_key:
-            how["idempotency_key"] = self._idempotency_key(spec, key, arguments, shown)
+            how["idempotency_key"] = self._idempotency_key(spec, key, arguments, how.get("edited"))
         record = self.journal.start(
             call.id,
             spec.name,
@@ -205,13 +225,11 @@ class Admission:
         )
         return Admitted(spec=spec, record=record, arguments=arguments)
 
-    def _idempotency_key(self, spec: ToolSpec, key: str, arguments: dict[str, Any], shown: dict[str, Any]) -> str:
-        """What the tool is to know a call by: what it knew it by before, unless a person has changed it."""
+    def _idempotency_key(self, spec: ToolSpec, key: str, arguments: dict[str, Any], edited: str | None) -> str:
+        """What the tool is to know a call by: what it knew it by before, unless a person has changed it since."""
         before = self.journal.latest(key)
-        if before is not None and "idempotency_key" in before:
-            earlier = without_defaults(spec.input_schema, before["arguments"])
-            if earlier == without_defaults(spec.input_schema, shown):
-                return before["idempotency_key"]
+        if before is not None and "idempotency_key" in before and before.get("edited") == edited:
+            return before["idempotency_key"]
         return self.journal.idempotency_key(key, without_defaults(spec.input_schema, arguments))
 
 
@@ -220,9 +238,9 @@ def _begun(record: ToolCall) -> str:
     return f"{record['key']}@{record['started']}"
 
 
-def _told(record: ToolCall) -> dict[str, Any]:
-    """What a tool that was cut off had been told, and had asked."""
-    return {"answers": record.get("answers"), "asks": record.get("asks")}
+def _as_before(record: ToolCall) -> dict[str, Any]:
+    """How a call was made, and what its tool had asked and been told."""
+    return {name: record.get(name) for name in ("edited", "answers", "asks")}
 
 
 def _needs_approval(spec: ToolSpec, arguments: Mapping[str, object], made: int) -> bool:
@@ -242,4 +260,12 @@ def _reviewed(pending: PendingCall, spec: ToolSpec, arguments: Mapping[str, obje
         if review.description is not None:
             text = review.description
             pending["description"] = text(pending["arguments"]) if callable(text) else text
+    return pending
+
+
+def _limited(pending: PendingCall, spec: ToolSpec) -> PendingCall:
+    """Where a policy does not let people change a call, they cannot do so when it was cut off."""
+    review = spec.policy.approval
+    if isinstance(review, Review) and "edit" not in review.decisions:
+        pending["allowed"] = ["approve", "reject", "respond"]
     return pending

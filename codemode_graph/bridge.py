@@ -98,7 +98,8 @@ async def run_program(
         waiting = sorted({call.spec.name for call in run.open.values()})
         detail = f" while it waited for {', '.join(waiting)}" if waiting else ""
         message = f"the program did not end within {timeout:g} seconds{detail}"
-        event = run.ended or Failed(kind="timeout", type="TimeoutError", message=message)
+        failed = Failed(kind="timeout", type="TimeoutError", message=message)
+        event = failed if run.ended is None else run.end(run.ended)
     finally:
         await run.stop()
     return ProgramRun(event=event, stdout="".join(run.stdout), seconds=time.monotonic() - started, turns=run.turns)
@@ -149,6 +150,10 @@ class _Run:
         self.print(event.stdout)
         self.ended = event
         await self.settle()
+        return self.end(event)
+
+    def end(self, event: Finished | Failed) -> RunEvent:
+        """What a run comes to whose program has ended."""
         self.collect()
         # A tool that the program left behind may ask as well: the program ends anew when it has been answered.
         return Paused(list(self.pending.values())) if self.pending and isinstance(event, Finished) else event

@@ -90,6 +90,7 @@ class Calls:
         except asyncio.CancelledError:
             error = ToolError(type="RuntimeError", message="the call was given up before it ended")
             self.journal.finish(record, _cut_off(record) if reached else "not_started", error=error)
+            # Not stored: after a kill the program has to wait for it anew, and may give it up again.
             raise
         except _TooLate:
             message = f"{spec.name} did not answer within {spec.policy.timeout:g} seconds"
@@ -111,7 +112,7 @@ class Calls:
             outcome = Raised(**error)
         except Exception as problem:
             error = _show(problem)
-            self.journal.finish(record, "failed", error=error)
+            self.journal.finish(record, "unknown" if record.get("doubtful") else "failed", error=error)
             outcome = Raised(**error)
         await self.journal.write(record)
         emit(
@@ -173,7 +174,13 @@ class Calls:
             self.journal.finish(record, "done", error=error)
             return Raised(**error)
         shown = mask(value, spec.policy.redact)
-        kept = await self.values.keep(value, shown=shown, always=shown != value)
+        try:
+            kept = await self.values.keep(value, shown=shown, always=shown != value)
+        except Exception as problem:  # a disk that is full, a store that is gone: the call was made all the same
+            error = _show(problem)
+            error["message"] = f"what {spec.name} returned could not be kept: {error['message']}"
+            self.journal.finish(record, "done", error=error)
+            return Raised(**error)
         self.journal.finish(record, "done", value=kept)
         if updates:
             record["updates"] = updates

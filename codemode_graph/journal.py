@@ -57,7 +57,8 @@ class Journal:
         self._met: set[str] = set()
         self._reads: dict[str, ToolCall] = {}
         self._counts: Counter[str] = Counter()
-        self._last_effect = 0.0
+        self._last_effect = self._newest = 0.0
+        self._doubts: set[str] = set()
         self._made: list[str] = []
         for record in records:
             self._put(record)
@@ -80,10 +81,12 @@ class Journal:
             self._records.append(record)
             self._latest[key] = record
         self._count(record, 1)
+        self._newest = max(self._newest, record["started"])
         self._given |= dict.fromkeys(((id, call_digest(key)) for id in _told_to(record)), record)
 
     def _ended(self, record: ToolCall) -> None:
         if record["effect"] != "read":
+            (self._doubts.add if record["status"] in ("unknown", "started") else self._doubts.discard)(record["key"])
             self._last_effect = max(self._last_effect, _end(record))
         elif record["status"] == "done":
             self._reads[call_digest(record["key"])] = record
@@ -157,9 +160,7 @@ class Journal:
         outcome: Outcome
         if record["error"] is not None and (replayed or record["status"] in ("denied", "done")):
             outcome = Raised(record["error"]["type"], record["error"]["message"])
-        elif record["status"] == "done" and (
-            replayed or record["effect"] != "read" or record["started"] > self._last_effect
-        ):
+        elif record["status"] == "done" and (replayed or record["effect"] != "read" or self._is_fresh(record)):
             outcome = Returned(record["value"])
         else:
             return None
@@ -180,6 +181,8 @@ class Journal:
     def disprove(self, record: ToolCall) -> None:
         """Note that a call that was cut off has not taken effect."""
         record["status"] = "not_started" if record["error"] is None else "failed"
+        record["disproved"] = self._attempt
+        self._ended(record)
 
     def _give(self, number: int, record: ToolCall) -> None:
         id = self.id(number)
@@ -192,22 +195,27 @@ class Journal:
     def _before(self, number: int, digest: str) -> ToolCall | None:
         """What answered a call when this program ran before, unless that has answered another one by now."""
         id = self.id(number)
-        return None if id in self._met else self._given.get((id, digest))
+        record = None if id in self._met else self._given.get((id, digest))
+        return None if record is not None and record["effect"] != "read" and record["id"] in self._met else record
 
     def _fresh_read(self, key: str) -> ToolCall | None:
         record = self._reads.get(call_digest(key))
-        return record if record is not None and record["started"] > self._last_effect else None
+        return record if record is not None and self._is_fresh(record) else None
+
+    def _is_fresh(self, record: ToolCall) -> bool:
+        """Whether nothing can have changed since something was read. What was cut off may do so at any time."""
+        return not self._doubts and record["started"] > self._last_effect
 
     def may_repeat(self, record: ToolCall) -> bool:
         """Whether a call that was made before may be made again without knowing what came of it.
 
         One with an effect that was cut off may not: it may have taken effect. An idempotent one may, as long as nothing
-        that happened since would be undone: what later calls of earlier attempts did, which are not made again.
+        that happened since would be undone: what later calls did that are not made again.
         """
         if record["effect"] == "read" or record["status"] not in ("unknown", "started"):
             return True
         return record["effect"] == "idempotent" and (
-            record["attempt"] == self._attempt
+            record["id"] in self._met
             or all(
                 each["effect"] == "read" or _end(each) <= record["started"]
                 for each in self._records
@@ -222,6 +230,10 @@ class Journal:
     def idempotency_key(self, key: str, arguments: Mapping[str, Any]) -> str:
         """What a tool may know a call by: the same whenever the call is made, with the same arguments, in this run."""
         return str(uuid.uuid5(_NAMESPACE, f"{self._run_id}\0{key}\0{canonical(arguments)}"))
+
+    def before(self, number: int, key: str) -> ToolCall | None:
+        """The record of a call that is made now: its own, where this program ran before, else the newest of its key."""
+        return self._before(number, call_digest(key)) or self._latest.get(key)
 
     def latest(self, key: str) -> ToolCall | None:
         """The newest record of a key."""
@@ -244,6 +256,8 @@ class Journal:
         answers: list[Any] | None = None,
         asks: Question | None = None,
         idempotency_key: str | None = None,
+        edited: str | None = None,
+        doubtful: bool = False,
     ) -> ToolCall:
         """Record that a tool is about to be called. Its status is *started* until `finish`.
 
@@ -258,6 +272,8 @@ class Journal:
             answers: What the tool is told when it asks, in order.
             asks: What it asked last, which the last of the answers is for.
             idempotency_key: What the tool is given to know the call by.
+            edited: Key of the decision that changed its arguments.
+            doubtful: It was cut off when it was made before.
         """
         record = ToolCall(
             id=self.id(number),
@@ -270,7 +286,7 @@ class Journal:
             value=None,
             error=None,
             line=line,
-            started=time.time(),
+            started=max(time.time(), self._newest + 1e-6),  # clocks of other hosts may be ahead
             seconds=0.0,
         )
         if decision is not None:
@@ -281,6 +297,10 @@ class Journal:
             record["asks"] = asks
         if idempotency_key is not None:
             record["idempotency_key"] = idempotency_key
+        if edited is not None:
+            record["edited"] = edited
+        if doubtful:
+            record["doubtful"] = True
         self._put(record)
         self._met.add(record["id"])
         self._made.append(record["id"])
@@ -292,7 +312,7 @@ class Journal:
         """Record how a call ended."""
         self._count(record, -1)
         record["status"], record["value"], record["error"] = status, value, error
-        record["seconds"] = time.time() - record["started"]
+        record["seconds"] = max(0.0, time.time() - record["started"])
         self._count(record, 1)
         self._ended(record)
 

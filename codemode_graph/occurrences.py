@@ -27,7 +27,9 @@ class Occurrences:
         for record in records:
             if record["attempt"] < attempt:
                 known = self._earlier.setdefault(call_digest(record["key"]), {})
-                known[occurrence(record["key"])] = record["status"] not in _WITHOUT_EFFECT
+                # What was found out in this attempt does not change the order that it began with.
+                open_then = record.get("disproved") == attempt
+                known[occurrence(record["key"])] = open_then or record["status"] not in _WITHOUT_EFFECT
         self._taken: dict[str, set[int]] = {}
         self._free: dict[str, Iterator[int]] = {}
         self._to_try_again: dict[str, list[int]] = {}

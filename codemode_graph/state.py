@@ -122,6 +122,12 @@ class ToolCall(TypedDict):
     """What the tool was given to know the call by, where it takes that."""
     decision: NotRequired[str]
     """The decision under which it was made, by its key."""
+    edited: NotRequired[str]
+    """The decision that changed its arguments, by its key."""
+    doubtful: NotRequired[bool]
+    """It was cut off when it was made before, so even if it fails now it may have taken effect."""
+    disproved: NotRequired[int]
+    """The attempt in which it was found out that it had no effect, having been cut off."""
     asks: NotRequired[Question]
     """What the tool asks, where it was interrupted."""
     answers: NotRequired[list[Any]]

@@ -47,14 +47,18 @@ def _journal(message: ToolMessage) -> list[ToolCall] | None:
 def _joined(journals: Sequence[Sequence[ToolCall]]) -> list[ToolCall]:
     occurrences: Counter[tuple[str, str]] = Counter()
     joined: list[ToolCall] = []
+    inherited: set[tuple[str, str, float]] = set()
     for journal in journals:
         for record in newest(record for record in journal if record["effect"] != "read"):
             digest = call_digest(record["key"])
+            if (same := (record["tool"], digest, record["started"])) in inherited:
+                continue  # programs that repaired the same one side by side both have what it did
+            inherited.add(same)
             occurrences[record["tool"], digest] += 1
             kept = record.copy()
             kept["key"] = f"{record['tool']}#{occurrences[record['tool'], digest]}:{digest}"
             kept["id"], kept["attempt"] = f"0.{len(joined) + 1}", 0
-            for name in ("answered", "decision"):
+            for name in ("answered", "decision", "disproved", "updates"):
                 kept.pop(name, None)  # type: ignore[misc]
             joined.append(kept)
     return joined
