@@ -88,10 +88,15 @@ class Calls:
                 given = await self._call(spec, record, arguments)
             outcome = await self._take(spec, record, given)
         except asyncio.CancelledError:
-            error = ToolError(type="RuntimeError", message="the call was given up before it ended")
+            task = asyncio.current_task()
+            own = task is not None and not task.cancelling()
+            message = f"{spec.name} was cancelled from within" if own else "the call was given up before it ended"
+            error = ToolError(type="RuntimeError", message=message)
             self.journal.finish(record, _cut_off(record) if reached else "not_started", error=error)
-            # Not stored: after a kill the program has to wait for it anew, and may give it up again.
-            raise
+            if not own:
+                # Not stored: after a kill the program has to wait for it anew, and may give it up again.
+                raise
+            outcome = Raised(**error)
         except _TooLate:
             message = f"{spec.name} did not answer within {spec.policy.timeout:g} seconds"
             error = ToolError(type="TimeoutError", message=message)

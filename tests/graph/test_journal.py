@@ -2,6 +2,7 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
 from codemode_sandboxes import Outcome, Raised, Returned
 from langgraph.store.memory import InMemoryStore
 
@@ -314,3 +315,12 @@ def test_the_records_given_are_not_changed() -> None:
     before = [record.copy() for record in first.journal.records]
     first.repaired().call("pay", amount=5)
     assert first.journal.records == before
+
+
+def test_what_is_begun_later_is_later_also_by_a_clock_that_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Program(Journal())
+    first.call("pay", status="interrupted")
+    monkeypatch.setattr("codemode_graph.journal.time.time", lambda: 1.0)
+    again = first.again()
+    again.ask("pay")
+    assert again.start("pay")["started"] > first.journal.records[0]["started"]

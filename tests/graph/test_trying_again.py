@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from codemode_sandboxes import Returned
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.store.memory import InMemoryStore
 
-from codemode_graph import RunResult, ToolPolicy, codemode
+from codemode_graph import RunResult, ToolPolicy, codemode, create_codemode
 from codemode_graph.tools import tool
+from codemode_graph.tools.spec import Review
 
 UNTIL_IT_WORKS = """
 for _ in range(3):
@@ -227,3 +230,132 @@ async def test_a_call_that_names_a_default_is_the_call_that_does_not() -> None:
             failed = await cm.run_code("await tools.send('ann')\n{}['x']")
             await cm.run_code(f"await tools.send('ann', {different})", after=failed["run_id"])
     assert len(sent) == 9
+
+
+async def test_what_a_person_changed_stays_changed_however_often_it_is_cut_off() -> None:
+    bank = Bank("late", "late", "busy")
+    edit = {"type": "edit", "edited_action": {"name": "pay", "args": {"to": "Ann", "amount": 1}}}
+    decide = bank.answer(edit, APPROVE, APPROVE, APPROVE)
+    program = UNTIL_IT_WORKS.replace("range(3)", "range(4)") + "done"
+    result = await run(bank, program, approval=True, approve=decide)
+    assert result["output"] == "paid"
+    assert bank.asked == [("approval", ARGUMENTS), *[("unknown", {"to": "Ann", "amount": 1})] * 3]
+    assert {amount for _, amount in bank.paid} == {1}
+    # One that was cut off may have taken effect, whatever comes of it when it is made again.
+    assert [status for _, status in statuses(result)] == ["unknown"] * 3 + ["done"]
+
+
+async def test_a_value_that_cannot_be_kept_does_not_undo_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def keep(*_: Any, **__: Any) -> Any:
+        raise OSError("the disk is full")
+
+    bank = Bank()
+    monkeypatch.setattr("codemode_graph.references.Values.keep", keep)
+    result = await run(bank, UNTIL_IT_WORKS.replace("type(error).__name__", "error") + "{}['x']")
+    assert result["stdout"] == "what pay returned could not be kept: the disk is full\n" * 3
+    assert (len(bank.paid), statuses(result)) == (1, [("1.1", "done")])
+
+
+async def test_a_call_that_is_found_not_to_have_happened_is_made_and_the_other_is_answered() -> None:
+    """Also where a person is asked in between, and the program is started again."""
+    bank = Bank("lost", "pay")
+
+    async def nothing_happened(arguments: Any) -> None:
+        return None
+
+    both = "import asyncio\nawait asyncio.gather(*[tools.pay('Ann', 5) for _ in range(2)], return_exceptions=True)"
+    decide = bank.answer(APPROVE, APPROVE, APPROVE)
+    result = await run(bank, both + "\n{}['x']", both, approval=True, verify=nothing_happened, approve=decide)
+    assert (result["output"], len(bank.paid)) == (["paid"] * 2, 2)
+    assert statuses(result) == [("1.1", "failed"), ("1.2", "done"), ("2.1", "done")]
+
+
+async def test_what_was_read_while_a_call_was_in_doubt_is_read_again() -> None:
+    balance = 100
+
+    async def pay() -> str:
+        """Pay."""
+        raise TimeoutError("no answer")
+
+    @tool(effect="read")
+    async def look() -> int:
+        """Look."""
+        return balance
+
+    program = "try:\n    await tools.pay()\nexcept TimeoutError:\n    pass\nseen = await tools.look()\n"
+    async with codemode(tools=[pay, look]) as cm:
+        failed = await cm.run_code(program + "{}['x']")
+        balance = 70
+        assert (await cm.run_code("await tools.look()", after=failed["run_id"]))["output"] == 70
+
+
+async def test_where_verify_fails_a_person_is_asked() -> None:
+    bank = Bank("late")
+
+    async def verify(arguments: Any) -> Returned | None:
+        raise RuntimeError("the bank is closed")
+
+    result = await run(bank, UNTIL_IT_WORKS + "done", verify=verify, approve=bank.answer(APPROVE))
+    assert (result["output"], bank.asked) == ("paid", [("unknown", ARGUMENTS)])
+
+
+async def test_a_tool_that_is_cancelled_from_within_may_have_taken_effect() -> None:
+    async def pay() -> str:
+        """Pay."""
+        raise asyncio.CancelledError
+
+    async with codemode(tools=[pay]) as cm:
+        result = await cm.run_code("try:\n    await tools.pay()\nexcept RuntimeError as error:\n    x = str(error)\nx")
+    assert (result["output"], statuses(result)) == ("pay was cancelled from within", [("1.1", "unknown")])
+
+
+async def test_what_may_be_decided_holds_for_calls_that_were_cut_off() -> None:
+    bank = Bank("late")
+    review = Review(decisions=("approve", "reject"))
+    requests: list[Any] = []
+
+    def approve(request: Any) -> Any:
+        requests.append(request["review_configs"][0]["allowed_decisions"])
+        return {"decisions": [APPROVE]}
+
+    await run(bank, UNTIL_IT_WORKS + "done", approval=review, approve=approve)
+    assert requests == [["approve", "reject"], ["approve", "reject", "respond"]]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("effect", ["write", "idempotent"])
+async def test_what_was_given_up_before_a_kill_is_in_doubt_after_it(effect: Any) -> None:
+    kept: list[str] = []
+    killed: list[bool] = []
+
+    @tool(effect=effect)
+    async def put(state: str) -> str:
+        """Put something into a state."""
+        kept.append(state)
+        await asyncio.sleep(5 if len(kept) == 1 else 0)
+        return state
+
+    async def die() -> str:
+        """Die."""
+        if not killed:
+            killed.append(True)
+            raise Killed
+        return "alive"
+
+    program = (
+        "import asyncio\n"
+        "try:\n    await asyncio.wait_for(tools.put('open'), 0.05)\nexcept TimeoutError:\n    pass\n"
+        "await tools.put('closed')\nawait tools.die()"
+    )
+    graph = create_codemode(model=None, tools=[put, die], sandbox="restricted")
+    app = graph.compile(checkpointer=InMemorySaver(), store=InMemoryStore())
+    config: Any = {"configurable": {"thread_id": "t"}}
+    with pytest.raises(Killed):
+        await app.ainvoke({"task": "", "code": program}, config)
+    state = await app.ainvoke(None, config)
+    (request,) = state["__interrupt__"][0].value["action_requests"]
+    assert (request["reason"], request["args"]) == ("unknown", {"state": "open"})
+    assert kept == ["open", "closed"]

@@ -316,6 +316,48 @@ async def test_programs_that_failed_at_the_same_time_are_repaired_by_one() -> No
     assert len(shop.paid) == 3
 
 
+async def test_programs_that_repair_one_side_by_side_inherit_what_it_did_once() -> None:
+    shop = Shop()
+    twice = "[await tools.pay('ann', 5), await tools.pay('ann', 5)]"
+    agent = agent_of(shop.tools, program(FAILS), program("{}['x']", "{}['y']"), program(twice), "done")
+    assert answers(await agent.ainvoke(USER))[-1].text == '["paid ann 5", "paid ann 5"]'
+    assert len(shop.paid) == 2
+
+
+async def test_what_a_call_updates_is_updated_once() -> None:
+    class Facts(AgentState[Any]):
+        facts: Annotated[list[str], operator.add]
+
+    @langchain_tool
+    def remember(fact: str, id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+        """Remember a fact."""
+        return Command(update={"facts": [fact], "messages": [ToolMessage("noted", tool_call_id=id)]})
+
+    note = "await tools.remember('tea')\n"
+    agent = agent_of([remember], program(note + "{}['x']"), program(note + "1"), "done", state_schema=Facts)
+    state = await agent.ainvoke({**USER, "facts": []})
+    assert (state["facts"], answers(state)[-1].text) == (["tea"], "1")
+
+
+async def test_what_a_person_changed_is_what_the_program_that_follows_makes_again() -> None:
+    paid: list[int] = []
+
+    @langchain_tool
+    async def pay(amount: int, key: IdempotencyKey) -> str:
+        """Pay."""
+        paid.append(amount)
+        await asyncio.sleep(5 if len(paid) == 1 else 0)
+        return f"paid {amount}"
+
+    code = CodeModeMiddleware(policies={"pay": ToolPolicy(timeout=0.1, approval=True)})
+    call = "await tools.pay(5)"
+    agent = agent_of([pay], program(call), program(call), "done", code=code, checkpointer=InMemorySaver())
+    await agent.ainvoke(USER, THREAD)
+    edit = {"type": "edit", "edited_action": {"name": "pay", "args": {"amount": 1}}}
+    state = await agent.ainvoke(Command(resume={"decisions": [edit]}), THREAD)
+    assert (answers(state)[-1].text, paid) == ('"paid 1"', [1, 1])
+
+
 async def test_a_call_that_is_made_again_by_the_program_that_follows_keeps_its_key() -> None:
     keys: list[str] = []
 

@@ -167,6 +167,40 @@ async def test_what_a_person_changed_has_a_key_of_its_own() -> None:
     assert len(set(bank.keys)) == 2
 
 
+async def test_what_a_person_changed_and_nobody_may_see_has_one_as_well() -> None:
+    keys: list[tuple[str, str]] = []
+
+    async def pay(card: str, key: IdempotencyKey) -> str:
+        """Pay."""
+        keys.append((card, key))
+        raise RuntimeError("refused")
+
+    edits = iter([{"type": "edit", "edited_action": {"name": "pay", "args": {"card": card}}} for card in ("41", "52")])
+    policies = {"pay": ToolPolicy(approval=True, redact=frozenset({"card"}))}
+    async with codemode(tools=[pay], policies=policies, approve=lambda _: {"decisions": [next(edits)]}) as cm:
+        await cm.run_code(
+            "for _ in range(2):\n    try:\n        await tools.pay('30')\n    except RuntimeError:\n        pass"
+        )
+    assert [card for card, _ in keys] == ["41", "52"]
+    assert len({key for _, key in keys}) == 2
+
+
+async def test_what_a_person_changed_stays_changed_under_its_key() -> None:
+    bank = Bank("late", "busy")
+    edit = {"type": "edit", "edited_action": {"name": "pay", "args": {"amount": 4}}}
+    policies = {"pay": ToolPolicy(approval=True)}
+    async with codemode(tools=[as_function(bank)], policies=policies, approve=lambda _: {"decisions": [edit]}) as cm:
+        result = await cm.run_code(AGAIN + "done")
+    assert (result["output"], list(bank.paid.values()), len(bank.keys)) == ("paid", [4], 3)
+
+
+async def test_calls_that_are_made_again_are_counted(make: Any) -> None:
+    bank = Bank("late", "late", "late")
+    result = await run(bank, make, AGAIN + "done", max_calls=2)
+    assert (len(bank.keys), len(bank.paid)) == (2, 1)
+    assert "may be called 2 times" in result["error"] or result["stdout"].endswith("RuntimeError\n")
+
+
 async def test_a_tool_that_is_called_by_hand_gets_a_new_key(make: Any) -> None:
     bank = Bank()
     (spec,) = load_tools([make(bank)])
