@@ -69,7 +69,8 @@ class ToolPolicy:
         approval: Whether a person has to approve a call before it is made. None leaves it to a policy that matches more
             tools; where none says, nobody is asked.
         verify: Finds out whether a call that was cut off took effect: given the arguments, it returns `Returned(value)`
-            with the call's value where it did, and None where it did not. Without it a person is asked.
+            with the call's value where it did, and None where it did not. Without it, and where it fails, a person is asked.
+            A plain function that timed out is still at work in its thread: `verify` must not say None of that.
         timeout: Seconds that one call may take; None leaves it to the run's own limit.
         retries: How often a call that only reads is made again when it fails for a reason that may pass: any error but
             a wrong type or value, a missing item or a refusal. Calls with an effect are never retried.
