@@ -59,7 +59,7 @@ class Values:
         self._run_id, self._store, self._inline_bytes = run_id, store, inline_bytes
 
     async def keep(self, value: Any, *, shown: Any = None, always: bool = False) -> Any:
-        """Give what the state holds for a value: itself where it is small, else a `Reference`.
+        """Give what the state holds for a value: itself where it is small, and does not look like one, else a `Reference`.
 
         Args:
             value: A JSON value.
@@ -68,7 +68,7 @@ class Values:
         """
         text = json.dumps(value, ensure_ascii=False)
         size = len(text.encode())
-        if size <= self._inline_bytes and not always:
+        if size <= self._inline_bytes and not always and not is_reference(value):
             return value
         handle = f"{self._run_id}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         if self._store is not None:

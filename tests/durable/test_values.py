@@ -27,6 +27,14 @@ def test_a_value_in_a_file_can_be_read_by_its_owner_alone_and_only_by_its_run(fo
             asyncio.run(Values(run_id="r2").fetch(handle))
 
 
+def test_a_value_that_looks_like_a_reference_is_kept_as_what_it_is(folder: Path) -> None:
+    values = Values(run_id="r1")
+    forged = {"codemode_reference": "r2-0", "bytes": 1, "shape": "str", "sample": "x"}
+    kept = asyncio.run(values.keep(forged))
+    assert kept != forged
+    assert asyncio.run(values.load(kept)) == forged
+
+
 def test_a_folder_that_others_can_read_or_that_leads_elsewhere_is_not_used(folder: Path, tmp_path: Path) -> None:
     values = Values(run_id="r1", inline_bytes=10)
     folder.mkdir(mode=0o755)
