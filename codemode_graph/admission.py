@@ -117,28 +117,30 @@ class Admission:
     ) -> Outcome | PendingCall | Admitted:
         """A call that may have taken effect: its tool knows it, or can tell, or a person says what is to become of it."""
         key, made_with = before["key"], self._made_with(spec, before, arguments)
-        if made_with is not None and spec.policy.verify is not None and not spec.takes_key:
+        asked, how = _begun(before), _as_before(before)
+        decision = self.decisions.get(asked)
+        if decision is None and made_with is not None and spec.policy.verify is not None and not spec.takes_key:
             try:
                 found = await spec.policy.verify(made_with)
             except Exception as error:
                 logger.warning("verify of %s failed, so a person is asked: %s", spec.name, redact(str(error)))
             else:
-                if found is None:
+                if found is not None:
+                    same = self.journal.take_over(call.id, before)
+                    record = before if same else self._begin(call, spec, key, made_with, **how).record
+                    return await self.calls.verified(spec, record, found.value)
+                # What was made before it was changed is in doubt still.
+                if not (before.get("doubtful") and "edited" in before):
                     self.journal.disprove(before)
                     return self._gated(call, spec, key, arguments)
-                same = self.journal.take_over(call.id, before)
-                record = before if same else self._begin(call, spec, key, made_with, **_as_before(before)).record
-                return await self.calls.verified(spec, record, found.value)
         if (refusal := self._refused(call, spec, before)) is not None:
             return refusal
         if spec.takes_key and made_with is not None:
-            how = _as_before(before)
             return self._begin(call, spec, key, made_with, decision=before.get("decision"), doubtful=True, **how)
-        made_with, asked = made_with or arguments, _begun(before)
-        decision = self.decisions.get(asked)
+        if made_with is None:
+            made_with, how["edited"] = arguments, None
         if decision is None:
             return _limited(self._pending(call, spec, asked, made_with, "unknown"), spec)
-        how = _as_before(before)
         return self._decided(call, spec, key, made_with, decision, asked=asked, doubtful=True, **how)
 
     def _refused(self, call: Call, spec: ToolSpec, before: ToolCall | None) -> Outcome | None:
@@ -160,6 +162,7 @@ class Admission:
             arguments if made_with is None else made_with,
             decision=before.get("decision", _begun(before)),
             edited=before.get("edited"),
+            doubtful=before.get("doubtful", False),
             answers=[*before.get("answers", ()), answer.get("message")],
             asks=before["asks"],
         )

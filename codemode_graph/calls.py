@@ -92,7 +92,8 @@ class Calls:
             own = task is not None and not task.cancelling()
             message = f"{spec.name} was cancelled from within" if own else "the call was given up before it ended"
             error = ToolError(type="RuntimeError", message=message)
-            self.journal.finish(record, _cut_off(record) if reached else "not_started", error=error)
+            begun = reached or record.get("doubtful", False)
+            self.journal.finish(record, _cut_off(record) if begun else "not_started", error=error)
             if not own:
                 # Not stored: after a kill the program has to wait for it anew, and may give it up again.
                 raise

@@ -214,12 +214,16 @@ class Journal:
         """
         if record["effect"] == "read" or record["status"] not in ("unknown", "started"):
             return True
-        return record["effect"] == "idempotent" and (
-            record["id"] in self._met
-            or all(
-                each["effect"] == "read" or _end(each) <= record["started"]
-                for each in self._records
-                if each is not record
+        return (
+            record["effect"] == "idempotent"
+            and "edited" not in record
+            and (
+                record["id"] in self._met
+                or all(
+                    each["effect"] == "read" or _end(each) <= record["started"]
+                    for each in self._records
+                    if each is not record
+                )
             )
         )
 

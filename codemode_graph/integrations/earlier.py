@@ -50,15 +50,18 @@ def _joined(journals: Sequence[Sequence[ToolCall]]) -> list[ToolCall]:
     inherited: set[tuple[str, str, float]] = set()
     for journal in journals:
         for record in newest(record for record in journal if record["effect"] != "read"):
+            if record["attempt"] == 0:
+                if (same := (record["id"], record["key"], record["started"])) in inherited:
+                    continue  # programs that repaired the same one side by side both have what it did
+                inherited.add(same)
             digest = call_digest(record["key"])
-            if (same := (record["tool"], digest, record["started"])) in inherited:
-                continue  # programs that repaired the same one side by side both have what it did
-            inherited.add(same)
             occurrences[record["tool"], digest] += 1
             kept = record.copy()
             kept["key"] = f"{record['tool']}#{occurrences[record['tool'], digest]}:{digest}"
             kept["id"], kept["attempt"] = f"0.{len(joined) + 1}", 0
             for name in ("answered", "decision", "disproved", "updates"):
                 kept.pop(name, None)  # type: ignore[misc]
+            if "edited" in kept:
+                kept["edited"] = f"earlier {kept['id']}"  # a decision of that name may be about another call here
             joined.append(kept)
     return joined

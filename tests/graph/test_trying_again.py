@@ -9,6 +9,7 @@ import pytest
 from codemode_sandboxes import Returned
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
+from langgraph.types import interrupt
 
 from codemode_graph import RunResult, ToolPolicy, codemode, create_codemode
 from codemode_graph.tools import tool
@@ -320,6 +321,79 @@ async def test_what_may_be_decided_holds_for_calls_that_were_cut_off() -> None:
 
     await run(bank, UNTIL_IT_WORKS + "done", approval=review, approve=approve)
     assert requests == [["approve", "reject"], ["approve", "reject", "respond"]]
+
+
+async def test_a_doubt_stays_until_it_is_settled_also_where_the_tool_asks_in_between() -> None:
+    paid: list[str] = []
+    words = ["late", "ask", "busy"]
+
+    async def pay(to: str) -> str:
+        """Pay."""
+        word = words[0] if words else ""
+        if word == "ask":
+            interrupt("really?")
+            words.remove("ask")
+            word = words.pop(0)
+        elif words:
+            words.pop(0)
+        if word == "busy":
+            raise ValueError("busy")
+        paid.append(to)
+        await asyncio.sleep(5 if word == "late" else 0)
+        return "paid"
+
+    asked: list[Any] = []
+
+    def approve(request: Any) -> Any:
+        asked.append(request if isinstance(request, str) else request["action_requests"][0]["reason"])
+        return "yes" if isinstance(request, str) else {"decisions": [APPROVE]}
+
+    program = UNTIL_IT_WORKS.replace("'Ann', 5", "'Ann'") + "done"
+    async with codemode(tools=[pay], policies={"pay": ToolPolicy(timeout=0.1)}, approve=approve) as cm:
+        result = await cm.run_code(program)
+    assert (result["output"], asked) == ("paid", ["unknown", "really?", "unknown"])
+
+
+async def test_what_a_person_changed_does_not_settle_what_was_made_before() -> None:
+    bank = Bank("late", "lost")
+    edit = {"type": "edit", "edited_action": {"name": "pay", "args": {"to": "Ann", "amount": 1}}}
+    told: list[Any] = []
+
+    async def verify(arguments: Any) -> Returned | None:
+        told.append(arguments["amount"])
+        if len(told) == 1:
+            raise RuntimeError("the bank is closed")
+        return None
+
+    result = await run(bank, UNTIL_IT_WORKS + "done", verify=verify, approve=bank.answer(edit, APPROVE))
+    assert (result["output"], told) == ("paid", [5, 1])
+    assert bank.asked == [("unknown", ARGUMENTS), ("unknown", {"to": "Ann", "amount": 1})]
+    assert bank.paid == [("Ann", 5), ("Ann", 1)]
+
+
+async def test_a_change_to_no_arguments_is_a_change() -> None:
+    paid: list[int] = []
+
+    async def pay(amount: int = 1) -> str:
+        """Pay."""
+        paid.append(amount)
+        await asyncio.sleep(5 if len(paid) == 1 else 0)
+        return "paid"
+
+    decisions = iter([{"type": "edit", "edited_action": {"name": "pay", "args": {}}}, APPROVE])
+    policies = {"pay": ToolPolicy(approval=True, timeout=0.1)}
+    async with codemode(tools=[pay], policies=policies, approve=lambda _: {"decisions": [next(decisions)]}) as cm:
+        result = await cm.run_code(UNTIL_IT_WORKS.replace("'Ann', 5", "500") + "done")
+    assert (result["output"], paid) == ("paid", [1, 1])
+
+
+async def test_an_idempotent_call_that_a_person_changed_is_asked_about() -> None:
+    bank = Bank("late")
+    edit = {"type": "edit", "edited_action": {"name": "pay", "args": {"to": "Ann", "amount": 1}}}
+    decide = bank.answer(edit, APPROVE)
+    result = await run(bank, UNTIL_IT_WORKS + "done", effect="idempotent", approval=True, approve=decide)
+    assert (result["output"], bank.paid) == ("paid", [("Ann", 1)] * 2)
+    assert bank.asked[1] == ("unknown", {"to": "Ann", "amount": 1})
 
 
 class Killed(BaseException):

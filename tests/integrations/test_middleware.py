@@ -324,6 +324,33 @@ async def test_programs_that_repair_one_side_by_side_inherit_what_it_did_once() 
     assert len(shop.paid) == 2
 
 
+async def test_an_edit_is_for_the_call_of_the_program_in_which_it_was_made() -> None:
+    paid: list[int] = []
+
+    @langchain_tool
+    async def pay(amount: int) -> str:
+        """Pay."""
+        paid.append(amount)
+        await asyncio.sleep(5 if len(paid) == 1 else 0)
+        return f"paid {amount}"
+
+    def edit(amount: int) -> dict[str, Any]:
+        return {"type": "edit", "edited_action": {"name": "pay", "args": {"amount": amount}}}
+
+    code = CodeModeMiddleware(policies={"pay": ToolPolicy(timeout=0.1, approval=True)})
+    both = "import asyncio\nawait asyncio.gather(tools.pay(5), tools.pay(5))"
+    agent = agent_of(
+        [pay], program("await tools.pay(5)"), program(both), "done", code=code, checkpointer=InMemorySaver()
+    )
+    await agent.ainvoke(USER, THREAD)
+    await agent.ainvoke(Command(resume={"decisions": [edit(1)]}), THREAD)
+    (waiting,) = (await agent.aget_state(THREAD)).interrupts
+    asked = [(each["reason"], each["args"]["amount"]) for each in waiting.value["action_requests"]]
+    assert asked == [("unknown", 1), ("approval", 5)]
+    state = await agent.ainvoke(Command(resume={"decisions": [{"type": "approve"}, edit(300)]}), THREAD)
+    assert (answers(state)[-1].text, paid) == ('["paid 1", "paid 300"]', [1, 1, 300])
+
+
 async def test_what_a_call_updates_is_updated_once() -> None:
     class Facts(AgentState[Any]):
         facts: Annotated[list[str], operator.add]
