@@ -83,7 +83,7 @@ class Admission:
             return self._asked(call, spec, before, arguments)
         if before is not None and not self.journal.may_repeat(before):
             return await self._cut_off(call, spec, before, arguments)
-        return self._gated(call, spec, key, arguments)
+        return self._gated(call, spec, key, before, arguments)
 
     def question(self, record: ToolCall, line: int | None) -> PendingCall:
         """What a person is to be asked for a tool that was interrupted."""
@@ -98,9 +98,8 @@ class Admission:
         )
 
     def _gated(
-        self, call: Call, spec: ToolSpec, key: str, arguments: dict[str, Any]
+        self, call: Call, spec: ToolSpec, key: str, before: ToolCall | None, arguments: dict[str, Any]
     ) -> Outcome | PendingCall | Admitted:
-        before = self.journal.before(call.id, key)
         if (refusal := self._refused(call, spec, before)) is not None:
             return refusal
         # What was decided about a call with an effect is not for another time that it is made.
@@ -132,7 +131,7 @@ class Admission:
                 # What was made before it was changed is in doubt still.
                 if not (before.get("doubtful") and "edited" in before):
                     self.journal.disprove(before)
-                    return self._gated(call, spec, key, arguments)
+                    return self._gated(call, spec, key, before, arguments)
         if (refusal := self._refused(call, spec, before)) is not None:
             return refusal
         if spec.takes_key and made_with is not None:
@@ -155,16 +154,16 @@ class Admission:
             question = self.question(before, call.line)
             return {**question, "id": self.journal.id(call.id)}
         made_with = self._made_with(spec, before, arguments)
+        how = _as_before(before)
+        how["answers"] = [*before.get("answers", ()), answer.get("message")]
         return self._begin(
             call,
             spec,
             before["key"],
             arguments if made_with is None else made_with,
             decision=before.get("decision", _begun(before)),
-            edited=before.get("edited"),
             doubtful=before.get("doubtful", False),
-            answers=[*before.get("answers", ()), answer.get("message")],
-            asks=before["asks"],
+            **how,
         )
 
     def _made_with(self, spec: ToolSpec, record: ToolCall, arguments: dict[str, Any]) -> dict[str, Any] | None:
@@ -214,13 +213,12 @@ class Admission:
         return Raised(error["type"], error["message"])
 
     def _begin(self, call: Call, spec: ToolSpec, key: str, arguments: dict[str, Any], **how: Any) -> Admitted:
-        shown = mask(arguments, spec.policy.redact)
         if spec.takes_key:
             how["idempotency_key"] = self._idempotency_key(spec, key, arguments, how.get("edited"))
         record = self.journal.start(
             call.id,
             spec.name,
-            shown,
+            mask(arguments, spec.policy.redact),
             key=key,
             effect=spec.effect_in_force,
             line=call.line,

@@ -69,10 +69,10 @@ class MontyExecution:
         self._suspended = False
         self._calls = 0
         self._new: list[Call] = []
-        self._open: dict[int, tuple[int, int]] = {}  # Monty's id of each open call, and the bytes of its arguments
+        # Monty's id of each open call, the bytes of its arguments, and its line.
+        self._open: dict[int, tuple[int, int, int | None]] = {}
         self._open_bytes = 0
         self._settled: dict[int, Outcome] = {}
-        self._lines: dict[int, int | None] = {}
         self._told: dict[tuple[str, str], int] = {}
         self._timers_fired = False
         self._closed = False
@@ -90,10 +90,9 @@ class MontyExecution:
         self._clock.advance(elapsed)
         for number, outcome in (outcomes or {}).items():
             if (call := self._open.pop(number, None)) is not None:
-                call_id, size = call
+                call_id, size, line = call
                 self._settled[call_id] = outcome
                 self._open_bytes -= size
-                line = self._lines.pop(number)
                 if isinstance(outcome, Raised) and line is not None:
                     error = raised(outcome.type, outcome.message)
                     self._told[error["exc_type"], error["message"]] = line
@@ -174,8 +173,7 @@ class MontyExecution:
         if self._open_bytes > OPEN_CALLS * self._limits.value_bytes:
             raise _Ended(arguments_exceeded(self._limits, line, self._output.take()))
         self._new.append(Call(self._calls, tool, tuple(args), kwargs, line))
-        self._open[self._calls] = snapshot.call_id, size
-        self._lines[self._calls] = line
+        self._open[self._calls] = snapshot.call_id, size, line
         return snapshot.resume(LATER)
 
     def _system_call(self, snapshot: FunctionSnapshot) -> _Snapshot | Event:
