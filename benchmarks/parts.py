@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 from codemode_sandboxes.monty import MontySandbox
-from codemode_sandboxes.monty.execution import MontyExecution
+from codemode_sandboxes.monty.session import MontyExecution
 
 from benchmarks.figures import duration, table
 from benchmarks.peers.ours import PROGRAMS

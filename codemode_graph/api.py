@@ -15,14 +15,14 @@ from langgraph.graph.state import CompiledStateGraph
 
 from codemode_graph.errors import CodeModeError
 from codemode_graph.graph import create_codemode, sandbox_from
-from codemode_graph.model import load_model
-from codemode_graph.progress import Watcher
+from codemode_graph.model.ask import load_model
 from codemode_graph.result import RunResult, not_run
 from codemode_graph.runs import Approve, Runs
 from codemode_graph.settings import Context, Prices
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.spec import ToolPolicy
+from codemode_graph.trace.progress import Watcher
 
 if TYPE_CHECKING:
     from codemode_graph.integrations.vercel import VercelTool

@@ -10,8 +10,9 @@ from langchain_core.language_models import BaseChatModel
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
+from codemode_graph.calls.values import LOAD_VALUE
 from codemode_graph.errors import ConfigurationError
-from codemode_graph.model import is_structured, load_model
+from codemode_graph.model.ask import is_structured, load_model
 from codemode_graph.nodes.approve import approve
 from codemode_graph.nodes.check import check
 from codemode_graph.nodes.execute import execute
@@ -19,8 +20,7 @@ from codemode_graph.nodes.generate import generate
 from codemode_graph.nodes.inspect_output import inspect_output
 from codemode_graph.nodes.node import Node, Route
 from codemode_graph.nodes.repair import repair
-from codemode_graph.nodes.tracing import trace_policy
-from codemode_graph.references import LOAD_VALUE
+from codemode_graph.nodes.spans import trace_policy
 from codemode_graph.settings import Context, Parts, Prices
 from codemode_graph.state import CodeModeInput, CodeModeOutput, CodeModeState
 from codemode_graph.tools.load import Tools, load_tools

@@ -14,10 +14,10 @@ from langgraph.types import Command, Interrupt
 from codemode_graph.errors import UnknownRun
 from codemode_graph.nodes.attempts import begun
 from codemode_graph.nodes.generate import bare
-from codemode_graph.progress import Progress, Watcher, follow
 from codemode_graph.result import RunResult, run_result
 from codemode_graph.settings import Prices
 from codemode_graph.state import CodeModeState
+from codemode_graph.trace.progress import Progress, Watcher, follow
 
 __all__ = ["Approve", "Runs"]
 

@@ -9,8 +9,8 @@ from codemode_sandboxes.source import to_script
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field
 
+from codemode_graph.calls.values import LOAD_VALUE
 from codemode_graph.check import TypeChecker
-from codemode_graph.references import LOAD_VALUE
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.spec import ToolSpec
 

@@ -12,7 +12,7 @@ from langgraph.graph import StateGraph
 from langgraph.types import Command
 
 from codemode_graph.state import StateUpdate
-from codemode_graph.tools.commands import update_from_json
+from codemode_graph.tools.results import update_from_json
 
 __all__ = ["ApplyUpdates", "writes"]
 

@@ -48,7 +48,7 @@ OUTLINE: dict[str, list[str]] = {
     "Looking at a run": [
         "codemode_graph.trace.Trace",
         "codemode_graph.metrics.Metrics",
-        "codemode_graph.progress.Watcher",
+        "codemode_graph.trace.progress.Watcher",
         "codemode_graph.events.read_event",
         *(
             f"codemode_graph.events.{name}Event"
@@ -65,7 +65,7 @@ OUTLINE: dict[str, list[str]] = {
                 "Outcome",
             )
         ),
-        "codemode_graph.progress.Progress",
+        "codemode_graph.trace.progress.Progress",
     ],
     "Sandboxes": [
         "codemode_sandboxes.registry.create_sandbox",
@@ -79,8 +79,8 @@ OUTLINE: dict[str, list[str]] = {
         "codemode_sandboxes.fallback.FallbackSandbox",
         "codemode_sandboxes.monty.sandbox.MontySandbox",
         "codemode_sandboxes.restricted.sandbox.RestrictedSandbox",
-        "codemode_sandboxes.bubblewrap.BubblewrapSandbox",
-        "codemode_sandboxes.nsjail.NsjailSandbox",
+        "codemode_sandboxes.jail.bubblewrap.BubblewrapSandbox",
+        "codemode_sandboxes.jail.nsjail.NsjailSandbox",
         "codemode_sandboxes.docker.sandbox.DockerSandbox",
         "codemode_sandboxes.pyodide.sandbox.PyodideSandbox",
         "codemode_sandboxes.mock.MockSandbox",

@@ -21,7 +21,7 @@ from langchain_core.runnables import Runnable
 
 from codemode_graph import ConfigurationError, MCPToolLoader, ToolPolicy
 from codemode_graph.demo.tools import send_letter, send_reminder
-from codemode_graph.model import load_model
+from codemode_graph.model.ask import load_model
 
 __all__ = ["chat_model", "model_name", "open_tools", "policies", "sandbox"]
 
@@ -34,7 +34,7 @@ async def open_tools() -> AsyncIterator[list[Any]]:
         if path:
             yield await mcp.load()
         else:
-            mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.server"])
+            mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.shop_server"])
             yield [*await mcp.load(), send_letter, send_reminder]
 
 

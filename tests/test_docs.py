@@ -31,7 +31,7 @@ _MODEL = re.compile(r"^<!-- model\n(.*?)^-->", re.MULTILINE | re.DOTALL)
 async def test_a_page_does_what_it_says(page: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     text = TEXTS[page]
     if replies := _MODEL.findall(text):
-        monkeypatch.setattr("codemode_graph.model.init_chat_model", lambda *_, **__: scripted(*replies))
+        monkeypatch.setattr("codemode_graph.model.ask.init_chat_model", lambda *_, **__: scripted(*replies))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}

@@ -7,19 +7,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ["state", "tools", "check", "prompts", "bridge", "nodes", "graph", "api", "cli"]
+LAYERS = ["state", "tools", "check", "calls", "model", "nodes", "graph", "api", "cli"]
 """From the ground up; a module may import from its own layer and those below."""
 PLACE = {
-    **dict.fromkeys(("errors", "redact", "preview", "sync", "events", "state", "occurrences"), "state"),
+    **dict.fromkeys(("errors", "redact", "preview", "sync", "events", "state"), "state"),
     **dict.fromkeys(("tools", "mcp"), "tools"),
-    **dict.fromkeys(("check", "plan", "references"), "check"),
-    **dict.fromkeys(
-        ("bridge", "admission", "calls", "interrupts", "journal", "journal_store", "approvals", "updates"), "bridge"
-    ),
-    **dict.fromkeys(("nodes", "settings", "model"), "nodes"),
-    **dict.fromkeys(("api", "runs", "result", "trace", "metrics", "progress", "terminal", "integrations"), "api"),
+    **dict.fromkeys(("check", "plan"), "check"),
+    **dict.fromkeys(("calls", "approvals", "updates"), "calls"),
+    **dict.fromkeys(("nodes", "settings"), "nodes"),
+    **dict.fromkeys(("api", "runs", "result", "trace", "metrics", "integrations"), "api"),
     **dict.fromkeys(("cli", "demo", "__main__", "__init__"), "cli"),
-    "prompts": "prompts",
+    "model": "model",
     "graph": "graph",
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codemode_sandboxes import Limits, Program
-from codemode_sandboxes.docker.build import DEFAULT_IMAGE
+from codemode_sandboxes.docker.build_image import DEFAULT_IMAGE
 from codemode_sandboxes.image.contents import PYTHON
 from codemode_sandboxes.process import ProcessExecution
 from codemode_sandboxes.process.frames import encode

@@ -15,8 +15,8 @@ from codemode_sandboxes.source import (
     scopes_of,
 )
 
-from codemode_graph.check.flow import Flow
-from codemode_graph.check.references import References
+from codemode_graph.check.coroutines import Flow
+from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
 
 __all__ = ["add_awaits"]

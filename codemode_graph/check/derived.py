@@ -4,7 +4,7 @@ import ast
 
 from codemode_sandboxes.source import Scopes
 
-from codemode_graph.check.references import References
+from codemode_graph.check.tool_uses import References
 
 __all__ = ["is_from_tools"]
 

@@ -5,13 +5,13 @@ import builtins
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from codemode_sandboxes.names import attribute_names
 from codemode_sandboxes.source import Edits, scopes_of
+from codemode_sandboxes.tool_names import attribute_names
 
-from codemode_graph.check.flow import Flow
-from codemode_graph.check.references import MAPPING_METHODS, Reference, References
+from codemode_graph.check.coroutines import Flow
+from codemode_graph.check.tool_uses import MAPPING_METHODS, Reference, References
+from codemode_graph.tools.annotations import Map, Record, Scalar, Shape, Union, Unknown
 from codemode_graph.tools.schema import Parameter
-from codemode_graph.tools.shapes import Map, Record, Scalar, Shape, Union, Unknown
 from codemode_graph.tools.signatures import Signature
 
 __all__ = ["correct_spelling"]

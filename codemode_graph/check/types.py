@@ -13,12 +13,12 @@ from typing import Literal, Protocol, TypeAlias
 from codemode_sandboxes.language import Diagnostic
 from codemode_sandboxes.source import Scopes
 
-from codemode_graph.check.calls import listed
+from codemode_graph.check.arguments import listed
 from codemode_graph.check.derived import is_from_tools
-from codemode_graph.check.references import References
+from codemode_graph.check.tool_uses import References
 from codemode_graph.check.typenames import certainly_differ, plain_type
 from codemode_graph.state import Finding
-from codemode_graph.tools.shapes import Array, Record, Shape, Union
+from codemode_graph.tools.annotations import Array, Record, Shape, Union
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.text import one_line
 

@@ -135,7 +135,7 @@ def run(
     """
     if not task and program is None:
         raise typer.BadParameter("there is nothing to do: give a task in plain language, or --program FILE")
-    from codemode_graph.cli.tasks import run_task
+    from codemode_graph.cli.run import run_task
 
     run_task(
         task,
@@ -269,6 +269,6 @@ def demo(model: Annotated[str | None, MODEL_OPTION] = None, html: HTML = None, a
 
     Without a key for OpenAI and without --model, the model's words are recorded; everything else happens.
     """
-    from codemode_graph.cli.tasks import run_demo_task
+    from codemode_graph.cli.run import run_demo_task
 
     run_demo_task(model=model, html=html, as_json=as_json)

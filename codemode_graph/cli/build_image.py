@@ -6,7 +6,7 @@ from codemode_sandboxes.docker import BuildFailed, build_docker_image
 from rich.console import Console
 
 from codemode_graph.cli.running import refuse
-from codemode_graph.terminal import Underway, say
+from codemode_graph.trace.console import Underway, say
 
 __all__ = ["show_build"]
 

@@ -16,15 +16,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from codemode_graph.calls.journal import canonical
 from codemode_graph.graph import create_codemode
-from codemode_graph.journal import canonical
 from codemode_graph.nodes.attempts import begun
-from codemode_graph.progress import Progress, follow
 from codemode_graph.redact import redact
 from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState
-from codemode_graph.terminal import say, visible
 from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.trace.console import say, visible
+from codemode_graph.trace.progress import Progress, follow
 
 __all__ = ["Comparison", "Side", "compare", "show_comparison"]
 

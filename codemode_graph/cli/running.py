@@ -12,7 +12,7 @@ from codemode_sandboxes import SandboxError
 from rich.console import Console
 
 from codemode_graph.errors import CodeModeError
-from codemode_graph.terminal import visible
+from codemode_graph.trace.console import visible
 
 __all__ = ["refuse", "run_async"]
 

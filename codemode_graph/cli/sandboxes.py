@@ -24,7 +24,7 @@ from rich.text import Text
 
 from codemode_graph.cli.running import run_async
 from codemode_graph.redact import redact
-from codemode_graph.terminal import say
+from codemode_graph.trace.console import say
 
 __all__ = ["Report", "examine", "show_sandboxes"]
 

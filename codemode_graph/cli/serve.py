@@ -21,9 +21,9 @@ from codemode_graph.cli.running import run_async
 from codemode_graph.cli.versions import version_of
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.integrations.mcp_server import create_http_app, create_mcp_server
-from codemode_graph.model import load_model
-from codemode_graph.terminal import say
+from codemode_graph.model.ask import load_model
 from codemode_graph.tools.spec import ToolPolicy
+from codemode_graph.trace.console import say
 
 __all__ = ["TOKEN", "serve"]
 

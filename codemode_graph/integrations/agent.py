@@ -15,10 +15,10 @@ from langgraph.graph.state import CompiledStateGraph
 
 from codemode_graph.integrations.middleware import CodeModeMiddleware
 from codemode_graph.integrations.review import asks_per_call
-from codemode_graph.model import load_model
+from codemode_graph.model.ask import load_model
 from codemode_graph.sync import wait_for
-from codemode_graph.tools.commands import Updated
 from codemode_graph.tools.load import Tools, load_with_origins
+from codemode_graph.tools.results import Updated
 from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 
 __all__ = ["create_agent", "to_langchain"]

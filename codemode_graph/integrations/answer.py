@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from codemode_sandboxes.values import to_json
+from codemode_sandboxes.guest.json_values import to_json
 
-from codemode_graph.occurrences import newest
+from codemode_graph.calls.occurrences import newest
 from codemode_graph.preview import sample, shape
 from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState, ToolCall

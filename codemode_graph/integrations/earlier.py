@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 
-from codemode_graph.occurrences import call_digest, newest
+from codemode_graph.calls.occurrences import call_digest, newest
 from codemode_graph.state import ToolCall
 
 __all__ = ["earlier_calls"]

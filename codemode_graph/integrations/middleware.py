@@ -24,14 +24,14 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field
 
 from codemode_graph.errors import ConfigurationError
+from codemode_graph.integrations.agent_tools import Catalogue, Toolset
 from codemode_graph.integrations.answer import LIMIT, answer_text, artifact_of, result_of
-from codemode_graph.integrations.catalogue import Catalogue, Toolset
 from codemode_graph.integrations.earlier import earlier_calls
 from codemode_graph.integrations.langchain import ADVICE, Task, task_description
 from codemode_graph.integrations.nested import AgentCall, running
 from codemode_graph.integrations.review import InterruptOn, reviews
-from codemode_graph.model import load_model
-from codemode_graph.prompts import agent_message
+from codemode_graph.model import agent_message
+from codemode_graph.model.ask import load_model
 from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 from codemode_graph.updates import writes
 

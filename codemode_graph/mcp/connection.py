@@ -25,7 +25,7 @@ from mcp.types import (
 )
 
 from codemode_graph.mcp.config import ServerConfig
-from codemode_graph.mcp.failures import CallFailure, NotDelivered, ServerLost, explain
+from codemode_graph.mcp.diagnosis import CallFailure, NotDelivered, ServerLost, explain
 from codemode_graph.mcp.http import ReportingClient
 from codemode_graph.mcp.stdio import ServerProcess
 

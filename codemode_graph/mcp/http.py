@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from mcp.types import RequestId
 
-from codemode_graph.mcp.failures import UNSENT, CallFailure, NotDelivered, Refused, ServerLost, SessionGone, reason_of
+from codemode_graph.mcp.diagnosis import UNSENT, CallFailure, NotDelivered, Refused, ServerLost, SessionGone, reason_of
 
 __all__ = ["ReportingClient"]
 

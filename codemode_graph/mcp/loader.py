@@ -14,10 +14,10 @@ from mcp.types import Tool
 from codemode_graph.errors import ConfigurationError, ToolLoadError
 from codemode_graph.mcp.config import DEFAULT_STARTUP_TIMEOUT, DEFAULT_TIMEOUT, ServerConfig, read_config
 from codemode_graph.mcp.connection import finish
+from codemode_graph.mcp.content import effect_of, output_schema_of, value_of
 from codemode_graph.mcp.server import MCPServer
-from codemode_graph.mcp.values import effect_of, output_schema_of, value_of
+from codemode_graph.tools.callbacks import traced
 from codemode_graph.tools.spec import ToolSpec
-from codemode_graph.tools.tracing import traced
 
 __all__ = ["MCPToolLoader"]
 
@@ -31,7 +31,7 @@ class MCPToolLoader:
     where its tool is read-only; else it raises an error that is a `ToolOutcomeUnknown`.
 
     A tool raises `ToolCallError` with the server's text when it fails, `ConnectionError` when its server is gone and
-    `TimeoutError` when it takes too long. Its value is plain: see `codemode_graph.mcp.values`. Log messages and
+    `TimeoutError` when it takes too long. Its value is plain: see `codemode_graph.mcp.content`. Log messages and
     standard error of the servers go to the logger "codemode". They are offered no sampling, roots or elicitation.
 
     Where tools of several servers have the same name, each is called `server.name`, which a program may also write

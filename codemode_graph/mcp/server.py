@@ -21,7 +21,7 @@ from pydantic_core import to_json
 from codemode_graph.errors import ToolCallError, ToolLoadError
 from codemode_graph.mcp.config import ServerConfig
 from codemode_graph.mcp.connection import Connection, finish
-from codemode_graph.mcp.failures import (
+from codemode_graph.mcp.diagnosis import (
     CallFailure,
     NotDelivered,
     Refused,

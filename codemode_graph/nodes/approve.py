@@ -1,6 +1,6 @@
 """The node where a run waits for people."""
 
-from codemode_sandboxes.values import to_json
+from codemode_sandboxes.guest.json_values import to_json
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import interrupt
 

@@ -8,8 +8,8 @@ from codemode_sandboxes.source import scopes_of
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.check import check_program
-from codemode_graph.check.references import References
 from codemode_graph.check.same import is_same_program
+from codemode_graph.check.tool_uses import References
 from codemode_graph.events import CheckEvent, OutcomeEvent, emit
 from codemode_graph.nodes.attempts import amended, failed
 from codemode_graph.nodes.choosing import choose, tell, why_not_others

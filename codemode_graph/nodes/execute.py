@@ -4,14 +4,14 @@ from codemode_sandboxes import Failed, Finished, Program, Sandbox
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import get_runtime
 
-from codemode_graph.bridge import Paused, ProgramRun, run_program
-from codemode_graph.calls import Calls
-from codemode_graph.journal import Journal
+from codemode_graph.calls.journal import Journal
+from codemode_graph.calls.make import Calls
+from codemode_graph.calls.program import Paused, ProgramRun, run_program
+from codemode_graph.calls.values import LOAD_VALUE, Values, load_value
 from codemode_graph.nodes.attempts import amended, knobs, worked
 from codemode_graph.nodes.choosing import on_backend
 from codemode_graph.nodes.node import Update
-from codemode_graph.nodes.tracing import sandbox_run
-from codemode_graph.references import LOAD_VALUE, Values, load_value
+from codemode_graph.nodes.spans import sandbox_run
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure
 

@@ -8,12 +8,12 @@ from codemode_sandboxes.source import parse
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
 
-from codemode_graph.check import extract_program
 from codemode_graph.errors import ModelError
 from codemode_graph.events import AttemptEvent, emit
+from codemode_graph.model.extract import extract_program
 from codemode_graph.nodes.attempts import begun
 from codemode_graph.nodes.node import Update
-from codemode_graph.nodes.writing import write_program
+from codemode_graph.nodes.write import write_program
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState
 

@@ -2,9 +2,9 @@
 
 from langchain_core.runnables import RunnableConfig
 
+from codemode_graph.model import repair_message
 from codemode_graph.nodes.node import Update
-from codemode_graph.nodes.writing import write_program
-from codemode_graph.prompts import repair_message
+from codemode_graph.nodes.write import write_program
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState
 

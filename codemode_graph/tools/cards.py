@@ -12,8 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from codemode_graph.tools.schema import MISSING, Parameter
-from codemode_graph.tools.shapes import (
+from codemode_graph.tools.annotations import (
     UNKNOWN,
     Array,
     Literals,
@@ -27,6 +26,7 @@ from codemode_graph.tools.shapes import (
     parts,
     records_in,
 )
+from codemode_graph.tools.schema import MISSING, Parameter
 from codemode_graph.tools.signatures import Signature, Signatures
 from codemode_graph.tools.spec import Effect, ToolSpec
 from codemode_graph.tools.text import first_sentence

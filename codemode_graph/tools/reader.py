@@ -4,8 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from codemode_graph.tools.document import Document, branches_of, mapping_at, merged, names_at
-from codemode_graph.tools.shapes import (
+from codemode_graph.tools.annotations import (
     NULL,
     UNKNOWN,
     Array,
@@ -18,6 +17,7 @@ from codemode_graph.tools.shapes import (
     literals,
     union,
 )
+from codemode_graph.tools.document import Document, branches_of, mapping_at, merged, names_at
 
 __all__ = ["Reader", "camel"]
 

@@ -4,10 +4,10 @@ import builtins
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from codemode_graph.tools.annotations import UNKNOWN, Record, Shape, record_names, records_in
 from codemode_graph.tools.document import Document
 from codemode_graph.tools.reader import Reader, camel
 from codemode_graph.tools.schema import Parameter, Parameters
-from codemode_graph.tools.shapes import UNKNOWN, Record, Shape, record_names, records_in
 from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["Signature", "Signatures"]

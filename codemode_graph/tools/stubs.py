@@ -15,9 +15,9 @@ No description is part of it; names and values stand in it as ASCII literals, so
 
 from collections.abc import Iterable
 
-from codemode_sandboxes.names import attribute_names
+from codemode_sandboxes.tool_names import attribute_names
 
-from codemode_graph.tools.shapes import (
+from codemode_graph.tools.annotations import (
     Array,
     Literals,
     Map,

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 from codemode_graph.preview import sample
 from codemode_graph.state import Attempt, Decision, PendingCall, ToolCall
-from codemode_graph.trace.marks import NEVER_MADE, Mark, answered, mark, plural, reason, seconds
 from codemode_graph.trace.markup import Child, Html, el
 from codemode_graph.trace.timeline import Bar, Timeline, timeline
 from codemode_graph.trace.values import Values
+from codemode_graph.trace.words import NEVER_MADE, Mark, answered, mark, plural, reason, seconds
 
 __all__ = ["calls"]
 

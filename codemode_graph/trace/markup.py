@@ -8,7 +8,7 @@ import html
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from codemode_graph.terminal import visible
+from codemode_graph.trace.console import visible
 
 __all__ = ["Child", "Html", "el", "join", "text"]
 

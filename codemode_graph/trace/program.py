@@ -3,9 +3,9 @@
 from collections import Counter
 
 from codemode_graph.state import Attempt, ToolCall
-from codemode_graph.trace.marks import answered, plural
 from codemode_graph.trace.markup import Html, el
 from codemode_graph.trace.source import Line, changed, lines
+from codemode_graph.trace.words import answered, plural
 
 __all__ = ["program"]
 

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
+from codemode_graph.calls.values import is_reference
 from codemode_graph.preview import sample, shape
-from codemode_graph.references import is_reference
-from codemode_graph.trace.marks import bytes_of, plural
 from codemode_graph.trace.markup import Child, Html, el
 from codemode_graph.trace.source import highlight
+from codemode_graph.trace.words import bytes_of, plural
 
 __all__ = ["Values"]
 

@@ -19,7 +19,7 @@ orders = await tools['list-orders'](status='unpaid')
 
 async def main() -> None:
     client = MultiServerMCPClient(
-        {"shop": {"transport": "stdio", "command": sys.executable, "args": ["-m", "codemode_graph.demo.server"]}}
+        {"shop": {"transport": "stdio", "command": sys.executable, "args": ["-m", "codemode_graph.demo.shop_server"]}}
     )
     async with client.session("shop") as session, codemode(tools=await load_mcp_tools(session)) as cm:
         result = await cm.run_code(PROGRAM)

@@ -19,7 +19,7 @@ texts = await asyncio.gather(*[tools['get-customer'](customer_id=customer) for c
 
 
 async def main() -> None:
-    servers = {"shop": {"command": sys.executable, "args": ["-m", "codemode_graph.demo.server"]}}
+    servers = {"shop": {"command": sys.executable, "args": ["-m", "codemode_graph.demo.shop_server"]}}
     tools, cleanup = await convert_mcp_to_langchain_tools(servers)
     try:
         async with codemode(tools=tools) as cm:

@@ -24,7 +24,7 @@ customers = await asyncio.gather(*[tools['get-customer'](customer_id=customer) f
 
 async def main() -> None:
     client = MCPClient(
-        {"mcpServers": {"shop": {"command": sys.executable, "args": ["-m", "codemode_graph.demo.server"]}}}
+        {"mcpServers": {"shop": {"command": sys.executable, "args": ["-m", "codemode_graph.demo.shop_server"]}}}
     )
     await client.create_all_sessions()
     try:

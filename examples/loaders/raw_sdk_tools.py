@@ -38,7 +38,7 @@ def spec(session: ClientSession, tool: types.Tool) -> ToolSpec:
 
 
 async def main() -> None:
-    server = StdioServerParameters(command=sys.executable, args=["-m", "codemode_graph.demo.server"])
+    server = StdioServerParameters(command=sys.executable, args=["-m", "codemode_graph.demo.shop_server"])
     async with stdio_client(server) as (reading, writing), ClientSession(reading, writing) as session:
         await session.initialize()
         tools = [spec(session, tool) for tool in (await session.list_tools()).tools]

@@ -29,9 +29,9 @@ from codemode_sandboxes.errors import (
 from codemode_sandboxes.fallback import FallbackSandbox
 from codemode_sandboxes.language import Diagnostic, Gap
 from codemode_sandboxes.mock import MockExecution, MockSandbox
-from codemode_sandboxes.names import attribute_names
 from codemode_sandboxes.registry import SANDBOXES, create_sandbox
 from codemode_sandboxes.resolve import resolve_sandbox
+from codemode_sandboxes.tool_names import attribute_names
 
 __all__ = [
     "SANDBOXES",

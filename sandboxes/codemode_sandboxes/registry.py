@@ -10,10 +10,10 @@ from codemode_sandboxes.errors import UnknownSandbox
 __all__ = ["ALIASES", "EXTRAS", "PACKAGED", "SANDBOXES", "backend_name", "create_sandbox"]
 
 SANDBOXES: dict[str, str] = {
-    "bubblewrap": "codemode_sandboxes.bubblewrap:BubblewrapSandbox",
+    "bubblewrap": "codemode_sandboxes.jail.bubblewrap:BubblewrapSandbox",
     "docker": "codemode_sandboxes.docker:DockerSandbox",
     "monty": "codemode_sandboxes.monty:MontySandbox",
-    "nsjail": "codemode_sandboxes.nsjail:NsjailSandbox",
+    "nsjail": "codemode_sandboxes.jail.nsjail:NsjailSandbox",
     "pyodide": "codemode_sandboxes.pyodide:PyodideSandbox",
     "restricted": "codemode_sandboxes.restricted:RestrictedSandbox",
 }

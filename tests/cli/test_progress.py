@@ -9,9 +9,9 @@ from rich.text import Text
 
 from codemode_graph import codemode
 from codemode_graph.events import CallFinishedEvent, CallStartedEvent, OutcomeEvent
-from codemode_graph.progress import Progress
 from codemode_graph.state import Failure, ToolError, Verdict
-from codemode_graph.terminal import numbered, say, visible
+from codemode_graph.trace.console import numbered, say, visible
+from codemode_graph.trace.progress import Progress
 
 STARTED = CallStartedEvent(type="call_started", id="1.1", tool="send", arguments={"to": "ann@x.org"}, line=1)
 

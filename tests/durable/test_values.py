@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codemode_graph.references import Values, is_reference
+from codemode_graph.calls.values import Values, is_reference
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from codemode_sandboxes import Outcome, Raised, Returned
 from langgraph.store.memory import InMemoryStore
 
-from codemode_graph.journal import Journal, canonical
+from codemode_graph.calls.journal import Journal, canonical
 from codemode_graph.state import ToolCall, ToolCallStatus, ToolError
 from codemode_graph.tools.spec import Effect
 
@@ -320,7 +320,7 @@ def test_the_records_given_are_not_changed() -> None:
 def test_what_is_begun_later_is_later_also_by_a_clock_that_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     first = Program(Journal())
     first.call("pay", status="interrupted")
-    monkeypatch.setattr("codemode_graph.journal.time.time", lambda: 1.0)
+    monkeypatch.setattr("codemode_graph.calls.journal.time.time", lambda: 1.0)
     again = first.again()
     again.ask("pay")
     assert again.start("pay")["started"] > first.journal.records[0]["started"]

@@ -12,7 +12,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 
 from codemode_graph import ConfigurationError, ToolPolicy, create_codemode
-from codemode_graph.references import is_reference
+from codemode_graph.calls.values import is_reference
 from codemode_graph.settings import Prices
 from codemode_graph.tools import tool
 from codemode_graph.tools.spec import AfterCalls, Review

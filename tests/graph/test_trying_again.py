@@ -251,7 +251,7 @@ async def test_a_value_that_cannot_be_kept_does_not_undo_the_call(monkeypatch: p
         raise OSError("the disk is full")
 
     bank = Bank()
-    monkeypatch.setattr("codemode_graph.references.Values.keep", keep)
+    monkeypatch.setattr("codemode_graph.calls.values.Values.keep", keep)
     result = await run(bank, UNTIL_IT_WORKS.replace("type(error).__name__", "error") + "{}['x']")
     assert result["stdout"] == "what pay returned could not be kept: the disk is full\n" * 3
     assert (len(bank.paid), statuses(result)) == (1, [("1.1", "done")])

@@ -27,7 +27,7 @@ async def test_functions_langchain_tools_and_mcp_servers_are_called_by_programs_
     code = "orders = await tools['list-orders'](status='unpaid')\nawait tools.twice(sum(o['total'] for o in orders))"
     model = agent_model(program(code), calling("list-orders", {"status": "paid"}), calling("twice", {"n": 4}), "done")
     async with MCPToolLoader() as mcp:
-        mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.server"])
+        mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.shop_server"])
         agent = create_agent([*await mcp.load(), {"twice": double}, *Shop().tools], model)
         state = await agent.ainvoke(USER)
     program_told, orders, twice = answers(state)

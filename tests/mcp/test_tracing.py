@@ -12,7 +12,7 @@ from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
 from codemode_graph.errors import ToolCallError
-from codemode_graph.tools.tracing import traced
+from codemode_graph.tools.callbacks import traced
 from tests.mcp.conftest import Tools
 
 

@@ -2,7 +2,7 @@ import pytest
 from codemode_sandboxes import Capabilities
 from codemode_sandboxes.language import Gap
 
-from codemode_graph.prompts import agent_message, system_message
+from codemode_graph.model import agent_message, system_message
 from codemode_graph.tools.load import load_tools
 from tests.prompts.shop import TOOLS
 from tests.prompts.snapshots import assert_same

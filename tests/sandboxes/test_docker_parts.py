@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from codemode_sandboxes import Program, SandboxUnavailable, create_sandbox
 from codemode_sandboxes.docker import DEFAULT_IMAGE, BuildFailed, DockerSandbox, build_docker_image, image_tag, unix
-from codemode_sandboxes.docker.build import build_command
-from codemode_sandboxes.docker.config import container_config
+from codemode_sandboxes.docker.build_image import build_command
+from codemode_sandboxes.docker.container import container_config
 from codemode_sandboxes.docker.daemon import Daemon
 from codemode_sandboxes.docker.delivery import GUEST_LABEL, PACKAGES_LABEL, deliver, guest_version
 from codemode_sandboxes.docker.facts import DaemonFacts, ImageFacts

@@ -5,10 +5,10 @@ import math
 from typing import Any
 
 import pytest
+from codemode_sandboxes.guest.json_values import to_json
 from codemode_sandboxes.guest.values import encode, encode_arguments
 from codemode_sandboxes.monty.convert import arguments_from_monty, from_monty
 from codemode_sandboxes.process.frames import ProtocolError, parse
-from codemode_sandboxes.values import to_json
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -18,7 +18,7 @@ from codemode_sandboxes import (
     SandboxClosed,
 )
 from codemode_sandboxes.monty import MontySandbox
-from codemode_sandboxes.monty.execution import MontyExecution
+from codemode_sandboxes.monty.session import MontyExecution
 
 from tests.sandboxes.cases import fake_tools, load, needs_cases
 from tests.sandboxes.driving import NOW, double, echo, run

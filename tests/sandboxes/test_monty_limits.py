@@ -26,7 +26,7 @@ from codemode_sandboxes import (
     SandboxUnavailable,
 )
 from codemode_sandboxes.monty import MontySandbox
-from codemode_sandboxes.monty.execution import MontyExecution
+from codemode_sandboxes.monty.session import MontyExecution
 
 from tests.sandboxes.driving import echo, run
 from tests.sandboxes.processes import alive, children, computing, gone

@@ -17,7 +17,8 @@ from typing import Any
 import codemode_sandboxes
 import pytest
 from codemode_sandboxes import Blocked, Failed, Finished, Limits, Program, SandboxClosed, SandboxUnavailable
-from codemode_sandboxes.restricted import RestrictedSandbox, landlock
+from codemode_sandboxes.linux import landlock
+from codemode_sandboxes.restricted import RestrictedSandbox
 from codemode_sandboxes.restricted.lockdown import open_libc
 
 from tests.sandboxes.driving import NOW, double, echo, interpreters, run
@@ -566,7 +567,7 @@ async def test_guests_that_do_not_start_are_not_asked_for_at_once_again() -> Non
 
 WITHOUT_SECCOMP = """
 import ctypes, struct
-from codemode_sandboxes.restricted import seccomp
+from codemode_sandboxes.linux import seccomp
 from codemode_sandboxes.restricted.lockdown import open_libc
 
 libc = open_libc()
@@ -598,7 +599,8 @@ FENCES = {
 def test_landlock_alone_holds_files_and_the_self_test_sees_a_missing_seccomp(fence: str) -> None:
     script = f"""
 import sys
-from codemode_sandboxes.restricted import landlock, lockdown
+from codemode_sandboxes.linux import landlock
+from codemode_sandboxes.restricted import lockdown
 libc = lockdown.open_libc()
 libc.prctl(38, 1, None, None, None)
 {FENCES[fence]}

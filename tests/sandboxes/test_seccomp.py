@@ -4,7 +4,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from codemode_sandboxes.restricted.seccomp import ARCHITECTURES, NUMBERS, build
+from codemode_sandboxes.linux.seccomp import ARCHITECTURES, NUMBERS, build
 
 ALLOW, KILL, EPERM = 0x7FFF0000, 0x80000000, 0x00050001
 READ, EXEC = 1, 4

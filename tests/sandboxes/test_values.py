@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from typing import Any
 
 import pytest
-from codemode_sandboxes.values import MAX_DEPTH, ValueTooLarge, clean_text, most_containers, to_json
+from codemode_sandboxes.guest.json_values import MAX_DEPTH, ValueTooLarge, clean_text, most_containers, to_json
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -17,8 +17,8 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from codemode_graph.errors import ToolLoadError
-from codemode_graph.tools import callables, tool
-from codemode_graph.tools.callables import from_callable
+from codemode_graph.tools import from_function, tool
+from codemode_graph.tools.from_function import from_callable
 from codemode_graph.tools.schema import bind
 
 
@@ -315,7 +315,7 @@ async def test_generators_are_listed_and_bounded(monkeypatch: pytest.MonkeyPatch
     async def inside(n: int) -> Iterator[int]:
         return numbers(n)
 
-    monkeypatch.setattr(callables, "MAX_STREAMED", 10)
+    monkeypatch.setattr(from_function, "MAX_STREAMED", 10)
     for function in (numbers, slowly, inside):
         assert await call(function, 3) == [0, 1, 2]
         with pytest.raises(ValueError, match="more than 10 values"):

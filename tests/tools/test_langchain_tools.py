@@ -23,7 +23,7 @@ from pydantic.v1 import BaseModel as BaseModelV1
 from typing_extensions import TypedDict
 
 from codemode_graph.errors import ToolCallError, ToolLoadError
-from codemode_graph.tools.langchain_tools import from_langchain
+from codemode_graph.tools.from_langchain import from_langchain
 
 
 class State(TypedDict, total=False):

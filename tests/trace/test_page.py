@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from codemode_graph import Trace
-from codemode_graph.terminal import visible
+from codemode_graph.trace.console import visible
 from codemode_graph.trace.markup import el
 from tests.trace.parsed import Page
 from tests.trace.runs import PAYLOADS, eventful, hostile

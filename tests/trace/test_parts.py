@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from codemode_graph import Prices, RunResult, Trace, codemode
-from codemode_graph.trace.marks import amount, mark, seconds
 from codemode_graph.trace.source import changed, highlight, lines
 from codemode_graph.trace.timeline import timeline
 from codemode_graph.trace.values import Values
+from codemode_graph.trace.words import amount, mark, seconds
 from tests.trace.parsed import Page
 from tests.trace.runs import PAYLOADS, eventful, hostile
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from typing_extensions import TypedDict
 
 from codemode_graph.errors import ConfigurationError
-from codemode_graph.model import Answer, ask, is_structured, load_model
+from codemode_graph.model.ask import Answer, ask, is_structured, load_model
 from codemode_graph.sync import wait_for
 from tests.support import scripted
 from tests.wire.conftest import Connect

@@ -14,7 +14,7 @@ from codemode_graph.integrations.answer import answer_text
 from codemode_graph.integrations.langchain import task_description, task_schema
 from codemode_graph.integrations.mcp_server.elicitation import asker
 from codemode_graph.integrations.mcp_server.notifications import Notifications
-from codemode_graph.prompts import program_tool_description
+from codemode_graph.model import program_tool_description
 from codemode_graph.result import RunResult
 
 __all__ = ["RunReport", "create_mcp_server"]

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from codemode_sandboxes.docker.build import BuildFailed, build_docker_image
+from codemode_sandboxes.docker.build_image import BuildFailed, build_docker_image
 
 
 def main() -> int:

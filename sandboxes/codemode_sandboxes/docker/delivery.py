@@ -100,7 +100,7 @@ def guest_version() -> str:
 @functools.cache
 def _payload() -> bytes:
     package = Path(__file__).parent.parent
-    files = [package / "values.py", *sorted((package / "guest").glob("*.py"))]
+    files = sorted((package / "guest").glob("*.py"))
     sources = {
         ".".join(("codemode_sandboxes", *path.relative_to(package).with_suffix("").parts)): path.read_text()
         for path in files

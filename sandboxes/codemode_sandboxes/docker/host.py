@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from codemode_sandboxes.docker.config import HEADROOM_BYTES, container_config
+from codemode_sandboxes.docker.container import HEADROOM_BYTES, container_config
 from codemode_sandboxes.docker.daemon import Attached, Daemon
 from codemode_sandboxes.docker.delivery import Delivery, deliver
 from codemode_sandboxes.docker.facts import DaemonFacts, DaemonProblem, ImageFacts, State

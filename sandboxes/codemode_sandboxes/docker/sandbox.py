@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 
 from codemode_sandboxes.contract import Capabilities
-from codemode_sandboxes.docker.build import DEFAULT_IMAGE, build_command, image_tag
+from codemode_sandboxes.docker.build_image import DEFAULT_IMAGE, build_command, image_tag
 from codemode_sandboxes.docker.daemon import default_address
 from codemode_sandboxes.docker.facts import DaemonProblem
 from codemode_sandboxes.docker.host import Wanted

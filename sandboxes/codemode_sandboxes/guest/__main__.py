@@ -3,7 +3,7 @@
     PYTHONHASHSEED=0 TZ=UTC python -P -s -S -B path/to/codemode_sandboxes/guest [LIMIT=VALUE ...]
 
 A LIMIT is a resource limit, such as nproc; the process sets it for good before it reads anything.
-Inside a jail or an image, `codemode_sandboxes/guest` and `codemode_sandboxes/values.py` are all that need be there.
+Inside a jail or an image, `codemode_sandboxes/guest` is all that need be there.
 """
 
 import fcntl

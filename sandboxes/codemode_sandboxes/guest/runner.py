@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from codemode_sandboxes.guest.clock import Clock
 from codemode_sandboxes.guest.entropy import seed_everything
-from codemode_sandboxes.guest.host import Deadlock, Host
+from codemode_sandboxes.guest.link import Deadlock, Host
 from codemode_sandboxes.guest.loop import GuestLoop
 from codemode_sandboxes.guest.output import text_stream
 from codemode_sandboxes.guest.report import FILENAME, Failure, describe, last_line, show_source, waiting_line

@@ -4,8 +4,8 @@ import inspect
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from typing import Any
 
+from codemode_sandboxes.guest.json_values import are_plain, to_json
 from codemode_sandboxes.guest.wire import dumps
-from codemode_sandboxes.values import are_plain, to_json
 
 __all__ = ["encode", "encode_arguments"]
 

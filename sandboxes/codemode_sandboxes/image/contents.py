@@ -128,7 +128,7 @@ def _zones(folders: list[str]) -> dict[str, Path | bytes]:
 
 def _guest() -> dict[str, Path | bytes]:
     package = Path(__file__).parent.parent
-    sources = [package / "values.py", *sorted((package / "guest").glob("*.py"))]
+    sources = sorted((package / "guest").glob("*.py"))
     return {f"{GUEST}/{path.relative_to(package)}": path.read_bytes() for path in sources}
 
 

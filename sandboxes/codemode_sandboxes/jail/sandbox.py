@@ -8,13 +8,13 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from codemode_sandboxes.bpf import ARCHITECTURES
 from codemode_sandboxes.contract import Capabilities, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.image import Image, ImageError, build_image
 from codemode_sandboxes.jail.cgroup import Cgroups
 from codemode_sandboxes.jail.process import JailProcess
 from codemode_sandboxes.jail.starter import Jail, JailStarter
+from codemode_sandboxes.linux.bpf import ARCHITECTURES
 from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.pool import GuestPool

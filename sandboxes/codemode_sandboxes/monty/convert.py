@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic_monty import MontyClassProxy, MontyStdTypeProxy
 
+from codemode_sandboxes.guest.json_values import are_plain, clean_text, to_sized_json
 from codemode_sandboxes.guest.wire import dumps
-from codemode_sandboxes.values import are_plain, clean_text, to_sized_json
 
 __all__ = ["arguments_from_monty", "from_monty"]
 

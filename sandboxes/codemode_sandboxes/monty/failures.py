@@ -11,9 +11,9 @@ from typing import Literal
 from pydantic_monty import Frame, MontyCrashedError, MontyError, MontyRuntimeError, MontySyntaxError
 
 from codemode_sandboxes.contract import OPEN_CALLS, Failed, Limits, Program
+from codemode_sandboxes.guest.json_values import clean_text
 from codemode_sandboxes.monty.origin import origin
 from codemode_sandboxes.monty.prelude import function_names, unknown_attribute
-from codemode_sandboxes.values import clean_text
 
 __all__ = [
     "PROGRAM_FILE",

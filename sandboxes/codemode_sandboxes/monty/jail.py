@@ -11,12 +11,12 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from codemode_sandboxes.bpf import ARCHITECTURES
-from codemode_sandboxes.bubblewrap import packaged_bwrap
 from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.jail.bubblewrap import packaged_bwrap
 from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES
-from codemode_sandboxes.jail.seccomp import build
 from codemode_sandboxes.jail.starter import NOBODY, find_setpriv
+from codemode_sandboxes.linux.bpf import ARCHITECTURES
+from codemode_sandboxes.linux.jail_seccomp import build
 
 __all__ = ["LAYERS", "MontyJail", "jailed"]
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic_monty import ExcType, MontyError
 
 from codemode_sandboxes.contract import Outcome, Returned
-from codemode_sandboxes.values import clean_text
+from codemode_sandboxes.guest.json_values import clean_text
 
 __all__ = ["LATER", "check_conversion", "raised", "settled"]
 

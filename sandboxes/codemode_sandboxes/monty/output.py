@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from codemode_sandboxes.values import clean_text
+from codemode_sandboxes.guest.json_values import clean_text
 
 __all__ = ["Output"]
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from codemode_sandboxes.names import attribute_names
+from codemode_sandboxes.tool_names import attribute_names
 
 __all__ = ["PRELUDE", "function_names", "prelude_inputs", "unknown_attribute"]
 

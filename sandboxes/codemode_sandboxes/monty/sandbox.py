@@ -5,11 +5,11 @@ from pathlib import Path
 
 from codemode_sandboxes.contract import Capabilities, Limits, Program
 from codemode_sandboxes.language import Diagnostic
-from codemode_sandboxes.monty.execution import MontyExecution
 from codemode_sandboxes.monty.jail import LAYERS, MontyJail, jailed
 from codemode_sandboxes.monty.lowering import remaining
 from codemode_sandboxes.monty.pool import Pools
 from codemode_sandboxes.monty.probe import aprobe, probe
+from codemode_sandboxes.monty.session import MontyExecution
 
 __all__ = ["MontySandbox"]
 

@@ -21,7 +21,6 @@ from codemode_sandboxes.contract import (
     Returned,
 )
 from codemode_sandboxes.errors import SandboxClosed
-from codemode_sandboxes.names import attribute_names
 from codemode_sandboxes.process.channel import Channel, describe_exit, shielded
 from codemode_sandboxes.process.frames import (
     FrameReader,
@@ -35,6 +34,7 @@ from codemode_sandboxes.process.frames import (
     read_value,
 )
 from codemode_sandboxes.process.stopwatch import Stopwatch
+from codemode_sandboxes.tool_names import attribute_names
 
 __all__ = ["ProcessExecution", "wait_ready"]
 

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import Any
 
 from codemode_sandboxes.contract import Call, Failed, FailureKind
+from codemode_sandboxes.guest.json_values import are_plain, clean_text, most_containers, to_json
 from codemode_sandboxes.guest.wire import dumps
 from codemode_sandboxes.process.channel import Channel
-from codemode_sandboxes.values import are_plain, clean_text, most_containers, to_json
 
 __all__ = [
     "FrameReader",

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from codemode_sandboxes.bubblewrap import packaged_bwrap
 from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.jail.bubblewrap import packaged_bwrap
 from codemode_sandboxes.pyodide.install import NAME
 
 __all__ = ["JAILS", "Jail", "JailName", "find_jail"]

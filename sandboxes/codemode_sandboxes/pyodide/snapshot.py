@@ -65,7 +65,7 @@ def _files(packages: Sequence[Package]) -> dict[str, bytes]:
         "/boot.py": Path(__file__).with_name("boot.py"),
         **{
             f"/guest/codemode_sandboxes/{path.relative_to(_PACKAGE)}": path
-            for path in (*sorted((_PACKAGE / "guest").glob("*.py")), _PACKAGE / "values.py")
+            for path in sorted((_PACKAGE / "guest").glob("*.py"))
         },
     }
     files = {place: path.read_bytes() for place, path in sources.items()}

@@ -14,7 +14,7 @@ def main() -> None:
     control_descriptor, host_pid = map(int, sys.argv[1:])
     del sys.path[0]  # this folder, whose modules are no top-level modules
     root = Path(__file__).parent.parent
-    for name in ("codemode_sandboxes", "codemode_sandboxes.restricted"):
+    for name in ("codemode_sandboxes", "codemode_sandboxes.linux", "codemode_sandboxes.restricted"):
         package = types.ModuleType(name)  # stands for the package, whose own code is the host's
         package.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
         sys.modules[name] = package

@@ -10,7 +10,7 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-from codemode_sandboxes.restricted import landlock, seccomp
+from codemode_sandboxes.linux import landlock, seccomp
 
 __all__ = ["Lockdown", "open_libc"]
 

@@ -6,8 +6,8 @@ import sys
 
 from codemode_sandboxes.source import Scopes
 
-from codemode_graph.check.reply import Block, blocks_of
 from codemode_graph.errors import ModelError
+from codemode_graph.model.reply import Block, blocks_of
 
 __all__ = ["extract_program"]
 

@@ -16,10 +16,10 @@ from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from codemode_graph.errors import ToolCallError, ToolLoadError
 from codemode_graph.tools.blocks import from_blocks, is_text_block, parse_json
-from codemode_graph.tools.commands import from_commands, has_command, is_message
 from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, signature_of, to_plain, type_hints
 from codemode_graph.tools.idempotency import idempotency_key
 from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
+from codemode_graph.tools.results import from_commands, has_command, is_message
 from codemode_graph.tools.spec import Effect, ToolSpec
 
 __all__ = ["Invoke", "from_langchain"]

@@ -39,7 +39,7 @@ async def run_demo(
         )
         model = RecordedModel(recordings=RECORDINGS, model_name="recorded")
     async with MCPToolLoader() as mcp:
-        mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.server"])
+        mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.shop_server"])
         tools = [*await mcp.load(), send_reminder, send_letter]
         async with codemode(tools=tools, code_model=model) as cm:
             result = await show(cm, TASK)

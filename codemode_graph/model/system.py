@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from codemode_sandboxes import Capabilities
 
-from codemode_graph.prompts.templates import render
+from codemode_graph.model.templates import render
 from codemode_graph.tools.cards import render_cards
 from codemode_graph.tools.spec import ToolSpec
 

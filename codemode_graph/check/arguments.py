@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from codemode_sandboxes.source import Scopes
 
-from codemode_graph.check.references import References
+from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
 from codemode_graph.tools.schema import Parameters
 from codemode_graph.tools.signatures import Signature

@@ -4,7 +4,7 @@ attack the kernel. What restricts files, processes and the network is the jail; 
 
 import errno
 
-from codemode_sandboxes.bpf import ALLOW, ANY_BIT, EQUAL, LOAD, RETURN, Instruction, argument, assemble, refuse
+from codemode_sandboxes.linux.bpf import ALLOW, ANY_BIT, EQUAL, LOAD, RETURN, Instruction, argument, assemble, refuse
 
 __all__ = ["DENIED", "build", "kafel"]
 

@@ -22,8 +22,8 @@ from codemode_sandboxes import (
     Sandbox,
 )
 
-from codemode_graph.admission import Admission, Admitted
-from codemode_graph.calls import Calls
+from codemode_graph.calls.decide import Admission, Admitted
+from codemode_graph.calls.make import Calls
 from codemode_graph.events import CallPendingEvent, StdoutEvent, emit
 from codemode_graph.state import Decision, PendingCall, Turn
 

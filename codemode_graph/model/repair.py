@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from codemode_graph.calls.occurrences import newest
 from codemode_graph.check.same import is_same_program
-from codemode_graph.occurrences import newest
+from codemode_graph.model.keys import find_key
+from codemode_graph.model.templates import render
 from codemode_graph.preview import sample, shape
-from codemode_graph.prompts.keys import find_key
-from codemode_graph.prompts.templates import render
 from codemode_graph.state import Attempt, CodeModeState, Failure, ToolCall
 
 __all__ = ["repair_message"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
-from codemode_sandboxes.values import to_json
+from codemode_sandboxes.guest.json_values import to_json
 from langchain_core.messages import BaseMessage, ToolMessage, message_to_dict, messages_from_dict
 from langgraph.types import Command
 

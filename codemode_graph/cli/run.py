@@ -16,9 +16,9 @@ from codemode_graph.cli.compare import compare as compare_sandboxes
 from codemode_graph.cli.loading import load, load_sandbox
 from codemode_graph.cli.running import refuse, run_async
 from codemode_graph.demo import run_demo
-from codemode_graph.model import load_model
-from codemode_graph.progress import Progress
-from codemode_graph.terminal import say, visible
+from codemode_graph.model.ask import load_model
+from codemode_graph.trace.console import say, visible
+from codemode_graph.trace.progress import Progress
 
 __all__ = ["run_demo_task", "run_task"]
 

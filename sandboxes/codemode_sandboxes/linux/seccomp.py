@@ -7,7 +7,7 @@ socket, no process, no thread, no new executable memory.
 import ctypes
 import errno
 
-from codemode_sandboxes.bpf import (
+from codemode_sandboxes.linux.bpf import (
     ALLOW,
     ANY_BIT,
     ARCHITECTURES,

@@ -10,14 +10,14 @@ from rich.text import Text
 
 from codemode_graph.preview import sample
 from codemode_graph.state import Attempt
-from codemode_graph.terminal import visible
 from codemode_graph.tools.text import one_line
-from codemode_graph.trace.marks import NEVER_MADE, Tone, amount, answered, mark, plural, reason, result, seconds
+from codemode_graph.trace.console import visible
 from codemode_graph.trace.source import MAX_LINES
 from codemode_graph.trace.timeline import Bar, timeline
+from codemode_graph.trace.words import NEVER_MADE, Tone, amount, answered, mark, plural, reason, result, seconds
 
 if TYPE_CHECKING:
-    from codemode_graph.trace.record import Trace
+    from codemode_graph.trace.trace import Trace
 
 __all__ = ["plain", "renderable"]
 

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codemode_sandboxes import Limits, Outcome, Raised, Returned
-from codemode_sandboxes.values import to_json
+from codemode_sandboxes.guest.json_values import to_json
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Interrupt
 
+from codemode_graph.calls.interrupts import InvalidAnswer, ToolAsks, call_tool
+from codemode_graph.calls.journal import Journal
+from codemode_graph.calls.values import Values
 from codemode_graph.errors import ToolOutcomeUnknown
 from codemode_graph.events import CallFinishedEvent, CallStartedEvent, CallTold, emit
-from codemode_graph.interrupts import InvalidAnswer, ToolAsks, call_tool
-from codemode_graph.journal import Journal
 from codemode_graph.redact import mask, redact
-from codemode_graph.references import Values
 from codemode_graph.state import CodeModeState, Question, ToolCall, ToolCallStatus, ToolError
-from codemode_graph.tools.commands import CommandRefused, Updated, to_json_update
+from codemode_graph.tools.callbacks import masked, tagged
 from codemode_graph.tools.hints import to_plain
+from codemode_graph.tools.results import CommandRefused, Updated, to_json_update
 from codemode_graph.tools.spec import ToolSpec
-from codemode_graph.tools.tracing import masked, tagged
 
 __all__ = ["Calls", "refused"]
 

@@ -4,8 +4,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from codemode_sandboxes.names import attribute_names
 from codemode_sandboxes.source import Function, Scopes
+from codemode_sandboxes.tool_names import attribute_names
 
 __all__ = ["MAPPING_METHODS", "Reference", "References"]
 

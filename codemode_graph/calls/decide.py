@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from codemode_sandboxes import Call, Outcome, Raised, Returned
 
-from codemode_graph.calls import Calls, refused
+from codemode_graph.calls.journal import Journal
+from codemode_graph.calls.make import Calls, refused
 from codemode_graph.events import CallAnsweredEvent, emit, logger
-from codemode_graph.journal import Journal
 from codemode_graph.redact import mask, redact
 from codemode_graph.state import Decision, PendingCall, ToolCall
 from codemode_graph.tools.schema import bind, without_defaults

@@ -23,8 +23,8 @@ from codemode_graph.events import (
 )
 from codemode_graph.metrics import Metrics, metrics_box
 from codemode_graph.preview import sample
-from codemode_graph.terminal import Underway, numbered, say
 from codemode_graph.tools.text import one_line
+from codemode_graph.trace.console import Underway, numbered, say
 
 __all__ = ["Progress", "Watcher", "follow"]
 

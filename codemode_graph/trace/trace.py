@@ -19,8 +19,8 @@ from codemode_graph.state import (
     ToolCall,
     Verdict,
 )
-from codemode_graph.trace.page import fragment, page
-from codemode_graph.trace.plain import plain, renderable
+from codemode_graph.trace.html import fragment, page
+from codemode_graph.trace.plaintext import plain, renderable
 
 __all__ = ["Trace"]
 

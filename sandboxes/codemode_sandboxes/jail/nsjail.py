@@ -9,8 +9,8 @@ from pathlib import Path
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.image import Image
 from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES, TMP_BYTES, JailSandbox
-from codemode_sandboxes.jail.seccomp import kafel
 from codemode_sandboxes.jail.starter import NOBODY, TASKS, Jail, JailCommand, find_setpriv
+from codemode_sandboxes.linux.jail_seccomp import kafel
 
 __all__ = ["NsjailSandbox"]
 

@@ -17,8 +17,8 @@ from typing import Any
 from codemode_sandboxes import Outcome, Raised, Returned
 from langgraph.store.base import BaseStore
 
-from codemode_graph.journal_store import JournalStore, identity
-from codemode_graph.occurrences import Occurrences, call_digest, occurrence
+from codemode_graph.calls.journal_store import JournalStore, identity
+from codemode_graph.calls.occurrences import Occurrences, call_digest, occurrence
 from codemode_graph.state import Question, StateUpdate, ToolCall, ToolCallStatus, ToolError
 from codemode_graph.tools.spec import Effect
 

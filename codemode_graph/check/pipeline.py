@@ -9,17 +9,17 @@ from codemode_sandboxes import Capabilities, SandboxUnavailable
 from codemode_sandboxes.errors import SandboxError
 from codemode_sandboxes.source import Scopes, plain_text, scopes_of, to_script
 
+from codemode_graph.check.arguments import find_wrong_calls
 from codemode_graph.check.awaits import add_awaits
-from codemode_graph.check.calls import find_wrong_calls
 from codemode_graph.check.modules import (
     add_missing_imports,
     drop_idle_imports,
     find_missing_modules,
     imported_modules,
 )
-from codemode_graph.check.references import References
 from codemode_graph.check.spelling import correct_spelling
 from codemode_graph.check.syntax import find_misplaced, find_unsupported, syntax_finding
+from codemode_graph.check.tool_uses import References
 from codemode_graph.check.types import TypeChecker, TypeFindings
 from codemode_graph.check.undefined import find_undefined_names
 from codemode_graph.state import Finding

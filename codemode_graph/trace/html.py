@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from codemode_graph.state import Attempt
 from codemode_graph.trace.calls import calls
-from codemode_graph.trace.marks import amount, answered, plural, result, seconds
 from codemode_graph.trace.markup import Child, Html, el, text
 from codemode_graph.trace.program import program
 from codemode_graph.trace.values import Values
+from codemode_graph.trace.words import amount, answered, plural, result, seconds
 
 if TYPE_CHECKING:
-    from codemode_graph.trace.record import Trace
+    from codemode_graph.trace.trace import Trace
 
 __all__ = ["fragment", "page"]
 

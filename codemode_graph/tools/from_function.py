@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from codemode_graph.errors import ToolLoadError
-from codemode_graph.tools.commands import from_commands, has_command, is_message
+from codemode_graph.tools.callbacks import traced
 from codemode_graph.tools.hints import (
     Docs,
     adapter_of,
@@ -29,8 +29,8 @@ from codemode_graph.tools.hints import (
 from codemode_graph.tools.idempotency import idempotency_key
 from codemode_graph.tools.injection import injection_in, is_config
 from codemode_graph.tools.marks import marks_of
+from codemode_graph.tools.results import from_commands, has_command, is_message
 from codemode_graph.tools.spec import ToolPolicy, ToolSpec
-from codemode_graph.tools.tracing import traced
 
 __all__ = ["MAX_STREAMED", "from_callable"]
 

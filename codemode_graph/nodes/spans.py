@@ -10,10 +10,10 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_async_callback_manager_for_config, patch_config
 from langgraph.types import TracePolicy
 
-from codemode_graph.bridge import ProgramRun
+from codemode_graph.calls.program import ProgramRun
 from codemode_graph.preview import sample, shape
 from codemode_graph.state import CodeModeState, ToolCall
-from codemode_graph.tools.tracing import tagged
+from codemode_graph.tools.callbacks import tagged
 
 __all__ = ["SandboxRun", "sandbox_run", "trace_policy"]
 
