@@ -65,7 +65,7 @@ _PLACES = {
     "Context": "codemode_graph.settings",
     "Prices": "codemode_graph.settings",
     "CodeModeState": "codemode_graph.state",
-    "IdempotencyKey": "codemode_graph.tools.idempotency",
+    "IdempotencyKey": "codemode_graph.tools.spec",
     "tool": "codemode_graph.tools",
     "ToolPolicy": "codemode_graph.tools.spec",
     "ToolSpec": "codemode_graph.tools.spec",

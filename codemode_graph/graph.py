@@ -24,9 +24,8 @@ from codemode_graph.nodes.spans import trace_policy
 from codemode_graph.settings import Context, Parts, Prices
 from codemode_graph.state import CodeModeInput, CodeModeOutput, CodeModeState
 from codemode_graph.tools.load import Tools, load_tools
-from codemode_graph.tools.signatures import Signatures
+from codemode_graph.tools.signatures import Signatures, render_stubs
 from codemode_graph.tools.spec import ToolPolicy
-from codemode_graph.tools.stubs import render_stubs
 
 __all__ = ["create_codemode", "sandbox_from"]
 

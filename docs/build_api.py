@@ -30,12 +30,12 @@ OUTLINE: dict[str, list[str]] = {
         "codemode_graph.state.Decision",
     ],
     "Tools": [
-        "codemode_graph.tools.marks.tool",
+        "codemode_graph.tools.from_function.tool",
         "codemode_graph.tools.spec.ToolPolicy",
         "codemode_graph.tools.spec.AfterCalls",
         "codemode_graph.tools.spec.Review",
         "codemode_graph.tools.spec.ToolSpec",
-        "codemode_graph.tools.idempotency.IdempotencyKey",
+        "codemode_graph.tools.spec.IdempotencyKey",
         "codemode_graph.mcp.loader.MCPToolLoader",
     ],
     "In other agents": [

@@ -23,8 +23,7 @@ from codemode_graph.check.tool_uses import References
 from codemode_graph.check.types import TypeChecker, TypeFindings
 from codemode_graph.check.undefined import find_undefined_names
 from codemode_graph.state import Finding
-from codemode_graph.tools.signatures import Signatures
-from codemode_graph.tools.stubs import render_stubs
+from codemode_graph.tools.signatures import Signatures, render_stubs
 
 __all__ = ["Checked", "check_program"]
 

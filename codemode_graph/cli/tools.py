@@ -11,7 +11,7 @@ from rich.text import Text
 
 from codemode_graph.cli.loading import load
 from codemode_graph.cli.running import run_async
-from codemode_graph.tools.cards import estimate_tokens, render_card
+from codemode_graph.tools.signatures import estimate_tokens, render_card
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.trace.console import visible
 

@@ -20,8 +20,8 @@ from langgraph.types import Command
 from pydantic import Field
 
 from codemode_graph.sync import wait_for
+from codemode_graph.tools.from_function import marks_of
 from codemode_graph.tools.from_langchain import Run, from_langchain
-from codemode_graph.tools.marks import marks_of
 from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["AgentCall", "current", "running", "spec_of"]

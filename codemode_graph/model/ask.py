@@ -17,7 +17,7 @@ from langchain_core.utils.json import parse_json_markdown
 from pydantic import SecretStr
 
 from codemode_graph.errors import ConfigurationError, ModelError
-from codemode_graph.model.extract import extract_program
+from codemode_graph.model.reply import extract_program
 from codemode_graph.redact import redact
 
 __all__ = ["Answer", "ask", "is_structured", "load_model", "model_name"]

@@ -1,14 +1,16 @@
 """The system prompt: the rules, the Python that is there, an example, the tools."""
 
 from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from string import Template
 
 from codemode_sandboxes import Capabilities
 
-from codemode_graph.model.templates import render
-from codemode_graph.tools.cards import render_cards
+from codemode_graph.tools.signatures import render_cards
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["agent_message", "program_tool_description", "system_message"]
+__all__ = ["agent_message", "program_tool_description", "render", "system_message"]
 
 
 def system_message(tools: Sequence[ToolSpec], capabilities: Capabilities, *, structured: bool) -> str:
@@ -60,3 +62,13 @@ def _python(capabilities: Capabilities) -> str:
         modules=", ".join(sorted(m for m in capabilities.modules if not m.startswith("_"))),
         gaps=f" Not available: {gaps}." if gaps else "",
     )
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template(files(__package__).joinpath(f"{name}.md").read_text(encoding="utf-8"))
+
+
+def render(name: str, **values: str) -> str:
+    """Fill in the text file `name`. Every placeholder must be given; text inserted is not read for placeholders."""
+    return _template(name).substitute(values).strip()

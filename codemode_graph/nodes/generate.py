@@ -10,7 +10,7 @@ from langgraph.types import Overwrite
 
 from codemode_graph.errors import ModelError
 from codemode_graph.events import AttemptEvent, emit
-from codemode_graph.model.extract import extract_program
+from codemode_graph.model.reply import extract_program
 from codemode_graph.nodes.attempts import begun
 from codemode_graph.nodes.node import Update
 from codemode_graph.nodes.write import write_program

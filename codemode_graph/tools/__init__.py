@@ -1,6 +1,6 @@
 """What a program may call."""
 
-from codemode_graph.tools.idempotency import IdempotencyKey
-from codemode_graph.tools.marks import tool
+from codemode_graph.tools.from_function import tool
+from codemode_graph.tools.spec import IdempotencyKey
 
 __all__ = ["IdempotencyKey", "tool"]

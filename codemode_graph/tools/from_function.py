@@ -6,8 +6,10 @@ import itertools
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from inspect import Parameter
-from typing import Annotated, Any, Optional, get_args, get_origin
+from typing import Annotated, Any, Optional, TypeVar, get_args, get_origin
 
 import anyio.to_thread
 from langchain_core.runnables import RunnableConfig
@@ -26,13 +28,70 @@ from codemode_graph.tools.hints import (
     to_plain,
     type_hints,
 )
-from codemode_graph.tools.idempotency import idempotency_key
 from codemode_graph.tools.injection import injection_in, is_config
-from codemode_graph.tools.marks import marks_of
 from codemode_graph.tools.results import from_commands, has_command, is_message
-from codemode_graph.tools.spec import ToolPolicy, ToolSpec
+from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec, idempotency_key
 
-__all__ = ["MAX_STREAMED", "from_callable"]
+__all__ = ["MAX_STREAMED", "Marks", "from_callable", "marks_of", "tool"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_ATTRIBUTE = "__codemode_tool__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What `tool` was given. See there."""
+
+    effect: Effect | None = None
+    name: str | None = None
+    description: str | None = None
+    timeout: float | None = None
+
+
+def tool(
+    *,
+    effect: Effect | None = None,
+    name: str | None = None,
+    description: str | None = None,
+    timeout: float | None = None,
+) -> Callable[[_Function], _Function]:
+    """Say more of a function that is to be a tool than its signature does. The function stays as it is.
+
+    Args:
+        effect: What a call does to the world. Without it a function counts as one that writes.
+        name: What programs call it; any characters. Without it, the function's own name.
+        description: For the model. Without it, the function's docstring.
+        timeout: Seconds that one call may take.
+
+    Returns:
+        A decorator that marks the function and gives it back.
+
+    Example:
+        >>> @tool(effect="read", timeout=5)
+        ... def temperature(city: str) -> float:
+        ...     "The temperature in a city, in degrees Celsius."
+        ...     return 21.5
+        >>> temperature("Bern")
+        21.5
+    """
+    marks = Marks(effect=effect, name=name, description=description, timeout=timeout)
+
+    def mark(function: _Function) -> _Function:
+        setattr(function, _ATTRIBUTE, marks)
+        return function
+
+    return mark
+
+
+def marks_of(function: object) -> Marks:
+    """Give what was said of a function, or of the one that a partial or a method calls."""
+    marks = getattr(function, _ATTRIBUTE, None)
+    if not isinstance(marks, Marks) and isinstance(function, partial):
+        return marks_of(function.func)
+    if not isinstance(marks, Marks):
+        marks = getattr(getattr(type(function), "__call__", None), _ATTRIBUTE, None)  # noqa: B004
+    return marks if isinstance(marks, Marks) else Marks()
+
 
 MAX_STREAMED = 100_000
 """Values that a tool which is a generator may give in one call."""

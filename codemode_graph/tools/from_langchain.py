@@ -15,12 +15,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from codemode_graph.errors import ToolCallError, ToolLoadError
-from codemode_graph.tools.blocks import from_blocks, is_text_block, parse_json
 from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, signature_of, to_plain, type_hints
-from codemode_graph.tools.idempotency import idempotency_key
 from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
-from codemode_graph.tools.results import from_commands, has_command, is_message
-from codemode_graph.tools.spec import Effect, ToolSpec
+from codemode_graph.tools.results import from_blocks, from_commands, has_command, is_message, is_text_block, parse_json
+from codemode_graph.tools.spec import Effect, ToolSpec, idempotency_key
 
 __all__ = ["Invoke", "from_langchain"]
 
@@ -39,7 +37,7 @@ def from_langchain(tool: BaseTool, *, invoke: Invoke | None = None) -> ToolSpec:
     it. The value is what the tool returns, not the text that a `ToolMessage` would hold: for an artifact with
     `structured_content` (MCP adapters) that, for content blocks their text, parsed where it is a JSON object or array.
     A failure that the tool reports in a message (`handle_tool_error`, `status="error"`) is raised as `ToolCallError`. Of a
-    `Command` the value is the `ToolMessage` in it (see `tools.commands`).
+    `Command` the value is the `ToolMessage` in it (see `tools.results`).
 
     What LangGraph injects (state, store, `ToolRuntime`, the call's id), the config, and an argument with the hint
     `IdempotencyKey` are no arguments of the tool; a program that gives them is refused. State and store are those of the

@@ -11,7 +11,7 @@ from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRunti
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from codemode_graph.errors import ToolCallError
-from codemode_graph.tools.idempotency import InjectedIdempotencyKey
+from codemode_graph.tools.spec import InjectedIdempotencyKey
 
 __all__ = ["Injection", "injected_values", "injection_in", "is_config", "runtime_for"]
 

@@ -13,11 +13,10 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, BaseToolkit, StructuredTool
 
 from codemode_graph.errors import ConfigurationError, ToolLoadError
-from codemode_graph.tools.from_function import from_callable
+from codemode_graph.tools.from_function import from_callable, marks_of
 from codemode_graph.tools.from_langchain import from_langchain
 from codemode_graph.tools.hints import type_hints
 from codemode_graph.tools.injection import injection_in
-from codemode_graph.tools.marks import marks_of
 from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec
 from codemode_graph.tools.text import one_line
 

@@ -4,6 +4,7 @@ The `ToolMessage`s of a Command answer the call, so they become its value, and a
 was the program, not a model whose history they would belong to. All else that a Command updates is kept.
 """
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
@@ -13,15 +14,17 @@ from langchain_core.messages import BaseMessage, ToolMessage, message_to_dict, m
 from langgraph.types import Command
 
 from codemode_graph.errors import ToolCallError
-from codemode_graph.tools.blocks import parse_json
 from codemode_graph.tools.hints import to_plain
 
 __all__ = [
     "CommandRefused",
     "Updated",
+    "from_blocks",
     "from_commands",
     "has_command",
     "is_message",
+    "is_text_block",
+    "parse_json",
     "read_message",
     "to_json_update",
     "update_from_json",
@@ -155,3 +158,38 @@ def update_from_json(value: Any) -> Any:
             return messages_from_dict([value[_MESSAGE]])[0]
         return {key: update_from_json(item) for key, item in value.items()}
     return [update_from_json(item) for item in value] if isinstance(value, list) else value
+
+
+def from_blocks(content: Any) -> Any:
+    """Give the content blocks of a message as values, one alone or a list of several; anything else as it is."""
+    if not isinstance(content, list) or not all(isinstance(block, dict) and "type" in block for block in content):
+        return content
+    values = [_from_block(block) for block in content]
+    return values[0] if len(values) == 1 else values or None
+
+
+def _from_block(block: dict[str, Any]) -> Any:
+    if is_text_block(block):
+        return parse_json(block["text"])
+    # LangChain gives blocks random ids; a value that differs from call to call is of no use to a program.
+    return {key: value for key, value in block.items() if key != "id" or not str(value).startswith("lc_")}
+
+
+def is_text_block(block: object) -> bool:
+    """Whether a content block is text and nothing else."""
+    return (
+        isinstance(block, dict)
+        and block.get("type") == "text"
+        and isinstance(block.get("text"), str)
+        and block.keys() <= {"type", "text", "id", "index", "annotations", "extras"}
+    )
+
+
+def parse_json(text: str) -> Any:
+    """Parse text that is a JSON object or array; give any other as it is."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -1,16 +1,35 @@
 """Tools as Python sees them: arguments, result, and one name for each type, the same in stubs and in cards."""
 
 import builtins
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
-from codemode_graph.tools.annotations import UNKNOWN, Record, Shape, record_names, records_in
-from codemode_graph.tools.document import Document
-from codemode_graph.tools.reader import Reader, camel
-from codemode_graph.tools.schema import Parameter, Parameters
-from codemode_graph.tools.spec import ToolSpec
+from codemode_sandboxes.tool_names import attribute_names
 
-__all__ = ["Signature", "Signatures"]
+from codemode_graph.tools.annotations import (
+    UNKNOWN,
+    Array,
+    Literals,
+    Map,
+    Reader,
+    Record,
+    Scalar,
+    Shape,
+    Tuple,
+    Union,
+    Unknown,
+    camel,
+    parts,
+    record_names,
+    records_in,
+)
+from codemode_graph.tools.schema import MISSING, Document, Parameter, Parameters
+from codemode_graph.tools.spec import Effect, ToolSpec
+from codemode_graph.tools.text import first_sentence
+
+__all__ = ["Signature", "Signatures", "estimate_tokens", "render_card", "render_cards", "render_stubs"]
 
 _RESERVED = frozenset(dir(builtins)) | {
     *("Any", "Iterator", "List", "Literal", "Mapping", "NotRequired", "Protocol", "TypedDict", "TypeVar"),
@@ -70,3 +89,281 @@ def _signature(spec: ToolSpec) -> Signature:
     return Signature(
         tool=spec, parameters=parameters, arguments=arguments, result=None if result == UNKNOWN else result
     )
+
+
+_HEAD = """\
+from typing import Any, Iterator, Literal, Mapping, NotRequired, Protocol, TypedDict, TypeVar, overload
+
+__all__ = ["tools"]
+"""
+
+# A str is an iterable of str, too; its __contains__ takes no other object, which tells it apart.
+_LIST = """
+_T = TypeVar("_T", covariant=True)
+
+class List(Protocol[_T]):
+    def __contains__(self, value: object, /) -> bool: ...
+    def __iter__(self) -> Iterator[_T]: ...
+    def __len__(self) -> int: ...
+"""
+
+_NAMES_TAIL = """\
+    def __iter__(self) -> Iterator[Any]: ...
+    def __contains__(self, name: object, /) -> bool: ...
+    def __len__(self) -> int: ...
+"""
+
+
+def render_stubs(specs: Iterable[ToolSpec]) -> str:
+    """Write the stub of a program's world: the name `tools`, and nothing else that a program could use.
+
+    Args:
+        specs: The tools. Of several with the same name, the first counts.
+
+    Returns:
+        Python stub text. `tools["name"]` and `tools.attribute` are typed for every tool, arguments are positional or
+        keyword in the order of `parameter_order`, and each type stands in it once.
+    """
+    return _Writer(Signatures.of(specs)).text()
+
+
+class _Writer:
+    def __init__(self, signatures: Signatures) -> None:
+        self._signatures = signatures
+        self._attributes = attribute_names(signature.tool.name for signature in signatures.tools)
+
+    def text(self) -> str:
+        tools = [
+            (signature, f"tool_{self._attributes.get(signature.tool.name, number)}")
+            for number, signature in enumerate(self._signatures.tools)
+        ]
+        calls = "".join(self._call(signature, name) for signature, name in tools)
+        results = records_in(signature.result for signature, _ in tools if signature.result is not None)
+        types = "".join({self._signatures.names[record]: self._record(record) for record in results}.values())
+        overloaded = "    @overload\n" if len(tools) > 1 else ""
+        names = "".join(
+            f"{overloaded}    def __getitem__(self, name: Literal[{signature.tool.name!a}], /) -> {name}: ...\n"
+            for signature, name in tools
+        )
+        attributes = "    ...\n" + "".join(
+            f"    {self._attributes[signature.tool.name]}: {name}\n"
+            for signature, name in tools
+            if signature.tool.name in self._attributes
+        )
+        return (
+            _HEAD
+            + (_LIST if "List[" in calls else "")
+            + (f"\n{types}" if types else "")
+            + calls
+            # The attributes stand in a class of their own: one named `str` would hide the type from the methods.
+            + f"\nclass _Names(Protocol):\n{names}{_NAMES_TAIL}"
+            + f"\nclass _Tools(_Names, Protocol):\n{attributes}"
+            + "\ntools: _Tools\n"
+        )
+
+    def _call(self, signature: Signature, name: str) -> str:
+        parameters, exact = signature.parameters, signature.parameters.exact
+        words = {item.keyword for item in parameters}
+        arguments = [_free("self", words)]
+        for item in parameters:
+            kind = self._argument(signature.shape_of(item)) if exact else "Any"
+            arguments.append(f"{item.keyword}: {kind}{'' if item.required and exact else ' = ...'}")
+        if parameters.open or not exact:
+            arguments.append(f"**{_free('kwargs', words)}: Any")
+        result = "Any" if signature.result is None else self._value(signature.result)
+        return f"\nclass {name}(Protocol):\n    async def __call__({', '.join(arguments)}) -> {result}: ...\n"
+
+    def _record(self, record: Record) -> str:
+        name = self._signatures.names[record]
+        keys = ", ".join(
+            f"{key!a}: {self._value(each.shape) if each.required else f'NotRequired[{self._value(each.shape)}]'}"
+            for key, each in record.fields.items()
+        )
+        extra = "" if record.extra is None else f", extra_items={self._value(record.extra)}"
+        return f"{name} = TypedDict({name!r}, {{{keys}}}{extra})\n"
+
+    def _value(self, shape: Shape) -> str:
+        match shape:
+            case Unknown():
+                return "Any"
+            case Scalar(name):
+                return "int" if name == "float" else name
+            case Literals(values):
+                return f"Literal[{', '.join(map(ascii, values))}]"
+            case Array(item):
+                return f"list[{self._value(item)}]"
+            case Tuple(items):
+                return f"tuple[{', '.join(map(self._value, items))}]"
+            case Map(value):
+                return f"dict[str, {self._value(value)}]"
+            case Union(members):
+                return " | ".join(dict.fromkeys(map(self._value, members)))
+            case Record():
+                return self._signatures.names[shape]
+
+    def _argument(self, shape: Shape, nested: bool = False) -> str:
+        match shape:
+            case Map() | Record():
+                return "Mapping[str, Any]"
+            case Array(item):
+                return f"List[{self._argument(item, nested=True)}]"
+            case Tuple():
+                return "List[Any]"
+            case Literals() if nested:
+                return self._argument(Union(shape.types))
+            case Scalar("int"):
+                return "float"
+            case Union(members):
+                return " | ".join(dict.fromkeys(self._argument(member, nested) for member in members))
+            case _:
+                return self._value(shape)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name = f"_{name}"
+    return name
+
+
+_INLINE = 80
+_DEFAULT = 40
+_VALUES = 24
+_KEYS = 60
+_TYPES_LENGTH = 4000
+_EFFECTS: Mapping[Effect, str] = {
+    "read": "",
+    "idempotent": "[idempotent: changes something; repeating it is safe]",
+    "write": "[write: changes something]",
+    "destructive": "[destructive: destroys something]",
+}
+_RETURNS = re.compile(r"^[ \t]*(?::returns?:|Returns?:)[ \t]*\n?[ \t]*(\S.*)$", re.MULTILINE)
+_FILLER = frozenset({"a", "an", "the", "of", "to", "for", "in", "is", "this", "that", "value", "argument", "parameter"})
+
+
+def render_card(spec: ToolSpec) -> str:
+    """Write the card of one tool.
+
+    Returns:
+        Lines: how it is called and what comes back, what it does, what its arguments mean, the types it uses.
+    """
+    return render_cards([spec])
+
+
+def render_cards(specs: Iterable[ToolSpec]) -> str:
+    """Write the cards of several tools, with an empty line between them. A type stands at its first use only."""
+    signatures = Signatures.of(specs)
+    types = _Types(signatures.names)
+    return "\n\n".join(_card(signature, types) for signature in signatures.tools)
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate how many tokens a model reads in a text: one for four characters.
+
+    A rule of thumb for English and code, not a count: counting needs the model's own tokeniser.
+    """
+    return -(-len(text) // 4)
+
+
+def _card(signature: Signature, types: "_Types") -> str:
+    spec = signature.tool
+    arguments = [_argument(item, types.text(signature.shape_of(item))) for item in signature.parameters]
+    if signature.parameters.open:
+        arguments.append("**others: Any")
+    returns = "" if signature.result is None else f" -> {types.text(signature.result)}"
+    about = " ".join(filter(None, [first_sentence(spec.description), _EFFECTS[spec.effect_in_force]]))
+    lines = [
+        f"await tools[{_literal(spec.name, 1000)}]({', '.join(arguments)}){returns}",
+        f"    {about}" if about else "",
+    ]
+    lines += [f"    {item.keyword}: {first_sentence(item.description)}" for item in signature.parameters if _says(item)]
+    if signature.result is None:
+        said = _RETURNS.search(spec.description[:10_000])
+        lines.append(
+            f"    returns, not declared: {first_sentence(said[1])}"
+            if said
+            else "    returns: not declared; look before you index"
+        )
+    return "\n".join([*filter(None, lines), *types.new()])
+
+
+def _argument(item: Parameter, kind: str) -> str:
+    if item.required:
+        return f"{item.keyword}: {kind}"
+    default = "" if item.default is MISSING else _literal(item.default)
+    return f"{item.keyword}: {kind} = {default}" if 0 < len(default) <= _DEFAULT else f"{item.keyword}?: {kind}"
+
+
+def _literal(value: object, limit: int = 200) -> str:
+    exact = repr(value).replace("```", r"\x60``").replace("<|", r"<\x7c")
+    return exact if len(exact) <= limit else exact[:limit] + "…"
+
+
+def _says(item: Parameter) -> bool:
+    words = set(re.findall(r"\w+", item.description.lower()))
+    return bool(words - _FILLER - set(re.findall(r"[a-z0-9]+", item.name.lower())))
+
+
+class _Types:
+    """Writes shapes, and remembers which types their names still owe the reader."""
+
+    def __init__(self, names: Mapping[Record, str]) -> None:
+        self._names = names
+        self._owed: dict[str, Record] = {}
+        self._written: set[str] = set()
+
+    def text(self, shape: Shape) -> str:
+        match shape:
+            case Unknown():
+                return "Any"
+            case Scalar(name, form):
+                return f"{name} ({form})" if form and form != "uri" else name
+            case Literals(values):
+                shown = " | ".join(map(_literal, values[:_VALUES]))
+                return shown if len(values) <= _VALUES else f"{shown} | ..."
+            case Array(item):
+                return f"list[{self.text(item)}]"
+            case Tuple(items):
+                return f"tuple[{', '.join(map(self.text, items))}]"
+            case Map(value):
+                return "dict" if value == UNKNOWN else f"dict[str, {self.text(value)}]"
+            case Union(members):
+                return " | ".join(dict.fromkeys(map(self.text, members)))
+            case Record():
+                return self._reference(shape)
+
+    def new(self) -> list[str]:
+        """Give the definitions that are owed, and those that they call for; they are then written."""
+        lines, left, hidden = list[str](), _TYPES_LENGTH, list[str]()
+        while self._owed:
+            name = next(iter(self._owed))
+            record = self._owed.pop(name)
+            if left <= 0:
+                hidden.append(name)
+                continue
+            self._written.add(name)
+            lines.append(f"{name} = {self._fields(record)}")
+            left -= len(lines[-1])
+        if hidden:
+            lines.append(f"({', '.join(hidden[:20])}{', ...' if len(hidden) > 20 else ''}: dicts, too large to show)")
+        return lines
+
+    def _reference(self, record: Record) -> str:
+        if not record.titled and not records_in(parts(record)):
+            inline = self._fields(record)
+            if len(inline) <= _INLINE:
+                return inline
+        name = self._names[record]
+        if name not in self._written:
+            self._owed.setdefault(name, record)
+        return name
+
+    def _fields(self, record: Record) -> str:
+        keys = [
+            f"{key if key.isidentifier() else _literal(key)}{'' if each.required else '?'}: {self.text(each.shape)}"
+            for key, each in islice(record.fields.items(), _KEYS)
+        ]
+        if len(record.fields) > _KEYS:
+            keys.append(f"... and {len(record.fields) - _KEYS} more")
+        if record.extra is not None:
+            keys.append("..." if record.extra == UNKNOWN else f"...: {self.text(record.extra)}")
+        return f"{{{', '.join(keys)}}}"

@@ -6,8 +6,7 @@ from typing_extensions import TypedDict
 
 from codemode_graph.check import check_program
 from codemode_graph.tools.load import load_tools
-from codemode_graph.tools.signatures import Signatures
-from codemode_graph.tools.stubs import render_stubs
+from codemode_graph.tools.signatures import Signatures, render_stubs
 
 
 class Moment(TypedDict):

@@ -15,9 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codemode_graph.check import Checked, check_program
-from codemode_graph.tools.signatures import Signatures
+from codemode_graph.tools.signatures import Signatures, render_stubs
 from codemode_graph.tools.spec import ToolSpec
-from codemode_graph.tools.stubs import render_stubs
 from tests.check import corpus
 from tests.check.corpus import S, _never, record
 from tests.check.harness import run

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode_graph.errors import ModelError
-from codemode_graph.model.extract import extract_program
+from codemode_graph.model.reply import extract_program
 
 PROGRAM = (
     "import asyncio\n\nasync def main():\n    rows = await tools['rows'](n=1)\n    return [r['id'] for r in rows]\n"

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from pydantic_monty import Monty, MontyTypingError
 
+from codemode_graph.tools.signatures import render_stubs
 from codemode_graph.tools.spec import ToolSpec
-from codemode_graph.tools.stubs import render_stubs
 
 Check = Callable[[list[ToolSpec], str], str]
 

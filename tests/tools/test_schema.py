@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemode_graph.tools.document import Document
-from codemode_graph.tools.schema import MISSING, Parameters, bind, parameter_order
+from codemode_graph.tools.schema import MISSING, Document, Parameters, bind, parameter_order
 from tests.tools.hostile import DOUBLING, json_values, schemas
 
 EVENTS = {

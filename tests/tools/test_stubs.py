@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codemode_graph.tools.schema import parameter_order
+from codemode_graph.tools.signatures import render_stubs
 from codemode_graph.tools.spec import ToolSpec
-from codemode_graph.tools.stubs import render_stubs
 from tests.tools.conftest import Check
 from tests.tools.hostile import DOUBLING, names, schemas
 
