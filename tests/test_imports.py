@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = ["state", "tools", "check", "calls", "model", "nodes", "graph", "api", "cli"]
 """From the ground up; a module may import from its own layer and those below."""
 PLACE = {
-    **dict.fromkeys(("errors", "redact", "preview", "sync", "events", "state"), "state"),
+    **dict.fromkeys(("compat", "errors", "redact", "preview", "sync", "events", "state"), "state"),
     **dict.fromkeys(("tools", "mcp"), "tools"),
     **dict.fromkeys(("check", "plan"), "check"),
     **dict.fromkeys(("calls", "approvals", "updates"), "calls"),

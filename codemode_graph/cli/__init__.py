@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 
+from codemode_graph.compat import module_of_thread
+
 __all__ = ["main"]
 
 
@@ -35,7 +37,7 @@ def _wait_for_tools() -> None:
 
 def _tell() -> None:
     time.sleep(0.5)
-    if any(not _target_module(each).startswith("langsmith.") for each in _others()):
+    if any(not module_of_thread(each).startswith("langsmith.") for each in _others()):
         print("waiting for a tool that is still at work; Ctrl-C leaves without it", file=sys.stderr, flush=True)
 
 
@@ -46,7 +48,3 @@ def _leave(*_: object) -> None:
 
 def _others() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
-
-
-def _target_module(thread: threading.Thread) -> str:
-    return str(getattr(getattr(thread, "_target", None), "__module__", ""))

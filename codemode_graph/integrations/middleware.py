@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from typing import Annotated, Any, NotRequired
 
 from codemode_sandboxes import Capabilities, Limits, Sandbox, resolve_sandbox
@@ -23,6 +22,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
+from codemode_graph.compat import channels_of
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.integrations.agent_tools import Catalogue, Toolset
 from codemode_graph.integrations.answer import LIMIT, answer_text, artifact_of, result_of
@@ -202,7 +202,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         return request.override(tools=kept), offered
 
     def _toolset(self, request: ToolCallRequest) -> Toolset:
-        if not self._told and _HUMAN in _channels(request):
+        if not self._told and _HUMAN in channels_of(request.runtime.config):
             raise ConfigurationError(
                 "the agent has HumanInTheLoopMiddleware, which does not see the calls that programs make: give "
                 "CodeModeMiddleware(interrupt_on=...) what it was given, or {} where nobody is to be asked about those"
@@ -245,7 +245,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
             artifact=artifact_of(result),
         )
         updates: list[Command[Any]] = [
-            Command(update={key: value}) for key, value in writes(state["updates"], _channels(request))
+            Command(update={key: value}) for key, value in writes(state["updates"], channels_of(request.runtime.config))
         ]
         return [message, *updates] if updates else message
 
@@ -267,10 +267,3 @@ def _with(message: SystemMessage | None, text: str) -> SystemMessage:
         return message.model_copy(update={"content": f"{message.content}\n\n{text}"})
     blocks: Sequence[Any] = [*message.content, {"type": "text", "text": text}]
     return message.model_copy(update={"content": list(blocks)})
-
-
-def _channels(request: ToolCallRequest) -> Mapping[str, Any]:
-    """The channels of the agent's graph, found where LangGraph's own `ToolNode` finds them."""
-    read = request.runtime.config.get("configurable", {}).get("__pregel_read")
-    channels = read.args[1] if isinstance(read, partial) and len(read.args) > 1 else {}
-    return channels if isinstance(channels, Mapping) else {}

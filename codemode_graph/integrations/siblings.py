@@ -9,16 +9,16 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphInterrupt
 from langgraph.runtime import get_runtime
 
-__all__ = ["known_by", "together"]
+from codemode_graph.compat import with_subgraph_number
 
-_SCRATCHPAD = "__pregel_scratchpad"
+__all__ = ["known_by", "together"]
 
 
 @dataclass(slots=True)
@@ -61,10 +61,4 @@ def known_by(call_id: str, config: RunnableConfig) -> RunnableConfig:
         call_id: The tool call's.
         config: The call's. It is given back as it is outside of a node.
     """
-    configurable = config.get("configurable", {})
-    scratchpad: Any = configurable.get(_SCRATCHPAD)
-    if not hasattr(scratchpad, "subgraph_counter"):
-        return config
-    number = 1 + int.from_bytes(hashlib.sha256(call_id.encode()).digest()[:6])
-    known = replace(scratchpad, subgraph_counter=lambda: number)
-    return {**config, "configurable": {**configurable, _SCRATCHPAD: known}}
+    return with_subgraph_number(config, 1 + int.from_bytes(hashlib.sha256(call_id.encode()).digest()[:6]))

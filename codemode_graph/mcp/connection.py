@@ -25,6 +25,7 @@ from mcp.types import (
     ToolListChangedNotification,
 )
 
+from codemode_graph.compat import next_request_id
 from codemode_graph.mcp.config import ServerConfig
 from codemode_graph.mcp.diagnosis import (
     UNSENT,
@@ -125,7 +126,7 @@ class Connection:
         if session is None or self._ended is not None:
             raise NotDelivered(self._reason())
         # mcp neither tells the number of a request nor cancels one; it takes the number before it first waits.
-        number = session._request_id
+        number = next_request_id(session)
         waiting = _Waiting(anyio.CancelScope(deadline=math.inf if seconds is None else anyio.current_time() + seconds))
         self._calls[number] = waiting
         try:

@@ -14,6 +14,7 @@ from langgraph.errors import is_invalid_resume
 from pydantic import BaseModel, ValidationError
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
+from codemode_graph.compat import functions_of
 from codemode_graph.errors import ToolCallError, ToolLoadError
 from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, signature_of, to_plain, type_hints
 from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
@@ -182,7 +183,7 @@ class _Adapter:
 def _functions(tool: BaseTool) -> list[Callable[..., Any]]:
     if isinstance(tool, StructuredTool | Tool):
         return [function for function in (tool.func, tool.coroutine) if function is not None]
-    return [tool._run, tool._arun]
+    return functions_of(tool)
 
 
 def _annotations(tool: BaseTool) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Programs as highlighted lines, and what changed from one to the next."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache
@@ -9,7 +8,7 @@ from typing import Literal, TypeAlias
 from pygments.lexer import Lexer
 from pygments.lexers.data import JsonLexer
 from pygments.lexers.python import PythonLexer
-from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
+from pygments.token import Comment, Keyword, Name, Number, Operator, String
 
 from codemode_graph.trace.markup import Html, el, join, text
 
@@ -18,7 +17,7 @@ __all__ = ["Line", "changed", "highlight", "lines"]
 MAX_LINES = 1500
 MAX_CHARACTERS = 60_000
 
-_CLASSES = {
+_CLASSES: dict[tuple[str, ...], str] = {
     Comment: "c",
     Keyword: "k",
     Operator.Word: "k",
@@ -101,12 +100,5 @@ def _lexer(language: str) -> Lexer:
     return lexer(stripnl=False, ensurenl=False)
 
 
-def _class(token: _TokenType) -> str | None:
-    return next((_CLASSES[each] for each in _ancestors(token) if each in _CLASSES), None)
-
-
-def _ancestors(token: _TokenType) -> Iterator[_TokenType]:
-    each: _TokenType | None = token
-    while each is not None:
-        yield each
-        each = each.parent
+def _class(token: tuple[str, ...]) -> str | None:
+    return next((name for length in range(len(token), 0, -1) if (name := _CLASSES.get(token[:length]))), None)

@@ -1,0 +1,69 @@
+"""Names of other libraries that are not public, each with the reason it is needed.
+
+`tests/test_compat.py` has a test for each function here. It fails once the library changes the name, or offers a
+public one, and the function can go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # The command line needs one of these names before it loads any library.
+    import threading
+    from collections.abc import Callable
+
+    from langchain_core.runnables import RunnableConfig
+    from langchain_core.tools import BaseTool
+    from mcp import ClientSession
+    from mcp.types import RequestId
+
+__all__ = ["channels_of", "functions_of", "module_of_thread", "next_request_id", "with_subgraph_number"]
+
+# LangGraph keeps these in a node's config. Its own `ToolNode` reads the first; nothing public stands for either.
+_READ = "__pregel_read"
+_SCRATCHPAD = "__pregel_scratchpad"
+
+
+def next_request_id(session: ClientSession) -> RequestId:
+    """Return the id that a session gives its next request.
+
+    A cancellation has to name the request, and `send_request` neither returns the id nor sends the cancellation.
+    """
+    return session._request_id
+
+
+def channels_of(config: RunnableConfig) -> Mapping[str, Any]:
+    """Return the channels of the running graph by key, from the config of one of its nodes; none outside of a graph.
+
+    They say which keys of the state have a reducer. A node can read the state itself, but not its channels.
+    """
+    read = config.get("configurable", {}).get(_READ)
+    channels = read.args[1] if isinstance(read, partial) and len(read.args) > 1 else {}
+    return channels if isinstance(channels, Mapping) else {}
+
+
+def with_subgraph_number(config: RunnableConfig, number: int) -> RunnableConfig:
+    """Return a node's config under which a subgraph has this number; outside of a node, the config itself.
+
+    The number is part of the namespace of the subgraph's checkpoints. LangGraph counts subgraphs in the order in which
+    they start, which differs between runs of a node that starts several at once.
+    """
+    configurable = config.get("configurable", {})
+    scratchpad: Any = configurable.get(_SCRATCHPAD)
+    if not hasattr(scratchpad, "subgraph_counter"):
+        return config
+    numbered = replace(scratchpad, subgraph_counter=lambda: number)
+    return {**config, "configurable": {**configurable, _SCRATCHPAD: numbered}}
+
+
+def functions_of(tool: BaseTool) -> list[Callable[..., Any]]:
+    """Return the methods that a subclass of `BaseTool` overrides: they have the type hints of its arguments."""
+    return [tool._run, tool._arun]
+
+
+def module_of_thread(thread: threading.Thread) -> str:
+    """Return the name of the module whose function a thread runs, or an empty string once it has ended."""
+    return str(getattr(getattr(thread, "_target", None), "__module__", ""))

@@ -1,0 +1,128 @@
+"""Private names of other libraries: they still mean what they did, and nothing public has taken their place.
+
+A test that fails on "public" says that the name in `codemode_graph.compat` can go.
+"""
+
+import ast
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.runtime import Runtime
+from mcp import ClientSession
+from mcp.shared.message import SessionMessage
+
+from codemode_graph.compat import channels_of, functions_of, module_of_thread, next_request_id, with_subgraph_number
+
+PACKAGE = Path(__file__).parents[1] / "codemode_graph"
+
+
+async def test_a_session_keeps_the_id_of_its_next_request() -> None:
+    to_session, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](1)
+    to_server, from_session = anyio.create_memory_object_stream[SessionMessage](1)
+    ids: list[Any] = []
+    async with to_session, from_session, ClientSession(from_server, to_server) as session:
+        for _ in range(2):
+            expected = next_request_id(session)
+            request = asyncio.ensure_future(session.send_ping())
+            message: Any = (await from_session.receive()).message.root
+            request.cancel()
+            assert message.id == expected
+            ids.append(message.id)
+    assert ids[0] != ids[1]
+    public = {name for name in dir(ClientSession) if not name.startswith("_")}
+    assert not public & {"request_id", "next_request_id", "cancel", "cancel_request"}, "mcp has a public name"
+
+
+async def test_a_node_finds_the_channels_of_its_graph_in_its_config() -> None:
+    found: dict[str, Any] = {}
+
+    def node(state: MessagesState, config: RunnableConfig) -> None:
+        found.update(channels_of(config))
+
+    await StateGraph(MessagesState).add_node("node", node).add_edge(START, "node").compile().ainvoke({"messages": []})
+    assert "messages" in found
+    assert channels_of({}) == {}
+    assert not {"channels", "graph"} & set(dir(Runtime)), "LangGraph's Runtime has a public name"
+
+
+async def _namespaces(order: list[str], *, numbered: bool) -> dict[str, str]:
+    """Start a subgraph for each name in this order within one node; return the namespace of each one's checkpoints."""
+    found: dict[str, str] = {}
+
+    def inner(state: MessagesState, config: RunnableConfig) -> None:
+        found[config["metadata"]["name"]] = config["configurable"]["checkpoint_ns"]
+
+    subgraph = StateGraph(MessagesState).add_node("inner", inner).add_edge(START, "inner").compile()
+
+    async def outer(state: MessagesState, config: RunnableConfig) -> None:
+        for name in order:
+            own = with_subgraph_number(config, ord(name)) if numbered else config
+            await subgraph.ainvoke({"messages": []}, {**own, "metadata": {"name": name}})
+
+    graph = StateGraph(MessagesState).add_node("outer", outer).add_edge(START, "outer")
+    await graph.compile(InMemorySaver()).ainvoke({"messages": []}, {"configurable": {"thread_id": "1"}})
+    return {name: "|".join(space.split("|")[1:-1]) for name, space in found.items()}
+
+
+async def test_a_subgraph_keeps_its_number_in_any_order() -> None:
+    assert await _namespaces(["a", "b"], numbered=True) == {"a": "97", "b": "98"}
+    assert await _namespaces(["b", "a"], numbered=True) == {"a": "97", "b": "98"}
+    assert await _namespaces(["a", "b"], numbered=False) == {"a": "", "b": "1"}, "LangGraph does not count by order"
+    assert await _namespaces(["b", "a"], numbered=False) == {"b": "", "a": "1"}, "LangGraph does not count by order"
+    assert with_subgraph_number({"tags": ["x"]}, 5) == {"tags": ["x"]}
+
+
+def test_a_tool_is_run_by_methods_that_a_subclass_overrides() -> None:
+    class Double(BaseTool):
+        name: str = "double"
+        description: str = "Twice a number."
+
+        def _run(self, number: int) -> int:
+            return number * 2
+
+    run, _ = functions_of(Double())
+    assert run(4) == 8
+    assert not {"run_function", "implementation"} & set(dir(BaseTool)), "LangChain has a public name"
+
+
+def test_a_thread_knows_the_module_of_its_function() -> None:
+    release = threading.Event()
+
+    def wait() -> None:
+        release.wait()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert module_of_thread(thread) == __name__
+    release.set()
+    thread.join()
+    assert module_of_thread(thread) == ""
+    assert "target" not in dir(threading.Thread), "Python has a public name"
+
+
+def _private_names(path: Path) -> list[str]:
+    """Return the private modules, names and attributes of other libraries that a file uses."""
+    found = []
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith(("codemode", "_", "__")):
+            names = [*node.module.split("."), *(alias.name for alias in node.names)]
+            found += [f"{node.module}: {name}" for name in names if name.startswith("_") and name != "__future__"]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if "._" in alias.name]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("__pregel"):
+            found.append(node.value)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_compat_uses_private_names_of_libraries(path: Path) -> None:
+    assert path.name == "compat.py" or not _private_names(path)
