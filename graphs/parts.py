@@ -20,7 +20,7 @@ from langchain_core.outputs import ChatResult
 from langchain_core.runnables import Runnable
 
 from codemode_graph import ConfigurationError, MCPToolLoader, ToolPolicy
-from codemode_graph.demo.tools import send_letter, send_reminder
+from codemode_graph.demo import send_letter, send_reminder
 from codemode_graph.model.ask import load_model
 
 __all__ = ["chat_model", "model_name", "open_tools", "policies", "sandbox"]

@@ -12,9 +12,9 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run a command. What the caller can put right is one line on stderr, and exit status 2."""
+    """Run a command. An error that the caller can correct is one line on stderr, with exit status 2."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that has no ✓ shows its number rather than a traceback.
+        # A terminal whose encoding lacks ✓ shows its code rather than a traceback.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     from codemode_graph.cli.app import app
 
@@ -25,26 +25,27 @@ def main() -> None:
 
 
 def _wait_for_tools() -> None:
-    """Let Python wait, as it does, for functions that were given up but go on in their threads; but say so.
+    """Show why the command does not end yet, where the thread of a tool that timed out still runs.
 
-    To wait for threads here would be to wait for those that end only once this one has: LangSmith's, and idle ones.
+    Python waits for such threads at its exit, which is right: a tool may be in the middle of a write. They are not joined
+    here, because some threads, such as LangSmith's, end only after the main thread has ended.
     """
-    if not _others():
+    if not _other_threads():
         return
-    signal.signal(signal.SIGINT, _leave)
-    threading.Thread(target=_tell, daemon=True).start()
+    signal.signal(signal.SIGINT, _exit_at_once)
+    threading.Thread(target=_show_wait, daemon=True).start()
 
 
-def _tell() -> None:
-    time.sleep(0.5)
-    if any(not module_of_thread(each).startswith("langsmith.") for each in _others()):
+def _show_wait() -> None:
+    time.sleep(0.5)  # idle threads of a pool end within this time; they need no message
+    if any(not module_of_thread(thread).startswith("langsmith.") for thread in _other_threads()):
         print("waiting for a tool that is still at work; Ctrl-C leaves without it", file=sys.stderr, flush=True)
 
 
-def _leave(*_: object) -> None:
+def _exit_at_once(*_: object) -> None:
     sys.stdout.flush()
     os._exit(130)
 
 
-def _others() -> list[threading.Thread]:
-    return [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+def _other_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]

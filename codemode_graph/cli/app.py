@@ -1,5 +1,10 @@
-"""The commands and their options. What they do is imported when they do it: `--help` does not wait for LangChain."""
+"""The commands and their options.
 
+A command imports its code when it runs, because LangChain takes a second to import and `--help` has no use for it.
+"""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
@@ -76,18 +81,24 @@ HTML = Annotated[
 JSON = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else, on stdout.")]
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from codemode_graph.cli.versions import versions
+def _version_of(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "(not installed: run from its source)"
 
-        typer.echo(versions())
+
+def _show_versions(wanted: bool) -> None:
+    if wanted:
+        ours = ", ".join(f"{name} {_version_of(name)}" for name in ("codemode-graph", "codemode-sandboxes"))
+        typer.echo(f"{ours}, Python {platform.python_version()}")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and leave.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_show_versions, is_eager=True)
     ] = False,
 ) -> None:
     pass
@@ -204,7 +215,7 @@ def build_image(
 
     It needs a Docker daemon, and no registry: nothing is downloaded, but for the packages.
     """
-    from codemode_graph.cli.build_image import show_build
+    from codemode_graph.cli.sandboxes import show_build
 
     show_build(tag=tag, packages=package, python=python, hosts=host)
 
@@ -260,6 +271,7 @@ def serve(
         max_attempts=max_attempts,
         timeout=timeout,
         http=http,
+        version=_version_of("codemode-graph"),
     )
 
 

@@ -1,4 +1,4 @@
-"""`codemode-graph run --compare`: one program in every sandbox that there is, with its tools called once."""
+"""`codemode-graph run --compare`: run one program in every sandbox, and call its tools once."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.progress import Progress, follow
 
-__all__ = ["Comparison", "Side", "compare", "show_comparison"]
+__all__ = ["Comparison", "Side", "compare_sandboxes", "show_comparison"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +36,12 @@ class Side:
     Attributes:
         name: The sandbox.
         available: Whether it can be used here.
-        calls: Where its tool calls came from: "tools", which were really called; "journal"; None where nothing ran.
+        calls: The source of its tool calls' values: "tools", "journal", or None where nothing ran.
         success: Whether there is a value.
         output: The value.
-        same: Whether it is the value that the first had; None for the first, and where either has none.
+        same: Whether the value equals that of the first; None for the first, and where either has no value.
         seconds: Time in the sandbox and its tools.
-        error: Why there is no value, or why the sandbox cannot be used and how to get it.
+        error: Why there is no value, or why the sandbox cannot be used and how to install it.
     """
 
     name: str
@@ -56,19 +56,19 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A program and what came of it in each sandbox, the one that called the tools first."""
+    """A program and its result in each sandbox; the sandbox that called the tools comes first."""
 
     program: str
     sides: tuple[Side, ...]
 
     @property
     def agrees(self) -> bool:
-        """Whether every sandbox that is available gave the same value."""
+        """True where every available sandbox returned the same value."""
         here = [side for side in self.sides if side.available]
         return bool(here) and here[0].success and all(side.same for side in here[1:])
 
 
-async def compare(
+async def compare_sandboxes(
     first: Sandbox,
     *,
     specs: Sequence[ToolSpec],
@@ -79,17 +79,17 @@ async def compare(
     timeout: float,
     progress: Progress | None,
 ) -> Comparison:
-    """Do a task, or run a program, in one sandbox; then run the program in the others on the recorded tool calls.
+    """Run a task or a program in one sandbox, then the program in the others, with the journal in place of the tools.
 
     Args:
         first: The sandbox that calls the tools. Where it cannot run the program at all, the next one does.
         specs: The tools.
-        model: Writes the program, where none is given.
-        task: What is to be done.
-        program: A program that does it.
-        max_attempts: Programs that are tried.
+        model: Writes the program, where `program` is None.
+        task: The task.
+        program: A program that does the task.
+        max_attempts: The number of programs to try.
         timeout: Seconds that a program may take in each sandbox.
-        progress: Tells of the first run.
+        progress: Shows the first run.
     """
     real: CodeModeState | None = None
     sides: list[Side] = []
@@ -98,11 +98,11 @@ async def compare(
         name = place if isinstance(place, str) else place.name
         if any(side.name == name for side in sides):
             continue
-        given: dict[str, Any] = {"task": task} if program is None else {"task": task, "code": program}
+        request: dict[str, Any] = {"task": task} if program is None else {"task": task, "code": program}
         try:
             state = await _run(
                 create_sandbox(place) if isinstance(place, str) else place,
-                given if real is None else _again(real),
+                request if real is None else _restarted(real),
                 replayed=real is not None,
                 progress=progress if real is None else None,
                 model=model if program is None else None,
@@ -126,23 +126,22 @@ async def compare(
 
 async def _run(
     sandbox: Sandbox,
-    given: dict[str, Any],
+    values: dict[str, Any],
     *,
     replayed: bool,
     progress: Progress | None,
     tools: Sequence[ToolSpec],
     **options: Any,
 ) -> CodeModeState:
-    specs = [replace(spec, call=_not_called) for spec in tools] if replayed else list(tools)
+    specs = [replace(spec, call=_refuse_call) for spec in tools] if replayed else list(tools)
     config: RunnableConfig = {"configurable": {"thread_id": "compare"}}
-    request: Any = given
     try:
-        made = create_codemode(tools=specs, sandbox=sandbox, inline_bytes=sys.maxsize, **options)
-        graph = made.compile(checkpointer=InMemorySaver())
+        # Values stay in the state, whatever their size: the next graph could not load those that are kept outside it.
+        builder = create_codemode(tools=specs, sandbox=sandbox, inline_bytes=sys.maxsize, **options)
+        graph = builder.compile(checkpointer=InMemorySaver())
         if replayed:
-            await graph.aupdate_state(config, given, as_node="repair")
-            request = None
-        await follow(graph, request, config, progress)
+            await graph.aupdate_state(config, values, as_node="repair")
+        await follow(graph, None if replayed else values, config, progress)
         return cast("CodeModeState", (await graph.aget_state(config)).values)
     finally:
         if progress is not None:
@@ -153,62 +152,62 @@ async def _run(
 def _side(name: str, state: CodeModeState, real: CodeModeState | None) -> Side:
     result = run_result(state, "")
     ran = result["sandbox"]
-    both = result["success"] and real is not None and real["verdict"] == "ok"
+    same = None
+    if result["success"] and real is not None and real["verdict"] == "ok":
+        same = canonical({"": result["output"]}) == canonical({"": real["output"]})
     return Side(
         name=ran or name,
         calls=None if ran is None else "tools" if real is None else "journal",
         success=result["success"],
         output=result["output"],
-        same=canonical({"": result["output"]}) == canonical({"": real["output"]})
-        if both and real is not None
-        else None,
+        same=same,
         seconds=state["attempts"][-1]["seconds"] if ran is not None else None,
         error=result["error"],
     )
 
 
-def _again(real: CodeModeState) -> dict[str, Any]:
-    """The state in which the last program is to run anew, as the attempt that it was: its calls are in the journal."""
-    *earlier, last = real["attempts"]
-    fresh = {"attempts": begun(earlier, last["program"], ""), "verdict": None, "error": None, "output": None}
+def _restarted(real: CodeModeState) -> dict[str, Any]:
+    """Return the state in which the last program runs again, under the same attempt number, so that the journal matches."""
+    *before, last = real["attempts"]
+    fresh = {"attempts": begun(before, last["program"], ""), "verdict": None, "error": None, "output": None}
     return {**real, **fresh, "stdout": "", "pending": [], "turns": []}
 
 
-async def _not_called(arguments: dict[str, Any], config: RunnableConfig) -> NoReturn:
+async def _refuse_call(arguments: dict[str, Any], config: RunnableConfig) -> NoReturn:
     raise RuntimeError("this call was not made in the first sandbox, and no tool is called twice for a comparison")
 
 
-def show_comparison(found: Comparison, *, as_json: bool) -> NoReturn:
-    """Print a comparison, and leave with 0 where all agree, else with 1."""
+def show_comparison(comparison: Comparison, *, as_json: bool) -> NoReturn:
+    """Print a comparison, and exit with status 0 where all sandboxes agree, else 1."""
     if as_json:
-        told = {"program": found.program, "agrees": found.agrees, "sandboxes": list(map(asdict, found.sides))}
-        print(json.dumps(told, indent=2))
+        sides = list(map(asdict, comparison.sides))
+        print(json.dumps({"program": comparison.program, "agrees": comparison.agrees, "sandboxes": sides}, indent=2))
     else:
-        _print(Console(), found)
-    raise typer.Exit(0 if found.agrees else 1)
+        _print(Console(), comparison)
+    raise typer.Exit(0 if comparison.agrees else 1)
 
 
-def _print(console: Console, found: Comparison) -> None:
+def _print(console: Console, comparison: Comparison) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("Sandbox", "Tool calls", "Value"):
         table.add_column(heading, no_wrap=True)
     table.add_column("Seconds", justify="right", no_wrap=True)
     table.add_column("Error", overflow="fold")
-    first = next((side for side in found.sides if side.calls is not None), None)
-    for side in found.sides:
+    first = next((side for side in comparison.sides if side.calls is not None), None)
+    for side in comparison.sides:
         if not side.available:
             continue
         seconds = "" if side.seconds is None else f"{side.seconds:.3f}"
-        table.add_row(side.name, side.calls or "", _told(side), seconds, visible(side.error or ""))
+        table.add_row(side.name, side.calls or "", _outcome(side), seconds, visible(side.error or ""))
     console.print(table)
     if first is not None and first.success:
         say(console, json.dumps(first.output, ensure_ascii=False)[:2000], prefix="Value: ")
-    for side in found.sides:
+    for side in comparison.sides:
         if not side.available:
             say(console, side.error or "", prefix=f"{side.name} is not available: ", style="yellow", hang=2)
 
 
-def _told(side: Side) -> Text:
+def _outcome(side: Side) -> Text:
     if side.same is None:
         return Text("value" if side.success else "none", style="" if side.success else "red")
     return Text("the same", style="green") if side.same else Text("another", style="red")

@@ -1,26 +1,38 @@
-"""`codemode-graph run` and `codemode-graph demo`."""
+"""Run a task, a program or the demo, and what every command needs for it: an event loop, the tools, the sandbox."""
 
+import asyncio
+import importlib
 import json
+import os
 import sys
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack, redirect_stdout
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 import typer
+from codemode_sandboxes import SANDBOXES, Sandbox, SandboxError, create_sandbox
+from codemode_sandboxes.registry import PACKAGED, backend_name
 from rich.console import Console
 from rich.text import Text
 
 from codemode_graph.api import CodeMode, RunResult, codemode
-from codemode_graph.cli.compare import Comparison, show_comparison
-from codemode_graph.cli.compare import compare as compare_sandboxes
-from codemode_graph.cli.loading import load, load_sandbox
-from codemode_graph.cli.running import refuse, run_async
-from codemode_graph.demo import run_demo
+from codemode_graph.cli.compare import Comparison, compare_sandboxes, show_comparison
+from codemode_graph.demo.show import run_demo
+from codemode_graph.errors import CodeModeError, ConfigurationError
+from codemode_graph.graph import sandbox_from
+from codemode_graph.mcp import MCPToolLoader
 from codemode_graph.model.ask import load_model
+from codemode_graph.redact import redact
+from codemode_graph.tools.load import load_tools
+from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.progress import Progress
 
-__all__ = ["run_demo_task", "run_task"]
+__all__ = ["load_sandbox", "load_specs", "refuse", "run_async", "run_demo_task", "run_task"]
+
+T = TypeVar("T")
 
 
 def run_task(
@@ -41,18 +53,18 @@ def run_task(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Do a task or run a program, and print its answer, or what each sandbox gives."""
-    _check_place(html)
+    """Run a task or a program, and print its answer, or the value that each sandbox returns for it."""
+    _check_html(html)
     if compare and html is not None:
         refuse("--html shows one run, and --compare makes several: leave one of them out")
-    code = None if program is None else _read(program)
+    code = None if program is None else _read_program(program)
 
     async def work() -> RunResult | Comparison:
-        # First what fails at once, before any server is started.
+        # A wrong model or sandbox name fails at once: check both before any server is started.
         chat_model = None if code is not None else load_model(model)
         backend = load_sandbox(sandbox, auto=auto, fallback=fallback, packages=packages)
         async with AsyncExitStack() as stack:
-            specs = await load(stack, mcp, tools)
+            specs = await load_specs(stack, mcp, tools)
             if compare:
                 return await compare_sandboxes(
                     backend,
@@ -70,34 +82,143 @@ def run_task(
             await stack.enter_async_context(cm)
             if code is not None:
                 return await cm.run_code(code, verbose=not quiet)
-            return await (cm.run(task) if quiet else _shown(cm, task))
+            return await (cm.run(task) if quiet else _run_aloud(cm, task))
 
-    found = run_async(work())
-    if isinstance(found, Comparison):
-        show_comparison(found, as_json=as_json)
-    _finish(found, quiet=quiet, html=html, as_json=as_json)
+    result = run_async(work())
+    if isinstance(result, Comparison):
+        show_comparison(result, as_json=as_json)
+    _finish(result, quiet=quiet, html=html, as_json=as_json)
 
 
 def run_demo_task(*, model: str | None, html: Path | None, as_json: bool) -> None:
     """Run the demo, and print its answer."""
-    _check_place(html)
-    _finish(run_async(run_demo(model, _shown)), quiet=False, html=html, as_json=as_json)
+    _check_html(html)
+    _finish(run_async(run_demo(model, _run_aloud)), quiet=False, html=html, as_json=as_json)
 
 
-async def _shown(cm: CodeMode, task: str) -> RunResult:
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end and return its value.
+
+    Tools that print write to stderr: stdout holds the answer alone. An error that the caller can correct becomes one line
+    on stderr and exit status 2. Ctrl-C cancels the work, waits for its cleanup, and exits with status 130.
+    """
+    with asyncio.Runner() as runner:
+        try:
+            with redirect_stdout(sys.stderr):
+                return runner.run(work)
+        except (CodeModeError, SandboxError) as error:
+            refuse(str(error))
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.stdout.flush()
+            # Synchronous tools still run in their threads; a normal exit would wait for them.
+            os._exit(130)
+
+
+def refuse(message: str) -> NoReturn:
+    """Print what the caller has to correct, and exit with status 2."""
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(f"codemode-graph: {visible(message)}", style="red", markup=False, highlight=False, emoji=False)
+    raise typer.Exit(2)
+
+
+async def load_specs(stack: AsyncExitStack, mcp: Sequence[Path], modules: Sequence[str]) -> tuple[ToolSpec, ...]:
+    """Load the tools of Python modules and of MCP servers.
+
+    Args:
+        stack: Closes the servers' sessions.
+        mcp: Files of MCP servers.
+        modules: References such as `mytools:TOOLS`.
+
+    Raises:
+        ConfigurationError: There are no tools, or a reference is wrong.
+        ToolLoadError: A server does not answer, or an object is not a tool.
+    """
+    if not mcp and not modules:
+        raise ConfigurationError(
+            "there are no tools: give --mcp FILE, a JSON file of MCP servers, or --tools MODULE:NAME, Python functions"
+        )
+    loaders = [await stack.enter_async_context(MCPToolLoader.from_config(path)) for path in mcp]
+    tools: list[Any] = [_import_object(module) for module in modules]
+    with Console(stderr=True).status("connecting the MCP servers"):
+        for loader in loaders:
+            tools += await loader.load()
+    specs = load_tools(tools)
+    if not specs:
+        named = ", ".join([*map(str, mcp), *modules])
+        raise ConfigurationError(f"there are no tools in {named}")
+    return specs
+
+
+def _import_object(reference: str) -> Any:
+    """Import the object that `module:name` refers to; the current directory is importable, as with `python -m`."""
+    module_name, _, name = reference.partition(":")
+    if not name or not module_name or "/" in module_name or module_name.endswith(".py"):
+        raise ConfigurationError(f"--tools takes MODULE:NAME, such as mytools:TOOLS, not {reference!r}")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # a script without a main guard may call sys.exit() when imported
+        reason = one_line(redact(f"{type(error).__name__}: {error}"), 300)
+        raise ConfigurationError(f"--tools {reference}: importing {module_name} failed: {reason}") from error
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        own = [key for key in own if not key.startswith("_")] or ["nothing of its own"]
+        raise ConfigurationError(
+            f"--tools {reference}: {module_name} has no {name}; it has {one_line(', '.join(own), 300)}"
+        ) from None
+
+
+def load_sandbox(name: str, *, auto: Sequence[str], fallback: Sequence[str], packages: Sequence[str]) -> Sandbox:
+    """Return the sandbox that the options name.
+
+    Args:
+        name: A sandbox, or "auto".
+        auto: The sandboxes that may be chosen; with any, the default `name` has no effect.
+        fallback: The sandboxes to use where the first is not available.
+        packages: Packages for programs, in the sandboxes that take packages.
+
+    Raises:
+        ConfigurationError: The options contradict one another, or none of the sandboxes takes packages.
+        SandboxError: The sandbox is unknown or not available.
+    """
+    if packages and name == "auto" and not auto:
+        auto = list(SANDBOXES)
+    if packages and PACKAGED.isdisjoint(map(backend_name, [*(auto or [name]), *fallback])):
+        raise ConfigurationError(
+            f"--package is for the sandboxes {', '.join(sorted(PACKAGED))} and auto: name one of them"
+        )
+
+    def backend(name: str) -> str | Sandbox:
+        return create_sandbox(name, packages=packages) if packages and backend_name(name) in PACKAGED else name
+
+    return sandbox_from(
+        # typer fills in "monty" where the option is absent: beside --auto it is no wish.
+        None if auto and name in ("auto", "monty") else backend(name),
+        auto=list(map(backend, auto)) or None,
+        fallback=list(map(backend, fallback)),
+    )
+
+
+async def _run_aloud(cm: CodeMode, task: str) -> RunResult:
     console = Console(stderr=True)
     say(console, task, prefix="Task ", style="bold")
     return await cm.run(task, verbose=Progress(console))
 
 
-def _read(program: Path) -> str:
+def _read_program(program: Path) -> str:
     try:
         return program.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         refuse(f"--program {program}: {error.strerror if isinstance(error, OSError) else 'it is no text'}")
 
 
-def _check_place(html: Path | None) -> None:
+def _check_html(html: Path | None) -> None:
+    """Refuse a place where the page cannot be written, before the run rather than after it."""
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         refuse(f"--html {html}: " + ("it is a folder" if html.is_dir() else f"there is no folder {html.parent}"))
 
@@ -122,12 +243,11 @@ def _finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool)
         print(visible(text) if sys.stdout.isatty() else text)
     if result["success"]:
         return
-    asked = bool(result["attempts"])
-    if quiet and not asked:
-        refuse(str(result["error"]))
-    if not asked:
-        raise typer.Exit(2)
     count = len(result["attempts"])
+    if not count:  # the run could not begin: its progress has shown why, unless it was quiet
+        if quiet:
+            refuse(str(result["error"]))
+        raise typer.Exit(2)
     reason = f": {result['error']}" if quiet else ""
     say(console, Text(visible(f"No answer after {count} attempt{'s' * (count != 1)}{reason}"), style="red"))
     raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`codemode-graph sandboxes`: where programs can run here, found out by running one."""
+"""`codemode-graph sandboxes` and `build-image`: test every sandbox with a program, and build the image of docker."""
 
 import asyncio
 import json
@@ -16,17 +16,18 @@ from codemode_sandboxes import (
     SandboxUnavailable,
     create_sandbox,
 )
+from codemode_sandboxes.docker import BuildFailed, build_docker_image
 from codemode_sandboxes.registry import EXTRAS
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from codemode_graph.cli.running import run_async
+from codemode_graph.cli.run import refuse, run_async
 from codemode_graph.redact import redact
-from codemode_graph.trace.console import say
+from codemode_graph.trace.console import Underway, say
 
-__all__ = ["Report", "examine", "show_sandboxes"]
+__all__ = ["Report", "examine", "show_build", "show_sandboxes"]
 
 DEFAULT = "monty"
 LIMITS = ("time", "memory", "output", "processes", "files", "network")
@@ -36,19 +37,19 @@ PATIENCE = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What was found out of a sandbox.
+    """The test of a sandbox.
 
     Attributes:
         name: Its name.
-        extra: The extra of codemode-sandboxes that brings what it needs; None where nothing is needed.
+        extra: The extra of codemode-sandboxes that installs its dependencies; None where it has none.
         available: Whether a program ran in it.
-        reason: Why not.
+        reason: Why no program ran.
         remedy: What makes it available.
-        language: What programs are written in.
-        boundary: What contains them.
+        language: The language of its programs.
+        boundary: The mechanism that contains them.
         enforces: The limits and denials that it enforces.
         cold: Seconds until the first program had ended, imports included.
-        ready: Seconds that the next one took.
+        ready: Seconds of the second program.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Report:
 
 
 async def examine(name: str) -> Report:
-    """Run a program in a sandbox, twice."""
+    """Run a program twice in the sandbox of that name, and report the times, or the reason why it cannot run."""
     known: Any = {"name": name, "extra": EXTRAS.get(name)}
     try:
         async with asyncio.timeout(PATIENCE):
@@ -76,18 +77,14 @@ async def examine(name: str) -> Report:
                 started = time.perf_counter()
                 await _run(sandbox)
                 ready = time.perf_counter() - started
+                # Some sandboxes start a probe for this, which would block the event loop.
                 able = await asyncio.to_thread(lambda: sandbox.capabilities)
             finally:
                 await sandbox.aclose()
     except SandboxUnavailable as missing:
         return Report(**known, available=False, reason=missing.reason, remedy=missing.remedy)
     except TimeoutError:
-        return Report(
-            name=name,
-            extra=EXTRAS.get(name),
-            available=False,
-            reason=f"it did not run a program within {PATIENCE:g} seconds",
-        )
+        return Report(**known, available=False, reason=f"it did not run a program within {PATIENCE:g} seconds")
     except SandboxError as error:
         return Report(**known, available=False, reason=redact(str(error)))
     return Report(
@@ -112,14 +109,13 @@ async def _run(sandbox: Sandbox) -> None:
 
 
 def show_sandboxes(*, as_json: bool) -> None:
-    """Print what there is."""
+    """Print which sandboxes are available, what each enforces, and how fast it starts."""
 
     async def work() -> list[Report]:
         reports = []
         with Console(stderr=True).status("") as status:
-            for name in sorted(
-                SANDBOXES, key=AutoSandbox.cost
-            ):  # one after the other: they would slow one another down
+            # One after the other: the times of sandboxes that start together would say nothing.
+            for name in sorted(SANDBOXES, key=AutoSandbox.cost):
                 status.update(f"running a program in {name}")
                 reports.append(await examine(name))
         return reports
@@ -159,3 +155,44 @@ def _table(reports: list[Report]) -> Table:
         times = (f"{(seconds or 0.0) * 1000:.1f}" for seconds in (report.cold, report.ready))
         table.add_row(name, report.language, report.boundary, report.extra or "none", *times)
     return table
+
+
+def show_build(*, tag: str | None, packages: list[str], python: str | None, hosts: list[str]) -> None:
+    """Build the image for docker, show the steps on stderr, and print the image's name on stdout."""
+    console = Console(stderr=True)
+    steps = _Steps(console)
+    try:
+        name = build_docker_image(tag, packages=packages, python=python, hosts=hosts or None, report=steps.begin)
+        steps.end()
+    except BuildFailed as error:
+        steps.stop()  # the live line must be gone before the error is written
+        refuse(str(error))
+    finally:
+        steps.stop()
+    print(name)
+    options = f"image={tag!r}" if tag is not None else f"packages={packages!r}"
+    use = f"DockerSandbox({options})" if tag is not None or packages else "sandbox='docker'"
+    say(console, f"programs use it with {use}")
+
+
+class _Steps:
+    """Writes a line for each step at its end, with the time that it took."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._underway = console, Underway(console)
+        self._step, self._since = "", 0.0
+
+    def begin(self, step: str) -> None:
+        self.end()
+        self._step, self._since = step, time.monotonic()
+        self._underway.begin("step", step)
+
+    def end(self) -> None:
+        if self._step:
+            self._underway.end("step")
+            seconds = time.monotonic() - self._since
+            say(self._console, f"{self._step} {seconds:.1f} s", prefix="  ✓ ", style="green")
+        self._step = ""
+
+    def stop(self) -> None:
+        self._underway.stop()

@@ -1,4 +1,4 @@
-"""`codemode-graph serve`."""
+"""`codemode-graph serve`: offer code mode as an MCP server, over stdio or HTTP."""
 
 import asyncio
 import logging
@@ -9,16 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import anyio
 import uvicorn
+from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from rich.console import Console
 
-from codemode_graph.api import CodeMode, codemode
-from codemode_graph.cli.loading import load, load_sandbox
-from codemode_graph.cli.running import run_async
-from codemode_graph.cli.versions import version_of
+from codemode_graph.api import codemode
+from codemode_graph.cli.run import load_sandbox, load_specs, run_async
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.integrations.mcp_server import create_http_app, create_mcp_server
 from codemode_graph.model.ask import load_model
@@ -45,20 +45,21 @@ def serve(
     max_attempts: int,
     timeout: float,
     http: str | None,
+    version: str,
 ) -> None:
     """Serve code mode to MCP clients until they leave (stdio), or until Ctrl-C (HTTP)."""
-    # The SDK warns at length of each request of a newer protocol, which clients make to find out what is understood.
+    # Clients probe for newer versions of the protocol, and the SDK logs a long warning for each such request.
     logging.getLogger().setLevel(logging.ERROR)
-    # The protocol's own stdout; what tools print goes to stderr.
+    # Take stdout for the protocol before `run_async` redirects it: tools that print would break the stream of messages.
     out = TextIOWrapper(sys.stdout.buffer, encoding="utf-8") if http is None else None
 
     async def work() -> None:
-        # First what fails at once, before any server is started.
-        address = None if http is None else _address(http)
+        # A wrong address, model or sandbox name fails at once: check all three before any server is started.
+        address = None if http is None else _parse_address(http)
         chat_model = None if model is None else load_model(model)
         backend = load_sandbox(sandbox, auto=auto, fallback=fallback, packages=packages)
         async with AsyncExitStack() as stack:
-            specs = await load(stack, mcp, tools)
+            specs = await load_specs(stack, mcp, tools)
             cm = codemode(
                 tools=specs,
                 backend=backend,
@@ -68,36 +69,31 @@ def serve(
                 policies={pattern: ToolPolicy(approval=True) for pattern in approve},
             )
             await stack.enter_async_context(cm)
+            server = create_mcp_server(cm, tasks=model is not None, version=version)
             if address is None:
                 assert out is not None
-                await _stdio(cm, out, tasks=model is not None)
+                async with stdio_server(stdout=anyio.wrap_file(out)) as (messages, replies):
+                    await server.run(messages, replies, server.create_initialization_options())
             else:
-                await _http(cm, address, tasks=model is not None)
+                await _serve_http(server, *address)
 
     run_async(work())
 
 
-async def _stdio(cm: CodeMode, out: TextIOWrapper, *, tasks: bool) -> None:
-    server = create_mcp_server(cm, tasks=tasks, version=version_of("codemode-graph"))
-    async with stdio_server(stdout=anyio.wrap_file(out)) as (reading, writing):
-        await server.run(reading, writing, server.create_initialization_options())
-
-
-async def _http(cm: CodeMode, address: tuple[str, int], *, tasks: bool) -> None:
-    host, port = address
-    mcp = create_mcp_server(cm, tasks=tasks, version=version_of("codemode-graph"))
+async def _serve_http(server: Server[Any, Any], host: str, port: int) -> None:
+    # A page in a browser can reach loopback under a name of its own; the Host header tells it apart (DNS rebinding).
     hosts = [f"{name}:*" for name in _LOOPBACK] if host in _LOOPBACK else None
-    app = create_http_app(mcp, token=os.environ.get(TOKEN) or None, hosts=hosts)
+    app = create_http_app(server, token=os.environ.get(TOKEN) or None, hosts=hosts)
     config = uvicorn.Config(app, host=host.strip("[]"), port=port, log_level="warning", timeout_graceful_shutdown=3)
-    server = _Server(config)
-    await server.serve()
+    await _HttpServer(config).serve()
 
 
-class _Server(uvicorn.Server):
-    """Says where it is, once it is there; a signal ends it, not the process."""
+class _HttpServer(uvicorn.Server):
+    """Prints its address once it listens; a signal ends the server, so that tools and sandboxes are closed."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        # uvicorn raises the signal again after its shutdown, which would skip the cleanup of the event loop.
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError):  # Windows: Ctrl-C ends the process
@@ -112,15 +108,15 @@ class _Server(uvicorn.Server):
             say(Console(stderr=True), f"serving code mode at http://{shown}:{port}/mcp", style="bold")
 
 
-def _address(given: str) -> tuple[str, int]:
-    """Read HOST:PORT.
+def _parse_address(text: str) -> tuple[str, int]:
+    """Parse HOST:PORT.
 
     Raises:
-        ConfigurationError: It is none, or one for others than this machine, and there is no token.
+        ConfigurationError: The text is no address, or others can reach the address and there is no token.
     """
-    host, _, port = given.rpartition(":")
+    host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
-        raise ConfigurationError(f"--http takes HOST:PORT, such as 127.0.0.1:8123, not {given!r}")
+        raise ConfigurationError(f"--http takes HOST:PORT, such as 127.0.0.1:8123, not {text!r}")
     host = host or _LOOPBACK[0]
     if host not in _LOOPBACK and not os.environ.get(TOKEN):
         raise ConfigurationError(

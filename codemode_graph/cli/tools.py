@@ -1,4 +1,4 @@
-"""`codemode-graph tools`."""
+"""`codemode-graph tools`: show the tools that programs can call."""
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from codemode_graph.cli.loading import load
-from codemode_graph.cli.running import run_async
+from codemode_graph.cli.run import load_specs, run_async
 from codemode_graph.tools.signatures import estimate_tokens, render_card
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.trace.console import visible
@@ -19,11 +18,11 @@ __all__ = ["show_tools"]
 
 
 def show_tools(*, mcp: Sequence[Path], tools: Sequence[str], cards: bool) -> None:
-    """Print the tools, and their cards where they are wanted."""
+    """Print the tools with their cost in tokens, and with `cards` also the text that the model reads of each."""
 
     async def work() -> tuple[ToolSpec, ...]:
         async with AsyncExitStack() as stack:
-            return await load(stack, mcp, tools)
+            return await load_specs(stack, mcp, tools)
 
     specs = run_async(work())
     console = Console()

@@ -1,5 +1,5 @@
-"""A run that anybody can see: real tools, a real sandbox, and a model where there is one."""
+"""A run without a key: real tools, a real sandbox, and a recorded model where no other is set."""
 
-from codemode_graph.demo.show import run_demo
+from codemode_graph.demo.show import run_demo, send_letter, send_reminder
 
-__all__ = ["run_demo"]
+__all__ = ["run_demo", "send_letter", "send_reminder"]

@@ -1,4 +1,4 @@
-"""The demo's MCP server: the books of a small shop. Speaks over stdio."""
+"""The MCP server of the demo, over stdio: the books of a small shop. Run it with `python -m`."""
 
 from typing import Literal
 
