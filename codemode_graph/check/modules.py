@@ -4,7 +4,7 @@ import ast
 import sys
 from collections.abc import Collection, Iterator
 
-from codemode_sandboxes.needs import needed_modules
+from codemode_sandboxes.choice import needed_modules
 from codemode_sandboxes.source import Edits, Scopes, scopes_of
 
 from codemode_graph.state import Finding

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-from codemode_sandboxes.language import Gap
+from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.source import Scopes, Tree, is_waiting
 
 from codemode_graph.state import Finding

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
-from codemode_sandboxes.language import Diagnostic
+from codemode_sandboxes.contract import Diagnostic
 from codemode_sandboxes.source import Scopes
 
 from codemode_graph.check.arguments import listed

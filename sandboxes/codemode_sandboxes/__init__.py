@@ -1,17 +1,18 @@
 """Sandboxes for programs that a language model wrote: one contract, many boundaries."""
 
-from codemode_sandboxes.auto import AutoSandbox
-from codemode_sandboxes.choice import Choice, PassedOver, SandboxChoice
+from codemode_sandboxes.choice import AutoSandbox, Choice, FallbackSandbox, SandboxChoice, resolve_sandbox
 from codemode_sandboxes.contract import (
     Blocked,
     Boundary,
     Call,
     Capabilities,
+    Diagnostic,
     Event,
     Execution,
     Failed,
     FailureKind,
     Finished,
+    Gap,
     Limits,
     Outcome,
     Program,
@@ -21,16 +22,14 @@ from codemode_sandboxes.contract import (
 )
 from codemode_sandboxes.errors import (
     NoSandboxFits,
+    PassedOver,
     SandboxClosed,
     SandboxError,
     SandboxUnavailable,
     UnknownSandbox,
 )
-from codemode_sandboxes.fallback import FallbackSandbox
-from codemode_sandboxes.language import Diagnostic, Gap
 from codemode_sandboxes.mock import MockExecution, MockSandbox
 from codemode_sandboxes.registry import SANDBOXES, create_sandbox
-from codemode_sandboxes.resolve import resolve_sandbox
 from codemode_sandboxes.tool_names import attribute_names
 
 __all__ = [

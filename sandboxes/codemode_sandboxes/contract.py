@@ -7,11 +7,12 @@ A host that pauses simply does not advance; the program cannot see it, let alone
 Nothing that comes out of an execution carries authority: names, arguments and values are what hostile code chose.
 """
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from codemode_sandboxes.language import Gap
+from codemode_sandboxes.source.tree import Tree
 
 __all__ = [
     "OPEN_CALLS",
@@ -19,11 +20,13 @@ __all__ = [
     "Boundary",
     "Call",
     "Capabilities",
+    "Diagnostic",
     "Event",
     "Execution",
     "Failed",
     "FailureKind",
     "Finished",
+    "Gap",
     "Limits",
     "Outcome",
     "Program",
@@ -31,6 +34,43 @@ __all__ = [
     "Returned",
     "Sandbox",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A piece of ordinary Python that a backend does not run.
+
+    Attributes:
+        name: Short and stable, such as "generator functions".
+        substitute: One line that tells what to write instead.
+        find: Gives the nodes of a parsed program that use it. It may overlook some, but what it gives will fail.
+        probe: A program whose value is True where the backend does run it; empty where that is found out otherwise.
+        rare: Whether so little of it is left that a model need not be told of it beforehand.
+    """
+
+    name: str
+    substitute: str
+    find: Callable[[Tree], Iterable[ast.AST]]
+    probe: str = ""
+    rare: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """What a type checker has to say about a place in a program.
+
+    Attributes:
+        rule: The rule's name, such as "invalid-argument-type".
+        message: One line.
+        line: Counted from 1.
+        column: Counted from 1.
+    """
+
+    rule: str
+    message: str
+    line: int
+    column: int
+
 
 Boundary = Literal["interpreter", "wasm", "os", "container", "none"]
 """What stands between a program and the host: a memory-safe interpreter without host operations, WebAssembly, the

@@ -9,12 +9,9 @@ A program that fails is not an error here: it is a `Failed` event. These are for
      └─ SandboxClosed        used after `aclose()`
 """
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from codemode_sandboxes.choice import PassedOver
-
-__all__ = ["NoSandboxFits", "SandboxClosed", "SandboxError", "SandboxUnavailable", "UnknownSandbox"]
+__all__ = ["NoSandboxFits", "PassedOver", "SandboxClosed", "SandboxError", "SandboxUnavailable", "UnknownSandbox"]
 
 
 class SandboxError(Exception):
@@ -39,6 +36,28 @@ class UnknownSandbox(SandboxError, ValueError):
     """No backend has that name."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver:
+    """A backend that was not chosen, and why.
+
+    Attributes:
+        name: The backend.
+        lacks: What the program uses and it does not offer; empty where it is not available at all.
+        reason: Why it is not available or not allowed; may hold paths of the host.
+        remedy: What makes it available.
+    """
+
+    name: str
+    lacks: tuple[str, ...] = ()
+    reason: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        if self.lacks:
+            return f"{self.name} lacks {', '.join(self.lacks)}"
+        return f"{self.name} cannot be used: {self.reason}" + (f". {self.remedy}" if self.remedy else "")
+
+
 class NoSandboxFits(SandboxError):
     """Of the backends that may be chosen and are available, none offers all that a program uses.
 
@@ -46,7 +65,7 @@ class NoSandboxFits(SandboxError):
         passed_over: Each backend and why not that one.
     """
 
-    def __init__(self, passed_over: "tuple[PassedOver, ...]") -> None:
+    def __init__(self, passed_over: tuple[PassedOver, ...]) -> None:
         self.passed_over = passed_over
         super().__init__(f"no sandbox runs this program: {'; '.join(map(str, passed_over))}")
 

@@ -36,7 +36,7 @@ ALIASES: dict[str, str] = {
 """Other names of backends."""
 
 
-_AUTO = "codemode_sandboxes.auto:AutoSandbox"
+_AUTO = "codemode_sandboxes.choice:AutoSandbox"
 
 
 def backend_name(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Coroutine
 from typing import Any
 
-from codemode_sandboxes.guest.tools import Tools
+from codemode_sandboxes.guest.link import Tools
 from codemode_sandboxes.tool_names import attribute_names
 
 from codemode_graph.tools.schema import bind

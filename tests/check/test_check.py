@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from codemode_sandboxes import Capabilities
-from codemode_sandboxes.language import Diagnostic, Gap
+from codemode_sandboxes.contract import Diagnostic, Gap
 from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.monty.lowering import lower
 from codemode_sandboxes.source import scopes_of

@@ -110,7 +110,7 @@ async def test_a_stopped_program_goes_on_where_it_began(monkeypatch: pytest.Monk
     with pytest.raises(SandboxUnavailable, match="this run's program began there"):
         await graph(auto=["monty"]).ainvoke(approve, config)
     # Elsewhere, where a cheaper one could run it now: it goes on in its own.
-    monkeypatch.setattr("codemode_sandboxes.auto.lacking", lambda code, able: ())
+    monkeypatch.setattr("codemode_sandboxes.choice.lacking", lambda code, able: ())
     state = await graph(auto=["monty", "restricted"]).ainvoke(approve, config)
     assert (state["attempts"][0]["sandbox"], paid) == ("restricted", [1])
     for options in ({"sandbox": "monty"}, {"auto": ["monty"]}):

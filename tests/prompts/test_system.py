@@ -1,6 +1,6 @@
 import pytest
 from codemode_sandboxes import Capabilities
-from codemode_sandboxes.language import Gap
+from codemode_sandboxes.contract import Gap
 
 from codemode_graph.model import agent_message, system_message
 from codemode_graph.tools.load import load_tools

@@ -21,9 +21,9 @@ from codemode_sandboxes import (
     create_sandbox,
     resolve_sandbox,
 )
+from codemode_sandboxes.choice import lacking
 from codemode_sandboxes.contract import Boundary, Enforced
 from codemode_sandboxes.monty.gaps import SYNTAX
-from codemode_sandboxes.needs import lacking
 
 from tests.sandboxes.cases import fake_tools, load, needs_cases
 from tests.sandboxes.driving import run

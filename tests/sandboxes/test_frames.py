@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from codemode_sandboxes.guest.json_values import to_json
-from codemode_sandboxes.guest.values import encode, encode_arguments
+from codemode_sandboxes.guest.link import encode, encode_arguments
 from codemode_sandboxes.monty.convert import arguments_from_monty, from_monty
 from codemode_sandboxes.process.frames import ProtocolError, parse
 from hypothesis import given

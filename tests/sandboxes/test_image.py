@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from codemode_sandboxes.image import Image, ImageError, build_image
 from codemode_sandboxes.image import contents as contents_module
+from codemode_sandboxes.process.spawn import guest_files
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -42,11 +43,11 @@ def test_an_image_is_made_once_and_leaves_nothing_else(
 def test_a_change_of_the_guest_runner_makes_another(
     image: Image, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guest = contents_module._guest()
-    monkeypatch.setattr(contents_module, "_guest", lambda: {**guest, f"{contents_module.GUEST}/new.py": b""})
+    files = guest_files()
+    monkeypatch.setattr(contents_module, "guest_files", lambda: {**files, "guest/new.py": b""})
     other = build_image(folder=folder)
     assert other.root != image.root
-    assert (other.root / "guest/codemode_sandboxes/new.py").exists()
+    assert (other.root / "guest/codemode_sandboxes/guest/new.py").exists()
 
 
 @pytest.mark.slow

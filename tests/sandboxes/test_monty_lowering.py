@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from codemode_sandboxes import Failed, Finished
+from codemode_sandboxes.choice import lacking
 from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.monty.lowering import lower
-from codemode_sandboxes.needs import lacking
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

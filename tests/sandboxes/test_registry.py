@@ -9,7 +9,7 @@ from pathlib import Path
 import codemode_sandboxes
 import pytest
 from codemode_sandboxes import SANDBOXES, SandboxError, UnknownSandbox, create_sandbox
-from codemode_sandboxes.auto import BY_COST
+from codemode_sandboxes.choice import BY_COST
 from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.registry import ALIASES, EXTRAS
 

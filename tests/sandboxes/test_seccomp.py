@@ -1,12 +1,13 @@
-"""The seccomp filter, run by a small interpreter of classic BPF: what it answers on either machine."""
+"""The seccomp filters, run by a small interpreter of classic BPF: what they answer on either machine."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from codemode_sandboxes.linux.seccomp import ARCHITECTURES, NUMBERS, build
+from codemode_sandboxes.linux.seccomp import ALLOWED, ARCHITECTURES, DENIED, build_allow_list, build_deny_list
 
-ALLOW, KILL, EPERM = 0x7FFF0000, 0x80000000, 0x00050001
+ALLOW, KILL, EPERM, ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
 READ, EXEC = 1, 4
 
 # Numbers on x86_64 and aarch64 of calls that no guest may make.
@@ -24,8 +25,14 @@ FORBIDDEN = {
 }  # fmt: skip
 
 
-def answer(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
-    """Run the filter on one system call."""
+def answer(
+    machine: str,
+    number: int,
+    *arguments: int,
+    architecture: int | None = None,
+    build: Callable[[str], bytes] = build_allow_list,
+) -> int:
+    """Run a filter on one system call."""
     audit = ARCHITECTURES[machine] if architecture is None else architecture
     padded = (*arguments, *[0] * (6 - len(arguments)))
     data = struct.pack("<IIQ6Q", number, audit, 0, *padded)
@@ -52,8 +59,8 @@ def answer(machine: str, number: int, *arguments: int, architecture: int | None 
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 def test_each_listed_call_is_allowed_and_each_dangerous_one_refused(machine: str) -> None:
     column = list(ARCHITECTURES).index(machine)
-    listed = {numbers[column] for numbers in NUMBERS.values()}
-    for name, numbers in NUMBERS.items():
+    listed = {numbers[column] for numbers in ALLOWED.values()}
+    for name, numbers in ALLOWED.items():
         if (number := numbers[column]) is not None:
             assert answer(machine, number) == ALLOW, name
     for name, numbers in FORBIDDEN.items():
@@ -65,28 +72,48 @@ def test_each_listed_call_is_allowed_and_each_dangerous_one_refused(machine: str
 def test_arguments_decide_where_a_call_has_two_sides(machine: str) -> None:
     column = list(ARCHITECTURES).index(machine)
     for name in ("mmap", "mprotect"):
-        number = NUMBERS[name][column]
+        number = ALLOWED[name][column]
         assert number is not None
         assert answer(machine, number, 0, 4096, READ) == ALLOW
         assert answer(machine, number, 0, 4096, READ | EXEC) == EPERM
         assert answer(machine, number, 0, 4096, EXEC) == EPERM
-    limits = NUMBERS["prlimit64"][column]
+    limits = ALLOWED["prlimit64"][column]
     assert limits is not None
     assert answer(machine, limits, 0) == ALLOW
     assert answer(machine, limits, 1) == EPERM
 
 
-def test_calls_of_another_machine_kill() -> None:
-    assert answer("x86_64", 0, architecture=0x40000003) == KILL  # 32-bit calls on a 64-bit kernel
-    assert answer("x86_64", 0x40000000) == KILL  # x32
-    assert answer("aarch64", 63, architecture=ARCHITECTURES["x86_64"]) == KILL
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_the_list_of_jails_refuses_what_is_on_it_and_what_is_newer_than_it(machine: str) -> None:
+    column = list(ARCHITECTURES).index(machine)
+    refused = {numbers[column] for numbers in DENIED.values()} | set(range(428, 434))
+    for number in range(600):
+        wanted = EPERM if number in refused else ENOSYS if number == 435 or number > 436 else ALLOW
+        if number not in (FORBIDDEN["clone"][column], FORBIDDEN["socket"][column], FORBIDDEN["prctl"][column]):
+            assert answer(machine, number, build=build_deny_list) == wanted, number
+    for name, argument, wanted in [
+        ("clone", 0x00010000, ALLOW),
+        *[("clone", 1 << bit, EPERM) for bit in (17, 25, 26, 27, 28, 29, 30)],
+        ("socket", 1, ALLOW),
+        *[("socket", family, EPERM) for family in (0, 2, 10, 16, 17, 38, 40)],
+        ("prctl", 1, EPERM),
+        ("prctl", 4, ALLOW),
+    ]:
+        assert answer(machine, FORBIDDEN[name][column], argument, build=build_deny_list) == wanted, (name, argument)
+
+
+@pytest.mark.parametrize("build", [build_allow_list, build_deny_list])
+def test_calls_of_another_machine_kill(build: Callable[[str], bytes]) -> None:
+    assert answer("x86_64", 0, architecture=0x40000003, build=build) == KILL  # 32-bit calls on a 64-bit kernel
+    assert answer("x86_64", 0x40000000, build=build) == KILL  # x32
+    assert answer("aarch64", 63, architecture=ARCHITECTURES["x86_64"], build=build) == KILL
 
 
 @pytest.mark.skipif(not Path("/usr/include/asm-generic/unistd.h").exists(), reason="no kernel headers")
 def test_the_numbers_are_the_kernel_headers() -> None:
     generic = _defines("/usr/include/asm-generic/unistd.h")
     x86 = next((_defines(str(path)) for path in Path("/usr/include").glob("x86_64*/asm/unistd_64.h")), {})
-    for name, (on_x86, on_arm) in NUMBERS.items():
+    for name, (on_x86, on_arm) in (ALLOWED | DENIED).items():
         if x86:
             assert x86[name] == on_x86, name
         if on_arm is not None:

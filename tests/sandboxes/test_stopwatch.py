@@ -5,7 +5,7 @@ import gc
 import weakref
 
 import pytest
-from codemode_sandboxes.process.stopwatch import Stopwatch
+from codemode_sandboxes.process.execution import Stopwatch
 
 
 async def test_blocks_have_so_much_time_together() -> None:

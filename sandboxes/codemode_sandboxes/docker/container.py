@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codemode_sandboxes.docker.facts import ImageFacts
-from codemode_sandboxes.jail.sandbox import TMP_BYTES
-from codemode_sandboxes.jail.starter import NOBODY, TASKS
+from codemode_sandboxes.jail.sandbox import NOBODY, TASKS, TMP_BYTES
 
 __all__ = ["HEADROOM_BYTES", "container_config"]
 

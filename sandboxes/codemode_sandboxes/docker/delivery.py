@@ -4,10 +4,10 @@ import functools
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from codemode_sandboxes.docker.facts import ImageFacts
 from codemode_sandboxes.image.contents import GUEST, PYTHON
+from codemode_sandboxes.process.spawn import guest_files
 
 __all__ = ["GUEST_LABEL", "PACKAGES_LABEL", "Delivery", "deliver", "guest_version"]
 
@@ -99,11 +99,9 @@ def guest_version() -> str:
 
 @functools.cache
 def _payload() -> bytes:
-    package = Path(__file__).parent.parent
-    files = sorted((package / "guest").glob("*.py"))
     sources = {
-        ".".join(("codemode_sandboxes", *path.relative_to(package).with_suffix("").parts)): path.read_text()
-        for path in files
+        f"codemode_sandboxes.{place.removesuffix('.py').replace('/', '.')}": source.decode()
+        for place, source in guest_files().items()
     }
     sources["codemode_sandboxes.guest"] = sources.pop("codemode_sandboxes.guest.__init__")
     data = json.dumps(sources).encode()

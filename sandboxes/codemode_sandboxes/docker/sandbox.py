@@ -13,8 +13,7 @@ from codemode_sandboxes.docker.hosts import Hosts
 from codemode_sandboxes.docker.starter import ContainerStarter
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.process.channel import shielded
-from codemode_sandboxes.process.probe import ask
-from codemode_sandboxes.process.sized import SizedSandbox
+from codemode_sandboxes.process.sandbox import SizedSandbox, ask
 
 __all__ = ["DockerSandbox"]
 

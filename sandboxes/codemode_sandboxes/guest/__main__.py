@@ -25,7 +25,7 @@ def main() -> None:
 
     clock = clocks.Clock()
     clocks.install(clock)
-    from codemode_sandboxes.guest import limits, runner, wire
+    from codemode_sandboxes.guest import runner, wire
 
     # Prints, C code and child processes must not be able to reach the frames by the usual numbers.
     read, write = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _PRIVATE) for fd in (0, 1))
@@ -33,12 +33,12 @@ def main() -> None:
     for fd in (0, 1, 2):
         os.dup2(nowhere, fd)
     os.close(nowhere)
-    base = limits.address_space()
-    limits.harden(sys.argv[1:])
+    base = runner.address_space()
+    runner.harden(sys.argv[1:])
     runner.serve(
         wire.Wire(lambda size: os.read(read, size), lambda data: os.write(write, data), os._exit),
         clock,
-        lambda values: limits.confine(values, base),
+        lambda values: runner.confine(values, base),
     )
 
 

@@ -1,13 +1,16 @@
 """An asyncio loop without sockets or threads, whose selector is the conversation with the host."""
 
 import asyncio
+import os
+import random
+import uuid
 from asyncio import base_events
 from collections.abc import Callable
 from typing import Any
 
 from codemode_sandboxes.guest.clock import Clock
 
-__all__ = ["GuestLoop"]
+__all__ = ["GuestLoop", "seed_everything"]
 
 _RESOLUTION = 1e-9
 
@@ -74,3 +77,26 @@ class GuestLoop(asyncio.BaseEventLoop):
 
     def _write_to_self(self) -> None:
         pass
+
+
+_seed_one = random.Random.seed
+
+
+def seed_everything(seed: int) -> None:
+    """Draw all further randomness from this seed."""
+    source = random.Random(seed)
+    draw, drawn_bytes = source.getrandbits, source.randbytes
+
+    def seed_generator(self: random.Random, a: Any = None, version: int = 2) -> None:
+        _seed_one(self, draw(64) if a is None else a, version)
+
+    for module, name, value in (
+        (random.Random, "seed", seed_generator),
+        (random, "_urandom", drawn_bytes),
+        (os, "urandom", drawn_bytes),
+        (uuid, "_generate_time_safe", None),
+        (uuid, "_UuidCreate", None),
+        (uuid, "_node", draw(48) | (1 << 40)),
+    ):
+        setattr(module, name, value)
+    random.seed(draw(64))

@@ -2,12 +2,15 @@
 
 import codecs
 import io
-from collections.abc import Callable
+import linecache
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType, TracebackType
 from typing import Any
 
 from codemode_sandboxes.guest.clock import real_monotonic
 
-__all__ = ["Output", "text_stream"]
+__all__ = ["FILENAME", "Failure", "Output", "describe", "last_line", "show_source", "text_stream", "waiting_line"]
 
 _AT_ONCE = 64  # the first lines are sent as they come, so that they are known even if the program is killed
 _BATCH_BYTES = 4096
@@ -70,3 +73,101 @@ def text_stream(output: Output) -> io.TextIOWrapper:
         newline="\n",
         write_through=True,
     )
+
+
+FILENAME = "<program>"
+
+_MESSAGE = 4000
+_TRACEBACK = 8000
+
+
+class Failure:
+    """What a failed frame holds."""
+
+    __slots__ = ("kind", "line", "message", "traceback", "type")
+
+    def __init__(self, kind: str, type: str, message: str, line: int | None = None, traceback: str = "") -> None:
+        self.kind, self.type, self.message, self.line, self.traceback = kind, type, message, line, traceback
+
+    def as_dict(self) -> dict[str, Any]:
+        """The frame's fields, within their bounds."""
+        return {
+            "kind": self.kind,
+            "error": self.type,
+            "message": self.message[:_MESSAGE],
+            "line": self.line,
+            "traceback": self.traceback[-_TRACEBACK:],
+        }
+
+
+def show_source(code: str) -> None:
+    """Let tracebacks show the program's lines."""
+    linecache.cache[FILENAME] = (len(code), None, code.splitlines(keepends=True), FILENAME)
+
+
+def describe(error: BaseException, kind: str = "program") -> Failure:
+    """Tell an exception without any frame that is not the program's."""
+    try:
+        told = traceback.TracebackException.from_exception(error)
+        return _describe(error, told, kind)
+    except (MemoryError, RecursionError):
+        return Failure(kind, type(error).__name__, "", last_line(error.__traceback__))
+
+
+def _describe(error: BaseException, told: traceback.TracebackException, kind: str) -> Failure:
+    for part in _parts(told):
+        part.stack = traceback.StackSummary.from_list([frame for frame in part.stack if frame.filename == FILENAME])
+    line = told.stack[-1].lineno if told.stack else None
+    if line is None and isinstance(error, SyntaxError) and error.filename == FILENAME:
+        line = error.lineno
+    return Failure(kind, type(error).__name__, _message(error), line, "".join(told.format()))
+
+
+def waiting_line(awaited: Any) -> int | None:
+    """The program's innermost line in a chain of suspended coroutines."""
+    line = None
+    while awaited is not None:
+        frame: FrameType | None = None
+        for prefix in ("cr", "ag", "gi"):
+            frame = frame or getattr(awaited, f"{prefix}_frame", None)
+        if frame is not None and frame.f_code.co_filename == FILENAME:
+            line = frame.f_lineno
+        awaited = next(
+            (
+                getattr(awaited, name)
+                for name in ("cr_await", "ag_await", "gi_yieldfrom")
+                if getattr(awaited, name, None) is not None
+            ),
+            None,
+        )
+    return line
+
+
+def last_line(trace: TracebackType | None) -> int | None:
+    """The program's innermost line in a traceback, found without allocating much."""
+    line = None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == FILENAME:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _parts(told: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    seen: set[int] = set()
+    rest: list[traceback.TracebackException | None] = [told]
+    while rest:
+        part = rest.pop()
+        if part is not None and id(part) not in seen:
+            seen.add(id(part))
+            yield part
+            rest += [part.__cause__, part.__context__, *(part.exceptions or ())]
+
+
+def _message(error: BaseException) -> str:
+    try:
+        if isinstance(error, SyntaxError):
+            return str(error.msg)
+        return str(error)
+    except Exception:
+        return f"<the message of this {type(error).__name__} cannot be read>"

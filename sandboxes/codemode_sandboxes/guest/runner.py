@@ -5,24 +5,31 @@ import asyncio
 import builtins
 import inspect
 import io
+import math
 import os
 import sys
 import traceback
 import types
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from codemode_sandboxes.guest.clock import Clock
-from codemode_sandboxes.guest.entropy import seed_everything
-from codemode_sandboxes.guest.link import Deadlock, Host
-from codemode_sandboxes.guest.loop import GuestLoop
-from codemode_sandboxes.guest.output import text_stream
-from codemode_sandboxes.guest.report import FILENAME, Failure, describe, last_line, show_source, waiting_line
-from codemode_sandboxes.guest.tools import Tools
+from codemode_sandboxes.guest.link import Deadlock, Host, Tools
+from codemode_sandboxes.guest.loop import GuestLoop, seed_everything
+from codemode_sandboxes.guest.output import (
+    FILENAME,
+    Failure,
+    describe,
+    last_line,
+    show_source,
+    text_stream,
+    waiting_line,
+)
 from codemode_sandboxes.guest.wire import Wire, dumps
 
-__all__ = ["serve"]
+__all__ = ["address_space", "confine", "harden", "serve"]
 
 _RESERVE = 2 << 20
 _ANSWER = b'{"type":"resume","outcomes":[[1,"returned",{}]],"elapsed":null}\n'
@@ -155,3 +162,68 @@ def _cancel_rest(loop: GuestLoop) -> None:
         loop.run_until_complete(loop.shutdown_asyncgens())
     except BaseException:  # whatever a forgotten task raises, the program has ended with its value
         pass
+
+
+_TRIED = 33 << 20  # above this the C library always asks the kernel
+
+
+def address_space() -> int:
+    """Bytes of address space that this process uses now."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return _tried_address_space()
+    import resource
+
+    return pages * resource.getpagesize()
+
+
+def _tried_address_space() -> int:
+    """Find it where there is no /proc: the limit under which an allocation just fits."""
+    try:
+        import resource
+    except ImportError:  # Pyodide, which sets no limit
+        return 0
+    low, high = 0, 1 << 40
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    while high - low > 1 << 16:
+        middle = (low + high) // 2
+        resource.setrlimit(resource.RLIMIT_AS, (middle, hard))
+        try:
+            bytes(_TRIED)  # never touched, so it costs nothing
+        except MemoryError:
+            low = middle
+        else:
+            high = middle
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    return high - _TRIED
+
+
+def harden(limits: list[str]) -> None:
+    """Set hard limits of the process, each given as in "nproc=0"."""
+    if limits:
+        import resource
+
+        for limit in limits:
+            name, _, value = limit.partition("=")
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (int(value), int(value)))
+
+
+def confine(limits: dict[str, Any], base: int) -> None:
+    """Limit memory and processor time, where the system can.
+
+    Args:
+        limits: The host's `Limits`, as a dictionary.
+        base: Bytes of address space that the interpreter itself takes.
+    """
+    try:
+        import resource
+    except ImportError:  # Pyodide: WebAssembly's memory is capped from outside
+        return
+    memory = base + limits["memory_bytes"]
+    seconds = math.ceil(limits["seconds"]) + 1
+    for limit, value in ((resource.RLIMIT_AS, (memory, memory)), (resource.RLIMIT_CPU, (seconds, seconds + 1))):
+        hard = resource.getrlimit(limit)[1]
+        resource.setrlimit(
+            limit, tuple(value if hard == resource.RLIM_INFINITY else min(value, hard) for value in value)
+        )

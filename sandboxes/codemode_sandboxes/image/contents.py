@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxError
+from codemode_sandboxes.process.spawn import guest_files
 
 __all__ = ["GUEST", "PYTHON", "Contents", "ImageError", "collect", "libraries"]
 
@@ -84,7 +85,7 @@ def collect(python: str) -> Contents:
     files |= {f"/py/{path.relative_to(base)}": path for path in extensions}
     files |= libraries(executable, *extensions)
     files |= _zones(about["zones"])
-    files |= _guest()
+    files |= {f"{GUEST}/{place}": source for place, source in guest_files().items()}
     return Contents(version=version, base=base, files=files)
 
 
@@ -124,12 +125,6 @@ def _zones(folders: list[str]) -> dict[str, Path | bytes]:
                     if file.read(4) == b"TZif":
                         zones.setdefault(f"/usr/share/zoneinfo/{inside}", path)
     return zones
-
-
-def _guest() -> dict[str, Path | bytes]:
-    package = Path(__file__).parent.parent
-    sources = sorted((package / "guest").glob("*.py"))
-    return {f"{GUEST}/{path.relative_to(package)}": path.read_bytes() for path in sources}
 
 
 def _run(*command: str) -> str:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.image import Image
-from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES, TMP_BYTES, JailSandbox
-from codemode_sandboxes.jail.starter import NOBODY, Jail, JailCommand
-from codemode_sandboxes.linux.jail_seccomp import build
+from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES, NOBODY, TMP_BYTES, Jail, JailCommand, JailSandbox
+from codemode_sandboxes.linux.seccomp import build_deny_list
 
 __all__ = ["BubblewrapSandbox", "packaged_bwrap"]
 
@@ -48,7 +47,7 @@ class BubblewrapSandbox(JailSandbox):
             *("--dev-bind", "/dev/null", "/dev/null"),
             *("--chdir", "/tmp", "--clearenv", *variables),
         ]
-        code = build(platform.machine())
+        code = build_deny_list(platform.machine())
 
         def command() -> JailCommand:
             reading, writing = os.pipe()

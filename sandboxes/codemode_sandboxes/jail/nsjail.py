@@ -8,9 +8,17 @@ from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.image import Image
-from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES, TMP_BYTES, JailSandbox
-from codemode_sandboxes.jail.starter import NOBODY, TASKS, Jail, JailCommand, find_setpriv
-from codemode_sandboxes.linux.jail_seccomp import kafel
+from codemode_sandboxes.jail.sandbox import (
+    ALLOW_NAMESPACES,
+    NOBODY,
+    TASKS,
+    TMP_BYTES,
+    Jail,
+    JailCommand,
+    JailSandbox,
+    find_setpriv,
+)
+from codemode_sandboxes.linux.seccomp import write_kafel_deny_list
 
 __all__ = ["NsjailSandbox"]
 
@@ -69,7 +77,7 @@ class NsjailSandbox(JailSandbox):
             root=json.dumps(str(image.root)),
             tmp=TMP_BYTES,
             inodes=_INODES,
-            filter=json.dumps(kafel()),
+            filter=json.dumps(write_kafel_deny_list()),
         ) + "".join(f"envar: {json.dumps(f'{name}={value}')}\n" for name, value in image.environment)
 
         def command() -> JailCommand:

@@ -13,10 +13,8 @@ from typing import Literal
 
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.jail.bubblewrap import packaged_bwrap
-from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES
-from codemode_sandboxes.jail.starter import NOBODY, find_setpriv
-from codemode_sandboxes.linux.bpf import ARCHITECTURES
-from codemode_sandboxes.linux.jail_seccomp import build
+from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES, NOBODY, find_setpriv
+from codemode_sandboxes.linux.seccomp import ARCHITECTURES, build_deny_list
 
 __all__ = ["LAYERS", "MontyJail", "jailed"]
 
@@ -49,7 +47,7 @@ def jailed(binary: str | Path | None) -> str:
         raise SandboxUnavailable(_NAME, "a jail for its workers needs bwrap, which is not installed", _INSTALL)
     try:
         program = Path(_find(binary)).resolve(strict=True)
-        filter_file = _keep("filter.bpf", build(platform.machine()), mode=0o600)
+        filter_file = _keep("filter.bpf", build_deny_list(platform.machine()), mode=0o600)
         script = _keep("worker", _script(bwrap, program, filter_file).encode(), mode=0o700)
         done = subprocess.run(
             [str(script), "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False

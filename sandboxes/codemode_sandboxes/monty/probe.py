@@ -14,8 +14,8 @@ from typing import Any
 import pydantic_monty
 from pydantic_monty import Monty, MontyError, MontySession
 
+from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.errors import SandboxUnavailable
-from codemode_sandboxes.language import Gap
 from codemode_sandboxes.monty.gaps import (
     BUILTINS,
     IDIOMS,

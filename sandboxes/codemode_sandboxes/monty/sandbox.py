@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from codemode_sandboxes.contract import Capabilities, Limits, Program
-from codemode_sandboxes.language import Diagnostic
+from codemode_sandboxes.contract import Capabilities, Diagnostic, Limits, Program
 from codemode_sandboxes.monty.jail import LAYERS, MontyJail, jailed
 from codemode_sandboxes.monty.lowering import remaining
 from codemode_sandboxes.monty.pool import Pools

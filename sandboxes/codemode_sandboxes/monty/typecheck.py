@@ -13,8 +13,8 @@ from pydantic_monty import (
     MontyTypingError,
 )
 
+from codemode_sandboxes.contract import Diagnostic
 from codemode_sandboxes.errors import SandboxError
-from codemode_sandboxes.language import Diagnostic
 from codemode_sandboxes.monty.workers import Worker, Workers
 
 __all__ = ["CHECKERS", "TypeCheckers"]

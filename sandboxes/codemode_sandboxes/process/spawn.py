@@ -10,11 +10,21 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from codemode_sandboxes.process.channel import StreamChannel, readable, shielded
 
-__all__ = ["Command", "Noise", "Started", "launch", "spawn"]
+__all__ = ["Command", "Noise", "Started", "guest_files", "launch", "spawn"]
+
+
+def guest_files() -> dict[str, bytes]:
+    """Return the files of a guest, by their paths in this package.
+
+    They are all that a place needs where guests run without this distribution: an image, a container, Pyodide.
+    """
+    package = Path(__file__).parents[1]
+    return {path.relative_to(package).as_posix(): path.read_bytes() for path in sorted(package.glob("guest/*.py"))}
 
 
 class Noise:

@@ -10,8 +10,7 @@ from codemode_sandboxes.contract import Capabilities, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.guest.preload import MODULES
 from codemode_sandboxes.process.execution import ProcessExecution
-from codemode_sandboxes.process.probe import ask
-from codemode_sandboxes.process.sized import SizedSandbox
+from codemode_sandboxes.process.sandbox import SizedSandbox, ask
 from codemode_sandboxes.pyodide.install import NAME, cache_folder, find_pyodide
 from codemode_sandboxes.pyodide.jail import JailName, find_jail
 from codemode_sandboxes.pyodide.packages import find_packages, normalize

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.process.spawn import guest_files
 from codemode_sandboxes.pyodide.install import NAME
 from codemode_sandboxes.pyodide.jail import Jail
 from codemode_sandboxes.pyodide.packages import Package
@@ -21,7 +22,6 @@ from codemode_sandboxes.pyodide.packages import Package
 __all__ = ["WORKER", "find_snapshot", "use_snapshot", "zones"]
 
 WORKER = Path(__file__).with_name("worker.mjs")
-_PACKAGE = Path(__file__).parents[1]
 _ZONES = "/usr/share/zoneinfo"
 _SECONDS = 180.0
 _MEMORY = 512 << 20
@@ -61,15 +61,8 @@ def use_snapshot(snapshot: Path) -> bool:
 
 def _files(packages: Sequence[Package]) -> dict[str, bytes]:
     """The files that stand in Pyodide's file system while the snapshot is made."""
-    sources = {
-        "/boot.py": Path(__file__).with_name("boot.py"),
-        **{
-            f"/guest/codemode_sandboxes/{path.relative_to(_PACKAGE)}": path
-            for path in sorted((_PACKAGE / "guest").glob("*.py"))
-        },
-    }
-    files = {place: path.read_bytes() for place, path in sources.items()}
-    files |= zones()
+    files = {"/boot.py": Path(__file__).with_name("boot.py").read_bytes(), **zones()}
+    files |= {f"/guest/codemode_sandboxes/{place}": source for place, source in guest_files().items()}
     if packages:
         files["/guest/codemode_sandboxes/wheels.py"] = Path(__file__).with_name("wheels.py").read_bytes()
         files.update({f"/packages/{package.name}.whl": package.wheel for package in packages})

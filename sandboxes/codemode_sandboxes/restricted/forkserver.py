@@ -16,7 +16,7 @@ import signal
 import socket
 from typing import NoReturn
 
-from codemode_sandboxes.guest import limits, runner, wire
+from codemode_sandboxes.guest import runner, wire
 from codemode_sandboxes.guest.clock import Clock
 from codemode_sandboxes.restricted.lockdown import Lockdown
 
@@ -106,11 +106,11 @@ def _become_guest(input: int, output: int, status: int, server: int, lockdown: L
     os.dup2(output, _OUTPUT, inheritable=False)
     last = max(map(int, os.listdir("/proc/self/fd")), default=1024)  # noqa: PTH208 - names, not paths
     os.closerange(_OUTPUT + 1, last + 1)
-    base = limits.address_space()
+    base = runner.address_space()
     conversation = wire.Wire(lambda size: os.read(_INPUT, size), lambda data: os.write(_OUTPUT, data), os._exit)
     try:
         lockdown.apply(server)
     except OSError as error:
         conversation.send(wire.dumps({"type": "unavailable", "reason": str(error)}))
         os._exit(1)
-    runner.serve(conversation, clock, lambda values: limits.confine(values, base))
+    runner.serve(conversation, clock, lambda values: runner.confine(values, base))

@@ -41,7 +41,7 @@ class Lockdown:
     def __init__(self, libc: ctypes.CDLL) -> None:
         self._libc = libc
         self._machine = platform.machine()
-        self._filter = seccomp.build(self._machine)
+        self._filter = seccomp.build_allow_list(self._machine)
         self._landlock = landlock.version(libc)
         self._to_nobody = os.geteuid() == 0 and _has_capabilities(_CAN_CHANGE_USER)
         self._last_capability = _last_capability()

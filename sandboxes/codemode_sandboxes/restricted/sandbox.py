@@ -14,8 +14,7 @@ from codemode_sandboxes.guest.preload import MODULES
 from codemode_sandboxes.linux.seccomp import ARCHITECTURES
 from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.pool import GuestPool
-from codemode_sandboxes.process.probe import ask, ask_apart
-from codemode_sandboxes.process.sandbox import ProcessSandbox
+from codemode_sandboxes.process.sandbox import ProcessSandbox, ask, ask_apart
 from codemode_sandboxes.restricted.server import ForkServer
 
 __all__ = ["RestrictedSandbox"]

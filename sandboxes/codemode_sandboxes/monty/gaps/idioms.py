@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from codemode_sandboxes.language import Gap
+from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.gaps.scan import Find
 from codemode_sandboxes.source.tree import Tree, dotted_name
 

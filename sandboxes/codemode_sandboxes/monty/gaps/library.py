@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from codemode_sandboxes.language import Gap
+from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.gaps.scan import Find
 from codemode_sandboxes.source.tree import Tree
 

@@ -9,7 +9,7 @@ import random
 import re
 from collections.abc import Collection, Iterator
 
-from codemode_sandboxes.language import Gap
+from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["BUILTINS", "METHOD_OWNERS", "SPECIAL_METHODS", "object_gaps"]

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 
-from codemode_sandboxes.language import Gap
+from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.gaps.scan import kinds
 from codemode_sandboxes.source.scopes import Function
 from codemode_sandboxes.source.tree import Tree

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from codemode_sandboxes.language import Gap
+from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.gaps import IDIOMS, SYNTAX, library_gaps
 from codemode_sandboxes.monty.lowering import calls, statements
 from codemode_sandboxes.monty.lowering.context import Change, Context, Lowering
