@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from codemode_graph.integrations.langchain import create_codemode_tool
     from codemode_graph.integrations.middleware import CodeModeMiddleware
     from codemode_graph.mcp import MCPToolLoader
+    from codemode_graph.options import CodeModeOptions, RunOptions
     from codemode_graph.result import RunResult
     from codemode_graph.settings import Context, Prices
     from codemode_graph.state import CodeModeState
@@ -27,6 +28,7 @@ __all__ = [
     "CodeMode",
     "CodeModeError",
     "CodeModeMiddleware",
+    "CodeModeOptions",
     "CodeModeState",
     "ConfigurationError",
     "Context",
@@ -35,6 +37,7 @@ __all__ = [
     "MCPToolLoader",
     "ModelError",
     "Prices",
+    "RunOptions",
     "RunResult",
     "ToolLoadError",
     "ToolPolicy",
@@ -51,6 +54,8 @@ __all__ = [
 _PLACES = {
     "Limits": "codemode_sandboxes",
     "CodeMode": "codemode_graph.api",
+    "CodeModeOptions": "codemode_graph.options",
+    "RunOptions": "codemode_graph.options",
     "RunResult": "codemode_graph.result",
     "codemode": "codemode_graph.api",
     "CodeModeError": "codemode_graph.errors",

@@ -2,26 +2,25 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from codemode_sandboxes import Limits, Sandbox, SandboxError
-from langchain_core.language_models import BaseChatModel
+from codemode_sandboxes import SandboxError
 from langchain_core.tools import BaseTool
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from typing_extensions import Unpack
 
 from codemode_graph.errors import CodeModeError
-from codemode_graph.graph import create_codemode, sandbox_from
+from codemode_graph.graph import create_codemode
 from codemode_graph.model.ask import load_model
+from codemode_graph.options import Approve, CodeModeOptions, RunOptions, read_context, read_options, read_sandbox
 from codemode_graph.result import RunResult, not_run
-from codemode_graph.runs import Approve, Runs
-from codemode_graph.settings import Context, Prices
+from codemode_graph.runs import Runs
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
-from codemode_graph.tools.spec import ToolPolicy
 from codemode_graph.trace.progress import Watcher
 
 if TYPE_CHECKING:
@@ -32,102 +31,39 @@ __all__ = ["CodeMode", "RunResult", "codemode"]
 DEFAULT_MODEL = "openai:gpt-5.2"
 
 
-def codemode(
-    *,
-    tools: Tools,
-    backend: str | Sandbox = "monty",
-    auto: Sequence[str | Sandbox] | None = None,
-    fallback: Sequence[str | Sandbox] = (),
-    model: str | BaseChatModel | None = None,
-    code_model: str | BaseChatModel | None = None,
-    api_key: str | None = None,
-    max_retries: int = 3,
-    timeout: float = 60,
-    policies: Mapping[str, ToolPolicy] | None = None,
-    limits: Limits | None = None,
-    budget: Context | None = None,
-    prices: Prices | None = None,
-    approve: Approve | None = None,
-) -> "CodeMode":
+def codemode(*, tools: Tools, **options: Unpack[CodeModeOptions]) -> "CodeMode":
     """Give tools to programs that a model writes.
 
     Args:
         tools: Functions, LangChain tools or `ToolSpec`s (an `MCPToolLoader` gives those), in a list or by name in a dict.
-        backend: The sandbox: a name such as "monty", a `Sandbox`, or "auto", which takes for each program the cheapest
-            that offers what it uses.
-        auto: The backends among which "auto" may choose; by default all. Giving it means "auto".
-        fallback: Backends that are used, in order, where `backend` is not available, and only there.
-        model: Writes the programs where `code_model` is not given.
-        code_model: Writes the programs: a provider string such as "openai:gpt-5.2", or a chat model. It is first used by
-            `run`, so programs of one's own need neither model nor key.
-        api_key: For a model named by a string; otherwise the provider's environment variable is used.
-        max_retries: Programs that are tried for a task, the first included.
-        timeout: Seconds that one program may take, the time in tools included.
-        policies: What is allowed of which tool, by name, glob pattern or effect (`effect:destructive`).
-        limits: Bounds on one program: computing time, memory, output, calls.
-        budget: What a task may use: `Context(max_tokens=..., max_cost=..., max_seconds=..., max_tool_calls=...)`.
-        prices: What the model costs, for `max_cost` and for the result's `trace`.
-        approve: Answers for a person where calls wait: it is given the request, with its `action_requests`, and returns
-            `{"decisions": [...]}`. Without it a run that waits ends there, and says so.
+        options: As `CodeModeOptions` and `RunOptions` list them.
 
     Raises:
-        ConfigurationError: A policy names no tool, or the sandboxes contradict one another.
+        ConfigurationError: An option cannot be used, see `RunOptions`.
         ToolLoadError: Something among the tools is not a tool.
-        SandboxUnavailable: The sandbox cannot run on this machine.
-        UnknownSandbox: No sandbox has that name.
     """
-    return CodeMode(
-        tools=tools,
-        sandbox=sandbox_from(
-            None if auto is not None and backend == "monty" else backend, auto=auto, fallback=fallback
-        ),
-        code_model=code_model or model or DEFAULT_MODEL,
-        api_key=api_key,
-        max_retries=max_retries,
-        timeout=timeout,
-        policies=policies,
-        limits=limits,
-        budget=budget,
-        prices=prices,
-        approve=approve,
-    )
+    return CodeMode(tools=tools, **options)
 
 
 class CodeMode:
-    """Runs tasks. Made by `codemode`, which says what the arguments mean.
+    """Runs tasks. `codemode` makes it, and says what the arguments mean.
 
     Use it with `async with`, or call `aclose` when done, to end the sandbox's workers; they end with the process too.
     """
 
-    def __init__(
-        self,
-        *,
-        tools: Tools,
-        sandbox: Sandbox,
-        code_model: str | BaseChatModel,
-        api_key: str | None,
-        max_retries: int,
-        timeout: float,
-        policies: Mapping[str, ToolPolicy] | None,
-        limits: Limits | None,
-        budget: Context | None,
-        prices: Prices | None,
-        approve: Approve | None,
-    ) -> None:
-        self.tools = load_tools(tools, policies=policies)
-        self.sandbox = sandbox
-        self._code_model, self._api_key = code_model, api_key
-        self._runs = Runs(approve=approve, prices=prices)
-        self._create = partial(
-            create_codemode,
-            tools=self.tools,
-            sandbox=self.sandbox,
-            limits=limits,
-            timeout=timeout,
-            **{"max_attempts": max_retries, **(budget.model_dump(exclude_unset=True) if budget else {})},
-            prices=prices,
-            inline_bytes=sys.maxsize,
-        )
+    def __init__(self, *, tools: Tools, **options: Unpack[CodeModeOptions]) -> None:
+        run = read_options(options, known=CodeModeOptions.__annotations__)
+        self.tools = load_tools(tools, policies=options.get("policies"))
+        self.sandbox = read_sandbox(run)
+        read_context(run)
+        self._model = options.get("code_model") or options.get("model") or DEFAULT_MODEL
+        self._api_key = options.get("api_key")
+        self._runs = Runs(approve=options.get("approve"), prices=options.get("prices"))
+        # A result stays in this process, so that no value is too large for it.
+        graph_options: dict[str, Any] = {"inline_bytes": sys.maxsize} | {
+            name: value for name, value in run.items() if name in RunOptions.__annotations__ and name != "policies"
+        }
+        self._create = partial(create_codemode, tools=self.tools, **graph_options)
 
     @cached_property
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
@@ -140,7 +76,7 @@ class CodeMode:
 
     @cached_property
     def _task_graph(self) -> StateGraph[Any, Any, Any, Any]:
-        return self._create(model=load_model(self._code_model, api_key=self._api_key))
+        return self._create(model=load_model(self._model, api_key=self._api_key))
 
     @cached_property
     def _program_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:

@@ -2,7 +2,7 @@
 
 import inspect
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -14,15 +14,13 @@ from langgraph.types import Command, Interrupt
 from codemode_graph.errors import UnknownRun
 from codemode_graph.nodes.attempts import begun
 from codemode_graph.nodes.generate import bare
+from codemode_graph.options import Approve
 from codemode_graph.result import RunResult, run_result
 from codemode_graph.settings import Prices
 from codemode_graph.state import CodeModeState
 from codemode_graph.trace.progress import Progress, Watcher, follow
 
-__all__ = ["Approve", "Runs"]
-
-Approve: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
-"""Answers a request for approval."""
+__all__ = ["Runs"]
 
 _Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 

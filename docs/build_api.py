@@ -15,6 +15,8 @@ OUTLINE: dict[str, list[str]] = {
     "The short way in": [
         "codemode_graph.api.codemode",
         "codemode_graph.api.CodeMode",
+        "codemode_graph.options.CodeModeOptions",
+        "codemode_graph.options.RunOptions",
         "codemode_graph.result.RunResult",
     ],
     "The graph": [
@@ -194,6 +196,9 @@ def _fields(found: Any) -> Iterator[str]:
     typed = any("TypedDict" in str(base) for base in [*found.bases, *(b for m in found.mro() for b in m.bases)])
     for member in found.all_members.values():
         if not member.is_attribute or member.name.startswith("_") or member.annotation is None:
+            continue
+        # The run options stand on the page once.
+        if member.inherited and member.target.parent.name == "RunOptions":
             continue
         text = member.docstring.value.partition("\n\n")[0] if member.docstring else ""
         if not text and "description=" in str(member.annotation):

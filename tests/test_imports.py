@@ -14,7 +14,7 @@ PLACE = {
     **dict.fromkeys(("tools", "mcp"), "tools"),
     **dict.fromkeys(("check", "plan"), "check"),
     **dict.fromkeys(("calls", "approvals", "updates"), "calls"),
-    **dict.fromkeys(("nodes", "settings"), "nodes"),
+    **dict.fromkeys(("nodes", "settings", "options"), "nodes"),
     **dict.fromkeys(("api", "runs", "result", "trace", "metrics", "integrations"), "api"),
     **dict.fromkeys(("cli", "demo", "__main__", "__init__"), "cli"),
     "model": "model",

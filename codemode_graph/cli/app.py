@@ -44,7 +44,12 @@ MODEL_OPTION = typer.Option(
     metavar="PROVIDER:MODEL",
 )
 SANDBOX = Annotated[
-    str, typer.Option(help="Where the programs run; `codemode-graph sandboxes` lists what there is.", metavar="NAME")
+    str | None,
+    typer.Option(
+        help="Where the programs run; `codemode-graph sandboxes` lists what there is.",
+        metavar="NAME",
+        show_default="monty",
+    ),
 ]
 AUTO = Annotated[
     list[str],
@@ -71,6 +76,12 @@ PACKAGES = Annotated[
         "ready for them. May be repeated.",
         metavar="NAME",
     ),
+]
+MAX_ATTEMPTS = Annotated[
+    int, typer.Option(min=1, help="Programs that are tried for a task, the first included.", metavar="N")
+]
+TIMEOUT = Annotated[
+    float, typer.Option(min=0.1, help="Seconds that one program may take, its tools included.", metavar="SECONDS")
 ]
 HTML = Annotated[
     Path | None,
@@ -114,7 +125,7 @@ def run(
         Path | None,
         typer.Option(help="Run this program, and ask no model. There needs to be no task then.", metavar="FILE"),
     ] = None,
-    sandbox: SANDBOX = "monty",
+    sandbox: SANDBOX = None,
     auto: AUTO = [],  # noqa: B006
     fallback: FALLBACK = [],  # noqa: B006
     package: PACKAGES = [],  # noqa: B006
@@ -127,12 +138,8 @@ def run(
             "that the first did not make fails. Exit status 0 where all give the same value.",
         ),
     ] = False,
-    max_attempts: Annotated[
-        int, typer.Option(min=1, help="Programs that are tried, the first included.", metavar="N")
-    ] = 3,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that one program may take, its tools included.", metavar="SECONDS")
-    ] = 60.0,
+    max_attempts: MAX_ATTEMPTS = 3,
+    timeout: TIMEOUT = 60.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell what happens, only the answer.")] = False,
     html: HTML = None,
     as_json: JSON = False,
@@ -155,7 +162,7 @@ def run(
         model=model,
         program=program,
         sandbox=sandbox,
-        auto=auto,
+        auto=auto or None,
         fallback=fallback,
         packages=package,
         compare=compare,
@@ -225,7 +232,7 @@ def serve(
     mcp: MCP = [],  # noqa: B006
     tools: TOOLS = [],  # noqa: B006
     model: Annotated[str | None, MODEL_OPTION] = None,
-    sandbox: SANDBOX = "monty",
+    sandbox: SANDBOX = None,
     auto: AUTO = [],  # noqa: B006
     fallback: FALLBACK = [],  # noqa: B006
     package: PACKAGES = [],  # noqa: B006
@@ -237,10 +244,8 @@ def serve(
             metavar="PATTERN",
         ),
     ] = [],  # noqa: B006
-    max_attempts: Annotated[int, typer.Option(min=1, help="Programs that are tried for a task.", metavar="N")] = 3,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that one program may take, its tools included.", metavar="SECONDS")
-    ] = 60.0,
+    max_attempts: MAX_ATTEMPTS = 3,
+    timeout: TIMEOUT = 60.0,
     http: Annotated[
         str | None,
         typer.Option(
@@ -258,16 +263,17 @@ def serve(
     For example: codemode-graph serve --mcp servers.json --http 127.0.0.1:8123
     """
     from codemode_graph.cli.serve import serve as serve_clients
+    from codemode_graph.tools.spec import ToolPolicy
 
     serve_clients(
         mcp=mcp,
         tools=tools,
         model=model,
         sandbox=sandbox,
-        auto=auto,
+        auto=auto or None,
         fallback=fallback,
         packages=package,
-        approve=approve,
+        policies={pattern: ToolPolicy(approval=True) for pattern in approve},
         max_attempts=max_attempts,
         timeout=timeout,
         http=http,

@@ -15,10 +15,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import Unpack
 
 from codemode_graph.calls.journal import canonical
 from codemode_graph.graph import create_codemode
 from codemode_graph.nodes.attempts import begun
+from codemode_graph.options import RunOptions
 from codemode_graph.redact import redact
 from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState
@@ -75,9 +77,8 @@ async def compare_sandboxes(
     model: BaseChatModel | None,
     task: str,
     program: str | None,
-    max_attempts: int,
-    timeout: float,
     progress: Progress | None,
+    **options: Unpack[RunOptions],
 ) -> Comparison:
     """Run a task or a program in one sandbox, then the program in the others, with the journal in place of the tools.
 
@@ -87,9 +88,8 @@ async def compare_sandboxes(
         model: Writes the program, where `program` is None.
         task: The task.
         program: A program that does the task.
-        max_attempts: The number of programs to try.
-        timeout: Seconds that a program may take in each sandbox.
         progress: Shows the first run.
+        options: For the run in each sandbox; `first` takes the place of the sandbox that they name.
     """
     real: CodeModeState | None = None
     sides: list[Side] = []
@@ -107,8 +107,7 @@ async def compare_sandboxes(
                 progress=progress if real is None else None,
                 model=model if program is None else None,
                 tools=specs,
-                max_attempts=max_attempts,
-                timeout=timeout,
+                options=options,
             )
         except SandboxUnavailable as missing:
             remedy = f". {missing.remedy}" if missing.remedy else ""
@@ -130,15 +129,16 @@ async def _run(
     *,
     replayed: bool,
     progress: Progress | None,
+    model: BaseChatModel | None,
     tools: Sequence[ToolSpec],
-    **options: Any,
+    options: RunOptions,
 ) -> CodeModeState:
     specs = [replace(spec, call=_refuse_call) for spec in tools] if replayed else list(tools)
     config: RunnableConfig = {"configurable": {"thread_id": "compare"}}
     try:
         # Values stay in the state, whatever their size: the next graph could not load those that are kept outside it.
-        builder = create_codemode(tools=specs, sandbox=sandbox, inline_bytes=sys.maxsize, **options)
-        graph = builder.compile(checkpointer=InMemorySaver())
+        own: RunOptions = {**options, "sandbox": sandbox, "inline_bytes": sys.maxsize}
+        graph = create_codemode(model=model, tools=specs, **own).compile(checkpointer=InMemorySaver())
         if replayed:
             await graph.aupdate_state(config, values, as_node="repair")
         await follow(graph, None if replayed else values, config, progress)

@@ -15,14 +15,15 @@ from codemode_sandboxes import SANDBOXES, Sandbox, SandboxError, create_sandbox
 from codemode_sandboxes.registry import PACKAGED, backend_name
 from rich.console import Console
 from rich.text import Text
+from typing_extensions import Unpack
 
 from codemode_graph.api import CodeMode, RunResult, codemode
 from codemode_graph.cli.compare import Comparison, compare_sandboxes, show_comparison
 from codemode_graph.demo.show import run_demo
 from codemode_graph.errors import CodeModeError, ConfigurationError
-from codemode_graph.graph import sandbox_from
 from codemode_graph.mcp import MCPToolLoader
 from codemode_graph.model.ask import load_model
+from codemode_graph.options import RunOptions, read_sandbox
 from codemode_graph.redact import redact
 from codemode_graph.tools.load import load_tools
 from codemode_graph.tools.spec import ToolSpec
@@ -42,16 +43,12 @@ def run_task(
     tools: Sequence[str],
     model: str,
     program: Path | None,
-    sandbox: str,
-    auto: Sequence[str],
-    fallback: Sequence[str],
     packages: Sequence[str],
     compare: bool,
-    max_attempts: int,
-    timeout: float,
     quiet: bool,
     html: Path | None,
     as_json: bool,
+    **options: Unpack[RunOptions],
 ) -> None:
     """Run a task or a program, and print its answer, or the value that each sandbox returns for it."""
     _check_html(html)
@@ -62,7 +59,7 @@ def run_task(
     async def work() -> RunResult | Comparison:
         # A wrong model or sandbox name fails at once: check both before any server is started.
         chat_model = None if code is not None else load_model(model)
-        backend = load_sandbox(sandbox, auto=auto, fallback=fallback, packages=packages)
+        backend = load_sandbox(options, packages=packages)
         async with AsyncExitStack() as stack:
             specs = await load_specs(stack, mcp, tools)
             if compare:
@@ -72,14 +69,10 @@ def run_task(
                     model=chat_model,
                     task=task,
                     program=code,
-                    max_attempts=max_attempts,
-                    timeout=timeout,
                     progress=None if quiet else Progress(),
+                    **options,
                 )
-            cm = codemode(
-                tools=specs, backend=backend, code_model=chat_model, max_retries=max_attempts, timeout=timeout
-            )
-            await stack.enter_async_context(cm)
+            cm = await stack.enter_async_context(codemode(tools=specs, code_model=chat_model, **options))
             if code is not None:
                 return await cm.run_code(code, verbose=not quiet)
             return await (cm.run(task) if quiet else _run_aloud(cm, task))
@@ -173,35 +166,31 @@ def _import_object(reference: str) -> Any:
         ) from None
 
 
-def load_sandbox(name: str, *, auto: Sequence[str], fallback: Sequence[str], packages: Sequence[str]) -> Sandbox:
-    """Return the sandbox that the options name.
-
-    Args:
-        name: A sandbox, or "auto".
-        auto: The sandboxes that may be chosen; with any, the default `name` has no effect.
-        fallback: The sandboxes to use where the first is not available.
-        packages: Packages for programs, in the sandboxes that take packages.
+def load_sandbox(options: RunOptions, *, packages: Sequence[str]) -> Sandbox:
+    """Return the sandbox that options name, and put it in their place. Programs may import `packages` there.
 
     Raises:
-        ConfigurationError: The options contradict one another, or none of the sandboxes takes packages.
-        SandboxError: The sandbox is unknown or not available.
+        ConfigurationError: The options contradict one another, or packages are for none of the sandboxes.
+        SandboxError: There is no such sandbox, or it is not available.
     """
-    if packages and name == "auto" and not auto:
-        auto = list(SANDBOXES)
-    if packages and PACKAGED.isdisjoint(map(backend_name, [*(auto or [name]), *fallback])):
-        raise ConfigurationError(
-            f"--package is for the sandboxes {', '.join(sorted(PACKAGED))} and auto: name one of them"
-        )
+    if packages:
+        name, auto, fallback = options.get("sandbox") or "monty", options.get("auto"), options.get("fallback", ())
+        if name == "auto" and not auto:
+            auto = list(SANDBOXES)
+        if PACKAGED.isdisjoint(backend_name(str(each)) for each in (*(auto or [name]), *fallback)):
+            raise ConfigurationError(
+                f"--package is for the sandboxes {', '.join(sorted(PACKAGED))} and auto: name one of them"
+            )
 
-    def backend(name: str) -> str | Sandbox:
-        return create_sandbox(name, packages=packages) if packages and backend_name(name) in PACKAGED else name
+        def packaged(each: str | Sandbox) -> str | Sandbox:
+            return create_sandbox(str(each), packages=packages) if backend_name(str(each)) in PACKAGED else each
 
-    return sandbox_from(
-        # typer fills in "monty" where the option is absent: beside --auto it is no wish.
-        None if auto and name in ("auto", "monty") else backend(name),
-        auto=list(map(backend, auto)) or None,
-        fallback=list(map(backend, fallback)),
-    )
+        if auto:
+            options["auto"] = [packaged(each) for each in auto]
+        else:
+            options["sandbox"] = packaged(name)
+        options["fallback"] = [packaged(each) for each in fallback]
+    return read_sandbox(options)
 
 
 async def _run_aloud(cm: CodeMode, task: str) -> RunResult:

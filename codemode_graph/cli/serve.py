@@ -16,13 +16,14 @@ import uvicorn
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from rich.console import Console
+from typing_extensions import Unpack
 
 from codemode_graph.api import codemode
 from codemode_graph.cli.run import load_sandbox, load_specs, run_async
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.integrations.mcp_server import create_http_app, create_mcp_server
 from codemode_graph.model.ask import load_model
-from codemode_graph.tools.spec import ToolPolicy
+from codemode_graph.options import RunOptions
 from codemode_graph.trace.console import say
 
 __all__ = ["TOKEN", "serve"]
@@ -37,15 +38,10 @@ def serve(
     mcp: Sequence[Path],
     tools: Sequence[str],
     model: str | None,
-    sandbox: str,
-    auto: Sequence[str],
-    fallback: Sequence[str],
     packages: Sequence[str],
-    approve: Sequence[str],
-    max_attempts: int,
-    timeout: float,
     http: str | None,
     version: str,
+    **options: Unpack[RunOptions],
 ) -> None:
     """Serve code mode to MCP clients until they leave (stdio), or until Ctrl-C (HTTP)."""
     # Clients probe for newer versions of the protocol, and the SDK logs a long warning for each such request.
@@ -57,18 +53,10 @@ def serve(
         # A wrong address, model or sandbox name fails at once: check all three before any server is started.
         address = None if http is None else _parse_address(http)
         chat_model = None if model is None else load_model(model)
-        backend = load_sandbox(sandbox, auto=auto, fallback=fallback, packages=packages)
+        load_sandbox(options, packages=packages)
         async with AsyncExitStack() as stack:
             specs = await load_specs(stack, mcp, tools)
-            cm = codemode(
-                tools=specs,
-                backend=backend,
-                code_model=chat_model,
-                max_retries=max_attempts,
-                timeout=timeout,
-                policies={pattern: ToolPolicy(approval=True) for pattern in approve},
-            )
-            await stack.enter_async_context(cm)
+            cm = await stack.enter_async_context(codemode(tools=specs, code_model=chat_model, **options))
             server = create_mcp_server(cm, tasks=model is not None, version=version)
             if address is None:
                 assert out is not None

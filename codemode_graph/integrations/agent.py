@@ -2,26 +2,47 @@
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from codemode_sandboxes import Limits, Sandbox
 from langchain import agents
-from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware
+from langchain.agents.middleware import AgentMiddleware, AgentState, HumanInTheLoopMiddleware
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langgraph.cache.base import BaseCache
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import BaseStore
+from langgraph.types import Checkpointer
+from typing_extensions import Unpack
 
 from codemode_graph.integrations.middleware import CodeModeMiddleware
 from codemode_graph.integrations.review import asks_per_call
 from codemode_graph.model.ask import load_model
+from codemode_graph.options import RunOptions, read_options
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_with_origins
 from codemode_graph.tools.results import Updated
-from codemode_graph.tools.spec import ToolPolicy, ToolSpec
+from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["create_agent", "to_langchain"]
+
+
+class AgentOptions(RunOptions, total=False):
+    """What `create_agent` takes beside its own arguments: the run options, and what LangChain's `create_agent` takes."""
+
+    response_format: Any
+    state_schema: type[AgentState[Any]] | None
+    context_schema: type | None
+    checkpointer: Checkpointer
+    store: BaseStore | None
+    interrupt_before: list[str] | None
+    interrupt_after: list[str] | None
+    debug: bool
+    name: str | None
+    cache: BaseCache[Any] | None
+    transformers: Sequence[Any] | None
 
 
 def create_agent(
@@ -32,14 +53,9 @@ def create_agent(
     codemode: bool = True,
     code_model: str | BaseChatModel | None = None,
     api_key: str | None = None,
-    backend: str | Sandbox = "monty",
-    system_prompt: str | None = None,
-    max_retries: int = 3,
-    timeout: float = 60,
-    policies: Mapping[str, ToolPolicy] | None = None,
-    limits: Limits | None = None,
+    system_prompt: str | SystemMessage | None = None,
     middleware: Sequence[AgentMiddleware[Any, Any, Any]] = (),
-    **options: Any,
+    **options: Unpack[AgentOptions],
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
     """Make a LangChain agent that can run programs on its tools, and call them directly where that is better.
 
@@ -53,43 +69,34 @@ def create_agent(
         codemode: Without it, the same agent without programs.
         code_model: Writes programs for tasks that the agent gives. None has the agent's own model write them.
         api_key: For models named by a string; otherwise the provider's environment variable is used.
-        backend: The sandbox: a name such as "monty", or a `Sandbox`.
         system_prompt: The agent's own instructions.
-        max_retries: Programs that `code_model` tries for a task, the first included.
-        timeout: Seconds that one program may take, the time in tools included.
-        policies: What is allowed of which tool; `callers` says who may call it. They hold for calls by programs, and
-            `callers` for the model's own too.
-        limits: Bounds on one program.
         middleware: More of the agent's, in order.
-        options: What else LangChain's `create_agent` takes: `checkpointer`, `store`, `response_format`, ...
+        options: As `RunOptions` lists them, and what else LangChain's `create_agent` takes: `checkpointer`, `store`,
+            `response_format`, ... The `callers` of `policies` hold for the agent's own calls too.
 
     Raises:
-        ConfigurationError: A model or a policy cannot be used.
+        ConfigurationError: A model or an option cannot be used, see `RunOptions`.
         ToolLoadError: Something among the tools is not a tool.
     """
-    loaded = load_with_origins(tools, policies=policies)
-    made = [(spec, to_langchain(spec, origin)) for spec, origin in loaded]
+    # LangChain's own options are read off its function: a newer LangChain may take more than `AgentOptions` lists.
+    known = [*RunOptions.__annotations__, *inspect.signature(agents.create_agent).parameters]
+    theirs: dict[str, Any] = {**read_options(options, known=known)}
+    run = {name: theirs.pop(name) for name in RunOptions.__annotations__ if name in theirs}
+    loaded = load_with_origins(tools, policies=run.pop("policies", None))
+    bound = [(spec, to_langchain(spec, origin)) for spec, origin in loaded]
     first: list[AgentMiddleware[Any, Any, Any]] = []
     if codemode:
         writer = load_model(code_model, api_key=api_key) if isinstance(code_model, str) else code_model
-        first = [
-            CodeModeMiddleware(
-                model=writer,
-                interrupt_on=_interrupt_on(middleware),
-                sandbox=backend,
-                limits=limits,
-                timeout=timeout,
-                max_attempts=max_retries,
-                specs={tool.name: spec for spec, tool in made},
-            )
-        ]
-    return agents.create_agent(
+        specs = {tool.name: spec for spec, tool in bound}
+        first = [CodeModeMiddleware(model=writer, interrupt_on=_interrupt_on(middleware), specs=specs, **run)]
+    agent: CompiledStateGraph[Any, Any, Any, Any] = agents.create_agent(
         llm if llm is not None else load_model(model, api_key=api_key),
-        tools=[tool for _, tool in made],
+        tools=[tool for _, tool in bound],
         system_prompt=system_prompt,
         middleware=[*first, *middleware],
-        **options,
+        **theirs,
     )
+    return agent
 
 
 def to_langchain(spec: ToolSpec, origin: object = None) -> BaseTool:

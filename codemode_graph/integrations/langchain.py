@@ -1,32 +1,28 @@
 """Code mode as one LangChain tool: an agent gives it a task, a program is written for it, and the value comes back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from codemode_sandboxes import Limits, Sandbox
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.prebuilt import ToolRuntime
 from langgraph.runtime import get_runtime
 from pydantic import BaseModel, Field
-from typing_extensions import TypedDict, Unpack
+from typing_extensions import Unpack
 
 from codemode_graph.integrations.answer import LIMIT, answer_text, artifact_of, listed, result_of
 from codemode_graph.integrations.siblings import known_by, together
-from codemode_graph.settings import Context, Prices
+from codemode_graph.options import CodeModeOptions
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools
-from codemode_graph.tools.spec import ToolPolicy, ToolSpec
+from codemode_graph.tools.spec import ToolSpec
 
 if TYPE_CHECKING:
     from codemode_graph.api import CodeMode
-    from codemode_graph.runs import Approve
 
 __all__ = [
     "ADVICE",
-    "CodeModeOptions",
     "Task",
     "as_langchain_tool",
     "create_codemode_tool",
@@ -49,24 +45,6 @@ class Task(BaseModel):
         description="What is to be done, whole, in plain words: with every name, id, date and amount that it needs, and "
         "with the form of the answer.",
     )
-
-
-class CodeModeOptions(TypedDict, total=False):
-    """What `codemode` takes beside the tools. See there."""
-
-    backend: str | Sandbox
-    auto: Sequence[str | Sandbox] | None
-    fallback: Sequence[str | Sandbox]
-    model: str | BaseChatModel | None
-    code_model: str | BaseChatModel | None
-    api_key: str | None
-    max_retries: int
-    timeout: float
-    policies: Mapping[str, ToolPolicy] | None
-    limits: Limits | None
-    budget: Context | None
-    prices: Prices | None
-    approve: "Approve | None"
 
 
 def task_schema() -> dict[str, Any]:

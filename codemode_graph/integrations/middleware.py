@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
-from codemode_sandboxes import Capabilities, Limits, Sandbox, resolve_sandbox
+from codemode_sandboxes import Capabilities
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain.agents.middleware.types import (
     AgentMiddleware,
@@ -21,6 +21,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.types import Command
 from pydantic import BaseModel, Field
+from typing_extensions import Unpack
 
 from codemode_graph.compat import channels_of
 from codemode_graph.errors import ConfigurationError
@@ -32,7 +33,8 @@ from codemode_graph.integrations.nested import AgentCall, running
 from codemode_graph.integrations.review import InterruptOn, reviews
 from codemode_graph.model import agent_message
 from codemode_graph.model.ask import load_model
-from codemode_graph.tools.spec import ToolPolicy, ToolSpec
+from codemode_graph.options import RunOptions, read_context, read_options, read_sandbox
+from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.updates import writes
 
 __all__ = ["CodeModeAgentState", "CodeModeMiddleware"]
@@ -72,20 +74,16 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
 
     Args:
         model: Writes the programs for tasks that the agent gives. None has the agent's own model write them.
-        policies: What is allowed of which tool, by name, glob pattern or effect; `callers` says whether a tool is for
-            programs, for the model, or both.
         interrupt_on: Which calls of programs a person decides on, as `HumanInTheLoopMiddleware` takes it, or that
             middleware itself: it does not see the calls of programs. `{}` says that there are none.
-        sandbox: Where programs run: a `Sandbox`, or a backend's name, as `create_codemode` takes it.
-        limits: Bounds on one program.
-        timeout: Seconds that one program may take, the time in tools included.
-        max_attempts: Programs that `model` tries for a task.
         name: The tool's name.
         max_chars: Characters of a value that the agent's model reads; a longer one is told by its shape and a part of it.
         specs: What is known of tools beyond what LangChain tools say, by name: effects, types of results.
+        options: As `RunOptions` lists them. The `callers` of `policies` say whether a tool is for programs, for the
+            agent's model, or both.
 
     Raises:
-        ConfigurationError: `interrupt_on` or the model cannot be used.
+        ConfigurationError: `interrupt_on`, the model or an option cannot be used, see `RunOptions`.
 
     Example:
         ```python
@@ -99,32 +97,24 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         self,
         *,
         model: str | BaseChatModel | None = None,
-        policies: Mapping[str, ToolPolicy] | None = None,
         interrupt_on: InterruptOn | HumanInTheLoopMiddleware[Any, Any, Any] | None = None,
-        sandbox: str | Sandbox | None = None,
-        limits: Limits | None = None,
-        timeout: float = 60,
-        max_attempts: int = 3,
         name: str = "run_program",
         max_chars: int = LIMIT,
         specs: Mapping[str, ToolSpec] | None = None,
+        **options: Unpack[RunOptions],
     ) -> None:
         super().__init__()
+        options = read_options(options)
+        read_context(options)
         self._writer = None if model is None else load_model(model)
-        self._sandbox = resolve_sandbox(sandbox)
+        self._sandbox = read_sandbox(options)
         self._told = interrupt_on is not None
         self._max_chars = max_chars
         self._catalogue = Catalogue(
-            policies=policies or {},
+            policies=options.pop("policies", None) or {},
             reviews=reviews(interrupt_on or {}),
             specs=specs or {},
-            options={
-                "model": self._writer,
-                "sandbox": self._sandbox,
-                "limits": limits,
-                "timeout": timeout,
-                "max_attempts": max_attempts,
-            },
+            options={"model": self._writer, **options},
         )
         self.tool = StructuredTool(
             name=name,

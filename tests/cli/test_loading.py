@@ -22,15 +22,17 @@ def packaged(sandbox: Any) -> bool:
 
 @pytest.mark.parametrize("name", ["pyodide", "pyodide-wasm", "docker"])
 def test_packages_are_given_to_the_sandbox_that_is_named(name: str) -> None:
-    assert packaged(load_sandbox(name, auto=[], fallback=[], packages=["attrs"]))
-    assert not packaged(load_sandbox(name, auto=[], fallback=[], packages=[]))
+    assert packaged(load_sandbox({"sandbox": name}, packages=["attrs"]))
+    assert not packaged(load_sandbox({"sandbox": name}, packages=[]))
 
 
 @pytest.mark.parametrize(
-    ("name", "auto", "expected"), [("auto", [], set(SANDBOXES)), ("monty", ["pyodide", "monty"], {"pyodide", "monty"})]
+    ("name", "auto", "expected"), [("auto", None, set(SANDBOXES)), (None, ["pyodide", "monty"], {"pyodide", "monty"})]
 )
-def test_packages_are_given_to_those_that_may_be_chosen(name: str, auto: list[str], expected: set[str]) -> None:
-    sandbox = load_sandbox(name, auto=auto, fallback=[], packages=["attrs"])
+def test_packages_are_given_to_those_that_may_be_chosen(
+    name: str | None, auto: list[str] | None, expected: set[str]
+) -> None:
+    sandbox = load_sandbox({"sandbox": name, "auto": auto}, packages=["attrs"])
     assert isinstance(sandbox, AutoSandbox)
     assert set(sandbox.names) == expected
     with_packages = {each for each in expected & {"pyodide", "docker", "monty"} if packaged(sandbox.backend(each))}
@@ -38,6 +40,6 @@ def test_packages_are_given_to_those_that_may_be_chosen(name: str, auto: list[st
 
 
 def test_packages_are_given_to_a_fallback() -> None:
-    sandbox = load_sandbox("docker", auto=[], fallback=["pyodide"], packages=["attrs"])
+    sandbox = load_sandbox({"sandbox": "docker", "fallback": ["pyodide"]}, packages=["attrs"])
     assert isinstance(sandbox, FallbackSandbox)
     assert all(packaged(sandbox.backend(name)) for name in ("docker", "pyodide"))

@@ -9,7 +9,7 @@ from mcp.server.session import ServerSession
 from mcp.shared.context import RequestContext
 
 from codemode_graph.errors import CodeModeError
-from codemode_graph.runs import Approve
+from codemode_graph.options import Approve
 
 __all__ = ["asker"]
 

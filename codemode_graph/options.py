@@ -1,0 +1,146 @@
+"""The options of everything that runs programs, each spelled out once."""
+
+import difflib
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from codemode_sandboxes import Limits, Sandbox, UnknownSandbox, resolve_sandbox
+from langchain_core.language_models import BaseChatModel
+from pydantic import ValidationError
+from typing_extensions import TypedDict
+
+from codemode_graph.errors import ConfigurationError
+from codemode_graph.settings import Context, Prices
+from codemode_graph.tools.hints import complaint
+from codemode_graph.tools.spec import ToolPolicy
+
+__all__ = ["Approve", "CodeModeOptions", "RunOptions", "read_context", "read_options", "read_sandbox"]
+
+Approve: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
+"""Answers a request for approval."""
+
+
+class RunOptions(TypedDict, total=False):
+    """How programs run, and what a run may use. Everything that runs programs takes these as keyword arguments.
+
+    Raises:
+        TypeError: An option has no such name.
+        ConfigurationError: A value is out of bounds, a policy names no tool, or options contradict one another.
+        SandboxUnavailable: The sandbox cannot run on this machine.
+        UnknownSandbox: No sandbox has that name.
+    """
+
+    sandbox: Sandbox | str | None
+    """Where programs run: a `Sandbox`, a backend's name, or "auto", which takes for each program the cheapest backend
+    that offers what the program uses. The default is "monty"."""
+    backend: Sandbox | str | None
+    """Another name of `sandbox`."""
+    auto: Sequence[str | Sandbox] | None
+    """The backends among which "auto" may choose; by default all. Giving it means "auto"."""
+    fallback: Sequence[str | Sandbox]
+    """Backends that are used, in order, where `sandbox` is not available, and only there."""
+    policies: Mapping[str, ToolPolicy] | None
+    """What is allowed of which tool, by name, glob pattern or effect (`effect:destructive`)."""
+    limits: Limits | None
+    """Bounds on one program: computing time, memory, output, calls."""
+    timeout: float
+    """Seconds that one program may take, the time in tools included. The default is 60."""
+    max_attempts: int
+    """Programs that are tried for a task, the first included. The default is 3."""
+    max_retries: int
+    """Another name of `max_attempts`."""
+    max_tokens: int | None
+    """Tokens after which the model is not asked again."""
+    max_model_calls: int | None
+    """Calls after which the model is not asked again."""
+    max_seconds: float | None
+    """Seconds that models and programs may take in all; the time a run waits for people does not count."""
+    max_tool_calls: int | None
+    """Tool calls in the whole run; a further one raises in the program."""
+    max_cost: float | None
+    """Cost after which the model is not asked again; needs `prices`."""
+    budget: Context | None
+    """Several of the options `max_...` in one: `Context(max_tokens=..., max_cost=...)`. What it sets comes first."""
+    prices: Prices | None
+    """What the model costs, for `max_cost` and for the result's `trace`."""
+    inline_bytes: int
+    """Larger values are kept outside the state: in the graph's store, else in a file of this user. The default is 32 KiB
+    for graphs and agents; `codemode` keeps every value in its result."""
+    structured: bool | None
+    """Whether the model is asked for structured output, or for a fenced block. The default goes by its profile."""
+
+
+class CodeModeOptions(RunOptions, total=False):
+    """What `codemode` takes beside the tools: the run options, the model and the person."""
+
+    model: str | BaseChatModel | None
+    """Writes the programs where `code_model` is not given."""
+    code_model: str | BaseChatModel | None
+    """Writes the programs: a provider string such as "openai:gpt-5.2", or a chat model. It is first used by `run`, so
+    programs of one's own need neither model nor key."""
+    api_key: str | None
+    """For a model named by a string; otherwise the provider's environment variable is used."""
+    approve: Approve | None
+    """Answers for a person where calls wait: it takes the request, with its `action_requests`, and returns
+    `{"decisions": [...]}`. Without it a run that waits ends there, and says so."""
+
+
+_ALIASES = {"backend": "sandbox", "max_retries": "max_attempts"}
+
+
+def read_options(options: Mapping[str, Any], *, known: Collection[str] = RunOptions.__annotations__) -> RunOptions:
+    """Return a copy of the options in which every option has its own name.
+
+    Args:
+        options: What a caller gave.
+        known: The names that may be there.
+
+    Raises:
+        TypeError: An option has another name.
+        ConfigurationError: An option is there under two names.
+    """
+    for name in options:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
+            raise TypeError(f"unexpected keyword argument {name!r}; {hint}")
+    read = dict(options)
+    for alias, name in _ALIASES.items():
+        if alias in read:
+            if name in read:
+                raise ConfigurationError(f"{alias} is another name of {name}: give one of them")
+            read[name] = read.pop(alias)
+    budget: Context | None = read.pop("budget", None)
+    return cast("RunOptions", read | (budget.model_dump(exclude_unset=True) if budget else {}))
+
+
+def read_context(options: RunOptions) -> Context:
+    """Return the limits of a run that options set.
+
+    Raises:
+        ConfigurationError: One is out of bounds, or a cost has no prices to go by.
+    """
+    if options.get("max_cost") is not None and options.get("prices") is None:
+        raise ConfigurationError("max_cost needs prices=Prices(input=..., output=...), for a million tokens each")
+    try:
+        return Context.model_validate({name: value for name, value in options.items() if name in Context.model_fields})
+    except ValidationError as error:
+        raise ConfigurationError(complaint(error)) from None
+
+
+def read_sandbox(options: RunOptions) -> Sandbox:
+    """Return the sandbox that options name, and put it in the place of their `sandbox`, `auto` and `fallback`.
+
+    Raises:
+        ConfigurationError: The options contradict one another.
+        SandboxUnavailable: The sandbox cannot run here.
+        UnknownSandbox: No sandbox has that name.
+    """
+    auto, fallback = options.pop("auto", None), options.pop("fallback", ())
+    try:
+        sandbox = options["sandbox"] = resolve_sandbox(options.get("sandbox"), auto=auto, fallback=fallback)
+    except UnknownSandbox:
+        raise
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    return sandbox

@@ -1,0 +1,118 @@
+"""The options that everything takes which runs programs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from codemode_sandboxes import MockSandbox
+from langchain.agents import create_agent as langchain_agent
+
+from codemode_graph import (
+    CodeModeMiddleware,
+    ConfigurationError,
+    Context,
+    Prices,
+    codemode,
+    create_agent,
+    create_codemode,
+    create_codemode_tool,
+)
+from codemode_graph.options import CodeModeOptions, RunOptions, read_context, read_options
+from tests.integrations.agents import agent_model
+
+
+def add(one: int, other: int) -> int:
+    return one + other
+
+
+TAKERS: dict[str, Callable[..., Any]] = {
+    "codemode": lambda **options: codemode(tools=[add], **options),
+    "create_codemode": lambda **options: create_codemode(model=None, tools=[add], **options),
+    "create_codemode_tool": lambda **options: create_codemode_tool([add], **options),
+    "create_agent": lambda **options: create_agent([add], agent_model(), **options),
+    "CodeModeMiddleware": lambda **options: CodeModeMiddleware(**options),
+}
+VALUES = RunOptions(
+    sandbox="monty",
+    auto=["monty"],
+    fallback=["restricted"],
+    policies={},
+    limits=None,
+    timeout=1,
+    max_attempts=1,
+    max_retries=1,
+    max_tokens=1,
+    max_model_calls=1,
+    max_seconds=1,
+    max_tool_calls=1,
+    max_cost=1,
+    budget=Context(),
+    prices=Prices(input=1, output=1),
+    inline_bytes=1,
+    structured=False,
+    backend="monty",
+)
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+@pytest.mark.parametrize("name", RunOptions.__annotations__)
+def test_each_is_taken_everywhere(taker: str, name: str) -> None:
+    needs = {"prices": VALUES["prices"]} if name == "max_cost" else {}
+    TAKERS[taker](**{name: VALUES[name]}, **needs)  # type: ignore[literal-required]
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_another_name_is_answered_with_the_right_one(taker: str) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'max_retrys'; did you mean 'max_retries'"):
+        TAKERS[taker](max_retrys=1)
+    with pytest.raises(TypeError, match=r"'zzz'; there are .*timeout"):
+        TAKERS[taker](zzz=1)
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"max_attempts": 0}, "max_attempts: Input should be greater than or equal to 1"),
+        ({"max_cost": 1}, "max_cost needs prices"),
+        ({"sandbox": "monty", "backend": "monty"}, "backend is another name of sandbox"),
+        ({"sandbox": "monty", "auto": ["monty"]}, "leave the other sandbox out"),
+    ],
+)
+def test_a_contradiction_is_said_at_once(taker: str, options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        TAKERS[taker](**options)
+
+
+def test_other_names_and_a_budget_are_read_as_the_options_that_they_are() -> None:
+    sandbox = MockSandbox([])
+    given: RunOptions = {"backend": sandbox, "max_retries": 5, "budget": Context(max_tokens=7)}
+    assert read_options(given) == {"sandbox": sandbox, "max_attempts": 5, "max_tokens": 7}
+    assert read_context(read_options(given)) == Context(max_attempts=5, max_tokens=7)
+    assert read_options({"max_retries": 5, "budget": Context(max_attempts=2)}) == {"max_attempts": 2}
+
+
+def test_an_agent_takes_what_langchain_takes() -> None:
+    assert create_agent([add], agent_model(), name="clerk", debug=False).name == "clerk"
+    with pytest.raises(TypeError, match="did you mean 'checkpointer'"):
+        create_agent([add], agent_model(), checkpoint=None)  # type: ignore[call-arg]
+
+
+def test_unknown_options_are_found_before_anything_runs() -> None:
+    """mypy checks this file: an ignore that is not needed is an error."""
+    with pytest.raises(TypeError):
+        codemode(tools=[add], max_atempts=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        create_codemode(model=None, tools=[add], api_key="")  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        CodeModeMiddleware(max_retires=1)  # type: ignore[call-arg]
+
+
+def test_agents_options_are_those_of_langchain() -> None:
+    from inspect import signature
+
+    from codemode_graph.integrations.agent import AgentOptions
+
+    listed = AgentOptions.__annotations__.keys() - RunOptions.__annotations__
+    assert listed <= signature(langchain_agent).parameters.keys()
+    assert not signature(langchain_agent).parameters.keys() & CodeModeOptions.__annotations__.keys() - {"model"}
