@@ -1,7 +1,5 @@
 """The tools of an agent, as programs may call them, and the graphs that run programs on them."""
 
-import difflib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,10 +8,10 @@ from typing import Any
 from langchain_core.tools import BaseTool
 from langgraph.graph.state import CompiledStateGraph
 
-from codemode_graph.errors import ConfigurationError, ToolLoadError
+from codemode_graph.errors import ToolLoadError
 from codemode_graph.graph import create_codemode
 from codemode_graph.integrations.nested import spec_of
-from codemode_graph.tools.load import load_tools
+from codemode_graph.tools.load import check_policy_names, is_general, load_tools
 from codemode_graph.tools.spec import Review, ToolPolicy, ToolSpec
 
 __all__ = ["Catalogue", "Toolset"]
@@ -67,11 +65,7 @@ class Catalogue:
         Raises:
             ConfigurationError: There is one.
         """
-        for name in self.policies:
-            if name not in names and not name.startswith("effect:") and not re.search(r"[*?\[]", name):
-                close = difflib.get_close_matches(name, names, 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                raise ConfigurationError(f"policies name {name!r}, and the agent has no such tool{hint}")
+        check_policy_names(self.policies, names)
 
     def toolset(self, tools: Sequence[BaseTool]) -> Toolset:
         """Give the toolset of these tools.
@@ -88,7 +82,7 @@ class Catalogue:
 
     def _make(self, tools: Sequence[BaseTool]) -> Toolset:
         names = {tool.name for tool in tools}
-        policies = {name: each for name, each in self.policies.items() if name in names or _is_general(name)}
+        policies = {name: each for name, each in self.policies.items() if name in names or is_general(name)}
         specs = load_tools([spec for tool in tools if (spec := self._spec(tool))], policies=policies)
         return Toolset([self._reviewed(spec) for spec in specs], self.options)
 
@@ -104,7 +98,3 @@ class Catalogue:
     def _reviewed(self, spec: ToolSpec) -> ToolSpec:
         review = self.reviews.get(spec.name)
         return spec if review is None else replace(spec, policy=replace(spec.policy, approval=review))
-
-
-def _is_general(name: str) -> bool:
-    return name.startswith("effect:") or re.search(r"[*?\[]", name) is not None

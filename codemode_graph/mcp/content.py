@@ -1,4 +1,4 @@
-"""What an MCP tool gives back, as a plain value."""
+"""Results of MCP tools as plain values."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,22 +7,23 @@ from typing import Any
 from mcp.types import CallToolResult, ContentBlock, TextContent, Tool
 
 from codemode_graph.errors import ToolCallError
-from codemode_graph.tools.spec import Effect
+from codemode_graph.tools.results import parse_json
+from codemode_graph.tools.spec import Effect, effect_from_hints
 
 __all__ = ["effect_of", "output_schema_of", "value_of"]
 
 
 def value_of(result: CallToolResult, *, tool: Tool) -> Any:
-    """Take the value out of a tool's answer.
+    """Return the value in a tool's answer.
 
-    Structured content wins; where the tool's schema is a mere wrapper (see `output_schema_of`) the value is what is in
-    it. Without it: no content gives None, one part gives its value, several give a list of them. A text that is a JSON
-    object or array is parsed; any other text is left as it is, so that `123`, `true` or `"x"` stay text. Images, audio
-    and resources are dicts as in the protocol: `{"type": "image", "mimeType": ..., "data": ...}`.
+    Structured content wins; where the tool's schema is a mere wrapper (see `output_schema_of`) it is unwrapped. Without
+    it, no content is None, one part is its value, several are a list of values. A text that is a JSON object or array is
+    parsed; any other text stays, `123`, `true` or `"x"` too. Images, audio and resources are dicts as in the protocol:
+    `{"type": "image", "mimeType": ..., "data": ...}`.
 
     Args:
         result: The answer.
-        tool: The tool that gave it, as its server lists it.
+        tool: The tool that answered, as its server lists it.
 
     Raises:
         ToolCallError: The answer says that the tool failed; the message is its text.
@@ -39,10 +40,10 @@ def value_of(result: CallToolResult, *, tool: Tool) -> Any:
 
 
 def output_schema_of(tool: Tool) -> Mapping[str, Any] | None:
-    """Give the JSON Schema of the values that `value_of` gives, or None where it is not known.
+    """Return the JSON Schema of the values that `value_of` returns, or None where it is not known.
 
     MCP wants structured content to be an object, so Python servers wrap everything else as `{"result": value}`. A
-    schema whose only property is a required `result`, or that FastMCP marks, is taken for such a wrapper.
+    schema whose only property is a required `result`, or that FastMCP marks, counts as such a wrapper.
     """
     schema = tool.outputSchema
     if schema is None or not _is_wrapped(tool):
@@ -56,15 +57,15 @@ def output_schema_of(tool: Tool) -> Mapping[str, Any] | None:
 
 
 def effect_of(tool: Tool) -> Effect:
-    """Read the effect of a call from the tool's annotations. Only what they say outright counts; silence is "write"."""
+    """Return the effect in a tool's annotations. Only what they state counts: silence is "write", not MCP's destructive."""
     hints = tool.annotations
     if hints is None:
         return "write"
-    if hints.readOnlyHint:
-        return "read"
-    if hints.destructiveHint:
-        return "destructive"
-    return "idempotent" if hints.idempotentHint else "write"
+    return effect_from_hints(
+        read_only=bool(hints.readOnlyHint),
+        destructive=bool(hints.destructiveHint),
+        idempotent=bool(hints.idempotentHint),
+    )
 
 
 def _is_wrapped(tool: Tool) -> bool:
@@ -89,17 +90,8 @@ def _references(schema: Any) -> Iterator[str]:
 
 def _part(part: ContentBlock) -> Any:
     if isinstance(part, TextContent):
-        return _text(part.text)
+        return parse_json(part.text)
     return part.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"annotations", "meta"})
-
-
-def _text(text: str) -> Any:
-    if text.lstrip()[:1] not in ("{", "["):
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def _error_text(result: CallToolResult) -> str:

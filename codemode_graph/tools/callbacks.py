@@ -23,20 +23,19 @@ __all__ = ["masked", "tagged", "traced"]
 
 
 def traced(name: str, call: ToolCaller, *, description: str = "") -> ToolCaller:
-    """Make every call of a tool a child tool run of the config that the call is given.
+    """Wrap a tool so that each call is a child tool run of the call's config.
 
     LangChain tools report themselves; this is for tools that do not. Callbacks, LangSmith and LangGraph's `tools`
-    stream see the arguments as they were given, and the value or the error, a cancellation included; an error that
-    tells a credential is told without it. Whatever `call` runs through LangChain or `langsmith.traceable` becomes a
-    child of that run.
+    stream see the arguments as the call has them, and the value or the error, a cancellation included; a credential in
+    an error is masked. Whatever `call` runs through LangChain or `langsmith.traceable` becomes a child of that run.
 
     Args:
         name: What traces call the tool.
         call: The tool itself.
-        description: Handed to callbacks beside the name.
+        description: For callbacks, beside the name.
 
     Returns:
-        A caller that gives and raises what `call` does.
+        A caller that returns and raises what `call` does.
 
     Example:
         >>> import asyncio
@@ -49,7 +48,7 @@ def traced(name: str, call: ToolCaller, *, description: str = "") -> ToolCaller:
 
 
 def masked(name: str, call: ToolCaller, names: Collection[str], *, description: str = "") -> ToolCaller:
-    """Like `traced`, of a tool that has something to hide, whether it reports itself or not.
+    """Wrap a tool as `traced` does, and mask values in its trace, whether it reports itself or not.
 
     Callbacks and traces see its arguments and its value with `[redacted]` under these names, its errors without what the
     arguments hide, and nothing of what goes on inside the call.
@@ -58,13 +57,13 @@ def masked(name: str, call: ToolCaller, names: Collection[str], *, description: 
         name: What traces call the tool.
         call: The tool itself.
         names: Keys whose values are masked, at any depth.
-        description: Handed to callbacks beside the name.
+        description: For callbacks, beside the name.
     """
     return _as_run(name, description, call, frozenset(names))
 
 
 def tagged(config: RunnableConfig, *tags: str, **metadata: Any) -> RunnableConfig:
-    """A config whose runs carry these tags, and these metadata under names that begin with `codemode_`."""
+    """Return a config whose runs carry these tags, and these metadata under names that begin with `codemode_`."""
     # LangChain's merge_configs would take in the callbacks of the node as well, and trace the run twice.
     named = {f"codemode_{key}": value for key, value in metadata.items()}
     return {
@@ -77,11 +76,11 @@ def tagged(config: RunnableConfig, *tags: str, **metadata: Any) -> RunnableConfi
 def _as_run(name: str, description: str, call: ToolCaller, names: frozenset[str]) -> ToolCaller:
     async def call_as_run(arguments: dict[str, Any], config: RunnableConfig) -> Any:
         config = ensure_config(config)
-        seen = _masked(arguments, names) if names else arguments
+        shown = _mask(arguments, names) if names else arguments
         run = await get_async_callback_manager_for_config(config).on_tool_start(
-            {"name": name, "description": description}, str(seen), inputs=seen
+            {"name": name, "description": description}, str(shown), inputs=shown
         )
-        # What a tool passes on may be just what is to be hidden.
+        # What the tool runs inside may report the very values to be masked, so nothing inside is traced.
         inside: RunnableConfig = (
             {**config, "callbacks": []} if names else patch_config(config, callbacks=run.get_child())
         )
@@ -94,22 +93,22 @@ def _as_run(name: str, description: str, call: ToolCaller, names: frozenset[str]
             with set_config_context(inside) as context:
                 value = await coro_with_context(call_inside(), context)
         except BaseException as error:
-            await run.on_tool_error(_tellable(error, _leaves(arguments, names)))
+            await run.on_tool_error(_without_secrets(error, _secrets(arguments, names)))
             raise
-        await run.on_tool_end(_masked(value, names) if names else value, name=name)
+        await run.on_tool_end(_mask(value, names) if names else value, name=name)
         return value
 
     return call_as_run
 
 
-def _masked(value: Any, names: Collection[str]) -> Any:
+def _mask(value: Any, names: Collection[str]) -> Any:
     plain = to_plain(value)
-    # What is no data cannot be looked into.
+    # An object that is no data may hide the value anywhere.
     return mask(plain, names) if isinstance(plain, dict | list | str | int | float | None) else "[redacted]"
 
 
-class _Told(Exception):
-    """Stands for an exception in traces."""
+class _Redacted(Exception):
+    """Stands for an exception in traces, under the exception's own type."""
 
     def __init__(self, type: str, message: str) -> None:
         super().__init__(message)
@@ -119,22 +118,23 @@ class _Told(Exception):
         return f"{self.type}({self.args[0]!r})"
 
 
-def _tellable(error: BaseException, hidden: Collection[str]) -> BaseException:
-    """The error itself, or, where it or what led to it tells what traces must not have, its message without that."""
+def _without_secrets(error: BaseException, secrets: Collection[str]) -> BaseException:
+    """Return the error itself, or, where it or a cause of it holds a secret, a stand-in with its message masked."""
+    # Tracers format the traceback with its causes, so all of that has to be free of secrets.
     whole = "".join(format_exception(error))
-    if redact(whole, limit=len(whole)) == whole and not any(secret in whole for secret in hidden):
+    if redact(whole, limit=len(whole)) == whole and not any(secret in whole for secret in secrets):
         return error
     message = str(error)
-    for secret in hidden:
+    for secret in secrets:
         message = message.replace(secret, "[redacted]")
-    return _Told(type(error).__name__, redact(message))
+    return _Redacted(type(error).__name__, redact(message))
 
 
-def _leaves(value: Any, names: Collection[str], *, inside: bool = False) -> set[str]:
-    """The texts and numbers that are masked, as far as they are long enough to be told from others."""
+def _secrets(value: Any, names: Collection[str], *, inside: bool = False) -> set[str]:
+    """Return the texts and numbers under these names. Those of under four characters occur by chance, and are left out."""
     if isinstance(value, dict):
-        return {leaf for key, item in value.items() for leaf in _leaves(item, names, inside=inside or key in names)}
+        return {leaf for key, item in value.items() for leaf in _secrets(item, names, inside=inside or key in names)}
     if isinstance(value, list):
-        return {leaf for item in value for leaf in _leaves(item, names, inside=inside)}
+        return {leaf for item in value for leaf in _secrets(item, names, inside=inside)}
     text = str(value)
     return {text} if inside and len(text) >= 4 else set()

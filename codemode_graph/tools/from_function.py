@@ -32,7 +32,7 @@ from codemode_graph.tools.injection import injection_in, is_config
 from codemode_graph.tools.results import from_commands, has_command, is_message
 from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec, idempotency_key
 
-__all__ = ["MAX_STREAMED", "Marks", "from_callable", "marks_of", "tool"]
+__all__ = ["MAX_STREAMED", "Marks", "from_callable", "marks_of", "name_of", "tool"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _ATTRIBUTE = "__codemode_tool__"
@@ -40,7 +40,7 @@ _ATTRIBUTE = "__codemode_tool__"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """What `tool` was given. See there."""
+    """The arguments of `tool`."""
 
     effect: Effect | None = None
     name: str | None = None
@@ -55,7 +55,7 @@ def tool(
     description: str | None = None,
     timeout: float | None = None,
 ) -> Callable[[_Function], _Function]:
-    """Say more of a function that is to be a tool than its signature does. The function stays as it is.
+    """Mark a function with facts that a tool has and a signature lacks. The function stays as it is.
 
     Args:
         effect: What a call does to the world. Without it a function counts as one that writes.
@@ -64,7 +64,7 @@ def tool(
         timeout: Seconds that one call may take.
 
     Returns:
-        A decorator that marks the function and gives it back.
+        A decorator that marks the function and returns it.
 
     Example:
         >>> @tool(effect="read", timeout=5)
@@ -84,7 +84,7 @@ def tool(
 
 
 def marks_of(function: object) -> Marks:
-    """Give what was said of a function, or of the one that a partial or a method calls."""
+    """Return the marks of a function, or of the one that a partial or a callable object calls."""
     marks = getattr(function, _ATTRIBUTE, None)
     if not isinstance(marks, Marks) and isinstance(function, partial):
         return marks_of(function.func)
@@ -94,44 +94,43 @@ def marks_of(function: object) -> Marks:
 
 
 MAX_STREAMED = 100_000
-"""Values that a tool which is a generator may give in one call."""
+"""Values that one call of a generator may yield."""
 
 _logger = logging.getLogger("codemode")
 
 
 def from_callable(function: Callable[..., Any], name: str | None = None) -> ToolSpec:
-    """Make a tool of a function, a method, a partial, or an object that can be called; sync or async.
+    """Make a tool of a function, a method, a partial, or a callable object; sync or async.
 
     Arguments are validated and converted as their hints say (dates, enums, dataclasses, pydantic models, ...) before
-    the function is called; a hint that cannot be used accepts anything. What a partial has fixed is not an argument of
-    the tool. `*args` is an optional argument that takes a list; `**kwargs` accepts further arguments. An argument with
-    the hint `RunnableConfig` is given the run's config, one with the hint `IdempotencyKey` the call's key. The docstring
+    the function is called; a hint that cannot be used accepts anything. Arguments that a partial binds are none of
+    the tool's. `*args` is an optional argument that takes a list; `**kwargs` accepts further arguments. An argument with
+    the hint `RunnableConfig` gets the run's config, one with the hint `IdempotencyKey` the call's key. The docstring
     describes the tool and its arguments.
 
     Models and dataclasses come back as dicts, the `ToolMessage` of a `Command` as its content, the values of a
     generator as a list of at most `MAX_STREAMED`.
 
     A sync function runs in a worker thread, in the context of the caller. Python cannot stop a thread: when a call is
-    given up (cancellation, timeout), its function goes on to its end, its result is dropped, and the logger "codemode"
-    says so.
+    cancelled or times out, its function goes on to its end, its result is dropped, and the logger "codemode" says so.
 
     Args:
-        function: What to call. The decorator `tool` says more of it: effect, name, timeout.
-        name: What programs call it; else what `tool` says, else the function's own name.
+        function: The function. The decorator `tool` adds effect, name and timeout.
+        name: What programs call it; else the name in its `tool` mark, else the function's own name.
 
     Returns:
-        The tool. Its effect is "write" unless `tool` says otherwise.
+        The tool. Its effect is "write" unless its `tool` mark says otherwise.
 
     Raises:
-        ToolLoadError: It cannot be called, or it takes what only LangGraph can inject.
+        ToolLoadError: It cannot be called, or has an argument that only LangGraph can inject.
     """
     if not callable(function):
         msg = f"{type(function).__name__} object is not callable, so it is not a tool"
         raise ToolLoadError(msg)
     marks, plain = marks_of(function), _plain(function)
-    name = name or marks.name or _name_of(plain)
+    name = name or name_of(function)
     docs = _docs(plain)
-    call = _Call(name, function, type_hints(_hinted(plain)))
+    call = _Call(name, function, type_hints(_function_with_hints(plain)))
     returns = call.hints.get("return", Any)
     description = docs.text if marks.description is None else marks.description
     return ToolSpec(
@@ -145,6 +144,13 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Tool
         source="function",
         takes_key=bool(call.keys),
     )
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return the name of a function as a tool: the one in its `tool` mark, else its own."""
+    plain = _plain(function)
+    name = str(getattr(plain, "__name__", type(plain).__name__))
+    return marks_of(function).name or ("lambda" if name == "<lambda>" else name)
 
 
 class _Call:
@@ -180,10 +186,11 @@ class _Call:
             return list[hint]  # type: ignore[valid-type]
         if isinstance(parameter.default, FieldInfo):
             return Annotated[hint, parameter.default]
+        # `limit: int = None` is common, and models pass None where it is the default.
         return Optional[hint] if parameter.default is None and hint is not Any else hint  # noqa: UP045
 
     def input_schema(self, docs: Docs) -> dict[str, Any]:
-        """Give the JSON Schema of the arguments."""
+        """Return the JSON Schema of the arguments."""
         schemas, shared = TypeAdapter.json_schemas(
             [(key, "validation", adapter) for key, adapter in self.adapters.items()]
         )
@@ -192,8 +199,8 @@ class _Call:
             schema = dict(schemas.get((key, "validation"), {}))
             if each.kind is Parameter.VAR_POSITIONAL:
                 schema["type"] = "array"
-            if "description" not in schema and (said := _said(self.hints.get(key)) or docs.arguments.get(key)):
-                schema["description"] = said
+            if "description" not in schema and (text := _description(self.hints.get(key)) or docs.arguments.get(key)):
+                schema["description"] = text
             default = _default(each)
             if default is not Parameter.empty and _is_json(value := to_plain(default)):
                 schema["default"] = value
@@ -219,9 +226,9 @@ class _Call:
         if inspect.isawaitable(result):
             result = await result
         if isinstance(result, AsyncIterator):
-            result = await self._collected(result)
+            result = await self._collect(result)
         elif isinstance(result, Iterator):
-            result = await self._in_thread(functools.partial(self._listed, result))
+            result = await self._in_thread(functools.partial(self._list, result))
         return from_commands(self.name, result) if has_command(result) else to_plain(result)
 
     def _bind(self, arguments: Mapping[str, Any], config: RunnableConfig) -> tuple[list[Any], dict[str, Any]]:
@@ -242,12 +249,12 @@ class _Call:
         for key, each in self.parameters.items():
             if key not in values and isinstance(each.default, FieldInfo):
                 values[key] = each.default.get_default(call_default_factory=True, validated_data={})
-        return self._passed(values, more, config)
+        return self._pass(values, more, config)
 
-    def _passed(
+    def _pass(
         self, values: dict[str, Any], more: dict[str, Any], config: RunnableConfig
     ) -> tuple[list[Any], dict[str, Any]]:
-        """Pass by keyword what can be: a decorator's wrapper may take nothing else."""
+        """Pass every argument by keyword that can be: a decorator's wrapper may take nothing else."""
         values |= dict.fromkeys(self.configs, config)
         values |= dict.fromkeys(self.keys, idempotency_key(config) if self.keys else None)
         spread = next(
@@ -268,32 +275,33 @@ class _Call:
             running = True
             try:
                 result = work()
-                return self._listed(result) if isinstance(result, Iterator) else result
+                return self._list(result) if isinstance(result, Iterator) else result
             finally:
                 running = False
 
         try:
             return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
         except anyio.get_cancelled_exc_class():
+            # A call that still waits for a free thread never runs, so there is nothing to warn of.
             if running:
                 _logger.warning("a call of %s was given up; its function goes on in its thread", self.name)
             raise
 
-    def _listed(self, result: Iterator[Any]) -> list[Any]:
-        return self._bounded(list(itertools.islice(result, MAX_STREAMED + 1)))
+    def _list(self, result: Iterator[Any]) -> list[Any]:
+        return self._check_length(list(itertools.islice(result, MAX_STREAMED + 1)))
 
-    async def _collected(self, result: AsyncIterator[Any]) -> list[Any]:
+    async def _collect(self, result: AsyncIterator[Any]) -> list[Any]:
         values: list[Any] = []
         try:
             async for value in result:
                 values.append(value)
-                self._bounded(values)
+                self._check_length(values)
         finally:
             if isinstance(result, AsyncGenerator):
                 await result.aclose()
         return values
 
-    def _bounded(self, values: list[Any]) -> list[Any]:
+    def _check_length(self, values: list[Any]) -> list[Any]:
         if len(values) > MAX_STREAMED:
             raise ValueError(f"{self.name} gave more than {MAX_STREAMED} values")
         return values
@@ -309,7 +317,7 @@ def _is_object(function: Callable[..., Any]) -> bool:
     return not (inspect.isroutine(function) or inspect.isclass(function))
 
 
-def _hinted(function: Callable[..., Any]) -> Callable[..., Any]:
+def _function_with_hints(function: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.isclass(function):
         return function.__init__
     return type(function).__call__ if _is_object(function) else function
@@ -319,11 +327,6 @@ def _is_async(function: Callable[..., Any]) -> bool:
     plain = _plain(function)
     called = type(plain).__call__ if _is_object(plain) else plain
     return inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    name = getattr(function, "__name__", type(function).__name__)
-    return "lambda" if name == "<lambda>" else str(name)
 
 
 def _docs(function: Callable[..., Any]) -> Docs:
@@ -341,12 +344,12 @@ def _default(parameter: Parameter) -> Any:
     )
 
 
-def _said(hint: Any) -> str:
+def _description(hint: Any) -> str:
     for note in get_args(hint)[1:] if get_origin(hint) is Annotated else ():
         if isinstance(note, str):
             return note
-        if isinstance(said := getattr(note, "documentation", None), str):
-            return said
+        if isinstance(text := getattr(note, "documentation", None), str):  # typing_extensions.Doc
+            return text
     return ""
 
 

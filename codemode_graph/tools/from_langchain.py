@@ -1,7 +1,6 @@
 """LangChain tools as tools of a program."""
 
 import inspect
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -19,43 +18,43 @@ from codemode_graph.errors import ToolCallError, ToolLoadError
 from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, signature_of, to_plain, type_hints
 from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
 from codemode_graph.tools.results import from_blocks, from_commands, has_command, is_message, is_text_block, parse_json
-from codemode_graph.tools.spec import Effect, ToolSpec, idempotency_key
+from codemode_graph.tools.spec import Effect, ToolSpec, effect_from_hints, idempotency_key
 
 __all__ = ["Invoke", "from_langchain"]
 
 Run: TypeAlias = Callable[[dict[str, Any], RunnableConfig], Awaitable[Any]]
-"""Runs a tool: given the tool call with its injected arguments, and a config, it gives what the tool gives."""
+"""Runs a tool with a tool call, its injected arguments included, under a config, and returns the tool's result."""
 
 Invoke: TypeAlias = Callable[[ToolCall, RunnableConfig, Run], Awaitable[Any]]
-"""Has a tool run in a way of one's own: given the program's call, the config that it is made under, and what runs the
-tool. Gives what the tool gave, or a message in its place."""
+"""Runs a tool in another way: takes the program's call, its config, and a `Run`. Returns the tool's result, or a message in
+its place."""
 
 
 def from_langchain(tool: BaseTool, *, invoke: Invoke | None = None) -> ToolSpec:
     """Make a tool of a LangChain tool, with all that LangChain does for it.
 
-    Each call is a run of the tool under the config it is given: its arguments are validated, callbacks and traces see
-    it. The value is what the tool returns, not the text that a `ToolMessage` would hold: for an artifact with
+    Each call is a run of the tool under the call's config: its arguments are validated, callbacks and traces see it. The
+    value is what the tool returns, not the text that a `ToolMessage` would hold: for an artifact with
     `structured_content` (MCP adapters) that, for content blocks their text, parsed where it is a JSON object or array.
     A failure that the tool reports in a message (`handle_tool_error`, `status="error"`) is raised as `ToolCallError`. Of a
     `Command` the value is the `ToolMessage` in it (see `tools.results`).
 
     What LangGraph injects (state, store, `ToolRuntime`, the call's id), the config, and an argument with the hint
-    `IdempotencyKey` are no arguments of the tool; a program that gives them is refused. State and store are those of the
+    `IdempotencyKey` are no arguments of the tool; a program that passes them is refused. State and store are those of the
     graph that makes the call.
 
-    LangChain's `StructuredTool` keeps the argument names `config` and `run_manager` to itself: a value given to an
-    ordinary argument of that name never reaches the function. Such an argument is left out where it is optional.
+    LangChain's `StructuredTool` keeps the argument names `config` and `run_manager` to itself: a value for an ordinary
+    argument of that name never reaches the function. Such an argument is left out where it is optional.
 
     Args:
         tool: The LangChain tool.
-        invoke: Has it run in another way, for instance by the `ToolNode` of an agent, which then injects as well.
+        invoke: Runs it in another way, for instance by the `ToolNode` of an agent, which then injects as well.
 
     Returns:
         The tool. MCP annotations in its metadata give its effect, else it is "write".
 
     Raises:
-        ToolLoadError: It needs a value that can reach it in no way.
+        ToolLoadError: It needs a value that cannot reach it.
     """
     adapter = _Adapter(tool, invoke)
     return ToolSpec(
@@ -109,6 +108,7 @@ class _Adapter:
         returns = next((each["return"] for each in self.hints if "return" in each), Any)
         of_message = tool.response_format == "content_and_artifact" or is_message(returns)
         self.output_schema = None if of_message else output_schema_of(returns, tool.name)
+        # Such tools return their artifact, their error or their Command only to a whole tool call, in a message.
         self.as_message = (
             tool.response_format == "content_and_artifact"
             or bool(tool.handle_tool_error)
@@ -118,6 +118,7 @@ class _Adapter:
 
     async def call(self, arguments: dict[str, Any], config: RunnableConfig) -> Any:
         tool = self.tool
+        # A program must not stand in for the graph: an injected argument may be a person's id or a store.
         if forged := [name for name in arguments if name in self.hidden]:
             raise TypeError(f"{tool.name}() got an unexpected argument {forged[0]!r}")
         call = ToolCall(name=tool.name, args=dict(arguments), id=f"call_{uuid4().hex}", type="tool_call")
@@ -134,14 +135,15 @@ class _Adapter:
         return self._value(await run(dict(call), config))
 
     async def run(self, call: dict[str, Any], config: RunnableConfig) -> Any:
-        """Run the tool. What it cannot take raises `ValueError`."""
+        """Run the tool. Arguments of a wrong type raise `ValueError`."""
         tool = self.tool
-        # Plain arguments give the raw value, but LangChain takes some dicts for tool calls.
-        given: Any = call if self.as_message or call["args"].get("type") == "tool_call" else call["args"]
+        # Plain arguments return the raw value. But LangChain takes a dict with this `type` for a tool call.
+        whole = self.as_message or call["args"].get("type") == "tool_call"
+        argument: Any = call if whole else call["args"]
         try:
-            return await tool.ainvoke(given, config)
+            return await tool.ainvoke(argument, config)
         except ValidationError as error:
-            if is_invalid_resume(error):
+            if is_invalid_resume(error):  # A person's answer to the tool's `interrupt`, not an argument, is wrong.
                 raise
             raise ValueError(f"{tool.name}() was given what it cannot take: {complaint(error)}") from error
         except ValidationErrorV1 as error:
@@ -149,6 +151,7 @@ class _Adapter:
             raise ValueError(f"{tool.name}() was given what it cannot take: {problems}") from error
 
     def _value(self, answer: Any) -> Any:
+        """Return the value in a tool's answer: in a Command, a message, content blocks, or the answer itself."""
         if has_command(answer):
             return from_commands(self.tool.name, answer, self._value)
         if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], ToolMessage):
@@ -157,27 +160,21 @@ class _Adapter:
             texts = isinstance(answer, list) and len(answer) > 0 and all(map(is_text_block, answer))
             return from_blocks(answer) if texts else to_plain(answer)
         if answer.status == "error":
-            text = answer.text or "it did not say why"
-            raise ToolCallError(text)
+            raise ToolCallError(answer.text or "it did not say why")
         artifact = answer.artifact
         if isinstance(artifact, Mapping) and artifact.get("structured_content") is not None:
-            return _unwrapped(artifact["structured_content"], answer.content)
+            return _unwrap(artifact["structured_content"], answer.content)
         if artifact is not None and self.tool.response_format == "content":
             return to_plain(artifact)
         blocks = from_blocks(answer.content)
-        return self._parsed(blocks) if isinstance(blocks, str) else blocks
+        return self._parse(blocks) if isinstance(blocks, str) else blocks
 
-    def _parsed(self, text: str) -> Any:
-        # LangChain writes what is no text as JSON; a tool that says it returns something else than text did that.
+    def _parse(self, text: str) -> Any:
+        # LangChain writes a value that is no text as JSON; a schema that is not of a text shows that it did.
         kind = (self.output_schema or {}).get("type")
         if kind == "string":
             return text
-        if kind is None:
-            return parse_json(text)
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
+        return parse_json(text, any_value=kind is not None)
 
 
 def _functions(tool: BaseTool) -> list[Callable[..., Any]]:
@@ -191,7 +188,7 @@ def _annotations(tool: BaseTool) -> dict[str, Any]:
         return {}
     try:
         return dict(get_all_basemodel_annotations(tool.args_schema))
-    except Exception:  # Hints that cannot be resolved; the functions' hints are left.
+    except Exception:  # Hints that cannot be resolved; the functions' own are used.
         return {}
 
 
@@ -208,7 +205,7 @@ def _visible_schema(tool: BaseTool) -> dict[str, Any]:
 
 
 def _optional(tool: BaseTool) -> set[str]:
-    """Arguments with a default, in the schema or in a function."""
+    """Return the arguments with a default, in the schema or in a function."""
     found = {
         name
         for function in _functions(tool)
@@ -229,17 +226,17 @@ def _effect(metadata: Mapping[str, Any]) -> Effect:
     def says(*names: str) -> bool:
         return any(hints.get(name) is True for name in names)
 
-    if says("readOnlyHint", "read_only_hint"):
-        return "read"
-    if says("destructiveHint", "destructive_hint"):
-        return "destructive"
-    return "idempotent" if says("idempotentHint", "idempotent_hint") else "write"
+    return effect_from_hints(
+        read_only=says("readOnlyHint", "read_only_hint"),
+        destructive=says("destructiveHint", "destructive_hint"),
+        idempotent=says("idempotentHint", "idempotent_hint"),
+    )
 
 
-def _unwrapped(structured: Any, content: Any) -> Any:
-    """Take a value out of the `{"result": value}` that MCP servers in Python put around what is no object.
+def _unwrap(structured: Any, content: Any) -> Any:
+    """Return the value in the `{"result": value}` that MCP servers in Python put around anything but an object.
 
-    Around an object that really has such a key the text says the same as the structure.
+    An object that really has such a key equals the text beside it; then it is returned whole.
     """
     if not isinstance(structured, Mapping) or structured.keys() != {"result"}:
         return structured

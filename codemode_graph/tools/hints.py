@@ -1,4 +1,4 @@
-"""Type hints and docstrings: what they say of arguments and of results."""
+"""Type hints and docstrings: how they describe arguments and results."""
 
 import inspect
 import logging
@@ -37,28 +37,28 @@ _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator, Iterator, Generator)
 
 @dataclass(frozen=True, slots=True)
 class Docs:
-    """What a docstring says: of the function, and of each argument."""
+    """The description of a function, and of each argument, from its docstring."""
 
     text: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)
 
 
 def docs_of(docstring: str | None) -> Docs:
-    """Read a docstring in Google's, NumPy's, Epytext's or Sphinx's style, or in none."""
+    """Parse a docstring in Google's, NumPy's, Epytext's or Sphinx's style, or in none."""
     text = inspect.cleandoc(docstring or "")
     try:
         parsed = docstring_parser.parse(text)
     except Exception:  # A parser of free text fails on free text in ways of its own.
         return Docs(text)
-    said = [parsed.short_description, parsed.long_description]
+    parts = [parsed.short_description, parsed.long_description]
     if parsed.returns is not None and parsed.returns.description:
-        said.append(f"Returns: {parsed.returns.description}")
+        parts.append(f"Returns: {parsed.returns.description}")
     arguments = {each.arg_name.lstrip("*"): each.description for each in parsed.params if each.description}
-    return Docs("\n\n".join(filter(None, said)), arguments)
+    return Docs("\n\n".join(filter(None, parts)), arguments)
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature:
-    """Give a function's signature; that of `(*args, **kwargs)` for a builtin that has none."""
+    """Return a function's signature; that of `(*args, **kwargs)` for a builtin that has none."""
     try:
         return inspect.signature(function)
     except (ValueError, TypeError):
@@ -66,11 +66,11 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Give a function's hints, `Annotated` included. One that cannot be resolved is Any."""
+    """Return a function's hints, `Annotated` included. One that cannot be resolved is Any."""
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except Exception:
-        return {name: _resolved(function, hint) for name, hint in _annotations(function).items()}
+    except Exception:  # One bad hint fails them all: resolve each by itself.
+        return {name: _resolve(function, hint) for name, hint in _annotations(function).items()}
 
 
 def _annotations(function: Callable[..., Any]) -> Mapping[str, Any]:
@@ -80,9 +80,10 @@ def _annotations(function: Callable[..., Any]) -> Mapping[str, Any]:
         return {}
 
 
-def _resolved(function: Callable[..., Any], hint: Any) -> Any:
+def _resolve(function: Callable[..., Any], hint: Any) -> Any:
     if not isinstance(hint, str):
         return hint
+    # A hint as text may name a local of the function around, which only the closure's cells hold.
     plain = inspect.unwrap(getattr(function, "__func__", function))
     cells = zip(plain.__code__.co_freevars, plain.__closure__ or (), strict=False) if inspect.isfunction(plain) else ()
     try:
@@ -97,12 +98,12 @@ def _resolved(function: Callable[..., Any], hint: Any) -> Any:
 
 
 def adapter_of(hint: Any, what: str, mode: JsonSchemaMode) -> TypeAdapter[Any] | None:
-    """Give what validates a hint's values and has a JSON Schema, or None where anything goes.
+    """Return a validator of a hint's values that has a JSON Schema, or None where anything goes.
 
     Args:
         hint: A resolved type hint.
         what: What it is the hint of, for the log: a hint that cannot be used is no error.
-        mode: Whether the schema is of what is put in or of what comes out.
+        mode: Whether the schema describes inputs ("validation") or outputs ("serialization").
     """
     if hint is Any or hint is Parameter.empty:
         return None
@@ -116,7 +117,7 @@ def adapter_of(hint: Any, what: str, mode: JsonSchemaMode) -> TypeAdapter[Any] |
 
 
 def output_schema_of(hint: Any, what: str) -> dict[str, Any] | None:
-    """Give the JSON Schema of what a function with this return hint gives as a tool, or None where it is not known."""
+    """Return the JSON Schema of the values of a tool with this return hint, or None where it is not known."""
     while get_origin(hint) in (Awaitable, Coroutine):
         hint = get_args(hint)[-1]
     if get_origin(hint) in _STREAMS:
@@ -129,24 +130,24 @@ def output_schema_of(hint: Any, what: str) -> dict[str, Any] | None:
 
 
 def complaint(error: ValidationError, of: str = "") -> str:
-    """Say in short what is wrong with a value: where, what, and what was given.
+    """Describe in short what is wrong with a value: where, what, and the value there.
 
     Args:
-        error: What pydantic raised.
-        of: The name of what was validated, put before each place.
+        error: Pydantic's error.
+        of: The name of the value, put before each place.
     """
     problems = []
     for each in error.errors(include_url=False, include_context=False)[:5]:
         place = ".".join(str(step) for step in (*([of] if of else []), *each["loc"]))
-        given = "" if each["type"] == "missing" else f" (got {one_line(repr(each['input']), 60)})"
-        problems.append(f"{place}: {each['msg']}{given}" if place else f"{each['msg']}{given}")
+        value = "" if each["type"] == "missing" else f" (got {one_line(repr(each['input']), 60)})"
+        problems.append(f"{place}: {each['msg']}{value}" if place else f"{each['msg']}{value}")
     return "; ".join(problems)
 
 
 def to_plain(value: Any) -> Any:
-    """Give a result as plain data: models and dataclasses as dicts, dates as ISO 8601 text, and so on.
+    """Return a result as plain data: models and dataclasses as dicts, dates as ISO 8601 text, and so on.
 
-    What cannot be dumped is given back as it is.
+    What cannot be dumped comes back as it is.
     """
     try:
         return to_jsonable_python(value, by_alias=True)

@@ -1,4 +1,4 @@
-"""Arguments of LangChain tools that no model gives: which they are, and where their values come from."""
+"""Arguments of LangChain tools that no model fills in: which they are, and where their values come from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Kind: TypeAlias = Literal["state", "store", "runtime", "call_id", "idempotency_k
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """What is injected into an argument.
+    """The source of an injected argument.
 
     Attributes:
         kind: The graph's state (or one field of it), its store, a `ToolRuntime`, the call's id, its idempotency key, or
@@ -33,11 +33,9 @@ class Injection:
 
 
 def injection_in(hint: Any) -> Injection | None:
-    """Give what an argument's type hint wants injected, or None where it is an ordinary argument."""
-    if isinstance(hint, type) and issubclass(hint, ToolRuntime):
-        return Injection("runtime")
+    """Return the source that an argument's type hint names, or None where it is an ordinary argument."""
     origin = get_origin(hint)
-    if isinstance(origin, type) and issubclass(origin, ToolRuntime):
+    if any(isinstance(each, type) and issubclass(each, ToolRuntime) for each in (hint, origin)):
         return Injection("runtime")
     marks = get_args(hint)[1:] if origin is Annotated else ()
     for mark in marks:
@@ -52,31 +50,33 @@ def injection_in(hint: Any) -> Injection | None:
             return Injection("idempotency_key")
         if issubclass(kind, InjectedToolArg):
             return Injection("other")
+    # As LangGraph does, look into unions and optional hints.
     inner = get_args(hint)[:1] if origin is Annotated else get_args(hint)
     return next((found for part in inner if (found := injection_in(part))), None)
 
 
 def is_config(hint: Any) -> bool:
-    """Whether an argument's type hint is `RunnableConfig`, or that or None."""
+    """Return whether an argument's type hint is `RunnableConfig`, or that or None."""
     return hint is RunnableConfig or (RunnableConfig in get_args(hint))
 
 
 async def runtime_for(call: ToolCall, config: RunnableConfig) -> ToolRuntime[Any, Any]:
-    """Make the `ToolRuntime` that LangGraph's `ToolNode` would give a tool.
+    """Return the `ToolRuntime` that LangGraph's `ToolNode` would inject into a tool.
 
     Args:
         call: The tool call.
-        config: The config of the graph's node in which it is made.
+        config: The config of the graph's node that makes the call.
 
     Returns:
         The runtime: the state, the store and the context of the running graph; outside of one, none of these.
     """
-    made: list[ToolRuntime[Any, Any]] = []
+    runtimes: list[ToolRuntime[Any, Any]] = []
 
     async def take(request: ToolCallRequest, _execute: object) -> ToolMessage:
-        made.append(request.runtime)
+        runtimes.append(request.runtime)
         return ToolMessage("", tool_call_id=call["id"])
 
+    # Only a ToolNode makes a runtime, and it hands it to a wrapper before it looks for the tool.
     node = ToolNode([], awrap_tool_call=take, handle_tool_errors=False)
     try:
         await node.ainvoke([call], config)
@@ -84,20 +84,20 @@ async def runtime_for(call: ToolCall, config: RunnableConfig) -> ToolRuntime[Any
         return ToolRuntime(
             state={}, context=None, config=config, stream_writer=_ignore, tool_call_id=call["id"], store=None
         )
-    return made[0]
+    return runtimes[0]
 
 
 def injected_values(
     tool: str, wanted: Mapping[str, Injection], optional: frozenset[str], runtime: ToolRuntime[Any, Any]
 ) -> dict[str, Any]:
-    """Give the values of a tool's injected arguments.
+    """Return the values of a tool's injected arguments.
 
     Args:
         tool: The tool's name, for messages.
-        wanted: What each argument wants. The call's id is LangChain's business, and its idempotency key is not the
-            graph's: these are not among the values.
+        wanted: The source of each argument. The call's id comes from LangChain, and its idempotency key from the call:
+            these are not among the values.
         optional: Arguments that can be left out.
-        runtime: Where they come from.
+        runtime: The runtime that holds them.
 
     Raises:
         ToolCallError: The graph has no such thing.
@@ -108,7 +108,7 @@ def injected_values(
             values[name] = runtime
         elif each.kind == "store" and runtime.store is not None:
             values[name] = runtime.store
-        elif each.kind == "state" and (found := _of_state(runtime.state, each.field)) is not _MISSING:
+        elif each.kind == "state" and (found := _read_state(runtime.state, each.field)) is not _MISSING:
             values[name] = found
         elif each.kind in ("state", "store") and name not in optional:
             what = f"{each.field!r} in the state" if each.field else f"a {each.kind}"
@@ -119,7 +119,7 @@ def injected_values(
 _MISSING = object()
 
 
-def _of_state(state: Any, field: str | None) -> Any:
+def _read_state(state: Any, field: str | None) -> Any:
     if field is None:
         return state or _MISSING
     return state.get(field, _MISSING) if isinstance(state, Mapping) else getattr(state, field, _MISSING)

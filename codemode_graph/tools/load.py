@@ -1,11 +1,10 @@
 """From what people hand over to the tools of a run."""
 
-import difflib
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, Protocol, TypeAlias, get_args
 
@@ -13,14 +12,14 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, BaseToolkit, StructuredTool
 
 from codemode_graph.errors import ConfigurationError, ToolLoadError
-from codemode_graph.tools.from_function import from_callable, marks_of
+from codemode_graph.tools.from_function import from_callable, marks_of, name_of
 from codemode_graph.tools.from_langchain import from_langchain
 from codemode_graph.tools.hints import type_hints
 from codemode_graph.tools.injection import injection_in
 from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec
-from codemode_graph.tools.text import one_line
+from codemode_graph.tools.text import one_line, suggest
 
-__all__ = ["HasTools", "Tools", "load_tools", "load_with_origins"]
+__all__ = ["HasTools", "Tools", "check_policy_names", "is_general", "load_tools", "load_with_origins"]
 
 
 class HasTools(Protocol):
@@ -42,26 +41,39 @@ _ACCEPTED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A tool, the object that it comes from, and its name before a dict or a clash renames it."""
+
+    spec: ToolSpec
+    origin: object
+    own_name: str
+
+    def renamed(self, name: str) -> "_Loaded":
+        return self if name == self.spec.name else replace(self, spec=replace(self.spec, name=name))
+
+
 def load_tools(tools: Tools, *, policies: Mapping[str, ToolPolicy] | None = None) -> tuple[ToolSpec, ...]:
-    """Make the tools of a run out of whatever they are given as.
+    """Load the tools of a run from any form in which people have them.
 
     A dict renames: its keys are the names of its tools; a key with several tools becomes a prefix, `key.name`. A list may
-    hold lists, dicts and objects with `.tools`. The same tool given twice counts once. Of different tools with the same
-    name the first keeps it; a later one is called `name_source` (`search_langchain`), or `name_2` where that says
+    hold lists, dicts and objects with `.tools`. A tool that stands there twice counts once. Of different tools with the
+    same name the first keeps it; a later one is called `name_source` (`search_langchain`), or `name_2` where that says
     nothing new, so that both can be called.
 
     Args:
         tools: The tools.
-        policies: What is allowed of which tool: by its name here, by a glob pattern (`delete_*`), or by its effect
-            (`effect:destructive`), that is the one that its policies give it, else its own. All that match apply,
-            effects before patterns before names; what a later one sets stands.
+        policies: What is allowed of which tool: by its name, by a glob pattern (`delete_*`), or by its effect
+            (`effect:destructive`), that is the effect in its other policies, else its own. A name is the tool's name in
+            the run or its own, so `pay` covers a second tool `pay` that is called `pay_2` here. All that match apply:
+            effects, then patterns, then own names, then names in the run; what a later one sets stands.
 
     Returns:
         The tools, in order, with unique names.
 
     Raises:
         ToolLoadError: Something is no tool; the message says what is.
-        ConfigurationError: A policy names a tool, or an effect, that there is not.
+        ConfigurationError: A policy names a tool, or an effect, that does not exist.
     """
     return tuple(spec for spec, _ in load_with_origins(tools, policies=policies))
 
@@ -69,31 +81,32 @@ def load_tools(tools: Tools, *, policies: Mapping[str, ToolPolicy] | None = None
 def load_with_origins(
     tools: Tools, *, policies: Mapping[str, ToolPolicy] | None = None
 ) -> tuple[tuple[ToolSpec, object], ...]:
-    """Make the tools of a run, as `load_tools` does, and give each with what it was made of."""
-    named: dict[str, ToolSpec] = {}
-    given = {(id(origin), spec.name): (spec, origin) for spec, origin in _specs(tools, None)}
-    for spec, _ in given.values():
-        name = _free_name(spec, named)
-        named[name] = spec if name == spec.name else replace(spec, name=name)
-    specs = _with_policies(tuple(named.values()), policies or {})
-    return tuple((spec, origin) for spec, (_, origin) in zip(specs, given.values(), strict=True))
+    """Load tools as `load_tools` does; return each with the object that it comes from."""
+    unique = {(id(each.origin), each.spec.name): each for each in _load(tools, None)}
+    named: dict[str, _Loaded] = {}
+    for each in unique.values():
+        name = _free_name(each.spec, named)
+        named[name] = each.renamed(name)
+    found = list(named.values())
+    specs = _with_policies(found, policies or {})
+    return tuple((spec, each.origin) for spec, each in zip(specs, found, strict=True))
 
 
-def _specs(thing: Any, name: str | None) -> Iterator[tuple[ToolSpec, object]]:
-    """Give every tool in a thing, with what it was made of."""
+def _load(thing: Any, name: str | None) -> Iterator[_Loaded]:
+    """Load every tool in a thing, under this name or with it as a prefix."""
     if isinstance(thing, type) and issubclass(thing, ToolSpec | BaseTool):
         raise ToolLoadError(f"{thing.__name__} is a class: give an instance of it")
     if isinstance(thing, ToolSpec | BaseTool) or (callable(thing) and not _has_tools(thing)):
-        yield _one(thing, name), thing
+        yield _load_one(thing, name)
     elif isinstance(thing, Mapping):
         for key, value in thing.items():
             if not isinstance(key, str):
                 raise ToolLoadError(f"a dict of tools has their names as keys, not {one_line(repr(key), 60)}")
-            yield from _specs(value, key if name is None else f"{name}.{key}")
+            yield from _load(value, key if name is None else f"{name}.{key}")
     elif isinstance(thing, BaseToolkit) or _has_tools(thing):
-        yield from _several(thing.get_tools() if isinstance(thing, BaseToolkit) else thing.tools, name)
+        yield from _load_several(thing.get_tools() if isinstance(thing, BaseToolkit) else thing.tools, name)
     elif isinstance(thing, Iterable) and not isinstance(thing, str | bytes):
-        yield from _several(thing, name)
+        yield from _load_several(thing, name)
     elif isinstance(thing, Runnable):
         raise ToolLoadError(
             f"{type(thing).__name__} is a Runnable, not a tool: give its .as_tool(name=..., description=...)"
@@ -102,34 +115,36 @@ def _specs(thing: Any, name: str | None) -> Iterator[tuple[ToolSpec, object]]:
         raise ToolLoadError(f"{one_line(repr(thing), 80)} is no tool: {_ACCEPTED}")
 
 
-def _several(things: Any, prefix: str | None) -> Iterator[tuple[ToolSpec, object]]:
+def _load_several(things: Any, prefix: str | None) -> Iterator[_Loaded]:
     if isinstance(things, Mapping):
-        yield from _specs(things, prefix)
+        yield from _load(things, prefix)
         return
     if not isinstance(things, Iterable):
         raise ToolLoadError(f"{one_line(repr(things), 80)} are no tools: {_ACCEPTED}")
     for thing in things:
-        for spec, origin in _specs(thing, None):
-            yield (spec if prefix is None else replace(spec, name=f"{prefix}.{spec.name}")), origin
+        for each in _load(thing, None):
+            yield each if prefix is None else each.renamed(f"{prefix}.{each.spec.name}")
 
 
-def _one(thing: Any, name: str | None) -> ToolSpec:
+def _load_one(thing: Any, name: str | None) -> _Loaded:
     if isinstance(thing, ToolSpec):
         spec = thing
     elif isinstance(thing, BaseTool):
         spec = from_langchain(thing)
     elif inspect.isroutine(thing) and any(injection_in(hint) for hint in type_hints(thing).values()):
-        spec = _injected(thing)
+        spec = _from_injected(thing)
     else:
+        # The name goes in, and is not put over the result: the function's messages and traces bear it.
         spec = from_callable(thing, name)
-    spec = spec if name is None else replace(spec, name=name)
-    if not spec.name:
+    own_name = spec.name if isinstance(thing, ToolSpec | BaseTool) else name_of(thing)
+    loaded = _Loaded(spec, thing, own_name).renamed(spec.name if name is None else name)
+    if not loaded.spec.name:
         raise ToolLoadError(f"a tool has no name: {one_line(repr(thing), 80)}")
-    return spec
+    return loaded
 
 
-def _injected(function: Callable[..., Any]) -> ToolSpec:
-    """A plain function that takes what LangGraph injects: LangChain knows how to give it that."""
+def _from_injected(function: Callable[..., Any]) -> ToolSpec:
+    """Load a plain function with arguments that LangGraph injects. LangChain knows how to inject them."""
     is_async = inspect.iscoroutinefunction(function)
     marks = marks_of(function)
     tool = StructuredTool.from_function(
@@ -148,56 +163,66 @@ def _has_tools(thing: Any) -> bool:
     return not inspect.isroutine(thing) and not isinstance(thing, type) and hasattr(thing, "tools")
 
 
-def _free_name(spec: ToolSpec, taken: Mapping[str, ToolSpec]) -> str:
+def _free_name(spec: ToolSpec, taken: Mapping[str, _Loaded]) -> str:
     if spec.name not in taken:
         return spec.name
-    if spec.source != taken[spec.name].source:
-        source = re.sub(r"\W+", "_", spec.source)
-        name = f"{spec.name}_{source}"
-        if name not in taken:
-            return name
+    source = re.sub(r"\W+", "_", spec.source)
+    name = f"{spec.name}_{source}"
+    if spec.source != taken[spec.name].spec.source and name not in taken:
+        return name
     number = 2
     while f"{spec.name}_{number}" in taken:
         number += 1
     return f"{spec.name}_{number}"
 
 
-def _with_policies(specs: tuple[ToolSpec, ...], policies: Mapping[str, ToolPolicy]) -> tuple[ToolSpec, ...]:
-    names = {spec.name for spec in specs}
-    exact = {name: policy for name, policy in policies.items() if name in names}
+def is_general(name: str) -> bool:
+    """Return whether a policy's name is an effect or a glob pattern, rather than the name of one tool."""
+    return name.startswith(_EFFECT) or re.search(r"[*?\[]", name) is not None
+
+
+def check_policy_names(policies: Iterable[str], tools: Collection[str]) -> None:
+    """Find a policy for a tool that does not exist: a misspelled name must not leave a tool without its policy.
+
+    Args:
+        policies: The names under which policies stand.
+        tools: The names of all tools.
+
+    Raises:
+        ConfigurationError: There is one; the message names the nearest tool.
+    """
+    for name in policies:
+        if name not in tools and not is_general(name):
+            listed = f"the tools are {', '.join(sorted(tools)[:20]) or 'none'}"
+            raise ConfigurationError(
+                f"policies name {name!r}, and there is no such tool; {suggest(name, tools) or listed}"
+            )
+
+
+def _with_policies(tools: Iterable[_Loaded], policies: Mapping[str, ToolPolicy]) -> Iterator[ToolSpec]:
+    tools = list(tools)
+    names = {name for each in tools for name in (each.spec.name, each.own_name)}
+    check_policy_names(policies, names)
+    # A tool's name may look like a pattern or an effect; then it is the name that counts.
     effects = {name: policy for name, policy in policies.items() if name not in names and name.startswith(_EFFECT)}
-    patterns = {name: policy for name, policy in policies.items() if name not in exact and name not in effects}
+    patterns = {name: policy for name, policy in policies.items() if name not in names and name not in effects}
     for name, policy in effects.items():
         if name.removeprefix(_EFFECT) not in get_args(Effect):
             raise ConfigurationError(f"policies name {name!r}; the effects are {', '.join(get_args(Effect))}")
         if policy.effect is not None:
             raise ConfigurationError(f"the policy for {name!r} cannot change the effect by which it was chosen")
-    for name in patterns:
-        if not re.search(r"[*?\[]", name):
-            close = difflib.get_close_matches(name, names, 1)
-            hint = (
-                f"did you mean {close[0]!r}?" if close else f"the tools are {', '.join(sorted(names)[:20]) or 'none'}"
-            )
-            raise ConfigurationError(f"policies name {name!r}, and there is no such tool; {hint}")
-    return tuple(_with_policy(spec, effects, patterns, exact) for spec in specs)
+    for each in tools:
+        spec, both = each.spec, dict.fromkeys((each.own_name, each.spec.name))
+        own = [policy for pattern, policy in patterns.items() if any(fnmatchcase(name, pattern) for name in both)]
+        own += [policies[name] for name in both if name in policies]
+        effect = functools.reduce(_merge, own, spec.policy).effect or spec.effect
+        general = [effects[f"{_EFFECT}{effect}"]] if f"{_EFFECT}{effect}" in effects else []
+        policy = functools.reduce(_merge, [*general, *own], spec.policy)
+        yield spec if policy == spec.policy else replace(spec, policy=policy)
 
 
-def _with_policy(
-    spec: ToolSpec,
-    effects: Mapping[str, ToolPolicy],
-    patterns: Mapping[str, ToolPolicy],
-    exact: Mapping[str, ToolPolicy],
-) -> ToolSpec:
-    own = [policy for pattern, policy in patterns.items() if fnmatchcase(spec.name, pattern)]
-    own += [exact[spec.name]] if spec.name in exact else []
-    effect = functools.reduce(_over, own, spec.policy).effect or spec.effect
-    general = [effects[f"{_EFFECT}{effect}"]] if f"{_EFFECT}{effect}" in effects else []
-    policy = functools.reduce(_over, [*general, *own], spec.policy)
-    return spec if policy == spec.policy else replace(spec, policy=policy)
-
-
-def _over(policy: ToolPolicy, other: ToolPolicy) -> ToolPolicy:
-    """Put what one policy sets over another one."""
-    plain = ToolPolicy()
-    said = {each.name: getattr(other, each.name) for each in fields(other)}
-    return replace(policy, **{name: value for name, value in said.items() if value != getattr(plain, name)})
+def _merge(policy: ToolPolicy, other: ToolPolicy) -> ToolPolicy:
+    """Return the first policy with every field that the second one sets to something else than its default."""
+    default = ToolPolicy()
+    names = [each.name for each in fields(other) if getattr(other, each.name) != getattr(default, each.name)]
+    return replace(policy, **{name: getattr(other, name) for name in names})

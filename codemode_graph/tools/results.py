@@ -1,7 +1,7 @@
-"""Tools that answer with a LangGraph `Command`: a value for the program, and updates of a graph's state.
+"""Results of tools as values: messages, their content blocks, and LangGraph's `Command`.
 
-The `ToolMessage`s of a Command answer the call, so they become its value, and are left out of the update: whoever called
-was the program, not a model whose history they would belong to. All else that a Command updates is kept.
+The `ToolMessage`s of a Command answer the call, so they become its value, and are left out of the update: the caller is
+the program, not a model whose history they would belong to. All else that a Command updates is kept.
 """
 
 import json
@@ -40,10 +40,10 @@ class CommandRefused(ToolCallError):
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """What a tool gave that returned Commands.
+    """The result of a tool that returned Commands.
 
     Attributes:
-        value: For the program: what the Commands' `ToolMessage` says, a list of that where there are several, else None.
+        value: For the program: the content of the Commands' `ToolMessage`, a list where there are several, else None.
         updates: What each Command updates, by the state's keys, in order.
     """
 
@@ -52,19 +52,19 @@ class Updated:
 
 
 def has_command(answer: object) -> bool:
-    """Whether a tool's answer is a Command, or a list with one."""
+    """Return whether a tool's answer is a Command, or a list with one."""
     return isinstance(answer, Command) or (isinstance(answer, list) and any(isinstance(a, Command) for a in answer))
 
 
 def is_message(hint: Any) -> bool:
-    """Whether a tool with this return hint may give a message or a Command in place of a value."""
+    """Return whether a tool with this return hint may return a message or a Command in place of a value."""
     if isinstance(hint, type) and issubclass(hint, ToolMessage | Command):
         return True
     return get_origin(hint) is Command or any(is_message(part) for part in get_args(hint))
 
 
 def read_message(message: ToolMessage) -> Any:
-    """Give what a message says, parsed where it is a JSON object or array.
+    """Return the text of a message, parsed where it is a JSON object or array.
 
     Raises:
         ToolCallError: It reports an error.
@@ -75,12 +75,12 @@ def read_message(message: ToolMessage) -> Any:
 
 
 def from_commands(tool: str, answer: Any, read: Callable[[ToolMessage], Any] = read_message) -> Updated:
-    """Take the value and the updates out of a tool's Commands.
+    """Split a tool's Commands into the value for the program and the updates of the state.
 
     Args:
         tool: The tool's name, for messages.
         answer: A Command, or a list of Commands and `ToolMessage`s.
-        read: Gives the value of a message, or raises what it reports.
+        read: Returns the value of a message, or raises the error that it reports.
 
     Raises:
         CommandRefused: It goes somewhere, resumes something, or its update has no keys.
@@ -88,6 +88,7 @@ def from_commands(tool: str, answer: Any, read: Callable[[ToolMessage], Any] = r
     messages: list[ToolMessage] = []
     updates: list[dict[str, Any]] = []
     for each in answer if isinstance(answer, list) else [answer]:
+        # A tool may put the message beside the Command, as a `ToolNode` allows.
         if isinstance(each, ToolMessage):
             messages.append(each)
             continue
@@ -100,7 +101,7 @@ def from_commands(tool: str, answer: Any, read: Callable[[ToolMessage], Any] = r
             elif rest := [item for item in values if not isinstance(item, ToolMessage)]:
                 updates.append({key: rest})
     read_values = [read(message) for message in messages]
-    return Updated(read_values[0] if len(read_values) == 1 else read_values or None, _joined(updates))
+    return Updated(_one_or_all(read_values), _join(updates))
 
 
 def _pairs(tool: str, command: Any) -> Iterable[tuple[str, Any]]:
@@ -119,8 +120,8 @@ def _pairs(tool: str, command: Any) -> Iterable[tuple[str, Any]]:
     raise CommandRefused(f"{tool} returns a Command whose update is no dict")
 
 
-def _joined(updates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Updates of different keys as one; a key that is updated again begins another."""
+def _join(updates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join updates of different keys; a second update of the same key starts the next one."""
     joined: list[dict[str, Any]] = []
     for update in updates:
         if joined and not joined[-1].keys() & update.keys():
@@ -131,7 +132,7 @@ def _joined(updates: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def to_json_update(update: dict[str, Any], *, max_bytes: int) -> dict[str, Any]:
-    """Give an update as JSON values, its messages included.
+    """Return an update as JSON values, its messages included.
 
     Raises:
         TypeError, ValueError: Something in it is no data, or there is too much of it.
@@ -152,7 +153,7 @@ def _plain(value: Any) -> Any:
 
 
 def update_from_json(value: Any) -> Any:
-    """Give back what `to_json_update` was given, with its messages; other objects stay plain data."""
+    """Return the update that `to_json_update` converted, with its messages; other objects stay plain data."""
     if isinstance(value, dict):
         if value.keys() == {_MESSAGE}:
             return messages_from_dict([value[_MESSAGE]])[0]
@@ -161,22 +162,25 @@ def update_from_json(value: Any) -> Any:
 
 
 def from_blocks(content: Any) -> Any:
-    """Give the content blocks of a message as values, one alone or a list of several; anything else as it is."""
+    """Return the content blocks of a message as values, one alone or a list of several; anything else as it is."""
     if not isinstance(content, list) or not all(isinstance(block, dict) and "type" in block for block in content):
         return content
-    values = [_from_block(block) for block in content]
+    return _one_or_all([_from_block(block) for block in content])
+
+
+def _one_or_all(values: list[Any]) -> Any:
     return values[0] if len(values) == 1 else values or None
 
 
 def _from_block(block: dict[str, Any]) -> Any:
     if is_text_block(block):
         return parse_json(block["text"])
-    # LangChain gives blocks random ids; a value that differs from call to call is of no use to a program.
+    # LangChain puts random ids on blocks; a value that differs from call to call is of no use to a program.
     return {key: value for key, value in block.items() if key != "id" or not str(value).startswith("lc_")}
 
 
 def is_text_block(block: object) -> bool:
-    """Whether a content block is text and nothing else."""
+    """Return whether a content block is text and nothing else."""
     return (
         isinstance(block, dict)
         and block.get("type") == "text"
@@ -185,9 +189,13 @@ def is_text_block(block: object) -> bool:
     )
 
 
-def parse_json(text: str) -> Any:
-    """Parse text that is a JSON object or array; give any other as it is."""
-    if text.lstrip()[:1] not in ("{", "["):
+def parse_json(text: str, *, any_value: bool = False) -> Any:
+    """Parse text that is a JSON object or array; return any other as it is.
+
+    A text such as `123`, `true` or `"x"` stays text, as a tool that returns texts may return such a one by chance. Where
+    JSON is expected, `any_value` parses these too.
+    """
+    if not any_value and text.lstrip()[:1] not in ("{", "["):
         return text
     try:
         return json.loads(text)

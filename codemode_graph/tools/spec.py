@@ -1,4 +1,4 @@
-"""What a program may call: one `ToolSpec` a tool, whatever it was made from."""
+"""What a program may call: one `ToolSpec` a tool, from whatever source."""
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +21,7 @@ __all__ = [
     "ToolCaller",
     "ToolPolicy",
     "ToolSpec",
+    "effect_from_hints",
     "idempotency_key",
 ]
 
@@ -28,8 +29,8 @@ Effect: TypeAlias = Literal["read", "idempotent", "write", "destructive"]
 """What a call does to the world: nothing, the same however often it is repeated, something, something that destroys."""
 
 ToolCaller: TypeAlias = Callable[[dict[str, Any], RunnableConfig], Awaitable[Any]]
-"""Calls the tool with keyword arguments, under a LangChain config (callbacks, tags), and returns its value as the tool
-gave it. Raises whatever the tool raises."""
+"""Calls the tool with keyword arguments, under a LangChain config (callbacks, tags), and returns the tool's value
+unchanged. Raises whatever the tool raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class AfterCalls:
 
 
 DecisionType: TypeAlias = Literal["approve", "edit", "reject", "respond"]
-"""What a person may decide about a call: make it, make it otherwise, refuse it, answer in the tool's place."""
+"""What a person may decide about a call: make it, make it with other arguments, refuse it, answer in the tool's place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class Review:
     """A person has to approve a call, and is asked in a certain way.
 
     Attributes:
-        when: Given the arguments, says whether to ask; None asks about every call.
+        when: Takes the arguments and returns whether to ask; None asks about every call.
         decisions: What may be decided.
         description: What the person reads, or a function that writes it from the arguments; None leaves it to the package.
     """
@@ -67,15 +68,16 @@ Callers: TypeAlias = Literal["program", "model", "both"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolPolicy:
-    """What is allowed of one tool, in one place.
+    """What is allowed of one tool.
 
     Attributes:
         effect: Overrides the effect that the tool itself declares.
         approval: Whether a person has to approve a call before it is made. None leaves it to a policy that matches more
             tools; where none says, nobody is asked.
-        verify: Finds out whether a call that was cut off took effect: given the arguments, it returns `Returned(value)`
-            with the call's value where it did, and None where it did not. Without it, and where it fails, a person is asked.
-            A plain function that timed out is still at work in its thread: `verify` must not say None of that.
+        verify: Finds out whether a call whose outcome is unknown took effect: it takes the arguments, and returns
+            `Returned(value)` with the call's value where the call took effect, None where it did not. Without it, and
+            where it fails, a person is asked. A plain function that timed out is still at work in its thread: `verify`
+            must not return None for it.
         timeout: Seconds that one call may take; None leaves it to the run's own limit.
         retries: How often a call that only reads is made again when it fails for a reason that may pass: any error but
             a wrong type or value, a missing item or a refusal. Calls with an effect are never retried.
@@ -111,14 +113,14 @@ class ToolSpec:
         name: As the tool's owner named it; any characters. Unique among the tools of a run.
         description: For the model.
         input_schema: JSON Schema of an object: one property an argument. Positional arguments are bound in the order
-            that `tools.schema.parameter_order` gives.
+            of `tools.schema.parameter_order`.
         output_schema: JSON Schema of the value, or None where it is not known.
         effect: What a call does, as the tool declares it. A tool that does not say has the effect "write".
         policy: What is allowed of it.
         call: Calls it.
-        source: Where it came from, for people: "function", "langchain", "mcp:files".
-        takes_key: It is given the call's `IdempotencyKey`, and does nothing twice under one key: a call that was cut off
-            is made again under its key, and nobody is asked.
+        source: Where it comes from, for people: "function", "langchain", "mcp:files".
+        takes_key: It takes the call's `IdempotencyKey`, and does nothing twice under one key: a call whose outcome is
+            unknown is made again under its key, and nobody is asked.
     """
 
     name: str
@@ -133,27 +135,36 @@ class ToolSpec:
 
     @property
     def effect_in_force(self) -> Effect:
-        """What a call does: what its policy says, else what the tool itself declares."""
+        """The effect in its policy, else the one that the tool itself declares."""
         return self.policy.effect or self.effect
 
     @property
     def has_effect(self) -> bool:
-        """Whether a call may change something outside, so that it must not be repeated blindly."""
+        """True where a call may change something outside, so that it must not be repeated blindly."""
         return self.effect_in_force != "read"
 
     @property
     def for_programs(self) -> bool:
-        """Whether programs may call it."""
+        """True where programs may call it."""
         return self.policy.callers != "model"
 
     @property
     def for_models(self) -> bool:
-        """Whether an agent's model may call it directly."""
+        """True where an agent's model may call it directly."""
         return self.policy.callers != "program"
 
 
+def effect_from_hints(*, read_only: bool, destructive: bool, idempotent: bool) -> Effect:
+    """Return the effect that MCP annotations declare: only what they say outright counts, and silence is "write"."""
+    if read_only:
+        return "read"
+    if destructive:
+        return "destructive"
+    return "idempotent" if idempotent else "write"
+
+
 class InjectedIdempotencyKey(InjectedToolArg):
-    """Marks the argument of a tool that takes the call's idempotency key. No model and no program gives it."""
+    """Marks the argument of a tool that takes the call's idempotency key. No model and no program passes it."""
 
 
 IdempotencyKey: TypeAlias = Annotated[str, InjectedIdempotencyKey()]
@@ -161,9 +172,9 @@ IdempotencyKey: TypeAlias = Annotated[str, InjectedIdempotencyKey()]
 
 It is equal for a call and for the same call made again: tried again after an error, by a repaired program, or after its
 process died. Another call, identical or not, has another. A tool with such an argument promises that nothing happens twice
-under one key: so its calls that were cut off are made again, and nobody is asked."""
+under one key: so a call whose outcome is unknown is made again, and nobody is asked."""
 
 
 def idempotency_key(config: RunnableConfig) -> str:
-    """The key of the call that a tool is called with. Where no program makes it, a new one."""
+    """Return the key of the call that runs under a config, or a new one where no program makes the call."""
     return str((config.get("metadata") or {}).get("codemode_idempotency_key") or uuid.uuid4())

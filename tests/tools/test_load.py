@@ -143,6 +143,34 @@ def test_policies_apply_by_effect_before_patterns_and_names(make: Make) -> None:
     }
 
 
+def test_a_policy_covers_every_tool_of_its_name_however_it_is_renamed(make: Make) -> None:
+    tools = [make("pay", source="a"), make("pay", source="a"), make("pay", source="mcp:b"), {"refund": make("undo")}]
+    policies = {
+        "pay": ToolPolicy(approval=True, timeout=5),
+        "pay_2": ToolPolicy(timeout=9),
+        "undo": ToolPolicy(approval=True),
+        "un*": ToolPolicy(timeout=1),
+    }
+    specs = load_tools(tools, policies=policies)
+    assert {spec.name: (spec.policy.approval, spec.policy.timeout) for spec in specs} == {
+        "pay": (True, 5),
+        "pay_2": (True, 9),
+        "pay_mcp_b": (True, 5),
+        "refund": (True, 1),
+    }
+
+
+def test_a_policy_covers_functions_by_their_own_name(make: Make) -> None:
+    tools = {"find": search, "get": fetch, "old": [lc_search]}
+    policies = {"search": ToolPolicy(timeout=5), "fetch": ToolPolicy(timeout=6), "old.search": ToolPolicy(retries=2)}
+    policies_by_name = {spec.name: spec.policy for spec in load_tools(tools, policies=policies)}
+    assert policies_by_name == {
+        "find": ToolPolicy(timeout=5),
+        "get": ToolPolicy(timeout=6),
+        "old.search": ToolPolicy(timeout=5, retries=2),
+    }
+
+
 def test_the_effect_that_a_tool_declares_itself_is_one_to_have_a_policy_for(make: Make) -> None:
     deletes = replace(make("deletes"), effect="destructive")
     (spec,) = load_tools([deletes], policies={"effect:destructive": ToolPolicy(approval=True)})
