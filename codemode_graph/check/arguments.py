@@ -4,7 +4,7 @@ import ast
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from codemode_sandboxes.source import Scopes
+from codemode_sandboxes.source import Tree
 
 from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
@@ -19,11 +19,11 @@ _FEW = 8
 """Tools that are all named where the nearest name may not be the one that was meant."""
 
 
-def find_wrong_calls(scopes: Scopes, references: References, signatures: Mapping[str, Signature]) -> Iterator[Finding]:
+def find_wrong_calls(tree: Tree, references: References, signatures: Mapping[str, Signature]) -> Iterator[Finding]:
     """Find references to tools that do not exist, and calls that no value of their arguments could make right.
 
     Args:
-        scopes: The program.
+        tree: The program.
         references: Where it names tools.
         signatures: The tools, by name.
     """
@@ -32,22 +32,22 @@ def find_wrong_calls(scopes: Scopes, references: References, signatures: Mapping
             form = _form(signatures["get"])
             message = f"tools.get(...) looks a tool up by its name: write {form} to call that tool, or tools[name]"
             yield _finding("uncalled-tool", message, reference.node)
-        elif reference.written is not None and reference.tool is None and not _is_expected(scopes, reference.node):
+        elif reference.written is not None and reference.tool is None and not _is_expected(tree, reference.node):
             yield _finding("unknown-tool", _no_tool(reference.written, signatures), reference.node)
-        parent = scopes.parent(reference.node)
+        parent = tree.parent(reference.node)
         if reference.tool is not None and isinstance(parent, ast.Attribute) and not parent.attr.startswith("__"):
             message = f"a tool has no {one_line(parent.attr, 80)!r}: call the tool itself, {_form(signatures[reference.tool])}"
             yield _finding("unknown-tool", message, reference.node)
         if reference.tool is not None and isinstance(parent, ast.Await):
             message = f"the tool is not called: write await {_form(signatures[reference.tool])}"
             yield _finding("uncalled-tool", message, reference.node)
-    for node in ast.walk(scopes.tree):
-        if isinstance(node, ast.Call) and references.is_tools(node.func):
-            yield _finding("unknown-tool", f"tools is not a function: {_forms(signatures)}", node)
+    for call in tree.of(ast.Call):
+        if references.is_tools(call.func):
+            yield _finding("unknown-tool", f"tools is not a function: {_forms(signatures)}", call)
     for call, reference in references.calls():
         if reference.tool is not None:
             yield from _wrong_arguments(call, signatures[reference.tool])
-    yield from _shadowed(scopes, references)
+    yield from _shadowed(tree, references)
 
 
 def _misses_get(node: ast.expr, tools: Collection[str]) -> bool:
@@ -58,9 +58,9 @@ def _misses_get(node: ast.expr, tools: Collection[str]) -> bool:
     return False
 
 
-def _is_expected(scopes: Scopes, node: ast.AST) -> bool:
+def _is_expected(tree: Tree, node: ast.AST) -> bool:
     """Whether the program catches what naming an unknown tool raises, by its name."""
-    tries = [around for around in scopes.ancestors(node) if isinstance(around, ast.Try)]
+    tries = [around for around in tree.ancestors(node) if isinstance(around, ast.Try)]
     types = [handler.type for statement in tries for handler in statement.handlers if handler.type is not None]
     caught = {n.id for kind in types for n in ast.walk(kind) if isinstance(n, ast.Name)}
     return bool(caught & {"AttributeError", "KeyError", "LookupError"})
@@ -149,12 +149,12 @@ def _wrong_arguments(call: ast.Call, signature: Signature) -> Iterator[Finding]:
         yield _finding("missing-argument", message, call)
 
 
-def _shadowed(scopes: Scopes, references: References) -> Iterator[Finding]:
+def _shadowed(tree: Tree, references: References) -> Iterator[Finding]:
     """Variables called `tools` that are something else, and yet are used as if they held the tools."""
     told: set[int] = set()
-    for use in scopes.names("tools"):
-        scope = scopes.resolve("tools", scopes.scope(use))
-        if scope is None or id(scope) in told or references.is_tools(use) or not _is_called_through(scopes, use):
+    for use in tree.names("tools"):
+        scope = tree.owner(use)
+        if scope is None or id(scope) in told or references.is_tools(use) or not _is_called_through(tree, use):
             continue
         binding = scope.bound["tools"][0]
         if isinstance(binding, ast.arg):
@@ -164,7 +164,7 @@ def _shadowed(scopes: Scopes, references: References) -> Iterator[Finding]:
         yield Finding(rule="shadowed-tools", message=message, line=getattr(binding, "lineno", use.lineno))
 
 
-def _is_called_through(scopes: Scopes, use: ast.Name) -> bool:
-    part = scopes.parent(use)
-    call = scopes.parent(part)
+def _is_called_through(tree: Tree, use: ast.Name) -> bool:
+    part = tree.parent(use)
+    call = tree.parent(part)
     return isinstance(part, ast.Attribute | ast.Subscript) and isinstance(call, ast.Call) and call.func is part

@@ -3,17 +3,7 @@
 import ast
 from collections.abc import Sequence
 
-from codemode_sandboxes.source import (
-    AsyncEdits,
-    Edits,
-    Function,
-    can_await,
-    convertible,
-    function_around,
-    is_generator,
-    is_waiting,
-    scopes_of,
-)
+from codemode_sandboxes.source import AsyncEdits, Edits, Function, can_await, convertible, is_waiting, tree_of
 
 from codemode_graph.check.coroutines import Flow
 from codemode_graph.check.tool_uses import References
@@ -57,22 +47,22 @@ class _Pass:
     def __init__(self, code: str, tools: Sequence[str]) -> None:
         self.edits = Edits(code)
         self.findings: list[Finding] = []
-        self._scopes = scopes_of(code)
-        references = References(self._scopes, tools)
+        self._tree = tree_of(code)
+        references = References(self._tree, tools)
         self._tools = {call: self.edits.text(call.func) for call, _ in references.calls()}
-        self._flow = Flow(self._scopes, self._tools.__contains__)
+        self._flow = Flow(self._tree, self._tools.__contains__)
 
     def fix(self) -> list[str]:
-        """Make one round of edits; give what they do."""
-        able = convertible(self._scopes)
-        changes = AsyncEdits(self.edits, self._scopes)
+        """Make one round of edits; return a line for each."""
+        able = convertible(self._tree)
+        changes = AsyncEdits(self.edits, self._tree)
         fixes: list[str] = []
         to_convert = self._with_await() & able
         for call in self._async_calls():
-            if isinstance(self._scopes.parent(call), ast.Await) or self._flow.fate(call) != "value":
+            if isinstance(self._tree.parent(call), ast.Await) or self._flow.fate(call) != "value":
                 continue
             name = self._tools.get(call) or self.edits.text(call.func)
-            if not can_await(self._scopes, call, able):
+            if not can_await(self._tree, call, able):
                 self.findings.append(self._finding(call, name))
                 continue
             outer = self._misplaced(call)
@@ -86,7 +76,7 @@ class _Pass:
                 behind = self.edits.code[start + len("await") :]
                 self.edits.replace(start, start + len("await") + len(behind) - len(behind.lstrip(" \t")), "")
                 fixes.append(f"line {call.lineno}: moved the await to {name}, whose value it waits for")
-            around = function_around(self._scopes, call)
+            around = self._tree.function_around(call)
             if isinstance(around, ast.FunctionDef):
                 to_convert.add(around)
         made = changes.convert(to_convert, self._is_awaited)
@@ -96,28 +86,27 @@ class _Pass:
         return fixes
 
     def _with_await(self) -> set[Function]:
-        """Plain functions with an `await` in them."""
-        waits = [n for n in ast.walk(self._scopes.tree) if is_waiting(n)]
-        around = {function_around(self._scopes, node) for node in waits}
+        """Return the plain functions that hold an `await`."""
+        around = {self._tree.function_around(node) for node in self._tree.nodes if is_waiting(node)}
         return {function for function in around if isinstance(function, ast.FunctionDef)}
 
     def _async_calls(self) -> list[ast.Call]:
         calls = list(self._tools)
-        for node in ast.walk(self._scopes.tree):
-            if isinstance(node, ast.Call) and node not in self._tools:
-                function = self._scopes.function(node.func)
-                if isinstance(function, ast.AsyncFunctionDef) and not is_generator(self._scopes, function):
-                    calls.append(node)
+        for call in self._tree.of(ast.Call):
+            if call not in self._tools:
+                function = self._tree.function(call.func)
+                if isinstance(function, ast.AsyncFunctionDef) and not self._tree.is_generator(function):
+                    calls.append(call)
         return sorted(calls, key=lambda call: (call.lineno, call.col_offset))
 
     def _is_awaited(self, call: ast.Call) -> bool:
-        return isinstance(self._scopes.parent(call), ast.Await) or self._flow.fate(call) == "awaited"
+        return isinstance(self._tree.parent(call), ast.Await) or self._flow.fate(call) == "awaited"
 
     def _misplaced(self, call: ast.Call) -> ast.Await | None:
-        """The `await` of `await tools.x()['a']`, which waits for the item."""
+        """Return the `await` of `await tools.x()['a']`, which waits for the item instead of the call."""
         node: ast.AST = call
         while True:
-            parent = self._scopes.parent(node)
+            parent = self._tree.parent(node)
             match parent:
                 case ast.Attribute(value=value) | ast.Subscript(value=value) if value is node:
                     node = parent
@@ -129,7 +118,7 @@ class _Pass:
                     return None
 
     def _finding(self, call: ast.Call, name: str) -> Finding:
-        scope = self._scopes.scope(call)
+        scope = self._tree.scope(call)
         while scope.kind == "comprehension" and scope.parent is not None:
             if isinstance(scope.node, ast.GeneratorExp):
                 break
@@ -147,9 +136,9 @@ class _Pass:
         return Finding(rule="unawaited-call", message=message, line=call.lineno)
 
     def _unpack_gathered(self) -> list[str]:
-        """`asyncio.gather` takes coroutines, not a list of them."""
+        """Put `*` before a list that is passed to `asyncio.gather`, which takes coroutines."""
         fixes = []
-        for node in ast.walk(self._scopes.tree):
+        for node in self._tree.of(ast.Call):
             match node:
                 case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio"), attr="gather"), args=[argument]):
                     if self._is_list(argument):
@@ -160,8 +149,8 @@ class _Pass:
     def _is_list(self, node: ast.expr) -> bool:
         if not isinstance(node, ast.Name):
             return isinstance(node, ast.List | ast.ListComp)
-        scope = self._scopes.resolve(node.id, self._scopes.scope(node))
-        values = [self._scopes.parent(binding) for binding in scope.bound[node.id]] if scope else []
+        scope = self._tree.owner(node)
+        values = [self._tree.parent(binding) for binding in scope.bound[node.id]] if scope else []
         return bool(values) and all(
             isinstance(value, ast.Assign) and isinstance(value.value, ast.List | ast.ListComp) for value in values
         )

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from codemode_sandboxes.source import Function, Scope, Scopes, function_around, is_generator
+from codemode_sandboxes.source import Function, Scope, Tree
 
 __all__ = ["Fate", "Flow"]
 
@@ -33,12 +33,12 @@ class Flow:
     """Follows coroutines through one program.
 
     Args:
-        scopes: The program.
+        tree: The program.
         is_tool_call: Tells which calls are tool calls: their arguments are plain values.
     """
 
-    def __init__(self, scopes: Scopes, is_tool_call: Callable[[ast.AST], bool]) -> None:
-        self._scopes = scopes
+    def __init__(self, tree: Tree, is_tool_call: Callable[[ast.AST], bool]) -> None:
+        self._tree = tree
         self._is_tool_call = is_tool_call
         self._todo: list[tuple[ast.expr, _Kind]] = []
         self._variables: set[tuple[int, str, _Kind]] = set()
@@ -64,7 +64,7 @@ class Flow:
         return "awaited" if self._awaited else "unknown" if self._unknown else "value"
 
     def _follow(self, node: ast.expr, kind: _Kind) -> None:
-        parent = self._scopes.parent(node)
+        parent = self._tree.parent(node)
         outer, inner = kind[0], kind[1:]
         match parent:
             case ast.Await():
@@ -115,7 +115,7 @@ class Flow:
             case ast.Return():
                 self._return(parent, kind)
             case ast.keyword():
-                call = self._scopes.parent(parent)
+                call = self._tree.parent(parent)
                 if isinstance(call, ast.Call):
                     self._argument(call, parent, kind)
             case ast.Call(func=function):
@@ -133,7 +133,7 @@ class Flow:
 
     def _element(self, parent: ast.List | ast.Tuple | ast.Set, node: ast.expr, kind: _Kind) -> None:
         """`a, b = f(), g()` gives each its own."""
-        match self._scopes.parent(parent):
+        match self._tree.parent(parent):
             case ast.Assign(targets=[ast.Tuple(elts=targets) | ast.List(elts=targets)], value=value) if value is parent:
                 elements = parent.elts
                 if len(targets) == len(elements) and not any(isinstance(e, ast.Starred) for e in (*targets, *elements)):
@@ -142,7 +142,7 @@ class Flow:
         self._todo.append((parent, "C" + kind))
 
     def _starred(self, node: ast.Starred, kind: _Kind) -> None:
-        parent = self._scopes.parent(node)
+        parent = self._tree.parent(node)
         if kind[0] != "C":
             return
         if isinstance(parent, ast.List | ast.Tuple | ast.Set):
@@ -151,7 +151,7 @@ class Flow:
             self._argument(parent, node, kind[1:])
 
     def _attribute(self, node: ast.Attribute, kind: _Kind) -> None:
-        call = self._scopes.parent(node)
+        call = self._tree.parent(node)
         called = isinstance(call, ast.Call) and call.func is node
         if kind[0] == "A":
             if node.attr in ("add_done_callback", "cancel", "close", "result", "send", "throw"):
@@ -173,7 +173,7 @@ class Flow:
     def _store(self, target: ast.expr, kind: _Kind) -> None:
         match target:
             case ast.Name(id=name):
-                scope = self._scopes.resolve(name, self._scopes.scope(target))
+                scope = self._tree.resolve(name, self._tree.scope(target))
                 if scope is None or scope.kind == "class":
                     self._unknown = True
                 else:
@@ -191,27 +191,27 @@ class Flow:
     def _variable(self, name: str, scope: Scope, kind: _Kind) -> None:
         if (key := (id(scope), name, kind)) not in self._variables:
             self._variables.add(key)
-            uses = self._scopes.uses(name, scope)
+            uses = self._tree.uses(name, scope)
             self._todo += [(use, kind) for use in uses[:_STEPS]]
 
     def _return(self, node: ast.Return, kind: _Kind) -> None:
-        function = function_around(self._scopes, node)
+        function = self._tree.function_around(node)
         if function is None:
             return
-        scope = self._scopes.scope(function)
-        if scope.kind == "class" or function.decorator_list or is_generator(self._scopes, function):
+        scope = self._tree.scope(function)
+        if scope.kind == "class" or function.decorator_list or self._tree.is_generator(function):
             self._unknown = True
             return
-        for use in self._scopes.uses(function.name, scope):
-            call = self._scopes.parent(use)
-            if self._scopes.function(use) is not function or not isinstance(call, ast.Call) or call.func is not use:
+        for use in self._tree.uses(function.name, scope):
+            call = self._tree.parent(use)
+            if self._tree.function(use) is not function or not isinstance(call, ast.Call) or call.func is not use:
                 self._unknown = True
             else:
                 self._todo.append((call, "A" + kind if isinstance(function, ast.AsyncFunctionDef) else kind))
 
     def _lambda(self, node: ast.Lambda) -> None:
         """What `key=` gives is compared; what another lambda gives may be awaited."""
-        parent = self._scopes.parent(node)
+        parent = self._tree.parent(node)
         if not isinstance(parent, ast.keyword) or parent.arg != "key":
             self._unknown = True
 
@@ -220,9 +220,9 @@ class Flow:
             return
         match call.func:
             case ast.Name(id=name) as function:
-                if self._scopes.resolve(name, self._scopes.scope(function)) is None:
+                if self._tree.owner(function) is None:
                     self._builtin(name, call, argument, kind)
-                elif (defined := self._scopes.function(function)) is not None:
+                elif (defined := self._tree.function(function)) is not None:
                     self._parameter(defined, call, argument, kind)
                 else:
                     self._library(function, function.id, call, kind)
@@ -252,7 +252,7 @@ class Flow:
 
     def _paired(self, call: ast.Call, place: int, kind: _Kind) -> None:
         """`for i, x in enumerate(...)`, and the like with `zip` and `items`."""
-        match self._scopes.parent(call):
+        match self._tree.parent(call):
             case (
                 ast.For(target=ast.Tuple(elts=targets), iter=source)
                 | ast.comprehension(target=ast.Tuple(elts=targets), iter=source)
@@ -266,7 +266,7 @@ class Flow:
     def _parameter(self, function: Function, call: ast.Call, argument: ast.expr | ast.keyword, kind: _Kind) -> None:
         arguments = function.args
         positional = [*arguments.posonlyargs, *arguments.args]
-        scope = self._scopes.opened(function)
+        scope = self._tree.opened(function)
         if isinstance(argument, ast.keyword):
             names = [p.arg for p in (*positional, *arguments.kwonlyargs) if p.arg == argument.arg]
         elif any(isinstance(a, ast.Starred) for a in call.args):
@@ -297,7 +297,7 @@ class Flow:
             node = node.value
         if not isinstance(node, ast.Name):
             return None
-        scope = self._scopes.resolve(node.id, self._scopes.scope(node))
+        scope = self._tree.owner(node)
         if scope is None:
             return node.id if node.id == "asyncio" else None
         for binding in scope.bound[node.id]:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Collection, Iterator
 
 from codemode_sandboxes.choice import needed_modules
-from codemode_sandboxes.source import Edits, Scopes, scopes_of
+from codemode_sandboxes.source import Edits, Tree, tree_of
 
 from codemode_graph.state import Finding
 
@@ -59,14 +59,14 @@ def instead_of(module: str) -> str:
     return _INSTEAD.get(module, "do without it, or write what you need of it in plain Python")
 
 
-def imported_modules(tree: ast.AST) -> frozenset[str]:
+def imported_modules(tree: Tree) -> frozenset[str]:
     """Give the top-level modules that a program imports."""
-    return frozenset(module for node in ast.walk(tree) if isinstance(node, _Import) for module in _modules(node))
+    return frozenset(module for node in tree.of(ast.Import, ast.ImportFrom) for module in _modules(node))
 
 
-def find_missing_modules(scopes: Scopes, modules: Collection[str]) -> Iterator[Finding]:
+def find_missing_modules(tree: Tree, modules: Collection[str]) -> Iterator[Finding]:
     """Find imports of modules that the sandbox lacks, unless the program is ready for that."""
-    for module, node in needed_modules(scopes):
+    for module, node in needed_modules(tree):
         if module not in modules:
             message = f"the module {module[:80]} does not exist here: {instead_of(module)}"
             yield Finding(rule="missing-module", message=message, line=node.lineno)
@@ -74,15 +74,15 @@ def find_missing_modules(scopes: Scopes, modules: Collection[str]) -> Iterator[F
 
 def drop_idle_imports(code: str, modules: Collection[str]) -> tuple[str, list[str]]:
     """Take out imports of modules that the sandbox lacks where nothing uses them."""
-    scopes = scopes_of(code)
+    tree = tree_of(code)
     edits = Edits(code)
     fixes = []
-    for node in ast.walk(scopes.tree):
-        if not isinstance(node, _Import) or (isinstance(node, ast.ImportFrom) and node.names[0].name == "*"):
+    for node in tree.of(ast.Import, ast.ImportFrom):
+        if node.names[0].name == "*":
             continue
-        scope = scopes.scope(node)
+        scope = tree.scope(node)
         lacking = [alias for alias in node.names if _top(node, alias) not in modules]
-        idle = [a for a in lacking if not scopes.uses(a.asname or a.name.partition(".")[0], scope)]
+        idle = [a for a in lacking if not tree.uses(a.asname or a.name.partition(".")[0], scope)]
         if not idle or (isinstance(node, ast.ImportFrom) and len(idle) < len(node.names)):
             continue
         kept = [ast.unparse(alias) for alias in node.names if alias not in idle]
@@ -94,23 +94,23 @@ def drop_idle_imports(code: str, modules: Collection[str]) -> tuple[str, list[st
 
 def add_missing_imports(code: str, modules: Collection[str]) -> tuple[str, list[str]]:
     """Import modules, and a few of their well-known names, that the program uses but forgot to import."""
-    scopes = scopes_of(code)
-    forgotten = {name.id: name for name in scopes.unresolved()}
-    found = (_import_for(scopes, name, modules) for name in forgotten.values())
+    tree = tree_of(code)
+    forgotten = {name.id: name for name in tree.unresolved()}
+    found = (_import_for(tree, name, modules) for name in forgotten.values())
     needed = dict.fromkeys(statement for statement in found if statement is not None)
     if not needed:
         return code, []
     edits = Edits(code)
     text = "; ".join(needed)
-    line = _insert_first(edits, scopes, text)
+    line = _insert_first(edits, tree, text)
     if line is None:
         return code, []
     return edits.apply(), [f"line {line}: added the missing `{statement}`" for statement in needed]
 
 
-def _import_for(scopes: Scopes, name: ast.Name, modules: Collection[str]) -> str | None:
-    attributes = {node.attr for use in scopes.names(name.id) if isinstance(node := scopes.parent(use), ast.Attribute)}
-    is_module = isinstance(scopes.parent(name), ast.Attribute) and name.id in modules
+def _import_for(tree: Tree, name: ast.Name, modules: Collection[str]) -> str | None:
+    attributes = {node.attr for use in tree.names(name.id) if isinstance(node := tree.parent(use), ast.Attribute)}
+    is_module = isinstance(tree.parent(name), ast.Attribute) and name.id in modules
     if name.id == "datetime":
         is_module = is_module and bool(attributes & _DATETIME_MEMBERS)
     if is_module and name.id in sys.stdlib_module_names:
@@ -119,10 +119,10 @@ def _import_for(scopes: Scopes, name: ast.Name, modules: Collection[str]) -> str
     return f"from {module} import {name.id}" if module in modules else None
 
 
-def _insert_first(edits: Edits, scopes: Scopes, text: str) -> int | None:
+def _insert_first(edits: Edits, tree: Tree, text: str) -> int | None:
     """Put statements where they run first; give their line, or None where there is no place without moving lines."""
     end = 0
-    for statement in scopes.tree.body:
+    for statement in tree.root.body:
         first = edits.code.count("\n", 0, edits.span(statement)[0]) + 1
         for number in range(end + 1, first):
             shown = edits.line(number).strip()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from codemode_sandboxes import Capabilities, SandboxUnavailable
 from codemode_sandboxes.errors import SandboxError
-from codemode_sandboxes.source import Scopes, plain_text, scopes_of, to_script
+from codemode_sandboxes.source import Tree, plain_text, to_script, tree_of
 
 from codemode_graph.check.arguments import find_wrong_calls
 from codemode_graph.check.awaits import add_awaits
@@ -18,10 +18,9 @@ from codemode_graph.check.modules import (
     imported_modules,
 )
 from codemode_graph.check.spelling import correct_spelling
-from codemode_graph.check.syntax import find_misplaced, find_unsupported, syntax_finding
+from codemode_graph.check.syntax import find_misplaced, find_undefined_names, find_unsupported, syntax_finding
 from codemode_graph.check.tool_uses import References
 from codemode_graph.check.types import TypeChecker, TypeFindings
-from codemode_graph.check.undefined import find_undefined_names
 from codemode_graph.state import Finding
 from codemode_graph.tools.signatures import Signatures, render_stubs
 
@@ -79,7 +78,7 @@ async def check_program(
     if len(program) > _LONGEST:
         return _refused(program, "too-long", f"the program has {len(program):,} characters; {_SHORTER}")
     try:
-        tree = scopes_of(plain_text(program)).tree
+        tree = tree_of(plain_text(program))
         if not _does_something(tree):
             return _refused(
                 program, "no-program", "there is no program: write one that calls the tools and ends in the answer"
@@ -90,9 +89,9 @@ async def check_program(
         code, fixes = _fixed(script.code, signatures, capabilities)
     except SyntaxError as error:
         return Checked(program=program, findings=(syntax_finding(error, program),))
-    scopes = scopes_of(code)
-    references = References(scopes, [signature.tool.name for signature in signatures.tools])
-    findings = [*fixes.findings, *_found(scopes, references, signatures, capabilities)]
+    tree = tree_of(code)
+    references = References(tree, [signature.tool.name for signature in signatures.tools])
+    findings = [*fixes.findings, *_found(tree, references, signatures, capabilities)]
     if type_checker is not None:
         try:
             if stubs is None:
@@ -103,13 +102,13 @@ async def check_program(
         except SandboxError as error:
             _LOGGER.warning("a program was not type-checked: %s", error)
         else:
-            findings += TypeFindings(code, scopes, references, signatures).findings(diagnostics)
+            findings += TypeFindings(code, tree, references, signatures).findings(diagnostics)
     return Checked(
         program=code,
         fixes=(*script.notes, *fixes.lines),
         findings=tuple(_in_order(findings)),
         tools=tuple(dict.fromkeys(r.tool for _, r in references.calls() if r.tool is not None)),
-        imports=imported_modules(scopes.tree),
+        imports=imported_modules(tree),
     )
 
 
@@ -129,15 +128,13 @@ def _fixed(code: str, signatures: Signatures, capabilities: Capabilities) -> tup
     return code, _Fixes([*spelling, *idle, *imports, *awaits], findings)
 
 
-def _found(
-    scopes: Scopes, references: References, signatures: Signatures, capabilities: Capabilities
-) -> Iterator[Finding]:
+def _found(tree: Tree, references: References, signatures: Signatures, capabilities: Capabilities) -> Iterator[Finding]:
     by_name = {signature.tool.name: signature for signature in signatures.tools}
-    yield from find_misplaced(scopes)
-    yield from find_wrong_calls(scopes, references, by_name)
-    yield from find_missing_modules(scopes, capabilities.modules)
-    yield from find_unsupported(scopes.tree, capabilities.gaps)
-    yield from find_undefined_names(scopes)
+    yield from find_misplaced(tree)
+    yield from find_wrong_calls(tree, references, by_name)
+    yield from find_missing_modules(tree, capabilities.modules)
+    yield from find_unsupported(tree, capabilities.gaps)
+    yield from find_undefined_names(tree)
 
 
 def _in_order(findings: Iterable[Finding]) -> list[Finding]:
@@ -153,16 +150,17 @@ def _refused(program: str, rule: str, message: str) -> Checked:
     return Checked(program=program, findings=(Finding(rule=rule, message=message, line=None),))
 
 
-def _does_something(tree: ast.Module) -> bool:
-    """More than comments, `pass` and `...`."""
-    return not all(isinstance(s, ast.Pass) or (isinstance(s, ast.Expr) and _is_ellipsis(s.value)) for s in tree.body)
+def _does_something(tree: Tree) -> bool:
+    """Return whether a program is more than comments, `pass` and `...`."""
+    body = tree.root.body
+    return not all(isinstance(s, ast.Pass) or (isinstance(s, ast.Expr) and _is_ellipsis(s.value)) for s in body)
 
 
 def _is_ellipsis(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is ...
 
 
-def _is_large(tree: ast.Module) -> bool:
-    """Constants apart: long data cost less than long code."""
-    nodes = sum(not isinstance(node, ast.Constant | ast.expr_context) for node in ast.walk(tree))
+def _is_large(tree: Tree) -> bool:
+    # Constants do not count: data cost less than code.
+    nodes = sum(not isinstance(node, ast.Constant | ast.expr_context) for node in tree.nodes)
     return nodes > _MOST_NODES

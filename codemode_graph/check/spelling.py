@@ -5,7 +5,7 @@ import builtins
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from codemode_sandboxes.source import Edits, scopes_of
+from codemode_sandboxes.source import Edits, tree_of
 from codemode_sandboxes.tool_names import attribute_names
 
 from codemode_graph.check.coroutines import Flow
@@ -50,9 +50,9 @@ def correct_spelling(code: str, signatures: Mapping[str, Signature], modules: Co
 class _Step:
     def __init__(self, code: str, signatures: Mapping[str, Signature], modules: Collection[str]) -> None:
         self.edits = Edits(code)
-        self.scopes = scopes_of(code)
+        self.tree = tree_of(code)
         self.signatures, self.modules = signatures, modules
-        self.references = References(self.scopes, list(signatures))
+        self.references = References(self.tree, list(signatures))
         self.attributes = attribute_names(signatures)
         self.fixes: list[str] = []
 
@@ -65,8 +65,8 @@ class _Step:
 
 
 def _imports(step: _Step) -> None:
-    used = {name.id for name in step.scopes.unresolved()}
-    for node in ast.walk(step.scopes.tree):
+    used = {name.id for name in step.tree.unresolved()}
+    for node in step.tree.of(ast.Import, ast.ImportFrom):
         match node:
             case ast.Import(names=aliases) if any(alias.name == "tools" for alias in aliases):
                 kept = [ast.unparse(alias) for alias in aliases if alias.name != "tools"]
@@ -94,7 +94,7 @@ def _imports(step: _Step) -> None:
 
 def _bare_names(step: _Step) -> None:
     by_attribute = {attribute: tool for tool, attribute in step.attributes.items()}
-    for name in step.scopes.unresolved():
+    for name in step.tree.unresolved():
         tool = by_attribute.get(name.id)
         if tool is not None and not hasattr(builtins, name.id) and name.id != "tools":
             step.edits.replace(*step.edits.span(name), step.expression(tool))
@@ -103,7 +103,7 @@ def _bare_names(step: _Step) -> None:
 
 def _methods(step: _Step) -> None:
     called = dict(_called_methods(step))
-    flow = Flow(step.scopes, called.__contains__)
+    flow = Flow(step.tree, called.__contains__)
     for call, written in called.items():
         if flow.fate(call) == "awaited" or _takes_no_such(call, written.attr):
             step.edits.replace(step.edits.span(written.value)[1], step.edits.span(written)[1], f"[{written.attr!r}]")
@@ -113,7 +113,7 @@ def _methods(step: _Step) -> None:
 def _called_methods(step: _Step) -> Iterator[tuple[ast.Call, ast.Attribute]]:
     """Calls of a mapping's methods that have the names of tools, and do not look up a tool."""
     methods = MAPPING_METHODS & step.signatures.keys()
-    for node in ast.walk(step.scopes.tree) if methods else ():
+    for node in step.tree.of(ast.Call) if methods else ():
         match node:
             case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=name), *_]) if (
                 name in step.signatures

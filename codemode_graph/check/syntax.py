@@ -1,48 +1,55 @@
 """Programs that are not Python, and Python that the sandbox does not run."""
 
 import ast
+import builtins
+import difflib
 import re
 from collections.abc import Iterable, Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.source import Scopes, Tree, is_waiting
+from codemode_sandboxes.source import Scope, Tree, is_waiting
 
+from codemode_graph.check.modules import instead_of
 from codemode_graph.state import Finding
 from codemode_graph.tools.text import one_line
 
-__all__ = ["find_misplaced", "find_unsupported", "syntax_finding"]
+__all__ = ["find_misplaced", "find_undefined_names", "find_unsupported", "syntax_finding"]
 
 _SCRIPT = re.compile(r"^\s*(?:const|let|var|function|async function)\s|=>|===|&&|\|\||\bnew \w+\(|[{;]\s*$|^\s*//")
+_KNOWN = frozenset(dir(builtins)) | {"tools", "__name__", "__file__"}
+_LACKING = {"os": "os", "sys": "sys", "requests": "requests", "httpx": "httpx", "np": "numpy", "pd": "pandas"}
+_DEFINERS = ("exec", "globals", "locals", "vars")
+_MOST = 15
 
 
-def find_misplaced(scopes: Scopes) -> Iterator[Finding]:
+def find_misplaced(tree: Tree) -> Iterator[Finding]:
     """Find statements that parse but do not compile where they stand.
 
     The program is not compiled for this: nesting comprehensions is enough to crash some versions of Python.
     """
-    for node in ast.walk(scopes.tree):
+    for node in tree.nodes:
         match node:
-            case ast.Break() | ast.Continue() if not _is_in_loop(scopes, node):
+            case ast.Break() | ast.Continue() if not _is_in_loop(tree, node):
                 yield _misplaced(node, f"'{type(node).__name__.lower()}' outside of a loop")
-            case _ if is_waiting(node) and not _may_wait(scopes, node):
+            case _ if is_waiting(node) and not _may_wait(tree, node):
                 shown = node.target if isinstance(node, ast.comprehension) else node
                 assert isinstance(shown, ast.expr | ast.stmt)
                 yield _misplaced(shown, "'await' outside of an async function; write `async def`, and await its calls")
-            case ast.Yield() | ast.YieldFrom() if scopes.scope(node).kind not in ("function", "lambda"):
+            case ast.Yield() | ast.YieldFrom() if tree.scope(node).kind not in ("function", "lambda"):
                 yield _misplaced(node, "'yield' outside of a function")
-            case ast.Return() if scopes.scope(node).kind == "class":
+            case ast.Return() if tree.scope(node).kind == "class":
                 yield _misplaced(node, "'return' outside of a function")
             case ast.Nonlocal(names=names):
                 for name in names:
-                    owner = scopes.resolve(name, scopes.scope(node))
-                    if owner is None or owner is scopes.module:
+                    owner = tree.resolve(name, tree.scope(node))
+                    if owner is None or owner is tree.module:
                         yield _misplaced(
                             node, f"there is no variable {name} in a function around this one; use `global`"
                         )
 
 
-def _may_wait(scopes: Scopes, node: ast.AST) -> bool:
-    scope = scopes.scope(node)
+def _may_wait(tree: Tree, node: ast.AST) -> bool:
+    scope = tree.scope(node)
     while scope.kind == "comprehension" and scope.parent is not None:
         if isinstance(scope.node, ast.GeneratorExp):
             return True
@@ -54,9 +61,9 @@ def _misplaced(node: ast.stmt | ast.expr, message: str) -> Finding:
     return Finding(rule="syntax-error", message=message, line=node.lineno)
 
 
-def _is_in_loop(scopes: Scopes, node: ast.AST) -> bool:
+def _is_in_loop(tree: Tree, node: ast.AST) -> bool:
     inner = node
-    for around in scopes.ancestors(node):
+    for around in tree.ancestors(node):
         if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             return False
         if isinstance(around, ast.For | ast.AsyncFor | ast.While) and inner in around.body:
@@ -90,9 +97,8 @@ def _advice(error: SyntaxError, lines: list[str], line: int | None) -> str:
     return ""
 
 
-def find_unsupported(root: ast.Module, gaps: Iterable[Gap]) -> Iterator[Finding]:
+def find_unsupported(tree: Tree, gaps: Iterable[Gap]) -> Iterator[Finding]:
     """Find Python that the sandbox does not run: one finding a kind, at its first line."""
-    tree = Tree(root)
     for gap in gaps:
         lines = sorted({_line(node) for node in gap.find(tree)})
         if lines:
@@ -104,3 +110,34 @@ def find_unsupported(root: ast.Module, gaps: Iterable[Gap]) -> Iterator[Finding]
 def _line(node: ast.AST) -> int:
     """The line of a node, or of the first thing in it that has one."""
     return next((n.lineno for n in ast.walk(node) if isinstance(n, ast.expr | ast.stmt | ast.alias | ast.arg)), 1)
+
+
+def find_undefined_names(tree: Tree) -> Iterator[Finding]:
+    """Find names that are read but that neither Python nor the program defines; each is told once.
+
+    A program that may define names in other ways, such as `exec`, has none.
+    """
+    if any(scope.star for scope in tree.scopes()) or any(tree.names(name) for name in _DEFINERS):
+        return
+    told: set[str] = set()
+    for name in tree.unresolved():
+        if name.id in _KNOWN or name.id in told:
+            continue
+        told.add(name.id)
+        yield Finding(rule="undefined-name", message=_message(tree, name.id, tree.scope(name)), line=name.lineno)
+
+
+def _message(tree: Tree, name: str, scope: Scope) -> str:
+    head = f"{one_line(name, 80)} is not defined"
+    if name in _LACKING:
+        return f"{head}, and the module {_LACKING[name]} does not exist here: {instead_of(_LACKING[name])}"
+    defined: dict[str, None] = {}
+    around: Scope | None = scope
+    while around is not None:
+        defined.update(dict.fromkeys(around.bound))
+        around = around.parent
+    close = difflib.get_close_matches(name, defined, 1)
+    if close:
+        return f"{head}; did you mean {close[0]}?"
+    own = ", ".join([*list(defined)[:_MOST], "tools"])
+    return f"{head}; what is defined there: {own}, and Python's own names"

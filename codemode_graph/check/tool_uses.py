@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from codemode_sandboxes.source import Function, Scopes
+from codemode_sandboxes.source import Function, Tree
 from codemode_sandboxes.tool_names import attribute_names
 
 __all__ = ["MAPPING_METHODS", "Reference", "References"]
@@ -31,12 +31,12 @@ class References:
     """The places in one program that name tools.
 
     Args:
-        scopes: The program.
+        tree: The program.
         tools: The tools that there are.
     """
 
-    def __init__(self, scopes: Scopes, tools: Sequence[str]) -> None:
-        self._scopes = scopes
+    def __init__(self, tree: Tree, tools: Sequence[str]) -> None:
+        self._tree = tree
         self._names = frozenset(tools)
         self._by_attribute = {attribute: name for name, attribute in attribute_names(tools).items()}
 
@@ -44,7 +44,7 @@ class References:
         """Tell whether an expression is the object `tools`: the name, a variable or a parameter that was given it."""
         if not isinstance(node, ast.Name):
             return False
-        scope = self._scopes.resolve(node.id, self._scopes.scope(node))
+        scope = self._tree.owner(node)
         if scope is None:
             return node.id == "tools"
         if depth > 8 or scope.kind == "class" or len(bindings := scope.bound[node.id]) != 1:
@@ -53,8 +53,8 @@ class References:
         if isinstance(binding, ast.arg):
             values = self._arguments(scope.node, binding)
             return bool(values) and all(self.is_tools(value, depth + 1) for value in values)
-        value = _assigned(self._scopes, binding)
-        if isinstance(value, ast.Name) and value.id == node.id == "tools" and scope is self._scopes.module:
+        value = _assigned(self._tree, binding)
+        if isinstance(value, ast.Name) and value.id == node.id == "tools" and scope is self._tree.module:
             return True
         return value is not None and self.is_tools(value, depth + 1)
 
@@ -70,25 +70,25 @@ class References:
             case ast.Call(func=ast.Attribute(value=value, attr="get"), args=[index, *_]) if self.is_tools(value):
                 return self._named(node, index)
             case ast.Name(id=name, ctx=ast.Load()) if depth < 8:
-                scope = self._scopes.resolve(name, self._scopes.scope(node))
+                scope = self._tree.resolve(name, self._tree.scope(node))
                 if scope is None or scope.kind == "class" or len(bindings := scope.bound[name]) != 1:
                     return None
-                given = _assigned(self._scopes, bindings[0])
+                given = _assigned(self._tree, bindings[0])
                 found = None if given is None else self.find(given, depth + 1)
                 return found and Reference(node, found.written, found.tool)
         return None
 
     def direct(self) -> Iterator[Reference]:
         """Give every `tools['x']` and `tools.x`."""
-        for node in ast.walk(self._scopes.tree):
+        for node in self._tree.nodes:
             if isinstance(node, ast.Attribute | ast.Subscript | ast.Call) and (found := self.find(node)):
                 yield found
 
     def calls(self) -> Iterator[tuple[ast.Call, Reference]]:
         """Give every call of a tool."""
-        for node in ast.walk(self._scopes.tree):
-            if isinstance(node, ast.Call) and (found := self.find(node.func)):
-                yield node, found
+        for call in self._tree.of(ast.Call):
+            if found := self.find(call.func):
+                yield call, found
 
     def _named(self, node: ast.expr, index: ast.expr) -> Reference:
         match index:
@@ -98,13 +98,13 @@ class References:
 
     def _arguments(self, function: ast.AST, parameter: ast.arg) -> list[ast.expr]:
         """What a function's calls pass for a parameter; empty where that cannot be told."""
-        if not isinstance(function, Function) or self._scopes.scope(function).kind == "class":
+        if not isinstance(function, Function) or self._tree.scope(function).kind == "class":
             return []
         positional = [*function.args.posonlyargs, *function.args.args]
         index = positional.index(parameter) if parameter in positional else None
         values: list[ast.expr] = []
-        for use in self._scopes.uses(function.name, self._scopes.scope(function)):
-            call = self._scopes.parent(use)
+        for use in self._tree.uses(function.name, self._tree.scope(function)):
+            call = self._tree.parent(use)
             if not isinstance(call, ast.Call) or call.func is not use:
                 return []
             named = [keyword.value for keyword in call.keywords if keyword.arg == parameter.arg]
@@ -116,8 +116,8 @@ class References:
         return values
 
 
-def _assigned(scopes: Scopes, binding: ast.AST) -> ast.expr | None:
-    match scopes.parent(binding):
+def _assigned(tree: Tree, binding: ast.AST) -> ast.expr | None:
+    match tree.parent(binding):
         case ast.Assign(targets=[target], value=value) if target is binding:
             return value
     return None

@@ -7,16 +7,14 @@ from what is plainly written, is told; the rest is not.
 import ast
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from codemode_sandboxes.contract import Diagnostic
-from codemode_sandboxes.source import Scopes
+from codemode_sandboxes.source import Tree, parse
 
 from codemode_graph.check.arguments import listed
-from codemode_graph.check.derived import is_from_tools
 from codemode_graph.check.tool_uses import References
-from codemode_graph.check.typenames import certainly_differ, plain_type
 from codemode_graph.state import Finding
 from codemode_graph.tools.annotations import Array, Record, Shape, Union
 from codemode_graph.tools.signatures import Signatures
@@ -34,6 +32,19 @@ class TypeChecker(Protocol):
 
 
 _LONGEST = 5_000
+_KINDS = {
+    **{"str": "str", "LiteralString": "str", "bytes": "bytes", "None": "None"},
+    **{"int": "number", "float": "number", "bool": "number"},
+    **{"list": "list", "tuple": "list", "List": "list", "set": "list", "frozenset": "list"},
+    **{"dict": "dict", "Mapping": "dict"},
+}
+_WORDS = {
+    "str": "a str",
+    "int": "a number",
+    "float": "a number",
+    "bool": "a bool",
+    "Mapping[str, Any]": "a dict",
+}
 _Part: TypeAlias = Literal["whole", "item", "part"]
 _Rule = Callable[["TypeFindings", re.Match[str], ast.AST], tuple[str, str] | None]
 
@@ -43,19 +54,19 @@ class TypeFindings:
 
     Args:
         code: The program, in script form.
-        scopes: Its scopes.
+        tree: Its tree.
         references: Where it names tools.
         signatures: The tools.
     """
 
-    def __init__(self, code: str, scopes: Scopes, references: References, signatures: Signatures) -> None:
-        self._scopes, self._references, self._signatures = scopes, references, signatures
+    def __init__(self, code: str, tree: Tree, references: References, signatures: Signatures) -> None:
+        self._tree, self._references, self._signatures = tree, references, signatures
         self._records = {name: record for record, name in signatures.names.items()}
         self._returned_by = list(_returned_by(signatures))
-        self._stored = set(_stored_keys(scopes.tree))
+        self._stored = set(_stored_keys(tree))
         lines = code.split("\n")
         self._nodes: dict[tuple[int, int], list[ast.AST]] = {}
-        for node in ast.walk(scopes.tree):
+        for node in tree.nodes:
             if isinstance(node, ast.expr | ast.keyword):
                 column = len(lines[node.lineno - 1].encode()[: node.col_offset].decode(errors="replace")) + 1
                 self._nodes.setdefault((node.lineno, column), []).append(node)
@@ -76,7 +87,7 @@ class TypeFindings:
     def argument_type(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
         """A tool's argument of a type that it does not take."""
         expected, given = found["expected"], found["given"]
-        call = self._scopes.parent(node)
+        call = self._tree.parent(node)
         if not isinstance(call, ast.Call) or (reference := self._references.find(call.func)) is None:
             return None
         if reference.tool is None or not certainly_differ(given, expected, self._records):
@@ -181,8 +192,8 @@ class TypeFindings:
 
     def own_call(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
         """A call of one of the program's functions with wrong arguments."""
-        call = node if isinstance(node, ast.Call) else self._scopes.parent(node)
-        if not isinstance(call, ast.Call) or (function := self._scopes.function(call.func)) is None:
+        call = node if isinstance(node, ast.Call) else self._tree.parent(node)
+        if not isinstance(call, ast.Call) or (function := self._tree.function(call.func)) is None:
             return None
         if function.name != found["function"]:
             return None
@@ -193,7 +204,7 @@ class TypeFindings:
     def used_too_early(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
         """A variable that is set later, or never on this path."""
         name = found["name"]
-        if not isinstance(node, ast.Name) or self._scopes.resolve(name, self._scopes.scope(node)) is None:
+        if not isinstance(node, ast.Name) or self._tree.owner(node) is None:
             return None
         return "undefined-name", f"{name} is not defined yet when it is used here"
 
@@ -201,7 +212,7 @@ class TypeFindings:
         return "unawaited-call", "this is a call that was not awaited: write await before it"
 
     def _is_from_tools(self, node: ast.AST) -> bool:
-        return is_from_tools(node, self._scopes, self._references)
+        return is_from_tools(node, self._tree, self._references)
 
     def _what(self, name: str) -> str:
         called = {reference.tool for reference in self._references.direct()}
@@ -292,9 +303,9 @@ def _returned_by(signatures: Signatures) -> Iterator[tuple[str, str, _Part]]:
                     todo += [(member, part) for member in members]
 
 
-def _stored_keys(tree: ast.AST) -> Iterator[str]:
+def _stored_keys(tree: Tree) -> Iterator[str]:
     """Keys that the program itself puts into dicts, or asks for."""
-    for node in ast.walk(tree):
+    for node in tree.of(ast.Subscript, ast.Compare, ast.Call):
         match node:
             case ast.Subscript(slice=ast.Constant(value=str(key)), ctx=ast.Store()):
                 yield key
@@ -307,3 +318,140 @@ def _stored_keys(tree: ast.AST) -> Iterator[str]:
                 for argument in arguments:
                     keys = argument.keys if isinstance(argument, ast.Dict) else []
                     yield from (k.value for k in keys if isinstance(k, ast.Constant) and isinstance(k.value, str))
+
+
+def is_from_tools(node: ast.AST, tree: Tree, references: References, depth: int = 0) -> bool:
+    """Tell whether an expression can only be, or be a part of, what a tool returned.
+
+    The types of other values are guesses: of a list or dict that the program fills, a type checker knows what it held
+    at first.
+    """
+    if depth > 20:
+        return False
+    inner: ast.AST | None = None
+    match node:
+        case ast.Await(value=ast.Call() as call):
+            if references.find(call.func) is not None:
+                return True
+            return _is_gather(call) and all(_gathers_tools(argument, references) for argument in call.args)
+        case ast.Subscript(value=inner) | ast.Attribute(value=inner) | ast.NamedExpr(value=inner):
+            pass
+        case ast.Name(id=name):
+            scope = tree.resolve(name, tree.scope(node))
+            bindings = scope.bound[name] if scope is not None and scope.kind != "class" else []
+            sources = [_source(tree, binding) for binding in bindings]
+            return bool(sources) and all(
+                source is not None and is_from_tools(source, tree, references, depth + 1) for source in sources
+            )
+    return inner is not None and is_from_tools(inner, tree, references, depth + 1)
+
+
+def _source(tree: Tree, binding: ast.AST) -> ast.expr | None:
+    """What a name is given, or a part of which it is given."""
+    parent = tree.parent(binding)
+    if isinstance(parent, ast.Tuple):
+        binding, parent = parent, tree.parent(parent)
+    match parent:
+        case ast.Assign(value=source) | ast.NamedExpr(value=source):
+            return source
+        case ast.For(target=target, iter=source) | ast.comprehension(target=target, iter=source) if target is binding:
+            return source
+    return None
+
+
+def _is_gather(call: ast.Call) -> bool:
+    match call:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio"), attr="gather"), keywords=[]):
+            return bool(call.args)
+    return False
+
+
+def _gathers_tools(argument: ast.expr, references: References) -> bool:
+    match argument:
+        case ast.Starred(value=ast.ListComp(elt=element) | ast.GeneratorExp(elt=element)):
+            argument = element
+    return isinstance(argument, ast.Call) and references.find(argument.func) is not None
+
+
+def certainly_differ(given: str, expected: str, records: Collection[str]) -> bool:
+    """Tell whether no value of one type is of the other.
+
+    Args:
+        given: What an argument is.
+        expected: What it must be.
+        records: Names of types that are dicts.
+    """
+    one, other = _members(given, records), _members(expected, records)
+    if one is None or other is None:
+        return False
+    return not any(_fits(a, b) for a in one for b in other)
+
+
+def plain_type(text: str) -> str:
+    """Give a type in words for a model: `'opened'`, `a str or None`, `one of 'open', 'closed'`."""
+    tree = _parsed(text)
+    words: dict[str, None] = {}
+    for member in _split(tree) if tree is not None else ():
+        values = _literals(member)
+        if values is not None:
+            shown = ", ".join(map(repr, values))
+            words[shown if len(values) == 1 else f"one of {shown}"] = None
+        else:
+            name = ast.unparse(member)
+            words[_WORDS.get(name, name).replace("List[", "list[")] = None
+    return " or ".join(words) or text
+
+
+def _parsed(text: str) -> ast.expr | None:
+    try:
+        body = parse(text).body if len(text) <= 2_000 else []
+    except SyntaxError:
+        return None
+    return body[0].value if len(body) == 1 and isinstance(body[0], ast.Expr) else None
+
+
+def _split(node: ast.expr) -> list[ast.expr]:
+    match node:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return [*_split(left), *_split(right)]
+    return [node]
+
+
+def _literals(node: ast.expr) -> list[object] | None:
+    match node:
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
+            items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            try:
+                return [ast.literal_eval(item) for item in items]
+            except ValueError:
+                return None
+    return None
+
+
+def _members(text: str, records: Collection[str]) -> list[object] | None:
+    """The union's members: a value for each literal, a kind for each type; None where one is not known."""
+    tree = _parsed(text)
+    if tree is None:
+        return None
+    members: list[object] = []
+    for member in _split(tree):
+        values = _literals(member)
+        if values is not None:
+            members += [(value,) for value in values]
+            continue
+        name = ast.unparse(member.value if isinstance(member, ast.Subscript) else member)
+        kind = "dict" if name in records else _KINDS.get(name)
+        if kind is None:
+            return None
+        members.append(kind)
+    return members
+
+
+def _fits(a: object, b: object) -> bool:
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return a == b
+    return _kind(a) == _kind(b)
+
+
+def _kind(member: object) -> str:
+    return _KINDS[type(member[0]).__name__.replace("NoneType", "None")] if isinstance(member, tuple) else str(member)

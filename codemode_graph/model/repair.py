@@ -4,8 +4,9 @@ import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from codemode_sandboxes.source import is_same_program
+
 from codemode_graph.calls.occurrences import newest
-from codemode_graph.check.same import is_same_program
 from codemode_graph.model.system import render
 from codemode_graph.preview import sample, shape
 from codemode_graph.state import Attempt, CodeModeState, Failure, ToolCall

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from textwrap import dedent
 
-from codemode_sandboxes.source import Scopes, parse
+from codemode_sandboxes.source import Tree, parse
 
 from codemode_graph.errors import ModelError
 
@@ -262,10 +262,10 @@ def _with_needed(blocks: list[Block], index: int) -> tuple[list[Block], set[str]
 def _needed(block: Block) -> set[str]:
     if block.tree is None:
         return set()
-    return {name.id for name in Scopes(block.tree).unresolved()} - _KNOWN
+    return {name.id for name in Tree(block.tree).unresolved()} - _KNOWN
 
 
 def _defined(block: Block) -> set[str]:
     if block.tree is None:
         return {name for pair in _DEFINED.findall(block.code) for name in pair if name}
-    return set(Scopes(block.tree).module.bound)
+    return set(Tree(block.tree).module.bound)

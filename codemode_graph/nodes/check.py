@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from codemode_sandboxes import Choice
-from codemode_sandboxes.source import scopes_of
+from codemode_sandboxes.source import is_same_program, tree_of
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.check import check_program
-from codemode_graph.check.same import is_same_program
 from codemode_graph.check.tool_uses import References
 from codemode_graph.events import CheckEvent, OutcomeEvent, emit
 from codemode_graph.nodes.attempts import amended, failed
@@ -52,9 +51,9 @@ def _reserved(program: str, reserved: Sequence[str], findings: Sequence[Finding]
     """The findings, with tools that programs may not call told as such, not as tools that there are not."""
     if not reserved or not any(finding["rule"] in ("unknown-tool", "undefined-name") for finding in findings):
         return list(findings)
-    scopes = scopes_of(program)
-    named = [(found.tool, found.node.lineno) for found in References(scopes, reserved).direct() if found.tool]
-    named += [(name.id, name.lineno) for name in scopes.unresolved() if name.id in reserved]
+    tree = tree_of(program)
+    named = [(found.tool, found.node.lineno) for found in References(tree, reserved).direct() if found.tool]
+    named += [(name.id, name.lineno) for name in tree.unresolved() if name.id in reserved]
     told = [
         Finding(
             rule="reserved-tool",

@@ -12,8 +12,7 @@ from typing import get_args
 from codemode_sandboxes.contract import Boundary, Capabilities, Enforced, Execution, Limits, Program, Sandbox
 from codemode_sandboxes.errors import NoSandboxFits, PassedOver, SandboxUnavailable
 from codemode_sandboxes.registry import SANDBOXES, backend_name, create_sandbox
-from codemode_sandboxes.source import Scopes, scopes_of
-from codemode_sandboxes.source.tree import Tree
+from codemode_sandboxes.source.tree import Tree, tree_of
 
 __all__ = [
     "BY_COST",
@@ -181,13 +180,13 @@ class SandboxChoice:
 _CAUGHT = {"Exception", "ImportError", "ModuleNotFoundError"}
 
 
-def needed_modules(scopes: Scopes) -> Iterator[tuple[str, ast.Import | ast.ImportFrom]]:
+def needed_modules(tree: Tree) -> Iterator[tuple[str, ast.Import | ast.ImportFrom]]:
     """Give the top-level modules that a program imports, each with its statement.
 
     An import that is tried, with a handler for the case that it fails, is no need. A relative import is "."'s.
     """
-    for node in ast.walk(scopes.tree):
-        if isinstance(node, ast.Import | ast.ImportFrom) and not _is_tried(scopes, node):
+    for node in tree.of(ast.Import, ast.ImportFrom):
+        if not _is_tried(tree, node):
             if isinstance(node, ast.Import):
                 yield from ((alias.name.partition(".")[0], node) for alias in node.names)
             else:
@@ -205,18 +204,17 @@ def lacking(code: str, capabilities: Capabilities) -> tuple[str, ...]:
         Names of gaps, and modules as in "the module csv"; empty where the backend can run the program.
     """
     try:
-        scopes = scopes_of(code)
+        tree = tree_of(code)
     except SyntaxError:
         return ()
-    tree = Tree(scopes.tree)
     gaps = [gap.name for gap in capabilities.gaps if any(True for _ in gap.find(tree))]
-    modules = sorted({module for module, _ in needed_modules(scopes)} - capabilities.modules)
+    modules = sorted({module for module, _ in needed_modules(tree)} - capabilities.modules)
     return (*gaps, *(f"the module {module[:80]}" for module in modules))
 
 
-def _is_tried(scopes: Scopes, node: ast.AST) -> bool:
-    inside = {node, *scopes.ancestors(node)}
-    for around in scopes.ancestors(node):
+def _is_tried(tree: Tree, node: ast.AST) -> bool:
+    inside = {node, *tree.ancestors(node)}
+    for around in tree.ancestors(node):
         if isinstance(around, ast.Try) and any(inner in inside for inner in around.body):
             for handler in around.handlers:
                 names = {n.id for n in ast.walk(handler.type) if isinstance(n, ast.Name)} if handler.type else _CAUGHT

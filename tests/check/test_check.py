@@ -9,8 +9,8 @@ import pytest
 from codemode_sandboxes import Capabilities
 from codemode_sandboxes.contract import Diagnostic, Gap
 from codemode_sandboxes.monty import MontySandbox
-from codemode_sandboxes.monty.lowering import lower
-from codemode_sandboxes.source import scopes_of
+from codemode_sandboxes.monty.dialect import lower
+from codemode_sandboxes.source import tree_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -340,13 +340,13 @@ async def test_a_check_leaves_the_trees_that_are_kept_as_they_are(monty: MontySa
         checked = await check_program(case.code, signatures=SIGNATURES, capabilities=monty.capabilities, stubs=STUBS)
         lower(checked.program)
         with suppress(SyntaxError):
-            assert ast.dump(scopes_of(checked.program).tree) == ast.dump(ast.parse(checked.program))
+            assert ast.dump(tree_of(checked.program).root) == ast.dump(ast.parse(checked.program))
 
 
 def test_trees_are_kept_but_for_those_of_long_programs() -> None:
     short, long = "x = 1", "x = 1\n" * 5_000
-    assert scopes_of(short) is scopes_of(short)
-    assert scopes_of(long) is not scopes_of(long)
+    assert tree_of(short) is tree_of(short)
+    assert tree_of(long) is not tree_of(long)
 
 
 # Their coroutines go through a generator and a queue, where they cannot be followed.

@@ -23,13 +23,13 @@ from codemode_sandboxes import (
 )
 from codemode_sandboxes.choice import lacking
 from codemode_sandboxes.contract import Boundary, Enforced
-from codemode_sandboxes.monty.gaps import SYNTAX
+from codemode_sandboxes.monty.dialect.statements import STATEMENTS
 
 from tests.sandboxes.cases import fake_tools, load, needs_cases
 from tests.sandboxes.driving import run
 
-GENERATORS = next(gap for gap in SYNTAX if gap.name == "generator functions")
-DEL = next(gap for gap in SYNTAX if gap.name == "del")
+GENERATORS = next(gap for gap in STATEMENTS if gap.name == "generator functions")
+DEL = next(gap for gap in STATEMENTS if gap.name == "del")
 YIELDS = "def g():\n    yield 1\nlist(g())"
 
 

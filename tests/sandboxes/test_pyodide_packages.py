@@ -18,7 +18,7 @@ from codemode_sandboxes.pyodide.download import _explain, download_wheels
 from codemode_sandboxes.pyodide.install import VERSION, find_pyodide
 from codemode_sandboxes.pyodide.packages import find_packages, install_packages, normalize
 from codemode_sandboxes.pyodide.wheels import WheelImporter, import_ahead
-from codemode_sandboxes.source import Scopes, parse
+from codemode_sandboxes.source import Tree, parse
 
 from codemode_graph.check.modules import find_missing_modules
 from tests.sandboxes.driving import run
@@ -138,7 +138,7 @@ from codemode_words import late
 async def test_the_check_knows_the_packages_modules(first: PyodideSandbox) -> None:
     modules = first.capabilities.modules
     assert {"codemode_words", "codemode_letters", "codemode_shelf", "json"} <= modules
-    program = Scopes(parse("import codemode_words, codemode_letters, numpy"))
+    program = Tree(parse("import codemode_words, codemode_letters, numpy"))
     assert [finding["message"].split()[2] for finding in find_missing_modules(program, modules)] == ["numpy"]
 
 

@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 
 from codemode_sandboxes.contract import Capabilities, Diagnostic, Limits, Program
+from codemode_sandboxes.monty.dialect import aprobe, probe
 from codemode_sandboxes.monty.jail import LAYERS, MontyJail, jailed
-from codemode_sandboxes.monty.lowering import remaining
 from codemode_sandboxes.monty.pool import Pools
-from codemode_sandboxes.monty.probe import aprobe, probe
 from codemode_sandboxes.monty.session import MontyExecution
 
 __all__ = ["MontySandbox"]
@@ -71,7 +70,7 @@ class MontySandbox:
             language=f"Python {found.python} subset (Monty {found.version})",
             boundary="interpreter" if self._jail is None else "os",
             modules=found.modules,
-            gaps=tuple(remaining(found.gaps)),
+            gaps=found.gaps,
             enforces=frozenset({"time", "memory", "output", "processes", "files", "network"}),
         )
 

@@ -22,6 +22,7 @@ from codemode_sandboxes.contract import (
 from codemode_sandboxes.errors import SandboxClosed
 from codemode_sandboxes.monty.clock import CLOCK_CALLS, Clock
 from codemode_sandboxes.monty.convert import arguments_from_monty, from_monty
+from codemode_sandboxes.monty.dialect import lower
 from codemode_sandboxes.monty.failures import (
     PROGRAM_FILE,
     arguments_exceeded,
@@ -31,7 +32,6 @@ from codemode_sandboxes.monty.failures import (
     output_exceeded,
     program_failure,
 )
-from codemode_sandboxes.monty.lowering import lower
 from codemode_sandboxes.monty.outcomes import LATER, check_conversion, raised, settled
 from codemode_sandboxes.monty.output import Output
 from codemode_sandboxes.monty.prelude import PRELUDE, function_names, prelude_inputs

@@ -4,55 +4,53 @@ import ast
 from collections.abc import Callable, Iterable
 
 from codemode_sandboxes.source.edits import Edits
-from codemode_sandboxes.source.scopes import Function, Scopes
+from codemode_sandboxes.source.tree import Function, Tree
 
-__all__ = ["AsyncEdits", "can_await", "convertible", "function_around", "is_waiting", "needs_parentheses"]
+__all__ = ["AsyncEdits", "can_await", "convertible", "is_waiting", "needs_parentheses"]
 
 _COLLECTORS = {"dict", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple"}
 
 
-def convertible(scopes: Scopes) -> set[Function]:
+def convertible(tree: Tree) -> set[Function]:
     """Find the plain functions that can be made `async def`.
 
     Returns:
         Functions that are only ever called, by name, and only where `await` may stand, or could stand if other
         functions of this set were `async def` too. Generators and methods are not among them.
     """
-    functions: set[Function] = {
-        f for f in scopes.functions() if isinstance(f, ast.FunctionDef) and _is_only_called(scopes, f)
-    }
+    functions: set[Function] = {f for f in tree.of(ast.FunctionDef) if _is_only_called(tree, f)}
     while True:
-        lost = {f for f in functions if not all(can_await(scopes, name, functions) for name in _uses(scopes, f))}
+        lost = {f for f in functions if not all(can_await(tree, name, functions) for name in _uses(tree, f))}
         if not lost:
             return functions
         functions -= lost
 
 
-def can_await(scopes: Scopes, node: ast.AST, made_async: set[Function] | None = None) -> bool:
-    """Tell whether `await` may stand before an expression.
+def can_await(tree: Tree, node: ast.AST, converted: set[Function] | None = None) -> bool:
+    """Return whether `await` may stand before an expression.
 
     Args:
-        scopes: The program.
+        tree: The program.
         node: The expression.
-        made_async: Functions that will be `async def`.
+        converted: Functions that will be `async def`.
     """
-    scope = scopes.scope(node)
+    scope = tree.scope(node)
     while scope.kind == "comprehension":
-        if isinstance(scope.node, ast.GeneratorExp) and not _is_collected(scopes, scope.node):
+        if isinstance(scope.node, ast.GeneratorExp) and not _is_collected(tree, scope.node):
             return False
         assert scope.parent is not None
         scope = scope.parent
     if scope.kind in ("class", "lambda"):
         return False
-    return not isinstance(scope.node, ast.FunctionDef) or (made_async is not None and scope.node in made_async)
+    return not isinstance(scope.node, ast.FunctionDef) or (converted is not None and scope.node in converted)
 
 
 class AsyncEdits:
     """Edits that put in `await` and `async`."""
 
-    def __init__(self, edits: Edits, scopes: Scopes) -> None:
+    def __init__(self, edits: Edits, tree: Tree) -> None:
         self.edits = edits
-        self._scopes = scopes
+        self._tree = tree
         self._lists: set[ast.AST] = set()
 
     def make_async(self, function: Function) -> None:
@@ -63,7 +61,7 @@ class AsyncEdits:
         """Put `await` before an expression, where `can_await` holds."""
         self.collect(node)
         start, end = self.edits.span(node)
-        tight = needs_parentheses(self._scopes.parent(node), node)
+        tight = needs_parentheses(self._tree.parent(node), node)
         self.edits.insert(start, "(await " if tight else "await ")
         if tight:
             self.edits.insert(end, ")")
@@ -82,13 +80,13 @@ class AsyncEdits:
         while todo:
             function = todo.pop()
             self.make_async(function)
-            for name in _uses(self._scopes, function):
-                call = self._scopes.parent(name)
+            for name in _uses(self._tree, function):
+                call = self._tree.parent(name)
                 assert isinstance(call, ast.Call)
                 if is_awaited(call):
                     continue
                 self.add_await(call)
-                around = function_around(self._scopes, call)
+                around = self._tree.function_around(call)
                 if isinstance(around, ast.FunctionDef) and around not in done:
                     done.add(around)
                     todo.append(around)
@@ -96,7 +94,7 @@ class AsyncEdits:
 
     def collect(self, node: ast.expr) -> None:
         """Make lists of the generators around an expression that holds an `await`."""
-        scope = self._scopes.scope(node)
+        scope = self._tree.scope(node)
         while scope.kind == "comprehension":
             if isinstance(scope.node, ast.GeneratorExp) and scope.node not in self._lists:
                 self._lists.add(scope.node)
@@ -107,23 +105,15 @@ class AsyncEdits:
             scope = scope.parent
 
 
-def function_around(scopes: Scopes, node: ast.AST) -> Function | None:
-    """Give the `def` whose body, comprehensions included, a node belongs to; None at the top level or in a lambda."""
-    scope = scopes.scope(node)
-    while scope.kind == "comprehension" and scope.parent is not None:
-        scope = scope.parent
-    return scope.node if isinstance(scope.node, Function) else None
-
-
 def is_waiting(node: ast.AST) -> bool:
-    """Tell whether a node may stand in an async function alone."""
+    """Return whether a node may only stand in an async function."""
     if isinstance(node, ast.comprehension):
         return node.is_async == 1
     return isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith)
 
 
 def needs_parentheses(parent: ast.AST, node: ast.expr) -> bool:
-    """Tell whether `await node` needs parentheses where `node` stands."""
+    """Return whether `await node` needs parentheses where `node` stands."""
     match parent:
         case ast.Attribute() | ast.Await():
             return True
@@ -134,33 +124,32 @@ def needs_parentheses(parent: ast.AST, node: ast.expr) -> bool:
     return False
 
 
-def _is_only_called(scopes: Scopes, function: ast.FunctionDef) -> bool:
-    scope = scopes.scope(function)
+def _is_only_called(tree: Tree, function: ast.FunctionDef) -> bool:
+    scope = tree.scope(function)
     if scope.kind == "class" or function.decorator_list or len(scope.bound[function.name]) != 1:
         return False
-    inner = scopes.opened(function)
-    if any(isinstance(n, ast.Yield | ast.YieldFrom) and scopes.scope(n) is inner for n in ast.walk(function)):
+    if tree.is_generator(function):
         return False
-    return all(_is_called(scopes, name) for name in _uses(scopes, function))
+    return all(_is_called(tree, name) for name in _uses(tree, function))
 
 
-def _is_called(scopes: Scopes, name: ast.Name) -> bool:
-    call = scopes.parent(name)
+def _is_called(tree: Tree, name: ast.Name) -> bool:
+    call = tree.parent(name)
     return isinstance(call, ast.Call) and call.func is name
 
 
-def _uses(scopes: Scopes, function: Function) -> list[ast.Name]:
-    return scopes.uses(function.name, scopes.scope(function))
+def _uses(tree: Tree, function: Function) -> list[ast.Name]:
+    return tree.uses(function.name, tree.scope(function))
 
 
-def _is_collected(scopes: Scopes, node: ast.GeneratorExp) -> bool:
-    """A generator that is wholly consumed on the spot: a list in its place means the same."""
-    call = scopes.parent(node)
+def _is_collected(tree: Tree, node: ast.GeneratorExp) -> bool:
+    """Return whether a generator is consumed whole where it stands: a list in its place then means the same."""
+    call = tree.parent(node)
     if not isinstance(call, ast.Call) or node not in call.args:
         return False
     match call.func:
         case ast.Name(id=name):
-            return name in _COLLECTORS and scopes.resolve(name, scopes.scope(call)) is None
+            return name in _COLLECTORS and tree.resolve(name, tree.scope(call)) is None
         case ast.Attribute(value=ast.Constant(value=str()), attr="join"):
             return True
     return False

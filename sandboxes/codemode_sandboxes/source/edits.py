@@ -1,9 +1,15 @@
-"""Editing a program's text in place, by the positions of its syntax tree."""
+"""Edits of a program's text in place, by the positions of its syntax tree, and the indentation of its lines."""
 
 import ast
+import re
 from itertools import accumulate
+from textwrap import dedent
 
-__all__ = ["Edits"]
+from codemode_sandboxes.source.tree import Tree, tree_of
+
+__all__ = ["Edits", "indent", "inside_strings", "plain_text", "unguard"]
+
+_CODING = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*[-\w.]+")
 
 
 class Edits:
@@ -31,15 +37,15 @@ class Edits:
         )
 
     def line_start(self, line: int) -> int:
-        """Give the offset at which a line, counted from 1, begins."""
+        """Return the offset at which a line, counted from 1, begins."""
         return self._starts[line - 1]
 
     def line(self, line: int) -> str:
-        """Give the text of a line, counted from 1."""
+        """Return the text of a line, counted from 1."""
         return self._lines[line - 1]
 
     def span(self, node: ast.expr | ast.stmt | ast.arg | ast.keyword | ast.alias) -> tuple[int, int]:
-        """Give the offsets at which a node's text begins and ends; decorators belong to what they decorate."""
+        """Return the offsets at which a node's text begins and ends; decorators belong to what they decorate."""
         line, column = node.lineno, node.col_offset
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.decorator_list:
             first = self.offset(node.decorator_list[0].lineno, node.decorator_list[0].col_offset)
@@ -51,12 +57,12 @@ class Edits:
         return begin, self.offset(node.end_lineno, node.end_col_offset)
 
     def text(self, node: ast.expr | ast.stmt) -> str:
-        """Give a node's text."""
+        """Return a node's text."""
         start, end = self.span(node)
         return self.code[start:end]
 
     def insert(self, at: int, text: str) -> None:
-        """Insert text. What is inserted at one place keeps the order of the calls."""
+        """Insert text. Texts inserted at one place keep the order of the calls."""
         self._edits.append((at, at, text))
 
     def replace(self, start: int, end: int, text: str) -> None:
@@ -68,11 +74,11 @@ class Edits:
         self.replace(start, end, text + "\n" * (self.code.count("\n", start, end) - text.count("\n")))
 
     def drop(self, statement: ast.stmt, text: str = "") -> None:
-        """Take a statement out, or put single-line statements in its place; every other line keeps its number.
+        """Remove a statement, or put single-line statements in its place; every other line keeps its number.
 
         Args:
-            statement: What to take out.
-            text: What to put there.
+            statement: The statement.
+            text: What to put in its place.
         """
         start, end = self.span(statement)
         before = self.code[self.code.rfind("\n", 0, start) + 1 : start]
@@ -88,7 +94,7 @@ class Edits:
         return bool(self._edits)
 
     def apply(self) -> str:
-        """Give the changed text.
+        """Return the changed text.
 
         Raises:
             ValueError: Two changes overlap.
@@ -101,3 +107,73 @@ class Edits:
             parts += self.code[done:start], text
             done = end
         return "".join([*parts, self.code[done:]])
+
+
+def plain_text(code: str) -> str:
+    """Remove a byte order mark, carriage returns, common indentation and an encoding declaration."""
+    code = code.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if code.lstrip("\n")[:1] in (" ", "\t"):
+        code = dedent(code)
+    lines = code.split("\n", 2)
+    for number, line in enumerate(lines[:2]):
+        if _CODING.match(line):
+            lines[number] = ""
+        elif line.strip() and not line.lstrip().startswith("#"):
+            break
+    return "\n".join(lines)
+
+
+def inside_strings(tree: Tree) -> set[int]:
+    """Return the lines, counted from 1, that begin inside a string: their indentation is data."""
+    lines: set[int] = set()
+    for node in tree.of(ast.JoinedStr, ast.Constant):
+        if isinstance(node, ast.JoinedStr) or isinstance(node.value, str | bytes):
+            lines.update(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
+    return lines
+
+
+def indent(edits: Edits, tree: Tree, first: int, last: int) -> None:
+    """Indent lines, counted from 1, but not what is inside strings."""
+    strings = inside_strings(tree)
+    for number in range(first, last + 1):
+        if number not in strings and edits.line(number).strip():
+            edits.insert(edits.line_start(number), "    ")
+
+
+def unguard(code: str) -> str:
+    """Move the block under `if __name__ == "__main__":` to the top level, on the same lines."""
+    tree = tree_of(code)
+    edits = Edits(code)
+    strings = inside_strings(tree)
+    for node in tree.root.body:
+        if not isinstance(node, ast.If) or not _is_guard(node.test):
+            continue
+        start, end = edits.span(node)
+        if node.orelse:
+            edits.blank(*edits.span(node.test), "True")
+            continue
+        body = edits.span(node.body[0])[0]
+        line = code.rfind("\n", 0, body) + 1
+        if line <= start:
+            edits.replace(start, body, "")
+            continue
+        colon = code.index(":", edits.span(node.test)[1])
+        edits.blank(start, colon + 1)
+        prefix = code[line:body]
+        for number in range(code.count("\n", 0, line) + 1, code.count("\n", 0, end) + 2):
+            if number in strings:
+                continue
+            text = edits.line(number)
+            width = len(prefix) if text.startswith(prefix) else min(len(prefix), len(text) - len(text.lstrip(" \t")))
+            edits.replace(edits.line_start(number), edits.line_start(number) + width, "")
+    return edits.apply()
+
+
+def _is_guard(test: ast.expr) -> bool:
+    match test:
+        case (
+            ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant(value="__main__")])
+            | ast.Compare(left=ast.Constant(value="__main__"), ops=[ast.Eq()], comparators=[ast.Name(id="__name__")])
+        ):
+            return True
+    return False

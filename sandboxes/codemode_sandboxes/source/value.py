@@ -3,10 +3,9 @@
 import ast
 
 from codemode_sandboxes.source.edits import Edits
-from codemode_sandboxes.source.entry import is_print
-from codemode_sandboxes.source.scopes import Function, Scopes, scopes_of
+from codemode_sandboxes.source.tree import Function, Tree, tree_of
 
-__all__ = ["give_value"]
+__all__ = ["give_value", "is_print"]
 
 _RESULTS = ("result", "results", "output", "answer")
 _FILLERS = {"add", "append", "extend", "insert", "reverse", "sort", "update"}
@@ -27,21 +26,21 @@ def give_value(code: str) -> tuple[str, list[str]]:
     Returns:
         The program, and notes.
     """
-    scopes = scopes_of(code)
-    if not scopes.tree.body or isinstance(scopes.tree.body[-1], ast.Return):
+    tree = tree_of(code)
+    if not tree.root.body or isinstance(tree.root.body[-1], ast.Return):
         return code, []
     edits = Edits(code)
-    last = scopes.tree.body[-1]
+    last = tree.root.body[-1]
     printed = last.value if isinstance(last, ast.Expr) and is_print(last.value) else None
     if isinstance(last, ast.Expr) and printed is None and _filled(last) is None:
         return code, []
-    value = _Value(edits, scopes)
+    value = _Value(edits, tree)
     if printed is not None:
         name = value.printed(printed)
     elif isinstance(last, _Block):
         name = value.of_block(last)
     else:
-        name = _assigned(scopes, last)
+        name = _assigned(tree, last)
     name = name or value.of_entry()
     if name is None:
         return code, []
@@ -52,15 +51,15 @@ def give_value(code: str) -> tuple[str, list[str]]:
 
 
 class _Value:
-    def __init__(self, edits: Edits, scopes: Scopes) -> None:
+    def __init__(self, edits: Edits, tree: Tree) -> None:
         self._edits = edits
-        self._scopes = scopes
+        self._tree = tree
         self._fresh = "_value"
-        while self._fresh in scopes.module.bound:
+        while self._fresh in tree.module.bound:
             self._fresh += "_"
 
     def printed(self, call: ast.expr) -> str | None:
-        waits = [n for n in ast.walk(call) if isinstance(n, ast.Await) and self._scopes.scope(n) is self._scopes.module]
+        waits = [n for n in ast.walk(call) if isinstance(n, ast.Await) and self._tree.scope(n) is self._tree.module]
         value: ast.expr | None = waits[0] if len(waits) == 1 else None
         match call:
             case ast.Call(args=[argument]) if not waits:
@@ -77,7 +76,7 @@ class _Value:
     def of_block(self, block: _Block) -> str | None:
         named = [name for name in _RESULTS if self._is_data(name)]
         if len(named) != 1:
-            named = sorted(_set_or_filled(self._scopes, block))
+            named = sorted(_set_or_filled(self._tree, block))
         if len(named) == 1:
             return named[0] if self._ensure(named[0], block) else None
         waits = [s for s in _tails(block) if isinstance(s, ast.Expr) and isinstance(s.value, ast.Await)]
@@ -88,7 +87,7 @@ class _Value:
         return self._fresh
 
     def of_entry(self) -> str | None:
-        entries = [s for s in self._scopes.tree.body if self._is_entry(s)]
+        entries = [s for s in self._tree.root.body if self._is_entry(s)]
         match entries:
             case [ast.Assign(targets=[ast.Name(id=name)])]:
                 return name
@@ -103,19 +102,19 @@ class _Value:
                 ast.Assign(value=ast.Await(value=ast.Call(func=name)))
                 | ast.Expr(value=ast.Await(value=ast.Call(func=name)))
             ):
-                return self._scopes.function(name) is not None
+                return self._tree.function(name) is not None
         return False
 
     def _is_data(self, name: str) -> bool:
-        bindings = self._scopes.module.bound.get(name, [])
+        bindings = self._tree.module.bound.get(name, [])
         return bool(bindings) and all(isinstance(b, ast.Name) for b in bindings)
 
     def _ensure(self, name: str, block: ast.stmt) -> bool:
-        """See to it that a variable is bound when a block, the last statement, is over: to None, if to nothing else."""
-        body = self._scopes.tree.body
+        """Bind a variable to None before a block, the last statement, where the block may not bind it; False if impossible."""
+        body = self._tree.root.body
         if any(_binds([s], name) for s in body):
             return True
-        bindings = set(self._scopes.module.bound.get(name, ()))
+        bindings = set(self._tree.module.bound.get(name, ()))
         first = next((i for i, s in enumerate(body) if bindings.intersection(ast.walk(s))), len(body) - 1)
         for index in range(first, -1, -1):
             start = self._edits.code.count("\n", 0, self._edits.span(body[index])[0]) + 1
@@ -134,7 +133,7 @@ class _Value:
 
 
 def _plain_value(node: ast.expr) -> ast.expr | None:
-    """What a printed expression shows, where that is more than a text: for `json.dumps(x)`, x."""
+    """Return what a printed expression shows, where that is more than a text: for `json.dumps(x)`, x."""
     match node:
         case ast.Call(func=ast.Attribute(value=ast.Name(id="json"), attr="dumps"), args=[inner, *_]):
             return _plain_value(inner)
@@ -147,8 +146,8 @@ def _plain_value(node: ast.expr) -> ast.expr | None:
     return node
 
 
-def _assigned(scopes: Scopes, statement: ast.stmt) -> str | None:
-    """The variable, or the tuple of variables, that an assignment sets or fills."""
+def _assigned(tree: Tree, statement: ast.stmt) -> str | None:
+    """Return the variable, or the tuple of variables, that an assignment sets or a call fills."""
     match statement:
         case ast.Assign(targets=[ast.Tuple(elts=elements)]) if all(isinstance(e, ast.Name) for e in elements):
             return f"({', '.join(e.id for e in elements if isinstance(e, ast.Name))},)"
@@ -160,7 +159,7 @@ def _assigned(scopes: Scopes, statement: ast.stmt) -> str | None:
             names = [_filled(statement)]
         case _:
             return None
-    return next((n for n in names if n is not None and scopes.module.bound.get(n)), None)
+    return next((n for n in names if n is not None and tree.module.bound.get(n)), None)
 
 
 def _filled(statement: ast.Expr) -> str | None:
@@ -171,7 +170,7 @@ def _filled(statement: ast.Expr) -> str | None:
 
 
 def _base(node: ast.expr) -> str | None:
-    """The variable in which what is set or filled lives: `rows` of `rows[0]['n']` and of `rows.setdefault(k, [])`."""
+    """Return the variable that holds what is set or filled: `rows` of `rows[0]['n']` and of `rows.setdefault(k, [])`."""
     while True:
         match node:
             case ast.Name(id=name):
@@ -182,20 +181,20 @@ def _base(node: ast.expr) -> str | None:
                 return None
 
 
-def _set_or_filled(scopes: Scopes, block: ast.stmt) -> set[str]:
+def _set_or_filled(tree: Tree, block: ast.stmt) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(block):
-        if not isinstance(node, ast.stmt) or scopes.scope(node) is not scopes.module:
+        if not isinstance(node, ast.stmt) or tree.scope(node) is not tree.module:
             continue
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
             names |= {n for n in map(_base, node.targets[0].elts) if n}
-        elif name := _assigned(scopes, node):
+        elif name := _assigned(tree, node):
             names.add(name)
     return names
 
 
 def _tails(block: ast.stmt) -> list[ast.stmt]:
-    """The statements with which a block may end, loops apart."""
+    """Return the statements with which a block may end, loops aside."""
     match block:
         case ast.If(body=body, orelse=orelse):
             ends = [body, orelse]
@@ -216,7 +215,7 @@ def _tails(block: ast.stmt) -> list[ast.stmt]:
 
 
 def _binds(statements: list[ast.stmt], name: str) -> bool:
-    """Whether a variable is bound after statements that ran without a jump out of them."""
+    """Return whether a variable is bound after statements that ran without a jump out of them."""
     for statement in statements:
         match statement:
             case ast.Assign(targets=targets):
@@ -238,7 +237,7 @@ def _binds(statements: list[ast.stmt], name: str) -> bool:
 
 
 def _binds_if_any(block: ast.If, name: str) -> bool:
-    """Whether each branch of an `if` binds a variable, and only the last `else` is missing."""
+    """Return whether each branch of an `if` binds a variable, and only the last `else` is missing."""
     while _binds(block.body, name):
         match block.orelse:
             case []:
@@ -252,3 +251,13 @@ def _binds_if_any(block: ast.If, name: str) -> bool:
 
 def _raises(statements: list[ast.stmt]) -> bool:
     return isinstance(statements[-1], ast.Raise)
+
+
+def is_print(node: ast.AST) -> bool:
+    """Return whether a node is a call of `print` or `pprint`."""
+    match node:
+        case ast.Call(func=ast.Name(id="print" | "pprint")):
+            return True
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="pprint"), attr="pprint")):
+            return True
+    return False

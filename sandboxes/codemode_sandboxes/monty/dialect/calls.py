@@ -1,4 +1,4 @@
-"""Uses of functions and objects that parse, and then fail."""
+"""Calls and uses of objects that parse in Monty and then fail, and rewrites of some of them."""
 
 import ast
 import builtins
@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.gaps.scan import Find
-from codemode_sandboxes.source.tree import Tree, dotted_name
+from codemode_sandboxes.monty.dialect.change import Change, Find, RewrittenGap, opening_of
+from codemode_sandboxes.source.edits import Edits
+from codemode_sandboxes.source.tree import Tree
 
-__all__ = ["IDIOMS"]
+__all__ = ["CALLS"]
 
 _LISTS_HERE = frozenset({"enumerate", "filter", "map", "reversed", "zip"})
 _TYPES = {kind.__name__: kind for kind in (str, list, dict, set, tuple, bytes)}
@@ -19,6 +20,15 @@ _CLASS_METHODS = frozenset({"fromhex", "fromkeys"})
 _EXCEPTIONS = frozenset(
     name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
 )
+_ONE_TEXT = frozenset(
+    {
+        *("ArithmeticError", "AssertionError", "AttributeError", "Exception", "IndexError", "LookupError", "NameError"),
+        *("NotImplementedError", "OSError", "OverflowError", "PermissionError", "RuntimeError", "TimeoutError"),
+        *("TypeError", "ValueError", "ZeroDivisionError"),
+    }
+)
+"""Exceptions whose text is that of their one argument; that of a `KeyError` is the argument's repr."""
+
 _NO_TEXT = ast.Dict | ast.List | ast.Set | ast.Tuple | ast.ListComp | ast.DictComp | ast.SetComp
 
 
@@ -95,7 +105,7 @@ def _methods_as_values(tree: Tree) -> Iterator[ast.AST]:
     def is_method(node: ast.AST) -> bool:
         if not isinstance(node, ast.Attribute):
             return False
-        if (dotted := dotted_name(node, tree.imported)) is not None:
+        if (dotted := tree.dotted(node)) is not None:
             return dotted.startswith(("datetime.date.", "datetime.datetime.", "datetime.time."))
         of_own = isinstance(node.value, ast.Name) and node.value.id in own
         return node.attr in _METHODS and node.attr not in own and not of_own
@@ -120,13 +130,13 @@ def _methods_of_types(tree: Tree) -> Iterator[ast.AST]:
                 yield node
 
 
-def _callable_replacements(tree: Tree) -> Iterator[ast.AST]:
+def _callable_replacements(tree: Tree) -> Iterator[ast.Call]:
     for node in tree.of(ast.Call):
-        is_function = dotted_name(node.func, tree.imported) == "re.sub"
+        is_function = tree.dotted(node.func) == "re.sub"
         is_method = isinstance(node.func, ast.Attribute) and node.func.attr == "sub"
         replacement = node.args[1 if is_function else 0 :][:1] if is_function or is_method else []
-        for given in replacement:
-            if isinstance(given, ast.Lambda) or (isinstance(given, ast.Name) and given.id in tree.function_names):
+        for value in replacement:
+            if isinstance(value, ast.Lambda) or (isinstance(value, ast.Name) and value.id in tree.function_names):
                 yield node
 
 
@@ -146,7 +156,7 @@ def _calls_from_callbacks(tree: Tree) -> Iterator[ast.AST]:
     def suspends(node: ast.AST) -> bool:
         base = node.value if isinstance(node, ast.Attribute | ast.Subscript) else None
         of_tools = isinstance(base, ast.Name) and base.id == "tools"
-        return of_tools or dotted_name(node, tree.imported) in _SUSPENDING
+        return of_tools or tree.dotted(node) in _SUSPENDING
 
     def calls_one(body: ast.AST) -> bool:
         return any(isinstance(node, ast.Call) and suspends(node.func) for node in ast.walk(body))
@@ -170,14 +180,118 @@ def _markers(tree: Tree) -> Iterator[ast.AST]:
             yield node
 
 
+_SETTLE = """\
+async def _cm_settle(awaitable):
+    try:
+        return await awaitable
+    except Exception as error:
+        return error
+def _cm_settled(*awaitables):
+    return [_cm_settle(awaitable) for awaitable in awaitables]
+"""
+
+_TEXT = """\
+def _cm_text(value):
+    return value if isinstance(value, str) else str(value)
+"""
+
+_SUBSTITUTE = """\
+def _cm_sub(pattern, repl, string, count=0, flags=0):
+    import re
+    found = re.finditer(pattern, string, flags) if isinstance(pattern, str) else pattern.finditer(string)
+    parts = []
+    done = made = 0
+    for match in found:
+        if count and made >= count:
+            break
+        parts.append(string[done:match.start()])
+        parts.append(repl(match))
+        done = match.end()
+        made += 1
+    return ''.join(parts) + string[done:]
+"""
+
+
+def _gathers(tree: Tree) -> Iterator[Change]:
+    """Wrap each coroutine of `asyncio.gather(..., return_exceptions=True)` in one that returns its exception."""
+    for call in tree.calls("asyncio.gather"):
+        match call.keywords:
+            case [ast.keyword(arg="return_exceptions", value=ast.Constant(value=bool(wanted))) as keyword]:
+                # An argument after the keyword, as in `gather(return_exceptions=True, *calls)`, cannot be wrapped.
+                ends = ((argument.end_lineno, argument.end_col_offset) for argument in call.args)
+                if all(end < (keyword.lineno, keyword.col_offset) for end in ends):
+                    yield _gather(call, keyword, wanted)
+
+
+def _gather(call: ast.Call, keyword: ast.keyword, wanted: bool) -> Change:
+    def edit(edits: Edits) -> None:
+        if wanted:
+            edits.insert(opening_of(edits, call) + 1, "*_cm_settled(")
+        edits.blank(*edits.span(keyword), ")" if wanted else "")
+
+    return Change(call, edit, _SETTLE if wanted else "")
+
+
+def _substitutions(tree: Tree) -> Iterator[Change]:
+    """Call a function of our own for `re.sub(pattern, function, text)` and `pattern.sub(function, text)`."""
+    return (
+        _substitution(call, is_function=tree.dotted(call.func) == "re.sub") for call in _callable_replacements(tree)
+    )
+
+
+def _substitution(call: ast.Call, *, is_function: bool) -> Change:
+    def edit(edits: Edits) -> None:
+        if is_function:
+            edits.blank(*edits.span(call.func), "_cm_sub")
+            return
+        assert isinstance(call.func, ast.Attribute)
+        pattern_end, name_end = edits.span(call.func.value)[1], edits.span(call.func)[1]
+        if "#" in edits.code[pattern_end:name_end]:
+            raise ValueError("a comment, which may hold a point, stands before the method's name")
+        edits.insert(edits.span(call)[0], "_cm_sub(")
+        edits.blank(edits.code.rindex(".", pattern_end, name_end), opening_of(edits, call) + 1, ", ")
+
+    return Change(call, edit, _SUBSTITUTE)
+
+
+def _exceptions(tree: Tree) -> Iterator[Change]:
+    """Make a text of the value in `raise ValueError(value)`, where nothing reads an exception's `args`.
+
+    More is rewritten than the gap finds: that a variable holds no text cannot be seen, and to refuse every
+    `raise ValueError(message)` would send most programs elsewhere.
+    """
+    if any(node.attr == "args" for node in tree.of(ast.Attribute)):
+        return
+    for node in tree.of(ast.Raise):
+        match node.exc:
+            case ast.Call(func=ast.Name(id=name), args=[value], keywords=[]) as call:
+                is_text = isinstance(value, ast.JoinedStr) or (
+                    isinstance(value, ast.Constant) and isinstance(value.value, str)
+                )
+                if name in _ONE_TEXT and not is_text and not isinstance(value, ast.Starred) and tree.are_builtin(name):
+                    yield _exception(call, value)
+
+
+def _exception(call: ast.Call, value: ast.expr) -> Change:
+    def edit(edits: Edits) -> None:
+        begin, end = edits.span(value)
+        edits.insert(begin, "_cm_text(")
+        edits.insert(end, ")")
+
+    return Change(call, edit, _TEXT)
+
+
 _SUSPENDING = frozenset({"time.time", "datetime.datetime.now", "datetime.date.today"})
 
-IDIOMS: tuple[Gap, ...] = (
-    Gap(
+CALLS: tuple[Gap, ...] = (
+    RewrittenGap(
         "asyncio.gather(return_exceptions=True)",
         "wrap each call in an async function with try/except and gather those",
         _keywords("asyncio.gather", return_exceptions=...),
         "import asyncio\nasync def f():\n    return 1\nawait asyncio.gather(f(), return_exceptions=True) == [1]",
+        rewrite=_gathers,
+        words="return_exceptions",
+        left="asyncio.gather(return_exceptions=...) computed",
     ),
     Gap(
         "tool calls from map(), filter() and sort keys",
@@ -203,11 +317,14 @@ IDIOMS: tuple[Gap, ...] = (
         _methods_of_types,
         "str.lower('A') == 'a'",
     ),
-    Gap(
+    RewrittenGap(
         "exceptions with other arguments than one string",
         "pass one string: `raise ValueError(f'...')`",
         _exception_arguments,
         "ValueError(1, 2).args == (1, 2)",
+        rewrite=_exceptions,
+        words="raise",
+        left="exceptions with other arguments than one string",
     ),
     Gap(
         "exception internals",
@@ -221,11 +338,13 @@ IDIOMS: tuple[Gap, ...] = (
         _function_attributes,
         "def f():\n    pass\nf.__name__ == 'f'",
     ),
-    Gap(
+    RewrittenGap(
         "re.sub with a function",
         "loop over `re.finditer` and join the pieces",
         _callable_replacements,
         "import re\nre.sub('a', lambda m: 'b', 'a') == 'b'",
+        rewrite=_substitutions,
+        words="sub",
     ),
     Gap(
         "json.dumps(default=)",

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.gaps.scan import Find
+from codemode_sandboxes.monty.dialect.change import Find
 from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["candidate_names", "library_gaps"]

@@ -1,6 +1,5 @@
 import pytest
-
-from codemode_graph.check.same import is_same_program
+from codemode_sandboxes.source import is_same_program
 
 
 @pytest.mark.parametrize(

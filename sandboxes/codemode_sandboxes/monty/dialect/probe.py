@@ -16,16 +16,11 @@ from pydantic_monty import Monty, MontyError, MontySession
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.errors import SandboxUnavailable
-from codemode_sandboxes.monty.gaps import (
-    BUILTINS,
-    IDIOMS,
-    METHOD_OWNERS,
-    SPECIAL_METHODS,
-    SYNTAX,
-    candidate_names,
-    library_gaps,
-    object_gaps,
-)
+from codemode_sandboxes.monty.dialect.calls import CALLS
+from codemode_sandboxes.monty.dialect.change import RewrittenGap
+from codemode_sandboxes.monty.dialect.library import candidate_names, library_gaps
+from codemode_sandboxes.monty.dialect.objects import BUILTINS, METHOD_OWNERS, SPECIAL_METHODS, object_gaps
+from codemode_sandboxes.monty.dialect.statements import STATEMENTS
 
 __all__ = ["Findings", "aprobe", "probe"]
 
@@ -41,7 +36,7 @@ class Findings:
         version: Monty's.
         python: The version of Python whose subset it runs.
         modules: What can be imported.
-        gaps: What it does not run.
+        gaps: What it does not run of programs that `lower` has rewritten.
     """
 
     version: str
@@ -85,8 +80,9 @@ def _probe(binary: str | Path | None) -> Findings:
 
 
 def _gaps(session: MontySession, modules: Iterable[str]) -> Iterable[Gap]:
-    yield from (gap for gap in SYNTAX if not _works(session, gap.probe))
-    yield from (gap for gap in IDIOMS if not _works(session, gap.probe))
+    for gap in (*STATEMENTS, *CALLS):
+        if not _works(session, gap.probe):
+            yield gap.open_part() if isinstance(gap, RewrittenGap) else gap
     yield from library_gaps(_missing_names(session, candidate_names(list(modules))))
     special_methods = [
         name
