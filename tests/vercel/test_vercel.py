@@ -24,7 +24,7 @@ TURNS: list[Any] = [
 
 async def agent(connection: dict[str, Any], turns: list[Any]) -> dict[str, Any]:
     """Run the agent; what it saw."""
-    modules = installed("vercel")
+    modules = installed("node")
     node = shutil.which("node")
     assert node is not None
     process = await asyncio.create_subprocess_exec(
