@@ -134,7 +134,7 @@ async def test_a_terminal_shows_what_is_not_done_yet(columns: int) -> None:
         assert await process.stdout.read() == b"the answer\n"
     os.close(ours)
     lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).replace("\r", "\n").split("\n")
-    assert any(re.fullmatch(r"  … sleep\(seconds=1\.2\) [01]\.\d s", line) for line in lines)
-    assert sum("→ sleep(seconds=1.2) 1.2 s" in line for line in lines) == 1
+    assert any(re.fullmatch(r"  … sleep\(seconds=1\.2\) \d+\.\d s", line) for line in lines)
+    assert sum(bool(re.search(r"→ sleep\(seconds=1\.2\) \d+\.\d s", line)) for line in lines) == 1
     assert max(map(len, lines)) <= columns
     assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h")  # the cursor is given back

@@ -172,7 +172,7 @@ async def test_a_fault_is_told_and_leaves_nothing(place: Place, name: str) -> No
     async def large() -> str:
         return "x" * (8 << 20)
 
-    fault, start = FAULTS[name], time.monotonic()
+    fault = FAULTS[name]
     tools = {"double": double, "huge": huge, "large": large}
     event = (await run(place.sandbox, fault.code, tools, limits=place.limits)).event
     kinds = fault.kinds.get("all") or fault.kinds.get(place.sandbox.name, fault.kinds["guest"])
@@ -180,7 +180,6 @@ async def test_a_fault_is_told_and_leaves_nothing(place: Place, name: str) -> No
         assert isinstance(event, Failed), event
         assert event.kind in kinds.split("|"), event
         assert fault.part in event.message
-    assert time.monotonic() - start < place.limits.seconds + 8
     assert (await run(place.sandbox, "1 + 1", limits=place.limits)).value == 2
     assert await place.left() == (0, 0, 0)
 

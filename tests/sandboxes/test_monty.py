@@ -1,6 +1,5 @@
 """Monty: it keeps the contract, its limits hold, and it survives what programs and hosts do to it."""
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -426,9 +425,7 @@ async def test_sleep_waits_on_the_hosts_clock_alone(sandbox: MontySandbox) -> No
         "time.sleep(1.5)\n"
         "[*times, time.time(), time.monotonic(), datetime.now(timezone.utc).isoformat(), datetime.now().hour]"
     )
-    before = time.monotonic()
     result = await run(sandbox, code)
-    assert time.monotonic() - before < 2
     assert result.value == [NOW, NOW + 3600, NOW + 3611.5, 3611.5, "2026-01-01T01:00:11.500000+00:00", 1]
     assert [event.wake_after for event in result.blocked] == [3600, 5, 5, 1.5]
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from codemode_sandboxes import AutoSandbox, Finished, Limits, Program, SandboxCl
 from codemode_sandboxes.monty import MontySandbox
 
 from tests.sandboxes.driving import echo, run
+from tests.sandboxes.processes import gone
 from tests.servers import eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not shutil.which("bwrap"), reason="needs bubblewrap")
@@ -40,12 +40,12 @@ def every_worker() -> set[int]:
     return found
 
 
-def inside() -> list[int]:
-    """The workers in jails that this process started."""
+def inside(host: int | None = None) -> list[int]:
+    """The workers in jails that a process started, this one unless given."""
     found = []
     for pid in sorted(every_worker()):
         with contextlib.suppress(OSError):
-            if os.getpid() in ancestors(pid):
+            if (host or os.getpid()) in ancestors(pid):
                 found.append(pid)
     return found
 
@@ -142,18 +142,19 @@ def test_an_unknown_jail_is_refused() -> None:
 
 async def test_workers_end_with_the_host() -> None:
     code = (
-        "import asyncio, os, signal\nfrom codemode_sandboxes import Program\n"
-        "from codemode_sandboxes.monty import MontySandbox\n"
+        "import asyncio\nfrom codemode_sandboxes import Program\nfrom codemode_sandboxes.monty import MontySandbox\n"
         "async def main():\n    s = MontySandbox(jail='bubblewrap')\n"
-        "    e = await s.start(Program(code='while True:\\n    pass'))\n"
-        "    asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGKILL)\n    await e.advance()\n"
+        "    e = await s.start(Program(code='while True:\\n    pass'))\n    await e.advance()\n"
         "asyncio.run(main())"
     )
-    before = every_worker()
+    host = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    workers: list[int] = []
 
-    async def ended() -> bool:
-        return not every_worker() - before
+    async def begun() -> bool:
+        workers[:] = inside(host.pid)
+        return bool(workers)
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)  # noqa: ASYNC221
-    assert done.returncode == -9, done.stderr
-    await eventually(ended)
+    await eventually(begun)
+    host.kill()
+    await host.wait()
+    assert await gone(*workers)

@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -114,9 +113,7 @@ async def test_nothing_of_a_program_runs(sandbox: MontySandbox, monkeypatch: pyt
         "import time\ntime.sleep(1000)",
         "await tools.add(a=1, b=2)",
     ):
-        begun = time.monotonic()
         assert all(found.rule != "internal" for found in await sandbox.type_check(code, STUBS))
-        assert time.monotonic() - begun < 2
     assert printed == []
 
 

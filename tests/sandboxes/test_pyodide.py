@@ -235,12 +235,10 @@ async def test_a_fault_ends_its_own_run_and_no_other(sandbox: PyodideSandbox, co
     async def huge() -> str:
         return "x" * (80 << 20)
 
-    start = time.monotonic()
     failed = (await run(sandbox, code, {"double": double, "huge": huge}, limits=LIMITS)).failed
     kind, part = FAULTS[code]
     assert failed.kind == kind
     assert part in failed.message
-    assert time.monotonic() - start < 30
     assert (await run(sandbox, "1 + 1", limits=LIMITS)).value == 2
 
 

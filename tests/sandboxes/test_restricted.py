@@ -9,7 +9,6 @@ import platform
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -222,7 +221,7 @@ FAULTS = {
 @pytest.mark.parametrize("code", FAULTS)
 async def test_a_fault_ends_its_own_run_and_no_other(sandbox: RestrictedSandbox, code: str) -> None:
     await run(sandbox, "1")
-    server, start = server_pid(sandbox), time.monotonic()
+    server = server_pid(sandbox)
 
     async def huge() -> str:
         return "x" * (80 << 20)
@@ -231,28 +230,25 @@ async def test_a_fault_ends_its_own_run_and_no_other(sandbox: RestrictedSandbox,
     kind, part = FAULTS[code]
     assert kind in (failed.kind, None)
     assert part in failed.message
-    assert time.monotonic() - start < 5
     assert (await run(sandbox, "1 + 1")).value == 2
     assert server_pid(sandbox) == server
 
 
 async def test_a_flood_of_tiny_frames_leaves_the_event_loop_its_turn(sandbox: RestrictedSandbox) -> None:
-    longest, last, stop = 0.0, time.monotonic(), False
+    turns = 0
 
-    async def watch() -> None:
-        nonlocal longest, last
-        while not stop:
+    async def count() -> None:
+        nonlocal turns
+        while True:
             await asyncio.sleep(0)
-            now = time.monotonic()
-            longest, last = max(longest, now - last), now
+            turns += 1
 
-    watching = asyncio.create_task(watch())
+    counting = asyncio.create_task(count())
     code = sender(sandbox) + 'b = b\'{"type":"print","text":"x"}\\n\' * 1000\nwhile True: send(b)'
-    failed = (await run(sandbox, code, limits=Limits(seconds=10))).failed
-    stop = True
-    await watching
+    failed = (await run(sandbox, code, limits=Limits(seconds=60))).failed
+    counting.cancel()
     assert failed.kind == "output"
-    assert longest < 1
+    assert turns > 100  # it would be a few if frames were read for as long as there are some
 
 
 async def test_a_guest_killed_from_outside_has_died(sandbox: RestrictedSandbox) -> None:
