@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from codemode_sandboxes.docker.owner import LABEL, owner
+from codemode_sandboxes.docker.host import OWNER_LABEL, current_owner
 
 from benchmarks.boxes.processes import descendants
 
@@ -16,7 +16,7 @@ def container_processes() -> list[int]:
 
     client = docker.from_env()
     try:
-        return processes_of(client, client.containers.list(filters={"label": f"{LABEL}={owner()}"}))
+        return processes_of(client, client.containers.list(filters={"label": f"{OWNER_LABEL}={current_owner()}"}))
     finally:
         client.close()
 

@@ -16,7 +16,7 @@ def packaged(sandbox: Any) -> bool:
         case PyodideSandbox():
             return bool(sandbox._packages)
         case DockerSandbox():
-            return "attrs" in sandbox._wanted.image
+            return "attrs" in sandbox._options.image
     return False
 
 

@@ -19,7 +19,7 @@ import pytest
 from codemode_sandboxes import Blocked, Failed, Limits, Program, SandboxUnavailable
 from codemode_sandboxes.docker import DockerSandbox
 from codemode_sandboxes.docker.daemon import Daemon, default_address
-from codemode_sandboxes.docker.owner import LABEL, owner
+from codemode_sandboxes.docker.host import OWNER_LABEL, current_owner
 
 from tests.sandboxes.driving import double, echo, run
 from tests.sandboxes.processes import TIGHT, make, open_descriptors
@@ -47,7 +47,7 @@ def daemon(sandbox: Any) -> Iterator[Any]:
 
 def containers(daemon: Any, whose: str | None = None) -> list[Any]:
     """A process's containers; this one's by default."""
-    found: list[Any] = daemon.containers(all=True, filters={"label": f"{LABEL}={whose or owner()}"})
+    found: list[Any] = daemon.containers(all=True, filters={"label": f"{OWNER_LABEL}={whose or current_owner()}"})
     return found
 
 
@@ -129,7 +129,7 @@ async def test_the_daemon_was_told_every_limit(sandbox: Any, daemon: Any) -> Non
     assert (host["ReadonlyRootfs"], host["CapDrop"], host["SecurityOpt"]) == (True, ["ALL"], ["no-new-privileges"])
     assert (host["Memory"], host["MemorySwap"], host["PidsLimit"], host["NanoCpus"]) == (memory, memory, 32, 10**9)
     assert (told["Config"]["User"], host["Privileged"], host["Binds"]) == ("65534:65534", False, None)
-    assert told["Config"]["Labels"][LABEL] == owner()
+    assert told["Config"]["Labels"][OWNER_LABEL] == current_owner()
 
 
 FAULTS = {
@@ -258,7 +258,7 @@ async def test_the_event_loop_never_waits_for_the_daemon(monkeypatch: pytest.Mon
 HOST = """
 import asyncio, json, sys
 from codemode_sandboxes import Program, create_sandbox
-from codemode_sandboxes.docker.owner import owner
+from codemode_sandboxes.docker.host import current_owner
 
 sandbox = create_sandbox("docker")
 
@@ -267,7 +267,7 @@ async def begin(*codes):
         execution = await sandbox.start(Program(code=code, tools=("echo",)))
         kept.append((execution, asyncio.get_running_loop().create_task(execution.advance())))
     await asyncio.wait([task for _, task in kept], timeout=0.3)
-    print(json.dumps(owner()), flush=True)
+    print(json.dumps(current_owner()), flush=True)
 
 kept = []
 """
@@ -376,7 +376,7 @@ async def test_an_absent_image_is_told_with_what_makes_it(sandbox: Any) -> None:
 async def test_gvisor_is_used_where_it_is_and_asked_for_where_it_is_not(sandbox: Any) -> None:
     own = DockerSandbox(runtime="runsc", spares=0)
     try:
-        if "runsc" in sandbox._open()._hosts[0].facts.runtimes:
+        if "runsc" in sandbox._open()._hosts[0].facts().runtimes:
             assert (await run(own, "6 * 7")).value == 42
             return
         with pytest.raises(SandboxUnavailable, match=r"has no runtime 'runsc'; it has .*runc") as raised:

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from codemode_sandboxes import Blocked, Failed, Program, SandboxUnavailable
 from codemode_sandboxes.docker import DEFAULT_IMAGE, DockerSandbox, build_docker_image, image_tag
+from codemode_sandboxes.docker.container import GUEST_LABEL
 from codemode_sandboxes.docker.daemon import Daemon, default_address
-from codemode_sandboxes.docker.delivery import GUEST_LABEL
-from codemode_sandboxes.docker.owner import LABEL, owner
+from codemode_sandboxes.docker.host import OWNER_LABEL, current_owner
 from codemode_sandboxes.image import build_image
 
 from tests.sandboxes.dockerd import OwnDaemon, certificates, own_daemon
@@ -60,7 +60,7 @@ def second(ordinary: Any, folder: Path) -> Iterator[OwnDaemon]:
 def count(address: str) -> int:
     daemon = Daemon(address)
     try:
-        return len(daemon._api.containers(all=True, filters={"label": f"{LABEL}={owner()}"}))
+        return len(daemon._api.containers(all=True, filters={"label": f"{OWNER_LABEL}={current_owner()}"}))
     finally:
         daemon.close()
 

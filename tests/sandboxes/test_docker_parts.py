@@ -1,6 +1,7 @@
 """What of the sandbox docker needs no daemon: its errors, the stream it takes apart, its names and what it asks for."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +9,19 @@ from typing import Any
 
 import pytest
 from codemode_sandboxes import Program, SandboxUnavailable, create_sandbox
-from codemode_sandboxes.docker import DEFAULT_IMAGE, BuildFailed, DockerSandbox, build_docker_image, image_tag, unix
+from codemode_sandboxes.docker import DEFAULT_IMAGE, BuildFailed, DockerSandbox, build_docker_image, image_tag
 from codemode_sandboxes.docker.build_image import build_command
-from codemode_sandboxes.docker.container import container_config
-from codemode_sandboxes.docker.daemon import Daemon
-from codemode_sandboxes.docker.delivery import GUEST_LABEL, PACKAGES_LABEL, deliver, guest_version
-from codemode_sandboxes.docker.facts import DaemonFacts, ImageFacts
+from codemode_sandboxes.docker.container import (
+    GUEST_LABEL,
+    PACKAGES_LABEL,
+    RunnerStart,
+    container_config,
+    guest_version,
+    runner_start,
+)
+from codemode_sandboxes.docker.daemon import Daemon, DaemonFacts, ImageFacts
 from codemode_sandboxes.docker.guest import Demultiplexer
-from codemode_sandboxes.docker.owner import lives, owner
+from codemode_sandboxes.docker.host import current_owner, is_alive
 from codemode_sandboxes.process.spawn import Noise
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,10 +67,10 @@ async def test_without_a_daemon_it_says_what_starts_one(
 
 
 async def test_a_user_who_may_not_use_the_daemon_is_told_how_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(connection: Any) -> None:
+    def refuse(connection: Any, address: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(unix._Connection, "connect", refused)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
     problem = await refusal(hosts=[NOWHERE])
     assert problem.reason == f"this user may not use the Docker daemon at {NOWHERE}"
     assert "usermod -aG docker" in problem.remedy
@@ -137,32 +143,26 @@ def test_an_image_is_named_by_its_packages_whatever_their_order() -> None:
 
 
 def test_an_owner_lives_until_its_process_has_ended() -> None:
-    assert lives(owner()) is True
-    place, pid, begun = owner().split("/")
-    assert lives(f"{place}/{pid}/{int(begun) - 1}") is False  # another process had that number
+    assert is_alive(current_owner()) is True
+    place, pid, start_time = current_owner().split("/")
+    assert is_alive(f"{place}/{pid}/{int(start_time) - 1}") is False  # another process had that number
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         path = Path(f"/proc/{process.pid}/stat")
         theirs = f"{place}/{process.pid}/{path.read_text().rpartition(')')[2].split()[19]}"
-        assert lives(theirs) is True
+        assert is_alive(theirs) is True
         process.kill()
-    assert lives(theirs) is False
-    for stranger in (f"elsewhere/{pid}/{begun}", "", "a/b", f"{place}/x/1"):
-        assert lives(stranger) is None
+    assert is_alive(theirs) is False
+    for stranger in (f"elsewhere/{pid}/{start_time}", "", "a/b", f"{place}/x/1"):
+        assert is_alive(stranger) is None
 
 
 IMAGE = ImageFacts(id="sha256:1", labels={}, variables=("PATH", "SECRET", "LANG"), volumes=("/data", "/tmp"))
 
 
 def config(**options: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        "memory_bytes": 1 << 20,
-        "cpus": 0.5,
-        "runtime": None,
-        "gvisor": False,
-        "labels": {},
-        **options,
-    }
-    return container_config(IMAGE, ("python3",), {"LANG": "C.UTF-8"}, **given)
+    start = RunnerStart(command=("python3",), environment={"LANG": "C.UTF-8"})
+    defaults: dict[str, Any] = {"memory_bytes": 1 << 20, "cpus": 0.5, "runtime": None, "gvisor": False, "labels": {}}
+    return container_config(IMAGE, start, **{**defaults, **options})
 
 
 def test_a_container_gets_nothing_of_what_its_image_sets() -> None:
@@ -183,10 +183,10 @@ def test_the_runner_is_sent_where_the_image_has_not_this_one() -> None:
     def labelled(**labels: str) -> ImageFacts:
         return ImageFacts(id="1", labels=labels, variables=(), volumes=())
 
-    own = deliver(labelled(**{GUEST_LABEL: guest_version()}), "python3")
-    packed = deliver(labelled(**{GUEST_LABEL: guest_version(), PACKAGES_LABEL: "a"}), "python3")
-    older = deliver(labelled(**{GUEST_LABEL: "older"}), "python3")
-    other = deliver(labelled(), "python3.12")
+    own = runner_start(labelled(**{GUEST_LABEL: guest_version()}), "python3")
+    packed = runner_start(labelled(**{GUEST_LABEL: guest_version(), PACKAGES_LABEL: "a"}), "python3")
+    older = runner_start(labelled(**{GUEST_LABEL: "older"}), "python3")
+    other = runner_start(labelled(), "python3.12")
     assert (own.command[0], "-S" in own.command, own.payload) == ("/py/bin/python3", True, b"")
     assert ("-S" in packed.command, packed.payload) == (False, b"")
     assert (older.command[0], older.payload) == ("/py/bin/python3", other.payload)

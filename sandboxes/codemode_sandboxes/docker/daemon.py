@@ -1,4 +1,7 @@
-"""A Docker daemon, as this package needs it. Its calls wait, so they are made in threads; only this file knows the SDK."""
+"""One Docker daemon: its calls, what it reports, and errors that name the fix.
+
+Its calls block, so callers make them in threads. This is the only module that imports the Docker SDK.
+"""
 
 import contextlib
 import importlib
@@ -10,43 +13,116 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any
 
-from codemode_sandboxes.docker.facts import DaemonFacts, DaemonProblem, Found, ImageFacts, State
+from codemode_sandboxes.compat import close_failed_connections, take_socket
 from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.process.pool import StartFailed
 
-__all__ = ["Attached", "Daemon", "default_address"]
+__all__ = [
+    "Attached",
+    "ContainerEntry",
+    "ContainerState",
+    "Daemon",
+    "DaemonFacts",
+    "DaemonProblem",
+    "ImageFacts",
+    "default_address",
+]
 
 _CONNECT_SECONDS = 5
 _CALL_SECONDS = 15
 _CONNECTIONS = 16
 _CONFLICT = 409
-_ANY_VERSION = "1.41"  # with which a daemon is asked for its own
+# A daemon that does not know the requested API version refuses the call, so its version is asked for with an old one.
+_FIRST_API_VERSION = "1.41"
 _TLS = "Set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder that holds its ca.pem, cert.pem and key.pem"
 _INSTALL = "Install it: pip install 'codemode-sandboxes[docker]'"
 
 
+class DaemonProblem(StartFailed):
+    """A daemon that refuses or fails a request.
+
+    Args:
+        reason: What is wrong, in one line.
+        remedy: The command or step that fixes it, or an empty string.
+        missing: Whether the object that the request names does not exist.
+    """
+
+    def __init__(self, reason: str, remedy: str = "", *, missing: bool = False) -> None:
+        self.reason, self.remedy, self.missing = reason, remedy, missing
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonFacts:
+    """What a daemon reports about itself.
+
+    Attributes:
+        limits: Those of "memory" and "processes" that it can bound.
+        runtimes: The names of its runtimes.
+        runtime: Its default runtime.
+        cgroup: The version of its control groups.
+        security: The names of its security options that are active, such as "seccomp" and "apparmor".
+    """
+
+    limits: frozenset[str]
+    runtimes: tuple[str, ...]
+    runtime: str
+    cgroup: str
+    security: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """An image on a daemon: its id, its labels, the names of its environment variables, and its volumes."""
+
+    id: str
+    labels: Mapping[str, str]
+    variables: tuple[str, ...]
+    volumes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerState:
+    """A container's state: `status` is its exit status as a shell reports it, once it no longer runs."""
+
+    running: bool
+    status: int
+    out_of_memory: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerEntry:
+    """A container in a daemon's list; `age` is in seconds, by the daemon's clock."""
+
+    id: str
+    labels: Mapping[str, str]
+    running: bool
+    age: float
+
+
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A connection to a container's standard streams, and what frees it."""
+    """A connection to a container's standard streams, and the function that closes it."""
 
     socket: socket.socket
     close: Callable[[], None]
 
 
 def default_address() -> str:
-    """The daemon that the environment names, else this machine's own."""
+    """Return the address that DOCKER_HOST names, or that of this machine's daemon."""
     return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 
 
 class Daemon:
-    """A connection to a daemon. May be used from several threads.
+    """A client of one daemon. Several threads may use it; each method raises `DaemonProblem` on failure.
 
     Args:
-        address: As in DOCKER_HOST: "unix:///path" or "tcp://host:port". TLS is as the environment says
-            (DOCKER_TLS_VERIFY, DOCKER_CERT_PATH).
+        address: As in DOCKER_HOST: "unix:///path" or "tcp://host:port". DOCKER_TLS_VERIFY and DOCKER_CERT_PATH
+            configure TLS.
 
     Raises:
-        DaemonProblem: It does not answer.
-        SandboxUnavailable: The SDK is not installed.
+        DaemonProblem: The daemon does not answer.
+        SandboxUnavailable: The Docker SDK is not installed.
     """
 
     def __init__(self, address: str) -> None:
@@ -54,44 +130,45 @@ class Daemon:
         try:
             sdk: Any = importlib.import_module("docker")
             self._errors: Any = importlib.import_module("docker.errors")
-            closing: Any = importlib.import_module("codemode_sandboxes.docker.unix")
         except ImportError:
             raise SandboxUnavailable("docker", "the package docker is not installed", _INSTALL) from None
-        if address.startswith("ssh://"):
+        if address.startswith("ssh://"):  # its streams are no sockets, which guests need
             host = address.removeprefix("ssh://").rstrip("/")
             forward = f"ssh -N -L /tmp/docker.sock:/var/run/docker.sock {host}"
             raise DaemonProblem(
-                f"{address} is not a kind of address that is used here",
+                f"{address} is not a kind of address that is supported",
                 f"Forward its socket, `{forward}`, and name unix:///tmp/docker.sock",
             )
-        with self._telling():
+        with self._translate_errors():
             environment = {**os.environ, "DOCKER_HOST": address}
             arguments = {"base_url": address, **sdk.utils.kwargs_from_env(environment=environment)}
 
             def client(version: str, seconds: int) -> Any:
                 api = sdk.APIClient(**arguments, version=version, timeout=seconds, max_pool_size=_CONNECTIONS)
-                closing.use_closing_connections(api)
-                api.trust_env = False  # or what verifies web sites would verify it, and a proxy stand before it
-                api.headers["Connection"] = "close"  # none is kept; one to a socket costs little
+                close_failed_connections(api)
+                # Otherwise REQUESTS_CA_BUNDLE would replace the daemon's own CA, and a web proxy would get the calls.
+                api.trust_env = False
+                # An idle connection would hold a descriptor for as long as the sandbox; a new one costs little.
+                api.headers["Connection"] = "close"
                 return api
 
-            asked = client(_ANY_VERSION, _CONNECT_SECONDS)
+            first = client(_FIRST_API_VERSION, _CONNECT_SECONDS)
             try:
-                version = asked.version(api_version=False)["ApiVersion"]
+                version = first.version(api_version=False)["ApiVersion"]
             finally:
-                asked.close()
+                first.close()
             self._api = client(version, _CALL_SECONDS)
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Turn what the SDK raises into problems that say what to do."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Turn the SDK's exceptions into `DaemonProblem`s that name the fix."""
         try:
             yield
         except self._errors.NotFound as error:
-            raise DaemonProblem(f"{self.address} says: {_said(error)}", missing=True) from None
+            raise DaemonProblem(f"{self.address} says: {_message(error)}", missing=True) from None
         except self._errors.APIError as error:
-            said = _said(error)
-            raise DaemonProblem(f"{self.address} says: {said}", _TLS if "HTTPS server" in said else "") from None
+            message = _message(error)
+            raise DaemonProblem(f"{self.address} says: {message}", _TLS if "HTTPS server" in message else "") from None
         except self._errors.TLSParameterError:
             raise DaemonProblem(f"the certificates for {self.address} are not there", _TLS) from None
         except OSError as error:
@@ -101,72 +178,72 @@ class Daemon:
             raise DaemonProblem(f"the address {self.address} cannot be used: {error}", remedy) from None
 
     def _unreachable(self, error: BaseException) -> DaemonProblem:
-        told = str(error)
-        if "PermissionError" in told or "Permission denied" in told:
+        # requests wraps the cause in exceptions of its own; only the text tells the causes apart.
+        message = str(error)
+        if "PermissionError" in message or "Permission denied" in message:
             remedy = "Run `sudo usermod -aG docker $USER` and log in again, or name another daemon with DOCKER_HOST"
             return DaemonProblem(f"this user may not use the Docker daemon at {self.address}", remedy)
-        if any(part in told for part in ("timed out", "TimeoutError", "Read timed out")):
+        if "timed out" in message or "TimeoutError" in message:
             return DaemonProblem(f"the Docker daemon at {self.address} does not answer in time", "Look after it")
-        if "SSL" in told:
+        if "SSL" in message:
             return DaemonProblem(f"the Docker daemon at {self.address} does not show the certificate expected", _TLS)
         remedy = "Start it, such as with `sudo systemctl start docker`, or name another with DOCKER_HOST"
         return DaemonProblem(f"no Docker daemon answers at {self.address}", remedy)
 
     def facts(self) -> DaemonFacts:
-        """Ask it about itself.
+        """Return what the daemon reports about itself.
 
         Raises:
-            DaemonProblem: It does not answer, or runs containers of another system.
+            DaemonProblem: It does not answer, or its containers are not Linux containers.
         """
-        with self._telling():
-            told = self._api.info()
-        if told.get("OSType") != "linux":
+        with self._translate_errors():
+            info = self._api.info()
+        if info.get("OSType") != "linux":
             raise DaemonProblem(f"the containers of {self.address} are not Linux's", "Name another with DOCKER_HOST")
-        options = [
-            dict(part.partition("=")[::2] for part in option.split(",")) for option in told.get("SecurityOptions") or ()
-        ]
+        # Each option is text such as "name=seccomp,profile=builtin".
+        texts = info.get("SecurityOptions") or ()
+        options = [dict(part.partition("=")[::2] for part in text.split(",")) for text in texts]
+        limits = {"memory": "MemoryLimit", "processes": "PidsLimit"}
         return DaemonFacts(
-            limits=frozenset(
-                name for name, key in (("memory", "MemoryLimit"), ("processes", "PidsLimit")) if told.get(key)
-            ),
-            runtimes=tuple(sorted(told.get("Runtimes") or ())),
-            runtime=str(told.get("DefaultRuntime")),
-            cgroup=str(told.get("CgroupVersion") or "1"),
+            limits=frozenset(name for name, key in limits.items() if info.get(key)),
+            runtimes=tuple(sorted(info.get("Runtimes") or ())),
+            runtime=str(info.get("DefaultRuntime")),
+            cgroup=str(info.get("CgroupVersion") or "1"),
             security=tuple(
                 option["name"] for option in options if "name" in option and option.get("profile") != "unconfined"
             ),
         )
 
     def image(self, name: str) -> ImageFacts:
-        """Look at an image.
+        """Return the facts of an image.
 
         Raises:
-            DaemonProblem: It is not there, which `missing` tells, or the daemon does not answer.
+            DaemonProblem: There is no such image (`missing` is true), or the daemon does not answer.
         """
-        with self._telling():
-            told = self._api.inspect_image(name)
-        config = told.get("Config") or {}
+        with self._translate_errors():
+            image = self._api.inspect_image(name)
+        config = image.get("Config") or {}
         return ImageFacts(
-            id=told["Id"],
+            id=image["Id"],
             labels=config.get("Labels") or {},
             variables=tuple(variable.partition("=")[0] for variable in config.get("Env") or ()),
             volumes=tuple(config.get("Volumes") or ()),
         )
 
     def add_image(self, tar: IO[bytes], repository: str, tag: str, changes: list[str]) -> str:
-        """Make an image of a file system. The one that had its name is removed, unless it is in use.
+        """Make an image of a file system, and remove the image that had its name unless that is in use.
 
         Args:
-            tar: The file system.
-            repository: The image's name.
-            tag: The part of it after the colon.
+            tar: The file system, as a tar archive.
+            repository: The image's name before the colon.
+            tag: The image's name after the colon.
             changes: Lines of a Dockerfile.
 
         Returns:
-            Its id.
+            The id of the new image.
         """
         name = f"{repository}:{tag}"
-        with self._telling():
+        with self._translate_errors():
             before = [image["Id"] for image in self._api.images(name)]
             self._api.import_image_from_data(tar, repository=repository, tag=tag, changes=changes)
             id = str(self._api.inspect_image(name)["Id"])
@@ -178,76 +255,77 @@ class Daemon:
 
     def create(self, config: Mapping[str, Any], name: str) -> None:
         """Make a container of this name."""
-        with self._telling():
+        with self._translate_errors():
             self._api.create_container_from_config(config, name)
 
     def attach(self, name: str) -> Attached:
-        """Connect to its standard streams, before it starts: nothing it says is lost."""
-        with self._telling():
-            told = self._api.attach_socket(name, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-        connection: socket.socket = getattr(told, "_sock", told)
-        if connection.family != socket.AF_UNIX:  # else nothing would ever tell that the other machine is gone
+        """Connect to a container's standard streams. Before it starts, so that none of its output is lost."""
+        with self._translate_errors():
+            stream = self._api.attach_socket(name, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+        connection, close_response = take_socket(stream)
+        if connection.family != socket.AF_UNIX:  # without probes, a machine that is gone would look like a silent guest
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if isinstance(connection, ssl.SSLSocket):
-            secured = connection
+        if isinstance(connection, ssl.SSLSocket):  # the state of its cipher cannot be duplicated
 
             def close() -> None:
-                secured.close()
-                told._response.close()
+                connection.close()
+                close_response()
 
-            return Attached(secured, close)
-        own = connection.dup()  # the SDK's ends with its response
-        told._response.close()
+            return Attached(connection, close)
+        own = connection.dup()  # the SDK closes its own socket with the response
+        close_response()
         return Attached(own, own.close)
 
     def start(self, name: str) -> None:
-        """Start it."""
-        with self._telling():
+        """Start a container."""
+        with self._translate_errors():
             self._api.start(name)
 
-    def state(self, name: str) -> State:
-        """Look at it."""
-        with self._telling():
-            told = self._api.inspect_container(name)["State"]
-        return State(running=bool(told["Running"]), status=int(told["ExitCode"]), out_of_memory=bool(told["OOMKilled"]))
+    def state(self, name: str) -> ContainerState:
+        """Return the state of a container."""
+        with self._translate_errors():
+            state = self._api.inspect_container(name)["State"]
+        return ContainerState(
+            running=bool(state["Running"]), status=int(state["ExitCode"]), out_of_memory=bool(state["OOMKilled"])
+        )
 
     def kill(self, name: str) -> None:
-        """End it at once."""
-        with self._telling():
+        """Kill a container."""
+        with self._translate_errors():
             self._api.kill(name, "SIGKILL")
 
     def remove(self, name: str) -> None:
-        """Remove it, ended first where it runs. That it is gone, or going, is no problem."""
-        with self._telling():
+        """Remove a container, and kill it first where it runs. One that does not exist is no error."""
+        with self._translate_errors():
             try:
                 self._api.remove_container(name, v=True, force=True)
             except self._errors.NotFound:
                 pass
             except self._errors.APIError as error:
-                if error.status_code != _CONFLICT:
+                if error.status_code != _CONFLICT:  # another removal of it is under way
                     raise
 
-    def containers(self, label: str) -> list[Found]:
-        """Find all containers that have this label."""
-        with self._telling():
-            told = self._api.containers(all=True, filters={"label": label})
-            if not told:
+    def containers(self, label: str) -> list[ContainerEntry]:
+        """Return all containers that have this label."""
+        with self._translate_errors():
+            entries = self._api.containers(all=True, filters={"label": label})
+            if not entries:
                 return []
             now = datetime.fromisoformat(self._api.info()["SystemTime"]).timestamp()
         return [
-            Found(
-                id=one["Id"],
-                labels=one.get("Labels") or {},
-                running=one.get("State") == "running",
-                age=now - one["Created"],
+            ContainerEntry(
+                id=entry["Id"],
+                labels=entry.get("Labels") or {},
+                running=entry.get("State") == "running",
+                age=now - entry["Created"],
             )
-            for one in told
+            for entry in entries
         ]
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the daemon's connections."""
         self._api.close()
 
 
-def _said(error: Any) -> str:
+def _message(error: Any) -> str:
     return " ".join(str(error.explanation or error).split())

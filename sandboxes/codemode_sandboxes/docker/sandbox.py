@@ -1,4 +1,4 @@
-"""The sandbox `docker`."""
+"""The sandbox `docker`: programs in containers."""
 
 import asyncio
 import threading
@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 from codemode_sandboxes.contract import Capabilities
 from codemode_sandboxes.docker.build_image import DEFAULT_IMAGE, build_command, image_tag
-from codemode_sandboxes.docker.daemon import default_address
-from codemode_sandboxes.docker.facts import DaemonProblem
-from codemode_sandboxes.docker.host import Wanted
-from codemode_sandboxes.docker.hosts import Hosts
-from codemode_sandboxes.docker.starter import ContainerStarter
+from codemode_sandboxes.docker.daemon import DaemonProblem, default_address
+from codemode_sandboxes.docker.guest import ContainerStarter
+from codemode_sandboxes.docker.host import GuestOptions, Hosts
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.process.channel import shielded
 from codemode_sandboxes.process.sandbox import SizedSandbox, ask
@@ -24,23 +22,23 @@ class DockerSandbox(SizedSandbox[ContainerStarter]):
     """Runs programs in containers.
 
     A program sees the image, read-only, a `/tmp` of its own of 16 MB that ends with it, and nothing else: no other
-    file, no network, no process but its own. It may use threads and processes, 32 together, whose memory is bounded
-    together. Each program has a container of its own; some are kept ready.
+    file, no network, no process but its own. It may use threads and processes, 32 together, and one bound holds for
+    the memory of all of them. Each program has a container of its own; some are kept ready.
 
     Args:
         image: The image, which needs nothing but a Python of version 3.11 or later. By default the one that
             `codemode-graph build-image`, or `python -m codemode_sandboxes.docker build`, makes. Nothing is ever pulled.
         hosts: Addresses of Docker daemons, as in DOCKER_HOST; guests are spread over them, and one that does not answer
             is left out for a while. By default the one that DOCKER_HOST names, else this machine's.
-        packages: Names of packages that the default image is to hold, as it was built with.
-        python: The interpreter in an image of your own: a name, or a path.
-        runtime: The daemon's runtime, such as "runsc" for gVisor; by default the daemon's own choice.
-        cpus: Processors' worth of time that one program may take.
+        packages: The packages that the default image was built with.
+        python: The name or path of the interpreter in an image of your own.
+        runtime: The daemon's runtime, such as "runsc" for gVisor; by default the daemon's default.
+        cpus: The processor time that one program may take, in processors.
         spares: Containers kept ready; each holds about 12 MB and saves about 300 ms. A run whose `memory_bytes` is not
             that of the run before finds none.
 
     Raises:
-        ValueError: Both `image` and `packages` are given, or no host is.
+        ValueError: Both `image` and `packages` are named, or `hosts` is empty, or a number is too small.
     """
 
     name = _NAME
@@ -66,8 +64,8 @@ class DockerSandbox(SizedSandbox[ContainerStarter]):
         self._addresses = hosts or [default_address()]
         name = image or (image_tag(packages) if packages else DEFAULT_IMAGE)
         make = f"docker pull {image}" if image else build_command(packages, hosts or ())
-        self._wanted = Wanted(image=name, make_image=make, python=python, runtime=runtime, cpus=cpus)
-        self._opening = threading.Lock()
+        self._options = GuestOptions(image=name, make_image=make, python=python, runtime=runtime, cpus=cpus)
+        self._hosts_lock = threading.Lock()  # the pool's threads ask for the hosts too
         self._hosts: Hosts | None = None
         super().__init__(spares)
 
@@ -75,9 +73,9 @@ class DockerSandbox(SizedSandbox[ContainerStarter]):
         return ContainerStarter(self._open(), memory_bytes)
 
     def _open(self) -> Hosts:
-        with self._opening:
+        with self._hosts_lock:
             if self._hosts is None or not self._hosts.alive:
-                self._hosts = Hosts(self._addresses, self._wanted)
+                self._hosts = Hosts(self._addresses, self._options)
             return self._hosts
 
     @property
@@ -92,18 +90,18 @@ class DockerSandbox(SizedSandbox[ContainerStarter]):
             facts = hosts.facts()
         except DaemonProblem as problem:
             raise SandboxUnavailable(_NAME, problem.reason, problem.remedy) from None
-        runtime = self._wanted.runtime or facts.runtime
-        around = [name for name in facts.security if name in ("seccomp", "apparmor", "selinux", "userns", "rootless")]
-        return (runtime, "namespaces", *around, f"cgroup v{facts.cgroup}", "nobody", "no_new_privs", "rlimits")
+        runtime = self._options.runtime or facts.runtime
+        security = [name for name in facts.security if name in ("seccomp", "apparmor", "selinux", "userns", "rootless")]
+        return (runtime, "namespaces", *security, f"cgroup v{facts.cgroup}", "nobody", "no_new_privs", "rlimits")
 
     async def aclose(self) -> None:
-        """End this event loop's runs; and the ready guests, unless another loop has runs of its own.
+        """End this event loop's runs, and the ready guests unless another loop has runs of its own.
 
-        Returns once the daemons have removed them.
+        Returns once the daemons have removed the containers.
         """
         await super().aclose()
-        if self._pool.server is None:
-            with self._opening:
+        if self._pool.server is None:  # no other loop uses the pool
+            with self._hosts_lock:
                 hosts, self._hosts = self._hosts, None
             if hosts is not None:
                 await shielded(asyncio.to_thread(hosts.close))

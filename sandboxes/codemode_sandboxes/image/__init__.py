@@ -1,8 +1,7 @@
-"""Images of Python for sandboxes that are jails or containers, made offline from an interpreter that is installed.
+"""Images of Python for jails and containers, made of an installed interpreter without a network.
 
-An image is a folder that stands as `/` of a guest: one CPython with its standard library and the C libraries that it
-needs, time zones, and the guest runner; about 45 MB. Nothing in it comes from a network, and no path of this machine is
-in it.
+An image is a folder that is `/` for a guest: one CPython with its standard library, the C libraries that it needs, time
+zones, and the guest runner; about 45 MB. It names no path of this machine.
 """
 
 from codemode_sandboxes.image.build import Image, build_image, default_folder

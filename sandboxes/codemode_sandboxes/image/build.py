@@ -1,4 +1,4 @@
-"""Makes an image's folder, once for each interpreter and version of the guest runner."""
+"""Makes the folder of an image, once for each interpreter and version of the guest runner."""
 
 import fcntl
 import hashlib
@@ -19,7 +19,7 @@ from codemode_sandboxes.image.contents import GUEST, PYTHON, Contents, ImageErro
 
 __all__ = ["Image", "build_image", "default_folder"]
 
-_FORMAT = 3
+_FORMAT = 3  # counted up when an image is made of the same files in another way
 _FOLDERS = ("dev", "etc", "proc", "sys", "run", "tmp")
 _NOWHERE = "dev/null"
 _UNFINISHED = ".building-"
@@ -34,9 +34,9 @@ class Image:
 
     Attributes:
         root: The folder.
-        version: Its Python's, such as "3.12.1".
-        command: What starts the guest runner in it.
-        environment: The whole environment that the command needs.
+        version: The version of its Python, such as "3.12.1".
+        command: The command that starts the guest runner in it.
+        environment: All environment variables of that command.
     """
 
     root: Path
@@ -51,10 +51,12 @@ class Image:
 
 
 def default_folder() -> Path:
-    """Where images are kept: the user's cache; for root the system's, which the user that guests run as can reach.
+    """Return the folder that keeps images: in the user's cache; for root in the system's.
+
+    Guests of root run as another user, who could not reach root's own cache.
 
     Raises:
-        ImageError: This user has neither.
+        ImageError: This user has no cache.
     """
     if os.geteuid() == 0:
         return Path("/var/cache/codemode-sandboxes")
@@ -67,17 +69,17 @@ def default_folder() -> Path:
 
 
 def build_image(python: str | None = None, *, folder: Path | None = None) -> Image:
-    """Give an image of an interpreter, made on first use in some seconds and kept.
+    """Return an image of an interpreter: the first call makes it, in some seconds, and later ones find it.
 
-    It is made anew when the interpreter, its libraries or the guest runner change; the name of its folder tells what it
-    was made of.
+    The name of its folder holds a hash of its files, so another image is made once the interpreter, its libraries or
+    the guest runner change.
 
     Args:
         python: The interpreter's path; this process's own by default. Only its standard library goes in.
-        folder: Where images are kept; `default_folder()` by default.
+        folder: The folder that keeps images; `default_folder()` by default.
 
     Raises:
-        ImageError: It cannot be made.
+        ImageError: The image cannot be made.
     """
     if sys.platform != "linux":
         raise ImageError("images of Python are made on Linux only")
@@ -86,36 +88,33 @@ def build_image(python: str | None = None, *, folder: Path | None = None) -> Ima
     root = folder / f"python-{contents.version}-{_fingerprint(contents)}"
     try:
         if not root.exists():
-            _make(folder)
+            if not folder.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                folder.chmod(0o755)  # whatever the mask: guests of root run as another user
             with _lock(folder):
-                if not root.exists():
+                if not root.exists():  # another process may have made it while this one waited
                     _build(contents, root)
     except OSError as error:
         raise ImageError(f"the image cannot be written: {error}") from error
     return Image(root=root, version=contents.version)
 
 
-def _make(folder: Path) -> None:
-    if not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o755)  # whatever the mask: guests of root run as another user
-
-
 def _fingerprint(contents: Contents) -> str:
-    told: list[object] = [_FORMAT]
+    facts: list[object] = [_FORMAT]
     for place, source in sorted(contents.files.items()):
         if isinstance(source, bytes):
-            told.append([place, hashlib.sha256(source).hexdigest()])
+            facts.append([place, hashlib.sha256(source).hexdigest()])
         else:
             status = source.stat()
-            told.append([place, str(source), status.st_size, status.st_mtime_ns])
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+            facts.append([place, str(source), status.st_size, status.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # it ends with the process
+        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it when the process ends, however it ends
+        # Whoever holds the lock is alone here, so these are of processes that were killed.
         for left in folder.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(left, ignore_errors=True)
         yield
@@ -124,12 +123,12 @@ def _lock(folder: Path) -> Iterator[None]:
 def _build(contents: Contents, root: Path) -> None:
     _log.info("making a sandbox image of Python %s, once; it takes some seconds", contents.version)
     start = time.monotonic()
-    making = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root.parent))
+    unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root.parent))
     try:
-        size = _fill(making, contents)
-        making.rename(root)
+        size = _fill(unfinished, contents)
+        unfinished.rename(root)  # in one step: no other process ever sees half an image
     except BaseException:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise
     seconds = time.monotonic() - start
     _log.info("made a sandbox image of %d MB in %.1f s: %s", size >> 20, seconds, root)
@@ -138,7 +137,7 @@ def _build(contents: Contents, root: Path) -> None:
 def _fill(root: Path, contents: Contents) -> int:
     for name in _FOLDERS:
         (root / name).mkdir()
-    (root / _NOWHERE).touch()  # a jail puts the device over it
+    (root / _NOWHERE).touch()  # where a jail mounts the device
     binaries = []
     for place, source in contents.files.items():
         path = root / place[1:]
@@ -149,10 +148,10 @@ def _fill(root: Path, contents: Contents) -> int:
             shutil.copyfile(source, path)
             if path.suffix != ".py" and "zoneinfo" not in path.parts:
                 binaries.append(path)
-    if strip := shutil.which("strip"):
+    if strip := shutil.which("strip"):  # symbols serve debuggers alone
         _run(strip, "--strip-unneeded", *map(str, binaries))
-    _forget_place(contents.base, binaries)
-    # Nothing is compared with its source later, or written where nothing can be written.
+    _overwrite_place(contents.base, binaries)
+    # A guest cannot write what it compiles. Unchecked, it does not compare each file with its source at import.
     _run(
         *(str(contents.files[PYTHON]), "-I", "-S", "-m", "compileall", "-q", "-j", "0"),
         *("--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", "/", str(root / "py"), str(root / "guest")),
@@ -165,10 +164,10 @@ def _fill(root: Path, contents: Contents) -> int:
     return size
 
 
-def _forget_place(base: Path, binaries: list[Path]) -> None:
-    """Write another path of the same length over the interpreter's, which may name a person.
+def _overwrite_place(base: Path, binaries: list[Path]) -> None:
+    """Replace the interpreter's path in binaries with another of the same length: it may name a person.
 
-    Its last part stays: linkers let a string that ends like another share its bytes, such as the version.
+    The last part of the path stays: linkers let strings with the same end share bytes, such as those of a version.
     """
     place = os.fsencode(base.parent) + b"/"
     if place in (b"/", b"/usr/"):

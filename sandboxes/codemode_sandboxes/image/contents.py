@@ -1,4 +1,4 @@
-"""What goes into an image: each file's place inside, and where it comes from."""
+"""The files of an image: the place of each inside, and where it comes from."""
 
 import json
 import os
@@ -14,8 +14,12 @@ from codemode_sandboxes.process.spawn import guest_files
 __all__ = ["GUEST", "PYTHON", "Contents", "ImageError", "collect", "libraries"]
 
 PYTHON = "/py/bin/python3"
-GUEST = "/guest/codemode_sandboxes"
+"""The interpreter's place in an image."""
 
+GUEST = "/guest/codemode_sandboxes"
+"""The folder in an image that stands for this package: it holds the package `guest` alone."""
+
+# `_base_executable` is the interpreter behind that of a virtual environment; no public name leads to it.
 _PROBE = """
 import json, sys, sysconfig, zoneinfo
 print(json.dumps({
@@ -24,33 +28,35 @@ print(json.dumps({
     "base": sys.base_prefix,
     "libraries": [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")],
     "extensions": [p for p in sys.path if p.endswith("lib-dynload")],
-    "build": sysconfig._get_sysconfigdata_name(),
     "zones": zoneinfo.TZPATH,
 }))
 """
 _OLDEST = (3, 11)
+# Programs have no use for these, and the image is smaller without them.
 _LEFT_OUT_FOLDERS = {
     "__pycache__", "dist-packages", "ensurepip", "idlelib", "idle_test", "lib-dynload", "lib2to3", "pydoc_data",
     "site-packages", "test", "tests", "tkinter", "turtledemo", "venv",
 }  # fmt: skip
-_LEFT_OUT_FILES = re.compile(r"(_sysconfigdata_.*|antigravity|this|turtle|webbrowser)\.py")
+_LEFT_OUT_FILES = re.compile(r"(antigravity|this|turtle|webbrowser)\.py")
 _LEFT_OUT_EXTENSIONS = re.compile(r"_?(test|ctypes_test|xx|tkinter|curses|readline|nis|dbm|gdbm|ossaudiodev)")
+# The real one holds paths of this machine; zoneinfo reads TZPATH of it.
+_BUILD_DATA = b"build_time_vars = {'TZPATH': '/usr/share/zoneinfo'}\n"
 _ACCOUNTS = {"/etc/passwd": b"nobody:x:65534:65534::/tmp:/bin/false\n", "/etc/group": b"nogroup:x:65534:\n"}
 _SECONDS = 60
 
 
 class ImageError(SandboxError):
-    """An image cannot be made of this interpreter."""
+    """An image cannot be made. The message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """An image's files.
+    """The files of an image.
 
     Attributes:
-        version: The interpreter's, such as "3.12.1".
-        base: Where it is installed.
-        files: Place in the image to the file that is copied there, or to its bytes.
+        version: The interpreter's version, such as "3.12.1".
+        base: The folder in which the interpreter is installed.
+        files: By its place in the image, each file that is copied there, or its content.
     """
 
     version: str
@@ -59,10 +65,13 @@ class Contents:
 
 
 def collect(python: str) -> Contents:
-    """Find all that an image of this interpreter holds.
+    """Return all that an image of an interpreter holds.
+
+    Args:
+        python: The interpreter's path.
 
     Raises:
-        ImageError: It is no CPython that an image can be made of.
+        ImageError: An image cannot be made of this interpreter.
     """
     about = json.loads(_run(python, "-I", "-S", "-c", _PROBE))
     version = ".".join(map(str, about["version"]))
@@ -73,9 +82,8 @@ def collect(python: str) -> Contents:
     base = Path(about["base"])
     for library in map(Path, dict.fromkeys(about["libraries"])):
         inside = f"/py/{library.relative_to(base)}"
-        files |= {f"{inside}/{name}": path for name, path in _modules(library)}
-    main = f"/py/{Path(about['libraries'][0]).relative_to(base)}"
-    files[f"{main}/{about['build']}.py"] = b"build_time_vars = {'TZPATH': '/usr/share/zoneinfo'}\n"
+        for name, path in _modules(library):
+            files[f"{inside}/{name}"] = _BUILD_DATA if path.name.startswith("_sysconfigdata_") else path
     extensions = [
         path
         for folder in about["extensions"]
@@ -90,6 +98,7 @@ def collect(python: str) -> Contents:
 
 
 def _modules(library: Path) -> Iterator[tuple[str, Path]]:
+    # `config-` folders are for building extensions in C.
     for folder, inner, names in os.walk(library):
         inner[:] = [name for name in inner if name not in _LEFT_OUT_FOLDERS and not name.startswith("config-")]
         for name in names:
@@ -99,7 +108,13 @@ def _modules(library: Path) -> Iterator[tuple[str, Path]]:
 
 
 def libraries(*binaries: Path) -> dict[str, Path | bytes]:
-    """The C libraries, beside the C library itself, where the loader looks when no cache and no path tell it more."""
+    """Return the C libraries that binaries need: the place in an image of each, and its file.
+
+    All stand in the folder of the C library, where the loader looks without a cache or a search path.
+
+    Raises:
+        ImageError: `ldd` does not report them.
+    """
     found: dict[str, Path] = {}
     loaders: dict[str, Path | bytes] = {}
     for line in _run("ldd", *map(str, binaries)).splitlines():

@@ -1,0 +1,49 @@
+"""Private names of other libraries; tests/sandboxes/test_compat.py tells when each can go."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["close_failed_connections", "take_socket"]
+
+
+def close_failed_connections(api: Any) -> None:
+    """Make a Docker SDK client close its connection to a unix socket when connecting fails.
+
+    The SDK's own connection class leaves that socket open until it is garbage collected.
+
+    Args:
+        api: A `docker.APIClient`. A client that connects over TCP is left as it is.
+    """
+    from docker.transport import unixconn  # type: ignore[import-untyped]
+
+    adapter = api.get_adapter(api.base_url)
+    if not isinstance(adapter, unixconn.UnixHTTPAdapter):
+        return
+
+    class Connection(unixconn.UnixHTTPConnection):  # type: ignore[misc]
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                self.sock.settimeout(self.timeout)
+                self.sock.connect(self.unix_socket)
+            except BaseException:
+                self.sock.close()
+                raise
+
+    class Pool(unixconn.UnixHTTPConnectionPool):  # type: ignore[misc]
+        def _new_conn(self) -> Connection:
+            return Connection(self.base_url, self.socket_path, self.timeout)
+
+    pool = Pool(api.base_url, adapter.socket_path, adapter.timeout, maxsize=adapter.max_pool_size)
+    adapter.pools[api.base_url] = pool  # closed with the adapter
+    adapter.get_connection = lambda url, proxies=None: pool
+
+
+def take_socket(stream: Any) -> tuple[socket.socket, Callable[[], None]]:
+    """Return the socket of a stream that the Docker SDK attached to a container, and what closes its HTTP response.
+
+    Args:
+        stream: The result of `docker.APIClient.attach_socket`. Over TLS that is the socket itself.
+    """
+    return getattr(stream, "_sock", stream), stream._response.close
