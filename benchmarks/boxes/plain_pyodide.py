@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from codemode_sandboxes.pyodide.install import cache_folder, find_pyodide
-from codemode_sandboxes.pyodide.jail import _find_node
+from codemode_sandboxes.pyodide.jail import find_node
+from codemode_sandboxes.pyodide.packages import cache_folder, find_pyodide
 
 from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, Kind, Tool, gaps
 from benchmarks.boxes.processes import descendants
@@ -29,7 +29,7 @@ _PROGRAMS: dict[Kind, str] = {
 class _Plain:
     def __init__(self) -> None:
         script = Path(__file__).with_name("plain_pyodide.mjs")
-        self._command = [_find_node(None), str(script), str(find_pyodide(None, cache_folder()))]
+        self._command = [find_node(), str(script), str(find_pyodide(None, cache_folder()))]
         self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
 
     async def run(self, kind: Kind, tool: Tool) -> float:

@@ -19,8 +19,8 @@ import codemode_sandboxes
 import pytest
 from codemode_sandboxes import Blocked, Failed, Finished, Limits, Program, SandboxUnavailable
 from codemode_sandboxes.pyodide import PyodideSandbox
-from codemode_sandboxes.pyodide.install import find_pyodide
 from codemode_sandboxes.pyodide.jail import JAILS, Jail, find_jail
+from codemode_sandboxes.pyodide.packages import find_pyodide
 
 from tests.sandboxes.cases import fake_tools, load, needs_cases
 from tests.sandboxes.driving import NOW, double, run

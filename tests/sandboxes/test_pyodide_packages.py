@@ -14,9 +14,15 @@ import codemode_sandboxes
 import pytest
 from codemode_sandboxes import Limits, Program, SandboxUnavailable, create_sandbox
 from codemode_sandboxes.pyodide import PyodideSandbox
-from codemode_sandboxes.pyodide.download import _explain, download_wheels
-from codemode_sandboxes.pyodide.install import VERSION, find_pyodide
-from codemode_sandboxes.pyodide.packages import find_packages, install_packages, normalize
+from codemode_sandboxes.pyodide.packages import (
+    VERSION,
+    _explain,
+    download_wheels,
+    find_packages,
+    find_pyodide,
+    install_packages,
+    normalize,
+)
 from codemode_sandboxes.pyodide.wheels import WheelImporter, import_ahead
 from codemode_sandboxes.source import Tree, parse
 
@@ -243,7 +249,7 @@ def test_a_wheel_that_was_changed_is_refused(
     for name, value in offers(index).items():
         monkeypatch.setenv(name, value)
     packages = install_packages(("codemode-letters",), find_pyodide(None, cache), tmp_path)
-    assert [(package.name, package.modules, package.asked) for package in packages] == [
+    assert [(package.name, package.modules, package.requested) for package in packages] == [
         ("codemode-letters", ("codemode_letters",), True)
     ]
     assert find_packages(("codemode-letters",), tmp_path) == packages

@@ -1,6 +1,6 @@
-"""What runs inside Pyodide: `prepare` before the snapshot is made, `serve` in a guest that was started from it.
+"""The Python inside Pyodide: `prepare` runs before the snapshot is made, `serve` in each guest that starts from it.
 
-This file is run as `__main__`; the modules that it imports were written below `/guest`.
+This file runs as `__main__`; the modules that it imports are below `/guest`.
 """
 
 import errno
@@ -20,16 +20,16 @@ __all__ = ["prepare", "serve"]
 _LAZY = ("_ast_unparse", "_py_warnings", "annotationlib", "string.templatelib")
 
 _PACKAGES = Path("/packages")
-_AT_ONCE = 1 << 16
+_ARRAY_BYTES = 1 << 16
 
-_kept: dict[str, Any] = {}
+_kept: dict[str, Any] = {}  # what `prepare` leaves for `serve`: globals are part of the snapshot
 
 
 def prepare() -> None:
     """Import all that programs are promised, with the program's clock in place.
 
     Raises:
-        ImportError: A package that was asked for cannot be imported.
+        ImportError: A package that was requested cannot be imported.
     """
     package = types.ModuleType("codemode_sandboxes")  # stands for the package, whose own code is the host's
     package.__path__ = ["/guest/codemode_sandboxes"]
@@ -45,21 +45,21 @@ def prepare() -> None:
         importlib.import_module(name)
     packages = _import_packages() if _PACKAGES.exists() else {}
     for name in packages:
-        del sys.modules[name]  # they keep their places: they are where their resources are read
+        del sys.modules[name]  # `preload` takes modules' places away, and packages read their resources by them
     preload()
     sys.modules.update(packages)
-    time.tzname = ("UTC", "UTC")  # Emscripten makes up a name
+    time.tzname = ("UTC", "UTC")  # Emscripten invents names
     _kept["runner"], _kept["wire"] = runner, wire
 
 
 def _import_packages() -> dict[str, types.ModuleType]:
-    """Give what was imported of the packages. What is not imported yet can be imported by a program."""
+    """Import the packages, and return the modules that this imported; programs can import the others later."""
     from codemode_sandboxes.wheels import WheelImporter, import_ahead  # type: ignore[import-not-found]
 
     library = next(Path(place) for place in sys.path if place.endswith(".zip"))
     wheels = [path.read_bytes() for path in sorted(_PACKAGES.glob("*.whl"))]
     _kept["importer"] = WheelImporter([library.read_bytes(), *wheels])
-    import_ahead(_kept["importer"], json.loads((_PACKAGES / "asked.json").read_text()))
+    import_ahead(_kept["importer"], json.loads((_PACKAGES / "requested.json").read_text()))
     return {name: module for name, module in sys.modules.items() if _kept["importer"].holds(name)}
 
 
@@ -76,31 +76,32 @@ def serve(
     """Serve one program.
 
     Args:
-        attach: Takes the array through which the bytes go.
-        read: Reads at most this many bytes into it and returns how many; none at the end.
-        write: Writes so many bytes of it and returns how many it took.
-        leave: Ends the process with this status.
+        attach: Takes the array through which all bytes go.
+        read: Reads at most this many bytes into the array and returns their number; 0 at the end of the input.
+        write: Writes this many bytes of the array and returns the number of those that were written.
+        leave: Ends the process with a status.
     """
     import asyncio
 
+    # Programs must not reach JavaScript; the jail holds those that do.
     for name in [name for name in sys.modules if name.partition(".")[0] in ("js", "pyodide_js", "pyodide", "micropip")]:
         del sys.modules[name]
     sys.meta_path[:] = [_kept["importer"]] if "importer" in _kept else []
     os.system = _no_processes  # Emscripten's own would end the interpreter
     asyncio._set_running_loop(None)
-    array = bytearray(_AT_ONCE)
+    array = bytearray(_ARRAY_BYTES)
     attach(array)
     view = memoryview(array)
 
     def receive(size: int) -> bytes:
-        return bytes(view[: read(min(size, _AT_ONCE))])
+        return bytes(view[: read(min(size, _ARRAY_BYTES))])
 
     def send(data: memoryview) -> int:
-        size = min(len(data), _AT_ONCE)
+        size = min(len(data), _ARRAY_BYTES)
         view[:size] = data[:size]
         return write(size)
 
-    receive(0)  # compiles what the first answer goes through
+    receive(0)  # so that WebAssembly's compiler has done its work before the first answer comes
     conversation = _kept["wire"].Wire(receive, send, leave)
     serve_program: Callable[..., NoReturn] = _kept["runner"].serve
     serve_program(conversation, _kept["clock"], lambda limits: None)

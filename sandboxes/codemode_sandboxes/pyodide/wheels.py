@@ -1,4 +1,4 @@
-"""Imports packages out of wheels that are held in memory: guests have no files."""
+"""Imports packages out of wheels in memory, for guests have no files. Runs inside Pyodide."""
 
 import importlib
 import io
@@ -26,21 +26,21 @@ class WheelImporter(MetaPathFinder, SourceLoader):  # type: ignore[misc]  # type
     """Finds and loads modules, their resources and their metadata.
 
     Args:
-        archives: The content of the standard library's zip file, whose parts import one another whenever they like, and
-            that of each wheel. What is in an earlier one counts.
+        archives: The content of the standard library's zip file, parts of which are imported late, and that of each
+            wheel. Of files with the same name, that of the first archive counts.
     """
 
     def __init__(self, archives: Sequence[bytes]) -> None:
         opened = [zipfile.ZipFile(io.BytesIO(archive)) for archive in archives]
         for archive in opened:
-            archive.filename = _PLACE[:-1]  # the path of a file in it wants one
+            archive.filename = _PLACE[:-1]  # `zipfile.Path` cannot name a file without it
         self._files = {name: archive for archive in reversed(opened) for name in archive.namelist()}
         self._folders = {
             str(folder) for name in self._files if name.endswith(".py") for folder in PurePosixPath(name).parents
         }
 
     def holds(self, fullname: str) -> bool:
-        """Tell whether a module is of these packages. What is in the standard library never is."""
+        """Return whether a module is of these packages. One with the name of a standard module never is."""
         if fullname.partition(".")[0] in sys.stdlib_module_names:
             return False
         return self._file(fullname) is not None or fullname.replace(".", "/") in self._folders
@@ -48,7 +48,7 @@ class WheelImporter(MetaPathFinder, SourceLoader):  # type: ignore[misc]  # type
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find a module; a folder of modules without `__init__.py` is one too."""
+        """Return the spec of a module; a folder of modules without `__init__.py` is a package too."""
         if self._file(fullname) is not None:
             return spec_from_loader(fullname, self)
         if (folder := fullname.replace(".", "/")) not in self._folders:
@@ -58,25 +58,25 @@ class WheelImporter(MetaPathFinder, SourceLoader):  # type: ignore[misc]  # type
         return spec
 
     def get_filename(self, fullname: str) -> str:
-        """Give what `__file__` says. Nothing can be opened there."""
+        """Return the `__file__` of a module. Nothing can be opened there."""
         if (file := self._file(fullname)) is None:
             raise ImportError(f"no module named {fullname!r}", name=fullname)
         return _PLACE + file
 
     def get_data(self, path: str | bytes) -> bytes:
-        """Give the content of a file in a package, named as `__file__` names it."""
+        """Return the content of a file, by a path as in `__file__`."""
         name = str(path).removeprefix(_PLACE)
         if name not in self._files:
             raise FileNotFoundError(f"there is no {path!r}")
         return self._files[name].read(name)
 
     def get_resource_reader(self, fullname: str) -> TraversableResources:
-        """Give what `importlib.resources` reads a package by."""
+        """Return the reader of a package for `importlib.resources`."""
         file = self.get_filename(fullname).removeprefix(_PLACE)
         return _Resources(zipfile.Path(self._files[file], file.rpartition("/")[0] + "/"))
 
     def find_distributions(self, context: DistributionFinder.Context) -> Iterator[Distribution]:
-        """Find what `importlib.metadata` asks for."""
+        """Yield the distributions for `importlib.metadata`."""
         for name, archive in self._files.items():
             folder, _, rest = name.partition("/")
             if rest != "METADATA" or not folder.endswith(".dist-info"):
@@ -101,8 +101,8 @@ def import_ahead(importer: WheelImporter, packages: Mapping[str, Sequence[str]])
     """Import packages while the interpreter still has files and streams.
 
     Args:
-        importer: Holds the packages; stays in `sys.meta_path`.
-        packages: Names of packages and, of each, the top-level modules.
+        importer: Imports the packages; stays in `sys.meta_path`.
+        packages: By the name of each package, its top-level modules.
 
     Raises:
         ImportError: None of a package's modules can be imported.

@@ -1,4 +1,4 @@
-"""Workers: a process for each program, with an interpreter that has started, or is starting, and waits for it."""
+"""Workers: for each program a process, whose interpreter starts from the snapshot and waits for the program."""
 
 import asyncio
 import os
@@ -24,12 +24,12 @@ __all__ = ["Count", "Setup", "Worker", "WorkerStarter", "in_spawner"]
 
 T = TypeVar("T")
 
-_PLAIN_SNAPSHOT_BYTES = 31 << 20  # without packages; what these take is not the program's
+_PLAIN_SNAPSHOT_BYTES = 31 << 20  # without packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What workers are started from. `modules` names those of packages."""
+    """What workers start from; `modules` are the top-level modules of packages."""
 
     jail: Jail
     pyodide: Path
@@ -38,13 +38,14 @@ class Setup:
 
     def launch(self, memory_bytes: int) -> Started:
         """Start a worker whose program may use this much memory."""
+        # What packages take in the snapshot is not the program's.
         memory_bytes += max(0, self.snapshot.stat().st_size - _PLAIN_SNAPSHOT_BYTES)
         command = self.jail.command(WORKER, "serve", self.pyodide, self.snapshot, memory_bytes=memory_bytes)
         return launch(command, env=self.jail.environment)
 
 
 class Count:
-    """A number that several threads change."""
+    """A number that several threads may change."""
 
     def __init__(self) -> None:
         self.value = 0
@@ -60,10 +61,10 @@ class WorkerStarter:
     """Starts workers. Implements `Starter`.
 
     Args:
-        find: Gives what they are started from.
-        memory_bytes: What a program may use.
-        alive: How many there are; counted here.
-        most: How many there may be.
+        find: Returns what workers start from; called in the thread that starts them.
+        memory_bytes: The memory that a program may use.
+        alive: The number of workers; counted here.
+        most: The number of workers that there may be.
     """
 
     def __init__(self, find: Callable[[], Setup], *, memory_bytes: int, alive: Count, most: int) -> None:
@@ -71,11 +72,11 @@ class WorkerStarter:
 
     @property
     def alive(self) -> bool:
-        """Yes: each worker is a process of its own."""
+        """Always true: each worker is a process of its own."""
         return True
 
     def fork(self) -> "Worker":
-        """Ask for a worker; see `Starter`."""
+        """Start a worker; see `Starter`."""
         if self._count.value >= self._most:
             raise BlockingIOError
         count = self._count
@@ -83,14 +84,14 @@ class WorkerStarter:
         return Worker(in_spawner(lambda: self._find().launch(self._memory_bytes)), lambda: count.add(-1))
 
     def close(self) -> None:
-        """Nothing is held here."""
+        """Do nothing: workers are ended one by one."""
 
 
 class Worker:
-    """A worker that was asked for. Implements `Newborn`.
+    """A worker that starts. Implements `Newborn`.
 
     Args:
-        started: The process, sooner or later.
+        started: The future of its process.
         freed: Called once, when the process is gone.
     """
 
@@ -99,8 +100,9 @@ class Worker:
         self._owner = os.getpid()
 
     async def channel(self) -> StreamChannel:
-        """Wait until the interpreter is ready and give its channel; see `Newborn`."""
+        """Wait until the interpreter is ready, and return its channel; see `Newborn`."""
         try:
+            # The shield keeps a cancelled run from cancelling the future, whose process `close` then ends.
             started = asyncio.wrap_future(self._started)
             popen, reading, writing = await asyncio.shield(started)
         except BaseException as error:
@@ -113,19 +115,18 @@ class Worker:
         channel = StreamChannel(reading, writing, command)
         try:
             reason = await wait_ready(channel)
-            if reason is None and popen.poll() is not None:  # it was ready once
+            if reason is None and popen.poll() is not None:  # a spare may have ended after it was ready
                 reason = "the guest's process ended before it was used"
         except BaseException:
             await channel.aclose()
             raise
         if reason is not None:
             await channel.aclose()
-            said = noise.text.splitlines()
-            raise StartFailed(f"{reason}: {said[-1]}" if said else reason)
+            raise StartFailed(f"{reason}: {noise.text.splitlines()[-1]}" if noise.text else reason)
         return channel
 
     def close(self) -> None:
-        """Do without it."""
+        """End the worker, now or once it has started."""
         self._started.add_done_callback(self._end)
 
     def _end(self, future: Future[Started]) -> None:
@@ -145,17 +146,17 @@ class Worker:
 
 
 def in_spawner(function: Callable[[], T]) -> Future[T]:
-    """Call a function in the thread that starts workers.
+    """Call a function in the thread that starts workers, and return the future of its result.
 
-    The kernel ends a worker with the thread that started it, so that thread lasts as long as this process. Nobody
-    waits for it when the process ends.
+    The kernel kills a worker when the thread that started it ends, so that thread lasts as long as this process. It is
+    a daemon thread: the process does not wait for it.
     """
     future: Future[T] = Future()
     _spawner(os.getpid()).put((future, function))
     return future
 
 
-@cache
+@cache  # by process: a fork has no thread of its parent's
 def _spawner(process: int) -> SimpleQueue[tuple[Future[Any], Callable[[], Any]]]:
     work: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
     threading.Thread(target=_work, args=(work,), name="codemode-pyodide", daemon=True).start()
@@ -170,4 +171,4 @@ def _work(work: SimpleQueue[tuple[Future[Any], Callable[[], Any]]]) -> NoReturn:
                 future.set_result(function())
             except BaseException as error:
                 future.set_exception(error)
-        del future, function
+        del future, function  # or they would live until the next call
