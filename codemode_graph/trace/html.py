@@ -1,148 +1,322 @@
-"""A run as HTML: a fragment for notebooks, a page of its own."""
+"""A run as HTML: a fragment for notebooks, and a page of its own.
 
+The markup is in `templates/`; this module prepares the data for it. A page is safe because no value is ever markup:
+Jinja2 escapes every value, and `_text` first turns it into a plain string.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import cache
-from importlib.resources import files
-from string import Template
-from typing import TYPE_CHECKING
+from typing import Any, Literal, TypeAlias
 
-from codemode_graph.state import Attempt
-from codemode_graph.trace.calls import calls
-from codemode_graph.trace.markup import Child, Html, el, text
-from codemode_graph.trace.program import program
-from codemode_graph.trace.values import Values
-from codemode_graph.trace.words import amount, answered, plural, result, seconds
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from pygments.lexer import Lexer
+from pygments.lexers.data import JsonLexer
+from pygments.lexers.python import PythonLexer
+from pygments.token import Comment, Keyword, Name, Number, Operator, String
 
-if TYPE_CHECKING:
-    from codemode_graph.trace.trace import Trace
+from codemode_graph.calls.values import is_reference
+from codemode_graph.preview import sample, shape
+from codemode_graph.state import Attempt, ToolCall
+from codemode_graph.trace.console import visible
+from codemode_graph.trace.run_data import RunData
+from codemode_graph.trace.timeline import Bar, Gap, call_timeline
+from codemode_graph.trace.words import (
+    at_line,
+    describe_call,
+    describe_result,
+    describe_wait,
+    format_bytes,
+    format_cost,
+    format_seconds,
+    is_replayed,
+    plural,
+)
 
-__all__ = ["fragment", "page"]
+__all__ = ["Line", "ShownValue", "ValueRoom", "diff_lines", "fragment", "highlight", "page", "render"]
 
+# Bounds of a page: a browser still opens one that reaches all of them.
 _MAX_ATTEMPTS = 30
+_MAX_CALLS = 250
+_MAX_LINES = 1_500
+_MAX_CHARACTERS = 60_000
+_MAX_VALUES = 2_000_000
+_MAX_HIGHLIGHTED = 6_000
+_JSON_COLUMNS = 84
+
+_CLASSES: dict[tuple[str, ...], str] = {
+    Comment: "c",
+    Keyword: "k",
+    Operator.Word: "k",
+    String: "s",
+    String.Interpol: "i",
+    Number: "n",
+    Name.Builtin: "b",
+    Name.Exception: "b",
+    Name.Function: "f",
+    Name.Class: "f",
+    Name.Decorator: "f",
+    Name.Tag: "f",
+}
+
+Pieces: TypeAlias = list[tuple[str, str]]
+"""Pieces of code in order, each with its CSS class, which is empty for plain text."""
 
 
-def page(trace: "Trace") -> str:
-    """Make a page that needs nothing else, and may load and run nothing."""
-    title = text(f"{trace.task[:80] or 'A program'} · codemode-graph")
-    return Template(_file("page.html")).substitute(title=title, style=_file("style.css"), run=_run(trace))
+def page(run: RunData) -> str:
+    """Return a page that needs no other file, and whose security policy lets it load and run nothing."""
+    return render("page.html", title=f"{run.task[:80] or 'A program'} · codemode-graph", **_context(run))
 
 
-def fragment(trace: "Trace") -> str:
-    """Make what a notebook shows: the page's content with its style."""
-    return f"<style>{_file('style.css')}</style>{_run(trace)}"
+def fragment(run: RunData) -> str:
+    """Return the content of the page with its style, for a notebook."""
+    return render("fragment.html", **_context(run))
+
+
+def render(template: str, **context: Any) -> str:
+    """Render a template of this package."""
+    return environment().get_template(template).render(context)
 
 
 @cache
-def _file(name: str) -> str:
-    return files("codemode_graph.trace").joinpath(name).read_text(encoding="utf-8")
+def environment() -> Environment:
+    """Return the environment of the templates.
 
-
-def _run(trace: "Trace") -> Html:
-    values = Values()
-    shown = trace.attempts[-_MAX_ATTEMPTS:]
-    left = len(trace.attempts) - len(shown)
-    befores: list[Attempt | None] = [trace.attempts[left - 1] if left else None, *shown]
-    return el(
-        "article",
-        _head(trace, values),
-        _answer(trace, values),
-        el("p", f"{plural(left, 'earlier attempt')} left out", class_="note") if left else None,
-        [_attempt(trace, attempt, before, values) for attempt, before in zip(shown, befores, strict=False)],
-        _models(trace),
-        class_="codemode-run",
+    Templates include one another and define no macros: Jinja2 returns the text of a macro as a value, and `finalize` makes
+    plain text of every value.
+    """
+    templates = Environment(
+        loader=PackageLoader("codemode_graph.trace"),
+        autoescape=True,
+        finalize=_text,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    templates.filters.update(plural=plural, seconds=format_seconds, cost=format_cost, at_line=at_line, place=_place)
+    return templates
 
 
-def _head(trace: "Trace", values: Values) -> Html:
-    tone, said = result(trace.verdict, waits=bool(trace.pending))
-    title = el("h1", trace.task) if len(trace.task) <= 300 else [el("h1", f"{trace.task[:300]}…"), _task(trace, values)]
-    return el(
-        "header",
-        el("p", el("span", "codemode-graph", class_="mark"), el("span", said, class_=f"chip big {tone}"), class_="top"),
-        title if trace.task.strip() else el("h1", "A program that was given"),
-        el("dl", [el("div", el("dt", name), el("dd", told)) for name, told in _facts(trace)]),
-    )
+def _text(value: object) -> str:
+    # The detour by bytes makes a plain `str` of subclasses, such as a `Markup` that a tool returned and that Jinja2 would
+    # not escape, and writes out lone surrogates, which no file in UTF-8 can hold.
+    return visible(str(value)).encode("utf-8", "backslashreplace").decode()
 
 
-def _task(trace: "Trace", values: Values) -> Html:
-    return el("details", el("summary", el("span", "the whole task")), values.words(trace.task), class_="fold")
+def _context(run: RunData) -> dict[str, Any]:
+    attempts = run.attempts[-_MAX_ATTEMPTS:]
+    left_out = len(run.attempts) - len(attempts)
+    before: list[Attempt | None] = [run.attempts[left_out - 1] if left_out else None, *attempts]
+    calls = [(call, attempt) for attempt in run.attempts for call in run.calls_of(attempt)]
+    ran = [attempt for attempt in run.attempts if attempt["sandbox"] is not None]
+    return {
+        "run": run,
+        "room": ValueRoom(),
+        "result": describe_result(run.verdict, waits=bool(run.pending)),
+        "replayed": sum(is_replayed(call, attempt) for call, attempt in calls),
+        "model_seconds": sum(call["seconds"] for call in run.usage),
+        "sandbox_seconds": sum(attempt["seconds"] for attempt in ran),
+        "sandboxes": ", ".join(dict.fromkeys(str(attempt["sandbox"]) for attempt in ran)),
+        "left_out": left_out,
+        "attempts": (_attempt(run, *pair) for pair in zip(attempts, before, strict=False)),
+    }
 
 
-def _facts(trace: "Trace") -> list[tuple[str, Child]]:
-    read, written = (sum(call[key] for call in trace.usage) for key in ("input_tokens", "output_tokens"))
-    again = sum(answered(call, attempt) for attempt in trace.attempts for call in trace.made(attempt))
-    ran = [attempt for attempt in trace.attempts if attempt["sandbox"] is not None]
-    facts: list[tuple[str, Child]] = [
-        ("Attempts", str(len(trace.attempts))),
-        ("Tool calls", [str(len(trace.calls)), el("small", f"+ {again} from the journal") if again else None]),
-    ]
-    if trace.usage:
-        facts.append(("Tokens", [f"{read + written:,}", el("small", f"{read:,} in, {written:,} out")]))
-    if trace.cost is not None:
-        facts.append(("Cost", amount(trace.cost)))
-    if trace.usage:
-        facts.append(("Model", seconds(sum(call["seconds"] for call in trace.usage))))
-    if ran:
-        places = ", ".join(dict.fromkeys(str(attempt["sandbox"]) for attempt in ran))
-        facts.append(("Sandbox", [seconds(sum(attempt["seconds"] for attempt in ran)), el("small", places)]))
-    return facts
+def _attempt(run: RunData, attempt: Attempt, before: Attempt | None) -> dict[str, Any]:
+    calls, pending = run.calls_of(attempt), run.pending_of(attempt)
+    rows = calls[:_MAX_CALLS]
+    timeline, bars = call_timeline(rows, attempt)
+    more = Counter((call["tool"], call["status"]) for call in calls[_MAX_CALLS:]).most_common(20)
+    return {
+        "data": attempt,
+        "result": describe_result(attempt["verdict"], attempt, waits=bool(pending)),
+        "program": _program(attempt, before, calls),
+        "before": before,
+        "calls": len(calls),
+        "timeline": timeline,
+        "rows": [
+            (call, _signature(call["arguments"]), describe_call(call, attempt, run.decisions), bar)
+            for call, bar in zip(rows, bars, strict=True)
+        ],
+        "left_out": len(calls) - len(rows),
+        "more": ", ".join(f"{tool} {status} × {count:,}" for (tool, status), count in more),
+        "pending": [(call, _signature(call["arguments"]), describe_wait(call)) for call in pending],
+    }
 
 
-def _answer(trace: "Trace", values: Values) -> Html | None:
-    if trace.verdict == "ok":
-        return el("section", el("h2", "Answer"), values.show(trace.output, limit=60_000), class_="answer")
-    if trace.error is None:
-        return None
-    error = trace.error
-    where = f"line {error['line']}: " if error["line"] else ""
-    told = f"{where}{error['type']}: {error['message']}"
-    return el("section", el("h2", "No answer"), el("pre", told[:8_000], class_="error"), class_="answer")
+def _place(span: Bar | Gap) -> str:
+    return f"--at:{span.start:.2f}%;--long:{span.width:.2f}%"
 
 
-def _attempt(trace: "Trace", attempt: Attempt, before: Attempt | None, values: Values) -> Html:
-    last = attempt is trace.attempts[-1]
-    made, pending = trace.made(attempt), trace.pending if last else []
-    tone, said = result(attempt["verdict"], attempt, waits=bool(pending))
-    ran = f"{seconds(attempt['seconds'])} in {attempt['sandbox']}" if attempt["sandbox"] else "did not run"
-    return el(
-        "section",
-        el(
-            "h2",
-            el("span", f"Attempt {attempt['number']}"),
-            el("span", said, class_=f"chip {tone}"),
-            el("small", ran),
-        ),
-        el("blockquote", values.words(attempt["thoughts"], limit=4_000)) if attempt["thoughts"].strip() else None,
-        el("ul", [el("li", fix) for fix in attempt["fixes"][:50]], class_="fixes") if attempt["fixes"] else None,
-        program(attempt, before, made),
-        _traceback(attempt, values),
-        calls(attempt, made, pending, decisions=trace.decisions, values=values),
-        _stdout(attempt, values),
-        class_="attempt",
-    )
+def _signature(arguments: Mapping[str, object]) -> str:
+    text = ", ".join(f"{name}={sample(value, limit=60)}" for name, value in list(arguments.items())[:8])
+    return text if len(text) <= 160 else f"{text[:160]}…"
 
 
-def _traceback(attempt: Attempt, values: Values) -> Html | None:
+def _program(attempt: Attempt, before: Attempt | None, calls: list[ToolCall]) -> dict[str, Any]:
+    lines = diff_lines(attempt["program"], None if before is None else before["program"])
+    notes: dict[int | None, list[str]] = {}
+    for finding in attempt["findings"]:
+        notes.setdefault(finding["line"], []).append(f"{finding['rule']}: {finding['message']}")
     failure = attempt["failure"]
-    if failure is None or not failure["traceback"].strip():
-        return None
-    shown = values.words(failure["traceback"], limit=8_000)
-    return el("details", el("summary", el("span", "Traceback")), shown, class_="fold")
+    if failure is not None and failure["kind"] != "check":  # else it repeats the findings
+        notes.setdefault(failure["line"], []).append(f"{failure['type']}: {failure['message']}")
+    numbers = {line.number for line in lines if line.number}
+    return {
+        "lines": lines,
+        "added": sum(line.kind == "added" for line in lines),
+        "removed": sum(line.kind == "removed" for line in lines),
+        "calls": Counter(call["line"] for call in calls if not is_replayed(call, attempt)),
+        "notes": {number: notes.pop(number) for number in numbers & notes.keys()},
+        "loose_notes": [text for texts in notes.values() for text in texts],
+        "more": attempt["program"].rstrip("\n").count("\n") + 1 - len(numbers),
+    }
 
 
-def _stdout(attempt: Attempt, values: Values) -> Html | None:
-    if not attempt["stdout"]:
-        return None
-    return el("div", el("h3", "Printed"), values.words(attempt["stdout"]), class_="stdout")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line of a program.
+
+    Attributes:
+        kind: "same" where the program before has it too, "added" where it is new, "removed" where it is gone.
+        number: The line number, from 1; None for a removed line.
+        code: The highlighted line.
+    """
+
+    kind: Literal["same", "added", "removed"]
+    number: int | None
+    code: Pieces
 
 
-def _models(trace: "Trace") -> Html | None:
-    if not trace.usage:
-        return None
-    rows = [
-        el("tr", el("td", f"Attempt {call['attempt']}"), el("td", call["model"]), [el("td", each) for each in told])
-        for call in trace.usage
-        if (told := [f"{call['input_tokens']:,}", f"{call['output_tokens']:,}", seconds(call["seconds"])])
-    ]
-    heads = ("", "Model", "Tokens in", "Tokens out", "Time")
-    table = el("table", el("thead", el("tr", [el("th", head) for head in heads])), el("tbody", rows))
-    return el("section", el("h2", "Model"), el("div", table, class_="wide"), class_="models")
+def diff_lines(program: str, before: str | None = None) -> list[Line]:
+    """Return the lines of a program, and between them the lines that the program before had in their place.
+
+    Args:
+        program: The program. Lines beyond the bounds of a page are left out.
+        before: The program before; None for the first.
+    """
+    new, new_code = _split_lines(program), highlight(program)
+    if before is None:
+        return [Line(kind="same", number=number, code=code) for number, code in enumerate(new_code, 1)]
+    old, old_code = _split_lines(before), highlight(before)
+    lines: list[Line] = []
+    for tag, i1, i2, j1, j2 in SequenceMatcher(None, old, new).get_opcodes():
+        if tag != "equal":
+            lines += [Line(kind="removed", number=None, code=code) for code in old_code[i1:i2]]
+        kind: Literal["same", "added"] = "same" if tag == "equal" else "added"
+        lines += [Line(kind=kind, number=number + 1, code=new_code[number]) for number in range(j1, j2)]
+    return lines
+
+
+def highlight(source: str, language: Literal["python", "json"] = "python") -> list[Pieces]:
+    """Return the lines of a source text, with a CSS class on each piece: `k` keyword, `s` string, `c` comment and so on."""
+    lines: list[Pieces] = [[]]
+    for token, text in _lexer(language).get_tokens("\n".join(_split_lines(source))):
+        for number, piece in enumerate(text.split("\n")):
+            if number:
+                lines.append([])
+            if piece:
+                lines[-1].append((_class_of(token), piece))
+    return lines
+
+
+def _split_lines(source: str) -> list[str]:
+    text = source[:_MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n")
+    return text.rstrip("\n").split("\n")[:_MAX_LINES]
+
+
+@cache
+def _lexer(language: str) -> Lexer:
+    # Without these options Pygments drops empty lines at both ends, and line numbers would be wrong.
+    return (PythonLexer if language == "python" else JsonLexer)(stripnl=False, ensurenl=False)
+
+
+def _class_of(token: tuple[str, ...]) -> str:
+    """Return the class of the nearest ancestor that has one: a token type is the path from the root of the types."""
+    return next((name for length in range(len(token), 0, -1) if (name := _CLASSES.get(token[:length]))), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownValue:
+    """A value as a page shows it.
+
+    Attributes:
+        code: The text, in pieces.
+        lines: The number of its lines: a long text is behind a click.
+        note: The size and shape, of which `code` is a sample; empty where `code` is the whole value.
+        more: The number of characters that are left out at the end.
+    """
+
+    code: Pieces
+    lines: int = 1
+    note: str = ""
+    more: int = 0
+
+
+class ValueRoom:
+    """The room for the values of one page, in characters: once it is used up, values are sampled.
+
+    Args:
+        size: Characters for all values.
+    """
+
+    def __init__(self, size: int = _MAX_VALUES) -> None:
+        self._left = size
+
+    def show(self, value: Any, *, limit: int = 16_000) -> ShownValue:
+        """Return a JSON value indented, or its shape and a sample where it is too large.
+
+        Args:
+            value: The value, or a reference to a value outside the state.
+            limit: Characters for this value.
+        """
+        if is_reference(value):
+            place = f"{format_bytes(value['bytes'])}, kept outside the state"
+            return self._show_sample(place, value["shape"], value["sample"])
+        if isinstance(value, str):
+            return self.show_text(value, limit=limit)
+        size = len(json.dumps(value, ensure_ascii=False))
+        if size > min(limit, self._left):
+            text = sample(value, limit=min(2_000, self._least))
+            return self._show_sample(f"{plural(size, 'character')}, here a sample", shape(value), text)
+        text = _indented(value)
+        self._left -= len(text)
+        if len(text) > _MAX_HIGHLIGHTED:
+            return ShownValue(code=[("", text)], lines=text.count("\n") + 1)
+        lines = highlight(text, "json")
+        return ShownValue(code=[piece for line in lines for piece in (*line, ("", "\n"))], lines=len(lines))
+
+    def show_text(self, text: str, *, limit: int = 16_000) -> ShownValue:
+        """Return a text as it is, without the end where it is too long."""
+        kept = text[: max(0, min(limit, self._left))]
+        self._left -= len(kept)
+        return ShownValue(code=[("", kept)], lines=kept.count("\n") + 1, more=len(text) - len(kept))
+
+    @property
+    def _least(self) -> int:
+        """Characters that every value gets, so that the last ones of a full page are not blank."""
+        return max(200, self._left)
+
+    def _show_sample(self, size: str, form: str, text: str) -> ShownValue:
+        most = min(2_000, self._least)
+        form, text = (part if len(part) <= most else f"{part[:most]} …" for part in (form, text))
+        self._left -= len(form) + len(text)
+        return ShownValue(code=[("", text)], note=f"{size}. {form}")
+
+
+def _indented(value: Any, indent: str = "") -> str:
+    """Return a value as JSON; a list or object takes several lines only where one is too short for it."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(indent) + len(line) <= _JSON_COLUMNS or not value or not isinstance(value, dict | list):
+        return line
+    inner = f"{indent}  "
+    if isinstance(value, list):
+        parts, ends = [_indented(item, inner) for item in value], "[]"
+    else:
+        parts = [f"{json.dumps(key, ensure_ascii=False)}: {_indented(item, inner)}" for key, item in value.items()]
+        ends = "{}"
+    between = f",\n{inner}"
+    return f"{ends[0]}\n{inner}{between.join(parts)}\n{indent}{ends[1]}"

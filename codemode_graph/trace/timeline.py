@@ -1,17 +1,20 @@
-"""Where calls lie in time."""
+"""The layout of calls on a scale of time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["Bar", "Gap", "Timeline", "timeline"]
+from codemode_graph.state import Attempt, ToolCall
+from codemode_graph.trace.words import NEVER_STARTED, is_replayed
 
-_GAP_WIDTH = 8.0
+__all__ = ["Bar", "Gap", "Timeline", "call_timeline", "timeline"]
+
+_GAP_WIDTH = 8.0  # in hundredths of the scale; many gaps share half of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A span of time: where it begins and how long it is, in hundredths of the whole."""
+    """A span of time: its start and its length, in hundredths of the scale."""
 
     start: float
     width: float
@@ -19,7 +22,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """A long time in which nothing happened, drawn short: where it is, and how many seconds it was."""
+    """A long time without any span, drawn short: its place on the scale, and its true seconds."""
 
     start: float
     width: float
@@ -28,7 +31,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """Bars, one a span and in the same order, the gaps between them, and the seconds from the first to the last moment."""
+    """The bars of spans in their order, the gaps between them, and the seconds from the first to the last moment."""
 
     bars: tuple[Bar, ...]
     gaps: tuple[Gap, ...]
@@ -36,20 +39,21 @@ class Timeline:
 
 
 def timeline(spans: Sequence[tuple[float, float]]) -> Timeline:
-    """Lay spans of time side by side.
+    """Lay spans of time out on one scale.
 
     Args:
-        spans: When each began, in seconds since any moment, and how many seconds it took.
+        spans: The start of each, in seconds since any moment, and its length in seconds.
 
     Returns:
-        The bars. Where nothing happened for longer than all that did happen took, such as while a person was asked, the
-        scale is broken.
+        The layout. A pause that is longer than all spans together, such as one for a person's decision, becomes a gap:
+        to scale, it would leave the bars too small to see.
     """
-    busy = _merged([(start, start + max(seconds, 0.0)) for start, seconds in spans])
+    busy = _merge([(start, start + max(seconds, 0.0)) for start, seconds in spans])
     total = sum(end - start for start, end in busy)
     holes = [(before[1], after[0]) for before, after in pairwise(busy)]
     broken = [(start, end) for start, end in holes if end - start > max(1.0, total)]
-    drawn = (busy[-1][1] - busy[0][0] if busy else 0.0) - sum(end - start for start, end in broken)
+    whole = busy[-1][1] - busy[0][0] if busy else 0.0
+    drawn = whole - sum(end - start for start, end in broken)
     width = _GAP_WIDTH if len(broken) < 6 else 50 / len(broken)
     scale = (100 - width * len(broken)) / drawn if drawn > 0 else 0.0
 
@@ -64,10 +68,19 @@ def timeline(spans: Sequence[tuple[float, float]]) -> Timeline:
 
     bars = tuple(Bar(start=place(s), width=place(s + max(t, 0.0)) - place(s)) for s, t in spans)
     gaps = tuple(Gap(start=place(start), width=width, seconds=end - start) for start, end in broken)
-    return Timeline(bars=bars, gaps=gaps, seconds=busy[-1][1] - busy[0][0] if busy else 0.0)
+    return Timeline(bars=bars, gaps=gaps, seconds=whole)
 
 
-def _merged(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def call_timeline(calls: Sequence[ToolCall], attempt: Attempt) -> tuple[Timeline, list[Bar | None]]:
+    """Lay the calls of an attempt out, and return a bar for each that ran a tool in it, else None."""
+    ran = [not is_replayed(call, attempt) and call["status"] not in NEVER_STARTED for call in calls]
+    layout = timeline([(call["started"], call["seconds"]) for call, real in zip(calls, ran, strict=True) if real])
+    bars = iter(layout.bars)
+    return layout, [next(bars) if real else None for real in ran]
+
+
+def _merge(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Join spans that overlap, into spans in order."""
     merged: list[tuple[float, float]] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:

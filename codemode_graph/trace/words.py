@@ -1,4 +1,4 @@
-"""What became of calls and attempts, in words."""
+"""The words for calls, attempts, times and sums that a page and a terminal share."""
 
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
@@ -6,26 +6,28 @@ from typing import Literal, TypeAlias
 from codemode_graph.state import Attempt, Decision, PendingCall, ToolCall, Verdict
 
 __all__ = [
-    "NEVER_MADE",
+    "NEVER_STARTED",
     "Mark",
     "Tone",
-    "amount",
-    "answered",
-    "bytes_of",
-    "mark",
+    "at_line",
+    "describe_call",
+    "describe_result",
+    "describe_wait",
+    "format_bytes",
+    "format_cost",
+    "format_seconds",
+    "is_replayed",
     "plural",
-    "reason",
-    "result",
-    "seconds",
 ]
 
 Tone: TypeAlias = Literal["good", "journal", "person", "wait", "bad"]
-"""How it went: as it should, without the tool, because a person said so, not over, or not well."""
+"""The colour of a word: good; answered by the journal; decided by a person; not at its end; bad."""
 Mark: TypeAlias = tuple[Tone, str]
+"""A short text and its tone."""
 
-NEVER_MADE = ("not_started", "denied")
+NEVER_STARTED = ("not_started", "denied")
 """Statuses of calls that reached no tool."""
-_DECIDED = {
+_APPROVALS = {
     "approve": "approved",
     "edit": "approved with other arguments",
     "respond": "answered by a person",
@@ -54,31 +56,38 @@ _RESULTS: dict[Verdict | None, Mark] = {
 }
 
 
-def mark(call: ToolCall, attempt: Attempt, decisions: Mapping[str, Decision]) -> Mark:
-    """Say what became of a call in an attempt."""
-    if answered(call, attempt):
+def describe_call(call: ToolCall, attempt: Attempt, decisions: Mapping[str, Decision]) -> Mark:
+    """Describe the outcome of a call in an attempt.
+
+    Args:
+        call: The call, as the journal has it.
+        attempt: The attempt that made it: the same call may have had its outcome in an attempt before.
+        decisions: The decisions of people, by the key of the call.
+    """
+    if is_replayed(call, attempt):
         return "journal", f"journal, attempt {call['attempt']}"
     tone, text = _STATUS[call["status"]]
+    done = call["status"] == "done"
     if "decision" in call and call["status"] != "denied":
         decision = decisions.get(call["decision"])
-        said = _DECIDED[decision["type"]] if decision is not None and decision["type"] in _DECIDED else "approved"
-        text = said if call["status"] == "done" else f"{said}, {text}"
-        tone = "person" if call["status"] == "done" else tone
-    return ("bad", f"{text}, value not usable") if call["status"] == "done" and call["error"] else (tone, text)
+        # A trace of an output has no decisions; that the call ran at all shows that a person approved it.
+        approval = _APPROVALS.get(decision["type"], "approved") if decision is not None else "approved"
+        tone, text = ("person", approval) if done else (tone, f"{approval}, {text}")
+    return ("bad", f"{text}, value not usable") if done and call["error"] else (tone, text)
 
 
-def answered(call: ToolCall, attempt: Attempt) -> bool:
-    """Whether the attempt was given what the journal has of the call, and no tool was called."""
+def is_replayed(call: ToolCall, attempt: Attempt) -> bool:
+    """Return True where the journal answered the call in this attempt, so that no tool ran."""
     return call["attempt"] != attempt["number"]
 
 
-def reason(call: PendingCall) -> str:
-    """Say why a call waits."""
+def describe_wait(call: PendingCall) -> str:
+    """Describe why a call waits for a person."""
     return _WAITS[call["reason"]]
 
 
-def result(verdict: Verdict | None, attempt: Attempt | None = None, *, waits: bool = False) -> Mark:
-    """Say what came of a run, or of an attempt."""
+def describe_result(verdict: Verdict | None, attempt: Attempt | None = None, *, waits: bool = False) -> Mark:
+    """Describe the result of a run, or of an attempt."""
     if waits:
         return "wait", "waits for a person"
     if attempt is not None and attempt["findings"]:
@@ -86,13 +95,18 @@ def result(verdict: Verdict | None, attempt: Attempt | None = None, *, waits: bo
     return _RESULTS[verdict]
 
 
+def at_line(line: int | None) -> str:
+    """Return the words before a message about a line; none where the line is unknown."""
+    return f"line {line}: " if line else ""
+
+
 def plural(count: int, noun: str) -> str:
-    """`1 call`, `2,000 calls`."""
+    """Return a count with its noun: `1 call`, `2,000 calls`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def seconds(time: float) -> str:
-    """A length of time with two or three digits."""
+def format_seconds(time: float) -> str:
+    """Format seconds with two or three digits, in the unit that suits them."""
     if time < 0.001:
         return f"{time * 1000:.1f} ms"
     if time < 1:
@@ -103,14 +117,14 @@ def seconds(time: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def bytes_of(size: int) -> str:
-    """A size in the unit that suits it."""
+def format_bytes(size: int) -> str:
+    """Format a number of bytes in the unit that suits it."""
     for unit, name in ((1_000_000, "MB"), (1_000, "kB")):
         if size >= unit:
             return f"{size / unit:.1f} {name}"
     return plural(size, "byte")
 
 
-def amount(cost: float) -> str:
-    """A sum of money of unnamed currency, with enough digits."""
+def format_cost(cost: float) -> str:
+    """Format a sum of money without a currency, with enough digits for a tiny one."""
     return f"{cost:.2f}" if cost >= 1 else f"{cost:.2g}" if cost < 0.0001 else f"{cost:.4f}"

@@ -3,12 +3,12 @@
 import html
 import re
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 import pytest
+from jinja2 import ChoiceLoader, DictLoader
 
+from codemode_graph.trace.html import environment
 from tests.trace.browser import CHROMIUM, Site, dump, screenshot, site
 from tests.trace.runs import eventful, hostile
 
@@ -34,6 +34,24 @@ MEASURE = """<!doctype html><title>measuring</title><iframe style="width:{width}
 }}</script>"""
 
 
+# JupyterLab's rules for outputs that are HTML, with colours in place of its variables, and the rule for `dt` of its themes.
+NOTEBOOK = """
+.jp-RenderedHTMLCommon { color: teal; font-size: 14px; line-height: 1.6; }
+.jp-RenderedHTMLCommon dt { font-weight: bold; float: left; clear: left; width: 20px; }
+.jp-RenderedHTMLCommon h1, .jp-RenderedHTMLCommon h2 { line-height: 1; font-weight: 700; margin: 1.2em 0 0.8em; }
+.jp-RenderedHTMLCommon h2:first-child { margin-top: 0.6em; }
+.jp-RenderedHTMLCommon ul:not(.list-inline) { padding-left: 2em; }
+.jp-ThemedContainer .jp-RenderedHTMLCommon pre, .jp-ThemedContainer .jp-RenderedHTMLCommon code {
+  border: 0; background-color: silver; color: teal; font-family: serif; font-size: inherit; line-height: 1.3; padding: 0; white-space: pre-wrap; }
+.jp-RenderedHTMLCommon table { table-layout: fixed; margin-left: auto; margin-bottom: 1em; margin-right: auto; font-size: 12px; }
+.jp-RenderedHTMLCommon td, .jp-RenderedHTMLCommon th, .jp-RenderedHTMLCommon tr {
+  vertical-align: middle; padding: 0.5em; line-height: normal; white-space: normal; max-width: none; border: none; }
+.jp-RenderedHTMLCommon tbody tr:nth-child(even) { background: silver; }
+.jp-RenderedHTMLCommon p { text-align: left; margin: 0 0 1em; }
+.jp-RenderedHTMLCommon blockquote { margin: 1em 2em; padding: 0 1em; border-left: 5px solid silver; }
+"""
+
+
 @pytest.fixture(scope="module")
 def served() -> Iterator[Site]:
     with site() as found:
@@ -57,8 +75,10 @@ def test_hostile_text_does_nothing(served: Site) -> None:
 
 
 def test_markup_that_got_through_would_do_nothing_either(served: Site) -> None:
-    template = files("codemode_graph.trace").joinpath("page.html").read_text()
-    served.pages["/through"] = Template(template).substitute(title="safe", style="", run=WAYS_OUT)
+    loader = environment().loader
+    assert loader is not None
+    through = environment().overlay(loader=ChoiceLoader([DictLoader({"run.html": WAYS_OUT}), loader]))
+    served.pages["/through"] = through.get_template("page.html").render(title="safe")
     served.pages["/open"] = f"<title>safe</title>{WAYS_OUT}"
     served.asked.clear()
     assert title(dump(f"{served.url}/through")) == "safe"
@@ -89,3 +109,16 @@ async def test_it_can_be_seen(width: int, served: Site, tmp_path: Path) -> None:
     blank = screenshot(f"{served.url}/blank", tmp_path / "blank.png", width=width, height=1000)
     assert seen[16:24] == width.to_bytes(4) + (1000).to_bytes(4)
     assert len(seen) > 10 * len(blank)
+
+
+async def test_it_looks_the_same_in_a_notebook(served: Site, tmp_path: Path) -> None:
+    piece = (await eventful())[1]._repr_html_()
+    output = f'<div class="jp-RenderedHTMLCommon jp-RenderedHTML">{piece}</div>'
+    for name, style in (("plain", ""), ("notebook", NOTEBOOK)):
+        head = f"<!doctype html><meta charset=utf-8><style>{style}</style>"
+        served.pages[f"/{name}"] = f'{head}<body class="jp-ThemedContainer" data-jp-theme-light="true">{output}</body>'
+    seen = [
+        screenshot(f"{served.url}/{name}", tmp_path / f"{name}.png", width=1000, height=1800)
+        for name in ("plain", "notebook")
+    ]
+    assert seen[0] == seen[1]

@@ -3,14 +3,17 @@
 import html
 import re
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from jinja2.exceptions import UndefinedError
+from markupsafe import Markup
 
 from codemode_graph import Trace
 from codemode_graph.trace.console import visible
-from codemode_graph.trace.markup import el
+from codemode_graph.trace.html import environment, render
 from tests.trace.parsed import Page
 from tests.trace.runs import PAYLOADS, eventful, hostile
 
@@ -51,17 +54,51 @@ def test_the_page_may_load_and_run_nothing() -> None:
     assert not re.search(r"https?:|//\w|@import|url\(|@font-face", source)
 
 
+TEMPLATES = {path.name: path.read_text() for path in files("codemode_graph.trace").joinpath("templates").iterdir()}
+
+
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
 def test_no_text_leaves_an_attribute(payload: str) -> None:
-    page = Page(el("p", style=payload))
+    page = Page(environment().from_string('<p style="{{ payload }}"></p>').render(payload=payload))
     assert page.attributes == {"style"}
     assert page.styles == [visible(payload).encode("utf-8", "backslashreplace").decode()]
 
 
-@pytest.mark.parametrize("attribute", ["onclick", "href", "src", "srcset", "action", "id"])
-def test_attributes_that_could_do_something_do_not_exist(attribute: str) -> None:
-    with pytest.raises(ValueError, match=attribute):
-        el("p", **{attribute: "x"})
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_templates_have_no_attribute_that_could_do_something(name: str) -> None:
+    markup = re.sub(r"{#.*?#}|{%.*?%}", "", TEMPLATES[name], flags=re.DOTALL)
+    for tag, text in re.findall(r"<(\w+)([^<>]*)>", markup):
+        assert tag in ELEMENTS
+        # Values stand between quotes, where no text can end the attribute.
+        assert set(re.sub(r'"[^"]*"', "", text).replace("=", "").split()) <= ATTRIBUTES
+        assert set(re.findall(r'([\w-]+)="[^"]*{{', text)) <= {"class", "style"}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_no_template_can_turn_escaping_off(name: str) -> None:
+    assert not re.search(
+        r"\bsafe\b|autoescape|\bmacro\b|\bcall\b\s*\(",
+        " ".join(re.findall(r"{[{%].*?[%}]}", TEMPLATES[name], re.DOTALL)),
+    )
+
+
+def test_a_tool_that_returns_markup_is_shown_as_text() -> None:
+    payload = Markup(PAYLOADS[0])
+    for source in (hostile(payload).html(), hostile(payload)._repr_html_()):
+        assert "<script" not in source
+        assert html.escape(PAYLOADS[0], quote=False).replace("'", "&#39;") in source
+
+
+def test_a_template_that_names_what_there_is_not_fails() -> None:
+    with pytest.raises(UndefinedError):
+        render("value.html")
+
+
+def test_lines_of_code_keep_their_indentation_through_nbconvert(runs: tuple[Trace, Trace]) -> None:
+    # It reads pages with BeautifulSoup, which shortens space between elements to one, but for `pre`.
+    page = Page(runs[1].html())
+    assert "code" not in page.elements
+    assert "<pre>    <span" in runs[1].html()
 
 
 def test_findings_and_errors_stand_below_their_line(runs: tuple[Trace, Trace]) -> None:
@@ -143,6 +180,7 @@ def test_a_notebook_gets_a_piece_of_a_page(runs: tuple[Trace, Trace]) -> None:
     assert piece.startswith("<style>")
     assert not {"html", "head", "body", "meta", "title"} & Page(piece).elements
     # Its style reaches nothing else on the page.
-    rules = re.findall(r"^([^\s@}][^{]*)\{", piece.partition("</style>")[0].removeprefix("<style>"), re.MULTILINE)
+    style = re.sub(r"/\*.*?\*/\s*", "", piece.partition("</style>")[0].removeprefix("<style>"), flags=re.DOTALL)
+    rules = re.findall(r"^([^\s@}][^{]*)\{", style, re.MULTILINE)
     assert rules
     assert all(part.split()[-1].startswith(".codemode-run") for rule in rules for part in rule.split(","))

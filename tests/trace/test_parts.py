@@ -10,10 +10,9 @@ import pytest
 from rich.console import Console
 
 from codemode_graph import Prices, RunResult, Trace, codemode
-from codemode_graph.trace.source import changed, highlight, lines
+from codemode_graph.trace.html import ValueRoom, diff_lines, highlight, render
 from codemode_graph.trace.timeline import timeline
-from codemode_graph.trace.values import Values
-from codemode_graph.trace.words import amount, mark, seconds
+from codemode_graph.trace.words import describe_call, format_cost, format_seconds
 from tests.trace.parsed import Page
 from tests.trace.runs import PAYLOADS, eventful, hostile
 
@@ -24,21 +23,20 @@ from tests.trace.runs import PAYLOADS, eventful, hostile
     ids=repr,
 )
 def test_highlighting_keeps_every_line_and_character(program: str) -> None:
-    shown = [Page(f"<p>{line}</p>").text for line in highlight(program)]
+    shown = [Page(f"<p>{render('code.html', code=line)}</p>").text for line in highlight(program)]
     whole = program.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").replace("\x0c", "\\x0c")
     assert "\n".join(shown) == whole
 
 
 def test_a_difference_has_both_programs_in_it() -> None:
-    shown = lines("a\nB\nc\nd\n", "a\nb\nc\n")
-    assert [(line.kind, line.number, line.code) for line in shown] == [
-        ("same", 1, "a"),
-        ("removed", None, "b"),
-        ("added", 2, "B"),
-        ("same", 3, "c"),
-        ("added", 4, "d"),
+    lines = diff_lines("a\nB\nc\nd\n", "a\nb\nc\n")
+    assert [(line.kind, line.number, line.code) for line in lines] == [
+        ("same", 1, [("", "a")]),
+        ("removed", None, [("", "b")]),
+        ("added", 2, [("", "B")]),
+        ("same", 3, [("", "c")]),
+        ("added", 4, [("", "d")]),
     ]
-    assert changed(shown) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +81,7 @@ def test_calls_lie_side_by_side_in_time(spans: Any, bars: Any, gaps: Any) -> Non
 def test_what_became_of_a_call(changes: Any, decision: Any, said: Any) -> None:
     call: Any = {"attempt": 2, "status": "done", "error": None, **changes}
     attempt: Any = {"number": 2}
-    assert mark(call, attempt, {} if decision is None else {"k": {"type": decision}}) == said
+    assert describe_call(call, attempt, {} if decision is None else {"k": {"type": decision}}) == said
 
 
 @pytest.mark.parametrize(
@@ -98,24 +96,28 @@ def test_what_became_of_a_call(changes: Any, decision: Any, said: Any) -> None:
     ids=str,
 )  # fmt: skip
 def test_values_are_laid_out(value: Any, text: str) -> None:
-    assert Page(Values().show(value)).text == text
+    assert shown(ValueRoom(), value) == text
 
 
 def test_values_share_the_room_of_a_page() -> None:
-    values = Values(room=5_000)
-    shown = [Page(values.show(["x" * 2_000])).text for _ in range(4)]
-    assert [("here a sample" in text) for text in shown] == [False, False, True, True]
+    room = ValueRoom(5_000)
+    texts = [shown(room, ["x" * 2_000]) for _ in range(4)]
+    assert [("here a sample" in text) for text in texts] == [False, False, True, True]
+
+
+def shown(room: ValueRoom, value: Any) -> str:
+    return Page(render("value.html", shown=room.show(value))).text
 
 
 def test_lengths_and_sums() -> None:
-    assert [seconds(time) for time in (0.00012, 0.35, 1.26, 185, 7_500)] == [
+    assert [format_seconds(time) for time in (0.00012, 0.35, 1.26, 185, 7_500)] == [
         "0.1 ms",
         "350 ms",
         "1.3 s",
         "3 min 5 s",
         "2 h 5 min",
     ]
-    assert [amount(cost) for cost in (12.5, 0.0042, 0.0000123)] == ["12.50", "0.0042", "1.2e-05"]
+    assert [format_cost(cost) for cost in (12.5, 0.0042, 0.0000123)] == ["12.50", "0.0042", "1.2e-05"]
 
 
 async def test_a_terminal_shows_it_too() -> None:

@@ -1,0 +1,84 @@
+"""The data of a run, which the page and the terminal show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from codemode_graph.settings import Prices
+from codemode_graph.state import (
+    Attempt,
+    CodeModeOutput,
+    Decision,
+    Failure,
+    ModelCall,
+    PendingCall,
+    ToolCall,
+    Verdict,
+)
+
+__all__ = ["RunData"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunData:
+    """The data of a run: the fields of `Trace`, which adds the ways to show them."""
+
+    task: str = ""
+    verdict: Verdict | None = None
+    output: Any = None
+    error: Failure | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    usage: list[ModelCall] = field(default_factory=list)
+    pending: list[PendingCall] = field(default_factory=list)
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    prices: Prices | None = None
+
+    @classmethod
+    def from_state(cls, state: CodeModeOutput, *, prices: Prices | None = None) -> Self:
+        """Build a trace from the state of a graph.
+
+        Args:
+            state: The output of the graph. The `values` of `get_state` have the task, the decisions and the pending
+                calls as well.
+            prices: The prices of the model.
+        """
+        # An output lacks the keys that only the full state has, and a run that has just begun lacks nearly all.
+        values: Mapping[str, Any] = state
+        return cls(
+            task=values.get("task", ""),
+            verdict=values.get("verdict"),
+            output=values.get("output"),
+            error=values.get("error"),
+            attempts=values.get("attempts", []),
+            calls=values.get("tool_calls", []),
+            usage=values.get("usage", []),
+            pending=values.get("pending", []),
+            decisions=values.get("decisions", {}),
+            prices=prices,
+        )
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """The tokens that the model has read and written."""
+        return sum(call["input_tokens"] for call in self.usage), sum(call["output_tokens"] for call in self.usage)
+
+    @property
+    def cost(self) -> float | None:
+        """The cost of the model so far, in the currency of the prices; None without prices."""
+        if self.prices is None:
+            return None
+        read, written = self.tokens
+        return (read * self.prices.input + written * self.prices.output) / 1_000_000
+
+    def calls_of(self, attempt: Attempt) -> list[ToolCall]:
+        """Return the calls of an attempt in order, with those that the journal answered."""
+        by_id: dict[str, list[ToolCall]] = {}
+        for call in self.calls:
+            by_id.setdefault(call["id"], []).append(call)
+        # An attempt names a call once for each time it made it; the journal has all records of that call.
+        return [call for id in dict.fromkeys(attempt["calls"]) for call in by_id.get(id, [])]
+
+    def pending_of(self, attempt: Attempt) -> list[PendingCall]:
+        """Return the calls of an attempt that wait for a person: only the last attempt can have any."""
+        return self.pending if attempt is self.attempts[-1] else []
