@@ -78,7 +78,8 @@ def fragment(run: RunData) -> str:
 
 def render(template: str, **context: Any) -> str:
     """Render a template of this package."""
-    return environment().get_template(template).render(context)
+    rendered: str = environment().get_template(template).render(context)
+    return rendered
 
 
 @cache
