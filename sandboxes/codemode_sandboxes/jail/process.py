@@ -1,24 +1,23 @@
-"""A guest in a jail: its process, inside and outside, and its control group."""
+"""A guest in a jail: the jail's own process, the guest's first process in it, and its control group."""
 
 import asyncio
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 from codemode_sandboxes.jail.cgroup import Leaf
-from codemode_sandboxes.process.channel import StreamChannel, readable, shielded
+from codemode_sandboxes.process.channel import StreamChannel, has_data, readable, shielded
 from codemode_sandboxes.process.execution import wait_ready
 from codemode_sandboxes.process.pool import StartFailed
 from codemode_sandboxes.process.spawn import Command, Noise, Started
 
 __all__ = ["JailNewborn", "JailProcess"]
 
-_SLOW_SECONDS = 20.0
-_END_SECONDS = 1.0
+_SLOW_SECONDS = 20.0  # a jail that is not ready by then does not count as starting: others may be started in its place
+_END_SECONDS = 1.0  # what a jail takes to end after its guest, at the very most
 _SHELL_SIGNAL = 128
 
 
@@ -31,12 +30,10 @@ class JailNewborn:
 
     @property
     def starting(self) -> bool:
-        """Whether it is on its way still, as far as anybody knows."""
+        """Whether the guest has not yet said that it is ready."""
         if not self._pending or time.monotonic() - self._since > _SLOW_SECONDS:
             return False
-        poll = select.poll()
-        poll.register(self._started.reading, select.POLLIN)
-        return not poll.poll(0)
+        return not has_data(self._started.reading)
 
     async def channel(self) -> StreamChannel:
         """Wait until the guest is ready; see `Newborn`."""
@@ -53,8 +50,9 @@ class JailNewborn:
         except BaseException:
             await channel.aclose()
             raise
-        process.look_inside()
-        if reason is None and process.ended:  # it was ready once
+        process.open_inner()
+        # A spare guest said that it was ready some time ago, and may have ended since.
+        if reason is None and process.ended:
             reason = "the guest's process ended before it was used"
         if reason is not None:
             await channel.aclose()
@@ -62,7 +60,7 @@ class JailNewborn:
         return channel
 
     def close(self) -> None:
-        """End it."""
+        """End the jail."""
         self._pending = False
         popen, reading, writing = self._started
         if self._owner == os.getpid():
@@ -70,7 +68,8 @@ class JailNewborn:
             if self._leaf is not None:
                 self._leaf.discard()
         else:
-            popen.returncode = 0  # nobody's to wait for here
+            # A fork of the host has no such child. Without a return code `Popen` would wait for one when it is freed.
+            popen.returncode = 0
         assert popen.stderr is not None
         popen.stderr.close()
         os.close(reading)
@@ -78,7 +77,7 @@ class JailNewborn:
 
 
 class JailProcess(Command):
-    """The jail's outer process, which ends with its first inner one, and the other way round."""
+    """The jail's own process, which ends when the guest's first process does, and the other way round."""
 
     def __init__(self, started: Started, noise: Noise, leaf: Leaf | None) -> None:
         super().__init__(started.popen, noise, None if leaf is None else leaf.discard)
@@ -87,17 +86,15 @@ class JailProcess(Command):
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended."""
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(0))
+        """Whether the process has ended."""
+        return has_data(self._pidfd)
 
-    def look_inside(self) -> None:
-        """Find the first inner process, once it is there."""
-        self._inner = _inner(self._popen.pid)
+    def open_inner(self) -> None:
+        """Find the guest's first process. There is none before the guest is ready."""
+        self._inner = _open_inner(self._popen.pid)
 
     def kill(self) -> None:
-        """End the jail at once, from inside where possible; see `_inner`."""
+        """End the jail at once, from inside where possible; see `_open_inner`."""
         if self._inner is not None and self._popen.returncode is None and self._owner == os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._inner, signal.SIGKILL)
@@ -105,7 +102,7 @@ class JailProcess(Command):
             super().kill()
 
     def limit_memory(self, size: int) -> None:
-        """Bound the memory of the whole jail, in bytes, where a control group can.
+        """Bound the memory of the whole jail, in bytes, where there is a control group.
 
         Raises:
             OSError: The kernel refuses.
@@ -114,16 +111,17 @@ class JailProcess(Command):
             self._leaf.limit_memory(size)
 
     async def wait(self) -> int | None:
-        """Wait for its end. The jails tell a program's end as a shell does."""
+        """Wait for the end; see `Channel.exit_status`."""
         status = await super().wait()
+        # A jail exits as a shell does: with 128 and the number of the signal that ended its guest.
         return _SHELL_SIGNAL - status if status is not None and status > _SHELL_SIGNAL else status
 
     def out_of_memory(self) -> bool:
-        """Whether the kernel ended one of its processes for its memory."""
+        """Return whether the kernel ended a process of the jail for its memory."""
         return self._leaf is not None and self._leaf.out_of_memory()
 
     async def release(self) -> None:
-        """Wait until it has ended, and free what stands for it, its control group too."""
+        """Wait for the end, and free what stands for the process, with its control group."""
         await shielded(self._clear())
 
     async def _clear(self) -> None:
@@ -152,7 +150,7 @@ class JailProcess(Command):
 
 
 def _end(popen: "subprocess.Popen[bytes]") -> None:
-    if (inner := _inner(popen.pid)) is not None:
+    if (inner := _open_inner(popen.pid)) is not None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(inner, signal.SIGKILL)
         os.close(inner)
@@ -164,16 +162,16 @@ def _end(popen: "subprocess.Popen[bytes]") -> None:
         popen.wait()
 
 
-def _inner(outer: int) -> int | None:
-    """Open a pidfd of a jail's first inner process.
+def _open_inner(outer: int) -> int | None:
+    """Return a pidfd of the first process in a jail; None where there is none.
 
-    Where that is killed, the outer one reaps it. Were the outer one killed, the machine's first process would have to
-    do so, and in many containers it does not.
+    When that process is killed, the jail's own one reaps it. If the jail's own process were killed, the machine's first
+    process would have to reap the guest, and in many containers it does not: zombies would be left.
     """
     for child in _children(outer):
         with contextlib.suppress(OSError):
             pidfd = os.pidfd_open(child)
-            if child in _children(outer):
+            if child in _children(outer):  # else the number may be another process's by now
                 return pidfd
             os.close(pidfd)
     return None

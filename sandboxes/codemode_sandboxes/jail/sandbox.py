@@ -1,4 +1,4 @@
-"""The sandbox that is common to all jails."""
+"""What bubblewrap and nsjail have in common: how a jail is started, and the sandbox whose guests live in jails."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from codemode_sandboxes.linux.seccomp import ARCHITECTURES
 from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.pool import GuestPool, StartFailed
-from codemode_sandboxes.process.sandbox import ProbedSandbox, ask
+from codemode_sandboxes.process.sandbox import ProcessSandbox, ask
 from codemode_sandboxes.process.spawn import launch
 
 __all__ = [
@@ -38,10 +38,24 @@ NOBODY = 65534
 TASKS = 32
 """Processes and threads that a program may have where a control group bounds their memory together; else one."""
 
+TMP_BYTES = 16 << 20
+"""What a program may write to its `/tmp`."""
+
+ALLOW_NAMESPACES = (
+    "It needs user namespaces: where the system forbids them to ordinary users, allow them; "
+    "inside a Docker container, start it with --security-opt seccomp=unconfined"
+)
+"""The remedy where a jail does not start."""
+
+_ELSEWHERE = "Use another sandbox; 'monty' runs everywhere"
+_REFILL_SECONDS = 0.05  # the run that took the spare has the processor first
+_HEADROOM_BYTES = TMP_BYTES + (32 << 20)  # a control group counts files in /tmp, and the interpreter itself
 _JAILS_OWN_TASKS = 4
-_STARTING = max(4, 2 * (os.cpu_count() or 1))
+_MOST_STARTING = max(4, 2 * (os.cpu_count() or 1))  # with more, each start takes longer and none ends sooner
+_LIMITS = {"core": 0, "fsize": TMP_BYTES, "memlock": 0, "msgqueue": 0, "nofile": 256}
+
+# Joins the groups before the jail starts: whatever the jail and the guest do after, they are in them.
 _JOIN = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 1; shift; done; shift; exec "$@"'
-_LIMITS = {"core": 0, "fsize": 16 << 20, "memlock": 0, "msgqueue": 0, "nofile": 256}
 
 
 class JailCommand(NamedTuple):
@@ -52,7 +66,7 @@ class JailCommand(NamedTuple):
 
 
 Jail = Callable[[], JailCommand]
-"""Gives the command that starts one jail."""
+"""Returns the command that starts one jail."""
 
 
 class JailStarter:
@@ -60,7 +74,7 @@ class JailStarter:
 
     Args:
         jail: The jail.
-        guest: What runs in it.
+        guest: The command that runs in it.
         cgroups: Where control groups are made, if anywhere.
     """
 
@@ -70,14 +84,15 @@ class JailStarter:
         self._jail, self._guest, self._cgroups = jail, tuple(guest), cgroups
         self._starting: list[JailNewborn] = []
 
-    def fork(self) -> "JailNewborn":
+    def fork(self) -> JailNewborn:
         """Start a guest; see `Starter`."""
         self._starting = [newborn for newborn in self._starting if newborn.starting]
-        if len(self._starting) >= _STARTING:
+        if len(self._starting) >= _MOST_STARTING:
             raise BlockingIOError("enough guests are starting")
         leaf = self._cgroups.leaf(tasks=TASKS + _JAILS_OWN_TASKS) if self._cgroups is not None else None
         try:
             jail, descriptors = self._jail()
+            # Each process may use the whole memory limit, so without a group there may be only one.
             limits = _LIMITS | {"nproc": TASKS if leaf is not None else 0}
             guest = [*self._guest, *(f"{name}={value}" for name, value in limits.items())]
             try:
@@ -94,15 +109,21 @@ class JailStarter:
         return newborn
 
     def close(self) -> None:
-        """There is nothing to end but the guests."""
+        """Do nothing: the guests are all that there is to end."""
+
+
+def find_setpriv() -> str | None:
+    """Return the path of the command with which root becomes another user; None where there is none."""
+    return shutil.which("setpriv", path=os.defpath)
 
 
 def _prefix(leaf: Leaf | None) -> list[str]:
-    """Join the group, then become nobody: within a user namespace of root's, a guest's files would be root's."""
+    """Return the commands around the jail: the first joins the control group, the second gives up being root."""
     prefix: list[str] = []
     if leaf is not None:
         prefix += ["/bin/sh", "-c", _JOIN, "sh", *map(str, leaf.joins), "--"]
     if os.geteuid() == 0:
+        # The user of a namespace that root makes is root outside it: the guest would own root's files.
         user = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
         if (setpriv := find_setpriv()) is None:
             raise StartFailed("root needs the command setpriv, of the package util-linux")
@@ -110,26 +131,7 @@ def _prefix(leaf: Leaf | None) -> list[str]:
     return prefix
 
 
-def find_setpriv() -> str | None:
-    """Find the command with which root becomes another user."""
-    return shutil.which("setpriv", path=os.defpath)
-
-
-TMP_BYTES = 16 << 20
-"""What a program may write to its `/tmp`."""
-
-ALLOW_NAMESPACES = (
-    "It needs user namespaces: where the system forbids them to ordinary users, allow them; "
-    "inside a Docker container, start it with --security-opt seccomp=unconfined"
-)
-"""The remedy where a jail does not start."""
-
-_REFILL_SECONDS = 0.05
-_HEADROOM_BYTES = TMP_BYTES + (32 << 20)  # the interpreter itself
-_ELSEWHERE = "Use another sandbox; 'monty' runs everywhere"
-
-
-class _Found(NamedTuple):
+class _Parts(NamedTuple):
     """What a jail needs and this machine has."""
 
     image: Image
@@ -137,7 +139,7 @@ class _Found(NamedTuple):
     cgroups: Cgroups | None
 
 
-class JailSandbox(ProbedSandbox[JailStarter]):
+class JailSandbox(ProcessSandbox[JailStarter]):
     """Runs programs in jails around an image of Python. Linux only.
 
     A program sees the image, read-only, a `/tmp` of its own of 16 MB that ends with it, and nothing else: no other
@@ -155,11 +157,11 @@ class JailSandbox(ProbedSandbox[JailStarter]):
     def __init__(self, *, remedy: str, spares: int, python: str | None) -> None:
         self._remedy, self._python = remedy, python or sys.executable
         self._finding = threading.Lock()
-        self._found: _Found | None = None
+        self._found: _Parts | None = None
         super().__init__(GuestPool(self._starter, spares, refill_after=_REFILL_SECONDS))
 
     def _executable(self) -> str:
-        """Give the path of the jail's command.
+        """Return the path of the jail's command.
 
         Raises:
             SandboxUnavailable: It is not installed.
@@ -183,13 +185,13 @@ class JailSandbox(ProbedSandbox[JailStarter]):
         return ("namespaces", "seccomp", *group, *nobody, "no_new_privs", "rlimits")
 
     async def start(self, program: Program, limits: Limits = Limits()) -> ProcessExecution:  # noqa: B008 - frozen
-        """Take a guest for a program; see `Sandbox`. The first start of all makes the image, in some seconds."""
-        if self._found is None or not self._found.image.root.exists():  # caches are emptied at times
+        """Take a guest for a program; see `Sandbox`. The first start on a machine makes the image, in some seconds."""
+        if self._found is None or not self._found.image.root.exists():  # the image is in a cache, which may be emptied
             self._found = None
             await asyncio.to_thread(self._find)
         return await super().start(program, limits)
 
-    def _find(self) -> _Found:
+    def _find(self) -> _Parts:
         with self._finding:
             if self._found is None:
                 if sys.platform != "linux":
@@ -198,14 +200,14 @@ class JailSandbox(ProbedSandbox[JailStarter]):
                     reason = f"it has no system call table for {platform.machine()}"
                     raise SandboxUnavailable(self.name, reason, _ELSEWHERE)
                 executable = self._executable()
-                if os.geteuid() == 0 and not _all_may_run(Path(executable)):
+                if os.geteuid() == 0 and not _is_open_to_all(Path(executable)):
                     reason = f"the user that guests run as may not run {executable}"
                     raise SandboxUnavailable(self.name, reason, "Install it where everybody may read")
                 try:
                     image = build_image(self._python)
                 except ImageError as error:
                     raise SandboxUnavailable(self.name, str(error), _ELSEWHERE) from error
-                self._found = _Found(image, self._jail(executable, image), Cgroups.find())
+                self._found = _Parts(image, self._jail(executable, image), Cgroups.find())
             return self._found
 
     def _starter(self) -> JailStarter:
@@ -230,6 +232,6 @@ class JailSandbox(ProbedSandbox[JailStarter]):
             pool.close()
 
 
-def _all_may_run(path: Path) -> bool:
+def _is_open_to_all(path: Path) -> bool:
     path = path.resolve()
     return all(place.stat().st_mode & 0o001 for place in (path, *path.parents))

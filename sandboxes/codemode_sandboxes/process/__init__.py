@@ -1,4 +1,4 @@
-"""The host's side of a guest that is a process: its stream, its frames, its execution. Every process sandbox uses it."""
+"""The host's side of a guest that is a process: its start, its stream, its frames, its execution."""
 
 from codemode_sandboxes.process.channel import Channel, StreamChannel, describe_exit
 from codemode_sandboxes.process.execution import ProcessExecution, wait_ready

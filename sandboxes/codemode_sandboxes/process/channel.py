@@ -1,30 +1,31 @@
-"""A byte stream to a guest, with the means to end it."""
+"""A byte stream to a guest, with the means to end the guest."""
 
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import weakref
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
-__all__ = ["Channel", "GuestProcess", "StreamChannel", "describe_exit", "readable", "shielded"]
+__all__ = ["Channel", "GuestProcess", "StreamChannel", "describe_exit", "has_data", "readable", "shielded"]
 
 T = TypeVar("T")
 
 _CHUNK = 256 * 1024
-_READ = 64 * 1024  # the memory for more is asked of the kernel, at each read anew
+_READ = 64 * 1024  # Python allocates it at each read; above this the C library asks the kernel for memory each time
 
 
 class Channel(Protocol):
-    """A guest, as an execution sees it. Used by one task at a time, but for `kill` and `aclose`."""
+    """A guest, as an execution sees it. One task at a time uses it; `kill` and `aclose` may come from others."""
 
     async def send(self, data: bytes) -> None:
-        """Send all of it. What a guest that is gone does not take is lost."""
+        """Send all of the data. What a guest does not take because it is gone is lost."""
         ...
 
     async def receive(self) -> bytes:
-        """Give the next bytes; none where the guest, or this channel, is gone."""
+        """Return the next bytes; none where the guest, or this channel, is gone."""
         ...
 
     def kill(self) -> None:
@@ -32,15 +33,15 @@ class Channel(Protocol):
         ...
 
     async def exit_status(self) -> int | None:
-        """Wait for the guest's end: its exit status, minus a signal's number, or None where it is not known."""
+        """Wait for the guest's end. Return its exit status, a signal's number negated, or None where neither is known."""
         ...
 
     def out_of_memory(self) -> bool:
-        """Whether the guest was ended for the memory that it used, where that shows. Asked once it has ended."""
+        """Return whether the guest was ended for the memory that it used, where that can be known. Ask after its end."""
         ...
 
     async def aclose(self) -> None:
-        """Kill the guest and free all that it holds. May be called again; safe when cancelled."""
+        """Kill the guest and free all that stands for it. May be called again; safe when cancelled."""
         ...
 
 
@@ -48,23 +49,23 @@ class GuestProcess(Protocol):
     """The process behind a `StreamChannel`."""
 
     def kill(self) -> None:
-        """End it at once; nothing happens where it has ended."""
+        """End the process at once; do nothing where it has ended."""
         ...
 
     async def wait(self) -> int | None:
-        """Wait for its end; see `Channel.exit_status`."""
+        """Wait for the process's end; see `Channel.exit_status`."""
         ...
 
     def out_of_memory(self) -> bool:
-        """Whether its memory was used up; see `Channel.out_of_memory`."""
+        """Return whether the process's memory was used up; see `Channel.out_of_memory`."""
         ...
 
     async def release(self) -> None:
-        """Free what stands for it, once it is killed."""
+        """Free what stands for the process, once it is killed."""
         ...
 
     def abandon(self) -> None:
-        """Kill it and free what stands for it, without waiting: nobody holds the channel any more."""
+        """Kill the process and free what stands for it, without waiting: nobody holds the channel any more."""
         ...
 
 
@@ -72,16 +73,16 @@ class StreamChannel:
     """A guest at the other end of two pipes, or of one socket.
 
     Args:
-        reading: The descriptor on which the guest is heard, non-blocking.
-        writing: The one on which it hears, non-blocking; it may be the same.
+        reading: The descriptor to read from, non-blocking.
+        writing: The descriptor to write to, non-blocking; for a socket the same.
         process: The guest's process.
-        received: What was read already.
+        received: Bytes that were read already.
     """
 
     def __init__(self, reading: int, writing: int, process: GuestProcess, received: bytes = b"") -> None:
         self._reading, self._writing, self._process, self._received = reading, writing, process, received
         self._loop = asyncio.get_running_loop()
-        self._hearer: asyncio.Future[bytes] | None = None
+        self._reader: asyncio.Future[bytes] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._listening = False
         self._exit: asyncio.Future[int | None] | None = None
@@ -94,7 +95,7 @@ class StreamChannel:
         return self._process
 
     async def send(self, data: bytes) -> None:
-        """Send all of it; see `Channel`."""
+        """Send all of the data; see `Channel`."""
         rest = memoryview(data)
         while rest and not self._closed:
             try:
@@ -105,7 +106,7 @@ class StreamChannel:
                 return
 
     async def receive(self) -> bytes:
-        """Give the next bytes; see `Channel`."""
+        """Return the next bytes; see `Channel`."""
         if self._received:
             data, self._received = self._received, b""
             return data
@@ -117,32 +118,35 @@ class StreamChannel:
             pass
         except OSError:
             return b""
-        if not self._listening:  # and from then on, for telling the loop takes longer than listening
-            self._loop.add_reader(self._reading, _heard, weakref.ref(self))
+        # The loop goes on watching after this read: to take a descriptor out and put it in again costs two system calls,
+        # and most reads are followed by another. It holds a weak reference, so that a forgotten channel is collected.
+        if not self._listening:
+            self._loop.add_reader(self._reading, _on_readable, weakref.ref(self))
             self._listening = True
-        self._hearer = self._loop.create_future()
+        self._reader = self._loop.create_future()
         try:
-            return await self._hearer
+            return await self._reader
         finally:
-            self._hearer = None
+            self._reader = None
 
     def _read(self) -> bytes:
-        """Read what is there: at the end nothing. Raises `BlockingIOError` where there is nothing yet."""
+        """Read what is there; nothing at the stream's end. Raise `BlockingIOError` where there is nothing yet."""
         return os.read(self._reading, _READ)
 
-    def _heard(self) -> None:
+    def _on_readable(self) -> None:
         try:
             data = self._read()
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        heard = self._hearer is not None and not self._hearer.done()
-        if not (data and heard):
+        awaited = self._reader is not None and not self._reader.done()
+        # A guest that sends what nobody waits for is not read further: its pipe fills, and bounds what is kept here.
+        if not (data and awaited):
             self._loop.remove_reader(self._reading)
             self._listening = False
-        if heard:
-            _resolve(self._hearer, data)
+        if awaited:
+            _resolve(self._reader, data)
         else:
             self._received += data
 
@@ -152,7 +156,7 @@ class StreamChannel:
         try:
             await self._writer
         finally:
-            if not self._closed:  # then the descriptor may be somebody else's by now
+            if not self._closed:  # a closed descriptor's number may belong to somebody else by now
                 self._loop.remove_writer(self._writing)
 
     def kill(self) -> None:
@@ -161,7 +165,7 @@ class StreamChannel:
             self._process.kill()
 
     async def exit_status(self) -> int | None:
-        """Wait for the guest's end; see `Channel`."""
+        """Wait for the guest's end; see `Channel.exit_status`."""
         if self._closed:
             return None
         self._exit = asyncio.ensure_future(self._process.wait())
@@ -173,7 +177,7 @@ class StreamChannel:
             raise
 
     def out_of_memory(self) -> bool:
-        """Whether its memory was used up; see `Channel`."""
+        """Return whether the guest's memory was used up; see `Channel.out_of_memory`."""
         return not self._closed and self._process.out_of_memory()
 
     async def aclose(self) -> None:
@@ -185,7 +189,7 @@ class StreamChannel:
         self._process.kill()
         self._loop.remove_reader(self._reading)
         self._loop.remove_writer(self._writing)
-        _resolve(self._hearer, b"")
+        _resolve(self._reader, b"")
         _resolve(self._writer, None)
         for descriptor in {self._reading, self._writing}:
             os.close(descriptor)
@@ -205,7 +209,7 @@ class StreamChannel:
 
 
 def describe_exit(status: int | None) -> str:
-    """Say in words how a process ended."""
+    """Describe how a process ended, from what `Channel.exit_status` returns."""
     if status is None:
         return "ended for a reason that is not known"
     if status >= 0:
@@ -216,8 +220,15 @@ def describe_exit(status: int | None) -> str:
     return f"was killed by {name}"
 
 
+def has_data(descriptor: int) -> bool:
+    """Return whether a read would not wait: there is data, the other end is closed or, for a pidfd, the process ended."""
+    poll = select.poll()  # unlike `select.select` it takes descriptors above 1023
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 async def readable(descriptor: int) -> None:
-    """Wait until there is something to read, or the other end is closed."""
+    """Wait until a read would not wait; see `has_data`."""
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()
     loop.add_reader(descriptor, _resolve, waiter, None)
@@ -228,14 +239,14 @@ async def readable(descriptor: int) -> None:
 
 
 async def shielded(work: Awaitable[None]) -> None:
-    """Do this to its end, even if the caller is cancelled meanwhile, however often; the cancellation comes after."""
+    """Do this work to its end, even if the caller is cancelled meanwhile, however often; then raise the cancellation."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError as error:
-            if task.done() and task.cancelled():
+            if task.done() and task.cancelled():  # it was the work itself that was cancelled: the loop is closing
                 raise
             cancelled = error
     if cancelled is not None:
@@ -248,13 +259,13 @@ def _resolve(waiter: "asyncio.Future[T] | None", result: T) -> None:
         waiter.set_result(result)
 
 
-def _heard(channel: "weakref.ref[StreamChannel]") -> None:
-    if (found := channel()) is not None:
-        found._heard()
+def _on_readable(channel: "weakref.ref[StreamChannel]") -> None:
+    if (alive := channel()) is not None:
+        alive._on_readable()
 
 
 def _abandon(loop: asyncio.AbstractEventLoop, descriptors: set[int], process: GuestProcess) -> None:
-    # In whatever thread the garbage is collected; the loop's descriptors are the loop's to touch.
+    # This runs in whatever thread collects the garbage, and a loop's descriptors may be touched in its own thread alone.
     def close() -> None:
         for descriptor in descriptors:
             if not loop.is_closed():

@@ -1,4 +1,4 @@
-"""An execution whose guest is a process that speaks the guest runner's protocol."""
+"""An execution whose guest is a process that speaks the protocol of `codemode_sandboxes.guest`."""
 
 import asyncio
 import dataclasses
@@ -39,10 +39,10 @@ from codemode_sandboxes.tool_names import attribute_names
 
 __all__ = ["ProcessExecution", "Stopwatch", "wait_ready"]
 
-_FRAME_EXTRA = 64 * 1024
-_FRAMES_AT_ONCE = 64  # then the event loop has its turn
-_PARSE_AT_ONCE = 256 * 1024  # what is larger is read in a thread
-_EXIT_SECONDS = 2.0
+_FRAME_EXTRA = 64 * 1024  # what a frame holds besides a value: names, a message, a traceback
+_FRAMES_AT_ONCE = 64  # then the event loop has its turn, for a guest may send frames without end
+_PARSE_AT_ONCE = 256 * 1024  # larger frames are parsed in a thread: they would hold up the event loop
+_EXIT_SECONDS = 2.0  # from the end of a guest's stream to its own; a hostile guest may close the one and stay
 
 _TYPES: dict[FailureKind, str] = {
     "timeout": "TimeoutError",
@@ -55,10 +55,10 @@ _TYPES: dict[FailureKind, str] = {
 
 
 async def wait_ready(channel: Channel) -> str | None:
-    """Wait until a guest says that it can run a program.
+    """Wait until a guest says that it is ready for a program.
 
     Returns:
-        None once it can; else why it cannot, in one line.
+        None once it is ready; else why it is not, in one line.
     """
     try:
         line = await FrameReader(channel, _FRAME_EXTRA).read()
@@ -76,16 +76,16 @@ class ProcessExecution:
     """One program in one guest. Implements `Execution`.
 
     Args:
-        channel: A guest that is ready and is this execution's alone.
-        program: What runs.
-        limits: Its bounds. The guest keeps them too, to tell the program's line; the host does not rely on that.
+        channel: A guest that is ready, and belongs to this execution alone.
+        program: The program.
+        limits: Its bounds. The guest keeps them too, as it alone knows the program's line; the host relies on its own.
     """
 
     def __init__(self, channel: Channel, program: Program, limits: Limits) -> None:
         self._channel, self._program, self._limits = channel, program, limits
         self._frames = FrameReader(channel, limits.value_bytes + limits.output_bytes + _FRAME_EXTRA)
         self._tools = frozenset(program.tools)
-        self._open: dict[int, int] = {}  # the bytes that each open call's frame had
+        self._open: dict[int, int] = {}  # for each open call, the bytes of its frame
         self._open_bytes = 0
         self._made = 0
         self._printed = 0
@@ -110,15 +110,15 @@ class ProcessExecution:
         try:
             event = await self._exchange(frame, stdout)
         except BaseException:
-            # What the guest has said by halves cannot be taken up again.
+            # The stream may stand in the middle of a frame, so this execution cannot go on.
             await self.aclose()
             raise
         if not isinstance(event, Blocked):
-            self._close()  # what waits for the end of the guest's process need not keep its last event
+            self._close()  # not awaited: the caller need not wait for the end of the guest's process
         return dataclasses.replace(event, stdout="".join(stdout)) if stdout else event
 
     async def aclose(self) -> None:
-        """Kill the guest and free what it holds."""
+        """Kill the guest and free what it holds; see `Execution`."""
         await shielded(self._close())
 
     def _close(self) -> asyncio.Future[None]:
@@ -129,7 +129,8 @@ class ProcessExecution:
             self._closing = asyncio.ensure_future(self._free())
         return self._closing
 
-    async def _free(self) -> None:  # a method, so that this is held by the task as long as there is something to free
+    async def _free(self) -> None:
+        # The loop holds the task, and the task, by this method, the execution: it is not collected before it has ended.
         await self._channel.aclose()
 
     def _run_frame(self, elapsed: float | None) -> dict[str, Any]:
@@ -158,9 +159,10 @@ class ProcessExecution:
         return {"type": "resume", "outcomes": answers, "elapsed": elapsed}
 
     async def _exchange(self, frame: bytes, stdout: list[str]) -> Event:
-        """Answer the guest and hear what it says, while its computing time lasts."""
+        """Send a frame and read the guest's next event, within what is left of its computing time."""
         try:
             async with self._watch:
+                # Frames sent ahead could not be answers to what the host is about to say.
                 if not self._frames.empty:
                     raise ProtocolError("the guest spoke before it was answered")
                 await self._channel.send(frame)
@@ -181,6 +183,7 @@ class ProcessExecution:
                 case "print":
                     text = read_text(frame).encode()
                     room = self._limits.output_bytes - self._printed
+                    # The text up to the limit is kept: it may say why the program printed so much.
                     self._printed += len(text)
                     stdout.append(text[:room].decode("utf-8", "ignore"))
                     if self._printed > self._limits.output_bytes:
@@ -239,7 +242,7 @@ class ProcessExecution:
 
 
 async def _exit_status(channel: Channel) -> int | None:
-    # Its stream is closed. What still runs, runs for nobody.
+    # The stream is closed, so a guest that still runs does so for nobody.
     try:
         async with asyncio.timeout(_EXIT_SECONDS):
             return await channel.exit_status()
@@ -253,16 +256,16 @@ def _failed(kind: FailureKind, message: str) -> Failed:
 
 
 class Stopwatch:
-    """Bounds the time that tasks spend in its blocks, together, by `TimeoutError`.
+    """Bounds the time that tasks spend in its blocks together: then a block raises `TimeoutError`.
 
         async with stopwatch:
             ...
 
-    As `asyncio.timeout` does, it cancels the task that is in a block. But a block that is entered again and again takes
-    no timer of its own, and between blocks no time passes.
+    As `asyncio.timeout` does, it cancels the task that is in a block. But all blocks share one timer, as a run enters
+    thousands of them, and the time between blocks does not count.
 
     Args:
-        seconds: The most that all blocks may take.
+        seconds: What all blocks together may take.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -291,29 +294,30 @@ class Stopwatch:
         if self._expired:
             self._expired = False
             assert task is not None
+            # Where somebody else cancelled the task too, that cancellation goes on.
             if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
                 raise TimeoutError from error
 
     def _set(self) -> None:
-        # The timer that goes off late, or after all, must not keep what holds this.
-        self._timer = self._loop.call_at(self._entered + self._left, _go_off, weakref.ref(self))
+        # The loop holds the timer until it goes off. By a weak reference the timer does not hold the execution.
+        self._timer = self._loop.call_at(self._entered + self._left, _expire, weakref.ref(self))
 
-    def _go_off(self) -> None:
+    def _expire(self) -> None:
         self._timer = None
         if self._task is None:
             return
-        if self._loop.time() < self._entered + self._left:  # it was set in a block before this one
+        if self._loop.time() < self._entered + self._left:  # an earlier block set it, and time between blocks is free
             self._set()
         else:
             self._expired = True
             self._task.cancel()
 
     def close(self) -> None:
-        """Forget the timer."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
 
-def _go_off(stopwatch: "weakref.ref[Stopwatch]") -> None:
-    if (found := stopwatch()) is not None:
-        found._go_off()
+def _expire(stopwatch: "weakref.ref[Stopwatch]") -> None:
+    if (alive := stopwatch()) is not None:
+        alive._expire()

@@ -1,4 +1,4 @@
-"""Frames from a guest. What sends them is hostile: each is bounded before it is kept and checked before it is used."""
+"""Frames from a guest. The sender is hostile: each frame is bounded before it is kept, and checked before it is used."""
 
 import json
 import math
@@ -30,16 +30,20 @@ _GUEST_KINDS: dict[str, FailureKind] = {
     "output": "output",
     "calls": "calls",
 }
-# Runs of texts and what stands between them. Once begun it never fails, so it takes linear time.
+# Runs of strings with what stands between them, up to the next bracket. The quantifiers are possessive and a string may
+# end with the frame: a match that has begun cannot fail, so hostile text costs linear time.
 _TEXTS = re.compile(rb'(?:"(?:[^"\\]++|\\.?+)*+(?:"|\Z)[^"\[{]*+)++', re.DOTALL)
-_FEW_CONTAINERS, _CONTAINERS_EXTRA = 10_000, 10
-_LONGER_FLOATS = 4  # 9e15 has 4 characters and is written with 18
+_FEW_CONTAINERS = 10_000  # below this, brackets inside strings may count as well: it is not worth a closer look
+_CONTAINERS_EXTRA = 10  # the frame's own
+_LONGER_FLOATS = (
+    4  # a float's JSON grows at most about so much when it is parsed and written: 9e15 becomes 18 characters
+)
 _NAME = 200
 _TEXT = 8000
 
 
 class ProtocolError(Exception):
-    """A guest sent something that the protocol does not allow."""
+    """The guest sent something that the protocol does not allow."""
 
 
 class FrameReader:
@@ -47,7 +51,7 @@ class FrameReader:
 
     Args:
         channel: The guest.
-        frame_bytes: The largest frame.
+        frame_bytes: The size of the largest frame.
     """
 
     def __init__(self, channel: Channel, frame_bytes: int) -> None:
@@ -57,7 +61,7 @@ class FrameReader:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing has been received beyond the last frame."""
+        """Whether nothing was received after the last frame."""
         return not self._buffer
 
     async def read(self) -> bytes | None:
@@ -67,8 +71,9 @@ class FrameReader:
             The frame, for `parse`; None where the guest is gone.
 
         Raises:
-            ProtocolError: It is too large.
+            ProtocolError: The frame is too large.
         """
+        # What was searched once is not searched again, else a frame of many small pieces would take quadratic time.
         while (end := self._buffer.find(b"\n", self._scanned)) < 0:
             self._scanned = len(self._buffer)
             if self._scanned > self._limit:
@@ -86,14 +91,14 @@ class FrameReader:
 
 
 def parse(line: bytes, *, value_bytes: int) -> dict[str, Any]:
-    """Give a frame, with the program's value or arguments made fit for the host.
+    """Parse a frame, and bring the program's value or arguments into the form of `to_json`.
 
     Args:
-        line: What a guest sent.
-        value_bytes: The most that a value may take as JSON.
+        line: The frame as the guest sent it.
+        value_bytes: The most bytes that a value may take as JSON.
 
     Raises:
-        ProtocolError: It is not a JSON object, or holds a value that no guest sends.
+        ProtocolError: The line is not a JSON object, or holds a value that an honest guest does not send.
     """
     if _containers(line) > most_containers(value_bytes) + _CONTAINERS_EXTRA:
         raise ProtocolError("a frame has too many lists and dicts")
@@ -107,7 +112,7 @@ def parse(line: bytes, *, value_bytes: int) -> dict[str, Any]:
     if _LONGER_FLOATS * len(text) <= value_bytes and text.isascii() and "\\" not in text and "value" not in frame:
         match frame.get("arguments"):
             case [list() as args, dict() as kwargs] if are_plain(args) and are_plain(kwargs.values()):
-                return frame  # as most calls are: `to_json` would leave it as it is
+                return frame  # most calls are like this, and `to_json` would change nothing
     try:
         for key in ("value", "arguments"):
             if key in frame:
@@ -118,7 +123,7 @@ def parse(line: bytes, *, value_bytes: int) -> dict[str, Any]:
 
 
 def _containers(line: bytes) -> int:
-    """Count them before they take memory; those in texts count too where they are few."""
+    """Count lists and dicts before parsing makes them: an empty one takes about 20 times the memory of its JSON."""
     found = line.count(b"[") + line.count(b"{")
     if found > _FEW_CONTAINERS:
         line = _TEXTS.sub(b"", line)
@@ -127,22 +132,22 @@ def _containers(line: bytes) -> int:
 
 
 def encode(frame: dict[str, Any]) -> bytes:
-    """Write a frame for the guest.
+    """Encode a frame for the guest.
 
     Raises:
-        TypeError: It holds something that has no form in JSON.
-        ValueError: It holds a number that JSON cannot write.
+        TypeError: The frame holds something that has no form in JSON.
+        ValueError: The frame holds a number that JSON cannot write.
     """
     return dumps(frame).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def read_call(frame: dict[str, Any], *, id: int, tools: Collection[str]) -> Call:
-    """Check a call frame.
+    """Check a call frame, and return its call.
 
     Args:
         frame: The frame.
-        id: The only id that it may have.
-        tools: The tools that it may name.
+        id: The only id that the call may have, the next one.
+        tools: The tools that the call may name.
     """
     tool = frame.get("tool")
     if type(frame.get("id")) is not int or frame["id"] != id:
@@ -159,7 +164,7 @@ def read_blocked(frame: dict[str, Any], *, open_calls: Collection[int]) -> tuple
     """Check a blocked frame.
 
     Returns:
-        The ids of the calls that were given up, and the seconds until the next timer.
+        The ids of the calls that the program gave up, and the seconds until its next timer.
     """
     cancelled, wake_after = frame.get("cancelled"), frame.get("wake_after")
     if (
@@ -176,7 +181,7 @@ def read_blocked(frame: dict[str, Any], *, open_calls: Collection[int]) -> tuple
 
 
 def read_failed(frame: dict[str, Any]) -> Failed:
-    """Check a failed frame."""
+    """Check a failed frame, and return its event."""
     kind, error = frame.get("kind"), frame.get("error")
     message, traceback = frame.get("message"), frame.get("traceback")
     if kind not in _GUEST_KINDS or not all(isinstance(text, str) for text in (error, message, traceback)):
@@ -191,14 +196,14 @@ def read_failed(frame: dict[str, Any]) -> Failed:
 
 
 def read_value(frame: dict[str, Any]) -> Any:
-    """Check a finished frame and give its value."""
+    """Check a finished frame, and return its value."""
     if "value" not in frame:
         raise ProtocolError("a finished frame has no value")
     return frame["value"]
 
 
 def read_text(frame: dict[str, Any]) -> str:
-    """Check a print frame and give its text."""
+    """Check a print frame, and return its text."""
     text = frame.get("text")
     if not isinstance(text, str) or text == "":
         raise ProtocolError("a print frame has no text")

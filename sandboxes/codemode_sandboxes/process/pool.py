@@ -1,4 +1,4 @@
-"""Ready guests: what starts them, made when first needed and again when it dies, and a few guests ahead of need."""
+"""Guests kept ready: a few are started ahead of need, by a starter that is made when first needed and when it dies."""
 
 import asyncio
 import os
@@ -13,53 +13,53 @@ from codemode_sandboxes.process.channel import StreamChannel
 
 __all__ = ["GuestPool", "Newborn", "StartFailed", "Starter"]
 
-_ATTEMPTS = 3
-_QUEUE_SECONDS = 60.0
-_START_SECONDS = 20.0
-_FULL_SECONDS = 0.005
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_ATTEMPTS = 3  # a spare may have died unnoticed, and so may the starter
+_QUEUE_SECONDS = 60.0  # for a starter that is busy with others' guests
+_START_SECONDS = 20.0  # for one guest, on a machine under load
+_BUSY_SECONDS = 0.005
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # before starts that failed are tried again: each costs seconds
 
 
 class StartFailed(Exception):
-    """A guest, or what starts guests, did not start. The message says why."""
+    """A guest or its starter did not start. The message says why."""
 
 
 class Newborn(Protocol):
-    """A guest that was asked for. Belongs to no event loop yet."""
+    """A guest that is being started. It belongs to no event loop yet."""
 
     async def channel(self) -> StreamChannel:
-        """Wait until the guest is ready and give its channel, for the running event loop.
+        """Wait until the guest is ready, and return its channel for the running event loop.
 
         Raises:
-            StartFailed: It did not start. Nothing is left of it.
+            StartFailed: The guest did not start. Nothing is left of it.
         """
         ...
 
     def close(self) -> None:
-        """Do without it."""
+        """End the guest; it is not needed."""
         ...
 
 
 class Starter(Protocol):
-    """Starts guests. It belongs to no event loop; its methods do not wait, and are called by one thread at a time."""
+    """Starts guests. It belongs to no event loop. Its methods do not wait, and one thread at a time calls them."""
 
     @property
     def alive(self) -> bool:
-        """Whether it can start guests still."""
+        """Whether it can still start guests."""
         ...
 
     def fork(self) -> Newborn:
-        """Ask for a guest.
+        """Start a guest.
 
         Raises:
-            BlockingIOError: Too many were asked for already; ask again soon.
-            StartFailed: It is gone.
+            BlockingIOError: Too many are starting; try again soon.
+            StartFailed: The starter is gone.
             OSError: No descriptors are left.
         """
         ...
 
     def close(self) -> None:
-        """End it and all guests that were not taken. May be called again."""
+        """End the starter and all guests that were not taken. May be called again."""
         ...
 
 
@@ -67,18 +67,18 @@ S = TypeVar("S", bound=Starter)
 
 
 class GuestPool(Generic[S]):
-    """Gives guests, each once. May be used from several event loops and threads.
+    """Hands out guests, each once. Several event loops and threads may use it.
 
     Args:
-        start: Makes what starts the guests.
-        spares: Guests kept ready.
-        refill_after: Seconds after which a spare that was taken is replaced; at once where a start costs little.
+        start: Makes the starter of the guests.
+        spares: The number of guests kept ready.
+        refill_after: Seconds until a spare that was taken is replaced.
     """
 
     def __init__(self, start: Callable[[], S], spares: int, *, refill_after: float = 0.0) -> None:
         self._start, self._size, self._refill_after = start, spares, refill_after
         self._lock = threading.Lock()
-        self._server: S | None = None
+        self._starter: S | None = None
         self._spares: deque[Newborn] = deque()
         self._at_end = weakref.finalize(self, _close, self._spares)
         self._process = os.getpid()
@@ -87,10 +87,10 @@ class GuestPool(Generic[S]):
         self._reason = ""
 
     async def take(self) -> StreamChannel:
-        """Give a guest that is ready, for the running event loop.
+        """Return a guest that is ready, for the running event loop.
 
         Raises:
-            StartFailed: Guests do not start here. After that it is not tried again for a while.
+            StartFailed: Guests do not start here. For some seconds after that, every call fails at once.
         """
         if time.monotonic() < self._pause_until:
             raise StartFailed(self._reason)
@@ -116,47 +116,48 @@ class GuestPool(Generic[S]):
                 with self._lock:
                     return self._pop()
             except BlockingIOError:
-                await asyncio.sleep(_FULL_SECONDS)
+                await asyncio.sleep(_BUSY_SECONDS)
 
     def _pop(self) -> Newborn:
-        if self._process != os.getpid():
+        if self._process != os.getpid():  # in a fork of the host: starter and spares are the parent's
             self._forget()
-        if self._server is None or not self._server.alive:
+        if self._starter is None or not self._starter.alive:
             self._forget()
-            self._server = self._start()
-        newborn = self._spares.popleft() if self._spares else self._server.fork()
+            self._starter = self._start()
+        newborn = self._spares.popleft() if self._spares else self._starter.fork()
+        # A new guest starts beside the run that took this one, and competes with it for the processor: hence the delay.
         if self._refill_after:
-            asyncio.get_running_loop().call_later(self._refill_after, self._refill_later, self._server)
+            asyncio.get_running_loop().call_later(self._refill_after, self._refill_later, self._starter)
         else:
-            self._refill(self._server)
+            self._refill(self._starter)
         return newborn
 
-    def _refill_later(self, server: S) -> None:
+    def _refill_later(self, starter: S) -> None:
         with self._lock:
-            if self._server is server and server.alive and self._process == os.getpid():
-                self._refill(server)
+            if self._starter is starter and starter.alive and self._process == os.getpid():
+                self._refill(starter)
 
-    def _refill(self, server: S) -> None:
+    def _refill(self, starter: S) -> None:
         try:
             while len(self._spares) < self._size:
-                self._spares.append(server.fork())
-        except (StartFailed, OSError):  # enough for now: the next caller asks again
+                self._spares.append(starter.fork())
+        except (StartFailed, OSError):  # the next caller tries again, and reports what it meets
             pass
 
     def _forget(self) -> None:
         _close(self._spares)
-        if self._server is not None:
-            self._server.close()
-        self._server = None
+        if self._starter is not None:
+            self._starter.close()
+        self._starter = None
         self._process = os.getpid()
 
     @property
-    def server(self) -> S | None:
-        """What starts the guests, where there is one now."""
-        return self._server
+    def starter(self) -> S | None:
+        """The starter of the guests, where there is one now."""
+        return self._starter
 
     def close(self) -> None:
-        """End what starts the guests, and the spares. The next `take` starts anew."""
+        """End the starter and the spares. The next `take` makes new ones."""
         with self._lock:
             self._forget()
 

@@ -1,4 +1,4 @@
-"""What sandboxes whose guests come from a pool have in common."""
+"""What sandboxes have in common whose guests are processes that come from a pool."""
 
 import asyncio
 import threading
@@ -13,22 +13,56 @@ from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.pool import GuestPool, S, StartFailed
 
-__all__ = ["ProbedSandbox", "ProcessSandbox", "SizedSandbox", "ask", "ask_apart"]
+__all__ = ["ProcessSandbox", "SizedSandbox", "ask", "ask_apart"]
+
+T = TypeVar("T")
+
+_REFILL_SECONDS = 0.1  # the run that took the spare has the processor first
+
+# Importing tells more than looking: a module may be there and not work inside the guest's walls.
+_PROBE = """
+import importlib, sys
+names = {names}
+if names is None:
+    import pkgutil
+    names = {{*sys.stdlib_module_names, *(module.name for module in pkgutil.iter_modules())}}
+found = []
+for name in sorted(names):
+    if not name.startswith("_"):
+        try:
+            importlib.import_module(name)
+        except BaseException:
+            continue
+        found.append(name)
+[sys.version.split()[0], found]
+"""
 
 
 class ProcessSandbox(Generic[S]):
     """Gives each program a guest of a pool, and knows the runs of each event loop.
 
     Args:
-        pool: Where guests come from; this sandbox's alone.
+        pool: Where guests come from; it belongs to this sandbox alone.
     """
 
     def __init__(self, pool: GuestPool[S]) -> None:
         self._pool = pool
         self._lock = threading.Lock()
+        self._capabilities: Capabilities | None = None
         self._runs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[ProcessExecution]] = (
             weakref.WeakKeyDictionary()
         )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the sandbox offers; a guest is asked for it once, which takes some seconds.
+
+        Raises:
+            SandboxUnavailable: The sandbox cannot run here.
+        """
+        if self._capabilities is None:
+            self._capabilities = ask_apart(self._ask)
+        return self._capabilities
 
     async def start(self, program: Program, limits: Limits = Limits()) -> ProcessExecution:  # noqa: B008 - frozen
         """Take a guest for a program; see `Sandbox`."""
@@ -47,7 +81,7 @@ class ProcessSandbox(Generic[S]):
         return execution
 
     async def aclose(self) -> None:
-        """End this event loop's runs, and the ready guests unless another loop has runs of its own."""
+        """End this event loop's runs, and the pool unless another event loop has runs of its own."""
         with self._lock:
             own = list(self._runs.pop(asyncio.get_running_loop(), ()))
         for execution in own:
@@ -57,63 +91,50 @@ class ProcessSandbox(Generic[S]):
         if all(run.ended for run in others):
             self._pool.close()
 
+    async def _ask(self) -> Capabilities:
+        """Ask a guest what it offers, in an event loop and with a pool of its own; see `ask`."""
+        raise NotImplementedError
+
     def _guests(self, limits: Limits) -> GuestPool[S]:
-        """Give the pool whose guests keep these limits."""
+        """Return the pool whose guests keep these limits."""
         return self._pool
 
     def _confine(self, channel: StreamChannel, limits: Limits) -> None:
         """Bound from outside what the guest may use in this run."""
 
     def _unavailable(self, reason: str) -> SandboxUnavailable:
-        """Say why guests do not start, and what to do."""
+        """Return the error that says why guests do not start, and what to do."""
         raise NotImplementedError
 
 
-T = TypeVar("T")
+class SizedSandbox(ProcessSandbox[S]):
+    """A sandbox whose guests' memory is settled when they start.
 
-_PROGRAM = """
-import importlib, sys
-names = {names}
-if names is None:
-    import pkgutil
-    names = {{*sys.stdlib_module_names, *(module.name for module in pkgutil.iter_modules())}}
-found = []
-for name in sorted(names):
-    if not name.startswith("_"):
-        try:
-            importlib.import_module(name)
-        except BaseException:
-            continue
-        found.append(name)
-[sys.version.split()[0], found]
-"""
-
-
-class ProbedSandbox(ProcessSandbox[S]):
-    """A sandbox that has one of its guests tell what they offer.
+    The spares have the size of the newest run. A run of another size gets a new pool, of its own size.
 
     Args:
-        pool: Where guests come from; this sandbox's alone.
+        spares: The number of guests kept ready.
     """
 
-    def __init__(self, pool: GuestPool[S]) -> None:
-        super().__init__(pool)
-        self._capabilities: Capabilities | None = None
+    def __init__(self, spares: int) -> None:
+        self._spares, self._memory_bytes = spares, Limits().memory_bytes
+        super().__init__(self._new_pool(spares))
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """What programs can do and cannot, found out by running one, once: some seconds.
-
-        Raises:
-            SandboxUnavailable: The sandbox cannot run here.
-        """
-        if self._capabilities is None:
-            self._capabilities = ask_apart(self._ask)
-        return self._capabilities
-
-    async def _ask(self) -> Capabilities:
-        """Ask a guest, in an event loop of its own; see `ask`."""
+    def _starter(self, memory_bytes: int) -> S:
+        """Return a starter of guests that have this much memory at most."""
         raise NotImplementedError
+
+    def _new_pool(self, spares: int) -> GuestPool[S]:
+        memory_bytes = self._memory_bytes
+        return GuestPool(lambda: self._starter(memory_bytes), spares, refill_after=_REFILL_SECONDS)
+
+    def _guests(self, limits: Limits) -> GuestPool[S]:
+        with self._lock:
+            if limits.memory_bytes != self._memory_bytes:
+                self._memory_bytes, old = limits.memory_bytes, self._pool
+                self._pool = self._new_pool(self._spares)
+                old.close()
+            return self._pool
 
 
 async def ask(
@@ -123,22 +144,22 @@ async def ask(
     unavailable: Callable[[str], SandboxUnavailable],
     names: tuple[str, ...] | None = None,
 ) -> Capabilities:
-    """Have a guest tell its Python's version and the modules that it can import.
+    """Ask a guest for its Python's version and the modules that it can import.
 
     Args:
         pool: Where the guest comes from.
-        boundary: What is around it.
-        unavailable: Makes the error of a reason.
-        names: The modules that come into question; None for all that the guest's Python has.
+        boundary: What contains the guest.
+        unavailable: Makes the error for a reason.
+        names: The modules to try; None for all that the guest's Python has.
 
     Raises:
-        SandboxUnavailable: No guest starts, or it cannot tell.
+        SandboxUnavailable: No guest starts, or the program that asks it fails.
     """
     try:
         channel = await pool.take()
     except StartFailed as error:
         raise unavailable(str(error)) from None
-    execution = ProcessExecution(channel, Program(code=_PROGRAM.format(names=names)), Limits())
+    execution = ProcessExecution(channel, Program(code=_PROBE.format(names=names)), Limits())
     try:
         event = await execution.advance()
     finally:
@@ -154,38 +175,7 @@ async def ask(
     )
 
 
-def ask_apart(asking: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine in a thread of its own: the caller's may run an event loop."""
+def ask_apart(question: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine to its end in a thread of its own, as the caller's thread may run an event loop."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, asking()).result()
-
-
-_REFILL_SECONDS = 0.1  # the run that took the spare has the processor first
-
-
-class SizedSandbox(ProbedSandbox[S]):
-    """Has guests of one size ready, the newest run's: a run of another size gets a pool of its own size.
-
-    Args:
-        spares: Guests kept ready.
-    """
-
-    def __init__(self, spares: int) -> None:
-        self._spares, self._memory_bytes = spares, Limits().memory_bytes
-        super().__init__(self._new_pool(spares))
-
-    def _starter(self, memory_bytes: int) -> S:
-        """Make what starts guests that have this much memory at most."""
-        raise NotImplementedError
-
-    def _new_pool(self, spares: int) -> GuestPool[S]:
-        memory_bytes = self._memory_bytes
-        return GuestPool(lambda: self._starter(memory_bytes), spares, refill_after=_REFILL_SECONDS)
-
-    def _guests(self, limits: Limits) -> GuestPool[S]:
-        with self._lock:
-            if limits.memory_bytes != self._memory_bytes:
-                self._memory_bytes, old = limits.memory_bytes, self._pool
-                self._pool = self._new_pool(self._spares)
-                old.close()
-            return self._pool
+        return thread.submit(asyncio.run, question()).result()

@@ -1,7 +1,7 @@
 """Guests that are started as a command of their own: a jail, or an interpreter for WebAssembly.
 
-`asyncio.create_subprocess_exec` is not used: its `wait` can hang after a flood of output, and it loses exit statuses to
-its child watcher. Here the process is a plain `Popen`; its end shows on a pidfd.
+`asyncio.create_subprocess_exec` does not serve here: its `wait` can hang after a flood of output, and it can lose exit
+statuses to its child watcher. So the process is a plain `Popen`, and a pidfd tells when it ends.
 """
 
 import asyncio
@@ -28,18 +28,18 @@ def guest_files() -> dict[str, bytes]:
 
 
 class Noise:
-    """The last of what a guest's command wrote to its standard error: for messages to the host's people, not a model."""
+    """The last of what a guest's command wrote to its standard error. It is for the host's messages, not for a model."""
 
     def __init__(self, limit: int = 4096) -> None:
         self._limit, self._data = limit, b""
 
     def add(self, data: bytes) -> None:
-        """Keep this, and forget what is too old."""
+        """Append data, and drop the oldest above the limit."""
         self._data = (self._data + data)[-self._limit :]
 
     @property
     def text(self) -> str:
-        """What is kept."""
+        """The text that is kept."""
         return self._data.decode("utf-8", "replace").strip()
 
 
@@ -57,7 +57,7 @@ class Command:
         self._loop.add_reader(self._errors.fileno(), self._drain)
 
     def _drain(self) -> None:
-        # A command that nobody listens to would block on a full pipe.
+        # A command whose errors nobody read would block on a full pipe.
         with contextlib.suppress(BlockingIOError):
             if data := os.read(self._errors.fileno(), 65536):
                 self._noise.add(data)
@@ -65,26 +65,27 @@ class Command:
                 self._loop.remove_reader(self._errors.fileno())
 
     def kill(self) -> None:
-        """End it at once, with its process group."""
-        # The group outlives its leader until the leader is reaped, which `_free` does and nobody before.
-        if self._popen.returncode is None and self._owner == os.getpid():  # not in a fork of the host
+        """End the command at once, with its process group."""
+        # The group's number stays taken until its leader is reaped, and `_free` alone does that: so this hits no other
+        # group. A fork of the host has the same object, and may not end the parent's guest.
+        if self._popen.returncode is None and self._owner == os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._popen.pid, signal.SIGKILL)
 
     async def wait(self) -> int | None:
-        """Wait for its end; see `Channel.exit_status`."""
+        """Wait for the command's end; see `Channel.exit_status`."""
         await readable(self._pidfd)
-        ended = os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - it has ended
+        ended = os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - it ended
         if ended is None:
             return None
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     def out_of_memory(self) -> bool:
-        """It does not show here."""
+        """Return False: a command alone does not show it."""
         return False
 
     async def release(self) -> None:
-        """Wait until it has ended, and free what stands for it."""
+        """Wait for the command's end, and free what stands for it."""
         await shielded(self._reap())
 
     async def _reap(self) -> None:
@@ -93,8 +94,8 @@ class Command:
         self._free()
 
     def abandon(self) -> None:
-        """Kill it and free what stands for it, without waiting."""
-        # In whatever thread the garbage is collected; the loop's descriptors are the loop's to touch.
+        """Kill the command and free what stands for it, without waiting."""
+        # This runs in whatever thread collects the garbage, and a loop's descriptors may be touched in its own thread alone.
         self.kill()
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._free)
@@ -112,7 +113,7 @@ class Command:
 
 
 class Started(NamedTuple):
-    """A command that runs, and this end of its pipes, non-blocking. Belongs to no event loop yet."""
+    """A command that runs, and the host's ends of its pipes, non-blocking. It belongs to no event loop yet."""
 
     popen: "subprocess.Popen[bytes]"
     reading: int
@@ -138,7 +139,7 @@ def launch(argv: Sequence[str], *, env: Mapping[str, str] | None = None, pass_fd
             env=dict(env or {}),
             pass_fds=pass_fds,
             bufsize=0,
-            start_new_session=True,
+            start_new_session=True,  # so that one kill ends the command and all that it started
         )
     except BaseException:
         os.close(reading)
@@ -165,7 +166,7 @@ def spawn(
         env: Its whole environment; empty by default.
         pass_fds: Descriptors that it inherits.
         noise: Keeps what it writes to its standard error.
-        freed: Called once, when the process is gone and reaped.
+        freed: Called once, after the process has ended and is reaped.
 
     Returns:
         The guest's channel, for the running event loop.

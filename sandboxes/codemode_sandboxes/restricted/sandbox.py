@@ -91,7 +91,7 @@ async def _ask(python: str) -> tuple[Capabilities, tuple[str, ...]]:
     pool = GuestPool(lambda: ForkServer(python), spares=0)
     try:
         offered = await ask(pool, boundary="os", unavailable=_refused, names=tuple(MODULES))
-        return offered, pool.server.layers() if pool.server is not None else ()
+        return offered, pool.starter.layers() if pool.starter is not None else ()
     finally:
         pool.close()
 

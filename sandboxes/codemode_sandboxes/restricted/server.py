@@ -3,14 +3,13 @@
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import weakref
 from pathlib import Path
 
-from codemode_sandboxes.process.channel import StreamChannel, describe_exit, readable
+from codemode_sandboxes.process.channel import StreamChannel, describe_exit, has_data, readable
 from codemode_sandboxes.process.execution import wait_ready
 from codemode_sandboxes.process.pool import StartFailed
 
@@ -177,9 +176,7 @@ class _Forked:
 
     @property
     def ended(self) -> bool:
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(0))
+        return has_data(self._pidfd)
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
