@@ -1,4 +1,8 @@
-"""The shapes of values: what stubs and cards are written from."""
+"""The shapes of values, and how they are read from JSON Schema. Stubs and cards are written from them.
+
+A shape is less than a schema: it knows types, keys and literals, which a program's writer and a type checker can use, and
+no patterns, ranges or conditions.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-from codemode_graph.tools.schema import Document, branches_of, mapping_at, merged, names_at
+from codemode_graph.tools.schema import Document, branches_of, mapping_at, merge, names_at
 
 __all__ = [
     "NULL",
@@ -30,6 +34,7 @@ __all__ = [
     "union",
 ]
 
+# More or longer literals tell a model no more than their type does, and cost tokens.
 _LITERALS = 60
 _LITERAL_LENGTH = 100
 _PYTHON_SCALARS = {str: "str", int: "int", float: "float", bool: "bool", type(None): "None"}
@@ -69,7 +74,7 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Tuple:
-    """A list of so many values, each with a shape of its own."""
+    """A list of a fixed length, each item with a shape of its own."""
 
     items: tuple["Shape", ...]
 
@@ -83,7 +88,7 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Union:
-    """One of several."""
+    """Any of several shapes."""
 
     members: tuple["Shape", ...]
 
@@ -98,11 +103,11 @@ class Field:
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """An object with known keys. It may hold itself, so records are told apart by identity.
+    """An object with known keys. It may hold itself, so records compare by identity.
 
     Attributes:
-        hint: What to call it; several records may have the same.
-        titled: Whether the schema itself gives that name.
+        hint: A name for it; several records may have the same.
+        titled: Whether the name comes from the schema.
         fields: Its keys.
         extra: The shape of other keys' values, or None where there are no others.
     """
@@ -120,20 +125,22 @@ NULL: Final = Scalar("None")
 
 
 def literals(values: list[Any]) -> Shape:
-    """Give the shape of what has one of these values: its type, where they are too many, too long or no literals."""
+    """Return the shape of these values: their types, where they are too many, too long or no literals."""
     kinds = {type(value) for value in values}
     if not kinds <= _PYTHON_SCALARS.keys():
         return UNKNOWN
-    fit = len(values) <= _LITERALS and all(len(value) <= _LITERAL_LENGTH for value in values if isinstance(value, str))
-    if fit and float not in kinds:
+    short = len(values) <= _LITERALS and all(
+        len(value) <= _LITERAL_LENGTH for value in values if isinstance(value, str)
+    )
+    if short and float not in kinds:
         return Literals(tuple({repr(value): value for value in values}.values()))
     return union(Scalar(_PYTHON_SCALARS[kind]) for kind in dict.fromkeys(map(type, values)))
 
 
 def union(shapes: Iterable[Shape]) -> Shape:
-    """Give the shape of what has any of these shapes."""
+    """Return the shape of values that have any of these shapes."""
     members: dict[Shape, None] = {}
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {}  # by their repr: 1 and True are equal, and not the same literal
     for shape in chain.from_iterable(s.members if isinstance(s, Union) else (s,) for s in shapes):
         if isinstance(shape, Unknown):
             return UNKNOWN
@@ -145,12 +152,13 @@ def union(shapes: Iterable[Shape]) -> Shape:
     values = {key: value for key, value in values.items() if _PYTHON_SCALARS[type(value)] not in plain}
     if values:
         members = {literals(list(values.values())): None} | members
-    found = list(members)
-    return Union(tuple(found)) if len(found) > 1 else found[0] if found else UNKNOWN
+    if not members:
+        return UNKNOWN
+    return Union(tuple(members)) if len(members) > 1 else next(iter(members))
 
 
 def parts(shape: Shape) -> Iterator[Shape]:
-    """Give the shapes that a shape is made of."""
+    """Yield the shapes that a shape consists of."""
     match shape:
         case Array(item):
             yield item
@@ -165,7 +173,7 @@ def parts(shape: Shape) -> Iterator[Shape]:
 
 
 def records_in(shapes: Iterable[Shape]) -> list[Record]:
-    """Give every record that these shapes hold, each once, outer ones first."""
+    """Return every record in these shapes, each once, outer ones first."""
     found: dict[Record, None] = {}
     queue = list(shapes)
     for shape in queue:
@@ -178,12 +186,14 @@ def records_in(shapes: Iterable[Shape]) -> list[Record]:
 
 
 def record_names(records: Iterable[Record], reserved: Iterable[str] = ()) -> dict[Record, str]:
-    """Name records so that each name means one type: equal records of the same hint share a name.
+    """Return a name for each record, so that each name means one type: equal records of the same hint share one.
 
     Args:
-        records: All that need a name, with all that they hold.
-        reserved: Names that are taken.
+        records: The records, with all the records in them.
+        reserved: Names not to use.
     """
+    # Records may hold themselves, so equality is found by refinement: all start in one group, and groups split by their
+    # members' keys until no more do.
     group = dict.fromkeys(records, 0)
     count = 0
     while True:
@@ -220,6 +230,7 @@ def _key(shape: Shape | None, group: Mapping[Record, int], top: bool = True) -> 
             return shape
 
 
+# Bounds on one document: alternatives multiply, and a hostile server may send such a schema.
 _DEPTH = 32
 _SHAPES = 20_000
 _ALTERNATIVES = 25
@@ -228,13 +239,18 @@ _STRUCTURE = frozenset(
     {"type", "properties", "additionalProperties", "items", "prefixItems", "enum", "const", "anyOf", "oneOf"}
 )
 _ANNOTATIONS = frozenset({"description", "default", "title", "examples", "deprecated", "readOnly", "writeOnly"})
+# Keywords beside a `$ref` that leave its type as it is, so that it keeps its name.
 _BESIDES_REF = _ANNOTATIONS | {"$ref", "$defs", "definitions", "$schema", "$id", "$comment"}
+# Keywords by which an object may have keys that its properties do not name.
 _CONDITIONAL = frozenset({"if", "dependentSchemas", "patternProperties", "unevaluatedProperties"})
 _FORMATS = frozenset({"date", "date-time", "time", "duration", "email", "uuid", "byte", "binary", "uri"})
 
 
 class Reader:
-    """Reads the shapes of one schema document. Recursive types become records that hold themselves."""
+    """Reads the shapes in one schema document. Recursive types become records that hold themselves.
+
+    Depth and number of shapes are bounded; beyond that everything is `Unknown`.
+    """
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -243,11 +259,11 @@ class Reader:
         self._left = _SHAPES
 
     def shape(self, schema: object, hint: str, depth: int = 0) -> Shape:
-        """Give the shape of what a schema of this document allows.
+        """Return the shape of the values that a schema of this document allows.
 
         Args:
             schema: A part of the document.
-            hint: What to call it, where it is a record that has no name of its own.
+            hint: A name for it, where it is a record that has none of its own.
             depth: How deeply it is nested.
         """
         self._left -= 1
@@ -257,7 +273,7 @@ class Reader:
         if not isinstance(ref, str) or schema.keys() - _BESIDES_REF:
             return self._shape(self._document.flat(schema), hint, depth)
         if ref not in self._read:
-            if ref in self._reading:
+            if ref in self._reading:  # It refers to itself, and not within a record that would break the circle.
                 return UNKNOWN
             self._reading.add(ref)
             target = self._document.flat(schema)
@@ -285,6 +301,7 @@ class Reader:
     def _alternatives(self, flat: dict[str, Any], alternatives: list[Any], hint: str, depth: int) -> Shape:
         base = {key: value for key, value in flat.items() if key not in {"anyOf", "oneOf", "nullable"} | _ANNOTATIONS}
         shaping = [branch for branch in alternatives if self._document.flat(branch).keys() & _STRUCTURE]
+        # Alternatives without structure ("this key or that one is required") say nothing of the shape.
         if not shaping:
             return self._shape(base, hint, depth + 1) if base.keys() & _STRUCTURE else UNKNOWN
         if len(shaping) > _ALTERNATIVES or (len(shaping) < len(alternatives) and not base.keys() & _STRUCTURE):
@@ -300,7 +317,7 @@ class Reader:
         self._left -= 1
         if self._left < 0 or depth > _DEPTH:
             return UNKNOWN
-        return self._shape(self._document.flat(merged(base, own)), hint, depth)
+        return self._shape(self._document.flat(merge(base, own)), hint, depth)
 
     def _typed(self, kind: object, flat: dict[str, Any], hint: str, depth: int, ref: str | None, titled: bool) -> Shape:
         if kind == "object":
@@ -331,10 +348,10 @@ class Reader:
             hint, titled = name, True
         record = Record(hint, titled)
         if ref is not None:
-            self._read[ref] = record
-        needed = set(names_at(flat, "required"))
+            self._read[ref] = record  # before its fields are read: they may refer to it
+        required = set(names_at(flat, "required"))
         for name, schema in properties.items():
-            record.fields[name] = Field(self.shape(schema, camel(name) or hint, depth + 1), name in needed)
+            record.fields[name] = Field(self.shape(schema, camel(name) or hint, depth + 1), name in required)
         if (others is not None and others is not False) or flat.keys() & _CONDITIONAL:
             record.extra = self.shape(others, hint, depth + 1)
         return record
@@ -347,7 +364,7 @@ def _implied(flat: dict[str, Any]) -> str:
 
 
 def camel(text: str) -> str:
-    """Give a class name for a title (`list-events` gives `ListEvents`), or an empty string."""
+    """Return a class name for a title (`ListEvents` for `list-events`), or an empty string."""
     words = re.findall(r"[0-9A-Za-z]+", text[:200])
     name = "".join(word[0].upper() + word[1:] for word in words)[:40]
     return f"T{name}" if name[:1].isdigit() else name

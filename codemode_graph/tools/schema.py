@@ -1,6 +1,9 @@
-"""Tool arguments, out of JSON Schema."""
+"""JSON Schema documents, and the arguments of a tool in one: order, keywords, binding of a call.
 
-import difflib
+Schemas come from anywhere and many are wrong. No function here raises because of one: what cannot be understood counts as
+a schema that allows anything.
+"""
+
 import json
 import keyword
 import re
@@ -11,7 +14,7 @@ from functools import cached_property, lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
-from codemode_graph.tools.text import one_line
+from codemode_graph.tools.text import one_line, suggest
 
 __all__ = [
     "MISSING",
@@ -21,20 +24,21 @@ __all__ = [
     "bind",
     "branches_of",
     "mapping_at",
-    "merged",
+    "merge",
     "names_at",
     "parameter_order",
     "without_defaults",
 ]
 
+# Bounds on the work for one document: how deep references and `allOf` nest, how many schemas are visited in all.
 _DEPTH = 40
 _STEPS = 50_000
 
 
 class Document:
-    """A JSON Schema document: what its `$ref`s and `allOf`s say, in one piece.
+    """A JSON Schema document, which follows its `$ref`s and merges its `allOf`s.
 
-    The work on one document is bounded, so that a hostile one costs no more than a large one.
+    The work on one document is bounded: references can branch without end, and a hostile server may send such a schema.
     """
 
     def __init__(self, root: object) -> None:
@@ -42,7 +46,7 @@ class Document:
         self._steps = _STEPS
 
     def follow(self, pointer: str) -> object:
-        """Give what a local reference (`#/$defs/Event`) points at, or True, which allows anything."""
+        """Return what a local reference (`#/$defs/Event`) points at, or True, the schema that allows anything."""
         if pointer != "#" and not pointer.startswith("#/"):
             return True
         place: object = self.root
@@ -57,7 +61,7 @@ class Document:
         return place
 
     def flat(self, schema: object, seen: frozenset[str] = frozenset(), depth: int = 0) -> dict[str, Any]:
-        """Give the schema with its references followed and its `allOf` merged, one level deep.
+        """Return the schema with its references followed and its `allOf` merged, one level deep.
 
         Returns:
             A new schema without `$ref` and `allOf`. An empty one allows anything.
@@ -70,44 +74,44 @@ class Document:
         if isinstance(ref, str) and ref not in seen:
             whole = self.flat(self.follow(ref), seen | {ref}, depth + 1)
         for branch in branches if isinstance(branches, list) else ():
-            whole = merged(whole, self.flat(branch, seen, depth + 1))
+            whole = merge(whole, self.flat(branch, seen, depth + 1))
         own = {key: value for key, value in schema.items() if isinstance(key, str) and key not in {"$ref", "allOf"}}
-        return merged(whole, own) if whole else own
+        return merge(whole, own) if whole else own
 
 
-def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the schema of what fits both; where two keywords cannot be combined, the second one's stands."""
+def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of values that fit both; of two keywords that cannot be combined the second one's stands."""
     both = {**first, **second}
     a, b = mapping_at(first, "properties"), mapping_at(second, "properties")
     if a and b:
-        shared = {name: {"allOf": [a[name], b[name]]} for name in a if name in b and not _same(a[name], b[name])}
+        shared = {name: {"allOf": [a[name], b[name]]} for name in a if name in b and not _are_equal(a[name], b[name])}
         both["properties"] = {**a, **b, **shared}
-    if (needed := names_at(first, "required")) and "required" in second:
-        both["required"] = [*needed, *(name for name in names_at(second, "required") if name not in needed)]
+    if (required := names_at(first, "required")) and "required" in second:
+        both["required"] = list(dict.fromkeys([*required, *names_at(second, "required")]))
     if isinstance(some := first.get("enum"), list) and isinstance(others := second.get("enum"), list):
         both["enum"] = [value for value in some if value in others] or others
     return both
 
 
 def branches_of(schema: Mapping[str, Any]) -> list[Any]:
-    """Give the alternatives of `anyOf` and `oneOf`."""
+    """Return the alternatives of `anyOf` or `oneOf`."""
     alternatives = schema.get("anyOf") or schema.get("oneOf")
     return alternatives if isinstance(alternatives, list) else []
 
 
 def mapping_at(schema: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Give the members of a keyword that holds an object, such as `properties`, or none where it does not."""
+    """Return the members of a keyword that holds an object, such as `properties`, or none where it does not."""
     value = schema.get(key)
     return {name: item for name, item in value.items() if isinstance(name, str)} if isinstance(value, Mapping) else {}
 
 
 def names_at(schema: Mapping[str, Any], key: str) -> list[str]:
-    """Give the strings of a keyword that holds a list, such as `required`, or none where it does not."""
+    """Return the strings of a keyword that holds a list, such as `required`, or none where it does not."""
     value = schema.get(key)
     return [name for name in value if isinstance(name, str)] if isinstance(value, list | tuple) else []
 
 
-def _same(a: object, b: object) -> bool:
+def _are_equal(a: object, b: object) -> bool:
     try:
         return a is b or a == b
     except RecursionError:
@@ -115,7 +119,7 @@ def _same(a: object, b: object) -> bool:
 
 
 MISSING: Final = object()
-"""Stands for a default that there is not: None is a default like any other."""
+"""Marks an argument without a default: None is a default like any other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +131,9 @@ class Parameter:
         keyword: What a program writes for it: the name where that is a plain identifier, else the nearest one (`from_`
             for `from`, `If_Match` for `If-Match`).
         schema: Its JSON Schema, as it stands in the tool's.
-        required: Whether it must be given.
-        default: What the tool says it takes when it is not given, or `MISSING`.
-        description: The tool's words on it.
+        required: Whether a call must have it.
+        default: The value in the schema that stands for a missing argument, or `MISSING`.
+        description: From the schema.
     """
 
     name: str
@@ -165,7 +169,7 @@ class Parameters(Sequence[Parameter]):
 
     @cached_property
     def open(self) -> bool:
-        """Whether arguments that the schema does not name are accepted too."""
+        """True where arguments that the schema does not name are accepted too."""
         extra = self._flat.get("additionalProperties")
         if "patternProperties" in self._flat or (extra is None and not self._items and "properties" not in self._flat):
             return True
@@ -173,12 +177,12 @@ class Parameters(Sequence[Parameter]):
 
     @cached_property
     def first_may_be_object(self) -> bool:
-        """Whether the first argument may itself be an object."""
+        """True where the first argument may itself be an object."""
         return not self._items or _may_be_object(self.document, self._items[0].schema)
 
     @cached_property
     def exact(self) -> bool:
-        """Whether every argument can be passed under its own name as a keyword."""
+        """True where every argument can be passed under its own name as a keyword."""
         return all(item.name == item.keyword for item in self._items)
 
     @cached_property
@@ -187,19 +191,21 @@ class Parameters(Sequence[Parameter]):
         return {item.keyword: item for item in self._items} | {item.name: item for item in self._items}
 
     def __str__(self) -> str:
-        """Give the arguments as a message to a program lists them: `calendar_id, limit=50, status=...`."""
+        """Return the arguments as a message to a program lists them: `calendar_id, limit=50, status=...`."""
         if not self._items:
             return "any keyword arguments" if self.open else "none"
-        listed = ", ".join(self._listed(item) for item in self._items[:40])
-        return listed + (", ..." if len(self._items) > 40 else "")
+        more = ["..."] if len(self._items) > 40 else []
+        return ", ".join([*map(self._show, self._items[:40]), *more])
 
-    def _listed(self, item: Parameter) -> str:
+    @staticmethod
+    def _show(item: Parameter) -> str:
         if item.required:
             return item.keyword
         return f"{item.keyword}={'...' if item.default is MISSING else one_line(repr(item.default), 40)}"
 
     def _properties(self) -> tuple[dict[str, Any], set[str]]:
         properties, required = mapping_at(self._flat, "properties"), set(names_at(self._flat, "required"))
+        # Alternatives of arguments: a program may use those of any, and must use those that all of them require.
         alternatives = [self.document.flat(branch) for branch in branches_of(self._flat)]
         for branch in alternatives:
             properties = {**mapping_at(branch, "properties"), **properties}
@@ -221,22 +227,23 @@ class Parameters(Sequence[Parameter]):
 
 
 def keyword_names(parameters: Iterable[str]) -> dict[str, str]:
-    """Give each argument the keyword under which a program can pass it."""
-    given = list(parameters)
-    plain = {name: name for name in given if _is_plain(name)}
-    taken = set(plain)
-    for name in given:
-        if name not in plain:
+    """Return the keyword under which a program can pass each argument, by the argument's name."""
+    names = list(parameters)
+    keywords = {name: name for name in names if _is_plain(name)}
+    taken = set(keywords)
+    for name in names:
+        if name not in keywords:
             word = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "argument"
             word = f"_{word}" if word[0].isdigit() else word
             while word in taken or not _is_plain(word):
                 word += "_"
-            plain[name] = word
+            keywords[name] = word
             taken.add(word)
-    return plain
+    return keywords
 
 
 def _is_plain(name: str) -> bool:
+    # Python normalizes identifiers, so a name in another form would arrive as a different one.
     return (
         name.isidentifier()
         and not keyword.iskeyword(name)
@@ -246,7 +253,7 @@ def _is_plain(name: str) -> bool:
 
 
 def parameter_order(schema: Mapping[str, Any]) -> list[str]:
-    """Give the names of a tool's arguments in the order in which positional ones are bound to them."""
+    """Return the names of a tool's arguments in the order in which positional ones are bound to them."""
     return [item.name for item in Parameters(schema)]
 
 
@@ -255,8 +262,8 @@ def bind(tool: str, schema: Mapping[str, Any], args: Sequence[Any], kwargs: Mapp
 
     Positional arguments go to the arguments in `parameter_order`. A single positional dict whose keys are all names of
     arguments means keyword arguments, unless the first argument may itself be an object. An argument whose name cannot
-    be written as a keyword is also known by the nearest word that can (`from_` for `from`). None that is given stays;
-    what is not given stays out.
+    be written as a keyword is also known by the nearest word that can (`from_` for `from`). None is a value
+    like any other; defaults are not filled in.
 
     Args:
         tool: The tool's name, for messages.
@@ -270,18 +277,17 @@ def bind(tool: str, schema: Mapping[str, Any], args: Sequence[Any], kwargs: Mapp
     Raises:
         TypeError: The call does not fit; the message says how the tool is called.
     """
-    parameters = _parameters(_Same(schema))
+    parameters = _parameters(_Identity(schema))
     known = parameters.by_name
     if len(args) == 1 and _means_keywords(args[0], parameters):
-        args, kwargs = [], _joined(tool, args[0], kwargs)
+        args, kwargs = [], _join(tool, args[0], kwargs)
     if len(args) > len(parameters):
         expected = f"{len(parameters)} positional argument{'' if len(parameters) == 1 else 's'}"
         raise _refusal(tool, f"takes {expected} but {len(args)} were given", parameters)
     bound = {item.name: value for item, value in zip(parameters, args, strict=False)}
     for word, value in kwargs.items():
         if word not in known and not parameters.open:
-            close = difflib.get_close_matches(word, known, 1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            hint = f" ({close})" if (close := suggest(word, known)) else ""
             raise _refusal(tool, f"got an unexpected argument {one_line(repr(word), 80)}{hint}", parameters)
         name = known[word].name if word in known else word
         if name in bound:
@@ -294,8 +300,8 @@ def bind(tool: str, schema: Mapping[str, Any], args: Sequence[Any], kwargs: Mapp
 
 
 def without_defaults(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the arguments that say what the tool takes anyway: the call is the same without them."""
-    known = _parameters(_Same(schema)).by_name
+    """Return the arguments without those that equal their defaults: the call is the same without them."""
+    known = _parameters(_Identity(schema)).by_name
     return {name: value for name, value in arguments.items() if not (name in known and _is_default(value, known[name]))}
 
 
@@ -306,31 +312,31 @@ def _is_default(value: object, parameter: Parameter) -> bool:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Same:
-    """Stands for one schema object in a cache, and keeps it alive, so that its identity stays its own."""
+class _Identity:
+    """Key of one schema object in a cache. It keeps the object alive, so that no other one gets the same id."""
 
     schema: Mapping[str, Any]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.schema is other.schema
+        return isinstance(other, _Identity) and self.schema is other.schema
 
     def __hash__(self) -> int:
         return id(self.schema)
 
 
 @lru_cache(maxsize=1024)
-def _parameters(same: _Same) -> Parameters:
-    return Parameters(same.schema)
+def _parameters(key: _Identity) -> Parameters:
+    return Parameters(key.schema)
 
 
 def _refusal(tool: str, problem: str, parameters: Parameters) -> TypeError:
     return TypeError(f"{one_line(tool, 80)}() {problem}; its arguments are {parameters}")
 
 
-def _joined(tool: str, given: Mapping[str, Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    if twice := [name for name in given if name in kwargs]:
+def _join(tool: str, first: Mapping[str, Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    if twice := [name for name in first if name in kwargs]:
         raise TypeError(f"{one_line(tool, 80)}() got two values for the argument {one_line(repr(twice[0]), 80)}")
-    return {**given, **kwargs}
+    return {**first, **kwargs}
 
 
 def _means_keywords(value: object, parameters: Parameters) -> bool:

@@ -1,4 +1,28 @@
-"""Tools as Python sees them: arguments, result, and one name for each type, the same in stubs and in cards."""
+"""Tools as Python sees them: signatures, the stub for the type checker, the cards for the model.
+
+Stub and cards use one name for each type, so that a checker's message speaks of what the model has read.
+
+The stub is stricter than JSON Schema where that finds a model's mistakes (a key that a result does not have, an argument
+that a tool does not take) and laxer where strictness would refuse a good program:
+
+* An object as an argument may be any mapping, a list any collection but a string: a program builds them in variables,
+  whose inferred types (`dict[str, int]`) fit no `TypedDict`.
+* Where a tool has an argument that cannot be written as a keyword, `**{"from": x}` has to pass, and the checker matches
+  what it unpacks against every argument; so the arguments of such a tool are not typed.
+* A number in a result counts as `int`, which Python takes for a float too, and an argument that is an integer takes a
+  float: JavaScript servers declare counts and ids as numbers, and `range(result["pages"])` is right.
+
+No description is part of it; names and values stand in it as ASCII literals, so nothing can break out.
+
+A card:
+
+    await tools['list-events'](calendar_id: str, limit: int = 50) -> list[Event]
+        Lists the events of a calendar.
+        calendar_id: which calendar, "work" or "home"
+    Event = {id: str, title: str, attendees?: list[str]}
+
+A `?` marks what may be missing. Descriptions are other people's text: they appear as one plain line each.
+"""
 
 import builtins
 import re
@@ -53,7 +77,7 @@ class Signature:
     result: Shape | None
 
     def shape_of(self, parameter: Parameter) -> Shape:
-        """Give the shape of an argument's values."""
+        """Return the shape of an argument's values."""
         return self.arguments[parameter.name]
 
 
@@ -71,7 +95,7 @@ class Signatures:
 
     @classmethod
     def of(cls, specs: Iterable[ToolSpec]) -> "Signatures":
-        """Read the signatures of tools."""
+        """Return the signatures of these tools."""
         tools = tuple(_signature(spec) for spec in {spec.name: spec for spec in reversed(list(specs))}.values())[::-1]
         results = [signature.result for signature in tools if signature.result is not None]
         arguments = [shape for signature in tools for shape in signature.arguments.values()]
@@ -97,7 +121,7 @@ from typing import Any, Iterator, Literal, Mapping, NotRequired, Protocol, Typed
 __all__ = ["tools"]
 """
 
-# A str is an iterable of str, too; its __contains__ takes no other object, which tells it apart.
+# Not `Sequence`: a str is a sequence of str, too. But its __contains__ takes no other object, which tells it apart.
 _LIST = """
 _T = TypeVar("_T", covariant=True)
 
@@ -115,7 +139,7 @@ _NAMES_TAIL = """\
 
 
 def render_stubs(specs: Iterable[ToolSpec]) -> str:
-    """Write the stub of a program's world: the name `tools`, and nothing else that a program could use.
+    """Write the stub of the name `tools`, the only one that a program has beyond Python's own.
 
     Args:
         specs: The tools. Of several with the same name, the first counts.
@@ -225,6 +249,8 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
+# Characters of a type that stands in place of its name, of a default; literals of a union, keys of a type; characters of
+# all the types below one card. Cards are a large part of every prompt.
 _INLINE = 80
 _DEFAULT = 40
 _VALUES = 24
@@ -241,11 +267,7 @@ _FILLER = frozenset({"a", "an", "the", "of", "to", "for", "in", "is", "this", "t
 
 
 def render_card(spec: ToolSpec) -> str:
-    """Write the card of one tool.
-
-    Returns:
-        Lines: how it is called and what comes back, what it does, what its arguments mean, the types it uses.
-    """
+    """Write the card of one tool: its call and result, its description, its arguments' descriptions, the types in it."""
     return render_cards([spec])
 
 
@@ -257,7 +279,7 @@ def render_cards(specs: Iterable[ToolSpec]) -> str:
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimate how many tokens a model reads in a text: one for four characters.
+    """Estimate the number of tokens in a text: one for four characters.
 
     A rule of thumb for English and code, not a count: counting needs the model's own tokeniser.
     """
@@ -275,15 +297,18 @@ def _card(signature: Signature, types: "_Types") -> str:
         f"await tools[{_literal(spec.name, 1000)}]({', '.join(arguments)}){returns}",
         f"    {about}" if about else "",
     ]
-    lines += [f"    {item.keyword}: {first_sentence(item.description)}" for item in signature.parameters if _says(item)]
+    lines += [
+        f"    {item.keyword}: {first_sentence(item.description)}" for item in signature.parameters if _has_news(item)
+    ]
     if signature.result is None:
-        said = _RETURNS.search(spec.description[:10_000])
+        # Few servers declare what comes back, but many descriptions have a "Returns:" section.
+        described = _RETURNS.search(spec.description[:10_000])
         lines.append(
-            f"    returns, not declared: {first_sentence(said[1])}"
-            if said
+            f"    returns, not declared: {first_sentence(described[1])}"
+            if described
             else "    returns: not declared; look before you index"
         )
-    return "\n".join([*filter(None, lines), *types.new()])
+    return "\n".join([*filter(None, lines), *types.definitions()])
 
 
 def _argument(item: Parameter, kind: str) -> str:
@@ -294,22 +319,24 @@ def _argument(item: Parameter, kind: str) -> str:
 
 
 def _literal(value: object, limit: int = 200) -> str:
+    # Still the same string to Python, but no fence and no token of a chat template.
     exact = repr(value).replace("```", r"\x60``").replace("<|", r"<\x7c")
     return exact if len(exact) <= limit else exact[:limit] + "…"
 
 
-def _says(item: Parameter) -> bool:
+def _has_news(item: Parameter) -> bool:
+    """Return whether an argument's description says more than its name does."""
     words = set(re.findall(r"\w+", item.description.lower()))
     return bool(words - _FILLER - set(re.findall(r"[a-z0-9]+", item.name.lower())))
 
 
 class _Types:
-    """Writes shapes, and remembers which types their names still owe the reader."""
+    """Writes shapes, and collects the types that are named in them but not yet defined."""
 
     def __init__(self, names: Mapping[Record, str]) -> None:
         self._names = names
-        self._owed: dict[str, Record] = {}
-        self._written: set[str] = set()
+        self._pending: dict[str, Record] = {}
+        self._defined: set[str] = set()
 
     def text(self, shape: Shape) -> str:
         match shape:
@@ -331,16 +358,16 @@ class _Types:
             case Record():
                 return self._reference(shape)
 
-    def new(self) -> list[str]:
-        """Give the definitions that are owed, and those that they call for; they are then written."""
+    def definitions(self) -> list[str]:
+        """Return the definitions of types named since the last call, and of those named in them."""
         lines, left, hidden = list[str](), _TYPES_LENGTH, list[str]()
-        while self._owed:
-            name = next(iter(self._owed))
-            record = self._owed.pop(name)
+        while self._pending:
+            name = next(iter(self._pending))
+            record = self._pending.pop(name)
             if left <= 0:
                 hidden.append(name)
                 continue
-            self._written.add(name)
+            self._defined.add(name)
             lines.append(f"{name} = {self._fields(record)}")
             left -= len(lines[-1])
         if hidden:
@@ -353,8 +380,8 @@ class _Types:
             if len(inline) <= _INLINE:
                 return inline
         name = self._names[record]
-        if name not in self._written:
-            self._owed.setdefault(name, record)
+        if name not in self._defined:
+            self._pending.setdefault(name, record)
         return name
 
     def _fields(self, record: Record) -> str:
