@@ -1,4 +1,4 @@
-"""How MCP servers are told: one record a server, and the JSON form that other MCP clients share."""
+"""The configuration of MCP servers: one record a server, read from the `mcpServers` form that MCP clients share."""
 
 import json
 import os
@@ -28,9 +28,9 @@ class ServerConfig:
 
     Attributes:
         name: Unique within a loader.
-        connection: How it is reached.
+        connection: Its command or its URL.
         timeout: Seconds that one call may take; None sets no bound.
-        startup_timeout: Seconds until it must have answered for the first time.
+        startup_timeout: Seconds until its first answer is due.
     """
 
     name: str
@@ -55,7 +55,7 @@ def read_config(
     Args:
         config: The form itself, or the path of a JSON file that holds it.
         timeout: Seconds that one call may take.
-        startup_timeout: Seconds until a server must have answered for the first time.
+        startup_timeout: Seconds until a server's first answer is due.
 
     Raises:
         ConfigurationError: It cannot be read; the message says where and what to change.
@@ -80,25 +80,21 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
-        msg = f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}"
-        raise ConfigurationError(msg) from None
+        raise ConfigurationError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
     except UnicodeDecodeError:
-        msg = f"{path}: not a text in UTF-8"
-        raise ConfigurationError(msg) from None
+        raise ConfigurationError(f"{path}: not a text in UTF-8") from None
     except OSError as error:
-        msg = f"{path}: cannot be read: {error.strerror}"
-        raise ConfigurationError(msg) from None
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _expand(value: Any, where: str) -> Any:
-    """Put environment variables in all the texts within `value`."""
+    """Return `value` with environment variables in all its texts replaced."""
 
     def replace(match: re.Match[str]) -> str:
         name, fallback = match.groups()
         found = os.environ.get(name, fallback)
         if found is None:
-            msg = f"{where}: the environment variable {name} is not set"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(f"{where}: the environment variable {name} is not set")
         return found
 
     if isinstance(value, str):
@@ -113,8 +109,7 @@ def _expand(value: Any, where: str) -> Any:
 def _transport(value: Any) -> Any:
     known = _TRANSPORTS.get(re.sub(r"[-_ ]", "", value).lower()) if isinstance(value, str) else None
     if known is None:
-        msg = f'expected "stdio", "http", "streamable-http" or "sse", not {value!r}'
-        raise ValueError(msg)
+        raise ValueError(f'expected "stdio", "http", "streamable-http" or "sse", not {value!r}')
     return known
 
 
@@ -138,17 +133,13 @@ def _connection(where: str, value: Any) -> StdioConnection | SSEConnection | Str
     except ValidationError as errors:
         error = errors.errors(include_url=False, include_input=False)[0]
         place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in error["loc"])
-        msg = f"{where}{place}: {error['msg'].removeprefix('Value error, ')}"
-        raise ConfigurationError(msg) from None
+        raise ConfigurationError(f"{where}{place}: {error['msg'].removeprefix('Value error, ')}") from None
     if (entry.command is None) == (entry.url is None):
-        msg = f'{where}: give either "command" or "url"'
-        raise ConfigurationError(msg)
+        raise ConfigurationError(f'{where}: give either "command" or "url"')
     if entry.url is None and entry.transport not in (None, "stdio"):
-        msg = f'{where}: the transport "{entry.transport}" needs "url"'
-        raise ConfigurationError(msg)
+        raise ConfigurationError(f'{where}: the transport "{entry.transport}" needs "url"')
     if entry.url is not None and entry.transport == "stdio":
-        msg = f'{where}: the transport "stdio" needs "command"'
-        raise ConfigurationError(msg)
+        raise ConfigurationError(f'{where}: the transport "stdio" needs "command"')
     if entry.command is not None:
         return {
             "transport": "stdio",

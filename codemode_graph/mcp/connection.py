@@ -1,4 +1,7 @@
-"""One connection to a server, held by a task of its own from its start to its end."""
+"""One connection to an MCP server, held by a task of its own from its start to its end.
+
+Over HTTP, `ReportingClient` sits below mcp's transports and reports each request that will get no answer.
+"""
 
 import asyncio
 import json
@@ -42,6 +45,7 @@ from codemode_graph.mcp.stdio import ServerProcess
 __all__ = ["Connection", "ReportingClient", "finish"]
 
 _T = TypeVar("_T")
+# How long the owner may take to leave the transport once it must end.
 _CLOSE_SECONDS = 5.0
 _IDLE_SECONDS = 7 * 24 * 3600.0
 _LEVELS = {
@@ -55,11 +59,14 @@ _LEVELS = {
     "emergency": logging.CRITICAL,
 }
 _MAX_LOG_CHARACTERS = 2000
+_MAX_REFUSAL_BYTES = 64 * 1024
 _logger = logging.getLogger("codemode")
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _Request:
+    """A request without an answer yet: cancelling its scope wakes its caller, who then raises `failure`."""
+
     scope: anyio.CancelScope
     failure: CallFailure | None = None
 
@@ -71,7 +78,7 @@ class Connection:
     enters them, waits, and leaves them; requests may be made, and the connection be closed, in any task of the loop.
 
     Attributes:
-        tools_changed: Whether the server said that its list of tools is another one.
+        tools_changed: Whether the server has announced another list of tools.
     """
 
     def __init__(self, server: ServerConfig) -> None:
@@ -79,30 +86,30 @@ class Connection:
         self._server = server
         self._process: ServerProcess | None = None
         self._session: ClientSession | None = None
-        self._calls: dict[RequestId, _Waiting] = {}
+        self._calls: dict[RequestId, _Request] = {}
         self._ended: CallFailure | None = None
-        self._given_up: asyncio.Queue[RequestId | None] = asyncio.Queue()
-        self._life = anyio.CancelScope()
+        self._cancelled: asyncio.Queue[RequestId | None] = asyncio.Queue()
+        self._lifetime = anyio.CancelScope()
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
-        # A context of its own: it outlives the run, and the traces, in which it happens to be opened.
+        # An empty context: the task outlives the run, and the traces, that happen to open it.
         self._owner = self._loop.create_task(self._own(), name=f"MCP server {server.name}", context=Context())
 
     @property
     def usable(self) -> bool:
-        """Whether a request may be made: the server is there, as far as is known."""
+        """True until the connection is known to have ended."""
         return self._ended is None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop in which it lives."""
+        """The event loop of the connection."""
         return self._loop
 
     async def opened(self) -> None:
         """Wait until the server has answered for the first time.
 
         Raises:
-            CallFailure: It did not, within its `startup_timeout`; nothing of it is left.
+            CallFailure: It did not, within its `startup_timeout`; the connection is closed.
         """
         try:
             await asyncio.shield(self._opened)
@@ -111,11 +118,11 @@ class Connection:
             raise
 
     async def request(self, ask: Callable[[ClientSession], Awaitable[_T]], *, seconds: float | None) -> _T:
-        """Make one request of the session. When the caller is cancelled, so is the request.
+        """Make one request. When the caller is cancelled, so is the request.
 
         Args:
-            ask: Makes the request.
-            seconds: How long to wait for the answer; None waits as long as the server is there.
+            ask: Makes the request on the session.
+            seconds: How long to wait for the answer; None waits until the connection ends.
 
         Raises:
             McpError: The server answered with an error of the protocol.
@@ -125,12 +132,12 @@ class Connection:
         session = self._session
         if session is None or self._ended is not None:
             raise NotDelivered(self._reason())
-        # mcp neither tells the number of a request nor cancels one; it takes the number before it first waits.
+        # `send_request` takes the id before it first awaits, so no other request can take this one.
         number = next_request_id(session)
-        waiting = _Waiting(anyio.CancelScope(deadline=math.inf if seconds is None else anyio.current_time() + seconds))
-        self._calls[number] = waiting
+        pending = _Request(anyio.CancelScope(deadline=math.inf if seconds is None else anyio.current_time() + seconds))
+        self._calls[number] = pending
         try:
-            with waiting.scope:
+            with pending.scope:
                 return await ask(session)
         except McpError as error:
             if error.error.code != CONNECTION_CLOSED or error.error.message != "Connection closed":
@@ -141,20 +148,20 @@ class Connection:
             self._end(ServerLost(self._reason()))
             raise NotDelivered(self._reason()) from None
         except asyncio.CancelledError:
-            self._give_up(number)
+            self._cancel(number)
             raise
         finally:
             del self._calls[number]
-        if waiting.failure is not None:
-            raise waiting.failure
-        self._give_up(number)
+        if pending.failure is not None:
+            raise pending.failure
+        self._cancel(number)
         raise TimeoutError
 
     def end(self) -> "asyncio.Task[None]":
-        """Tell the owner to free all that the connection holds, which takes seconds at most. May be called again.
+        """Make the owner task free all that the connection holds, within seconds. May be called again.
 
         Returns:
-            The owner, to be handed to `finish`.
+            The owner task, for `finish`.
 
         Raises:
             RuntimeError: The connection lives in another event loop that is still running.
@@ -167,13 +174,14 @@ class Connection:
         return self._owner
 
     async def _own(self) -> None:
-        self._life.deadline = anyio.current_time() + self._server.startup_timeout
+        """Enter the transport and the session, serve until the end, and leave them in this same task."""
+        self._lifetime.deadline = anyio.current_time() + self._server.startup_timeout
         failure: CallFailure = ServerLost("was closed")
         try:
-            with self._life:
+            with self._lifetime:
                 async with self._connect() as self._session:
                     await self.request(lambda session: session.initialize(), seconds=None)
-                    self._life.deadline = math.inf
+                    self._lifetime.deadline = math.inf
                     self._opened.set_result(None)
                     await self._serve(self._session)
             if not self._opened.done() and self._ended is None:
@@ -183,13 +191,13 @@ class Connection:
         finally:
             self._end(failure)
             if not self._opened.done():
-                self._opened.set_exception(type(failure)(failure.reason, failure.detail or self._last_words()))
-                self._opened.exception()  # nobody may be waiting for it
+                self._opened.set_exception(type(failure)(failure.reason, failure.detail or self._stderr_line()))
+                self._opened.exception()  # Nobody may be waiting for it, and asyncio would log that.
 
     async def _serve(self, session: ClientSession) -> None:
-        """Tell the server which requests nobody waits for any more, until the end."""
+        """Send the server cancellations of requests until the end."""
         try:
-            while (number := await self._given_up.get()) is not None:
+            while (number := await self._cancelled.get()) is not None:
                 params = CancelledNotificationParams(requestId=number, reason="the caller gave it up")
                 await session.send_notification(ClientNotification(CancelledNotification(params=params)))
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
@@ -197,26 +205,26 @@ class Connection:
         finally:
             self._end(ServerLost(self._reason()))
 
-    def _give_up(self, number: RequestId) -> None:
+    def _cancel(self, number: RequestId) -> None:
         if self._ended is None:
-            self._given_up.put_nowait(number)
+            self._cancelled.put_nowait(number)
 
     def _end(self, failure: CallFailure) -> None:
-        """Let no request start, wake those that wait, and send the owner on its way."""
+        """Refuse new requests, fail those that wait, and make the owner task leave."""
         if self._ended is None:
             self._ended = failure
-            self._life.deadline = min(self._life.deadline, anyio.current_time() + _CLOSE_SECONDS)
-            self._given_up.put_nowait(None)
-        for waiting in self._calls.values():
-            waiting.failure = waiting.failure or ServerLost(failure.reason)
-            waiting.scope.cancel()
+            self._lifetime.deadline = min(self._lifetime.deadline, anyio.current_time() + _CLOSE_SECONDS)
+            self._cancelled.put_nowait(None)
+        for pending in self._calls.values():
+            pending.failure = pending.failure or ServerLost(failure.reason)
+            pending.scope.cancel()
 
     def _fail(self, number: RequestId, failure: CallFailure) -> None:
-        waiting = self._calls.get(number)
-        if waiting is not None and waiting.failure is None:
-            waiting.failure = failure
-            waiting.scope.cancel()
-        # Over SSE answers come by another way than requests go: a request that breaks tells that its server is in trouble.
+        pending = self._calls.get(number)
+        if pending is not None and pending.failure is None:
+            pending.failure = failure
+            pending.scope.cancel()
+        # Over SSE, answers come on another stream than requests go: a request that breaks means that the server is gone.
         over_sse = self._server.connection["transport"] == "sse"
         if isinstance(failure, NotDelivered) or (over_sse and isinstance(failure, ServerLost)):
             self._end(failure)
@@ -229,7 +237,7 @@ class Connection:
             "message_handler": self._message_handler(),
         }
         if connection["transport"] == "stdio":
-            self._process = ServerProcess(self._server.name, connection, on_end=self._gone)
+            self._process = ServerProcess(self._server.name, connection, on_end=self._lose)
             async with self._process.streams() as (read, write), ClientSession(read, write, **options) as session:
                 yield session
         else:
@@ -237,24 +245,24 @@ class Connection:
                 **connection,
                 "session_kwargs": options,
                 "timeout": self._server.startup_timeout,
-                # A session may idle for as long as it likes; `request` bounds the time of an answer.
+                # A session may idle without bound; `request` bounds the time of an answer.
                 "sse_read_timeout": _IDLE_SECONDS,
                 "httpx_client_factory": lambda **options: ReportingClient(
                     on_failure=self._fail,
-                    on_events_end=self._gone if connection["transport"] == "sse" else None,
+                    on_events_end=self._lose if connection["transport"] == "sse" else None,
                     **options,
                 ),
             }
             async with create_session(remote) as session:
                 yield session
 
-    def _gone(self) -> None:
+    def _lose(self) -> None:
         self._end(ServerLost(self._reason()))
 
     def _message_handler(self) -> MessageHandlerFnT:
         async def handle(message: Any) -> None:
             if isinstance(message, Exception) and not isinstance(message, RuntimeError):
-                # Some request gets no answer, and nothing tells which. (A RuntimeError is an answer to no request.)
+                # Some request gets no answer, and mcp does not say which. (A RuntimeError is an answer to no request.)
                 self._end(ServerLost("sent a message that cannot be read"))
             elif isinstance(getattr(message, "root", None), ToolListChangedNotification):
                 self.tools_changed = True
@@ -262,6 +270,7 @@ class Connection:
         return handle
 
     async def _log(self, params: LoggingMessageNotificationParams) -> None:
+        # A log line is the server's text: bounded, and without line breaks that could pose as other lines.
         data = params.data if isinstance(params.data, str) else json.dumps(params.data, ensure_ascii=False, default=str)
         text = data[:_MAX_LOG_CHARACTERS].replace("\r", "\\r").replace("\n", "\\n")
         _logger.log(_LEVELS.get(params.level, logging.INFO), "MCP server %r: %s", self._server.name, text)
@@ -271,12 +280,12 @@ class Connection:
             return self._process.ended
         return self._ended.reason if self._ended is not None else "closed the connection"
 
-    def _last_words(self) -> str:
-        return self._process.last_words if self._process is not None else ""
+    def _stderr_line(self) -> str:
+        return self._process.last_stderr_line if self._process is not None else ""
 
 
 async def finish(tasks: Iterable["asyncio.Task[Any]"], *, at_once: bool = False) -> None:
-    """Wait for tasks that are about to end; cut them short where it is to be at once, or when cancelled meanwhile."""
+    """Wait for tasks that are about to end. Cancel them with `at_once`, or when the caller is cancelled meanwhile."""
     pending = {task for task in tasks if not task.done()}
     if not pending:
         return
@@ -290,19 +299,15 @@ async def finish(tasks: Iterable["asyncio.Task[Any]"], *, at_once: bool = False)
             await asyncio.wait(pending)
 
 
-_MAX_REFUSAL_BYTES = 64 * 1024
-
-
 class ReportingClient(httpx.AsyncClient):
-    """Reports every message that gets no answer to whoever waits for it.
+    """Reports every message that gets no answer to the caller that waits for it.
 
-    mcp's transports drop such a message in silence, so that its caller waits for ever, or they give up the whole
-    session with every other call on it. Here they see it accepted (HTTP 202), and the caller hears of it through
-    `on_failure`.
+    mcp's transports drop such a message in silence, so that its caller waits for ever, or they end the whole session
+    with every other call on it. Here they see HTTP 202, "accepted", and `on_failure` tells the caller.
 
     Args:
-        on_failure: Called with the id of a request and the reason why it will not be answered.
-        on_events_end: Called when a stream of events that belongs to no request has ended.
+        on_failure: Takes the id of a request and the reason why it will not be answered.
+        on_events_end: Called when the stream of events that belongs to no request has ended.
         **options: As for `httpx.AsyncClient`.
     """
 
@@ -319,7 +324,7 @@ class ReportingClient(httpx.AsyncClient):
         self._on_events_end = on_events_end
 
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        """Send as `httpx.AsyncClient.send` does; a message of the session never raises."""
+        """Send as `httpx.AsyncClient.send` does, but never raise for a message of the session."""
         if request.method == "GET":
             response = await super().send(request, **options)
             if _is_event_stream(response):
@@ -348,7 +353,7 @@ class ReportingClient(httpx.AsyncClient):
 
 
 class _Events(httpx.AsyncByteStream):
-    """An event stream that ends where it breaks, and tells when it ended before its reader had what it wanted."""
+    """An event stream that ends where it breaks, and calls `on_end` if that is before its reader closes it."""
 
     def __init__(self, stream: Any, *, on_end: Callable[[str], None]) -> None:
         self._stream: httpx.AsyncByteStream = stream
@@ -363,7 +368,7 @@ class _Events(httpx.AsyncByteStream):
         except httpx.TransportError as error:
             self._on_end(reason_of(error))
             return
-        # A server may close a stream whose events bear ids on purpose; mcp then asks for the rest of it.
+        # A server may close a stream on purpose if its events bear ids; mcp then asks for the rest of it.
         if not resumable:
             self._on_end("closed the connection")
 
@@ -391,7 +396,7 @@ async def _refusal(request: httpx.Request, response: httpx.Response) -> CallFail
     if isinstance(message, str) and message:
         reason += f": {message}"
     if response.status_code in (httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT):
-        return ServerLost(reason)  # what is behind the gateway may be at work
+        return ServerLost(reason)  # The server behind the gateway may be at work on the request.
     # MCP asks for 404 here; servers written after the TypeScript examples answer 400 and speak of the session.
     unknown_session = response.status_code == httpx.codes.NOT_FOUND or (
         response.status_code == httpx.codes.BAD_REQUEST and isinstance(message, str) and "session" in message.lower()
@@ -400,7 +405,7 @@ async def _refusal(request: httpx.Request, response: httpx.Response) -> CallFail
 
 
 def _request_id(request: httpx.Request) -> RequestId | None:
-    """The id of the JSON-RPC request in the body; a notification has none."""
+    """Return the id of the JSON-RPC request in the body; a notification has none."""
     if request.method != "POST":
         return None
     message = json.loads(request.content)

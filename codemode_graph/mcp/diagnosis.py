@@ -1,7 +1,7 @@
-"""Why a server gave no answer.
+"""Reasons why a server gave no answer.
 
-A reason reads after the server's name: "ended with exit status 1", "cannot be reached". It is fit for a program and a
-model to see: no host paths, no addresses, no secrets. A detail is for the person who set the server up.
+A reason reads after the server's name: "ended with exit status 1", "cannot be reached". Programs and models see it, so it
+has no host paths, no addresses and no secrets. A detail is for the person who configures the server.
 """
 
 from typing import Any
@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 _UNREACHED = "cannot be reached"
+# Errors that rise before the request leaves this machine.
 UNSENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -36,7 +37,7 @@ UNSENT = (
 
 
 class CallFailure(Exception):
-    """Base of what a connection raises: this request has no answer, for this reason."""
+    """Base of the errors of a connection: a request has no answer, for this reason."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         self.reason, self.detail = reason, detail
@@ -44,7 +45,7 @@ class CallFailure(Exception):
 
 
 class NotDelivered(CallFailure):
-    """The server never got the request; the connection is of no more use."""
+    """The server never got the request; the connection cannot be used any more."""
 
 
 class SessionGone(NotDelivered):
@@ -60,7 +61,7 @@ class ServerLost(CallFailure):
 
 
 class ServerLostError(ToolOutcomeUnknown, ConnectionError):
-    """An MCP server went away with a call in its hands."""
+    """An MCP server was lost during a call."""
 
 
 class ServerTimeoutError(ToolOutcomeUnknown, TimeoutError):
@@ -68,18 +69,18 @@ class ServerTimeoutError(ToolOutcomeUnknown, TimeoutError):
 
 
 def explain(error: Exception, connection: Any) -> CallFailure:
-    """Say what kept a connection from coming about, or brought it down.
+    """Return the reason for which a connection failed to open, or broke.
 
     Args:
-        error: What came out of it.
-        connection: How the server is reached, as in `ServerConfig`.
+        error: The error of the transport.
+        connection: The server's connection in its `ServerConfig`.
     """
-    while isinstance(error, ExceptionGroup):
+    while isinstance(error, ExceptionGroup):  # mcp's transports run in task groups.
         error = error.exceptions[0]
     if isinstance(error, httpx.TransportError):
         error = NotDelivered(reason_of(error))
     if isinstance(error, NotDelivered) and error.reason == _UNREACHED:
-        return NotDelivered(error.reason, _where(connection))
+        return NotDelivered(error.reason, _address_hint(connection))
     if isinstance(error, CallFailure):
         return error
     if isinstance(error, McpError):
@@ -87,12 +88,12 @@ def explain(error: Exception, connection: Any) -> CallFailure:
     if isinstance(error, httpx.HTTPStatusError):
         return Refused(f"answered HTTP {error.response.status_code} {error.response.reason_phrase}".rstrip())
     if isinstance(error, OSError) and connection["transport"] == "stdio":
-        return NotDelivered("cannot be started", _why_not_started(error, connection))
+        return NotDelivered("cannot be started", _start_problem(error, connection))
     return NotDelivered("broke the protocol", str(error) or type(error).__name__)
 
 
 def reason_of(error: httpx.TransportError) -> str:
-    """Say in words that carry no address what went wrong; reads after the server's name."""
+    """Return the reason behind an error of the transport, without its address."""
     if isinstance(error, httpx.LocalProtocolError):
         return "was not asked, as HTTP does not allow what is in its headers"
     if isinstance(error, UNSENT):
@@ -100,13 +101,13 @@ def reason_of(error: httpx.TransportError) -> str:
     return "took too long to answer" if isinstance(error, httpx.TimeoutException) else "broke the connection"
 
 
-def _where(connection: Any) -> str:
+def _address_hint(connection: Any) -> str:
     url = httpx.URL(connection["url"])
     port = "" if url.port is None else f":{url.port}"
     return f"is it running at {url.scheme}://{url.host}{port}?"
 
 
-def _why_not_started(error: OSError, connection: StdioConnection) -> str:
+def _start_problem(error: OSError, connection: StdioConnection) -> str:
     if error.filename == connection["command"]:
         if isinstance(error, FileNotFoundError):
             return f"there is no command {error.filename!r}; install it, or give its full path"

@@ -1,4 +1,4 @@
-"""The tools of MCP servers, as a program calls them."""
+"""The loader of MCP servers' tools."""
 
 import asyncio
 import os
@@ -23,19 +23,19 @@ __all__ = ["MCPToolLoader"]
 
 
 class MCPToolLoader:
-    """Connects MCP servers, holds their sessions, and gives their tools.
+    """Connects MCP servers, holds their sessions, and loads their tools.
 
-    `load()` connects every server that was added, all at once. The sessions are held, so that a server keeps what it
-    remembers from one call to the next, until `aclose()` or the end of `async with`, which may be reached in another
-    task. A server that dies is connected again by the next call. The call that it had in its hands is made again only
-    where its tool is read-only; else it raises an error that is a `ToolOutcomeUnknown`.
+    `load()` connects all servers at once. The sessions are held until `aclose()` or the end of `async with`, which may be
+    in another task, so a server keeps its state from one call to the next. A server that dies is connected again by the
+    next call. A call that it was working on is made again only where its tool is read-only; else it raises an error that
+    is a `ToolOutcomeUnknown`.
 
     A tool raises `ToolCallError` with the server's text when it fails, `ConnectionError` when its server is gone and
     `TimeoutError` when it takes too long. Its value is plain: see `codemode_graph.mcp.content`. Log messages and
-    standard error of the servers go to the logger "codemode". They are offered no sampling, roots or elicitation.
+    standard error of the servers go to the logger "codemode". Sampling, roots and elicitation are not supported.
 
     Where tools of several servers have the same name, each is called `server.name`, which a program may also write
-    `tools.server_name`; all other tools keep the name that their server gives them.
+    `tools.server_name`; all other tools keep their name.
 
     Use a loader in one event loop at a time, the one that called `load()`.
 
@@ -63,12 +63,12 @@ class MCPToolLoader:
         timeout: float | None = DEFAULT_TIMEOUT,
         startup_timeout: float = DEFAULT_STARTUP_TIMEOUT,
     ) -> Self:
-        """Make a loader of the servers in an `mcpServers` configuration, the JSON form that MCP clients share.
+        """Return a loader of the servers in an `mcpServers` configuration, the JSON form that MCP clients share.
 
         Args:
-            config: The form, or the path of a file that holds it; see `codemode_graph.mcp.config.read_config`.
+            config: The form, or the path of a file with it; see `codemode_graph.mcp.config.read_config`.
             timeout: Seconds that one call may take; None sets no bound.
-            startup_timeout: Seconds until a server must have answered for the first time.
+            startup_timeout: Seconds until a server's first answer is due.
 
         Raises:
             ConfigurationError: It cannot be read; the message says where and what to change.
@@ -94,23 +94,22 @@ class MCPToolLoader:
         timeout: float | None = DEFAULT_TIMEOUT,
         startup_timeout: float = DEFAULT_STARTUP_TIMEOUT,
     ) -> None:
-        """Add a server that is a program to be started.
+        """Add a server that is a program on this machine.
 
         Args:
-            name: For messages, and for telling apart tools of the same name; unique within the loader.
+            name: For messages, and to tell apart tools of the same name; unique within the loader.
             command: The program.
             args: Its arguments.
-            env: Its environment variables beside HOME, PATH and a few more; the others are not handed on.
+            env: Its environment variables beside HOME, PATH and a few more; it inherits no others.
             cwd: Its working directory.
             timeout: Seconds that one call may take; None sets no bound.
-            startup_timeout: Seconds until it must have answered for the first time.
+            startup_timeout: Seconds until its first answer is due.
 
         Raises:
-            ConfigurationError: The name is taken, or an argument cannot be meant.
+            ConfigurationError: The name is taken, or `args` is a string.
         """
         if isinstance(args, str):
-            msg = f"MCP server {name!r}: args is a list of strings, such as [{args!r}]"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(f"MCP server {name!r}: args is a list of strings, such as [{args!r}]")
         connection = StdioConnection(
             transport="stdio",
             command=command,
@@ -129,19 +128,19 @@ class MCPToolLoader:
         timeout: float | None = DEFAULT_TIMEOUT,
         startup_timeout: float = DEFAULT_STARTUP_TIMEOUT,
     ) -> None:
-        """Add a server that speaks over HTTP with server-sent events, MCP's older way.
+        """Add a server that speaks HTTP with server-sent events, MCP's older transport.
 
         Args:
-            name: For messages, and for telling apart tools of the same name; unique within the loader.
-            url: Where its stream of events is.
+            name: For messages, and to tell apart tools of the same name; unique within the loader.
+            url: Its stream of events.
             headers: Sent with every request.
             timeout: Seconds that one call may take; None sets no bound.
-            startup_timeout: Seconds until it must have answered for the first time.
+            startup_timeout: Seconds until its first answer is due.
 
         Raises:
-            ConfigurationError: The name is taken, or the URL is none.
+            ConfigurationError: The name is taken, or the URL is not one of HTTP.
         """
-        connection = SSEConnection(transport="sse", url=_checked(name, url), headers=dict(headers or {}))
+        connection = SSEConnection(transport="sse", url=_check_url(name, url), headers=dict(headers or {}))
         self._add(ServerConfig(name=name, connection=connection, timeout=timeout, startup_timeout=startup_timeout))
 
     def add_http_server(
@@ -156,17 +155,17 @@ class MCPToolLoader:
         """Add a server that speaks streamable HTTP.
 
         Args:
-            name: For messages, and for telling apart tools of the same name; unique within the loader.
+            name: For messages, and to tell apart tools of the same name; unique within the loader.
             url: Its endpoint.
             headers: Sent with every request.
             timeout: Seconds that one call may take; None sets no bound.
-            startup_timeout: Seconds until it must have answered for the first time.
+            startup_timeout: Seconds until its first answer is due.
 
         Raises:
-            ConfigurationError: The name is taken, or the URL is none.
+            ConfigurationError: The name is taken, or the URL is not one of HTTP.
         """
         connection = StreamableHttpConnection(
-            transport="streamable_http", url=_checked(name, url), headers=dict(headers or {})
+            transport="streamable_http", url=_check_url(name, url), headers=dict(headers or {})
         )
         self._add(ServerConfig(name=name, connection=connection, timeout=timeout, startup_timeout=startup_timeout))
 
@@ -177,20 +176,19 @@ class MCPToolLoader:
 
     @property
     def tools(self) -> list[ToolSpec]:
-        """The tools that the last `load()` gave.
+        """The tools that the last `load()` returned.
 
         Raises:
             ConfigurationError: Nothing was loaded, or the loader was closed.
         """
         if self._tools is None:
-            msg = "no MCP tools are loaded: `await loader.load()` first"
-            raise ConfigurationError(msg)
+            raise ConfigurationError("no MCP tools are loaded: `await loader.load()` first")
         return list(self._tools)
 
     async def load(self) -> list[ToolSpec]:
-        """Connect the servers that are not connected yet, and give the tools of all.
+        """Connect the servers that are not connected yet, and return the tools of all.
 
-        Called again, it asks only servers that are new, that were lost, or that said that their tools changed.
+        A second call asks only servers that are new, that were lost, or that announced other tools.
 
         Raises:
             ToolLoadError: A server cannot be reached; those that this call connected are closed again.
@@ -200,7 +198,7 @@ class MCPToolLoader:
         servers = [self._servers[name] for name in self._configs]
         try:
             listed = await asyncio.gather(*(server.tools() for server in servers), return_exceptions=True)
-            tools = _specs(zip(servers, _without_failures(listed), strict=True))
+            tools = _specs(zip(servers, _raise_failures(listed), strict=True))
         except BaseException as error:
             self._servers = {name: server for name, server in self._servers.items() if new.get(name) is not server}
             ending = [task for server in new.values() for task in server.end()]
@@ -212,7 +210,7 @@ class MCPToolLoader:
     async def aclose(self) -> None:
         """End all sessions and the processes behind them, within seconds. May be called again, in any task of the loop.
 
-        A tool that is called later raises ConnectionError; `load()` connects the servers anew.
+        A call of a tool after that raises ConnectionError; `load()` connects the servers again.
         """
         ending = [task for server in self._servers.values() for task in server.end()]
         self._servers, self._tools = {}, None
@@ -228,19 +226,17 @@ class MCPToolLoader:
 
     def _add(self, server: ServerConfig) -> None:
         if server.name in self._configs:
-            msg = f"there is an MCP server {server.name!r} already: give each a name of its own"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(f"there is an MCP server {server.name!r} already: give each a name of its own")
         self._configs[server.name] = server
 
 
-def _checked(name: str, url: str) -> str:
+def _check_url(name: str, url: str) -> str:
     if not url.startswith(("http://", "https://")):
-        msg = f"MCP server {name!r}: its URL must start with http:// or https://"
-        raise ConfigurationError(msg)
+        raise ConfigurationError(f"MCP server {name!r}: its URL must start with http:// or https://")
     return url
 
 
-def _without_failures(listed: Iterable[list[Tool] | BaseException]) -> list[list[Tool]]:
+def _raise_failures(listed: Iterable[list[Tool] | BaseException]) -> list[list[Tool]]:
     lists = [each for each in listed if not isinstance(each, BaseException)]
     failures = [each for each in listed if isinstance(each, BaseException)]
     for failure in failures:
@@ -253,10 +249,10 @@ def _without_failures(listed: Iterable[list[Tool] | BaseException]) -> list[list
 
 def _specs(listed: Iterable[tuple[MCPServer, list[Tool]]]) -> list[ToolSpec]:
     found = [(server, tool) for server, tools in listed for tool in tools]
-    bearers = Counter(tool.name for _, tool in found)
+    counts = Counter(tool.name for _, tool in found)
     specs: dict[str, ToolSpec] = {}
     for server, tool in found:
-        name = tool.name if bearers[tool.name] == 1 else f"{server.config.name}.{tool.name}"
+        name = tool.name if counts[tool.name] == 1 else f"{server.config.name}.{tool.name}"
         if name in specs:
             msg = f"two MCP tools would be called {name!r}: give server {server.config.name!r} another name"
             raise ToolLoadError(msg)

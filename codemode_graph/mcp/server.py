@@ -1,4 +1,4 @@
-"""A server whose connection is held, and made again when it was lost."""
+"""A server whose connection is held, and opened again when it was lost."""
 
 import asyncio
 import logging
@@ -32,7 +32,9 @@ from codemode_graph.mcp.diagnosis import (
 
 __all__ = ["MCPServer"]
 
+# Waits before each attempt to connect a lost server again: one that restarts needs a moment.
 _BACK_OFF_SECONDS = (0.0, 0.2, 1.0)
+# A server that always names a next page would be asked for ever.
 _MAX_PAGES = 1000
 _logger = logging.getLogger("codemode")
 
@@ -41,7 +43,7 @@ class MCPServer:
     """Lists and calls the tools of one server.
 
     Args:
-        config: Which one.
+        config: The server.
     """
 
     def __init__(self, config: ServerConfig) -> None:
@@ -53,10 +55,10 @@ class MCPServer:
         self._listed_on: Connection | None = None
 
     async def tools(self) -> list[Tool]:
-        """List the tools; asks the server only where the list is not known or may have changed.
+        """List the tools. The server is asked only where the list is unknown or may have changed.
 
         Raises:
-            ToolLoadError: The server cannot be reached, or gives no list.
+            ToolLoadError: The server cannot be reached, or sends no list.
         """
         try:
             connection = await self._connected()
@@ -65,7 +67,7 @@ class MCPServer:
                 self._tools = await self._list(connection)
                 self._listed_on = connection
         except CallFailure as failure:
-            raise ToolLoadError(self._told(failure, in_full=True)) from None
+            raise ToolLoadError(self._describe(failure, in_full=True)) from None
         except TimeoutError:
             seconds = self.config.startup_timeout
             msg = f"MCP server {self.config.name!r} did not list its tools within {seconds:g} seconds"
@@ -101,8 +103,7 @@ class MCPServer:
         try:
             to_json(arguments)
         except ValueError as error:
-            msg = f"the arguments of {tool} cannot be sent as JSON: {error}"
-            raise ValueError(msg) from None
+            raise ValueError(f"the arguments of {tool} cannot be sent as JSON: {error}") from None
         request = ClientRequest(CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments)))
 
         async def ask(session: ClientSession) -> CallToolResult:
@@ -123,11 +124,11 @@ class MCPServer:
                     retries[kind] -= 1
                     _logger.debug("MCP server %r %s; the call of %s is made again", name, failure.reason, tool)
         except NotDelivered as failure:
-            raise ConnectionError(self._told(failure)) from None
+            raise ConnectionError(self._describe(failure)) from None
         except Refused as failure:
-            raise ToolCallError(self._told(failure)) from None
+            raise ToolCallError(self._describe(failure)) from None
         except ServerLost as failure:
-            msg = f"{self._told(failure)} before it answered {tool}"
+            msg = f"{self._describe(failure)} before it answered {tool}"
             if not repeatable:
                 msg += "; whether the call had its effect is not known"
             raise ServerLostError(msg) from None
@@ -137,14 +138,13 @@ class MCPServer:
         except McpError as error:
             raise ToolCallError(error.error.message) from None
         except ValidationError:
-            msg = f"MCP server {name!r} answered {tool} with what is no result of a tool"
-            raise ToolCallError(msg) from None
+            raise ToolCallError(f"MCP server {name!r} answered {tool} with what is no result of a tool") from None
 
     def end(self) -> list["asyncio.Task[Any]"]:
         """End the connection for good. May be called again.
 
         Returns:
-            What to `finish` before all is freed.
+            Tasks for `finish`; then all is freed.
 
         Raises:
             RuntimeError: The connection lives in another event loop that is still running.
@@ -157,7 +157,7 @@ class MCPServer:
         return tasks
 
     async def _connected(self) -> Connection:
-        """Give the connection, made anew where there is none; callers that come meanwhile share one attempt."""
+        """Return the connection, a new one where it was lost. Callers at the same time share one attempt."""
         connection = self._connection
         if self._closed:
             raise NotDelivered("was closed")
@@ -221,6 +221,6 @@ class MCPServer:
                 return list(tools.values())
         raise Refused(f"lists its tools on more than {_MAX_PAGES} pages")
 
-    def _told(self, failure: CallFailure, *, in_full: bool = False) -> str:
-        told = f"MCP server {self.config.name!r} {failure.reason}"
-        return f"{told}: {failure.detail}" if in_full and failure.detail else told
+    def _describe(self, failure: CallFailure, *, in_full: bool = False) -> str:
+        text = f"MCP server {self.config.name!r} {failure.reason}"
+        return f"{text}: {failure.detail}" if in_full and failure.detail else text

@@ -1,7 +1,7 @@
 """A server as a child process that speaks over its standard input and output.
 
-mcp's own client for this hides the process, so that neither why it ended nor what it wrote to its standard error can be
-told, and lets a message that it cannot decode take the connection down.
+mcp's own client hides the process, so that neither its exit status nor its standard error can be reported, and breaks the
+connection at a message that it cannot decode.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 __all__ = ["ServerProcess"]
 
+# A server that writes without end must not fill the host's memory.
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 _MAX_LINE_CHARACTERS = 500
 _EXIT_SECONDS = 2.0
@@ -35,12 +36,12 @@ class ServerProcess:
     """Runs a server, in a process group of its own, for as long as its streams are open.
 
     Args:
-        name: What log messages call it.
+        name: Its name in log messages.
         connection: How to start it.
         on_end: Called when it has ended by itself.
 
     Attributes:
-        ended: Why the server is no longer there ("ended with exit status 1"), or None while it is.
+        ended: Why the server is gone ("ended with exit status 1"), or None while it runs.
     """
 
     def __init__(self, name: str, connection: StdioConnection, *, on_end: Callable[[], None]) -> None:
@@ -51,8 +52,8 @@ class ServerProcess:
         self._stderr: deque[str] = deque(maxlen=20)
 
     @property
-    def last_words(self) -> str:
-        """The last line that it wrote to its standard error, or nothing."""
+    def last_stderr_line(self) -> str:
+        """The last line that it wrote to its standard error, or an empty string."""
         return next((line for line in reversed(self._stderr) if line), "")
 
     @asynccontextmanager
@@ -61,10 +62,10 @@ class ServerProcess:
     ) -> AsyncIterator[
         tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
     ]:
-        """Start the process and give what a `ClientSession` reads from and writes to.
+        """Start the process; yield the streams that a `ClientSession` reads from and writes to.
 
-        On leaving, the server is asked to go by closing its input, then by SIGTERM, then killed, two seconds each; when
-        the task is cancelled meanwhile, killed at once. So is whatever it left running in its process group.
+        On leaving, its input is closed; two seconds later it gets SIGTERM, and two seconds later SIGKILL. When the task is
+        cancelled meanwhile, it is killed at once. All of that goes for its whole process group.
 
         Raises:
             OSError: It cannot be started.
@@ -98,7 +99,7 @@ class ServerProcess:
                 await process.aclose()
 
     async def _watch(self, process: Process, to_session: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
-        """Read until the process ends or closes its output; say why, and only then let the session see the end."""
+        """Read until the process ends or closes its output. Record why before the session sees the end."""
         assert process.stdout is not None
         assert process.stderr is not None
         ending = anyio.Event()
@@ -111,16 +112,16 @@ class ServerProcess:
             await process.wait()
             ending.set()
 
-        with anyio.CancelScope() as patience:
+        with anyio.CancelScope() as grace:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(read, process.stdout)
                 tasks.start_soon(wait)
                 tasks.start_soon(self._read_stderr, process.stderr)
                 await ending.wait()
-                # The end of its output, its exit status and its last words come in any order; something that it
-                # started may hold its pipes open for longer.
-                patience.deadline = anyio.current_time() + _EXIT_SECONDS
-        self.ended = self.ended or _how_it_ended(process.returncode)
+                # The end of its output, its exit status and its last lines come in any order, and a child of it may
+                # hold the pipes open for longer.
+                grace.deadline = anyio.current_time() + _EXIT_SECONDS
+        self.ended = self.ended or _exit_reason(process.returncode)
         self._on_end()
         to_session.close()
 
@@ -150,7 +151,7 @@ class ServerProcess:
                 text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
             )
         except (ValueError, RecursionError):
-            _logger.debug("MCP server %r wrote what is not a message: %s", self._name, _shown(line))
+            _logger.debug("MCP server %r wrote what is not a message: %s", self._name, _printable(line))
             return None
 
     async def _read_stderr(self, stderr: ByteReceiveStream) -> None:
@@ -159,15 +160,15 @@ class ServerProcess:
             while True:
                 *lines, rest = (rest + await stderr.receive()).split(b"\n")
                 for line in lines:
-                    self._heard(line)
+                    self._record(line)
                 if len(rest) > _MAX_LINE_CHARACTERS * 4:
-                    self._heard(rest)
+                    self._record(rest)
                     rest = b""
         if rest:
-            self._heard(rest)
+            self._record(rest)
 
-    def _heard(self, line: bytes) -> None:
-        self._stderr.append(_shown(line))
+    def _record(self, line: bytes) -> None:
+        self._stderr.append(_printable(line))
         _logger.debug("MCP server %r: %s", self._name, self._stderr[-1])
 
     @staticmethod
@@ -180,7 +181,7 @@ class ServerProcess:
                 )
 
 
-def _how_it_ended(status: int | None) -> str:
+def _exit_reason(status: int | None) -> str:
     if status is None:
         return "closed its output"
     if status < 0:
@@ -189,7 +190,7 @@ def _how_it_ended(status: int | None) -> str:
     return f"ended with exit status {status}"
 
 
-def _shown(line: bytes) -> str:
+def _printable(line: bytes) -> str:
     text = line[: _MAX_LINE_CHARACTERS * 4].decode(errors="replace").strip()[:_MAX_LINE_CHARACTERS]
     return "".join(c if c.isprintable() else " " for c in text)
 
@@ -214,8 +215,8 @@ async def _shut_down(process: Process) -> None:
 
 
 def _signal_group(process: Process, number: int) -> bool:
-    """Signal all that the server started and did not move elsewhere; say whether there was any left."""
-    if not hasattr(os, "killpg"):
+    """Signal the server's process group; return whether any process of it was left. Signal 0 only asks."""
+    if not hasattr(os, "killpg"):  # Windows
         if process.returncode is None and number:
             process.kill()
         return process.returncode is None

@@ -125,8 +125,7 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Tool
         ToolLoadError: It cannot be called, or has an argument that only LangGraph can inject.
     """
     if not callable(function):
-        msg = f"{type(function).__name__} object is not callable, so it is not a tool"
-        raise ToolLoadError(msg)
+        raise ToolLoadError(f"{type(function).__name__} object is not callable, so it is not a tool")
     marks, plain = marks_of(function), _plain(function)
     name = name or name_of(function)
     docs = _docs(plain)
