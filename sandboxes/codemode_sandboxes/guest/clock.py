@@ -1,7 +1,9 @@
 """The program's clock, which the host moves.
 
-Every way to read the time gives `Program.now` plus the elapsed seconds that the host last sent, and `time.sleep` is a
-wait that the host is told about. So a run can be replayed without sleeping, and takes the same path.
+Every function that reads the time returns `Program.now` plus the elapsed seconds that the host last sent, and
+`time.sleep` is a wait that the host sees. So a run can be replayed without sleeping, and takes the same path.
+
+This is a module of its own because it has to be imported and installed before asyncio is.
 """
 
 import datetime
@@ -16,14 +18,14 @@ __all__ = ["Clock", "install", "real_monotonic"]
 
 real_monotonic = time.monotonic
 _localtime, _gmtime, _strftime, _asctime = time.localtime, time.gmtime, time.strftime, time.asctime
-_kept: list[Any] = []
+_replaced: list[Any] = []
 
 
 class Clock:
-    """Seconds since the epoch at the program's start, and seconds since then.
+    """The time at the program's start, in seconds since the epoch, and the seconds since then.
 
-    Its methods stand in for the functions of `time`. Being bound methods they stay plain functions where a class
-    keeps one as an attribute.
+    Its methods stand in for the functions of `time`. They are bound methods, so that a class which keeps one as an
+    attribute does not turn it into a method of its own.
     """
 
     def __init__(self) -> None:
@@ -32,7 +34,7 @@ class Clock:
         self.wait: Callable[[float], None] | None = None
 
     def advance(self, elapsed: float | None) -> None:
-        """Move to this many seconds after the start; the clock never goes back."""
+        """Move to this many seconds after the start, but never back."""
         if elapsed is not None:
             self.elapsed = max(self.elapsed, elapsed)
 
@@ -81,10 +83,11 @@ class Clock:
         return _asctime(self.localtime(seconds))
 
     def sleep(self, seconds: float, /) -> None:
-        """Stand in for `time.sleep`: block on the host until the clock has moved."""
+        """Stand in for `time.sleep`: wait until the host has moved the clock."""
         if seconds < 0:
             raise ValueError("sleep length must be non-negative")
         until = self.elapsed + seconds
+        # The host may answer a call before the time has come; then the program waits for the rest.
         while self.wait is not None and until - self.elapsed > 1e-9:
             self.wait(until - self.elapsed)
 
@@ -92,10 +95,10 @@ class Clock:
 def install(clock: Clock) -> None:
     """Make this the clock of the `time` and `datetime` modules.
 
-    Do it before other modules are imported: some bind `time.monotonic` when they are.
+    Call it before other modules are imported: some bind `time.monotonic` at import.
 
     Raises:
-        RuntimeError: This interpreter's `datetime` cannot be given another clock.
+        RuntimeError: This interpreter's `datetime` does not take another clock.
     """
     functions: dict[str, Callable[..., Any]] = {
         name: getattr(clock, name)
@@ -122,18 +125,21 @@ def install(clock: Clock) -> None:
     _set_class_method(datetime.datetime, "now", now)
     _set_class_method(datetime.datetime, "utcnow", utcnow)
     _set_class_method(datetime.date, "today", today)
+    # The interpreter caches attributes of types, and does not notice that their dictionaries were changed.
     clear: Callable[[], None] = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
     clear()
+    # What was done to `datetime` is no documented way, so see that it works.
     clock.now, before = 86_400.5, clock.now
     moved = (datetime.datetime.now(datetime.UTC).timestamp(), datetime.datetime.today().timestamp())
     clock.now = before
     if moved != (86_400.5, 86_400.5):
-        raise RuntimeError("this interpreter's datetime module cannot be given another clock")
+        raise RuntimeError("this interpreter's datetime module does not take another clock")
 
 
 def _set_class_method(kind: type, name: str, function: Callable[..., Any]) -> None:
-    # A subclass in its place would show: in repr, in `type(x) is datetime`, in what `min` and `max` are. The type
-    # itself refuses assignment, so its dictionary is changed; what was there is kept, for caches borrow it.
+    # A subclass in the type's place would show: in `repr`, in `type(x) is datetime`, in what `min` and `max` are. The
+    # type itself refuses assignment, so its dictionary is changed. What was there stays alive, as caches hold it
+    # without counting the reference.
     attributes = gc.get_referents(kind.__dict__)[0]
-    _kept.append(attributes[name])
+    _replaced.append(attributes[name])
     attributes[name] = classmethod(function)

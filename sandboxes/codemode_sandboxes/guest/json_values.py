@@ -1,4 +1,4 @@
-"""Turning whatever comes out of a sandbox into JSON values, once, at the boundary."""
+"""The conversion of Python values to JSON values, at the boundary of a sandbox."""
 
 import dataclasses
 import datetime
@@ -18,12 +18,14 @@ __all__ = ["MAX_DEPTH", "ValueTooLarge", "are_plain", "clean_text", "most_contai
 MAX_DEPTH = 60
 """Containers within containers that a value may have."""
 
+# An empty list takes 2 bytes as JSON and about 60 in memory: without a bound of their own, containers would let a value
+# take 20 times the memory that its size allows.
 _LEAST_CONTAINERS, _BYTES_A_CONTAINER = 10_000, 32
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
-_WORD = range(-(2**63), 2**64)
-_MAX_NESTED_SET = 1024 * 1024  # sets are sorted by repr, which takes long for what is nested
-_DIGITS_IN_BITS = 14_000  # 4,214 digits: str() refuses integers of more than 4,300
+_WORD = range(-(2**63), 2**64)  # what databases and other languages read as an integer
+_MAX_NESTED_SET = 1024 * 1024  # sets are sorted by `repr`, which takes long for nested values
+_MOST_BITS = 14_000  # 4,214 digits: `str` refuses integers of more than 4,300
 
 
 class ValueTooLarge(ValueError):
@@ -31,19 +33,19 @@ class ValueTooLarge(ValueError):
 
 
 def clean_text(text: str) -> str:
-    """Replace what databases and encoders refuse, NUL characters and lone surrogates, by U+FFFD."""
+    """Replace NUL characters and lone surrogates, which databases and encoders refuse, by U+FFFD."""
     if text.isascii() and "\0" not in text:
         return text
     return _UNFIT.sub("\ufffd", text)
 
 
 def most_containers(max_bytes: int) -> int:
-    """How many lists and dicts a value of at most so many bytes may have: an empty one takes far more memory than JSON."""
+    """Return how many lists and dicts a value of at most so many bytes of JSON may have."""
     return max(_LEAST_CONTAINERS, max_bytes // _BYTES_A_CONTAINER)
 
 
 def are_plain(values: Iterable[Any]) -> bool:
-    """Whether all are None, booleans, finite numbers or texts, which `to_json` leaves as they are but for the texts."""
+    """Return whether all values are None, booleans, finite numbers or strings: `to_json` changes none but strings."""
     for value in values:
         kind = type(value)
         if kind is str or value is None or kind is bool:
@@ -60,12 +62,12 @@ def to_json(
     text: Callable[[str], str] = clean_text,
     convert: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Give the JSON value that stands for a Python value.
+    """Return the JSON value that stands for a Python value.
 
-    tuple, set, frozenset and deque become lists (sets sorted by the `repr` of these); datetime, date and time ISO 8601 strings;
-    timedelta seconds; Decimal, UUID and Path strings; an enum member its value; a dataclass a dict of its fields; an
-    integer beyond 64 bits a decimal string; a key that is not a string its `str`. In strings NUL and lone surrogates
-    become U+FFFD. Subclasses count as their base.
+    tuple, set, frozenset and deque become lists (sets sorted by the `repr` of their converted items); datetime, date and
+    time ISO 8601 strings; timedelta seconds; Decimal, UUID and Path strings; an enum member its value; a dataclass a dict
+    of its fields; an integer beyond 64 bits a decimal string; a key that is not a string its `str`. In strings NUL and
+    lone surrogates become U+FFFD. Subclasses count as their base.
 
     An object that occurs more than once in the value is converted once and occurs as often in the result, so do not
     change the result in place.
@@ -73,8 +75,8 @@ def to_json(
     Args:
         value: Anything.
         max_bytes: Bound on the result, in bytes of compact UTF-8 JSON.
-        text: Cleans each string; it may raise `TypeError` on one that stands for something else.
-        convert: Called with each object of an unknown type; gives a replacement, or raises `TypeError`.
+        text: Cleans each string; it may raise `TypeError` on a string that stands for something else.
+        convert: Called with each object of an unknown type; returns a replacement, or raises `TypeError`.
 
     Returns:
         None, bool, int, float, str, or lists and dicts (with string keys) of them.
@@ -95,7 +97,7 @@ def to_sized_json(
     text: Callable[[str], str] = clean_text,
     convert: Callable[[Any], Any] | None = None,
 ) -> tuple[Any, int]:
-    """Give what `to_json` gives, and its size in bytes of compact UTF-8 JSON."""
+    """Return what `to_json` returns, and its size in bytes of compact UTF-8 JSON."""
     conversion = _Conversion(max_bytes, text, convert)
     try:
         result, size = conversion.value(value, 0)
@@ -106,15 +108,16 @@ def to_sized_json(
 
 
 class _Conversion:
-    """One call of `to_json`. Each method gives the converted value and its size, or raises."""
+    """One call of `to_json`. Each method returns the converted value and its size, or raises."""
 
     def __init__(self, max_bytes: int, text: Callable[[str], str], convert: Callable[[Any], Any] | None) -> None:
         self._max_bytes = max_bytes
         self._containers_left = most_containers(max_bytes)
         self._text = text
         self._convert = convert
-        # By identity: the object (kept, so that its id stays its own), the levels of containers in it, and the result,
-        # which is None while it is being made.
+        # By identity: the object (held, so that no other gets its id), the levels of containers in it, and the result,
+        # None while the conversion is inside the object: to meet it then is a cycle. Objects that occur often are
+        # converted once, else a few nested references to one list would take exponential time.
         self._seen: dict[int, tuple[Any, int, tuple[Any, int] | None]] = {}
         self._deepest = 0
 
@@ -135,6 +138,7 @@ class _Conversion:
     def _string(self, value: str) -> tuple[str, int]:
         self.check_size(len(value))
         clean = self._text(value)
+        # Most strings are short and plain, and their size is known without encoding them.
         if len(clean) < 512 and clean.isascii() and clean.isprintable() and '"' not in clean and "\\" not in clean:
             return clean, len(clean) + 2
         return clean, len(encode_basestring(clean).encode("utf-8", "replace"))
@@ -142,7 +146,7 @@ class _Conversion:
     def _integer(self, value: int) -> tuple[int | str, int]:
         if value in _WORD:
             return value, len(repr(value))
-        if value.bit_length() > _DIGITS_IN_BITS:
+        if value.bit_length() > _MOST_BITS:
             raise ValueError("an integer has thousands of digits, which is no JSON number")
         digits = str(value)
         return digits, len(digits) + 2

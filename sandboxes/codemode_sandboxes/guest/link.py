@@ -1,4 +1,4 @@
-"""The guest's side of the conversation: the calls it has open, and what it tells the host."""
+"""The guest's link to the host: the tools that a program calls, its open calls, and the frames about them."""
 
 import asyncio
 import builtins
@@ -15,15 +15,15 @@ from codemode_sandboxes.guest.wire import Wire, dumps
 
 __all__ = ["Deadlock", "Host", "ProgramEnded", "Tool", "Tools", "encode", "encode_arguments"]
 
-_LONGEST_WAIT = 1e9
+_LONGEST_WAIT = 1e9  # 30 years: an infinite wait has no form in JSON
 
 
 class Deadlock(BaseException):
-    """The program waits for something that no answer and no timer will bring."""
+    """The program waits for something that no answer and no timer can bring."""
 
 
 class ProgramEnded(BaseException):
-    """A task that outlived the program would wait."""
+    """A task that is left after the program's end tries to wait."""
 
 
 class _Call:
@@ -35,7 +35,7 @@ class _Call:
 
 
 class Host:
-    """What the runner, the loop and the tools use to reach the host.
+    """The host, as the runner, the loop and the tools reach it.
 
     Args:
         wire: Carries the frames.
@@ -48,30 +48,32 @@ class Host:
         self._new: list[_Call] = []
         self._open: dict[int, _Call] = {}
         self._cancelled: list[int] = []
-        self._made = 0
+        self._count = 0
         self.ended = False
         self.output = Output(limits["output_bytes"], self._send_print, self._overflow)
 
     def call(self, tool: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
-        """Prepare a tool call. It is made when the coroutine is awaited or becomes a task.
+        """Prepare a tool call. It goes to the host when the coroutine is awaited or becomes a task.
+
+        The arguments are encoded at once: the program may change them before it awaits.
 
         Raises:
-            TypeError: An argument holds something that JSON has nothing for.
-            ValueError: The arguments are too large or too deep, or hold a number that JSON has not.
+            TypeError: An argument has no form in JSON.
+            ValueError: The arguments are too large, nested too deeply, or hold a number that has no form in JSON.
         """
         line = current_line()
         try:
             arguments = encode_arguments(args, kwargs, max_bytes=self._limits["value_bytes"])
         except (TypeError, ValueError) as error:
-            raise _told(error, f"arguments of {tool!r}: ") from None
+            raise _with_prefix(error, f"arguments of {tool!r}: ") from None
         return self._call(f'"tool":{dumps(tool)},"line":{_number(line)},"arguments":{arguments}}}', line)
 
     async def _call(self, frame: str, line: int | None) -> Any:
         if self.ended:
             raise ProgramEnded
         call = _Call(frame, asyncio.get_running_loop().create_future())
-        self._made += 1
-        if self._made > (most := self._limits["calls"]):
+        self._count += 1
+        if self._count > (most := self._limits["calls"]):
             self.fail(Failure("calls", "RuntimeError", f"the program made more than {most} tool calls", line))
         self._new.append(call)
         try:
@@ -81,14 +83,15 @@ class Host:
                 self._give_up(call)
 
     def _give_up(self, call: _Call) -> None:
+        # A call that the host has not seen leaves no trace: it gets no id, so the ids that follow stay without gaps.
         if call.id is None:
             call.dropped = True
-            self._made -= 1
+            self._count -= 1
         elif self._open.pop(call.id, None) is not None:
             self._cancelled.append(call.id)
 
     def block(self, timeout: float | None) -> None:
-        """Tell the host what the program waits for, and take its answers.
+        """Send the host what the program waits for, and take its answers.
 
         Args:
             timeout: Seconds until the next timer; None where there is none.
@@ -102,7 +105,7 @@ class Host:
         if timeout is None and not calls and not self._open:
             raise Deadlock
         self.output.send_pending()
-        last = self._made - len(calls)
+        last = self._count - len(calls)
         for number, call in enumerate(calls, start=last + 1):
             call.id = number
             self._open[number] = call
@@ -112,7 +115,7 @@ class Host:
             f'{{"type":"blocked","cancelled":{cancelled},"wake_after":{_number(timeout)}}}',
         )
         for call in calls:
-            call.frame = ""
+            call.frame = ""  # arguments may be large, and the call may stay open for long
         answer = self._wire.receive()
         self._clock.advance(answer["elapsed"])
         for id, how, *what in answer["outcomes"]:
@@ -123,21 +126,12 @@ class Host:
             else:
                 answered.future.set_exception(_exception(*what))
 
-    def encode(self, value: Any, what: str) -> str:
-        """Write a value as JSON.
-
-        Args:
-            value: Any value of a program.
-            what: Begins the messages of errors.
-
-        Raises:
-            TypeError: It holds something that JSON has nothing for.
-            ValueError: It is too large or too deep, or holds a number that JSON has not.
-        """
+    def encode(self, value: Any, prefix: str) -> str:
+        """Return a program's value as JSON; see the function `encode`. Messages of errors begin with the prefix."""
         try:
             return encode(value, max_bytes=self._limits["value_bytes"])
         except (TypeError, ValueError) as error:
-            raise _told(error, what) from None
+            raise _with_prefix(error, prefix) from None
 
     def finish(self, value: str) -> NoReturn:
         """End the run with a value, which is JSON already."""
@@ -160,7 +154,7 @@ class Host:
 
 
 def current_line() -> int | None:
-    """The program's line that is being run."""
+    """Return the line of the program that runs now; None where none of its frames is on the stack."""
     frame = sys._getframe(1)
     while frame.f_code.co_filename != FILENAME:
         if frame.f_back is None:
@@ -173,11 +167,12 @@ def _number(value: float | None) -> str:
     return "null" if value is None else repr(value)
 
 
-def _told(error: TypeError | ValueError, what: str) -> TypeError | ValueError:
-    return (TypeError if isinstance(error, TypeError) else ValueError)(f"{what}{error}")
+def _with_prefix(error: TypeError | ValueError, prefix: str) -> TypeError | ValueError:
+    return (TypeError if isinstance(error, TypeError) else ValueError)(f"{prefix}{error}")
 
 
 def _exception(type_name: str, message: str) -> Exception:
+    # A coroutine may not raise StopIteration: Python would replace it without its message.
     kind = getattr(builtins, type_name, None)
     if isinstance(kind, type) and issubclass(kind, Exception) and kind not in (StopIteration, StopAsyncIteration):
         try:
@@ -188,17 +183,18 @@ def _exception(type_name: str, message: str) -> Exception:
 
 
 def encode(value: Any, *, max_bytes: int) -> str:
-    """Write a value as JSON on one line.
+    """Return a program's value as JSON on one line.
 
     Raises:
-        TypeError: It holds something that JSON has nothing for.
-        ValueError: It is too large, nested too deeply, or holds a number that JSON has not.
+        TypeError: The value holds something that has no form in JSON. The message says what to write instead.
+        ValueError: The value is too large, nested too deeply, or holds a number that has no form in JSON.
     """
     return dumps(to_json(value, max_bytes=max_bytes, convert=_convert))
 
 
 def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], *, max_bytes: int) -> str:
-    """Write a call's arguments; see `encode`. Plain ones, as most are, take a third of the time."""
+    """Return a call's arguments as JSON; see `encode`."""
+    # Most arguments are plain: `to_json` would change nothing in them, and the call would take three times as long.
     if are_plain(args) and are_plain(kwargs.values()):
         text = dumps((args, kwargs))
         if len(text) <= max_bytes and text.isascii() and "\\" not in text:
@@ -219,7 +215,7 @@ Caller = Callable[[str, tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, An
 
 
 class Tool:
-    """One tool: calling it gives a coroutine."""
+    """One tool. Calling it returns a coroutine."""
 
     __slots__ = ("__name__", "_call")
 
@@ -227,7 +223,7 @@ class Tool:
         self.__name__, self._call = name, call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-        """Prepare a call; awaiting it gives the answer."""
+        """Prepare a call. Awaiting it returns the answer."""
         return self._call(self.__name__, args, kwargs)
 
     def __repr__(self) -> str:
@@ -235,11 +231,11 @@ class Tool:
 
 
 class Tools(Mapping[str, Tool]):
-    """The tools by name, as items; and as attributes, where they have one.
+    """A program's `tools`: each tool is an item under its name, and an attribute where it has one.
 
     Args:
         names: Each tool's name and attribute.
-        call: Starts a call.
+        call: Prepares a call, see `Host.call`.
     """
 
     def __init__(self, names: list[tuple[str, str | None]], call: Caller) -> None:

@@ -1,4 +1,4 @@
-"""An asyncio loop without sockets or threads, whose selector is the conversation with the host."""
+"""An asyncio loop without sockets and threads, whose selector talks to the host; and randomness from a seed."""
 
 import asyncio
 import os
@@ -14,14 +14,14 @@ __all__ = ["GuestLoop", "seed_everything"]
 
 _RESOLUTION = 1e-9
 
-# asyncio wakes once a day by itself; here that would be an event that tells the host nothing.
+# asyncio wakes at least once a day by itself. Here each wake-up is an event, and this one would mean nothing.
 setattr(base_events, "MAXIMUM_SELECT_TIMEOUT", float("inf"))  # noqa: B010
 
 _as_completed = asyncio.as_completed
 
 
 def as_completed(fs: Any, *, timeout: float | None = None) -> Any:
-    """Stand in for `asyncio.as_completed`, which makes its tasks in the order of their addresses."""
+    """Stand in for `asyncio.as_completed`, which makes its tasks from a set: in another order in each run."""
     if not (asyncio.isfuture(fs) or asyncio.iscoroutine(fs)):
         fs = [asyncio.ensure_future(each) for each in dict.fromkeys(fs)]
     return _as_completed(fs, timeout=timeout)
@@ -43,11 +43,11 @@ class _HostSelector:
 
 
 class GuestLoop(asyncio.BaseEventLoop):
-    """The loop. What needs sockets, signals or processes raises `NotImplementedError`, as asyncio's base does.
+    """The program's event loop. What needs sockets, signals or processes raises `NotImplementedError`.
 
     Args:
-        clock: Its time.
-        block: Called when nothing else can run, with the seconds until the next timer, or None.
+        clock: The program's clock.
+        block: Called when no task can run, with the seconds until the next timer, or None where there is none.
     """
 
     def __init__(self, clock: Clock, block: Callable[[float | None], None]) -> None:
@@ -55,14 +55,15 @@ class GuestLoop(asyncio.BaseEventLoop):
         self._clock = clock
         self._clock_resolution = _RESOLUTION
         self._selector = _HostSelector(block)
+        # asyncio would log a task's exception that nobody read, and a log is not the program's output.
         self.set_exception_handler(lambda loop, context: None)
 
     def time(self) -> float:
-        """Seconds on the program's clock."""
+        """Return the seconds on the program's clock."""
         return self._clock.elapsed
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
-        """Run the function at once: there are no threads, and the order of a run stays fixed."""
+        """Run the function at once: there are no threads, and so the order of a run stays the same."""
         future = self.create_future()
         try:
             future.set_result(func(*args))
@@ -79,21 +80,27 @@ class GuestLoop(asyncio.BaseEventLoop):
         pass
 
 
-_seed_one = random.Random.seed
+_seed_generator = random.Random.seed
 
 
 def seed_everything(seed: int) -> None:
-    """Draw all further randomness from this seed."""
+    """Draw all further randomness from this seed, so that two runs of a program draw the same numbers.
+
+    `random`, `uuid`, `secrets` and `os.urandom` all draw from it, so what they return is no secret. Hashes of strings do
+    not vary either: the interpreter is started with a fixed hash seed.
+    """
     source = random.Random(seed)
-    draw, drawn_bytes = source.getrandbits, source.randbytes
+    draw, draw_bytes = source.getrandbits, source.randbytes
 
     def seed_generator(self: random.Random, a: Any = None, version: int = 2) -> None:
-        _seed_one(self, draw(64) if a is None else a, version)
+        _seed_generator(self, draw(64) if a is None else a, version)
 
+    # Without the C library's functions `uuid1` is made of the clock and of a node, which is drawn here: else it would hold
+    # the address of this machine's network card. The node's 41st bit says that it is no such address.
     for module, name, value in (
         (random.Random, "seed", seed_generator),
-        (random, "_urandom", drawn_bytes),
-        (os, "urandom", drawn_bytes),
+        (random, "_urandom", draw_bytes),
+        (os, "urandom", draw_bytes),
         (uuid, "_generate_time_safe", None),
         (uuid, "_UuidCreate", None),
         (uuid, "_node", draw(48) | (1 << 40)),

@@ -1,4 +1,4 @@
-"""What a program prints: counted, and sent to the host."""
+"""What a program prints, counted and sent to the host; and how its exception is described."""
 
 import codecs
 import io
@@ -12,13 +12,13 @@ from codemode_sandboxes.guest.clock import real_monotonic
 
 __all__ = ["FILENAME", "Failure", "Output", "describe", "last_line", "show_source", "text_stream", "waiting_line"]
 
-_AT_ONCE = 64  # the first lines are sent as they come, so that they are known even if the program is killed
+_AT_ONCE = 64  # the first lines are sent one by one, so that the host has them even if the program is killed
 _BATCH_BYTES = 4096
 _BATCH_SECONDS = 0.05
 
 
 class Output(io.RawIOBase):
-    """A byte stream with a budget.
+    """A stream of bytes with a budget.
 
     Args:
         limit: Bytes that may be written in all.
@@ -34,11 +34,11 @@ class Output(io.RawIOBase):
         self._sent_at = real_monotonic()
 
     def writable(self) -> bool:
-        """Be a stream for writing."""
+        """Return True: this is a stream for writing."""
         return True
 
     def write(self, data: Any) -> int:
-        """Take bytes; they reach the host now or a little later."""
+        """Take bytes, and send them now or with those that follow."""
         chunk = bytes(data)
         self._pending += chunk[: self._left]
         self._left -= len(chunk)
@@ -54,7 +54,7 @@ class Output(io.RawIOBase):
         return len(chunk)
 
     def send_pending(self) -> None:
-        """Send what was written and not sent yet."""
+        """Send what was written and not yet sent."""
         if self._pending:
             text = self._decoder.decode(bytes(self._pending))
             self._pending.clear()
@@ -65,7 +65,7 @@ class Output(io.RawIOBase):
 
 
 def text_stream(output: Output) -> io.TextIOWrapper:
-    """Give the text stream that stands for `sys.stdout` and `sys.stderr`."""
+    """Return the text stream that stands in for `sys.stdout` and `sys.stderr`."""
     return io.TextIOWrapper(
         output,  # type: ignore[arg-type]
         encoding="utf-8",
@@ -82,7 +82,7 @@ _TRACEBACK = 8000
 
 
 class Failure:
-    """What a failed frame holds."""
+    """The contents of a failed frame."""
 
     __slots__ = ("kind", "line", "message", "traceback", "type")
 
@@ -90,7 +90,7 @@ class Failure:
         self.kind, self.type, self.message, self.line, self.traceback = kind, type, message, line, traceback
 
     def as_dict(self) -> dict[str, Any]:
-        """The frame's fields, within their bounds."""
+        """Return the frame's fields, within their bounds."""
         return {
             "kind": self.kind,
             "error": self.type,
@@ -101,30 +101,30 @@ class Failure:
 
 
 def show_source(code: str) -> None:
-    """Let tracebacks show the program's lines."""
+    """Make tracebacks show the program's lines."""
     linecache.cache[FILENAME] = (len(code), None, code.splitlines(keepends=True), FILENAME)
 
 
 def describe(error: BaseException, kind: str = "program") -> Failure:
-    """Tell an exception without any frame that is not the program's."""
+    """Describe an exception, with the program's own frames alone."""
     try:
-        told = traceback.TracebackException.from_exception(error)
-        return _describe(error, told, kind)
-    except (MemoryError, RecursionError):
+        summary = traceback.TracebackException.from_exception(error)
+        return _describe(error, summary, kind)
+    except (MemoryError, RecursionError):  # of the program, which has left too little for a traceback
         return Failure(kind, type(error).__name__, "", last_line(error.__traceback__))
 
 
-def _describe(error: BaseException, told: traceback.TracebackException, kind: str) -> Failure:
-    for part in _parts(told):
+def _describe(error: BaseException, summary: traceback.TracebackException, kind: str) -> Failure:
+    for part in _parts(summary):
         part.stack = traceback.StackSummary.from_list([frame for frame in part.stack if frame.filename == FILENAME])
-    line = told.stack[-1].lineno if told.stack else None
+    line = summary.stack[-1].lineno if summary.stack else None
     if line is None and isinstance(error, SyntaxError) and error.filename == FILENAME:
         line = error.lineno
-    return Failure(kind, type(error).__name__, _message(error), line, "".join(told.format()))
+    return Failure(kind, type(error).__name__, _message(error), line, "".join(summary.format()))
 
 
 def waiting_line(awaited: Any) -> int | None:
-    """The program's innermost line in a chain of suspended coroutines."""
+    """Return the program's innermost line in a chain of suspended coroutines; None where there is none."""
     line = None
     while awaited is not None:
         frame: FrameType | None = None
@@ -144,7 +144,7 @@ def waiting_line(awaited: Any) -> int | None:
 
 
 def last_line(trace: TracebackType | None) -> int | None:
-    """The program's innermost line in a traceback, found without allocating much."""
+    """Return the program's innermost line in a traceback, without allocating much; None where there is none."""
     line = None
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == FILENAME:
@@ -153,9 +153,9 @@ def last_line(trace: TracebackType | None) -> int | None:
     return line
 
 
-def _parts(told: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+def _parts(summary: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
     seen: set[int] = set()
-    rest: list[traceback.TracebackException | None] = [told]
+    rest: list[traceback.TracebackException | None] = [summary]
     while rest:
         part = rest.pop()
         if part is not None and id(part) not in seen:

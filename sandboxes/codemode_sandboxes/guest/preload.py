@@ -1,4 +1,4 @@
-"""What is imported before the fences go up: nothing can be read from disk after."""
+"""The modules that a guest imports before it is locked down: it can read nothing from disk after."""
 
 import _imp
 import contextlib
@@ -26,14 +26,14 @@ MODULES = (
     "threading", "time", "timeit", "token", "tokenize", "tomllib", "traceback", "types", "typing", "unicodedata",
     "urllib", "uuid", "warnings", "weakref", "xml", "zlib", "zoneinfo",
 )  # fmt: skip
-"""The top-level modules that a program is promised, where this interpreter has them."""
+"""The top-level modules that a program may import, where this interpreter has them."""
 
 _PARTS = (
     "asyncio.taskgroups", "asyncio.timeouts", "collections.abc", "concurrent.futures.thread", "email.generator",
     "email.message", "email.mime.multipart", "email.mime.text", "email.parser", "email.policy", "email.utils",
     "html.entities", "html.parser", "http.cookies", "importlib.resources", "json.decoder", "urllib.parse",
     "xml.dom.minidom", "xml.etree.ElementTree", "xml.parsers.expat", "xml.sax.saxutils",
-    # what those import only when they need it
+    # What those import only when they need it.
     "_blake2", "_md5", "_sha1", "_sha2", "_sha256", "_sha3", "_sha512", "_strptime", "_suggestions", "tracemalloc",
 )  # fmt: skip
 
@@ -45,9 +45,9 @@ _ENCODINGS = (
 
 
 def preload() -> None:
-    """Import all that programs are promised, and forget where it came from."""
+    """Import all that a program may import, and make the modules forget where they came from."""
     for name in (*MODULES, *_PARTS):
-        with contextlib.suppress(ImportError):  # an interpreter without it; what remains is found out by trying
+        with contextlib.suppress(ImportError):  # not every interpreter has all; the host asks which are there
             importlib.import_module(name)
     for name in _ENCODINGS:
         with contextlib.suppress(LookupError, ImportError):
@@ -60,6 +60,7 @@ def _keep_time_zones() -> None:
     import zoneinfo
     from zoneinfo import _common
 
+    # `zoneinfo` reads a zone's file when it is first used, which is too late in a guest: so all are read now.
     zones: dict[str, bytes] = {}
     for folder in map(Path, zoneinfo.TZPATH):
         for path in folder.rglob("*") if folder.is_dir() else ():
@@ -80,7 +81,7 @@ def _keep_time_zones() -> None:
 
 
 def _forget_places() -> None:
-    """Take the paths of this machine out of the modules, so that no traceback or message tells them."""
+    """Take the paths of this machine out of the modules, so that no traceback and no message shows them."""
     library = str(Path(os.__file__).parent)
     rename: Callable[[types.CodeType, str], None] = getattr(_imp, "_fix_co_filename")  # noqa: B009 - private
     for thing in gc.get_objects():
@@ -89,7 +90,7 @@ def _forget_places() -> None:
             rename(thing.__code__, f"<python>/{short}")
     modules: list[object] = list(sys.modules.values())
     for module in modules:
-        if not isinstance(module, types.ModuleType):  # 3.11 has classes there: typing.io
+        if not isinstance(module, types.ModuleType):  # Python 3.11 has classes there, such as typing.io
             continue
         for name in ("__file__", "__cached__"):
             vars(module).pop(name, None)
@@ -98,7 +99,7 @@ def _forget_places() -> None:
             spec.has_location = False
             if spec.submodule_search_locations is not None:
                 spec.submodule_search_locations = module.__path__ = []
-    logging._srcfile = logging.addLevelName.__code__.co_filename  # it finds its own frames by this
+    logging._srcfile = logging.addLevelName.__code__.co_filename  # by which logging knows its own frames
     sys.modules.pop("sysconfig", None)
     sys.path[:] = []
     sys.path_hooks[:] = []

@@ -1,4 +1,4 @@
-"""Runs one program, from the host's `run` frame to the last frame."""
+"""One program's run, from the host's `run` frame to the last frame, and the guest's limits on itself."""
 
 import ast
 import asyncio
@@ -31,7 +31,9 @@ from codemode_sandboxes.guest.wire import Wire, dumps
 
 __all__ = ["address_space", "confine", "harden", "serve"]
 
-_RESERVE = 2 << 20
+_RESERVE_BYTES = 2 << 20
+_TRIED_BYTES = 33 << 20  # the C library asks the kernel for each block above 32 MB, and takes none that it has freed
+_WARM_UP = "import asyncio\nasync def f(n): return await tools.t(n)\nawait asyncio.gather(f(1))"
 _ANSWER = b'{"type":"resume","outcomes":[[1,"returned",{}]],"elapsed":null}\n'
 
 
@@ -40,11 +42,12 @@ def serve(wire: Wire, clock: Clock, confine: Callable[[dict[str, Any]], None]) -
 
     Args:
         wire: Carries the frames.
-        clock: The clock that `install` put in place.
-        confine: Sets the process's own limits, given the host's; called before the program is compiled.
+        clock: The program's clock, which is installed.
+        confine: Sets the process's own limits by the host's `Limits`, before the program is compiled.
     """
     _warm_up(wire, clock)
-    reserve = [bytes(_RESERVE)]  # address space: what is left to say that the memory is used up
+    # Address space that is given back when the program has used up its memory: without it nothing could be sent.
+    reserve = [bytes(_RESERVE_BYTES)]
     wire.send(dumps({"type": "ready"}))
     run = wire.receive()
     confine(run["limits"])
@@ -78,6 +81,7 @@ def serve(wire: Wire, clock: Clock, confine: Callable[[dict[str, Any]], None]) -
         host.fail(Failure("program", "RuntimeError", message, waiting_line(main[0].get_coro())))
     except MemoryError as error:
         reserve.clear()
+        # Free what the program holds before anything else is allocated; the line has to be read first.
         line = last_line(error.__traceback__)
         traceback.clear_frames(error.__traceback__)
         namespace.clear()
@@ -89,10 +93,10 @@ def serve(wire: Wire, clock: Clock, confine: Callable[[dict[str, Any]], None]) -
 
 
 def _warm_up(wire: Wire, clock: Clock) -> None:
-    """Run a program of our own, with a tool call that it answers itself.
+    """Run a small program whose tool call is answered here.
 
-    A forked process copies each page at its first touch, and WebAssembly is compiled where it is first run: so all of it
-    is touched ahead of need.
+    A forked process copies each page that it writes to, and WebAssembly is compiled when it first runs. This takes that
+    time while the guest waits for its program.
     """
     host = Host(
         Wire(lambda size: _ANSWER, len, wire.leave), clock, {"calls": 1, "output_bytes": 1, "value_bytes": 1000}
@@ -100,9 +104,7 @@ def _warm_up(wire: Wire, clock: Clock) -> None:
     seed_everything(0)
     text_stream(host.output).write("")
     loop = GuestLoop(clock, host.block)
-    body, last, _ = compile_program(
-        "import asyncio\nasync def f(n): return await tools.t(n)\nawait asyncio.gather(f(1))"
-    )
+    body, last, _ = compile_program(_WARM_UP)
     host.encode(loop.run_until_complete(_run(body, last, {"tools": Tools([("t", "t")], host.call)})), "")
     loop.close()
 
@@ -111,7 +113,7 @@ def compile_program(code: str) -> tuple[types.CodeType, types.CodeType | None, i
     """Compile a program in script form.
 
     Returns:
-        All of it but a last expression, and that expression and its line where there is one.
+        The program without its last expression; that expression, and its line, where the program ends with one.
     """
     show_source(code)
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -140,7 +142,7 @@ def _namespace(run: dict[str, Any], host: Host) -> dict[str, Any]:
     sys.stdout = sys.stderr = text_stream(host.output)
     sys.argv = [""]
     os.environ.clear()
-    os.putenv("TZ", "UTC")  # for the C library alone
+    os.putenv("TZ", "UTC")  # the C library reads it, and `os.environ` does not show it
     warnings.resetwarnings()
     warnings.simplefilter("ignore")
     namespace = vars(module)
@@ -152,7 +154,7 @@ def _namespace(run: dict[str, Any], host: Host) -> dict[str, Any]:
 
 
 def _cancel_rest(loop: GuestLoop) -> None:
-    """Cancel the tasks that the program left. They may clean up, but wait for nothing any more."""
+    """Cancel the tasks that the program left. They may clean up, but not wait."""
     try:
         rest = asyncio.all_tasks(loop)
         for task in rest:
@@ -160,15 +162,15 @@ def _cancel_rest(loop: GuestLoop) -> None:
         if rest:
             loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
-    except BaseException:  # whatever a forgotten task raises, the program has ended with its value
+    except BaseException:  # whatever a task that is left raises, the program has ended with its value
         pass
 
 
-_TRIED = 33 << 20  # above this the C library always asks the kernel
-
-
 def address_space() -> int:
-    """Bytes of address space that this process uses now."""
+    """Return how many bytes of address space this process uses now.
+
+    Limits of memory come on top of it: RLIMIT_AS counts the interpreter and its libraries too.
+    """
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:
@@ -179,48 +181,44 @@ def address_space() -> int:
 
 
 def _tried_address_space() -> int:
-    """Find it where there is no /proc: the limit under which an allocation just fits."""
-    try:
-        import resource
-    except ImportError:  # Pyodide, which sets no limit
-        return 0
+    """Find the address space where there is no /proc: by the lowest limit that leaves room for one block."""
+    import resource
+
     low, high = 0, 1 << 40
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     while high - low > 1 << 16:
         middle = (low + high) // 2
         resource.setrlimit(resource.RLIMIT_AS, (middle, hard))
         try:
-            bytes(_TRIED)  # never touched, so it costs nothing
+            bytes(_TRIED_BYTES)  # never written to, so it takes no memory
         except MemoryError:
             low = middle
         else:
             high = middle
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-    return high - _TRIED
+    return high - _TRIED_BYTES
 
 
 def harden(limits: list[str]) -> None:
-    """Set hard limits of the process, each given as in "nproc=0"."""
-    if limits:
-        import resource
+    """Set hard limits of the process, each written as in "nproc=0". Nothing in the process can raise them again."""
+    import resource
 
-        for limit in limits:
-            name, _, value = limit.partition("=")
-            resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (int(value), int(value)))
+    for limit in limits:
+        name, _, value = limit.partition("=")
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (int(value), int(value)))
 
 
 def confine(limits: dict[str, Any], base: int) -> None:
-    """Limit memory and processor time, where the system can.
+    """Set hard limits of memory and processor time.
 
     Args:
         limits: The host's `Limits`, as a dictionary.
-        base: Bytes of address space that the interpreter itself takes.
+        base: Bytes of address space that the interpreter itself takes; see `address_space`.
     """
-    try:
-        import resource
-    except ImportError:  # Pyodide: WebAssembly's memory is capped from outside
-        return
+    import resource  # not at the top: Pyodide has none, and bounds memory and time from outside
+
     memory = base + limits["memory_bytes"]
+    # The host's clock is the bound; this one ends a guest whose host is too busy to look. The kernel counts whole seconds.
     seconds = math.ceil(limits["seconds"]) + 1
     for limit, value in ((resource.RLIMIT_AS, (memory, memory)), (resource.RLIMIT_CPU, (seconds, seconds + 1))):
         hard = resource.getrlimit(limit)[1]

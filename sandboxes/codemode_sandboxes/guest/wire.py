@@ -1,4 +1,4 @@
-"""Frames over two byte functions: one JSON object a line."""
+"""Frames over two functions for bytes: one JSON object on each line."""
 
 import json
 from collections.abc import Callable
@@ -7,24 +7,22 @@ from typing import Any, NoReturn
 __all__ = ["Wire", "dumps"]
 
 _CHUNK = 1 << 20
-_READ = 1 << 16  # the memory for more is asked of the kernel, at each read anew
-
-
+_READ = 1 << 16  # Python allocates it at each read; above this the C library asks the kernel for memory each time
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def dumps(value: Any) -> str:
-    """Write a value as JSON on one line."""
+    """Return a value as JSON on one line."""
     return _ENCODER.encode(value)
 
 
 class Wire:
-    """Sends and receives frames.
+    """Both directions of the stream of frames.
 
     Args:
-        read: Gives at most this many bytes, at least one; none where the host is gone.
-        write: Takes bytes and returns how many it took.
-        leave: Ends the process with this status.
+        read: Returns at least one byte and at most so many; none where the host is gone.
+        write: Takes bytes, and returns how many it took.
+        leave: Ends the process with an exit status.
     """
 
     def __init__(
@@ -37,13 +35,13 @@ class Wire:
         self._buffer = bytearray()
 
     def send(self, *frames: str) -> None:
-        """Send frames that are JSON already, in order."""
+        """Send frames, which are JSON already, in order."""
         rest = memoryview(("\n".join(frames) + "\n").encode("utf-8", "surrogatepass"))
         while rest:
             rest = rest[self._write(rest[:_CHUNK]) :]
 
     def receive(self) -> dict[str, Any]:
-        """Wait for the host's next frame. Ends the process where the host is gone."""
+        """Wait for the host's next frame. End the process where the host is gone."""
         scanned = 0
         while (end := self._buffer.find(b"\n", scanned)) < 0:
             scanned = len(self._buffer)

@@ -1,4 +1,4 @@
-"""All of CPython in a process that the kernel lets do nothing but compute. Linux, nothing to install."""
+"""The sandbox `restricted`: all of CPython, in a process that the kernel lets do nothing but compute."""
 
 from codemode_sandboxes.restricted.sandbox import RestrictedSandbox
 

@@ -1,4 +1,4 @@
-"""Everything that a guest gives up before it reads a program, in the order in which it can."""
+"""Everything that a guest of `restricted` gives up before it reads a program, in the only order in which it can."""
 
 import ctypes
 import errno
@@ -16,16 +16,17 @@ __all__ = ["Lockdown", "open_libc"]
 
 NOBODY = 65534
 
+# Operations of prctl.
 _SET_DEATH_SIGNAL, _SET_DUMPABLE, _DROP_FROM_BOUND, _NO_NEW_PRIVILEGES = 1, 4, 24, 38
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAPABILITIES_V3 = 0x20080522
-_CAN_CHANGE_USER = (5, 6, 7)  # CAP_KILL, for the host must still be able to end it; CAP_SETGID; CAP_SETUID
+_CAN_CHANGE_USER = (5, 6, 7)  # CAP_KILL, as the host must still be able to end the guest; CAP_SETGID; CAP_SETUID
 _NEW_USER, _NEW_NETWORK_IPC_UTS = 0x10000000, 0x40000000 | 0x08000000 | 0x04000000
-_STACK = 8 << 20
+_STACK_BYTES = 8 << 20
 
 
 def open_libc() -> ctypes.CDLL:
-    """Open the C library."""
+    """Open the C library. Its functions set `ctypes.get_errno()`."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 4]
@@ -33,9 +34,10 @@ def open_libc() -> ctypes.CDLL:
 
 
 class Lockdown:
-    """Made once in the fork server, applied in each child.
+    """The steps down, prepared once in the fork server and taken in each child.
 
-    `layers` names what stands around a child, strongest first.
+    Attributes:
+        layers: Names of what stands around a child, the strongest first.
     """
 
     def __init__(self, libc: ctypes.CDLL) -> None:
@@ -56,30 +58,34 @@ class Lockdown:
         self.layers += ["no_new_privs", "rlimits"]
 
     def _enter_namespaces(self) -> bool:
-        # The server's own, shared by its children: they could not use a network even if they had sockets.
+        # The server enters them once for all its children, which could not use a network even if they had sockets. An
+        # ordinary user may do so inside a user namespace; some systems forbid that too.
         return any(self._libc.unshare(flags) == 0 for flags in (_NEW_NETWORK_IPC_UTS, _NEW_USER | _NEW_NETWORK_IPC_UTS))
 
     def apply(self, parent: int) -> None:
         """Lock this process down, for good.
 
         Args:
-            parent: The fork server's process id: should it be gone, so is this process.
+            parent: The fork server's process id. Where the server is gone, this process ends.
 
         Raises:
-            OSError: A step failed, or the fences do not hold.
+            OSError: A step failed, or the filter does not hold.
         """
         prctl = self._libc.prctl
+        # The filter forbids what these limits bound, but for the stack; they stand behind it.
         for limit, value in (
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_FSIZE, 0),
             (resource.RLIMIT_NPROC, 0),
             (resource.RLIMIT_MEMLOCK, 0),
             (resource.RLIMIT_MSGQUEUE, 0),
-            (resource.RLIMIT_STACK, min(_STACK, *_finite(resource.getrlimit(resource.RLIMIT_STACK)))),
+            (resource.RLIMIT_STACK, min(_STACK_BYTES, *_finite(resource.getrlimit(resource.RLIMIT_STACK)))),
         ):
             resource.setrlimit(limit, (value, value))
+        # First out of the bounding set, while the right to do so is left: no program that is executed could gain them.
         for capability in range(self._last_capability + 1):
             prctl(_DROP_FROM_BOUND, capability, None, None, None)
+        # Without any capability root would still be the owner of the system's files.
         if self._to_nobody:
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -89,19 +95,22 @@ class Lockdown:
             raise OSError(ctypes.get_errno(), "the capabilities cannot be dropped")
         if prctl(_NO_NEW_PRIVILEGES, 1, None, None, None):
             raise OSError(ctypes.get_errno(), "no_new_privs cannot be set")
-        # A change of user clears the death signal, so it comes after.
+        # A change of user clears the death signal, so it is set after that. The server may have ended before it was set.
         prctl(_SET_DEATH_SIGNAL, 9, None, None, None)
-        prctl(_SET_DUMPABLE, 0, None, None, None)
+        prctl(_SET_DUMPABLE, 0, None, None, None)  # other guests run as the same user: none may trace this one
         if os.getppid() != parent:
             os._exit(0)
         if self._landlock:
             landlock.restrict(self._libc, self._landlock)
+        # Last, as Landlock needs a descriptor and the filter forbids every step above.
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
         seccomp.install(self._libc, self._filter)
         _check()
 
 
 def _check() -> None:
+    # A filter that is built or installed wrongly would show in nothing else. EPERM alone proves it: opening fails with
+    # EMFILE anyway, and forking with EAGAIN.
     for attempt in (
         lambda: os.open("/", os.O_RDONLY),
         lambda: os.stat("/"),  # noqa: PTH116 - the call itself is the test

@@ -1,4 +1,4 @@
-"""The sandbox `restricted`: all of CPython, in a process that the kernel lets do nothing but compute."""
+"""`RestrictedSandbox`: its guests are forked from a server that has imported the standard library."""
 
 import os
 import platform
@@ -27,13 +27,14 @@ _REFILL_SECONDS = 0.02  # the run that took the spare has the processor first
 class RestrictedSandbox(ProcessSandbox[ForkServer]):
     """Runs programs in forked, locked-down CPython processes. Linux only; needs no installation and no privilege.
 
-    Each program has a process of its own, forked from a server that has imported the standard library already. Before
-    it reads the program the process gives up its environment, its descriptors, its capabilities and, by seccomp, every
-    system call but those for memory and time; Landlock, namespaces of its own and limits stand behind that.
+    Each program has a process of its own, forked from a server that has imported the standard library. Before the
+    process reads the program it gives up its environment, its descriptors, its capabilities and, by seccomp, every system
+    call but those for memory and time. Landlock, namespaces and limits stand behind that.
 
     Args:
-        spares: Guests kept ready; each holds about 2 MB and saves a few milliseconds.
-        python: Path of the interpreter to run programs with; this process's own by default. Standard library alone.
+        spares: The number of guests kept ready; each holds about 2 MB and saves a few milliseconds.
+        python: Path of the interpreter that runs programs; by default this process's own. Programs get its standard
+            library alone.
     """
 
     name = _NAME
@@ -45,7 +46,7 @@ class RestrictedSandbox(ProcessSandbox[ForkServer]):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What programs can do and cannot, found out by running one, once in a process: about 0.3 seconds.
+        """What the sandbox offers. A guest is asked for it once in a process, which takes about 0.3 seconds.
 
         Raises:
             SandboxUnavailable: The sandbox cannot run here.
@@ -56,7 +57,7 @@ class RestrictedSandbox(ProcessSandbox[ForkServer]):
     def layers(self) -> tuple[str, ...]:
         """What stands between a program and the host here, such as "seccomp", "landlock 7", "namespaces".
 
-        Without seccomp there is no sandbox. The others are added where the kernel has them.
+        Seccomp is always there, as without it nothing starts. The kernel may lack the others.
 
         Raises:
             SandboxUnavailable: The sandbox cannot run here.

@@ -1,4 +1,4 @@
-"""The fork server's process, as the host sees it, and the guests that it forks."""
+"""The host's side of the fork server: its process, and the guests that it forks."""
 
 import contextlib
 import json
@@ -16,13 +16,13 @@ from codemode_sandboxes.process.pool import StartFailed
 __all__ = ["ForkServer", "Newborn"]
 
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LANG": "C.UTF-8"}
-_NOISE = 4096
+_NOISE_BYTES = 4096
 
 
 class ForkServer:
-    """One running fork server. It ends with `close`, with this object, and with the host's process.
+    """A running fork server. Implements `Starter`.
 
-    It belongs to no event loop. Its methods do not wait, and are called by one thread at a time.
+    It ends with `close`, with this object, and with the host's process.
 
     Args:
         python: The interpreter.
@@ -37,7 +37,7 @@ class ForkServer:
         try:
             self._control.setblocking(False)
             os.set_blocking(self._noise, False)
-            # An empty environment of its own does what -E does, and leaves PYTHONHASHSEED heard.
+            # Not -E: it would ignore PYTHONHASHSEED too, and the environment has nothing else to ignore.
             self._popen = subprocess.Popen(
                 [python, "-P", "-s", "-S", "-B", str(Path(__file__).parent), str(theirs.fileno()), str(os.getpid())],
                 env=_ENVIRONMENT,
@@ -59,22 +59,16 @@ class ForkServer:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the server runs."""
         return self._close.alive and self._popen.poll() is None
 
     def layers(self) -> tuple[str, ...]:
-        """Name what stands around a guest; known once the first is ready, and told once."""
+        """Return what stands around a guest. Call it once, after the first guest is ready: the server says it once."""
         layers: list[str] = json.loads(self._control.recv(4096))["layers"]
         return tuple(layers)
 
     def fork(self) -> "Newborn":
-        """Ask for a guest.
-
-        Raises:
-            BlockingIOError: Too many requests wait already.
-            StartFailed: It is gone.
-            OSError: No descriptors are left.
-        """
+        """Ask the server for a guest; see `Starter`."""
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             reading, their_output = _pipe(ours, theirs)
             their_input, writing = _pipe(theirs, ours)
@@ -83,6 +77,7 @@ class ForkServer:
             )
             for descriptor in (reading, writing, status.fileno()):
                 os.set_blocking(descriptor, False)
+            # A full socket raises BlockingIOError; then both stacks close what was made.
             try:
                 socket.send_fds(self._control, [b"f"], [their_input, their_output, their_status.fileno()])
             except ConnectionError:
@@ -91,33 +86,34 @@ class ForkServer:
         return Newborn(reading, writing, status, self)
 
     def why_dead(self) -> str:
-        """Say how it ended, with the last line that it wrote."""
+        """Describe how the server ended, with the last line that it wrote."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(0.2)  # its sockets close a moment before it can be reaped
+            self._popen.wait(0.2)  # a process's sockets close a moment before it can be reaped
         if (status := self._popen.returncode) is None:
             return "the guest's process ended before it was ready"
         with contextlib.suppress(OSError):
-            if lines := os.read(self._noise, 65536)[-_NOISE:].decode("utf-8", "replace").strip().splitlines():
+            if lines := os.read(self._noise, 65536)[-_NOISE_BYTES:].decode("utf-8", "replace").strip().splitlines():
                 return f"the fork server {describe_exit(status)}: {lines[-1]}"
         return f"the fork server {describe_exit(status)}"
 
     def close(self) -> None:
-        """End it and all its guests. May be called again."""
+        """End the server and all its guests. May be called again."""
         self._close()
 
 
 def _close(control: socket.socket, noise: int, popen: "subprocess.Popen[bytes]", owner: int) -> None:
-    if os.getpid() == owner:  # not in a fork of the host: the server is the parent's
+    if os.getpid() == owner:
         popen.kill()
         popen.wait()
     else:
-        popen.returncode = 0  # nobody's to wait for here
+        # In a fork of the host the server is the parent's. Without a return code `Popen` would wait when it is freed.
+        popen.returncode = 0
     control.close()
     os.close(noise)
 
 
 def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
-    """Make a pipe, each end of which is closed with its stack."""
+    """Make a pipe. Each end is closed with its stack."""
     reading, writing = os.pipe()
     reader.callback(os.close, reading)
     writer.callback(os.close, writing)
@@ -125,17 +121,13 @@ def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[i
 
 
 class Newborn:
-    """A guest that was asked for. Belongs to no event loop yet."""
+    """A guest that is being forked. Implements `Newborn`."""
 
     def __init__(self, reading: int, writing: int, status: socket.socket, server: ForkServer) -> None:
         self._reading, self._writing, self._status, self._server = reading, writing, status, server
 
     async def channel(self) -> StreamChannel:
-        """Wait until the guest is ready and give its channel, for the running event loop.
-
-        Raises:
-            StartFailed: It did not start. Nothing is left of it.
-        """
+        """Wait until the guest is ready; see `Newborn`."""
         try:
             await readable(self._status.fileno())
             _, descriptors, _, _ = socket.recv_fds(self._status, 1, 1, socket.MSG_CMSG_CLOEXEC)
@@ -154,7 +146,8 @@ class Newborn:
         except BaseException:
             await channel.aclose()
             raise
-        if reason is None and process.ended:  # it was ready once
+        # A spare guest said that it was ready some time ago, and may have ended since.
+        if reason is None and process.ended:
             reason = "the guest's process ended before it was used"
         if reason is not None:
             await channel.aclose()
@@ -162,14 +155,14 @@ class Newborn:
         return channel
 
     def close(self) -> None:
-        """Do without it. A guest whose stream closes before it has a program ends."""
+        """Close the guest's stream: a guest that has no program yet ends then."""
         os.close(self._reading)
         os.close(self._writing)
         self._status.close()
 
 
 class _Forked:
-    """A process that the fork server reaps."""
+    """A guest's process, which the fork server reaps. Implements `GuestProcess`."""
 
     def __init__(self, pidfd: int, status: socket.socket) -> None:
         self._pidfd, self._status = pidfd, status
