@@ -1,8 +1,6 @@
-"""Write api.md, the API reference, from the docstrings.
+"""Print the API reference, made from the docstrings, as Markdown: `python docs/build_api.py > docs/api.md`."""
 
-python docs/build_api.py [--check]     --check: say whether it is what would be written, and write nothing
-"""
-
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,112 +8,85 @@ from typing import Any
 
 import griffe
 
-HERE = Path(__file__).parent
-OUTLINE: dict[str, list[str]] = {
-    "The short way in": [
-        "codemode_graph.api.codemode",
-        "codemode_graph.api.CodeMode",
-        "codemode_graph.options.CodeModeOptions",
-        "codemode_graph.options.RunOptions",
-        "codemode_graph.result.RunResult",
-    ],
-    "The graph": [
-        "codemode_graph.graph.create_codemode",
-        "codemode_graph.settings.Context",
-        "codemode_graph.settings.Prices",
-        "codemode_graph.state.CodeModeState",
-        "codemode_graph.state.Attempt",
-        "codemode_graph.state.ToolCall",
-        "codemode_graph.state.Finding",
-        "codemode_graph.state.Failure",
-        "codemode_graph.state.PendingCall",
-        "codemode_graph.state.Decision",
-    ],
-    "Tools": [
-        "codemode_graph.tools.from_function.tool",
-        "codemode_graph.tools.spec.ToolPolicy",
-        "codemode_graph.tools.spec.AfterCalls",
-        "codemode_graph.tools.spec.Review",
-        "codemode_graph.tools.spec.ToolSpec",
-        "codemode_graph.tools.spec.IdempotencyKey",
-        "codemode_graph.mcp.loader.MCPToolLoader",
-    ],
-    "In other agents": [
-        "codemode_graph.integrations.middleware.CodeModeMiddleware",
-        "codemode_graph.integrations.agent.create_agent",
-        "codemode_graph.integrations.langchain.create_codemode_tool",
-        "codemode_graph.integrations.mcp_server.server.create_mcp_server",
-        "codemode_graph.integrations.mcp_server.http.create_http_app",
-    ],
-    "Looking at a run": [
-        "codemode_graph.trace.Trace",
-        "codemode_graph.metrics.Metrics",
-        "codemode_graph.trace.progress.Watcher",
-        "codemode_graph.events.read_event",
-        *(
-            f"codemode_graph.events.{name}Event"
-            for name in (
-                "Attempt",
-                "Model",
-                "Check",
-                "Sandbox",
-                "CallStarted",
-                "CallFinished",
-                "CallAnswered",
-                "CallPending",
-                "Stdout",
-                "Outcome",
-            )
-        ),
-        "codemode_graph.trace.progress.Progress",
-    ],
-    "Sandboxes": [
-        "codemode_sandboxes.registry.create_sandbox",
-        "codemode_sandboxes.choice.resolve_sandbox",
-        "codemode_sandboxes.contract.Sandbox",
-        "codemode_sandboxes.contract.Execution",
-        "codemode_sandboxes.contract.Program",
-        "codemode_sandboxes.contract.Limits",
-        "codemode_sandboxes.contract.Capabilities",
-        "codemode_sandboxes.choice.AutoSandbox",
-        "codemode_sandboxes.choice.FallbackSandbox",
-        "codemode_sandboxes.monty.sandbox.MontySandbox",
-        "codemode_sandboxes.restricted.sandbox.RestrictedSandbox",
-        "codemode_sandboxes.jail.bubblewrap.BubblewrapSandbox",
-        "codemode_sandboxes.jail.nsjail.NsjailSandbox",
-        "codemode_sandboxes.docker.sandbox.DockerSandbox",
-        "codemode_sandboxes.pyodide.sandbox.PyodideSandbox",
-        "codemode_sandboxes.mock.MockSandbox",
-    ],
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("codemode_graph", "codemode_sandboxes")
+# Names by the module that users import them from; tests/test_docs.py holds that each package's `__all__` is complete here.
+OUTLINE: dict[str, dict[str, str]] = {
+    "The short way in": {"codemode_graph": "codemode CodeMode CodeModeOptions RunOptions RunResult"},
+    "The graph": {
+        "codemode_graph": "create_codemode Context Prices CodeModeState",
+        "codemode_graph.state": "Attempt ToolCall Finding Failure PendingCall Decision",
+        "codemode_graph.updates": "ApplyUpdates",
+    },
+    "Tools": {
+        "codemode_graph": "tool ToolPolicy ToolSpec IdempotencyKey MCPToolLoader",
+        "codemode_graph.tools.spec": "AfterCalls Review",
+    },
+    "In other agents": {
+        "codemode_graph": "CodeModeMiddleware create_agent create_codemode_tool",
+        "codemode_graph.integrations.mcp_server": "create_mcp_server create_http_app",
+    },
+    "Looking at a run": {
+        "codemode_graph": "Trace",
+        "codemode_graph.metrics": "Metrics",
+        "codemode_graph.trace.progress": "Watcher Progress",
+        "codemode_graph.events": "read_event AttemptEvent ModelEvent CheckEvent SandboxEvent CallStartedEvent "
+        "CallFinishedEvent CallAnsweredEvent CallPendingEvent StdoutEvent OutcomeEvent",
+    },
+    "Sandboxes": {
+        "codemode_sandboxes": "SANDBOXES create_sandbox resolve_sandbox AutoSandbox FallbackSandbox SandboxChoice Choice "
+        "PassedOver MockSandbox MockExecution",
+        "codemode_sandboxes.monty": "MontySandbox",
+        "codemode_sandboxes.restricted": "RestrictedSandbox",
+        "codemode_sandboxes.jail.bubblewrap": "BubblewrapSandbox",
+        "codemode_sandboxes.jail.nsjail": "NsjailSandbox",
+        "codemode_sandboxes.docker": "DockerSandbox",
+        "codemode_sandboxes.pyodide": "PyodideSandbox",
+    },
+    "The contract of a sandbox": {
+        "codemode_sandboxes": "Sandbox Execution Program Limits Capabilities Boundary Gap Diagnostic Event Blocked Call "
+        "Finished Failed FailureKind Outcome Returned Raised attribute_names",
+    },
+    "Errors": {
+        "codemode_graph": "CodeModeError ConfigurationError ModelError ToolLoadError",
+        "codemode_graph.errors": "ToolCallError ToolOutcomeUnknown UnknownRun",
+        "codemode_sandboxes": "SandboxError SandboxUnavailable UnknownSandbox NoSandboxFits SandboxClosed",
+    },
 }
-ERRORS = {"codemode_graph": "codemode_graph.errors", "codemode_sandboxes": "codemode_sandboxes.errors"}
 
 
 def page() -> str:
-    """The whole page."""
-    loader = griffe.GriffeLoader(
-        search_paths=[HERE.parent, HERE.parent / "sandboxes"], docstring_parser=griffe.Parser.google
-    )
-    modules = {name: loader.load(name) for name in ERRORS}
-
-    def find(path: str) -> Any:
-        package, _, rest = path.partition(".")
-        return modules[package][rest]
-
+    """Return the whole page."""
     parts = ["# API reference", "Made from the docstrings by `python docs/build_api.py`."]
-    for title, paths in OUTLINE.items():
+    for title, modules in objects().items():
         parts.append(f"## {title}")
-        for path in paths:
-            parts += _object(find(path))
-    parts.append("## Errors")
-    parts += [_fenced(find(path).docstring.value, "text") for path in ERRORS.values()]
+        for module, found in modules:
+            parts += _object(module, found)
     # Python blocks of a page are run by the tests; those of docstrings are not whole.
     return "\n\n".join(parts).replace("```python", "```py") + "\n"
 
 
-def _object(found: Any) -> Iterator[str]:
+def objects() -> dict[str, list[tuple[str, Any]]]:
+    """Return what the page describes: by title, the module to import from, and the object there."""
+    paths = [ROOT, ROOT / "sandboxes"]
+    loader = griffe.GriffeLoader(search_paths=paths, docstring_parser=griffe.Parser.google)
+    packages = {name: loader.load(name) for name in PACKAGES}
+    loader.resolve_aliases()
+
+    def find(path: str) -> Any:
+        package, _, rest = path.partition(".")
+        found = packages[package][rest]
+        return found.final_target if found.is_alias else found
+
+    return {
+        title: [(module, find(f"{module}.{name}")) for module, names in modules.items() for name in names.split()]
+        for title, modules in OUTLINE.items()
+    }
+
+
+def _object(module: str, found: Any) -> Iterator[str]:
     yield f"### `{found.name}`"
-    yield f"From `{_public(found)}`."
+    yield f"From `{module}`."
     if found.is_class:
         init = found.all_members.get("__init__")
         if init is not None and init.path.startswith("codemode") and not found.labels & {"dataclass"}:
@@ -127,22 +98,13 @@ def _object(found: Any) -> Iterator[str]:
     yield from _docstring(found)
     if found.is_class:
         yield from _fields(found)
-        for member in found.members.values():
-            if member.is_function and not member.name.startswith("_") and member.docstring:
+        for member in found.all_members.values():
+            if not member.path.startswith("codemode") or not member.is_function:
+                continue
+            if not member.name.startswith("_") and member.docstring:
                 yield f"#### `{found.name}.{member.name}`"
                 yield _fenced(_signature(member, member.name))
                 yield from _docstring(member)
-
-
-def _public(found: Any) -> str:
-    """The shortest module that exports it."""
-    module = found.module
-    place = module
-    while module is not None:
-        if found.name in (module.exports or ()):
-            place = module
-        module = module.parent
-    return str(place.path)
 
 
 def _signature(function: Any, name: str) -> str:
@@ -191,7 +153,7 @@ def _docstring(found: Any) -> Iterator[str]:
 
 
 def _fields(found: Any) -> Iterator[str]:
-    """The keys of a TypedDict, and attributes that have docstrings of their own, or a description."""
+    """List the keys of a TypedDict, and the attributes that have a docstring or a description of their own."""
     rows = []
     typed = any("TypedDict" in str(base) for base in [*found.bases, *(b for m in found.mro() for b in m.bases)])
     for member in found.all_members.values():
@@ -201,10 +163,8 @@ def _fields(found: Any) -> Iterator[str]:
         if member.inherited and member.target.parent.name == "RunOptions":
             continue
         text = member.docstring.value.partition("\n\n")[0] if member.docstring else ""
-        if not text and "description=" in str(member.annotation):
-            text = (
-                str(member.annotation).split("description=")[1].split('"' if '"' in str(member.annotation) else "'")[1]
-            )
+        if not text and (described := re.search(r"description=(['\"])(.*?)\1", str(member.annotation))):
+            text = described[2]
         if text:
             rows.append(f"* `{member.name}`: {_one_line(text)}")
         elif typed:
@@ -226,14 +186,5 @@ def _fenced(text: str, language: str = "py") -> str:
     return f"```{language}\n{text.strip()}\n```"
 
 
-def main() -> int:
-    """Write the page, or check it."""
-    made, path = page(), HERE / "api.md"
-    if "--check" in sys.argv:
-        return int(not path.exists() or path.read_text(encoding="utf-8") != made)
-    path.write_text(made, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.stdout.write(page())

@@ -189,6 +189,7 @@ class Raised:
 
 
 Outcome: TypeAlias = Returned | Raised
+"""The outcome of a call, which the host returns to the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,7 @@ class Failed:
 
 
 Event: TypeAlias = Blocked | Finished | Failed
+"""The next stop of an execution: it waits for calls, or it is at its end."""
 
 
 @runtime_checkable
