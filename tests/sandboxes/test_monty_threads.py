@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from codemode_sandboxes import Blocked, Limits, Program, Returned, SandboxClosed, SandboxUnavailable
 from codemode_sandboxes.monty import MontySandbox
-from codemode_sandboxes.monty.line import Line
+from codemode_sandboxes.monty.workers import JobThread
 
 from tests.sandboxes.driving import run
 from tests.sandboxes.processes import computing, gone
@@ -28,7 +28,7 @@ async def ended(some: set[threading.Thread]) -> bool:
 
 
 async def test_a_line_calls_one_after_the_other_and_gives_back_what_came_of_it() -> None:
-    line = Line()
+    line = JobThread()
     called: list[int] = []
 
     def call(number: int) -> int:
@@ -45,7 +45,7 @@ async def test_a_line_calls_one_after_the_other_and_gives_back_what_came_of_it()
 
 
 async def test_what_is_given_up_is_called_all_the_same() -> None:
-    line, called = Line(), threading.Event()
+    line, called = JobThread(), threading.Event()
     line.do(lambda: time.sleep(0.05))
     line.do(called.set).cancel()
     await line.do(lambda: None)
@@ -55,7 +55,7 @@ async def test_what_is_given_up_is_called_all_the_same() -> None:
 
 async def test_a_line_ends_by_word_and_where_nobody_holds_it() -> None:
     before = threads()
-    told, forgotten = Line(), Line()
+    told, forgotten = JobThread(), JobThread()
     begun = threads() - before
     assert len(begun) == 2
     told.end()
@@ -67,8 +67,8 @@ async def test_a_line_ends_by_word_and_where_nobody_holds_it() -> None:
 
 
 def test_a_line_outlives_its_event_loop_in_peace() -> None:
-    async def begin() -> Line:
-        line = Line()
+    async def begin() -> JobThread:
+        line = JobThread()
         line.do(lambda: time.sleep(0.1))
         return line
 

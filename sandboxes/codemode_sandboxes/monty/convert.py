@@ -1,14 +1,20 @@
-"""Monty's values as JSON values."""
+"""Values on their way between Monty and the host: JSON values out, answers to calls in."""
 
+import builtins
 import re
-from typing import Any
+from functools import cache
+from typing import Any, get_args
 
-from pydantic_monty import MontyClassProxy, MontyStdTypeProxy
+from pydantic_monty import ExcType, MontyClassProxy, MontyError, MontyStdTypeProxy
 
+from codemode_sandboxes.contract import Outcome, Returned
 from codemode_sandboxes.guest.json_values import are_plain, clean_text, to_sized_json
 from codemode_sandboxes.guest.wire import dumps
 
-__all__ = ["arguments_from_monty", "from_monty"]
+__all__ = ["LATER", "arguments_from_monty", "check_conversion", "error_answer", "from_monty", "to_answer"]
+
+LATER: Any = {"future": ...}
+"""The answer that makes a call return a coroutine, which is resolved later."""
 
 # Monty hands over what it cannot represent as the text of its repr. A program that returns such a text on purpose is
 # rarer by far than one that forgot an `await`, and that one must not pass garbage to a tool.
@@ -21,11 +27,11 @@ _OPAQUE = re.compile(
     re.DOTALL,
 )
 
-_UNPLAIN = re.compile(r'\\|"[<dr_]')  # what begins so may be such a text
+_UNPLAIN = re.compile(r'\\|"[<dr_]')  # JSON text that may hold such a repr
 
 
 def from_monty(value: Any, *, max_bytes: int) -> tuple[Any, int]:
-    """Give the JSON value that stands for what came out of Monty, and its size; see `to_sized_json`.
+    """Return the JSON value that stands for a value of Monty's, and its size in bytes; see `to_sized_json`.
 
     A dataclass instance becomes a dict of its fields. What Monty hands over as the text of a repr (a coroutine, a
     function, a dict view, a range) is refused.
@@ -40,7 +46,10 @@ def from_monty(value: Any, *, max_bytes: int) -> tuple[Any, int]:
 def arguments_from_monty(
     args: tuple[Any, ...], kwargs: dict[str, Any], *, max_bytes: int
 ) -> tuple[tuple[list[Any], dict[str, Any]], int]:
-    """Give a call's arguments as `from_monty` does. Plain ones, as most are, take half of the time."""
+    """Return a call's arguments, positional and named, and their size, as `from_monty` does.
+
+    Most arguments are plain JSON already; a shorter way for them takes half of the time.
+    """
     if are_plain(args) and are_plain(kwargs.values()):
         text = dumps((args, kwargs))
         if len(text) <= max_bytes and text.isascii() and not _UNPLAIN.search(text):
@@ -67,3 +76,31 @@ def _convert(value: Any) -> Any:
         raise TypeError(f"an object of class {value.name[:80]!r} is not JSON; pass a dict of what it holds")
     name = value.name if isinstance(value, MontyStdTypeProxy) else type(value).__name__
     raise TypeError(f"an object of type {name!r} is not JSON; pass its parts")
+
+
+def to_answer(outcome: Outcome) -> Any:
+    """Return the answer that resolves a call's coroutine."""
+    if isinstance(outcome, Returned):
+        return {"return_value": outcome.value}
+    return error_answer(outcome.type, outcome.message)
+
+
+def error_answer(type_name: str, message: str) -> Any:
+    """Return the answer that makes a call raise an exception, of the nearest type that Monty has."""
+    return {"exc_type": _nearest(type_name), "message": clean_text(message)}
+
+
+def check_conversion(error: MontyError) -> None:
+    """Raise `TypeError` if an error comes from an answer that Monty cannot take, and not from the program."""
+    frames = error.traceback() if hasattr(error, "traceback") else []  # an exception of the program has frames
+    inner = error.exception()
+    if isinstance(inner, TypeError | ValueError) and not frames:
+        raise TypeError(f"an outcome is not a JSON value: {inner}") from error
+
+
+@cache
+def _nearest(name: str) -> str:
+    kind = getattr(builtins, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        return "RuntimeError"
+    return next(base.__name__ for base in kind.__mro__ if base.__name__ in get_args(ExcType))

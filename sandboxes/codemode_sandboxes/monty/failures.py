@@ -1,33 +1,31 @@
-"""How a failed run is reported: Monty's errors as `Failed` events."""
+"""Monty's errors as `Failed` events: their kind, their message, and the line where they were raised."""
 
 import ast
+import builtins
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from traceback import FrameSummary, format_list
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic_monty import Frame, MontyCrashedError, MontyError, MontyRuntimeError, MontySyntaxError
 
-from codemode_sandboxes.contract import OPEN_CALLS, Failed, Limits, Program
+from codemode_sandboxes.contract import Failed, Limits, Program
 from codemode_sandboxes.guest.json_values import clean_text
-from codemode_sandboxes.monty.origin import origin
 from codemode_sandboxes.monty.prelude import function_names, unknown_attribute
+from codemode_sandboxes.source.tree import tree_of
 
-__all__ = [
-    "PROGRAM_FILE",
-    "arguments_exceeded",
-    "calls_exceeded",
-    "failure",
-    "last_line",
-    "output_exceeded",
-    "program_failure",
-]
+__all__ = ["PROGRAM_FILE", "failure", "last_line", "program_failure"]
 
 PROGRAM_FILE = "<python-input-1>"
 """Monty's name for the source of the second feed, which is the program."""
 
+_MAY_RAISE = (ast.Await, ast.BinOp, ast.Raise, ast.Subscript)
+_HARMLESS_CALLS = {"add", "append", "len", "print", "repr", "str"}
+_FIELDS = ("finalbody", "handlers", "orelse", "body")
+_OWN_CODE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_Part: TypeAlias = ast.stmt | ast.ExceptHandler
 _SHOWN_FILE = "<program>"
 _MAX_MESSAGE = 2000
 _MAX_FRAMES = 20
@@ -43,22 +41,22 @@ _LIMIT_KINDS = (
 
 def failure(
     error: MontyError,
-    *,
     limits: Limits,
     program: Program,
+    error_lines: Mapping[tuple[str, str], int],
+    *,
     unstarted: bool,
     stdout: str,
-    told: Mapping[tuple[str, str], int],
 ) -> Failed:
-    """Give the event for an error that ended a run.
+    """Return the event for an error that ended a run.
 
     Args:
         error: What Monty raised.
         limits: The run's limits, for the message.
-        program: What ran.
+        program: The program, its lines ended by line feeds.
+        error_lines: Lines of calls that were answered with an error, by its type and message.
         unstarted: Whether nothing of the program can have run, so that an error in its syntax is just that.
         stdout: What it printed since the last event.
-        told: Lines of calls that were answered with an error, by its type and message.
     """
     if isinstance(error, MontyCrashedError):
         return _time_exceeded(limits, stdout) if error.timed_out else _died(stdout)
@@ -89,39 +87,18 @@ def failure(
         # Monty's frame is the function's first line; the mistake is in a call of it.
         line = _line_of_call(program.code, found[1])
         return dataclasses.replace(_program("program", type_name, message, [], stdout), line=line)
-    return _program("program", type_name, message, frames, stdout, program.code, told)
+    return _program("program", type_name, message, frames, stdout, program.code, error_lines)
 
 
 def program_failure(type_name: str, message: str, line: int | None, stdout: str) -> Failed:
-    """Give the event for a program whose value cannot leave the sandbox."""
+    """Return the event for a program whose value cannot leave the sandbox."""
     return dataclasses.replace(_program("program", type_name, message, [], stdout), line=line)
 
 
 def last_line(source: str) -> int | None:
-    """Give the line of the expression that gives a program its value."""
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # a later Python's syntax
-        return None
+    """Return the line of the expression that is a program's value."""
+    body = _statements(source)
     return body[-1].lineno if body else None
-
-
-def calls_exceeded(limits: Limits, line: int | None, stdout: str) -> Failed:
-    """Give the event for one call too many."""
-    message = f"the program made more than {limits.calls} tool calls"
-    return Failed(kind="calls", type="RuntimeError", message=message, line=line, stdout=stdout)
-
-
-def arguments_exceeded(limits: Limits, line: int | None, stdout: str) -> Failed:
-    """Give the event for open calls whose arguments are too large together."""
-    message = f"the arguments of the open calls take more than {OPEN_CALLS * limits.value_bytes:,} bytes"
-    return Failed(kind="output", type="RuntimeError", message=message, line=line, stdout=stdout)
-
-
-def output_exceeded(limits: Limits, stdout: str) -> Failed:
-    """Give the event for too much printed text."""
-    message = f"the program printed more than {limits.output_bytes:,} bytes"
-    return Failed(kind="output", type="RuntimeError", message=message, stdout=stdout)
 
 
 def _time_exceeded(limits: Limits, stdout: str) -> Failed:
@@ -140,12 +117,13 @@ def _program(
     frames: Sequence[Frame],
     stdout: str,
     source: str = "",
-    told: Mapping[tuple[str, str], int] = MappingProxyType({}),
+    error_lines: Mapping[tuple[str, str], int] = MappingProxyType({}),
 ) -> Failed:
-    written = dict(enumerate(source.split("\n"), 1))  # as its author wrote it, where it was lowered
+    # Monty shows the text that it ran, which may have been rewritten; its lines have the numbers of the author's.
+    written = dict(enumerate(source.split("\n"), 1))
     own = [(frame.line, frame.function_name) for frame in frames if frame.filename == PROGRAM_FILE]
     if own:
-        own[-1] = origin(source, own[-1][0], (type_name, message), told), own[-1][1]
+        own[-1] = _origin(source, own[-1][0], (type_name, message), error_lines), own[-1][1]
     shown = own if len(own) <= _MAX_FRAMES else own[: _MAX_FRAMES // 2] + own[-_MAX_FRAMES // 2 :]
     lines = [
         FrameSummary(
@@ -181,14 +159,9 @@ def _no_python(source: str, stdout: str) -> Failed | None:
 
 
 def _line_of_call(source: str, name: str) -> int | None:
-    """Give the line of the only call of this name."""
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    lines = [
-        node.lineno
-        for node in calls
-        if (isinstance(node.func, ast.Name) and node.func.id == name)
-        or (isinstance(node.func, ast.Attribute) and node.func.attr == name)
-    ]
+    """Return the line of the only call of a function or method of this name; None where there are several."""
+    calls = (node for each in _statements(source) for node in ast.walk(each) if isinstance(node, ast.Call))
+    lines = [call.lineno for call in calls if name in (getattr(call.func, "id", ""), getattr(call.func, "attr", ""))]
     return lines[0] if len(lines) == 1 else None
 
 
@@ -199,3 +172,106 @@ def _line(frames: Sequence[Frame]) -> int | None:
 def _clean(message: str) -> str:
     text = " ".join(message[: 2 * _MAX_MESSAGE].splitlines())
     return clean_text(text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + "...")
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    """Return a program's statements; none where it uses a later Python's syntax."""
+    try:
+        return tree_of(source).root.body
+    except SyntaxError:
+        return []
+
+
+def _origin(source: str, line: int, error: tuple[str, str], error_lines: Mapping[tuple[str, str], int]) -> int:
+    """Return the line at which an error was raised that passed a `try` by, as far as that can be found out.
+
+    Monty 1.4 says that such an error was raised at the statement that stands last in the `try`, in its last handler or
+    in `finally`; or, where that is a `pass`, at what it did before.
+
+    Args:
+        source: The program.
+        line: The line that Monty gives.
+        error: The error's type and message.
+        error_lines: Lines of calls that were answered with an error, by its type and message.
+
+    Returns:
+        `line` where no `try` ends there that lets such an error pass. Else the line of the call that raised the error,
+        or that of the only statement in question, or, where there are several, that of the `try`.
+    """
+    passed = _passed_try(source, line, error[0])
+    if passed is None:
+        return line
+    call = error_lines.get(error)
+    if call is not None and passed.lineno <= call <= (passed.end_lineno or call):
+        return call
+    several = len(passed.body) > 1 or passed.orelse or (passed.finalbody and passed.handlers)
+    if several or hasattr(passed.body[0], "body") or not _is_harmless(_last(passed)):
+        return passed.lineno
+    return passed.body[0].lineno
+
+
+def _passed_try(source: str, line: int, type_name: str) -> ast.Try | None:
+    """Return the outermost `try` that may let an error pass, and whose last statement is at a line."""
+    try:
+        tree = tree_of(source)
+    except SyntaxError:
+        return None
+    tries = (node for node in tree.of(ast.Try) if _lets_pass(node, type_name) and _ends_at(node, line, type_name))
+    return next(tries, None)
+
+
+def _ends_at(node: ast.Try, line: int, type_name: str) -> bool:
+    if node.handlers and line == node.handlers[-1].lineno:
+        return True
+    last = _last(node)
+    return last.lineno <= line <= (last.end_lineno or line) and not _raises(last, type_name)
+
+
+def _lets_pass(node: ast.Try, type_name: str) -> bool:
+    if node.finalbody:
+        return True
+    kinds = [handler.type for handler in node.handlers]
+    return not any(
+        _takes(each, type_name) for kind in kinds for each in (kind.elts if isinstance(kind, ast.Tuple) else [kind])
+    )
+
+
+def _takes(kind: ast.expr | None, type_name: str) -> bool:
+    if kind is None:
+        return True
+    caught = getattr(builtins, kind.id, None) if isinstance(kind, ast.Name) else None
+    error = getattr(builtins, type_name, None)
+    return isinstance(caught, type) and isinstance(error, type) and issubclass(error, caught)
+
+
+def _last(node: _Part) -> _Part:
+    """Return the simple statement that stands last, `pass` aside; or a handler that holds nothing but `pass`."""
+    while not isinstance(node, _OWN_CODE):
+        blocks = (getattr(node, field, None) for field in _FIELDS)
+        inside = next((each for each in blocks if isinstance(each, list) and not all(map(_is_pass, each))), None)
+        if inside is None:
+            break
+        node = next(each for each in reversed(inside) if not _is_pass(each))
+    return node
+
+
+def _is_pass(node: ast.AST) -> bool:
+    return isinstance(node, ast.Pass)
+
+
+def _raises(statement: _Part, type_name: str) -> bool:
+    """Return whether a statement is a `raise` that names this type."""
+    error = statement.exc if isinstance(statement, ast.Raise) else None
+    return error is not None and any(isinstance(node, ast.Name) and node.id == type_name for node in ast.walk(error))
+
+
+def _is_harmless(statement: _Part) -> bool:
+    """Return whether a statement hardly ever raises anything itself."""
+    for node in ast.walk(statement):
+        if isinstance(node, _MAY_RAISE):
+            return False
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            if name not in _HARMLESS_CALLS:
+                return False
+    return True

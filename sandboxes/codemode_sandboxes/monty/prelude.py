@@ -1,8 +1,7 @@
-"""What a program finds when it starts: `tools`, whose items are the host's functions themselves.
+"""What a program finds when it starts: `tools`, whose items are the host's functions, and a `round` like CPython's.
 
-Its own `round` takes halves that are none for halves, so the program finds another: `round(2.675, 2)` is 2.67.
-The functions cross into Monty by name, so that each call suspends in the program's own code: its position is the
-position of the user's expression.
+The functions cross into Monty by name, so that each call suspends in the program's own code: its position is that of
+the expression that its author wrote.
 """
 
 import difflib
@@ -14,6 +13,7 @@ from codemode_sandboxes.tool_names import attribute_names
 
 __all__ = ["PRELUDE", "function_names", "prelude_inputs", "unknown_attribute"]
 
+# Monty's `round` multiplies before it rounds: round(2.675, 2) is 2.68 there, although the float lies below 2.675.
 PRELUDE = """\
 class Tools:
     def __init__(self, names, functions, attributes):
@@ -58,12 +58,12 @@ def round(number, ndigits=None):
 
 
 def function_names(tools: Sequence[str]) -> dict[str, str]:
-    """Give each tool the name under which its function crosses; a tool's own name could be that of a built-in."""
+    """Return the tools by the names of their functions in Monty; a tool's own name could be that of a built-in."""
     return {f"_tool_{number}": tool for number, tool in enumerate(tools)}
 
 
 def prelude_inputs(tools: Sequence[str]) -> dict[str, Any]:
-    """Give the inputs with which the prelude makes `tools`."""
+    """Return the inputs from which the prelude builds `tools`."""
     functions = [_function(name) for name in function_names(tools)]
     return {"_parts": (list(tools), functions, attribute_names(tools))}
 
@@ -77,7 +77,7 @@ def _function(name: str) -> Callable[[], None]:
 
 
 def unknown_attribute(message: str, tools: Sequence[str]) -> str:
-    """Say it better where the message of an `AttributeError` is about `tools`; leave others as they are."""
+    """Return the message of an `AttributeError`, with a hint where it is about `tools`."""
     found = re.fullmatch(r"'Tools' object has no attribute '(\w+)'", message)
     if found is None:
         return message

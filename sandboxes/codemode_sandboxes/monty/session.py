@@ -1,8 +1,9 @@
-"""One run of one program, driven from suspension to suspension."""
+"""One run of one program, driven from suspension to suspension, with its clock and its printed text."""
 
-import dataclasses
+import datetime
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 from weakref import WeakMethod
 
 from pydantic_monty import FunctionSnapshot, FutureSnapshot, MontyComplete, MontyError, NameLookupSnapshot
@@ -20,20 +21,17 @@ from codemode_sandboxes.contract import (
     Raised,
 )
 from codemode_sandboxes.errors import SandboxClosed
-from codemode_sandboxes.monty.clock import CLOCK_CALLS, Clock
-from codemode_sandboxes.monty.convert import arguments_from_monty, from_monty
-from codemode_sandboxes.monty.dialect import lower
-from codemode_sandboxes.monty.failures import (
-    PROGRAM_FILE,
-    arguments_exceeded,
-    calls_exceeded,
-    failure,
-    last_line,
-    output_exceeded,
-    program_failure,
+from codemode_sandboxes.guest.json_values import clean_text
+from codemode_sandboxes.monty.convert import (
+    LATER,
+    arguments_from_monty,
+    check_conversion,
+    error_answer,
+    from_monty,
+    to_answer,
 )
-from codemode_sandboxes.monty.outcomes import LATER, check_conversion, raised, settled
-from codemode_sandboxes.monty.output import Output
+from codemode_sandboxes.monty.dialect import lower
+from codemode_sandboxes.monty.failures import PROGRAM_FILE, failure, last_line, program_failure
 from codemode_sandboxes.monty.prelude import PRELUDE, function_names, prelude_inputs
 from codemode_sandboxes.monty.workers import Worker
 
@@ -41,9 +39,14 @@ __all__ = ["MontyExecution"]
 
 _Snapshot = FunctionSnapshot | FutureSnapshot | NameLookupSnapshot | MontyComplete
 
+_CLOCK_CALLS = frozenset({"time.time", "datetime.now", "date.today"})
+"""Monty's names for the ways to read a clock; `time.time` stands for all of `time`, with the function as argument."""
+
+_SINCE_START = frozenset({"time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"})
+
 
 class _Ended(Exception):
-    """Carries the event that ends a run up to `advance`."""
+    """Carries the event that ends a run up to `_advance`."""
 
     def __init__(self, event: Failed) -> None:
         self.event = event
@@ -53,8 +56,8 @@ class MontyExecution:
     """See `codemode_sandboxes.Execution`.
 
     Args:
-        worker: Which the execution owns from now on.
-        program: What to run.
+        worker: The worker, which the execution owns from now on.
+        program: The program.
         limits: Its bounds.
     """
 
@@ -72,8 +75,9 @@ class MontyExecution:
         # Monty's id of each open call, the bytes of its arguments, and its line.
         self._open: dict[int, tuple[int, int, int | None]] = {}
         self._open_bytes = 0
-        self._settled: dict[int, Outcome] = {}
-        self._told: dict[tuple[str, str], int] = {}
+        self._answers: dict[int, Outcome] = {}
+        # The line of the last call that was answered with an error, by the type and message that Monty gives it.
+        self._error_lines: dict[tuple[str, str], int] = {}
         self._timers_fired = False
         self._closed = False
 
@@ -91,11 +95,11 @@ class MontyExecution:
         for number, outcome in (outcomes or {}).items():
             if (call := self._open.pop(number, None)) is not None:
                 call_id, size, line = call
-                self._settled[call_id] = outcome
+                self._answers[call_id] = outcome
                 self._open_bytes -= size
                 if isinstance(outcome, Raised) and line is not None:
-                    error = raised(outcome.type, outcome.message)
-                    self._told[error["exc_type"], error["message"]] = line
+                    error = error_answer(outcome.type, outcome.message)
+                    self._error_lines[error["exc_type"], error["message"]] = line
         try:
             event = await self._worker.do(self._run)
             if self._closed:
@@ -113,11 +117,15 @@ class MontyExecution:
         await self._worker.aclose()
 
     def _run(self) -> Event:
-        """Go on until there is something to tell; in the worker's thread."""
-        event = self._go_on()
-        return output_exceeded(self._limits, event.stdout + self._output.take()) if self._output.exceeded else event
+        """Run, in the worker's thread, until the program blocks or ends."""
+        event = self._advance()
+        if not self._output.exceeded:
+            return event
+        # Text beyond the limit kills the process, so `event` says that it died.
+        message = f"the program printed more than {self._limits.output_bytes:,} bytes"
+        return self._exceeded("output", message, None, event.stdout)
 
-    def _go_on(self) -> Event:
+    def _advance(self) -> Event:
         try:
             if self._snapshot is None:
                 self._snapshot = self._begin()
@@ -158,20 +166,22 @@ class MontyExecution:
         name = str(snapshot.function_name)
         tool = self._tools.get(name)
         if tool is None or snapshot.object_id is not None:
-            return snapshot.resume(raised("NameError", f"name {name!r} is not defined"))
+            return snapshot.resume(error_answer("NameError", f"name {name!r} is not defined"))
         line = self._line(snapshot)
         try:
             (args, kwargs), size = arguments_from_monty(
                 snapshot.args, snapshot.kwargs, max_bytes=self._limits.value_bytes
             )
         except (TypeError, ValueError) as error:
-            return snapshot.resume(raised(_builtin_name(error), f"arguments of {tool!r}: {error}"))
+            return snapshot.resume(error_answer(_builtin_name(error), f"arguments of {tool!r}: {error}"))
         self._calls += 1
         if self._calls > self._limits.calls:
-            raise _Ended(calls_exceeded(self._limits, line, self._output.take()))
+            raise _Ended(self._exceeded("calls", f"the program made more than {self._limits.calls} tool calls", line))
         self._open_bytes += size
-        if self._open_bytes > OPEN_CALLS * self._limits.value_bytes:
-            raise _Ended(arguments_exceeded(self._limits, line, self._output.take()))
+        if self._open_bytes > (most := OPEN_CALLS * self._limits.value_bytes):
+            raise _Ended(
+                self._exceeded("output", f"the arguments of the open calls take more than {most:,} bytes", line)
+            )
         self._new.append(Call(self._calls, tool, tuple(args), kwargs, line))
         self._open[self._calls] = snapshot.call_id, size, line
         return snapshot.resume(LATER)
@@ -191,17 +201,18 @@ class MontyExecution:
         if name == "os.getenv":
             default = snapshot.kwargs.get("default", snapshot.args[1] if len(snapshot.args) > 1 else None)
             return snapshot.resume({"return_value": default})
-        if name in CLOCK_CALLS:
+        if name in _CLOCK_CALLS:
             try:
                 return snapshot.resume({"return_value": self._clock.read(str(name), snapshot.args)})
             except (OverflowError, ValueError, OSError) as error:
-                return snapshot.resume(raised("OverflowError", str(error)))
+                return snapshot.resume(error_answer("OverflowError", str(error)))
         return snapshot.resume_not_handled()
 
     def _settle(self, snapshot: FutureSnapshot) -> _Snapshot | Event:
-        results: dict[int, Any] = {call_id: settled(outcome) for call_id, outcome in self._settled.items()}
-        self._settled = {}
-        # A program may poll with sleep(0) for the answer to a call: then the host has its turn between two rounds.
+        results: dict[int, Any] = {call_id: to_answer(outcome) for call_id, outcome in self._answers.items()}
+        self._answers = {}
+        # A program may poll with sleep(0) for the answer to a call. Timers fire once in an `advance` while calls are
+        # open, so that the host has its turn between two rounds of such a loop.
         if results or not self._open or not (self._timers_fired or self._new):
             self._timers_fired = True
             results |= {timer: {"return_value": None} for timer in self._clock.pop_due()}
@@ -225,6 +236,9 @@ class MontyExecution:
         calls, self._new = tuple(self._new), []
         return Blocked(calls, (), self._clock.wake_after(), self._output.take())
 
+    def _exceeded(self, kind: Literal["calls", "output"], message: str, line: int | None, stdout: str = "") -> Failed:
+        return Failed(kind=kind, type="RuntimeError", message=message, line=line, stdout=stdout + self._output.take())
+
     def _line(self, snapshot: FunctionSnapshot) -> int | None:
         position = snapshot.position
         if position.filename != PROGRAM_FILE:
@@ -234,8 +248,8 @@ class MontyExecution:
     def _failure(self, error: MontyError) -> Failed:
         stdout = self._output.take()
         unstarted = not self._suspended and not stdout
-        program = dataclasses.replace(self._program, code=self._source)
-        return failure(error, limits=self._limits, program=program, unstarted=unstarted, stdout=stdout, told=self._told)
+        program = replace(self._program, code=self._source)
+        return failure(error, self._limits, program, self._error_lines, unstarted=unstarted, stdout=stdout)
 
 
 def _builtin_name(error: TypeError | ValueError) -> str:
@@ -243,8 +257,8 @@ def _builtin_name(error: TypeError | ValueError) -> str:
 
 
 def _weakly(method: Callable[[], None]) -> Callable[[], None]:
-    # The session keeps its print callback, and a cycle through it is beyond the garbage collector: an execution that
-    # nobody holds would keep its worker.
+    # The session keeps its print callback, and the garbage collector does not see a cycle through it: an execution
+    # that nobody holds would keep its worker.
     reference = WeakMethod(method)
 
     def call() -> None:
@@ -252,3 +266,90 @@ def _weakly(method: Callable[[], None]) -> Callable[[], None]:
             held()
 
     return call
+
+
+class Clock:
+    """A virtual clock with timers. It stands still while the program runs, and goes on as far as the host says.
+
+    Args:
+        now: The time at the start, in seconds since the epoch.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self._elapsed = 0.0
+        self._timers: dict[int, float] = {}
+
+    def advance(self, elapsed: float | None) -> None:
+        """Set the seconds since the start. A clock never goes back."""
+        if elapsed is not None:
+            self._elapsed = max(self._elapsed, elapsed)
+
+    def start_timer(self, timer: int, seconds: float) -> None:
+        """Start a timer, known by a number, unless it runs already."""
+        self._timers.setdefault(timer, self._elapsed + max(seconds, 0.0))
+
+    def pop(self, timer: int) -> bool:
+        """Return whether a timer is due, and forget it if so."""
+        if self._timers[timer] > self._elapsed:
+            return False
+        del self._timers[timer]
+        return True
+
+    def pop_due(self) -> list[int]:
+        """Return the timers that are due, earliest first, and forget them."""
+        due = sorted((when, timer) for timer, when in self._timers.items() if when <= self._elapsed)
+        for _, timer in due:
+            del self._timers[timer]
+        return [timer for _, timer in due]
+
+    def wake_after(self) -> float | None:
+        """Return the seconds until the next timer; None without one."""
+        return max(min(self._timers.values()) - self._elapsed, 0.0) if self._timers else None
+
+    def read(self, function: str, args: tuple[Any, ...]) -> object:
+        """Read the clock for one of `_CLOCK_CALLS`.
+
+        Raises:
+            OverflowError, ValueError: The time is beyond what a `datetime` can hold.
+        """
+        if function == "time.time":
+            return self._elapsed if args and args[0] in _SINCE_START else self._now + self._elapsed
+        zone = args[0] if args and isinstance(args[0], datetime.tzinfo) else None
+        moment = datetime.datetime.fromtimestamp(self._now + self._elapsed, zone or datetime.UTC)
+        if function == "date.today":
+            return moment.date()
+        return moment if zone else moment.replace(tzinfo=None)
+
+
+class Output:
+    """Collects printed text between two events.
+
+    Args:
+        max_bytes: How much may be printed in all, in UTF-8; more is not kept.
+        on_excess: Called, once, from the thread that delivered the text beyond the limit.
+    """
+
+    def __init__(self, max_bytes: int, on_excess: Callable[[], None]) -> None:
+        self._room = max_bytes
+        self._on_excess = on_excess
+        self._parts: list[str] = []
+        self.exceeded = False
+
+    def write(self, stream: str, text: str) -> None:
+        """Add a piece of text; standard output and standard error go to the same place, in order."""
+        if self.exceeded:
+            return
+        encoded = text.encode("utf-8", "replace")
+        if len(encoded) > self._room:
+            self.exceeded = True
+            text = encoded[: self._room].decode("utf-8", "ignore")
+        self._room -= len(encoded)
+        self._parts.append(text)
+        if self.exceeded:
+            self._on_excess()
+
+    def take(self) -> str:
+        """Return the text printed since the last call."""
+        parts, self._parts = self._parts, []
+        return clean_text("".join(parts))

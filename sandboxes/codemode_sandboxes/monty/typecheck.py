@@ -1,4 +1,4 @@
-"""Type-checking a program with Monty's own checker, without running it."""
+"""Type checks of a program by Monty's own checker, without running it."""
 
 import asyncio
 import json
@@ -22,12 +22,12 @@ __all__ = ["CHECKERS", "TypeCheckers"]
 CHECKERS = 4
 """Processes in which an event loop's programs are checked, at most."""
 
-# A first line that never type-checks: Monty refuses the program whatever else is in it, and so never runs it. It comes
-# first because a `# type: ignore` for the whole file, or code that cannot be reached, would hide a later one.
+# A first line that never type-checks: Monty then refuses the program whatever else is in it, and so never runs it. It
+# comes first because a `# type: ignore` for the whole file, or code that cannot be reached, would hide a later one.
 _REFUSED = "__refused: int = ''\n"
 _SECONDS = 5.0
 _CHECKS = 200
-"""How many programs one session checks: it grows by some ten kilobytes with each."""
+"""Programs that one session checks: it grows by some ten kilobytes with each."""
 
 
 @dataclass(slots=True, eq=False)
@@ -40,8 +40,8 @@ class _Checker:
 class TypeCheckers:
     """The sessions in which one event loop's programs are checked.
 
-    They are kept: a session reads its stubs and the standard library's at its first check, which takes some fifteen
-    milliseconds; a further check takes one. What it finds in a program depends on no program before.
+    Sessions are kept: one reads its stubs and the standard library's at its first check, which takes some fifteen
+    milliseconds; a further check takes one. What it finds in a program does not depend on the programs before.
 
     Args:
         workers: The processes, `CHECKERS` at most.
@@ -56,14 +56,14 @@ class TypeCheckers:
     async def check(self, code: str, stubs: str) -> list[Diagnostic]:
         """Check a program in script form.
 
-        Nothing of it runs: it is refused before that, and were it not, no answer would reach it.
+        Nothing of it runs: Monty refuses it before that, and if it did not, no call of a tool would be answered.
 
         Args:
             code: The program.
             stubs: Declarations of what it finds when it starts, as in a `.pyi` file.
 
         Returns:
-            What the checker found, in the order of the program. Modules that the sandbox does not have are among it.
+            The diagnostics, in the order of the program. Modules that the sandbox does not have are among them.
 
         Raises:
             SandboxUnavailable: No process starts.
@@ -78,7 +78,8 @@ class TypeCheckers:
                     try:
                         return await self._check_in(checker, source)
                     except MontyCrashedError:
-                        if not checker.checks:  # one that was kept may have died before
+                        # A session that was kept may have died since; only a new one dies of this program.
+                        if not checker.checks:
                             raise SandboxError("the type checker died of this program") from None
             finally:
                 self._busy -= 1
@@ -91,7 +92,7 @@ class TypeCheckers:
         await self._workers.aclose()
 
     async def _take(self, stubs: str) -> _Checker:
-        """Take a session that knows the stubs, or open one, in place of the one that has waited longest."""
+        """Take a session that knows the stubs, or open one and close the one that has been idle longest."""
         for checker in reversed(self._idle):
             if checker.stubs == stubs:
                 self._idle.remove(checker)

@@ -1,7 +1,7 @@
 """Monty's worker processes, each driven by a thread while it is taken.
 
-Monty's own asynchronous interface wakes the event loop at every suspension. A thread passes those by of which the host
-need not be told; a tool call takes half the time so.
+Monty's own asynchronous interface wakes the event loop at every suspension. A thread handles the suspensions that the
+host need not hear of, so that a tool call takes half the time.
 """
 
 import asyncio
@@ -13,36 +13,92 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic_monty import Monty, MontyError, MontySession
 
 from codemode_sandboxes.errors import SandboxUnavailable
-from codemode_sandboxes.monty.line import Line
 
-__all__ = ["Worker", "Workers"]
+__all__ = ["JobThread", "Worker", "Workers"]
 
 T = TypeVar("T")
+_Job: TypeAlias = tuple[Callable[[], Any], asyncio.Future[Any] | None]
+
+# A process is replaced after so many sessions, which bounds whatever it keeps of them.
 _MAX_CHECKOUTS = 500
 _REMEDY = "Reinstall it with `pip install --force-reinstall pydantic-monty`"
+
+
+class JobThread:
+    """A thread that makes one blocking call after another for the running event loop.
+
+    It ends by `end`, or when nobody holds this object. The interpreter's end does not wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        # The thread holds the queue and the loop, but not this object, so that it can be collected.
+        threading.Thread(target=_work, args=(self._jobs, self._loop), name="codemode-monty", daemon=True).start()
+        weakref.finalize(self, self._jobs.put, None).atexit = False
+
+    def do(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Call a function after those before it have returned. Cancelling the future does not stop the call."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put((function, future))
+        return future
+
+    def post(self, function: Callable[[], object]) -> None:
+        """Call a function likewise, from any thread, and drop its result."""
+        self._jobs.put((function, None))
+
+    def end(self) -> None:
+        """End the thread after the calls that were asked for."""
+        self._jobs.put(None)
+
+
+def _work(jobs: "SimpleQueue[_Job | None]", loop: asyncio.AbstractEventLoop) -> None:
+    while (job := jobs.get()) is not None:
+        function, future = job
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            result = function()
+        except BaseException as problem:
+            error = problem
+        if future is not None:
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits for the result
+                loop.call_soon_threadsafe(_resolve, future, result, error)
+        # While the thread waits for a job it must hold nothing, or a worker that nobody else holds is never collected.
+        del job, function, future, result, error
+
+
+def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 class Worker:
     """A process that is taken, until it is closed or nobody holds it.
 
     Args:
-        session: Not begun yet.
-        line: The worker's thread, for this time.
-        freed: Called in the event loop once the process has been given back.
+        session: Not entered yet.
+        thread: The worker's thread, while the process is taken.
+        on_free: Called in the event loop once the process has been given back.
 
     Attributes:
         session: To be used in the worker's thread only.
     """
 
-    def __init__(self, session: MontySession, line: Line, freed: Callable[[], None]) -> None:
+    def __init__(self, session: MontySession, thread: JobThread, on_free: Callable[[], None]) -> None:
         self.session = session
-        self._line, self._process = line, _Process()
-        self._doing: asyncio.Future[Any] | None = None
+        self._thread, self._process = thread, _Process()
+        self._current: asyncio.Future[Any] | None = None
         self._closing: asyncio.Future[None] | None = None
         loop, process = asyncio.get_running_loop(), self._process
 
@@ -51,11 +107,11 @@ class Worker:
                 session.__exit__(None, None, None)
             process.forget()
             with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(freed)
+                loop.call_soon_threadsafe(on_free)
 
         self._give_back = give_back
-        self._forgotten = weakref.finalize(self, line.post, give_back)
-        self._forgotten.atexit = False
+        self._finalizer = weakref.finalize(self, thread.post, give_back)
+        self._finalizer.atexit = False
 
     @property
     def pid(self) -> int | None:
@@ -63,7 +119,7 @@ class Worker:
         return self._process.pid
 
     async def open(self) -> None:
-        """Begin the session."""
+        """Enter the session."""
 
         def enter() -> None:
             self.session.__enter__()
@@ -72,26 +128,27 @@ class Worker:
         await self.do(enter)
 
     async def do(self, function: Callable[[], T]) -> T:
-        """Call, in the worker's thread, what waits for its process."""
-        self._doing = doing = self._line.do(function)
-        return await doing
+        """Call, in the worker's thread, a function that waits for the process."""
+        self._current = current = self._thread.do(function)
+        return await current
 
     def kill(self) -> None:
-        """End the process, in the middle of whatever it does. From any thread."""
+        """Kill the process, whatever it does. From any thread."""
         self._process.kill()
 
     async def aclose(self) -> None:
-        """Give the process back; end it where it is at work."""
+        """Give the process back; kill it first where it is at work."""
         if self._closing is None:
-            self._forgotten.detach()
-            if self._doing is not None and (self._doing.cancelled() or not self._doing.done()):
+            self._finalizer.detach()
+            # A cancelled call still runs in the thread, and `give_back` waits behind it.
+            if self._current is not None and (self._current.cancelled() or not self._current.done()):
                 self.kill()
-            self._closing = self._line.do(self._give_back)
+            self._closing = self._thread.do(self._give_back)
         await asyncio.shield(self._closing)
 
 
 class _Process:
-    """A process that can be killed, on Linux without ever hitting another one that has got its id since."""
+    """A process that can be killed; on Linux without the risk to hit another process that got its id since."""
 
     def __init__(self) -> None:
         self.pid: int | None = None
@@ -101,7 +158,7 @@ class _Process:
     def note(self, pid: int | None) -> None:
         self.pid = pid
         if pid is not None and hasattr(os, "pidfd_open"):
-            with suppress(OSError):  # an old kernel, or one that is not asked
+            with suppress(OSError):  # an old kernel, or a filter around this process that refuses the call
                 self._descriptor = os.pidfd_open(pid)
 
     def kill(self) -> None:
@@ -123,8 +180,8 @@ class Workers:
 
     Args:
         least: Processes kept ready.
-        most: Processes that there may be; a `Worker` has one to itself.
-        timeout: Seconds to wait for one when all of them are taken.
+        most: Processes at most; a `Worker` has one to itself.
+        timeout: Seconds to wait for a process when all of them are taken.
         binary: The `monty` binary or a wrapper that starts it; None finds the installed one.
     """
 
@@ -132,11 +189,14 @@ class Workers:
         self._least, self._most, self._timeout, self._binary = least, most, timeout, binary
         self._lock = asyncio.Lock()
         self._free = asyncio.Semaphore(most)
-        self._lines: list[Line] = []
+        self._threads: list[JobThread] = []
         self._started: Monty | None = None
 
     async def open(self, **options: Any) -> Worker:
-        """Take a process, for a session with what `Monty.checkout` takes.
+        """Take a process, for a session.
+
+        Args:
+            options: Those of `Monty.checkout`.
 
         Raises:
             SandboxUnavailable: No process could be started, or none came free in time.
@@ -152,11 +212,11 @@ class Workers:
             reason = f"none of its workers, {self._most} at most, came free in {self._timeout:g} s"
             raise SandboxUnavailable("monty", reason, "Close executions that are done, or raise max_workers") from None
         try:
-            line = self._lines.pop() if self._lines else Line()
-        except RuntimeError as error:  # no thread can be started
+            thread = self._threads.pop() if self._threads else JobThread()
+        except RuntimeError as error:  # the system allows no further thread
             self._free.release()
             raise _does_not_start(error) from error
-        worker = Worker(started.checkout(**options), line, partial(self._freed, line))
+        worker = Worker(started.checkout(**options), thread, partial(self._release, thread))
         try:
             await worker.open()
         except BaseException as error:
@@ -167,16 +227,16 @@ class Workers:
         return worker
 
     async def aclose(self) -> None:
-        """End the processes. Others are started where workers are taken again."""
+        """End the processes. Others are started when workers are taken again."""
         async with self._lock:
             started, self._started = self._started, None
         if started is not None:
             await asyncio.to_thread(started.__exit__, None, None, None)
-        while self._lines:
-            self._lines.pop().end()
+        while self._threads:
+            self._threads.pop().end()
 
-    def _freed(self, line: Line) -> None:
-        self._lines.append(line)
+    def _release(self, thread: JobThread) -> None:
+        self._threads.append(thread)
         self._free.release()
 
     def _start(self) -> Monty:

@@ -33,7 +33,12 @@ _NO_TEXT = ast.Dict | ast.List | ast.Set | ast.Tuple | ast.ListComp | ast.DictCo
 
 
 def _keywords(function: str, **harmless: object) -> Find:
-    """Find calls that pass one of these keywords, unless it is the constant that does no harm; `...`: none is."""
+    """Return a finder of calls that pass one of these keywords.
+
+    Args:
+        function: The dotted name of the function.
+        harmless: For each keyword the constant with which it changes nothing; `...` where there is none.
+    """
 
     def find(tree: Tree) -> Iterator[ast.AST]:
         for node in tree.calls(function):
@@ -116,7 +121,7 @@ def _methods_as_values(tree: Tree) -> Iterator[ast.AST]:
 
 
 def _callbacks(call: ast.Call) -> Iterator[ast.expr]:
-    """What a call passes for others to call: sort keys, and the functions of `map` and `filter`."""
+    """Yield what a call passes for others to call: sort keys, and the functions of `map` and `filter`."""
     yield from (keyword.value for keyword in call.keywords if keyword.arg == "key")
     if isinstance(call.func, ast.Name) and call.func.id in ("map", "filter"):
         yield from call.args[:1]

@@ -1,4 +1,4 @@
-"""Names of standard library modules that Monty has, but without them."""
+"""Names that modules of the standard library have, and the same modules in Monty may lack."""
 
 import ast
 import importlib
@@ -19,7 +19,7 @@ _GATHER = "collect the coroutines in a list and `await asyncio.gather(*coroutine
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Names with one substitute; those that are missing make one gap."""
+    """Names with one substitute; those of them that are missing are one gap."""
 
     name: str
     substitute: str
@@ -115,7 +115,7 @@ _GROUPED = frozenset().union(*(group.names for group in _GROUPS))
 
 
 def candidate_names(modules: Collection[str]) -> list[str]:
-    """Give the dotted names that a program may expect in these modules: what this Python's have, and the groups'."""
+    """Return the dotted names that a program may expect in these modules: this Python's, and those of the groups."""
     names = {name for name in _GROUPED if name.partition(".")[0] in modules}
     for module in sorted(sys.stdlib_module_names.intersection(modules) - {"__future__"}):
         own = importlib.import_module(module)
@@ -125,7 +125,7 @@ def candidate_names(modules: Collection[str]) -> list[str]:
 
 
 def library_gaps(missing: Collection[str]) -> Iterator[Gap]:
-    """Give the gaps of missing dotted names, such as "asyncio.create_task"."""
+    """Yield the gaps of missing dotted names, such as "asyncio.create_task"."""
     for group in _GROUPS:
         if lost := group.names.intersection(missing):
             yield Gap(group.name, group.substitute, _references(lost))

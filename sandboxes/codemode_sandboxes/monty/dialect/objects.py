@@ -94,7 +94,7 @@ SPECIAL_METHODS: dict[str, tuple[str, str]] = {
 def object_gaps(
     builtin_names: Collection[str], methods: Collection[str], special_methods: Collection[str]
 ) -> Iterator[Gap]:
-    """Give the gaps of missing built-in names, of methods that no value has, and of special methods never called."""
+    """Yield the gaps of missing built-in names, of methods that no value has, and of special methods never called."""
     if builtin_names:
         known = ("callable", "issubclass", "super", "dir", "vars", "globals")
         examples = [name for name in known if name in builtin_names] or sorted(builtin_names)[:3]

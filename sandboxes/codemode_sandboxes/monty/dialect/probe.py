@@ -1,4 +1,4 @@
-"""Finding out what the installed Monty runs, by trying it."""
+"""What the installed Monty runs, found out by trying it."""
 
 import asyncio
 import functools
@@ -33,9 +33,9 @@ class Findings:
     """What a version of Monty offers.
 
     Attributes:
-        version: Monty's.
+        version: Of Monty.
         python: The version of Python whose subset it runs.
-        modules: What can be imported.
+        modules: Modules that can be imported.
         gaps: What it does not run of programs that `lower` has rewritten.
     """
 
@@ -46,17 +46,17 @@ class Findings:
 
 
 def probe(binary: str | Path | None = None) -> Findings:
-    """Find out, once in a process for each binary, what Monty offers. Takes some 0.2 s the first time.
+    """Find out, once in a process for each binary, what Monty offers. The first time takes some 0.2 s.
 
     Raises:
-        SandboxUnavailable: The worker does not start, or dies of it.
+        SandboxUnavailable: The worker does not start, or dies of a probe.
     """
     with _once:
         return _probe(binary)
 
 
 async def aprobe(binary: str | Path | None = None) -> Findings:
-    """Do what `probe` does, in a thread."""
+    """Find out what `probe` does, in a thread."""
     return await asyncio.to_thread(probe, binary)
 
 
@@ -117,7 +117,7 @@ def _modules(session: MontySession) -> set[str]:
 
 def _missing_names(session: MontySession, names: list[str]) -> set[str]:
     modules = sorted({name.partition(".")[0] for name in names})
-    # `hasattr` fails for a name that the host would have to answer: that one is there.
+    # `hasattr` fails for a name whose value the host has to give, such as `os.environ`: such a name is there.
     tries = [
         f"try:\n    {name}\nexcept AttributeError:\n    missing.append('{name}')\nexcept Exception:\n    pass"
         if name.count(".") == 1
@@ -134,27 +134,29 @@ def _missing_builtins(session: MontySession) -> set[str]:
 
 
 def _missing_methods(session: MontySession) -> set[str]:
-    there: set[str] = set()
+    present: set[str] = set()
     missing: set[str] = set()
     imports = "import collections, datetime, decimal, random, re"
-    for expression, same in METHOD_OWNERS.items():
-        names = [name for name in dir(type(same)) if not name.startswith("_") and _is_method(type(same), name)]
+    for expression, example in METHOD_OWNERS.items():
+        owner = type(example)
+        names = [name for name in dir(owner) if not name.startswith("_") and _is_method(owner, name)]
         tries = [_call_try(f"({expression}).{name}", name) for name in names]
         lost = set(_run(session, f"{imports}\nmissing = []\n" + "\n".join(tries) + "\nmissing"))
         missing |= lost
-        there |= set(names) - lost
-    return missing - there
+        present |= set(names) - lost
+    # A finder sees a method's name, not its object: a name that some type has must raise no alarm.
+    return missing - present
 
 
 def _is_method(owner: type, name: str) -> bool:
     return isinstance(inspect.getattr_static(owner, name), types.MethodDescriptorType | types.FunctionType)
 
 
-def _call_try(expression: str, reported: str = "") -> str:
-    # A method can be called where it cannot be read: only a call tells whether it is there.
+def _call_try(expression: str, name: str = "") -> str:
+    # Monty calls methods that it cannot read as values: only a call shows whether a method is there.
     attribute = expression.rpartition(".")[2]
     return (
         f"try:\n    {expression}()\nexcept AttributeError as e:\n"
-        f"    if \"no attribute '{attribute}'\" in str(e):\n        missing.append('{reported or expression}')\n"
+        f"    if \"no attribute '{attribute}'\" in str(e):\n        missing.append('{name or expression}')\n"
         "except Exception:\n    pass"
     )
