@@ -77,7 +77,11 @@ CONVERSIONS: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "expected"), CONVERSIONS, ids=lambda value: ascii(value)[:40])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    CONVERSIONS,
+    ids=[f"{type(value).__name__} {ascii(json)[:40]}" for value, json in CONVERSIONS],
+)
 def test_a_value_has_its_stated_json(value: Any, expected: Any) -> None:
     result = to_json(value, max_bytes=10_000)
     assert result == expected
