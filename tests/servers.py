@@ -70,7 +70,7 @@ class HttpServer:
         self._process = await asyncio.to_thread(
             subprocess.Popen, command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 assert self._process.poll() is None, f"{command} ended with {self._process.returncode}"
                 try:
@@ -103,8 +103,8 @@ async def listening(params: StdioParams, path: str) -> AsyncIterator[HttpServer]
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until a condition holds, ten seconds at most."""
-    async with asyncio.timeout(10):
+    """Wait until a condition holds, a minute at most."""
+    async with asyncio.timeout(60):
         while True:
             if await condition():
                 return

@@ -415,7 +415,7 @@ async def test_a_tool_that_is_missed_for_a_mapping_s_method_is_told(program: str
         "9" * 100_000,
     ],
 )
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 async def test_hostile_text_is_a_syntax_error(program: str) -> None:
     checked = await check_program(program, signatures=SIGNATURES, capabilities=PYTHON)
     assert [finding["rule"] for finding in checked.findings] == ["syntax-error"]

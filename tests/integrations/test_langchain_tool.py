@@ -243,7 +243,7 @@ async def test_calls_of_an_agent_run_at_the_same_time() -> None:
 
     async def meet() -> str:
         """Wait for the other."""
-        async with asyncio.timeout(5), met:
+        async with asyncio.timeout(60), met:
             return "met"
 
     tool = create_codemode_tool([meet], code_model=scripted("await tools.meet()"), max_retries=1)

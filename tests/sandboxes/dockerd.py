@@ -47,7 +47,7 @@ class OwnDaemon:
         """Stop it, which ends its containers, or kill it, which does not."""
         pid = self.pid
         os.kill(pid, how)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while alive(pid):
             assert time.monotonic() < end
             time.sleep(0.02)

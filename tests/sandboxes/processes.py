@@ -93,7 +93,7 @@ def alive(pid: int) -> bool:
     return False
 
 
-async def gone(*pids: int, seconds: float = 10) -> bool:
+async def gone(*pids: int, seconds: float = 60) -> bool:
     """Wait until none of these processes lives; their end is the kernel's to bring about."""
     end = time.monotonic() + seconds
     while any(map(alive, pids)):
@@ -113,7 +113,7 @@ def ticks(pid: int) -> int:
 async def computing(pid: int) -> None:
     """Wait until a process computes, or has ended."""
     end = ticks(pid) + 2
-    for _ in range(2_000):
+    for _ in range(10_000):
         if not 0 <= ticks(pid) < end:
             return
         await asyncio.sleep(0.005)

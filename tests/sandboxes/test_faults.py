@@ -40,7 +40,7 @@ class Place(NamedTuple):
 
     async def left(self) -> tuple[int, int, int]:
         """What it holds more than it did, once that is nothing, or after a while. A pool may have lost a guest."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             found = held(self.sandbox, self.others)
             more = [max(now - before, 0) for now, before in zip(found, self.idle, strict=True)]
@@ -69,7 +69,7 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     limits = SLOWER.get(request.param, LIMITS)
     await asyncio.gather(*[run(sandbox, "await tools.double(1)", {"double": double}, limits=limits) for _ in range(2)])
     seen = [held(sandbox, others)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(seen) < 12 or len(set(seen[-12:])) > 1:  # spares are on their way
             await asyncio.sleep(0.05)
             seen.append(held(sandbox, others))

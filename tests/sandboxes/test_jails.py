@@ -70,7 +70,7 @@ def left(sandbox: Any) -> list[Any]:
 
 async def settled(sandbox: Any) -> tuple[int, int, int]:
     """Descriptors, descendants and control groups, once as many guests wait as should."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(ours()) != 2 or len(sandbox._pool._spares) != 2:  # noqa: ASYNC110 - the kernel tells nobody
             await asyncio.sleep(0.01)
         while any(newborn.starting for newborn in sandbox._pool._spares):  # noqa: ASYNC110

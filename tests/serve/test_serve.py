@@ -237,7 +237,7 @@ async def test_a_request_that_is_cancelled_ends_its_run(letters: Letters) -> Non
     code = "await tools.send('ann')\nimport asyncio\nawait asyncio.sleep(50)\nawait tools.send('bob')"
     async with over_stdio(letters) as session:
         call = asyncio.create_task(session.call_tool("run_code", {"code": code}))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not letters.sent:  # noqa: ASYNC110 - a file tells nobody
                 await asyncio.sleep(0.02)
         cancelled = types.CancelledNotification(params=types.CancelledNotificationParams(requestId=1))

@@ -206,7 +206,7 @@ async def test_a_run_that_is_cancelled_or_left_leaves_nothing(client: LangGraphC
 
 
 async def _until(condition: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the kernel tells nobody
             await asyncio.sleep(0.05)
 
