@@ -28,9 +28,8 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 from langgraph.types import Command
 
-from benchmarks.environments import ROOT
 from benchmarks.figures import duration, table
-from benchmarks.machine import load, machine, revision
+from benchmarks.machine import ROOT, load, machine, revision
 from codemode_graph import ToolPolicy, create_codemode, tool
 
 __all__ = ["main"]

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine, the commit and the load that figures were measured with."""
 
 import os
 import platform
@@ -6,13 +6,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environments import ROOT
+__all__ = ["ROOT", "load", "machine", "revision"]
 
-__all__ = ["machine", "revision"]
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository."""
 
 
 def machine() -> dict[str, Any]:
-    """The processor, the system and the Python that runs the benchmark."""
+    """Return the processor, the system, and the Python that runs the benchmark."""
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -23,12 +24,12 @@ def machine() -> dict[str, Any]:
 
 
 def load() -> float | None:
-    """Processes that ran or waited for a processor in the last minute, where the system says."""
+    """Return the number of processes that used or wanted a processor in the last minute; None on some systems."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def revision() -> str | None:
-    """The commit that is checked out, with a `+` where the packages differ from it."""
+    """Return the commit that is checked out, with a `+` where the packages differ from it."""
     try:
         commit = _git("rev-parse", "--short=10", "HEAD")
         changed = _git("status", "--porcelain", "--", "codemode_graph", "sandboxes")
@@ -43,11 +44,8 @@ def _git(*arguments: str) -> str:
 
 
 def _cpu() -> str:
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        names = [
-            line.partition(":")[2].strip() for line in facts.read_text().splitlines() if line.startswith("model name")
-        ]
-        if names:
-            return names[0]
+    file = Path("/proc/cpuinfo")
+    for line in file.read_text().splitlines() if file.exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -1,6 +1,6 @@
-"""Measures what running a program costs beside its tools: ours, FastMCP's CodeMode, smolagents, and plain calls.
+"""Measures what a run costs beside its tools: in codemode-graph, FastMCP's CodeMode, smolagents, and plain calls.
 
-Run it from the repository's root: `python -m benchmarks.overhead`. README.md beside it says what is measured.
+Run it from the repository's root: `python -m benchmarks.overhead`. README.md beside it explains the figures.
 """
 
 import argparse
@@ -15,26 +15,43 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
-from benchmarks.environments import ROOT, environment
-from benchmarks.figures import Figure, figure
-from benchmarks.machine import load, machine, revision
-from benchmarks.peers.shop import EXPECTED, GATHERED, LOOPED_FAR
-from benchmarks.report import markdown
-from benchmarks.systems import OURS, SYSTEMS, System, Worker
+from benchmarks.figures import Figure, duration, figure, ratio, table
+from benchmarks.machine import ROOT, load, machine, revision
+from benchmarks.peers.tools import EXPECTED, GATHERED, LISTED, LOOPED_FAR
+from benchmarks.systems import OURS, SYSTEMS, System, Worker, environment
 
 __all__ = ["main"]
+
+PLAIN = {
+    "direct": "direct calls",
+    "codemode-graph": "codemode-graph",
+    "fastmcp": "FastMCP CodeMode",
+    "smolagents": "smolagents executor ¹",
+}
+WITH_MODEL = {"codemode-graph task": "codemode-graph", "smolagents agent": "smolagents CodeAgent ¹"}
+ONE_CALL = {"a loop": "one call in a loop", "a gather": f"one of {GATHERED} calls in a gather"}
+
+NOTES = f"""\
+¹ smolagents runs synchronous programs only: it calls the same functions one after another where the others gather \
+("{GATHERED} calls in a gather", "list {LISTED}, get each, ..."). Its executor interprets the program inside the host's \
+own process, and its documentation says that it is no security boundary; the other two run it in a process of its own.
+
+FastMCP has no model of its own: a client's model calls `execute`, so it has no column in the second table."""
 
 Rounds: TypeAlias = list[list[float]]
 """Samples, in seconds, by round."""
 
 Session: TypeAlias = dict[str, dict[str, Rounds]]
-"""What one session measured, by way and program."""
+"""The samples of one session, by way and program."""
 
 
 async def session(
     systems: Sequence[System], pythons: Mapping[str, Path], *, rounds: int, samples: int
 ) -> tuple[Session, list[Worker]]:
-    """Measure everything in processes of its own: in each round, every system runs every program in turn."""
+    """Measure all systems once, each in a new process, and return the samples and the processes.
+
+    In each round every system runs every program. They take turns, so that what disturbs the machine disturbs all.
+    """
     measured: Session = {}
     async with AsyncExitStack() as stack:
         workers = []
@@ -47,8 +64,8 @@ async def session(
             for program in EXPECTED:
                 for worker in workers[first:] + workers[:first]:
                     for way in worker.ready["ways"]:
-                        taken = await worker.sample(way, program, samples)
-                        measured.setdefault(way, {}).setdefault(program, []).append(taken)
+                        answer = await worker.ask({"way": way, "program": program, "samples": samples})
+                        measured.setdefault(way, {}).setdefault(program, []).append(answer["seconds"])
     return measured, workers
 
 
@@ -56,27 +73,27 @@ CALLS = {
     "a loop": (f"{LOOPED_FAR} calls in a loop", "1 call", LOOPED_FAR - 1),
     "a gather": (f"{GATHERED} calls in a gather", "no call", GATHERED),
 }
-"""What tells the time of one call: a program, another that makes fewer calls, and how many fewer."""
+"""The programs whose difference is the time of calls: one, another with fewer calls, and how many fewer."""
 
 
 def call_figure(kind: str, sessions: Sequence[Mapping[str, Rounds]], programs: Mapping[str, Figure]) -> Figure:
-    """Give the seconds of one call, from two programs' medians of each round.
+    """Return the seconds of one call, from the medians of two programs in each round.
 
     Args:
-        kind: One of `CALLS`.
-        sessions: The samples of a way's programs.
-        programs: Their figures.
+        kind: A key of `CALLS`.
+        sessions: The samples of one way, by session and program.
+        programs: The figures of the same programs.
     """
     more, fewer, calls = CALLS[kind]
-    apart = [
+    differences = [
         [(median(many) - median(few)) / calls for many, few in zip(each[more], each[fewer], strict=True)]
         for each in sessions
     ]
-    return figure(apart, best=(programs[more].best - programs[fewer].best) / calls)
+    return figure(differences, best=(programs[more].best - programs[fewer].best) / calls)
 
 
 async def measure(options: argparse.Namespace) -> None:
-    """Run the benchmark and write its results."""
+    """Run the benchmark, and write its results."""
     systems = [system for system in SYSTEMS if system.name in options.only]
     pythons = {each.environment: environment(each.environment, each.requirements) for each in systems}
     facts: dict[str, Any] = {
@@ -86,16 +103,16 @@ async def measure(options: argparse.Namespace) -> None:
         "settings": {"sessions": options.sessions, "rounds": options.rounds, "samples": options.samples},
     }
     sessions = []
-    started: dict[str, dict[str, list[float]]] = {}
+    start: dict[str, dict[str, list[float]]] = {}
     for number in range(options.sessions):
         print(f"session {number + 1} of {options.sessions}", file=sys.stderr)
         measured, workers = await session(systems, pythons, rounds=options.rounds, samples=options.samples)
         sessions.append(measured)
         for worker in workers:
-            took = worker.ready["seconds"]
-            for way, first in took["first run"].items():
-                for stage, seconds in {**took, "first run": first}.items():
-                    started.setdefault(way, {}).setdefault(stage, []).append(seconds)
+            stages = worker.ready["seconds"]
+            for way, first in stages["first run"].items():
+                for stage, seconds in {**stages, "first run": first}.items():
+                    start.setdefault(way, {}).setdefault(stage, []).append(seconds)
     installed = {worker.system.name: worker.ready["packages"] for worker in workers}
     programs = {
         way: {
@@ -111,7 +128,7 @@ async def measure(options: argparse.Namespace) -> None:
     facts |= {
         "load after": load(),
         "packages": {each.name: {n: installed[each.name].get(n, "?") for n in each.packages} for each in systems},
-        "start": {way: {stage: median(each) for stage, each in stages.items()} for way, stages in started.items()},
+        "start": {way: {stage: median(each) for stage, each in stages.items()} for way, stages in start.items()},
     }
     facts["packages"].pop("direct", None)
     report = markdown(facts, programs, calls)
@@ -130,8 +147,113 @@ def _write(folder: Path, report: str, results: Mapping[str, Any]) -> None:
     (folder / "overhead.md").write_text(report)
 
 
+def markdown(
+    facts: Mapping[str, Any], programs: Mapping[str, Mapping[str, Figure]], calls: Mapping[str, Mapping[str, Figure]]
+) -> str:
+    """Return the report.
+
+    Args:
+        facts: `date`, `revision`, `machine`, `settings`, `packages`, `start`.
+        programs: The figures of whole runs, by way and program.
+        calls: The figures of one call, by way and key of `CALLS`.
+    """
+    plain = {way: title for way, title in PLAIN.items() if way in programs}
+    modelled = {way: title for way, title in WITH_MODEL.items() if way in programs}
+    parts = ["# Overhead of a run and of a call", _conditions(facts)]
+    if plain:
+        parts += ["## A program, to its value", _figures("program", list(EXPECTED), plain, programs)]
+    if modelled:
+        parts += [
+            "## A task, to its value, with a scripted model that answers at once",
+            _figures("program that the model writes", list(EXPECTED), modelled, programs),
+        ]
+    if plain:
+        parts += [
+            "## One tool call",
+            f"In a loop: what each of the {LOOPED_FAR - 1} calls after the first adds to a run. In a gather: what a run "
+            f"takes longer with {GATHERED} calls than with none, for each.",
+            _figures("", list(ONE_CALL), plain, calls, titles=ONE_CALL),
+        ]
+    for base, title in (("direct", "direct calls"), ("codemode-graph", "codemode-graph")):
+        others = {way: name for way, name in plain.items() if way not in (base, "direct")}
+        if base in plain and others:
+            parts += [
+                f"## Times as long as {title}",
+                "By the medians, and in brackets by the shortest runs, which other work on the machine disturbs least.",
+                _ratios(base, others, programs, calls),
+            ]
+    parts += ["## Start", _start(facts["start"]), NOTES, "## Versions", _versions(facts["packages"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _conditions(facts: Mapping[str, Any]) -> str:
+    here, how = facts["machine"], facts["settings"]
+    return (
+        f"{facts['date']}, codemode-graph at {facts['revision'] or 'an unknown commit'}. {here['cpu']}, "
+        f"{here['cores']} cores, {here['system']}, {here['python']}; load before {here['load']}, after "
+        f"{facts['load after']}.\n\n"
+        f"Median, and the range from the first to the third quartile, of {how['sessions']} sessions (new processes "
+        f"each) × {how['rounds']} rounds (the systems take turns) × {how['samples']} runs, after runs that warm up."
+    )
+
+
+def _figures(
+    corner: str,
+    rows: list[str],
+    columns: Mapping[str, str],
+    figures: Mapping[str, Mapping[str, Figure]],
+    *,
+    titles: Mapping[str, str] | None = None,
+) -> str:
+    names = {titles[row] if titles else row: row for row in rows}
+    lines = table(corner, names, columns, lambda row, way: str(figures[way][names[row]]))
+    return f"{lines}\n{_spread(columns, rows, figures)}"
+
+
+def _spread(columns: Mapping[str, str], rows: list[str], figures: Mapping[str, Mapping[str, Figure]]) -> str:
+    """Return the last row: how far the medians of sessions are apart at most."""
+
+    def widest(way: str) -> str:
+        sessions = [figures[way][row].sessions for row in rows]
+        if any(min(each) <= 0 for each in sessions):
+            return "too noisy"
+        return f"{max(max(each) / min(each) - 1 for each in sessions):.0%}"
+
+    return "| *sessions' medians apart by up to* | " + " | ".join(f"*{widest(way)}*" for way in columns) + " |"
+
+
+def _ratios(
+    base: str,
+    columns: Mapping[str, str],
+    programs: Mapping[str, Mapping[str, Figure]],
+    calls: Mapping[str, Mapping[str, Figure]],
+) -> str:
+    rows = [*EXPECTED, *ONE_CALL.values()]
+    of_call = {title: name for name, title in ONE_CALL.items()}
+
+    def cell(row: str, way: str) -> str:
+        figures = calls if row in of_call else programs
+        name = of_call.get(row, row)
+        return ratio(figures[way][name], figures[base][name])
+
+    return table("", rows, columns, cell)
+
+
+def _start(start: Mapping[str, Mapping[str, float]]) -> str:
+    stages = {"import": "import", "open": "open", "first run": "first run, 1 call"}
+    rows = [way for way in start if way != "direct"]
+    return table("", rows, stages, lambda way, stage: duration(start[way][stage]))
+
+
+def _versions(packages: Mapping[str, Mapping[str, str]]) -> str:
+    return "\n".join(
+        f"* {system}: " + ", ".join(f"{name} {version}" for name, version in named.items())
+        for system, named in packages.items()
+    )
+
+
 def main() -> None:
-    """Read the command line and run."""
+    """Read the command line, and run the benchmark."""
     names = [system.name for system in SYSTEMS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__)
     parser.add_argument("--sessions", type=int, default=3, help="times that everything starts anew (%(default)s)")

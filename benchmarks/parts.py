@@ -1,6 +1,6 @@
-"""Where our own time goes: `python -m benchmarks.overhead --profile` runs this in our environment.
+"""Measures where our own time goes, with timers around the parts of a run.
 
-Simple timers around the parts of a run. A part's time is without the parts inside it.
+`python -m benchmarks.overhead --profile` runs it in our environment. A part's time is without the parts inside it.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.monty.session import MontyExecution
 
 from benchmarks.figures import duration, table
-from benchmarks.peers.ours import PROGRAMS
-from benchmarks.peers.shop import EXPECTED, TOOLS
+from benchmarks.peers.graph import PROGRAMS
+from benchmarks.peers.tools import EXPECTED, TOOLS
 from codemode_graph.api import codemode
 from codemode_graph.nodes import check, execute
 from codemode_graph.tools.load import load_tools
@@ -37,7 +37,7 @@ PARTS = {
     "bridge, journal": ("run", ("start", "advance", "call")),
     "tools: validate, trace, call": ("call", ()),
 }
-"""What each part is: a timer, less the timers inside it."""
+"""By the name of each part, its timer and the timers inside it, which are subtracted."""
 
 TIMED: tuple[tuple[str, Any, str], ...] = (
     ("check", check, "check_program"),
@@ -49,38 +49,41 @@ TIMED: tuple[tuple[str, Any, str], ...] = (
 
 
 class Timers:
-    """Adds up seconds by name."""
+    """Timers by name, which add up seconds."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     def around(self, name: str, function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
-        """The same async function, timed from its call to its end."""
+        """Return an async function that does the same, timed from its call to its end."""
 
         @functools.wraps(function)
         async def timed(*args: Any, **kwargs: Any) -> Any:
-            started = time.perf_counter()
+            start = time.perf_counter()
             try:
                 return await function(*args, **kwargs)
             finally:
-                self._add(name, started)
+                self._add(name, start)
 
         return timed
 
     def within(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same async function, timed only while it has the event loop: many of it may be open at one time."""
+        """Return an async function that does the same, timed while it has the event loop.
+
+        Many calls of it may be open at one time, whose waiting must not be counted many times.
+        """
 
         @types.coroutine
         def steps(coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
             sent = None
             while True:
-                started = time.perf_counter()
+                start = time.perf_counter()
                 try:
                     awaited = coroutine.send(sent)
                 except StopIteration as end:
                     return end.value
                 finally:
-                    self._add(name, started)
+                    self._add(name, start)
                 sent = yield awaited
 
         @functools.wraps(function)
@@ -89,11 +92,11 @@ class Timers:
 
         return timed
 
-    def _add(self, name: str, started: float) -> None:
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+    def _add(self, name: str, start: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def take(self) -> Mapping[str, float]:
-        """What has been added up, by part; the timers start anew."""
+        """Return the seconds of each part, and reset the timers."""
         spent, self.seconds = self.seconds, {}
         return {
             part: spent.get(name, 0.0) - sum(spent.get(inner, 0.0) for inner in within)
@@ -102,7 +105,7 @@ class Timers:
 
 
 async def measure() -> str:
-    """Run every program and give a table of the parts' medians."""
+    """Run every program, and return a table of the medians of the parts."""
     timers = Timers()
     found: dict[str, list[Mapping[str, float]]] = {}
     with ExitStack() as stack:
@@ -115,9 +118,9 @@ async def measure() -> str:
                 for number in range(RUNS + 5):
                     result = await run(f"{text}# {number}\n")
                     assert result["output"] == EXPECTED[program], result["error"]
-                    taken = timers.take()
-                    if number >= 5:
-                        found.setdefault(program, []).append(taken)
+                    seconds = timers.take()
+                    if number >= 5:  # the first warm up
+                        found.setdefault(program, []).append(seconds)
     medians = {program: {part: median(run[part] for run in runs) for part in PARTS} for program, runs in found.items()}
 
     def cell(part: str, program: str) -> str:

@@ -1,6 +1,6 @@
-"""Measures how fast each sandbox starts, answers a tool call and takes runs, beside those of others.
+"""Measures how fast each sandbox starts, answers a tool call and takes runs, and the same of other systems.
 
-Run it from the repository's root: `python -m benchmarks.sandboxes`. README.md beside it says what is measured.
+Run it from the repository's root: `python -m benchmarks.sandboxes`. README.md beside it explains the figures.
 """
 
 import argparse
@@ -16,53 +16,52 @@ from typing import Any, TypeAlias
 
 from benchmarks.boxes.report import docs, markdown
 from benchmarks.boxes.subjects import SUBJECTS, Subject
-from benchmarks.environments import ROOT, environment
 from benchmarks.figures import figure
-from benchmarks.machine import load, machine, revision
-from benchmarks.systems import Worker
+from benchmarks.machine import ROOT, load, machine, revision
+from benchmarks.systems import Worker, environment
 
 __all__ = ["main"]
 
 Found: TypeAlias = dict[str, dict[str, list[list[float]]]]
-"""What was measured, by sandbox and measure: the samples of each round."""
+"""The samples of each round, by sandbox and measure."""
 
 _PROGRAMS = 3
-"""In how many programs the calls are that are timed: the processor on which each runs makes a difference."""
+"""The programs among which timed calls are spread: each may run on another processor, which makes a difference."""
 
 _MODULE = "benchmarks.boxes.worker"
 
 
 def orders(subject: Subject, options: argparse.Namespace, *, first: bool) -> list[tuple[str, dict[str, Any]]]:
-    """What a sandbox is asked in a round, by what it is called in the results.
+    """Return the measurements of a sandbox in a round: the name of each in the results, and its arguments.
 
     Args:
         subject: The sandbox.
-        options: The command line's.
+        options: The options of the command line.
         first: Whether it is the first round.
     """
-    asked: list[tuple[str, dict[str, Any]]] = [("cold", {})]
-    asked.append(("ready", {"samples": options.samples if not subject.heavy else min(options.samples, 3)}))
+    found: list[tuple[str, dict[str, Any]]] = [("cold", {})]
+    found.append(("ready", {"samples": options.samples if not subject.heavy else min(options.samples, 3)}))
     if subject.tools:
         programs = {"programs": _PROGRAMS}
-        asked += [("loop", programs), ("gather", {})]
+        found += [("loop", programs), ("gather", {})]
         if subject.ours:
-            asked += [("bare", programs), ("bytes", programs)]
+            found.append(("bare", programs))
     if subject.guests and first:
-        asked.append(("memory", {}))  # before many are started, some of which may be kept
+        found.append(("memory", {}))  # before many are started, some of which may be kept
     for at_once in subject.at_once:
         if not subject.heavy or (first and not (options.quick and at_once > 8)):
-            asked.append((f"rate {at_once}", {"at_once": at_once, "seconds": options.seconds}))
-    return asked
+            found.append((f"rate {at_once}", {"at_once": at_once, "seconds": options.seconds}))
+    return found
 
 
 async def measure(subject: Subject, python: Path, options: argparse.Namespace, *, first: bool) -> dict[str, Any]:
     """Measure one sandbox once, in a process of its own.
 
     Returns:
-        The samples, by measure; and the packages that it runs with, as "packages".
+        The samples, by measure, and under "packages" the packages that it runs with.
 
     Raises:
-        RuntimeError: It fails.
+        RuntimeError: The process fails.
     """
     worker = await Worker.start(subject.system, python, module=_MODULE)
     try:

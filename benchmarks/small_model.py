@@ -1,24 +1,25 @@
-"""Measures how a small model does on small tasks: what it gets right at once, after repair, and silently wrong.
+"""Measures a small model on small tasks: how many it gets right at once, after repair, silently wrong, or not at all.
 
-It needs an OpenAI-compatible server, and is run by hand from the repository's root:
+It needs an OpenAI-compatible server. Run it from the repository's root:
 
     python -m benchmarks.small_model --base-url http://127.0.0.1:8091/v1 --model qwen2.5-coder-1.5b --label "as it is"
 """
 
 import argparse
 import asyncio
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from benchmarks.environments import ROOT
-from benchmarks.machine import machine, revision
-from benchmarks.small_report import write_results
+from benchmarks.figures import table
+from benchmarks.machine import ROOT, machine, revision
 from benchmarks.small_tasks import TASKS, TOOLSETS, Task
 from benchmarks.small_tasks.task import is_answer
 from codemode_graph.api import RunResult, codemode
@@ -26,21 +27,22 @@ from codemode_graph.api import RunResult, codemode
 __all__ = ["Outcome", "main"]
 
 MAX_RETRIES = 3
+OUTCOMES = ("first time", "after repair", "silently wrong", "failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one task.
+    """The result of one task.
 
     Attributes:
-        task: Its name.
-        outcome: `first time`, `after repair`, `silently wrong` or `failed`.
-        aside: Whether the task was kept aside.
-        attempts: Programs that were tried.
-        input_tokens: That the model read.
-        output_tokens: That it wrote.
-        seconds: From task to value.
-        reason: Why it is not right; empty where it is.
+        task: The task's name.
+        outcome: One of `OUTCOMES`.
+        aside: Whether the task was kept out of the work on the prompts.
+        attempts: The number of programs that the model wrote.
+        input_tokens: The tokens that the model read.
+        output_tokens: The tokens that it wrote.
+        seconds: The time from the task to its value.
+        reason: Why the value is wrong; empty where it is right.
     """
 
     task: str
@@ -54,45 +56,44 @@ class Outcome:
 
 
 async def run_task(task: Task, model: ChatOpenAI, *, show: bool) -> Outcome:
-    """Have one task done, and judge what came of it."""
+    """Run one task, and compare its value and its changes with those expected."""
     tools = TOOLSETS[task.toolset]
     tools.ledger.clear()
-    started = time.monotonic()
+    start = time.monotonic()
     async with codemode(tools=list(tools.functions), code_model=model, max_retries=MAX_RETRIES) as cm:
         result = await cm.run(task.text)
     reason = _reason(task, result)
-    tries = len(result["attempts"])
     if not result["success"]:
         outcome = "failed"
     elif reason:
         outcome = "silently wrong"
     else:
-        outcome = "first time" if tries == 1 else "after repair"
-    used = result["metrics"]
-    told = Outcome(
+        outcome = "first time" if len(result["attempts"]) == 1 else "after repair"
+    metrics = result["metrics"]
+    found = Outcome(
         task=task.name,
         outcome=outcome,
         aside=task.aside,
-        attempts=tries,
-        input_tokens=used["total_input_tokens"],
-        output_tokens=used["total_output_tokens"],
-        seconds=round(time.monotonic() - started, 1),
+        attempts=len(result["attempts"]),
+        input_tokens=metrics["total_input_tokens"],
+        output_tokens=metrics["total_output_tokens"],
+        seconds=round(time.monotonic() - start, 1),
         reason=reason,
     )
     if show:
         _show(task, result)
-    tokens = f"{told.input_tokens:>6} + {told.output_tokens:>4} tokens"
-    print(f"{told.task:<20}{told.outcome:<16}{tokens}{told.seconds:>7.1f} s  {told.reason}", flush=True)
-    return told
+    tokens = f"{found.input_tokens:>6} + {found.output_tokens:>4} tokens"
+    print(f"{found.task:<20}{found.outcome:<16}{tokens}{found.seconds:>7.1f} s  {found.reason}", flush=True)
+    return found
 
 
 def _reason(task: Task, result: RunResult) -> str:
     if not result["success"]:
-        return result["error"] or "no error was told"
+        return result["error"] or "there is no error message"
     if not is_answer(task.expected, result["output"]):
         return f"gave {result['output']!r}, not {task.expected!r}"[:300]
-    made, wanted = sorted(TOOLSETS[task.toolset].ledger), sorted(task.changes)
-    return "" if made == wanted else f"changed {made!r}, not {wanted!r}"[:300]
+    changes, expected = sorted(TOOLSETS[task.toolset].ledger), sorted(task.changes)
+    return "" if changes == expected else f"changed {changes!r}, not {expected!r}"[:300]
 
 
 def _show(task: Task, result: RunResult) -> None:
@@ -121,12 +122,12 @@ async def measure(options: argparse.Namespace) -> None:
         max_retries=0,
     )
     sets: dict[str, list[Task]] = {}
-    for task in _chosen(options.only, aside=options.aside):
+    for task in _select(options.only, aside=options.aside):
         sets.setdefault(task.toolset, []).append(task)
     slots = asyncio.Semaphore(options.concurrency)
 
     async def one_set(tasks: list[Task]) -> list[Outcome]:
-        # The tasks of a set share a ledger, and a server keeps the prompt that they have in common.
+        # One after another: they share a ledger. A server also keeps the prompt that they have in common.
         async with slots:
             return [await run_task(task, model, show=options.show) for task in tasks]
 
@@ -145,20 +146,78 @@ async def measure(options: argparse.Namespace) -> None:
 
 
 def counts(outcomes: Sequence[Outcome]) -> str:
-    """One line: how many tasks came out which way."""
+    """Return a line with the number of tasks of each outcome."""
     names = [outcome.outcome for outcome in outcomes]
-    told = [f"{names.count(name)} {name}" for name in ("first time", "after repair", "silently wrong", "failed")]
-    return f"{len(names)} tasks: {', '.join(told)}"
+    counted = [f"{names.count(name)} {name}" for name in OUTCOMES]
+    return f"{len(names)} tasks: {', '.join(counted)}"
 
 
-def _chosen(names: Sequence[str], *, aside: str) -> list[Task]:
-    """The tasks whose name begins with one of `names`, with or without those kept aside."""
-    chosen = [task for task in TASKS if not names or task.name.startswith(tuple(names))]
-    return [task for task in chosen if aside == "with" or task.aside == (aside == "only")]
+def _select(names: Sequence[str], *, aside: str) -> list[Task]:
+    """Return the tasks whose name begins with one of `names`, with or without those kept aside."""
+    tasks = [task for task in TASKS if not names or task.name.startswith(tuple(names))]
+    return [task for task in tasks if aside == "with" or task.aside == (aside == "only")]
+
+
+def write_results(folder: Path, facts: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> None:
+    """Add a round to the results, in place of one with the same label.
+
+    Args:
+        folder: The folder of `small-model.json` and `small-model.md`.
+        facts: `label`, `date`, `model`, `temperature`, `revision`, `machine`.
+        tasks: The outcome of each task, as JSON values.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "small-model.json"
+    rounds = json.loads(path.read_text()) if path.exists() else []
+    rounds = [*(each for each in rounds if each["label"] != facts["label"]), {**facts, "tasks": list(tasks)}]
+    path.write_text(json.dumps(rounds, indent=1) + "\n")
+    (folder / "small-model.md").write_text(_markdown(rounds))
+
+
+def _markdown(rounds: Sequence[Mapping[str, Any]]) -> str:
+    last = rounds[-1]
+    where = last["machine"]
+    parts = [
+        "# A small model on small tasks",
+        f"{last['model']}, temperature {last['temperature']:g}, {last['date']}, {where['cpu']}, {where['cores']} cores, "
+        f"Python {where['python']}. Each cell counts tasks; in brackets, those kept aside.",
+        _rounds(rounds),
+        f"## {last['label']}",
+        _tasks(last["tasks"]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rounds(rounds: Sequence[Mapping[str, Any]]) -> str:
+    by_label = {each["label"]: each for each in rounds}
+    columns = {"tasks": "tasks"} | {name: name for name in OUTCOMES} | {"tokens": "tokens read + written"}
+
+    def cell(label: str, column: str) -> str:
+        tasks = by_label[label]["tasks"]
+        if column == "tokens":
+            return " + ".join(f"{sum(task[f'{way}_tokens'] for task in tasks):,}" for way in ("input", "output"))
+        found = [task for task in tasks if column in ("tasks", task["outcome"])]
+        aside = sum(task["aside"] for task in found)
+        return f"{len(found)} ({aside})" if aside else str(len(found))
+
+    return table("round", list(by_label), columns, cell)
+
+
+def _tasks(tasks: Sequence[Mapping[str, Any]]) -> str:
+    by_name = {task["task"]: task for task in tasks}
+    columns = {"outcome": "outcome", "attempts": "programs", "tokens": "tokens read + written", "reason": "why"}
+
+    def cell(name: str, column: str) -> str:
+        task = by_name[name]
+        if column == "tokens":
+            return f"{task['input_tokens']:,} + {task['output_tokens']:,}"
+        return str(task[column]).replace("|", "\\|").replace("\n", " ")
+
+    return table("task", list(by_name), columns, cell)
 
 
 def main() -> None:
-    """Read the command line and measure."""
+    """Read the command line, and run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.small_model", description=__doc__.splitlines()[0])
     parser.add_argument("--base-url", required=True, help="of an OpenAI-compatible server, with its /v1")
     parser.add_argument("--model", required=True, help="the model's name there")

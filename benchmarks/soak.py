@@ -1,4 +1,4 @@
-"""Runs many programs in each sandbox, eight at one time, and tells what this process holds before and after.
+"""Runs many programs in each sandbox, and compares what this process holds before and after.
 
     python -m benchmarks.soak [--runs 2000] [--heavy-runs 200] [--at-once 8] [SANDBOX ...] > benchmarks/results/soak.md
 
@@ -33,7 +33,7 @@ from benchmarks.boxes.processes import descendants
 __all__ = ["HEAVY", "Soak", "soak"]
 
 HEAVY = ("bubblewrap", "docker", "nsjail", "pyodide")
-"""Sandboxes whose runs start slowly."""
+"""The sandboxes whose runs start slowly."""
 
 _LIMITS = Limits(seconds=10, memory_bytes=64 << 20, calls=50)
 _WARM_UP = 16
@@ -48,11 +48,11 @@ _BAD = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Soak:
-    """What many runs did. Memory is this process's, resident, in bytes; processes are those that it started.
+    """The result of many runs. Memory is this process's resident set in bytes; processes are those that it started.
 
     Attributes:
-        wrong: Runs that ended otherwise than they should, as text.
-        seconds: What all runs took.
+        wrong: A line for each run that ended otherwise than expected.
+        seconds: The time of all runs together.
     """
 
     runs: int
@@ -67,7 +67,13 @@ class Soak:
 
 
 async def soak(sandbox: Any, *, runs: int, at_once: int) -> Soak:
-    """Run programs and measure, with the pool warm before and settled after."""
+    """Run programs, and measure before and after.
+
+    Args:
+        sandbox: The sandbox.
+        runs: The number of programs.
+        at_once: The number of programs at one time.
+    """
     await _fill(sandbox, at_once)
     await _many(sandbox, _WARM_UP, at_once)
     before = await _settled()
@@ -89,7 +95,7 @@ async def soak(sandbox: Any, *, runs: int, at_once: int) -> Soak:
 
 
 async def _fill(sandbox: Any, at_once: int) -> None:
-    """Have as many guests at one time as there will be: a pool may keep them."""
+    """Run as many programs at one time as later: a pool may keep their guests."""
     executions = [await sandbox.start(Program(code=_GOOD, tools=("double",)), _LIMITS) for _ in range(at_once)]
     for execution in executions:
         await execution.advance()
@@ -108,8 +114,7 @@ async def _many(sandbox: Any, runs: int, at_once: int) -> list[str]:
 
 
 async def _run(sandbox: Any, kind: str) -> str | None:
-    code, limits = (_BAD[kind], _LIMITS) if kind else (_GOOD, _LIMITS)
-    execution = await sandbox.start(Program(code=code, tools=("double",)), limits)
+    execution = await sandbox.start(Program(code=_BAD[kind] if kind else _GOOD, tools=("double",)), _LIMITS)
     try:
         if kind == "cancelled":
             with contextlib.suppress(TimeoutError):
@@ -126,7 +131,7 @@ async def _run(sandbox: Any, kind: str) -> str | None:
 
 
 async def _settled(most: tuple[int, int, int] | None = None) -> tuple[int, int, int]:
-    """Memory, descriptors and processes, once they are no more than before, or have not changed for a while."""
+    """Return memory, descriptors and processes, once they are no more than before or no longer change."""
     seen: list[tuple[int, int]] = []
     for _ in range(200):
         gc.collect()
@@ -180,8 +185,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--heavy-runs", type=int, default=200)
     parser.add_argument("--at-once", type=int, default=8)
-    given = parser.parse_args()
-    asyncio.run(_table(given.sandbox, given.runs, given.heavy_runs, given.at_once))
+    options = parser.parse_args()
+    asyncio.run(_table(options.sandbox, options.runs, options.heavy_runs, options.at_once))
 
 
 if __name__ == "__main__":

@@ -1,37 +1,60 @@
-"""The systems that are compared, and the processes in which they run."""
+"""The systems that are compared: their virtual environments, and the processes in which they run.
+
+A process reads orders from standard input and answers each on standard output, in one JSON object a line. Its first line
+names the packages that it runs with.
+"""
 
 import asyncio
+import importlib.metadata
 import json
 import os
-from collections.abc import Mapping
+import subprocess
+import sys
+import venv
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.environments import CACHE, ROOT
+from benchmarks.machine import ROOT
 
-__all__ = ["OURS", "SYSTEMS", "System", "Worker"]
+__all__ = [
+    "FASTMCP",
+    "OURS",
+    "SMOLAGENTS",
+    "SYSTEMS",
+    "System",
+    "Worker",
+    "environment",
+    "installed_packages",
+    "read_orders",
+    "take_stdout",
+]
+
+CACHE = ROOT / ".cache" / "benchmarks"
 
 MONTY = "pydantic-monty>=1.4,<1.5"
 """The same interpreter for every system that uses it."""
 
 OURS = ("./sandboxes", ".", MONTY)
-"""What our own environment holds."""
+FASTMCP = ("fastmcp[code-mode]>=4.1,<5", MONTY)
+SMOLAGENTS = ("smolagents>=1.26,<2",)
+"""The requirements of each environment."""
 
 ANSWER_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """One system.
+    """One system that is measured.
 
     Attributes:
-        name: For the command line.
-        module: Runs the programs.
-        environment: Name of its virtual environment.
-        requirements: What the environment holds.
-        packages: Those of its packages that the report names.
-        arguments: The module's.
+        name: Its name on the command line.
+        module: The module that runs its programs.
+        environment: The name of its virtual environment.
+        requirements: The requirements that pip installs in the environment.
+        packages: Those of the environment's packages that the report names.
+        arguments: The arguments of the module.
     """
 
     name: str
@@ -46,7 +69,7 @@ SYSTEMS = (
     System(name="direct", module="benchmarks.peers.direct", environment="codemode-graph", requirements=OURS),
     System(
         name="codemode-graph",
-        module="benchmarks.peers.ours",
+        module="benchmarks.peers.graph",
         environment="codemode-graph",
         requirements=OURS,
         packages=("codemode-graph", "codemode-sandboxes", "langgraph", "langchain-core", "pydantic-monty"),
@@ -55,26 +78,58 @@ SYSTEMS = (
         name="fastmcp",
         module="benchmarks.peers.fastmcp_codemode",
         environment="fastmcp",
-        requirements=("fastmcp[code-mode]>=4.1,<5", MONTY),
+        requirements=FASTMCP,
         packages=("fastmcp", "mcp", "pydantic-monty"),
     ),
     System(
         name="smolagents",
         module="benchmarks.peers.smolagents_local",
         environment="smolagents",
-        requirements=("smolagents>=1.26,<2",),
+        requirements=SMOLAGENTS,
         packages=("smolagents",),
     ),
 )
 
 
+def environment(name: str, requirements: Sequence[str]) -> Path:
+    """Make a virtual environment, unless it exists with the same contents. Systems need versions that exclude each other.
+
+    Args:
+        name: The name of its folder under `.cache/benchmarks`.
+        requirements: The requirements for pip. A path, relative to the repository, is installed as editable.
+
+    Returns:
+        The environment's Python.
+
+    Raises:
+        subprocess.CalledProcessError: pip fails; its messages are on standard error.
+    """
+    folder = CACHE / name
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    # With the dependencies of our own projects, so that a change of them installs anew.
+    projects = [
+        (ROOT / each.partition("[")[0] / "pyproject.toml").read_text() for each in requirements if each[0] == "."
+    ]
+    contents = "\n".join([sys.version, *requirements, *projects])
+    record = folder / "installed.txt"
+    if record.exists() and record.read_text() == contents:
+        return python
+    print(f"installing {name} into {folder.relative_to(ROOT)}", file=sys.stderr)
+    venv.create(folder, clear=True, with_pip=True)
+    arguments = [part for each in requirements for part in (("-e", each) if each.startswith(".") else (each,))]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+    subprocess.run(pip, cwd=ROOT, check=True)
+    record.write_text(contents)
+    return python
+
+
 @dataclass(slots=True)
 class Worker:
-    """One system's process.
+    """The process of one system.
 
     Attributes:
-        system: Which.
-        ready: What it said when it was ready: ways, packages, seconds.
+        system: The system.
+        ready: The first line that it answered.
     """
 
     system: System
@@ -84,18 +139,18 @@ class Worker:
 
     @classmethod
     async def start(cls, system: System, python: Path, *, module: str = "benchmarks.peers.worker") -> Self:
-        """Start the process and wait until it is ready.
+        """Start the process, and wait until it is ready.
 
         Args:
-            system: Which.
-            python: Its environment's.
-            module: What runs in the process.
+            system: The system.
+            python: The Python of its environment.
+            module: The module that runs in the process.
 
         Raises:
-            RuntimeError: It is not.
+            RuntimeError: It ends, or is not ready in time.
         """
         log = CACHE / f"{system.name}.log"
-        # Tracing switched on by the environment would be measured too.
+        # Tracing that the environment switches on would be measured too.
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("LANGSMITH", "LANGCHAIN", "PYTHON"))}
         with log.open("w") as errors:
             process = await asyncio.create_subprocess_exec(
@@ -111,20 +166,11 @@ class Worker:
         worker.ready = await worker._answer()
         return worker
 
-    async def sample(self, way: str, program: str, samples: int) -> list[float]:
-        """Seconds that each of so many runs of a program took.
-
-        Raises:
-            RuntimeError: The program failed, or gave another value than it should.
-        """
-        seconds: list[float] = (await self.ask({"way": way, "program": program, "samples": samples}))["seconds"]
-        return seconds
-
     async def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the answer to an order.
+        """Send an order, and return its answer.
 
         Raises:
-            RuntimeError: There is none.
+            RuntimeError: There is no answer.
         """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -149,6 +195,25 @@ class Worker:
             answer: dict[str, Any] = json.loads(line)
         except (TimeoutError, ValueError) as error:
             await self.stop()
-            said = self._log.read_text(errors="replace").strip().splitlines()[-15:]
-            raise RuntimeError("\n".join([f"{self.system.name} gave no answer; its log ends:", *said])) from error
+            lines = self._log.read_text(errors="replace").strip().splitlines()[-15:]
+            raise RuntimeError("\n".join([f"{self.system.name} gave no answer; its log ends:", *lines])) from error
         return answer
+
+
+def take_stdout() -> Callable[[Mapping[str, Any]], None]:
+    """Return a function that answers on standard output, where nothing else can write from now on."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a system prints must not mix with the answers
+    return lambda answer: print(json.dumps(answer), file=answers, flush=True)
+
+
+async def read_orders() -> AsyncIterator[dict[str, Any]]:
+    """Yield the orders from standard input, until its end."""
+    # In a thread, so that what a system does in the background between runs goes on.
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        yield json.loads(line)
+
+
+def installed_packages() -> dict[str, str]:
+    """Return the version of each package in this environment."""
+    return {each.name: each.version for each in importlib.metadata.distributions()}

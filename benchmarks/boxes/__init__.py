@@ -1,1 +1,1 @@
-"""The sandboxes that are compared: each module runs the same small programs in one."""
+"""The sandboxes that are measured: each module runs the same small programs in one of them."""

@@ -1,23 +1,41 @@
-"""What is measured of a sandbox, ours or another's, and the programs for it."""
+"""The interface to a sandbox that is measured, and the programs that run in it."""
 
 import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal, Protocol, TypeAlias
 
-__all__ = ["BATCHES", "CALLS", "GATHERED", "Box", "ComparedBox", "Kind", "Tool", "gaps"]
+__all__ = ["BATCHES", "CALLS", "GATHERED", "Box", "ComparedBox", "Kind", "Tool", "gaps", "programs"]
 
 CALLS, GATHERED, BATCHES = 300, 64, 8
-"""Calls that the program "loop" makes; calls that "gather" makes together, and how often."""
+"""The calls of the program "loop"; the calls that "gather" makes together, and how often it does."""
 
 Kind: TypeAlias = Literal["one", "loop", "gather", "hold"]
 """A program: the value 1; calls one after another; calls made together; one call."""
 
 Tool: TypeAlias = Callable[[int], Awaitable[int]]
-"""The one tool: gives its argument back."""
+"""The only tool: returns its argument."""
+
+
+def programs(call: str, imports: str = "") -> dict[Kind, str]:
+    """Return the programs, each with the value 1.
+
+    Args:
+        call: The name of the tool in programs.
+        imports: Lines that come first where a program has calls.
+    """
+    return {
+        "one": "1",
+        "loop": f"{imports}for number in range({CALLS}):\n    await {call}(number)\n1",
+        "gather": (
+            f"{imports}import asyncio\nfor _ in range({BATCHES}):\n"
+            f"    await asyncio.gather(*[{call}(number) for number in range({GATHERED})])\n1"
+        ),
+        "hold": f"{imports}await {call}(1)",
+    }
 
 
 def gaps(times: Iterable[float]) -> list[float]:
-    """The time from each moment to the next."""
+    """Return the time from each moment to the next."""
     return [after - before for before, after in itertools.pairwise(times)]
 
 
@@ -25,16 +43,15 @@ class Box(Protocol):
     """One system's sandbox, open. Nothing is started before the first run."""
 
     async def run(self, kind: Kind, tool: Tool) -> float:
-        """Run a program of this kind to its value, each time in a sandbox that no program was in before, where the
-        system has such, and free it.
+        """Run a program to its value and free its sandbox, which no other program ran in where the system has such.
 
         Returns:
-            When the value was there, as `time.perf_counter` tells it.
+            The moment at which the value was there, as `time.perf_counter` returns it.
         """
         ...
 
     def guests(self) -> list[int]:
-        """Processes beside this one that there are for programs."""
+        """Return the processes beside this one that exist for programs."""
         ...
 
     async def aclose(self) -> None:
@@ -43,12 +60,8 @@ class Box(Protocol):
 
 
 class ComparedBox(Box, Protocol):
-    """A sandbox whose tool calls are compared with what they would take without it."""
+    """A sandbox whose tool calls are compared with those of a bare transport."""
 
     async def bare(self, count: int) -> list[float]:
-        """Seconds of each of so many calls over the bare transport."""
-        ...
-
-    async def bytes(self, count: int) -> list[float]:
-        """Seconds that a call's bytes alone take, back and forth, so many times; none where there is no pipe to be seen."""
+        """Return the seconds of each of this many calls over the bare transport."""
         ...

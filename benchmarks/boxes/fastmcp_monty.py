@@ -1,24 +1,16 @@
-"""The sandbox of FastMCP's CodeMode: its provider for Monty."""
+"""The sandbox of FastMCP's CodeMode: its provider of Monty, which starts a Monty for each program."""
 
 import os
 import time
 
 from fastmcp.experimental.transforms.code_mode import MontySandboxProvider  # type: ignore[import-not-found]
 
-from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, Kind, Tool
+from benchmarks.boxes.box import Box, Kind, Tool, programs
 from benchmarks.boxes.processes import descendants
 
 __all__ = ["open_box"]
 
-_PROGRAMS: dict[Kind, str] = {
-    "one": "1",
-    "loop": f"for number in range({CALLS}):\n    await echo(number)\n1",
-    "gather": (
-        f"import asyncio\nfor _ in range({BATCHES}):\n"
-        f"    await asyncio.gather(*[echo(number) for number in range({GATHERED})])\n1"
-    ),
-    "hold": "await echo(1)",
-}
+_PROGRAMS = programs("echo")
 
 
 class _Provider:
@@ -39,5 +31,5 @@ class _Provider:
 
 
 def open_box() -> Box:
-    """Make a provider; it starts Monty anew for each program."""
+    """Return the provider."""
     return _Provider()

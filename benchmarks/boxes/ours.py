@@ -5,24 +5,16 @@ import time
 from typing import Any
 
 from codemode_sandboxes import Blocked, Finished, Limits, Program, Returned, create_sandbox
+from codemode_sandboxes.docker.host import OWNER_LABEL, current_owner
 
 from benchmarks.boxes import plain_pyodide
-from benchmarks.boxes.bare import bytes_alone, over_attachment, over_monty, over_pipe
-from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, ComparedBox, Kind, Tool
-from benchmarks.boxes.processes import descendants
+from benchmarks.boxes.bare import over_attachment, over_monty, over_pipe
+from benchmarks.boxes.box import ComparedBox, Kind, Tool, programs
+from benchmarks.boxes.processes import descendants, parent
 
 __all__ = ["open_box"]
 
-_CODE: dict[Kind, str] = {
-    "one": "1",
-    "loop": f"for number in range({CALLS}):\n    await tools.echo(number)\n1",
-    "gather": (
-        f"import asyncio\nfor _ in range({BATCHES}):\n"
-        f"    await asyncio.gather(*[tools.echo(number) for number in range({GATHERED})])\n1"
-    ),
-    "hold": "await tools.echo(1)",
-}
-_PROGRAMS = {kind: Program(code=code, tools=("echo",)) for kind, code in _CODE.items()}
+_PROGRAMS = {kind: Program(code=code, tools=("echo",)) for kind, code in programs("tools.echo").items()}
 _LIMITS = Limits()
 
 
@@ -37,19 +29,15 @@ class _Ours:
             event = await execution.advance()
             while isinstance(event, Blocked):
                 event = await execution.advance({call.id: Returned(await tool(*call.args)) for call in event.calls})
-            ended = time.perf_counter()
+            end = time.perf_counter()
         finally:
             await execution.aclose()
         if not isinstance(event, Finished) or event.value != 1:
             raise RuntimeError(f"{self._name}: {event}")
-        return ended
+        return end
 
     def guests(self) -> list[int]:
-        if self._name == "docker":
-            from benchmarks.boxes.containers import container_processes
-
-            return container_processes()
-        return descendants(os.getpid())
+        return _container_processes() if self._name == "docker" else descendants(os.getpid())
 
     async def bare(self, count: int) -> list[float]:
         match self._name:
@@ -61,17 +49,25 @@ class _Ours:
                 return await plain_pyodide.calls()
         return await over_pipe(count)
 
-    async def bytes(self, count: int) -> list[float]:
-        return [] if self._name == "monty" else await bytes_alone(self._sandbox, count)
-
     async def aclose(self) -> None:
         await self._sandbox.aclose()
 
 
-def open_box(name: str) -> ComparedBox:
-    """Make a sandbox.
+def _container_processes() -> list[int]:
+    """Return the processes of this process's guests in Docker, and containerd's process beside each."""
+    import docker  # type: ignore[import-untyped]
 
-    Args:
-        name: Its name in codemode_sandboxes.
-    """
+    found: list[int] = []
+    client = docker.from_env()
+    try:
+        for container in client.containers.list(filters={"label": f"{OWNER_LABEL}={current_owner()}"}):
+            if first := client.api.inspect_container(container.id)["State"]["Pid"]:
+                found += [parent(first), first, *descendants(first)]
+    finally:
+        client.close()
+    return found
+
+
+def open_box(name: str) -> ComparedBox:
+    """Return the sandbox with this name in codemode_sandboxes."""
     return _Ours(name)

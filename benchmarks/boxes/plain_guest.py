@@ -1,4 +1,4 @@
-"""A program that calls a tool over its standard streams, by means of the standard library alone.
+"""A program that calls a tool over its standard streams, with the standard library alone.
 
     python plain_guest.py COUNT
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 async def main(count: int) -> None:
-    """Call the tool `echo` so many times, one after another."""
+    """Call the tool `echo` this many times, one after another."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

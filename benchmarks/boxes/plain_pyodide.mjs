@@ -7,17 +7,17 @@ import { pathToFileURL } from "node:url";
 
 const { loadPyodide } = await import(pathToFileURL(`${process.argv[2]}/pyodide.mjs`).href);
 const python = await loadPyodide();
-const tell = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
+const send = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
 const waiting = new Map();
 let last = 0;
 python.registerJsModule("host", {
   call: (argument) =>
     new Promise((resolve) => {
       waiting.set(++last, resolve);
-      tell({ id: last, argument });
+      send({ id: last, argument });
     }),
 });
-tell({ ready: true });
+send({ ready: true });
 for await (const line of readline.createInterface({ input: process.stdin })) {
   const message = JSON.parse(line);
   if (message.program === undefined) {
@@ -25,7 +25,7 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
     waiting.delete(message.id);
   } else {
     python.runPythonAsync(message.program).then((value) => {
-      tell({ value });
+      send({ value });
       process.exit(0);
     });
   }

@@ -1,4 +1,4 @@
-"""Plain Pyodide on node: no jail, no snapshot, a process for each program, one of them kept ready."""
+"""Plain Pyodide on node: without a jail and a snapshot, a process for each program, one of them kept ready."""
 
 import asyncio
 import json
@@ -10,20 +10,12 @@ from typing import Any
 from codemode_sandboxes.pyodide.jail import find_node
 from codemode_sandboxes.pyodide.packages import cache_folder, find_pyodide
 
-from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, Kind, Tool, gaps
+from benchmarks.boxes.box import Box, Kind, Tool, gaps, programs
 from benchmarks.boxes.processes import descendants
 
 __all__ = ["calls", "open_box"]
 
-_PROGRAMS: dict[Kind, str] = {
-    "one": "1",
-    "loop": f"from host import call\nfor number in range({CALLS}):\n    await call(number)\n1",
-    "gather": (
-        f"import asyncio\nfrom host import call\nfor _ in range({BATCHES}):\n"
-        f"    await asyncio.gather(*[call(number) for number in range({GATHERED})])\n1"
-    ),
-    "hold": "from host import call\nawait call(1)",
-}
+_PROGRAMS = programs("call", "from host import call\n")
 
 
 class _Plain:
@@ -33,26 +25,26 @@ class _Plain:
         self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
 
     async def run(self, kind: Kind, tool: Tool) -> float:
-        taken, self._spare = self._spare or self._start(), None
-        process = await taken
+        spare, self._spare = self._spare or self._start(), None
+        process = await spare
         try:
             value = await self._answer(process, _PROGRAMS[kind], tool)
-            ended = time.perf_counter()
+            end = time.perf_counter()
         finally:
             await _end(process)
         if value != 1:
             raise RuntimeError(f"the program gave {value!r}")
         if self._spare is None:
             self._spare = self._start()
-        return ended
+        return end
 
     async def _answer(self, process: Any, program: str, tool: Tool) -> Any:
-        _tell(process, {"program": program})
+        _send(process, {"program": program})
         while line := await process.stdout.readline():
             message = json.loads(line)
             if "value" in message:
                 return message["value"]
-            _tell(process, {"id": message["id"], "value": await tool(message["argument"])})
+            _send(process, {"id": message["id"], "value": await tool(message["argument"])})
         raise RuntimeError("node ended")
 
     def _start(self) -> "asyncio.Task[asyncio.subprocess.Process]":
@@ -73,7 +65,7 @@ class _Plain:
             await _end(await self._spare)
 
 
-def _tell(process: Any, message: dict[str, Any]) -> None:
+def _send(process: Any, message: dict[str, Any]) -> None:
     process.stdin.write(json.dumps(message).encode() + b"\n")
 
 
@@ -84,7 +76,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 async def calls() -> list[float]:
-    """Seconds of each tool call of a program that makes one after another."""
+    """Return the seconds of each tool call of the program "loop"."""
     times: list[float] = []
 
     async def tool(number: int) -> int:
@@ -100,5 +92,5 @@ async def calls() -> list[float]:
 
 
 def open_box() -> Box:
-    """Make it. Nothing is started yet."""
+    """Return the sandbox."""
     return _Plain()

@@ -1,19 +1,19 @@
-"""The processes of sandboxes, and the memory that they take."""
+"""The processes of sandboxes, and their memory. Linux only."""
 
 import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["children", "descendants", "memory"]
+__all__ = ["children", "descendants", "memory", "parent"]
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process started."""
+    """Return the processes that a process started."""
     return [child for child, parent in _parents().items() if parent == pid]
 
 
 def descendants(pid: int) -> list[int]:
-    """Those, and theirs, and so on."""
+    """Return the processes that a process started, those that they started, and so on."""
     parents = _parents()
     found = [pid]
     for each in found:
@@ -22,14 +22,14 @@ def descendants(pid: int) -> list[int]:
 
 
 def memory(pids: Iterable[int]) -> tuple[int, int]:
-    """Bytes of these processes together.
+    """Return the memory of these processes together, in bytes.
 
     Returns:
-        The resident set size, which counts a page that is shared in each of them; and the proportional one, which
-        counts it once.
+        The resident set size, which counts a shared page in each process, and the proportional one, which counts it
+        once.
 
     Raises:
-        PermissionError: They belong to somebody else, and this user may not look.
+        PermissionError: They belong to another user.
     """
     rss = pss = 0
     for pid in pids:
@@ -43,11 +43,16 @@ def memory(pids: Iterable[int]) -> tuple[int, int]:
     return rss, pss
 
 
+def parent(pid: int) -> int:
+    """Return the process that a process is a child of."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def _parents() -> dict[int, int]:
     # Not /proc/PID/task/*/children: it lacks children of a thread that ends while it is read.
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                found[int(entry.name)] = parent(int(entry.name))
     return found

@@ -1,4 +1,4 @@
-"""The tables of sandboxes, in Markdown, from what `benchmarks.sandboxes` measured."""
+"""The tables of sandboxes in Markdown, from the results of `benchmarks.sandboxes`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +19,6 @@ _COLUMNS = {
     "ready": "ready start",
     "loop": "tool call",
     "bare": "bare transport",
-    "bytes": "its bytes alone",
     "gather": f"call in a gather of {GATHERED}",
     "rate": "runs/s, 1 · 8 · 64 at once",
     "memory": "memory of a guest, RSS · PSS",
@@ -42,8 +41,6 @@ batch, for each call.
 event loop and a line of JSON each way, nothing checked, bounded or contained. It goes through the pipes of a child \
 process; for docker through the connection to the daemon, for pyodide between Pyodide on node, plain, and asyncio. For \
 monty it is the same program, driven through `pydantic_monty` alone.
-* Its bytes alone: the frames of such a call, to and from a guest of the sandbox that has no event loop; neither end \
-writes or reads JSON.
 * Runs per second: of the program `1`, with guests that are new to each run (FastMCP: with a Monty of its own; \
 llm-sandbox: with a container of its own).
 * Memory: what each of four more guests adds that wait for a tool, to the memory of all the sandbox's processes. RSS \
@@ -51,7 +48,7 @@ counts shared pages in each, PSS once. Docker's with containerd's process for ea
 
 
 class Target(NamedTuple):
-    """What was to be reached, and what was."""
+    """A target, and the figure that is compared with it."""
 
     subject: str
     measure: str
@@ -62,10 +59,10 @@ class Target(NamedTuple):
 
 
 def targets(figures: Mapping[str, Figures]) -> list[Target]:
-    """Compare what was measured with what was to be reached.
+    """Return the targets, and whether the figures meet them.
 
     Args:
-        figures: By sandbox.
+        figures: The figures, by sandbox.
     """
     rows = []
     for subject in SUBJECTS:
@@ -93,10 +90,10 @@ def targets(figures: Mapping[str, Figures]) -> list[Target]:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Write the report.
+    """Return the report.
 
     Args:
-        results: What the benchmark measured, as in its JSON file.
+        results: The results, as in the benchmark's JSON file.
     """
     here, how, figures = results["machine"], results["settings"], results["figures"]
     conditions = (
@@ -116,13 +113,13 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def docs(results: Mapping[str, Any]) -> str:
-    """Write the table for docs/sandboxes.md: medians alone.
+    """Return the table for docs/sandboxes.md, with medians alone.
 
     Args:
         results: As for `markdown`.
     """
     here, figures = results["machine"], results["figures"]
-    columns = {name: title for name, title in _COLUMNS.items() if name not in ("bare", "bytes")}
+    columns = {name: title for name, title in _COLUMNS.items() if name != "bare"}
     met = {(row.subject, row.measure): row for row in targets(figures)}
 
     def cell(title: str, column: str) -> str:

@@ -1,4 +1,4 @@
-"""smolagents' executor, which interprets a program in the host's own process: no boundary, its documentation says."""
+"""smolagents' executor: it interprets a program in the host's own process, which is no security boundary."""
 
 import time
 from typing import Any
@@ -39,5 +39,5 @@ class _Executor:
 
 
 def open_box() -> Box:
-    """Make nothing: each program has an executor of its own."""
+    """Return the sandbox. Each program has an executor of its own."""
     return _Executor()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.systems import MONTY, System
+from benchmarks.systems import FASTMCP, SMOLAGENTS, System
 
 __all__ = ["SUBJECTS", "Subject"]
 
@@ -15,14 +15,14 @@ class Subject:
     """One sandbox.
 
     Attributes:
-        system: How it is run.
-        title: For people.
-        ours: Whether it is compared with the bare transport, and the targets are its.
+        system: Its module and environment.
+        title: Its name in tables.
+        ours: Whether it is compared with the bare transport and with the targets.
         tools: Whether programs can call the host's tools.
-        guests: Whether programs are in processes of their own.
-        at_once: How many runs there are at one time where runs per second are counted.
-        heavy: Starting a guest takes so much of a processor that runs at once are counted in the first round alone.
-        once: It is measured in the first round alone.
+        guests: Whether programs run in processes of their own.
+        at_once: The numbers of runs at one time with which runs per second are counted.
+        heavy: Whether a start takes so much of a processor that runs per second are counted in the first round alone.
+        once: Whether it is measured in the first round alone.
     """
 
     system: System
@@ -36,7 +36,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """For the command line."""
+        """Its name on the command line."""
         return self.system.name
 
 
@@ -59,7 +59,7 @@ SUBJECTS = (
             name="fastmcp",
             module="benchmarks.boxes.fastmcp_monty",
             environment="fastmcp",
-            requirements=("fastmcp[code-mode]>=4.1,<5", MONTY),
+            requirements=FASTMCP,
             packages=("fastmcp", "pydantic-monty"),
         ),
         title="FastMCP CodeMode's Monty",
@@ -82,7 +82,7 @@ SUBJECTS = (
             name="smolagents",
             module="benchmarks.boxes.smolagents_executor",
             environment="smolagents",
-            requirements=("smolagents>=1.26,<2",),
+            requirements=SMOLAGENTS,
             packages=("smolagents",),
         ),
         title="smolagents' executor ¹",

@@ -1,34 +1,32 @@
-"""One sandbox's process: measures what it is told to.
+"""Measures one sandbox on order, in a process of its own.
 
-`python -m benchmarks.boxes.worker MODULE [ARGUMENT]` imports MODULE, whose `open_box` makes the sandbox, and reads orders
-from stdin, one JSON object a line: `{"measure": ..., ...}`; each is answered by a line on stdout.
+`python -m benchmarks.boxes.worker MODULE [ARGUMENT]` imports MODULE, whose `open_box` returns the sandbox. Orders are
+`{"measure": ..., ...}`, with a method of `Measures` and its arguments, and answers `{"found": [...]}`.
 """
 
 import asyncio
 import gc
 import importlib
-import importlib.metadata
-import json
-import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TextIO, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
 
 from benchmarks.boxes.box import BATCHES, CALLS, GATHERED, Box, ComparedBox, gaps
 from benchmarks.boxes.processes import memory
+from benchmarks.systems import installed_packages, read_orders, take_stdout
 
 __all__ = ["Measures"]
 
 _HELD = 4
-"""Guests that are added to learn what one takes."""
+"""The guests that are added to measure the memory of one."""
 
 
 class Measures:
-    """What can be asked for. Durations are in seconds.
+    """The measurements of one sandbox. Durations are in seconds.
 
     Args:
-        make: Makes the sandbox.
+        make: Returns a new sandbox.
     """
 
     def __init__(self, make: Callable[[], Box]) -> None:
@@ -43,42 +41,38 @@ class Measures:
         return self._box
 
     async def prepare(self) -> list[float]:
-        """Run a program, so that what is kept on disk is there, and free everything."""
+        """Run a program, so that images and snapshots exist, and free everything."""
         await self.cold()
         return await self.close()
 
     async def cold(self) -> list[float]:
-        """How long a new sandbox takes to its first value."""
-        started = time.perf_counter()
+        """Return the time from a new sandbox to its first value."""
+        start = time.perf_counter()
         self._box = self._make()
-        taken = await self._box.run("one", echo) - started
-        self._pause = max(0.1, 2 * taken if taken < 2 else 1.5 * taken)  # in which the next guest becomes ready
-        return [taken]
+        seconds = await self._box.run("one", echo) - start
+        self._pause = max(0.1, 2 * seconds if seconds < 2 else 1.5 * seconds)  # in which the next guest becomes ready
+        return [seconds]
 
     async def ready(self, samples: int) -> list[float]:
-        """How long it takes to a program's value where a guest has had the time to become ready."""
+        """Return the times to a program's value where a guest has had the time to become ready."""
         return [await self._timed_run() for _ in range(samples)]
 
     async def _timed_run(self) -> float:
         await asyncio.sleep(self._pause)
         gc.collect()
-        started = time.perf_counter()
-        return await self._open.run("one", echo) - started
+        start = time.perf_counter()
+        return await self._open.run("one", echo) - start
 
     async def loop(self, programs: int) -> list[float]:
-        """How long each of many calls takes, one after another: from one reaching the host to the next doing so."""
-        found = []
-        for _ in range(programs):
-            times = await self._called("loop", CALLS)
-            found += gaps(times)
-        return found
+        """Return the times of calls one after another: from one that reaches the host to the next."""
+        return [gap for _ in range(programs) for gap in gaps(await self._call_times("loop", CALLS))]
 
     async def gather(self) -> list[float]:
-        """How long a call takes that is made with many others: from batch to batch, for each call."""
-        times = (await self._called("gather", BATCHES * GATHERED))[::GATHERED]
+        """Return the times of calls made together: from batch to batch, divided by the calls of a batch."""
+        times = (await self._call_times("gather", BATCHES * GATHERED))[::GATHERED]
         return [gap / GATHERED for gap in gaps(times)]
 
-    async def _called(self, kind: Any, calls: int) -> list[float]:
+    async def _call_times(self, kind: Any, calls: int) -> list[float]:
         times: list[float] = []
 
         async def tool(number: int) -> int:
@@ -87,39 +81,37 @@ class Measures:
 
         await self._open.run(kind, tool)
         if len(times) != calls:
-            raise RuntimeError(f"{len(times)} calls were made, not {calls}")
+            raise RuntimeError(f"the program made {len(times)} calls, not {calls}")
         return times
 
     async def bare(self, programs: int) -> list[float]:
-        """The same over the bare transport."""
-        return [each for _ in range(programs) for each in await self._compared.bare(CALLS)]
-
-    async def bytes(self, programs: int) -> list[float]:
-        """The same of a call's bytes alone."""
-        return [each for _ in range(programs) for each in await self._compared.bytes(CALLS)]
-
-    @property
-    def _compared(self) -> ComparedBox:
-        return cast(ComparedBox, self._open)
+        """Return the times of such calls over the bare transport."""
+        box = cast(ComparedBox, self._open)
+        return [each for _ in range(programs) for each in await box.bare(CALLS)]
 
     async def rate(self, at_once: int, seconds: float) -> list[float]:
-        """Runs per second, with so many at one time, for about so long: runs that have begun are ended."""
-        started = time.perf_counter()
-        ran = 0
+        """Return the runs per second.
+
+        Args:
+            at_once: The number of runs at one time.
+            seconds: How long runs are started; each goes on to its end.
+        """
+        start = time.perf_counter()
+        runs = 0
 
         async def lane() -> None:
-            nonlocal ran
+            nonlocal runs
             while True:
                 await self._open.run("one", echo)
-                ran += 1
-                if time.perf_counter() - started > seconds:
+                runs += 1
+                if time.perf_counter() - start > seconds:
                     return
 
         await asyncio.gather(*(lane() for _ in range(at_once)))
-        return [ran / (time.perf_counter() - started)]
+        return [runs / (time.perf_counter() - start)]
 
     async def memory(self) -> list[float]:
-        """Bytes that one more guest takes which waits for a tool: resident set size, and proportional set size."""
+        """Return the bytes that a guest takes while it waits for a tool: resident and proportional set size."""
         await asyncio.sleep(self._pause)
         before = await self._held(1)
         after = await self._held(1 + _HELD)
@@ -138,7 +130,7 @@ class Measures:
                 group.create_task(self._open.run("hold", tool))
             for _ in range(count):
                 await reached.acquire()
-            await asyncio.sleep(self._pause)  # until the guests that are kept ready are as many as ever
+            await asyncio.sleep(self._pause)  # until as many guests as ever are kept ready
             found = memory(self._open.guests())
             release.set()
         return found
@@ -150,31 +142,24 @@ class Measures:
 
 
 async def echo(number: int) -> int:
-    """Give it back."""
+    """Return the argument."""
     return number
 
 
-async def serve(module: str, arguments: list[str], answers: TextIO) -> None:
-    """Obey orders until stdin ends."""
+async def serve(module: str, arguments: list[str], answer: Callable[[Mapping[str, Any]], None]) -> None:
+    """Follow orders until standard input ends."""
     make = importlib.import_module(module).open_box
     measures = Measures(lambda: make(*arguments))
-    ready = {"packages": {each.name: each.version for each in importlib.metadata.distributions()}}
-    print(json.dumps(ready), file=answers, flush=True)
-    # Read in a thread: what a sandbox does in the background between runs goes on meanwhile.
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        order = json.loads(line)
+    answer({"packages": installed_packages()})
+    async for order in read_orders():
         measure: Callable[..., Awaitable[list[float]]] = getattr(measures, order.pop("measure"))
         try:
-            answer: dict[str, Any] = {"found": await measure(**order)}
+            answer({"found": await measure(**order)})
         except Exception as error:
             if type(error).__name__ != "SandboxUnavailable":  # which not every system's environment can import
                 raise
-            answer = {"unavailable": str(error)}
-        print(json.dumps(answer), file=answers, flush=True)
+            answer({"unavailable": str(error)})
 
 
 if __name__ == "__main__":
-    # What a system prints must not mix with the answers.
-    protocol = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    asyncio.run(serve(sys.argv[1], sys.argv[2:], protocol))
+    asyncio.run(serve(sys.argv[1], sys.argv[2:], take_stdout()))

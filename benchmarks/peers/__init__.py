@@ -1,1 +1,1 @@
-"""What is measured: each module runs the same programs in one system, in an environment of its own."""
+"""The systems whose overhead is measured: each module runs the same programs in one of them."""

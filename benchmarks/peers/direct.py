@@ -1,12 +1,12 @@
-"""The same programs as plain Python functions: what is left when nothing stands between a program and its tools."""
+"""The same programs as Python functions that call the tools: the least that a run can take."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from benchmarks.peers.shop import EXPECTED, GATHERED, LISTED, LOOPED, LOOPED_FAR, get_item, list_items
-from benchmarks.peers.worker import Ways
+from benchmarks.peers.tools import EXPECTED, GATHERED, LISTED, LOOPED, LOOPED_FAR, get_item, list_items
+from benchmarks.peers.worker import Run, Ways
 
 __all__ = ["open_ways"]
 
@@ -19,18 +19,14 @@ async def _one(_comment: str) -> Any:
     return {"price": (await get_item(id=1))["price"]}
 
 
-async def _loop(_comment: str) -> Any:
-    total = 0
-    for number in range(LOOPED):
-        total += (await get_item(id=number))["price"]
-    return {"total": total}
+def _loop(calls: int) -> Run:
+    async def loop(_comment: str) -> Any:
+        total = 0
+        for number in range(calls):
+            total += (await get_item(id=number))["price"]
+        return {"total": total}
 
-
-async def _long_loop(_comment: str) -> Any:
-    total = 0
-    for number in range(LOOPED_FAR):
-        total += (await get_item(id=number))["price"]
-    return {"total": total}
+    return loop
 
 
 async def _gather(_comment: str) -> Any:
@@ -47,6 +43,6 @@ async def _realistic(_comment: str) -> Any:
 
 @asynccontextmanager
 async def open_ways() -> AsyncIterator[Ways]:
-    """Nothing to open."""
-    runs = (_none, _one, _loop, _long_loop, _gather, _realistic)
+    """Yield the functions."""
+    runs = (_none, _one, _loop(LOOPED), _loop(LOOPED_FAR), _gather, _realistic)
     yield {"direct": dict(zip(EXPECTED, runs, strict=True))}

@@ -1,4 +1,4 @@
-"""FastMCP's CodeMode: a server in this process, whose `execute` tool runs a program in Monty."""
+"""FastMCP's CodeMode: a server in this process whose tool `execute` runs a program in Monty."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +7,7 @@ from typing import Any
 from fastmcp import Client, FastMCP  # type: ignore[import-not-found]
 from fastmcp.experimental.transforms.code_mode import CodeMode  # type: ignore[import-not-found]
 
-from benchmarks.peers.shop import EXPECTED, GATHERED, LISTED, LOOPED, LOOPED_FAR, TOOLS
+from benchmarks.peers.tools import EXPECTED, GATHERED, LISTED, LOOPED, LOOPED_FAR, TOOLS
 from benchmarks.peers.worker import Run, Ways
 
 __all__ = ["open_ways"]
@@ -41,8 +41,8 @@ return {{"count": len(wanted), "total": sum(item["price"] for item in wanted)}}
 
 @asynccontextmanager
 async def open_ways() -> AsyncIterator[Ways]:
-    """A server with the tools, and a client held open. CodeMode's bound of 50 calls is lifted: two programs make more."""
-    server = FastMCP("shop", transforms=[CodeMode(max_tool_calls=None)])
+    """Open a server with the tools, and a client that stays connected."""
+    server = FastMCP("shop", transforms=[CodeMode(max_tool_calls=None)])  # its bound is 50: two programs make more
     for tool in TOOLS:
         server.tool(tool)
     async with Client(server) as client:

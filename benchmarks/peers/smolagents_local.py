@@ -1,7 +1,7 @@
-"""smolagents: its LocalPythonExecutor, and the CodeAgent around it with a scripted model.
+"""smolagents: its LocalPythonExecutor, and its CodeAgent with a scripted model.
 
-Its programs are synchronous: where the others gather, they call one tool after another. Its documentation says that this
-executor is no security boundary.
+Its programs are synchronous: they call one tool after another where those of others gather. Its documentation says that
+this executor is no security boundary.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +14,7 @@ from smolagents import CodeAgent, LogLevel, Model, Tool  # type: ignore[import-n
 from smolagents.local_python_executor import LocalPythonExecutor  # type: ignore[import-not-found]
 from smolagents.models import ChatMessage, MessageRole  # type: ignore[import-not-found]
 
-from benchmarks.peers.shop import EXPECTED, GATHERED, LISTED, LOOPED, LOOPED_FAR, TOOLS
+from benchmarks.peers.tools import EXPECTED, GATHERED, LISTED, LOOPED, LOOPED_FAR, TOOLS
 from benchmarks.peers.worker import Run, Ways
 
 __all__ = ["open_ways"]
@@ -45,7 +45,7 @@ final_answer({{"count": len(wanted), "total": sum([item["price"] for item in wan
 
 
 def _synchronous(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function for callers that cannot await. It never waits, so one step takes it to its end."""
+    """Return a plain function that does the same. The async one never waits, so its first step is its last."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -61,7 +61,7 @@ _SYNCHRONOUS = {tool.__name__: _synchronous(tool) for tool in TOOLS}
 
 
 class _ShopTool(Tool):  # type: ignore[misc]
-    """One of the tools, as an agent takes it: `smolagents.tool` refuses functions that were `async def`."""
+    """A tool for an agent. `smolagents.tool` refuses functions whose source says `async def`."""
 
     output_type = "object"
     skip_forward_signature_validation = True
@@ -83,14 +83,14 @@ class _ShopTool(Tool):  # type: ignore[misc]
 
 
 class _Scripted(Model):  # type: ignore[misc]
-    """Always writes the same program, with the comment it is asked for."""
+    """Writes the same program each time, and the comment that the task ends in."""
 
     def __init__(self, program: str) -> None:
         super().__init__(model_id="scripted")
         self._program = program
 
     def generate(self, messages: list[Any], **kwargs: Any) -> Any:
-        """The program, as an agent's model gives it."""
+        """Return the program as the model of an agent writes it."""
         comment = messages[-1].content[-1]["text"].rpartition("\n")[2]
         text = f"Thought: I will call the tools.\n<code>\n{self._program}{comment}\n</code>"
         return ChatMessage(role=MessageRole.ASSISTANT, content=text)
@@ -117,7 +117,7 @@ def _agent(program: str) -> Run:
 
 @asynccontextmanager
 async def open_ways() -> AsyncIterator[Ways]:
-    """A new executor for every program, as the others have a new sandbox; an agent makes its own."""
+    """Yield the ways. Each program has a new executor, as it has a new sandbox elsewhere; an agent makes its own."""
     yield {
         "smolagents": dict(zip(EXPECTED, map(_executor, _PROGRAMS), strict=True)),
         "smolagents agent": dict(zip(EXPECTED, map(_agent, _PROGRAMS), strict=True)),

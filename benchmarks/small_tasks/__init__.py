@@ -1,4 +1,4 @@
-"""Small sets of tools, and tasks over them with what should come of each."""
+"""Small sets of tools, and tasks for them with their answers."""
 
 from benchmarks.small_tasks import bank, calendar, files, library, shop, weather
 from benchmarks.small_tasks.task import Task, Toolset

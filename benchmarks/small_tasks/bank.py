@@ -1,4 +1,4 @@
-"""A bank: arguments that are easily given by position, and transfers."""
+"""A bank: arguments that a model may pass by position, and transfers."""
 
 from typing_extensions import TypedDict
 

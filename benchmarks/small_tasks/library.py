@@ -1,4 +1,4 @@
-"""A library, all of whose tasks are kept aside: the work on the prompts has not seen this set."""
+"""A library. All its tasks are kept aside: the work on the prompts has not seen this set."""
 
 from typing_extensions import TypedDict
 

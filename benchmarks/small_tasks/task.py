@@ -1,4 +1,4 @@
-"""What a task is, and when a value counts as its answer."""
+"""Tasks, and the comparison of a value with a task's answer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ from typing import Any, TypeAlias
 __all__ = ["Change", "Task", "Toolset", "is_answer"]
 
 Change: TypeAlias = tuple[Any, ...]
-"""A change that a tool made: the tool's name and what it was given, in the order of its parameters."""
+"""A change that a tool made: the tool's name and its arguments, in the order of its parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolset:
-    """Tools, and the ledger in which those that change something write.
+    """Tools, and the ledger of what they change.
 
     Attributes:
-        name: Of the set.
+        name: The name of the set.
         functions: The tools.
-        ledger: What was changed since it was last cleared.
+        ledger: The changes since it was last cleared.
     """
 
     name: str
@@ -27,15 +27,15 @@ class Toolset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A task and what should come of it.
+    """A task, its answer, and the changes that it makes.
 
     Attributes:
-        name: Short and unique.
-        toolset: The name of its tools.
-        text: What the model is asked.
-        expected: The answer, as `is_answer` reads it.
-        changes: What the ledger must hold then, in any order.
-        aside: Kept out of the work on the prompts, for the end.
+        name: A short and unique name.
+        toolset: The name of its set of tools.
+        text: The task, as the model reads it.
+        expected: The answer, in the form that `is_answer` takes.
+        changes: The ledger after the task, in any order.
+        aside: Whether the task is kept out of the work on the prompts.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Task:
 
 
 def is_answer(expected: Any, value: Any) -> bool:
-    """Whether a program's value is the answer.
+    """Return whether a program's value is the answer.
 
     Numbers may differ by less than a hundredth. The order of a list does not matter. A tuple stands for a record whose
     keys are free: a list or a dict with these values. A list of records may also be a dict from the first value to the
@@ -55,14 +55,14 @@ def is_answer(expected: Any, value: Any) -> bool:
 
     Args:
         expected: The answer.
-        value: What the program gave back.
+        value: The program's value.
     """
-    if _is(expected, value):
+    if _equal(expected, value):
         return True
-    return isinstance(value, dict) and len(value) == 1 and _is(expected, next(iter(value.values())))
+    return isinstance(value, dict) and len(value) == 1 and _equal(expected, next(iter(value.values())))
 
 
-def _is(expected: Any, value: Any) -> bool:
+def _equal(expected: Any, value: Any) -> bool:
     match expected:
         case bool() | None:
             return expected is value
@@ -74,22 +74,24 @@ def _is(expected: Any, value: Any) -> bool:
             return (
                 isinstance(value, dict)
                 and value.keys() == expected.keys()
-                and all(_is(item, value[key]) for key, item in expected.items())
+                and all(_equal(item, value[key]) for key, item in expected.items())
             )
         case tuple():
-            return _same(expected, list(value.values()) if isinstance(value, dict) else value)
+            return _equal_unordered(expected, list(value.values()) if isinstance(value, dict) else value)
         case list():
-            return _same(expected, [list(pair) for pair in value.items()] if isinstance(value, dict) else value)
+            return _equal_unordered(
+                expected, [list(pair) for pair in value.items()] if isinstance(value, dict) else value
+            )
     raise TypeError(f"an expected value is JSON with tuples for records, not {expected!r}")
 
 
-def _same(expected: Sequence[Any], values: Any) -> bool:
-    """Whether the values are those expected, in any order."""
+def _equal_unordered(expected: Sequence[Any], values: Any) -> bool:
+    """Return whether the values are those expected, in any order."""
     if not isinstance(values, list) or len(values) != len(expected):
         return False
     left = list(values)
     for item in expected:
-        found = next((index for index, value in enumerate(left) if _is(item, value)), None)
+        found = next((index for index, value in enumerate(left) if _equal(item, value)), None)
         if found is None:
             return False
         del left[found]

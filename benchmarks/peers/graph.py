@@ -1,4 +1,4 @@
-"""codemode-graph: programs by `run_code`, and tasks by the graph with a scripted model."""
+"""codemode-graph: programs through `run_code`, and tasks through the graph with a scripted model."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from benchmarks.peers.shop import EXPECTED, GATHERED, LISTED, LOOPED, LOOPED_FAR, TOOLS
+from benchmarks.peers.tools import EXPECTED, GATHERED, LISTED, LOOPED, LOOPED_FAR, TOOLS
 from benchmarks.peers.worker import Run, Ways
 from codemode_graph.api import CodeMode, codemode
 from codemode_graph.graph import create_codemode
@@ -54,7 +54,7 @@ def _program(cm: CodeMode, program: str) -> Run:
 
 
 class _Scripted(BaseChatModel):
-    """Always writes the same program, with the comment it is asked for."""
+    """Writes the same program each time, and the comment that the task ends in."""
 
     program: str
 
@@ -91,7 +91,7 @@ def _task(cm: CodeMode, program: str) -> Run:
 
 @asynccontextmanager
 async def open_ways() -> AsyncIterator[Ways]:
-    """The tools and one sandbox, open for the whole time, as an application would have it."""
+    """Open the tools and one sandbox, for all runs, as an application does."""
     async with codemode(tools=list(TOOLS)) as cm:
         yield {
             "codemode-graph": {name: _program(cm, program) for name, program in zip(EXPECTED, PROGRAMS, strict=True)},

@@ -1,4 +1,4 @@
-"""The tools that every system is given, and what every program has to give back."""
+"""The tools that every system has, and the value of every program."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 __all__ = ["EXPECTED", "GATHERED", "LISTED", "LOOPED", "LOOPED_FAR", "TOOLS"]
 
 LOOPED, LOOPED_FAR, GATHERED, LISTED = 10, 100, 64, 20
-"""How many calls the programs make: in a loop, in a long loop, in one gather, and for the items of a list."""
+"""The calls of the programs: in a loop, in a long loop, in one gather, and for the items of a list."""
 
 
 class Item(TypedDict):
@@ -27,7 +27,7 @@ class Listing(TypedDict):
 
 
 class Customer(TypedDict):
-    """Who buys."""
+    """Somebody who buys."""
 
     id: int
     name: str
@@ -35,7 +35,7 @@ class Customer(TypedDict):
 
 
 class Order(TypedDict):
-    """What somebody bought."""
+    """An item that somebody bought."""
 
     id: int
     item_id: int
