@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any, Literal
 
-from codemode_sandboxes import Limits
+from codemode_sandboxes import Limits, Sandbox, SandboxChoice
 from codemode_sandboxes.monty import MontySandbox
 from langchain_core.language_models import BaseChatModel
 from langgraph.graph import END, START, StateGraph
@@ -67,7 +67,7 @@ def create_codemode(
         signatures=Signatures.of((*specs, LOAD_VALUE)),
         stubs=render_stubs((*specs, LOAD_VALUE)),
         sandbox=sandbox,
-        checker=sandbox if isinstance(sandbox, MontySandbox) else _checker(),
+        checker=_checker(sandbox),
         limits=options.get("limits") or Limits(),
         timeout=options.get("timeout", 60.0),
         structured=(loaded is not None and is_structured(loaded)) if structured is None else structured,
@@ -91,9 +91,16 @@ def create_codemode(
     return graph
 
 
+def _checker(sandbox: Sandbox) -> MontySandbox:
+    """Return the Monty that a graph has anyway as its type checker, so that its worker processes serve both."""
+    if isinstance(sandbox, SandboxChoice) and "monty" in sandbox.names:
+        sandbox = sandbox.backend("monty")
+    return sandbox if isinstance(sandbox, MontySandbox) else _shared_checker()
+
+
 @cache
-def _checker() -> MontySandbox:
-    """The type checker of graphs whose programs run elsewhere: one for all, since it has processes."""
+def _shared_checker() -> MontySandbox:
+    # One for all graphs whose programs run elsewhere: each has worker processes.
     return MontySandbox()
 
 

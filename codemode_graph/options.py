@@ -32,7 +32,7 @@ class RunOptions(TypedDict, total=False):
 
     sandbox: Sandbox | str | None
     """Where programs run: a `Sandbox`, a backend's name, or "auto", which takes for each program the cheapest backend
-    that offers what the program uses. The default is "monty"."""
+    that offers what the program uses: "monty" where it will do. The default is "auto", and "monty" beside `fallback`."""
     backend: Sandbox | str | None
     """Another name of `sandbox`."""
     auto: Sequence[str | Sandbox] | None

@@ -3,7 +3,7 @@
 Their tools are the MCP servers of the file that CODEMODE_MCP names (the common mcpServers form), or the demo's where it
 names none. Their model is CODEMODE_MODEL, such as "openai:gpt-5.2".
 CODEMODE_APPROVE names the tools whose calls a person has to approve: patterns with commas between them.
-CODEMODE_SANDBOX is where programs run, such as "auto"; CODEMODE_AUTO names the sandboxes that "auto" may choose, and
+CODEMODE_SANDBOX is where programs run, by default "auto"; CODEMODE_AUTO names the sandboxes that "auto" may choose, and
 CODEMODE_FALLBACK those that are used where CODEMODE_SANDBOX is not available: names with commas between them.
 """
 

@@ -48,7 +48,7 @@ SANDBOX = Annotated[
     typer.Option(
         help="Where the programs run; `codemode-graph sandboxes` lists what there is.",
         metavar="NAME",
-        show_default="monty",
+        show_default="auto",
     ),
 ]
 AUTO = Annotated[
@@ -56,7 +56,7 @@ AUTO = Annotated[
     typer.Option(
         "--auto",
         help="A sandbox that may be chosen: each program gets the cheapest that offers what it uses. May be repeated; "
-        "--sandbox auto allows all.",
+        "without it all may be.",
         metavar="NAME",
     ),
 ]

@@ -174,7 +174,8 @@ def load_sandbox(options: RunOptions, *, packages: Sequence[str]) -> Sandbox:
         SandboxError: There is no such sandbox, or it is not available.
     """
     if packages:
-        name, auto, fallback = options.get("sandbox") or "monty", options.get("auto"), options.get("fallback", ())
+        auto, fallback = options.get("auto"), options.get("fallback", ())
+        name = options.get("sandbox") or ("monty" if fallback else "auto")
         if name == "auto" and not auto:
             auto = list(SANDBOXES)
         if PACKAGED.isdisjoint(backend_name(str(each)) for each in (*(auto or [name]), *fallback)):

@@ -29,7 +29,6 @@ from codemode_graph.trace.console import Underway, say
 
 __all__ = ["Report", "examine", "show_build", "show_sandboxes"]
 
-DEFAULT = "monty"
 LIMITS = ("time", "memory", "output", "processes", "files", "network")
 PATIENCE = 120.0
 """Seconds until a sandbox must have run a program."""
@@ -140,8 +139,10 @@ def show_sandboxes(*, as_json: bool) -> None:
             say(console, f"{report.reason}{remedy}", prefix=f"{report.name} is not available: ", style="yellow", hang=2)
     console.print()
     say(console, "pip install 'codemode-sandboxes[EXTRA]' installs what an extra names.")
-    say(console, f"{DEFAULT} is used unless you say otherwise: codemode-graph run --sandbox NAME.")
-    say(console, "Recommended: --sandbox auto, the cheapest that offers what each program uses.")
+    say(
+        console,
+        "Each program runs in the cheapest that offers what it uses: auto. --sandbox NAME takes that one alone.",
+    )
 
 
 def _table(reports: list[Report]) -> Table:
@@ -151,7 +152,7 @@ def _table(reports: list[Report]) -> Table:
     for heading in ("Cold", "Ready"):
         table.add_column(heading, justify="right", no_wrap=True)
     for report in reports:
-        name = Text(report.name, style="bold green" if report.name == DEFAULT else "")
+        name = Text(report.name)
         times = (f"{(seconds or 0.0) * 1000:.1f}" for seconds in (report.cold, report.ready))
         table.add_row(name, report.language, report.boundary, report.extra or "none", *times)
     return table

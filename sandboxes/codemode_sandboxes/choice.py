@@ -288,13 +288,21 @@ class AutoSandbox(SandboxChoice):
         return reduce(_together, found)
 
     def capabilities_for(self, code: str) -> Capabilities:
-        """What `capabilities` says, and what the further backends offer that it takes to run a program."""
-        offered = self.capabilities
+        """Return what the cheapest backends offer together, up to and with the first that can run a program.
+
+        A program that the cheapest can run has no dearer one started, not even to ask what it offers.
+
+        Raises:
+            SandboxUnavailable: None of the backends is available.
+        """
+        found = []
         for _, able in self._available([]):
-            offered = _together(offered, able)
+            found.append(able)
             if not lacking(code, able):
                 break
-        return offered
+        if not found:
+            raise self._none(self._absent())
+        return reduce(_together, found)
 
     def choose_now(self, code: str, *, without: Collection[str] = ()) -> Choice:
         """Do what `choose` does, and keep the calling thread waiting meanwhile."""
@@ -400,7 +408,7 @@ def resolve_sandbox(
     """Give the sandbox that is meant.
 
     Args:
-        sandbox: A sandbox, a backend's name, or "auto"; None is "auto" where `auto` is given, and "monty" otherwise.
+        sandbox: A sandbox, a backend's name, or "auto"; None is "monty" where `fallback` is given, and "auto" otherwise.
         auto: The backends among which "auto" may choose; by default all.
         fallback: Backends that are used, in order, only where the one before is not available.
 
@@ -413,7 +421,7 @@ def resolve_sandbox(
         raise ValueError("auto and fallback are lists of sandboxes")
     if auto is not None and sandbox not in (None, "auto"):
         raise ValueError("auto names the sandboxes among which 'auto' chooses: leave the other sandbox out")
-    if auto is not None or sandbox == "auto":
+    if auto is not None or sandbox == "auto" or (sandbox is None and not fallback):
         if fallback:
             raise ValueError("'auto' goes on to the next sandbox by itself: leave fallback out")
         return AutoSandbox(auto)

@@ -111,7 +111,7 @@ def test_the_sandboxes_are_tried_and_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert "the guest died" in found["broken"]["reason"]
     table = call("sandboxes").stdout
     assert re.search(r"^ ?monty +Python .* interpreter +none +\d+\.\d +\d+\.\d *$", table, re.MULTILINE)
-    assert "Recommended: --sandbox auto" in table
+    assert "Each program runs in the cheapest that offers what it uses: auto" in table
     assert "absent is not available: there is no such thing here. Install it with `make it-so`" in table
 
 

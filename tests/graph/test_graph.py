@@ -64,7 +64,7 @@ async def test_a_stream_shows_the_nodes_and_what_happens_in_them() -> None:
     assert updates == ["generate", "check", "repair", "check", "execute", "inspect_output"]
     assert events == [
         *("attempt", "model", "check", "outcome"),
-        *("attempt", "model", "check", "call_started", "call_finished", "outcome"),
+        *("attempt", "model", "check", "sandbox", "call_started", "call_finished", "outcome"),
     ]
 
 

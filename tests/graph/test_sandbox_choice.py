@@ -6,6 +6,8 @@ from typing import Any
 import codemode_sandboxes.registry
 import pytest
 from codemode_sandboxes import AutoSandbox, FallbackSandbox, MockSandbox, Sandbox, SandboxUnavailable, UnknownSandbox
+from codemode_sandboxes.choice import BY_COST
+from codemode_sandboxes.monty import MontySandbox
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
@@ -47,6 +49,35 @@ async def events_of(graph: Any, given: dict[str, Any]) -> tuple[dict[str, Any], 
         elif part["type"] == "sandbox":
             events.append(part)
     return state, events
+
+
+async def test_the_default_asks_no_sandbox_that_a_program_does_not_need() -> None:
+    async with codemode(tools=[rate]) as cm:
+        plain = await cm.run_code("await tools.rate()")
+        assert (plain["output"], plain["sandbox"]) == (2, "monty")
+        assert isinstance(cm.sandbox, AutoSandbox)
+        assert list(cm.sandbox._known) == ["monty"]
+        fuller = await cm.run_code(YIELDS)
+        assert fuller["output"] == 3
+        assert fuller["sandbox"] != "monty"
+        assert cm.sandbox._known["monty"].enforces <= cm.sandbox._known[str(fuller["sandbox"])].enforces
+
+
+async def test_types_are_checked_by_the_monty_that_runs_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[MontySandbox] = []
+    init = MontySandbox.__init__
+
+    def count(self: MontySandbox, *args: Any, **options: Any) -> None:
+        started.append(self)
+        init(self, *args, **options)
+
+    monkeypatch.setattr(MontySandbox, "__init__", count)
+    async with codemode(tools=[rate]) as cm:
+        wrong = await cm.run_code("(await tools.rate()) + 'x'")
+        right = await cm.run_code("await tools.rate()")
+    assert wrong["attempts"][0]["findings"]
+    assert right["sandbox"] == "monty"
+    assert len(started) == 1
 
 
 async def test_auto_takes_the_cheapest_that_offers_what_each_program_uses() -> None:
@@ -167,7 +198,10 @@ def test_a_served_graph_reads_its_sandboxes_from_the_environment(monkeypatch: py
             monkeypatch.setenv(f"CODEMODE_{name}", variables.get(name, ""))
         return served_sandbox.__wrapped__()
 
-    assert made().name == "monty"
+    default = made()
+    assert isinstance(default, AutoSandbox)
+    assert default.names[: len(BY_COST)] == BY_COST
+    assert made(SANDBOX="monty").name == "monty"
     auto = made(AUTO="restricted, monty")
     assert isinstance(auto, AutoSandbox)
     assert auto.names == ("monty", "restricted")

@@ -21,7 +21,7 @@ from codemode_sandboxes import (
     create_sandbox,
     resolve_sandbox,
 )
-from codemode_sandboxes.choice import lacking
+from codemode_sandboxes.choice import BY_COST, lacking
 from codemode_sandboxes.contract import Boundary, Enforced
 from codemode_sandboxes.monty.dialect.statements import STATEMENTS
 
@@ -204,7 +204,9 @@ def test_names_and_lists_make_the_sandbox_that_is_meant() -> None:
         return sandbox.names if isinstance(sandbox, AutoSandbox | FallbackSandbox) else (sandbox.name,)
 
     mine = small()
-    assert names(resolve_sandbox()) == ("monty",)
+    assert names(resolve_sandbox()) == BY_COST
+    assert names(resolve_sandbox("monty")) == ("monty",)
+    assert names(resolve_sandbox(fallback=["restricted"])) == ("monty", "restricted")
     assert resolve_sandbox(mine) is mine
     assert names(resolve_sandbox("pyodide-wasm")) == ("pyodide",)
     assert isinstance(create_sandbox("auto"), AutoSandbox)
