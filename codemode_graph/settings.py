@@ -1,16 +1,19 @@
 """What a graph is made of: live objects, which reach the nodes by closure, and knobs, which may come by context."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from codemode_sandboxes import Capabilities, Limits, Sandbox, SandboxChoice, SandboxUnavailable
 from codemode_sandboxes.source import to_script
 from langchain_core.language_models import BaseChatModel
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codemode_graph.calls.values import LOAD_VALUE
 from codemode_graph.check import TypeChecker
+from codemode_graph.errors import ConfigurationError
+from codemode_graph.tools.hints import complaint
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.spec import ToolSpec
 
@@ -86,6 +89,26 @@ class Parts:
     inline_bytes: int
     reserved: tuple[str, ...] = ()
 
+    def context_of(self, context: object) -> Context:
+        """Return the knobs of a run: those that its context sets, and the graph's own for the rest.
+
+        Args:
+            context: Of any type: a graph that has code mode as a node passes its own, with other fields beside.
+
+        Raises:
+            ConfigurationError: A knob is out of bounds, or a cost has no prices to go by.
+        """
+        knobs = _knobs_in(context)
+        if not knobs:
+            return self.context
+        try:
+            merged = Context.model_validate({**self.context.model_dump(), **knobs})
+        except ValidationError as error:
+            raise ConfigurationError(complaint(error, "context")) from None
+        if merged.max_cost is not None and self.prices is None:
+            raise ConfigurationError("context.max_cost needs a graph with prices=Prices(input=..., output=...)")
+        return merged
+
     @property
     def callable(self) -> tuple[ToolSpec, ...]:
         """What a program may call: the tools, and the way to values that are kept by reference."""
@@ -118,3 +141,14 @@ class Parts:
             reason = f"the graph that goes on with the run has the sandbox {self.sandbox.name!r}"
             raise SandboxUnavailable(name, reason, f"Make it with sandbox={name!r}")
         return self.sandbox
+
+
+def _knobs_in(context: object) -> dict[str, Any]:
+    if isinstance(context, Mapping):
+        return {name: context[name] for name in Context.model_fields if name in context}
+    # A field that still has its default is no choice of the caller, and would undo a limit that the graph has.
+    chosen = getattr(context, "model_fields_set", ())
+    ours = isinstance(context, Context)
+    defaults = {name: field.default if ours else None for name, field in Context.model_fields.items()}
+    values = {name: getattr(context, name, default) for name, default in defaults.items()}
+    return {name: value for name, value in values.items() if value != defaults[name] or name in chosen}

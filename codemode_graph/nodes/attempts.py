@@ -11,11 +11,8 @@ __all__ = ["amended", "begun", "failed", "knobs", "worked"]
 
 
 def knobs(parts: Parts) -> Context:
-    """The run's knobs: what its context sets, else the graph's. A context that is not ours (a parent graph's) is ignored."""
-    context = get_runtime().context
-    if not isinstance(context, Context):
-        return parts.context
-    return parts.context.model_copy(update={name: getattr(context, name) for name in context.model_fields_set})
+    """Return the knobs of the run that goes on; `Parts.context_of` says what it raises."""
+    return parts.context_of(get_runtime().context)
 
 
 def begun(attempts: list[Attempt], program: str, thoughts: str) -> list[Attempt]:
