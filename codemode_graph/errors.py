@@ -1,12 +1,12 @@
-"""What codemode-graph raises.
+"""The errors of codemode-graph.
 
 CodeModeError
  ├─ ConfigurationError   a missing key, an unknown model, a bad argument: says what to do
  ├─ ToolLoadError        tools, or an MCP server, cannot be loaded
- ├─ ModelError           the model could not be asked, or gave no program
- ├─ UnknownRun           no run of that name can be gone on from
+ ├─ ModelError           the request to the model failed, or its reply has no program
+ ├─ UnknownRun           no run with that id can be continued
  ├─ ToolCallError        a tool answered with an error
- └─ ToolOutcomeUnknown   a tool gave no answer: its call may have had its effect
+ └─ ToolOutcomeUnknown   a tool did not answer: its call may have had its effect
 """
 
 __all__ = [
@@ -25,21 +25,21 @@ class CodeModeError(Exception):
 
 
 class ConfigurationError(CodeModeError, ValueError):
-    """Something was configured in a way that cannot work; the message says what to change."""
+    """A configuration cannot work; the message says what to change."""
 
 
 class ToolLoadError(CodeModeError):
-    """Tools could not be loaded: an MCP server that does not answer, or an object that is not a tool."""
+    """Tools cannot be loaded: an MCP server does not answer, or an object is no tool."""
 
 
 class ModelError(CodeModeError):
-    """The model could not be asked, or its answer held no program."""
+    """The request to the model failed, or its reply has no program."""
 
 
 class UnknownRun(CodeModeError, KeyError):
-    """No failed run of that name is kept here: it never was, it went on already, or too many came after it."""
+    """No failed run with that id is kept here: there was none, it was continued already, or too many came after it."""
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # A KeyError shows the repr of its message.
         return str(self.args[0])
 
 
@@ -48,7 +48,7 @@ class ToolCallError(CodeModeError, RuntimeError):
 
 
 class ToolOutcomeUnknown(CodeModeError):
-    """A call was handed to a tool, and no answer came: whether it had its effect cannot be told.
+    """A tool did not answer a call: whether the call had its effect is unknown.
 
-    A tool may raise it; a `TimeoutError` says the same.
+    A tool may raise it; a `TimeoutError` means the same.
     """

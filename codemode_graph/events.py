@@ -1,7 +1,7 @@
-"""What a run tells while it works: events on LangGraph's `custom` stream.
+"""Events that a run sends on LangGraph's `custom` stream.
 
-Every event is a dict with `type`, made of JSON values. Tools may write to the stream, too, and there may come to be
-further types: `read_event` tells what is one of these.
+Every event is a dict of JSON values with a `type`. Tools may write to the stream, too, and a later version may add types:
+`read_event` recognizes the events below.
 """
 
 import logging
@@ -17,10 +17,10 @@ from codemode_graph.state import Failure, Finding, ModelCall, PendingCall, ToolC
 __all__ = [
     "AttemptEvent",
     "CallAnsweredEvent",
+    "CallFields",
     "CallFinishedEvent",
     "CallPendingEvent",
     "CallStartedEvent",
-    "CallTold",
     "CheckEvent",
     "Event",
     "ModelEvent",
@@ -37,7 +37,7 @@ logger = logging.getLogger("codemode")
 
 
 class AttemptEvent(TypedDict):
-    """The model is about to be asked for a program."""
+    """A request to the model for a program is about to start."""
 
     type: Literal["attempt"]
     number: int
@@ -49,21 +49,21 @@ class ModelEvent(ModelCall):
 
     type: Literal["model"]
     thoughts: str
-    """What it said it would do, where it said so."""
+    """The model's words about the program, or an empty string."""
     error: str | None
     """Why there is no program."""
 
 
 class CheckEvent(TypedDict):
-    """A program has been checked."""
+    """The check of a program has ended."""
 
     type: Literal["check"]
     program: str
     """As it will run."""
     fixes: list[str]
-    """What was changed, one line each."""
+    """Changes that the check made, one line each."""
     findings: list[Finding]
-    """Why it will not run; empty where it will."""
+    """Reasons why it will not run; empty where it will."""
 
 
 class PassedOverSandbox(TypedDict):
@@ -71,27 +71,27 @@ class PassedOverSandbox(TypedDict):
 
     name: str
     lacks: list[str]
-    """What the program uses and it does not offer; empty where it is not available at all."""
+    """Features that the program uses and it lacks; empty where it is not available at all."""
     reason: str
     """Why it is not available."""
     remedy: str
-    """What makes it available."""
+    """How to make it available."""
 
 
 class SandboxEvent(TypedDict):
-    """There was a choice of sandboxes, and one was chosen."""
+    """The choice of a sandbox among several."""
 
     type: Literal["sandbox"]
     name: str | None
-    """The one that runs the program; None where none offers what the program uses."""
+    """The sandbox that runs the program; None where none offers what the program uses."""
     passed_over: list[PassedOverSandbox]
-    """Those that came before it."""
+    """Sandboxes that come before it in order, and were not chosen."""
     warning: str | None
-    """For people to read: it is a fallback."""
+    """For people: it is a fallback."""
 
 
-class CallTold(TypedDict):
-    """What every event of a call that is made says of it."""
+class CallFields(TypedDict):
+    """The fields of every event of a call."""
 
     id: str
     """The call's id in the journal, such as `1.3`."""
@@ -99,16 +99,16 @@ class CallTold(TypedDict):
     arguments: dict[str, Any]
 
 
-class CallStartedEvent(CallTold):
-    """A tool is called."""
+class CallStartedEvent(CallFields):
+    """A call of a tool has started."""
 
     type: Literal["call_started"]
     line: int | None
-    """The line of the program that made the call."""
+    """The line of the call in the program."""
 
 
-class CallFinishedEvent(CallTold):
-    """A call has ended, however it did."""
+class CallFinishedEvent(CallFields):
+    """A call of a tool has ended, with a value or not."""
 
     type: Literal["call_finished"]
     status: ToolCallStatus
@@ -117,11 +117,11 @@ class CallFinishedEvent(CallTold):
 
 
 class CallAnsweredEvent(TypedDict):
-    """A call was answered from the journal; its tool was not called again."""
+    """A call got its answer from the journal; its tool was not called again."""
 
     type: Literal["call_answered"]
     id: str
-    """The call that the answer is from."""
+    """The id of the recorded call."""
     tool: str
     line: int | None
 
@@ -140,7 +140,7 @@ class StdoutEvent(TypedDict):
 
 
 class OutcomeEvent(TypedDict):
-    """What came of an attempt."""
+    """The outcome of an attempt."""
 
     type: Literal["outcome"]
     verdict: Verdict
@@ -163,13 +163,13 @@ Event: TypeAlias = (
 
 
 def emit(event: Event) -> None:
-    """Send an event to whoever streams `custom`, and to the logger `codemode` at debug level."""
+    """Send an event on the stream `custom`, and to the logger `codemode` at debug level."""
     logger.debug("%s", event)
     get_stream_writer()(event)
 
 
 def read_event(item: object) -> Event | None:
-    """Give what came on the `custom` stream back as an event; None where it is none of these."""
+    """Return an item of the `custom` stream as an event, or None where it is no event of this package."""
     try:
         _events().validate_python(item)
     except ValidationError:

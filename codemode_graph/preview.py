@@ -1,4 +1,4 @@
-"""Showing a value to a model in bounded space: its shape, and a sample that keeps its structure."""
+"""Previews of a value for a model, bounded in length: its shape, and a sample that keeps its structure."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ def shape(value: Any, *, depth: int = 4) -> str:
 def sample(value: Any, *, limit: int = 600) -> str:
     """Render a JSON value within `limit` characters, cutting long lists and texts rather than the JSON itself.
 
-    What was cut is said in place, so that a placeholder is never taken for data.
+    A note stands where something is cut, so that a model does not take a part for the whole.
     """
     for items, characters in ((50, 400), (10, 200), (3, 100), (2, 60), (1, 30)):
         text = json.dumps(_cut(value, items, characters), ensure_ascii=False)

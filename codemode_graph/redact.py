@@ -1,4 +1,4 @@
-"""Removing secrets from text that a program, a model, a trace or a person will see."""
+"""Removal of secrets from text that a program, a model, a trace or a person will see."""
 
 import os
 import re
@@ -25,17 +25,18 @@ _PATTERNS = (
 
 
 def redact(text: str, *, limit: int = 2000) -> str:
-    """Replace what looks like a credential, and every secret of the environment, by `[redacted]`.
+    """Return text with `[redacted]` in place of what looks like a credential, and of every secret in the environment.
 
     Args:
         text: Any text, such as an exception's message.
         limit: Longest result, in characters; the rest is cut, with a note of how much.
 
     Returns:
-        The text without secrets that can be recognised: bearer and basic tokens, passwords in URLs, `key=value` pairs
-        with a telling name, well-known key formats, JSON web tokens, and the values of environment variables whose name
-        tells a secret.
+        The text without the secrets that can be recognised: bearer and basic tokens, passwords in URLs, `key=value` pairs
+        with a name such as `api_key`, well-known key formats, JSON web tokens, and the values of environment variables
+        with a name such as `..._TOKEN`.
     """
+    # The environment may change while the process runs, so it is part of the cache's key.
     for secret in _environment_secrets(tuple(sorted(os.environ.items()))):
         text = text.replace(secret, _MASK)
     for pattern, replacement in _PATTERNS:
@@ -44,7 +45,7 @@ def redact(text: str, *, limit: int = 2000) -> str:
 
 
 def mask(value: Any, names: Collection[str]) -> Any:
-    """A JSON value with `[redacted]` for what stands under any of these keys, at any depth."""
+    """Return a JSON value with `[redacted]` for the values of these keys, at any depth."""
     if not names:
         return value
     if isinstance(value, dict):
@@ -54,4 +55,5 @@ def mask(value: Any, names: Collection[str]) -> Any:
 
 @lru_cache(maxsize=4)
 def _environment_secrets(environment: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    # Shorter values are words such as "true", which would be cut out of innocent text.
     return tuple(value for name, value in environment if len(value) >= 8 and _SECRET_NAME.search(name))

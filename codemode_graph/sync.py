@@ -1,4 +1,4 @@
-"""One event loop, in a thread of its own, for callers that have none."""
+"""One event loop, in a thread of its own, for synchronous callers."""
 
 import asyncio
 import threading
@@ -21,11 +21,11 @@ def _loop() -> asyncio.AbstractEventLoop:
 def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in the loop for synchronous callers, in the caller's context, and wait for it.
 
-    Works where no event loop runs, and in a thread that runs one (a notebook), which it blocks meanwhile. The loop lives
-    as long as the process, so what a sandbox or a client holds in it is there for the next call.
+    It works where no event loop runs, and in a thread that runs one (a notebook), which it blocks meanwhile. The loop lives
+    as long as the process, so a sandbox or a client that holds something in it still has that at the next call.
 
     Args:
-        coroutine: What to run.
+        coroutine: The coroutine.
 
     Returns:
         Its value. An exception, `KeyboardInterrupt` included, cancels it and is raised.

@@ -1,7 +1,7 @@
-"""Applying what tools update to the graph around code mode.
+"""Updates by tools of the state of the graph around code mode.
 
-A tool that returns a LangGraph `Command` updates a state that is not this package's own. A run gives what its tools
-updated as `updates`, each once; `ApplyUpdates` is the node that makes these changes in the graph that has that state.
+A tool that returns a LangGraph `Command` updates a state that is not this package's own. A run's output has these updates
+under `updates`, each once; `ApplyUpdates` is the node that writes them to the state of the graph around.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ __all__ = ["ApplyUpdates", "writes"]
 
 
 class ApplyUpdates:
-    """The node that follows code mode in a graph, and updates that graph's state as the tools said.
+    """The node that follows code mode in a graph, and writes the tools' updates to that graph's state.
 
-    A node that runs code mode itself can return what this gives for its result.
+    A node that runs code mode itself can call this with the result, and return the returned `Command`.
 
     Args:
-        schema: The state of the graph around. Where this is a node, it has a key `updates`, which code mode fills.
+        schema: The state of the graph around. Where this is a node, the state has a key `updates`, which code mode fills.
 
     Example:
         ```python
@@ -42,10 +42,10 @@ class ApplyUpdates:
         self._channels = StateGraph(schema).channels
 
     def __call__(self, state: Any) -> Command[Any]:
-        """Give the update of the graph's state.
+        """Return the update of the graph's state.
 
         Keys that the graph does not have are left out. Reducers get the values in order; of several values for a key
-        without one the last stands, as if they had come in turn.
+        without a reducer the last stands.
 
         Args:
             state: The state after code mode, or code mode's result: a dict with `updates`.
@@ -54,16 +54,17 @@ class ApplyUpdates:
 
 
 def writes(updates: Sequence[StateUpdate], channels: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Give what updates write to the channels of a graph, in order; see `ApplyUpdates`.
+    """Return the writes of updates to the channels of a graph, in order; see `ApplyUpdates`.
 
     Args:
-        updates: As a run gives them.
-        channels: Of the graph, by key.
+        updates: From a run's output.
+        channels: The channels of the graph, by key.
     """
-    given = [(key, value) for each in updates for key, value in each["update"].items() if key in channels]
-    last = {key: place for place, (key, _) in enumerate(given)}
+    pairs = [(key, value) for each in updates for key, value in each["update"].items() if key in channels]
+    # LangGraph refuses two writes to a `LastValue` channel in one step.
+    last = {key: place for place, (key, _) in enumerate(pairs)}
     return [
         (key, update_from_json(value))
-        for place, (key, value) in enumerate(given)
+        for place, (key, value) in enumerate(pairs)
         if last[key] == place or not isinstance(channels[key], LastValue)
     ]

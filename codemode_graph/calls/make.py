@@ -15,7 +15,7 @@ from codemode_graph.calls.interrupts import InvalidAnswer, ToolAsks, call_tool
 from codemode_graph.calls.journal import Journal
 from codemode_graph.calls.values import Values
 from codemode_graph.errors import ToolOutcomeUnknown
-from codemode_graph.events import CallFinishedEvent, CallStartedEvent, CallTold, emit
+from codemode_graph.events import CallFields, CallFinishedEvent, CallStartedEvent, emit
 from codemode_graph.redact import mask, redact
 from codemode_graph.state import CodeModeState, Question, ToolCall, ToolCallStatus, ToolError
 from codemode_graph.tools.callbacks import masked, tagged
@@ -215,8 +215,8 @@ def refused(tool: str, reason: object) -> ToolError:
     return ToolError(type="PermissionError", message=f"the call of {tool!r} was refused{detail}")
 
 
-def _told(record: ToolCall) -> CallTold:
-    return CallTold(id=record["id"], tool=record["tool"], arguments=record["arguments"])
+def _told(record: ToolCall) -> CallFields:
+    return CallFields(id=record["id"], tool=record["tool"], arguments=record["arguments"])
 
 
 def _cut_off(record: ToolCall) -> ToolCallStatus:

@@ -1,4 +1,4 @@
-"""Asking the model for a program."""
+"""The request to the model for a program, and its answer."""
 
 import json
 import os
@@ -37,15 +37,15 @@ PROGRAM_SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of one call of the model.
+    """The answer to one request.
 
     Attributes:
-        program: The program, or an empty string where the answer held none.
-        thoughts: What it said about it.
-        error: Why the model could not be asked, or how its answer was cut off; None where it answered.
+        program: The program, or an empty string where the reply has none.
+        thoughts: The model's words about it.
+        error: Why the request failed, or how the reply was truncated; None where it is whole.
         model: The model's name.
         usage: `input_tokens`, `output_tokens` and `total_tokens`; zeros where the model does not report them.
-        seconds: How long it took.
+        seconds: Duration of the request.
     """
 
     program: str = ""
@@ -57,31 +57,31 @@ class Answer:
 
 
 def load_model(model: str | BaseChatModel, *, api_key: str | None = None) -> BaseChatModel:
-    """Make a chat model ready for use.
+    """Return a chat model that reports its usage and works in any event loop.
 
     Args:
         model: A provider string such as `openai:gpt-5.2` (anything `init_chat_model` takes), or a chat model.
-        api_key: Given to a model named by a string; otherwise the provider's environment variable is used.
+        api_key: For a model named by a string; without it, the provider's environment variable is used.
 
     Raises:
         ConfigurationError: The name is not known, its package is not installed, or its key is missing.
     """
     if isinstance(model, BaseChatModel):
-        return _prepared(model)
+        return _prepare(model)
     if not isinstance(model, str):
         raise ConfigurationError(f"a model is a chat model or a string such as 'openai:gpt-5.2', not {_kind(model)}")
     if not model:
         raise ConfigurationError("a model is a chat model or a string such as 'openai:gpt-5.2', not an empty one")
     try:
         options: dict[str, Any] = {} if api_key is None else {"api_key": api_key}
-        return _prepared(init_chat_model(model, **options))
+        return _prepare(init_chat_model(model, **options))
     except ImportError as error:
         raise ConfigurationError(f"model {model!r} needs another package: {_first_line(error)}") from error
     except Exception as error:
-        raise ConfigurationError(f"model {model!r} cannot be used: {_unusable(model, error)}") from error
+        raise ConfigurationError(f"model {model!r} cannot be used: {_load_problem(model, error)}") from error
 
 
-def _unusable(model: str, error: Exception) -> str:
+def _load_problem(model: str, error: Exception) -> str:
     reason = _first_line(error)
     if "model_provider" in reason:
         provider, colon, _ = model.partition(":")
@@ -93,30 +93,30 @@ def _unusable(model: str, error: Exception) -> str:
     return reason
 
 
-def _prepared(model: BaseChatModel) -> BaseChatModel:
+def _prepare(model: BaseChatModel) -> BaseChatModel:
     changes: dict[str, Any] = {}
-    # langchain-openai drops token usage from streams of a server of one's own unless told otherwise.
+    # langchain-openai drops token usage from streams with another base URL unless `stream_usage` is set.
     if "stream_usage" in type(model).model_fields and getattr(model, "stream_usage", None) is None:
         changes["stream_usage"] = True
-    # Its clients share one pool of connections, which fail in any event loop but the one that opened them, such as that
-    # of a second asyncio.run. A pool of one's own that keeps none costs a handshake for each call of the model.
+    # Its clients share one pool of connections, and a connection fails in any event loop but the one that opened it: the
+    # second `asyncio.run` of a script would fail. A pool of its own that keeps none costs a handshake for each request.
     client = getattr(model, "root_async_client", None)
     if client is not None and all(getattr(model, name, None) is None for name in ("http_async_client", "openai_proxy")):
         from openai import DefaultAsyncHttpxClient
 
-        own = DefaultAsyncHttpxClient()
-        client = client.copy(http_client=own, default_headers={"Connection": "close"})
-        changes |= {"http_async_client": own, "root_async_client": client, "async_client": client.chat.completions}
+        pool = DefaultAsyncHttpxClient()
+        client = client.copy(http_client=pool, default_headers={"Connection": "close"})
+        changes |= {"http_async_client": pool, "root_async_client": client, "async_client": client.chat.completions}
     return model.model_copy(update=changes) if changes else model
 
 
 def is_structured(model: BaseChatModel) -> bool:
-    """Whether the model's profile says that it has structured output."""
+    """Return whether the model's profile lists structured output."""
     return bool((model.profile or {}).get("structured_output"))
 
 
 def model_name(model: BaseChatModel) -> str:
-    """The name under which the model's calls are counted."""
+    """Return the model's name, under which its usage is counted."""
     for attribute in ("model_name", "model"):
         name = getattr(model, attribute, None)
         if isinstance(name, str) and name:
@@ -127,10 +127,10 @@ def model_name(model: BaseChatModel) -> str:
 async def ask(
     model: BaseChatModel, messages: list[BaseMessage], *, structured: bool, config: RunnableConfig | None = None
 ) -> Answer:
-    """Ask once. A model that cannot be reached, and an answer that is not whole, are told in the answer's `error`.
+    """Ask once. Where the request fails or the reply is truncated, the answer's `error` says so; nothing is raised.
 
     Args:
-        model: Who is asked.
+        model: The model.
         messages: The conversation.
         structured: Ask for `PROGRAM_SCHEMA` rather than for text with a fenced block.
         config: Callbacks and tags.
@@ -144,21 +144,21 @@ async def ask(
             result = await writer.with_config(run_name="structured program").ainvoke(messages, config)
             assert isinstance(result, dict)
             reply = result["raw"]
-            # LangChain's parser completes JSON that was cut off, so it is not believed about JSON in text.
+            # LangChain's parser completes truncated JSON, so its result counts only for tool calls, not for JSON in text.
             parsed = result["parsed"] if reply.tool_calls else _json_object(reply.text)
         else:
             reply = await model.ainvoke(messages, config)
     except Exception as problem:
-        # A truncated structured answer raises, and carries the completion whose tokens were spent.
+        # A truncated structured reply raises; its completion says how many tokens were spent.
         usage = _completion_usage(getattr(problem, "completion", None))
-        error = _why(problem, model)
+        error = _request_problem(problem, model)
         return Answer(error=error, model=model_name(model), usage=usage, seconds=time.monotonic() - started)
-    cut_off = _cut_off(reply)
-    thoughts, program = _read(reply, parsed) if cut_off is None else ("", "")
+    truncation = _truncation(reply)
+    thoughts, program = _read(reply, parsed) if truncation is None else ("", "")
     return Answer(
         program=program,
         thoughts=thoughts,
-        error=cut_off,
+        error=truncation,
         model=model_name(model),
         usage=_usage(reply.usage_metadata),
         seconds=time.monotonic() - started,
@@ -166,7 +166,7 @@ async def ask(
 
 
 def _read(reply: AIMessage, parsed: object) -> tuple[str, str]:
-    """Thoughts and program of a reply; the program is empty where the reply holds none."""
+    """Return thoughts and program of a reply; the program is empty where the reply has none."""
     thoughts, text = "", str(reply.text)
     if isinstance(parsed, Mapping) and str(parsed.get("code") or "").strip():
         thoughts, text = str(parsed.get("thoughts") or ""), str(parsed["code"])
@@ -183,25 +183,26 @@ def _refusal(reply: AIMessage) -> str:
     return "\n".join(str(part["refusal"]) for part in (reply.additional_kwargs, *blocks) if part.get("refusal"))
 
 
-def _cut_off(reply: AIMessage) -> str | None:
-    """Why the program of a reply may lack its end, though it looks like a program: half of one has half its effects."""
-    told = reply.response_metadata
-    details = told.get("incomplete_details") or {}
-    reason = details.get("reason") or told.get("finish_reason") or told.get("stop_reason")
-    error = _stopped(reason)
-    if reason is None and told.get("model_provider") == "openai" and told.get("status") != "completed":
+def _truncation(reply: AIMessage) -> str | None:
+    """Return why a reply may lack the end of its program, or None. Half a program may parse, and has half the effects."""
+    metadata = reply.response_metadata
+    details = metadata.get("incomplete_details") or {}
+    reason = details.get("reason") or metadata.get("finish_reason") or metadata.get("stop_reason")
+    error = _stop_error(reason)
+    # OpenAI ends every whole reply with a reason or a status; a stream without one lost its connection.
+    if reason is None and metadata.get("model_provider") == "openai" and metadata.get("status") != "completed":
         error = "the model's answer ended before it was complete: the connection was closed"
     return None if error is None or _is_whole(reply) else error
 
 
-def _stopped(reason: object) -> str | None:
+def _stop_error(reason: object) -> str | None:
     if reason in ("length", "max_tokens", "max_output_tokens"):
         return "the model's answer was cut off at its token limit: raise the model's max_tokens"
     return "the model's answer was stopped by its content filter" if reason == "content_filter" else None
 
 
 def _is_whole(reply: AIMessage) -> bool:
-    """Whether a cut-off reply goes as far as the end of its program: a closed block, or a JSON object."""
+    """Return whether a truncated reply has its whole program: a closed fence, or a JSON object."""
     if reply.tool_calls:
         return False
     fences = len(re.findall(r"^\s*```", reply.text, re.MULTILINE))
@@ -235,12 +236,13 @@ def _completion_usage(completion: object) -> dict[str, int]:
     )
 
 
-def _why(problem: Exception, model: BaseChatModel) -> str:
-    """Why asking failed, in one line."""
+def _request_problem(problem: Exception, model: BaseChatModel) -> str:
+    """Describe a failed request in one line."""
     completion = getattr(problem, "completion", None)
-    if completion is not None and (stopped := _stopped(completion.choices[0].finish_reason)):
+    if completion is not None and (stopped := _stop_error(completion.choices[0].finish_reason)):
         return stopped
     text = _kind(problem)
+    # A service may repeat the key that it refuses.
     keys = [value.get_secret_value() for value in vars(model).values() if isinstance(value, SecretStr)]
     line = _first_line(problem, secrets=[key for key in keys if len(key) >= 8])
     if line != text:

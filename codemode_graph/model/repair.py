@@ -1,4 +1,4 @@
-"""The message that asks for a repaired program: what ran, what came of it, and what must not be repeated."""
+"""The message that asks for a repaired program: what ran, how it ended, and which effects must not be repeated."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -47,21 +47,21 @@ STRATEGIES = {
 
 
 def repair_message(state: CodeModeState) -> str:
-    """Describe the last attempt to the model that has to repair it.
+    """Return the message that describes the last attempt to the model that has to repair it.
 
     Args:
-        state: Its last attempt has failed, has findings, or is empty.
+        state: Its last attempt has a failure, findings, or an empty output.
 
     Returns:
         The user message.
     """
     attempts = state["attempts"]
     strategy = _strategy(attempts)
-    # A model copies the program that it is shown: one that it has repeated is left out, and its first failure told again.
+    # A model copies the program that it sees: a repeated one is left out, and its first failure is described again.
     attempt = _first_like(attempts) if strategy == "unchanged" else attempts[-1]
     shown = [] if strategy in ("unchanged", "missing") else ["```python", _as_written(attempt["program"]), "```"]
-    made = set(attempt["calls"])
-    calls = [call for call in state["tool_calls"] if call["id"] in made]
+    ids = set(attempt["calls"])
+    calls = [call for call in state["tool_calls"] if call["id"] in ids]
     return render(
         "repair",
         task=state["task"],
@@ -74,17 +74,17 @@ def repair_message(state: CodeModeState) -> str:
 
 
 def _first_like(attempts: Sequence[Attempt]) -> Attempt:
-    """The first attempt with the newest program: the one that was checked or run."""
+    """Return the first attempt with the newest program: only that one was checked or run."""
     return next(attempt for attempt in attempts if is_same_program(attempt["program"], attempts[-1]["program"]))
 
 
 def _as_written(program: str) -> str:
-    """A program without the call of `main` that the check appends, which a model is told not to write."""
+    """Return a program without the call of `main` that the check appends: the prompt says not to write it."""
     return program.strip().removesuffix("\nawait main()").rstrip()
 
 
 def _hint(failure: Failure | None, calls: Sequence[ToolCall]) -> str:
-    """What is there in place of what was looked for."""
+    """Return what the tools returned in place of a key that the program did not find."""
     if failure is None:
         return ""
     if failure["type"] == "TypeError" and failure["message"].startswith("string indices must be integers"):
@@ -141,7 +141,7 @@ def _happened(calls: Sequence[ToolCall]) -> list[str]:
     if not effects:
         return []
     lines = [
-        f"- tools[{call['tool']!r}] with {sample(call['arguments'], limit=200)}: {_came_of(call)}"
+        f"- tools[{call['tool']!r}] with {sample(call['arguments'], limit=200)}: {_outcome(call)}"
         for call in effects[-_MAX_EFFECTS:]
     ]
     if len(effects) > _MAX_EFFECTS:
@@ -154,7 +154,7 @@ def _happened(calls: Sequence[ToolCall]) -> list[str]:
     ]
 
 
-def _came_of(call: ToolCall) -> str:
+def _outcome(call: ToolCall) -> str:
     if call["status"] == "done":
         return "done"
     if call["effect"] == "idempotent" or "idempotency_key" in call:
@@ -166,7 +166,7 @@ def _strategy(attempts: Sequence[Attempt]) -> str:
     last, previous = attempts[-1], attempts[-2] if len(attempts) > 1 else None
     if any(finding["rule"] == "no-program" for finding in last["findings"]):
         return "missing"
-    if any(is_same_program(earlier["program"], last["program"]) for earlier in attempts[:-1]):
+    if any(is_same_program(attempt["program"], last["program"]) for attempt in attempts[:-1]):
         return "unchanged"
     if previous is not None and _signature(last) == _signature(previous):
         return "again"
@@ -185,15 +185,16 @@ def _signature(attempt: Attempt) -> tuple[object, ...]:
 
 
 _MOST = 3
+# A value may be megabytes; the keys of interest are near its top, which is visited first.
 _VISITED = 5000
 
 
 def find_key(key: str, calls: Sequence[ToolCall]) -> list[str]:
-    """Find a key, or else those that are spelled most like it, in the values of calls.
+    """Find a key, or else the ones that are spelled most like it, in the values of calls.
 
     Args:
-        key: As the program spelled it.
-        calls: Those of the program.
+        key: As the program spells it.
+        calls: The calls of the program.
 
     Returns:
         Places such as `['places'][0]['pieces'] in what tools['stock'] returned`, at most three, the outermost first.
@@ -209,7 +210,7 @@ def find_key(key: str, calls: Sequence[ToolCall]) -> list[str]:
 
 
 def _keys(value: Any) -> Iterator[tuple[str, int, str]]:
-    """Each key in a value, how deep it is, and the path to it; of a list, the first item stands for all."""
+    """Yield each key in a value, its depth, and the path to it; the first item of a list stands for all."""
     left = [(value, 0, "")]
     for _ in range(_VISITED):
         if not left:

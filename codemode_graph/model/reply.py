@@ -1,4 +1,4 @@
-"""Where code may stand in a model's reply: fences, tags, JSON, or bare between sentences."""
+"""The program in a model's reply, in fences, tags or JSON, or bare between sentences."""
 
 import ast
 import builtins
@@ -34,6 +34,8 @@ _LABEL = re.compile(r"\W*([A-Za-z]\w*)[\w ,’'*-]*[:!.?…]\W*")
 _RULE = re.compile(r"[-*_=~#>\s]+")
 _CODE = re.compile(r"^\s*(?:await |async def |def |import |from \w+ import |\w+ = .*\btools\b)", re.MULTILINE)
 _KEYWORDS = {*keyword.kwlist, *keyword.softkwlist}
+# Bounds on the work for one reply, which a hostile model may have written: candidates of each kind, characters that are
+# parsed as a block, characters that are parsed as a whole.
 _TRIES = 40
 _LONGEST = 200_000
 _LONGEST_WHOLE = 100_000
@@ -45,7 +47,7 @@ class Block:
 
     Attributes:
         code: Its text, without common indentation.
-        marked: Whether the reply says that it is Python.
+        marked: Whether the reply marks it as Python.
     """
 
     code: str
@@ -61,7 +63,7 @@ class Block:
 
     @cached_property
     def acts(self) -> bool:
-        """Whether it is Python that does more than state a value: it calls, defines, imports, assigns or returns."""
+        """True for Python that does more than state a value: it calls, defines, imports, assigns or returns."""
         return self.tree is not None and any(isinstance(node, _ACTS) for node in ast.walk(self.tree))
 
 
@@ -72,15 +74,14 @@ _ACTS = (
 
 
 def blocks_of(text: str) -> list[Block]:
-    """Find the pieces of a reply that may be its program, in order.
+    """Return the pieces of a reply that may be its program, in order.
 
     Args:
         text: The reply, lines ended by a line feed.
 
     Returns:
-        The whole, where it is Python as it is; else what stands in code fences; where there is none, in tags such as
-        `<code>`; else what is left when prose is taken away; else what a JSON object has under `code`. Empty where
-        nothing looks like code.
+        The whole reply where it is Python; else the code in fences; else in tags such as `<code>`; else the lines that are
+        no prose; else the string under `code` in a JSON object. Empty where nothing looks like code.
     """
     text = _THOUGHTS.sub("", text).strip("\n") or text
     if len(text) <= _LONGEST_WHOLE and (whole := _block(text)).acts:
@@ -108,11 +109,11 @@ def _fenced(text: str) -> list[Block]:
     blocks: list[Block] = []
     number, tries = 0, _TRIES
     while number < len(lines) and len(blocks) < _TRIES:
-        opened = _OPEN.match(lines[number])
+        opening = _OPEN.match(lines[number])
         number += 1
-        if opened is None:
+        if opening is None:
             continue
-        fence, language = opened["fence"], opened["language"].lower()
+        fence, language = opening["fence"], opening["language"].lower()
         block, after = _block("\n".join(lines[number:]), language != ""), len(lines)
         ends = (i for i in range(number, len(lines)) if _closes(lines[i], fence))
         for index, end in enumerate(ends):
@@ -120,7 +121,7 @@ def _fenced(text: str) -> list[Block]:
             shorter = _block("\n".join(body), language != "")
             if index == 0 or shorter.tree is not None:
                 block, after = shorter, end + 1
-            # A fence inside a string does not end the block: look for the one behind which it is Python.
+            # A fence inside a string does not end the block: take the first one up to which it parses.
             tries -= 1
             if shorter.tree is not None or tries < 0:
                 break
@@ -133,7 +134,7 @@ def _fenced(text: str) -> list[Block]:
 
 
 def _closes(line: str, fence: str) -> bool:
-    """A fence of the same kind, alone or right behind the last line of code."""
+    """Return whether a line ends with a fence of the same kind, alone or right behind the last line of code."""
     line = line.rstrip()
     return line.endswith(fence) and not line.lstrip().startswith(("#", '"', "'")) and line.count(fence[0] * 3) == 1
 
@@ -161,7 +162,7 @@ def _bare(text: str) -> list[Block]:
 
 
 def _is_prose(line: str) -> bool:
-    """Two words next to each other, none of them Python's, or a label such as "Explanation:"."""
+    """Return whether a line has two adjacent words that are no keywords, or is a label such as "Explanation:"."""
     line = line[:400]
     plain = _QUOTED.sub(" ", line)
     if any(first not in _KEYWORDS and second not in _KEYWORDS for first, second in _PAIR.findall(plain)):
@@ -176,7 +177,7 @@ def _in_json(text: str) -> list[Block]:
 
 
 def _json_code(text: str, whole: bool = False) -> str | None:
-    """The string under `code` in the first JSON object that has one; line feeds in it may stand unescaped."""
+    """Return the string under `code` in the first JSON object that has one; line feeds in it may be unescaped."""
     decoder = json.JSONDecoder(strict=False)
     at = text.find("{")
     for _ in range(_TRIES):
@@ -207,7 +208,7 @@ def _inline(text: str) -> list[Block]:
 
 
 def _broken(text: str) -> list[Block]:
-    """Text that looks like code but does not parse: a check tells the model why."""
+    """Return text that looks like code but does not parse: the check will tell the model why."""
     lines = text.split("\n")
     code = [i for i, line in enumerate(lines) if _CODE.match(line)]
     return [_block("\n".join(lines[code[0] :]))] if code else []
@@ -219,7 +220,7 @@ _LONGEST_REPLY = 1_000_000
 
 
 def extract_program(text: str) -> str:
-    """Take the program out of a model's reply.
+    """Return the program in a model's reply.
 
     It is the last block of code that needs no names but those of earlier blocks, joined with the blocks that define
     them; failing that, the longest block.
@@ -231,7 +232,7 @@ def extract_program(text: str) -> str:
         The program, its lines ended by a line feed. It need not be valid Python: a check says what is wrong with it.
 
     Raises:
-        ModelError: The reply holds no program.
+        ModelError: The reply has no program.
     """
     if len(text) > _LONGEST_REPLY:
         raise ModelError(f"the model's reply has more than {_LONGEST_REPLY:,} characters")
@@ -241,31 +242,31 @@ def extract_program(text: str) -> str:
     if not blocks:
         raise ModelError("the model's reply holds no Python program; it should hold one ```python block")
     for index in range(len(blocks) - 1, -1, -1):
-        chosen, missing = _with_needed(blocks, index)
+        needed, missing = _with_definitions(blocks, index)
         if missing <= sys.stdlib_module_names:
-            return "\n".join(block.code for block in chosen)
+            return "\n".join(block.code for block in needed)
     return max(blocks, key=lambda block: len(block.code)).code
 
 
-def _with_needed(blocks: list[Block], index: int) -> tuple[list[Block], set[str]]:
-    """A block with those before it that define what it needs, the nearest first; and what none of them defines."""
-    chosen = [blocks[index]]
-    needed = _needed(blocks[index])
-    for block in reversed(blocks[:index]):
-        defined = _defined(block)
-        if defined & needed:
-            chosen.insert(0, block)
-            needed = (needed - defined) | (_needed(block) - defined)
-    return chosen, needed
+def _with_definitions(blocks: list[Block], index: int) -> tuple[list[Block], set[str]]:
+    """Return a block with the nearest ones before it that define its names, and the names that none defines."""
+    before, blocks = blocks[:index], [blocks[index]]
+    missing = _missing_names(blocks[0])
+    for block in reversed(before):
+        names = _defined_names(block)
+        if names & missing:
+            blocks.insert(0, block)
+            missing = (missing | _missing_names(block)) - names
+    return blocks, missing
 
 
-def _needed(block: Block) -> set[str]:
+def _missing_names(block: Block) -> set[str]:
     if block.tree is None:
         return set()
     return {name.id for name in Tree(block.tree).unresolved()} - _KNOWN
 
 
-def _defined(block: Block) -> set[str]:
+def _defined_names(block: Block) -> set[str]:
     if block.tree is None:
         return {name for pair in _DEFINED.findall(block.code) for name in pair if name}
     return set(Tree(block.tree).module.bound)

@@ -1,4 +1,4 @@
-"""The system prompt: the rules, the Python that is there, an example, the tools."""
+"""The system prompt: the rules, the sandbox's Python, an example, the tools; and the text files that it is made of."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,35 +14,35 @@ __all__ = ["agent_message", "program_tool_description", "render", "system_messag
 
 
 def system_message(tools: Sequence[ToolSpec], capabilities: Capabilities, *, structured: bool) -> str:
-    """The system prompt: the rules, what Python the sandbox offers, an example, one card a tool.
+    """Return the system prompt: the rules, the sandbox's Python, an example, one card a tool.
 
-    What depends on the tools comes last, so that a server can keep what it has read of the rest.
+    The part that depends on the tools comes last, so that a server can cache the rest.
 
     Args:
         tools: The tools a program may call.
-        capabilities: Of the sandbox that will run it.
-        structured: Whether the answer is asked for as fields, or as a fenced block.
+        capabilities: The capabilities of the sandbox.
+        structured: Ask for the answer as fields, rather than as a fenced block.
     """
     text = _with_tools("system", tools, capabilities)
     return f"{text}\n\n# Answer\n\n{render('structured' if structured else 'fenced')}"
 
 
 def program_tool_description(tools: Sequence[ToolSpec], capabilities: Capabilities) -> str:
-    """What another agent's model reads of a tool that runs programs: when to use it, and how they are written.
+    """Return the description of a tool that runs programs, for an agent's model: when to use it, and how.
 
     Args:
         tools: The tools a program may call.
-        capabilities: Of the sandbox that will run it.
+        capabilities: The capabilities of the sandbox.
     """
     return _with_tools("program_tool", tools, capabilities)
 
 
 def agent_message(tools: Sequence[ToolSpec], capabilities: Capabilities, *, tool: str) -> str:
-    """What an agent that can run programs reads beside its own instructions: when to, and how they are written.
+    """Return the instructions for an agent that can run programs: when to, and how to write them.
 
     Args:
         tools: The tools a program may call.
-        capabilities: Of the sandbox that will run it.
+        capabilities: The capabilities of the sandbox.
         tool: The name of the tool that runs programs.
     """
     return _with_tools("agent", tools, capabilities, tool=tool)
@@ -54,7 +54,7 @@ def _with_tools(template: str, tools: Sequence[ToolSpec], capabilities: Capabili
 
 
 def _python(capabilities: Capabilities) -> str:
-    # What to write instead is told by the check, once a program uses a gap: it finds them all before anything runs.
+    # The check names the alternative once a program uses a gap, before anything runs; the prompt stays short.
     gaps = ", ".join(gap.name for gap in capabilities.gaps if not gap.rare)
     return render(
         "python",
@@ -70,5 +70,5 @@ def _template(name: str) -> Template:
 
 
 def render(name: str, **values: str) -> str:
-    """Fill in the text file `name`. Every placeholder must be given; text inserted is not read for placeholders."""
+    """Fill in the text file `name`. Each placeholder needs a value; placeholders in a value stay as they are."""
     return _template(name).substitute(values).strip()
