@@ -1,4 +1,4 @@
-"""What is known about a program, and done to it, before anything runs."""
+"""The check of a program before anything runs: fixes that are certain, and findings of what cannot work."""
 
 from codemode_graph.check.pipeline import Checked, check_program
 from codemode_graph.check.types import TypeChecker

@@ -1,4 +1,4 @@
-"""Calls of tools, compared with the tools' own arguments."""
+"""Calls of tools, compared with the tools' parameters."""
 
 import ast
 import difflib
@@ -16,15 +16,15 @@ __all__ = ["find_wrong_calls"]
 
 _MOST_NAMES = 20
 _FEW = 8
-"""Tools that are all named where the nearest name may not be the one that was meant."""
+"""Up to so many other tools are named beside the nearest name, which may not be the one that was meant."""
 
 
 def find_wrong_calls(tree: Tree, references: References, signatures: Mapping[str, Signature]) -> Iterator[Finding]:
-    """Find references to tools that do not exist, and calls that no value of their arguments could make right.
+    """Find references to tools that do not exist, and calls that are wrong whatever values their arguments have.
 
     Args:
         tree: The program.
-        references: Where it names tools.
+        references: The places where it names tools.
         signatures: The tools, by name.
     """
     for reference in references.direct():
@@ -51,7 +51,7 @@ def find_wrong_calls(tree: Tree, references: References, signatures: Mapping[str
 
 
 def _misses_get(node: ast.expr, tools: Collection[str]) -> bool:
-    """Whether a reference is `tools.get(x)`, where there is a tool `get` and `x` is no tool's name."""
+    """Return whether a reference is `tools.get(x)`, where there is a tool `get` and `x` is no tool's name."""
     match node:
         case ast.Call(args=[x, *_]):
             return "get" in tools and not (isinstance(x, ast.Constant) and x.value in tools)
@@ -59,7 +59,7 @@ def _misses_get(node: ast.expr, tools: Collection[str]) -> bool:
 
 
 def _is_expected(tree: Tree, node: ast.AST) -> bool:
-    """Whether the program catches what naming an unknown tool raises, by its name."""
+    """Return whether the program catches, by its name, the exception that an unknown tool raises."""
     tries = [around for around in tree.ancestors(node) if isinstance(around, ast.Try)]
     types = [handler.type for statement in tries for handler in statement.handlers if handler.type is not None]
     caught = {n.id for kind in types for n in ast.walk(kind) if isinstance(n, ast.Name)}
@@ -93,7 +93,7 @@ def _forms(signatures: Mapping[str, Signature]) -> str:
 
 
 def _offered(signatures: Mapping[str, Signature]) -> list[str]:
-    """The tools that a model knows by their cards; those that are ours it is told of where it needs them."""
+    # A model knows these tools by their cards; of ours, such as `search_tools`, it hears where it needs them.
     return [name for name, signature in signatures.items() if signature.tool.source != "codemode"]
 
 
@@ -102,7 +102,7 @@ def _arguments(parameters: Parameters) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """List names in a message, not more than a reader needs."""
+    """Return names as a list in a message, cut at what a reader needs."""
     shown = list(names)
     return ", ".join(shown[:_MOST_NAMES]) + (
         f" and {len(shown) - _MOST_NAMES} more" if len(shown) > _MOST_NAMES else ""
@@ -125,7 +125,7 @@ def _wrong_arguments(call: ast.Call, signature: Signature) -> Iterator[Finding]:
         message = f"tools[{name!r}] takes {len(parameters)} positional arguments, not {len(call.args)}; {tail}"
         yield _finding("unknown-argument", message, call)
         return
-    given = [] if starred else [item.name for item in parameters[: len(call.args)]]
+    passed = [] if starred else [item.name for item in parameters[: len(call.args)]]
     for keyword in call.keywords:
         if keyword.arg is None:
             continue
@@ -135,14 +135,14 @@ def _wrong_arguments(call: ast.Call, signature: Signature) -> Iterator[Finding]:
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             message = f"tools[{name!r}] has no argument {one_line(keyword.arg, 80)!r}{hint}; {tail}"
             yield Finding(rule="unknown-argument", message=message, line=keyword.lineno)
-        elif item is not None and item.name in given:
+        elif item is not None and item.name in passed:
             message = f"tools[{name!r}] is given {keyword.arg!r} twice: by position and by keyword"
             yield Finding(rule="unknown-argument", message=message, line=keyword.lineno)
         elif item is not None:
-            given.append(item.name)
+            passed.append(item.name)
     if starred or any(keyword.arg is None for keyword in call.keywords):
         return
-    missing = [item.keyword for item in parameters if item.required and item.name not in given]
+    missing = [item.keyword for item in parameters if item.required and item.name not in passed]
     if missing:
         plural = "s" if len(missing) > 1 else ""
         message = f"tools[{name!r}] lacks the argument{plural} {listed(map(repr, missing))}; {tail}"
@@ -150,16 +150,16 @@ def _wrong_arguments(call: ast.Call, signature: Signature) -> Iterator[Finding]:
 
 
 def _shadowed(tree: Tree, references: References) -> Iterator[Finding]:
-    """Variables called `tools` that are something else, and yet are used as if they held the tools."""
-    told: set[int] = set()
+    """Find variables called `tools` that are something else, and yet are used as if they held the tools."""
+    found: set[int] = set()
     for use in tree.names("tools"):
         scope = tree.owner(use)
-        if scope is None or id(scope) in told or references.is_tools(use) or not _is_called_through(tree, use):
+        if scope is None or id(scope) in found or references.is_tools(use) or not _is_called_through(tree, use):
             continue
         binding = scope.bound["tools"][0]
         if isinstance(binding, ast.arg):
-            continue  # what is passed for it cannot be told
-        told.add(id(scope))
+            continue  # its calls may pass anything, the tools too
+        found.add(id(scope))
         message = "`tools` is what holds the tools, and this makes it something else: give this variable another name"
         yield Finding(rule="shadowed-tools", message=message, line=getattr(binding, "lineno", use.lineno))
 

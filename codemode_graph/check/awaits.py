@@ -1,4 +1,4 @@
-"""Forgotten awaits: put in where that is certainly what was meant."""
+"""Forgotten awaits, put in where the program certainly means them."""
 
 import ast
 from collections.abc import Sequence
@@ -11,23 +11,24 @@ from codemode_graph.state import Finding
 
 __all__ = ["add_awaits"]
 
+# A function that becomes async is awaited by its callers in the next pass, and so on outwards.
 _PASSES = 12
 
 
 def add_awaits(code: str, tools: Sequence[str]) -> tuple[str, list[str], list[Finding]]:
     """Await the calls of tools, and of the program's own `async def` functions, that nothing awaits.
 
-    A call is awaited where it stands if, on every path that its coroutine can take, it would be used as a value and never
+    A call is awaited where it stands if its coroutine, on every path that it can take, is used as a value and never
     awaited. Plain functions around such calls become `async def`, and their calls are awaited, where all of them can be.
-    A call whose coroutine goes where it cannot be followed is left alone.
+    A call whose coroutine cannot be followed to the end is left alone.
 
     Args:
         code: A program in script form.
         tools: The names of the tools.
 
     Returns:
-        The program, its lines unmoved; what was changed, a line each; and the calls that are certainly not awaited but
-        cannot be.
+        The program, its lines unmoved; the changes, a line each; and findings of calls that are certainly not awaited
+        and stand where `await` cannot.
     """
     fixes: list[str] = []
     for _ in range(_PASSES):
@@ -79,8 +80,9 @@ class _Pass:
             around = self._tree.function_around(call)
             if isinstance(around, ast.FunctionDef):
                 to_convert.add(around)
-        made = changes.convert(to_convert, self._is_awaited)
-        fixes += [f"line {f.lineno}: made {f.name} async, and awaited its calls" for f in made]
+        converted = changes.convert(to_convert, self._is_awaited)
+        fixes += [f"line {f.lineno}: made {f.name} async, and awaited its calls" for f in converted]
+        # Awaits first: they may still make what is gathered a list of values.
         if not self.edits:
             fixes += self._unpack_gathered()
         return fixes

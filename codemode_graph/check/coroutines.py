@@ -1,4 +1,4 @@
-"""Where a coroutine goes, from the call that makes it: is it awaited somewhere, or used as if it were the value?"""
+"""The fate of a coroutine, followed from the call that makes it: awaited somewhere, or used as if it were the value."""
 
 import ast
 from collections.abc import Callable
@@ -11,10 +11,11 @@ __all__ = ["Fate", "Flow"]
 Fate: TypeAlias = Literal["awaited", "value", "unknown"]
 """`value`: on no path does anything await it."""
 
-# What holds the coroutine, from the outside in: C is a container, A something to be awaited. "A" is the coroutine itself,
-# "CA" a list of such, "AA" a coroutine that returns it, "ACA" what `gather` gives for coroutines that return it.
+# The layers around the value, from the outside in: C is a container, A something to be awaited. "A" is the coroutine
+# itself, "CA" a list of coroutines, "AA" a coroutine that returns one, "ACA" the result of `gather` on such.
 _Kind: TypeAlias = str
 
+# Bounds for hostile programs: steps for one coroutine, steps for one program, and layers.
 _STEPS = 1_000
 _STEPS_IN_ALL = 30_000
 _DEEPEST = 5
@@ -30,11 +31,11 @@ _PLAIN_MODULES = {
 
 
 class Flow:
-    """Follows coroutines through one program.
+    """The coroutines of one program, followed through its variables, containers and functions.
 
     Args:
         tree: The program.
-        is_tool_call: Tells which calls are tool calls: their arguments are plain values.
+        is_tool_call: Returns whether a node is a tool call, whose arguments are plain values.
     """
 
     def __init__(self, tree: Tree, is_tool_call: Callable[[ast.AST], bool]) -> None:
@@ -46,7 +47,7 @@ class Flow:
         self._steps = 0
 
     def fate(self, call: ast.expr) -> Fate:
-        """Tell what becomes of the coroutine that an expression makes."""
+        """Return what becomes of the coroutine that an expression makes."""
         self._awaited = self._unknown = False
         self._variables.clear()
         self._todo = [(call, "A")]
@@ -132,7 +133,7 @@ class Flow:
                 self._unknown = True
 
     def _element(self, parent: ast.List | ast.Tuple | ast.Set, node: ast.expr, kind: _Kind) -> None:
-        """`a, b = f(), g()` gives each its own."""
+        # `a, b = f(), g()` binds each name to one coroutine; elsewhere the elements are in one container.
         match self._tree.parent(parent):
             case ast.Assign(targets=[ast.Tuple(elts=targets) | ast.List(elts=targets)], value=value) if value is parent:
                 elements = parent.elts
@@ -210,7 +211,7 @@ class Flow:
                 self._todo.append((call, "A" + kind if isinstance(function, ast.AsyncFunctionDef) else kind))
 
     def _lambda(self, node: ast.Lambda) -> None:
-        """What `key=` gives is compared; what another lambda gives may be awaited."""
+        # A sort key is compared; what another lambda returns may be awaited.
         parent = self._tree.parent(node)
         if not isinstance(parent, ast.keyword) or parent.arg != "key":
             self._unknown = True
@@ -251,7 +252,7 @@ class Flow:
             self._unknown = True
 
     def _paired(self, call: ast.Call, place: int, kind: _Kind) -> None:
-        """`for i, x in enumerate(...)`, and the like with `zip` and `items`."""
+        """Follow one item of the pairs of `enumerate`, `zip` or `items`."""
         match self._tree.parent(call):
             case (
                 ast.For(target=ast.Tuple(elts=targets), iter=source)
@@ -279,7 +280,7 @@ class Flow:
             self._unknown = True
 
     def _library(self, node: ast.expr, name: str, call: ast.Call, kind: _Kind) -> bool:
-        """A call of what a module holds. Gives False where this is none."""
+        """Follow an argument into a function of a module; return False where the function is of none."""
         module = self._module(node)
         if module is None:
             return False

@@ -1,4 +1,4 @@
-"""Modules that programs import: what to use instead of one that the sandbox lacks, and what they forget to import."""
+"""Imports: what to use instead of modules that the sandbox lacks, and imports that are idle or forgotten."""
 
 import ast
 import sys
@@ -55,17 +55,17 @@ _Import = ast.Import | ast.ImportFrom
 
 
 def instead_of(module: str) -> str:
-    """Tell what to use instead of a module."""
+    """Return what to use instead of a module."""
     return _INSTEAD.get(module, "do without it, or write what you need of it in plain Python")
 
 
 def imported_modules(tree: Tree) -> frozenset[str]:
-    """Give the top-level modules that a program imports."""
+    """Return the top-level modules that a program imports."""
     return frozenset(module for node in tree.of(ast.Import, ast.ImportFrom) for module in _modules(node))
 
 
 def find_missing_modules(tree: Tree, modules: Collection[str]) -> Iterator[Finding]:
-    """Find imports of modules that the sandbox lacks, unless the program is ready for that."""
+    """Find imports of modules that the sandbox lacks, unless the program catches their failure."""
     for module, node in needed_modules(tree):
         if module not in modules:
             message = f"the module {module[:80]} does not exist here: {instead_of(module)}"
@@ -73,7 +73,7 @@ def find_missing_modules(tree: Tree, modules: Collection[str]) -> Iterator[Findi
 
 
 def drop_idle_imports(code: str, modules: Collection[str]) -> tuple[str, list[str]]:
-    """Take out imports of modules that the sandbox lacks where nothing uses them."""
+    """Remove imports of modules that the sandbox lacks where nothing uses them."""
     tree = tree_of(code)
     edits = Edits(code)
     fixes = []
@@ -120,7 +120,7 @@ def _import_for(tree: Tree, name: ast.Name, modules: Collection[str]) -> str | N
 
 
 def _insert_first(edits: Edits, tree: Tree, text: str) -> int | None:
-    """Put statements where they run first; give their line, or None where there is no place without moving lines."""
+    """Insert statements where they run first; return their line, or None where every place would move lines."""
     end = 0
     for statement in tree.root.body:
         first = edits.code.count("\n", 0, edits.span(statement)[0]) + 1

@@ -1,4 +1,4 @@
-"""Everything that is known about a program before any of it runs."""
+"""The check of one program, step by step: script form, fixes, findings, types."""
 
 import ast
 import logging
@@ -38,9 +38,9 @@ class Checked:
     """A program, ready to run where it has no findings.
 
     Attributes:
-        program: In script form, with what could be fixed exactly. As it was given, where it is not Python.
-        fixes: What was changed, one line each.
-        findings: Why it must not run, in the order of its lines; empty where it may.
+        program: In script form, with the fixes; unchanged where it is not Python.
+        fixes: The changes, one line each.
+        findings: The reasons why it must not run, in the order of its lines; empty where it may.
         tools: The tools that it calls by name, in the order of their first call.
         imports: The top-level modules that it imports.
     """
@@ -63,14 +63,14 @@ async def check_program(
     """Bring a program into script form, fix what can be fixed exactly, and find what cannot work.
 
     Args:
-        program: What a model, or a person, wrote; any text.
-        signatures: Of the tools that it may call.
-        capabilities: What the sandbox offers.
-        stubs: `render_stubs` of the same tools, where that is at hand.
-        type_checker: Adds what only types can tell; None leaves that out.
+        program: The text of a model or a person; any text.
+        signatures: Those of the tools that it may call.
+        capabilities: Those of the sandbox.
+        stubs: `render_stubs` of the same tools, where the caller has it.
+        type_checker: Adds findings about types; None leaves them out.
 
     Returns:
-        The program and what was found. No exception is raised because of what the program is.
+        The program, the fixes and the findings. No text of a program makes it raise an exception.
 
     Raises:
         SandboxUnavailable: The type checker cannot run here.
@@ -99,7 +99,7 @@ async def check_program(
             diagnostics = await type_checker.type_check(code, stubs)
         except SandboxUnavailable:
             raise
-        except SandboxError as error:
+        except SandboxError as error:  # such as a check that took too long: the program may run all the same
             _LOGGER.warning("a program was not type-checked: %s", error)
         else:
             findings += TypeFindings(code, tree, references, signatures).findings(diagnostics)
@@ -138,12 +138,12 @@ def _found(tree: Tree, references: References, signatures: Signatures, capabilit
 
 
 def _in_order(findings: Iterable[Finding]) -> list[Finding]:
-    """By line, the same rule once a line, not more than a model can use."""
-    told: dict[tuple[str, int | None, str], Finding] = {}
+    """Sort findings by line, drop repetitions, and keep no more than a model can use."""
+    unique: dict[tuple[str, int | None, str], Finding] = {}
     for finding in findings:
         once = finding["rule"] in ("unawaited-call", "undefined-name", "unsupported-syntax")
-        told.setdefault((finding["rule"], finding["line"], "" if once else finding["message"]), finding)
-    return sorted(told.values(), key=lambda finding: finding["line"] or 0)[:_MOST_FINDINGS]
+        unique.setdefault((finding["rule"], finding["line"], "" if once else finding["message"]), finding)
+    return sorted(unique.values(), key=lambda finding: finding["line"] or 0)[:_MOST_FINDINGS]
 
 
 def _refused(program: str, rule: str, message: str) -> Checked:

@@ -1,4 +1,4 @@
-"""Tools and arguments under other names than their own, where only one can be meant."""
+"""Tools and arguments under wrong names, corrected where only one can be meant."""
 
 import ast
 import builtins
@@ -20,7 +20,7 @@ _DASHED = re.compile(r"\w+(?:-\w+)+")
 
 
 def correct_spelling(code: str, signatures: Mapping[str, Signature], modules: Collection[str]) -> tuple[str, list[str]]:
-    """Write references to tools, and their arguments, as the program must have meant them.
+    """Correct references to tools, and their arguments, where the program can mean only one.
 
     * `import tools` and `from tools import x`, which is what models write: dropped, or made an assignment.
     * `x(...)` where `x` is defined nowhere but is a tool: `tools.x(...)`.
@@ -36,7 +36,7 @@ def correct_spelling(code: str, signatures: Mapping[str, Signature], modules: Co
         modules: Modules that can be imported.
 
     Returns:
-        The program, its lines unmoved, and what was changed, a line each.
+        The program, its lines unmoved, and the changes, a line each.
     """
     fixes: list[str] = []
     for correct in (_imports, _methods, _tool_names, _bare_names, _arguments):
@@ -60,7 +60,7 @@ class _Step:
         self.fixes.append(f"line {node.lineno}: {message}")
 
     def expression(self, tool: str) -> str:
-        """How a program refers to a tool."""
+        """Return the expression by which a program refers to a tool."""
         return f"tools.{self.attributes[tool]}" if tool in self.attributes else f"tools[{tool!r}]"
 
 
@@ -111,7 +111,7 @@ def _methods(step: _Step) -> None:
 
 
 def _called_methods(step: _Step) -> Iterator[tuple[ast.Call, ast.Attribute]]:
-    """Calls of a mapping's methods that have the names of tools, and do not look up a tool."""
+    """Yield calls of a mapping's methods that have the names of tools, and do not look up a tool."""
     methods = MAPPING_METHODS & step.signatures.keys()
     for node in step.tree.of(ast.Call) if methods else ():
         match node:
@@ -125,7 +125,7 @@ def _called_methods(step: _Step) -> Iterator[tuple[ast.Call, ast.Attribute]]:
 
 
 def _takes_no_such(call: ast.Call, method: str) -> bool:
-    """Whether a mapping's method takes no such arguments."""
+    """Return whether a mapping's method takes no such arguments, so that the tool must be meant."""
     names = {keyword.arg for keyword in call.keywords} - {"key", "name", "default", None}
     return bool(names) or (method != "get" and bool(call.args))
 
@@ -148,7 +148,7 @@ def _tool_names(step: _Step) -> None:
 
 
 def _dashed(step: _Step, reference: Reference) -> tuple[int, int] | None:
-    """`tools.list-events` reads as a subtraction."""
+    # Python reads `tools.list-events` as a subtraction.
     if not isinstance(reference.node, ast.Attribute):
         return None
     start, _ = _name_span(step, reference)
@@ -172,27 +172,29 @@ def _arguments(step: _Step) -> None:
             continue
         signature = step.signatures[reference.tool]
         known = signature.parameters.by_name
-        given = {keyword.arg for keyword in call.keywords}
+        written = {keyword.arg for keyword in call.keywords}
         for keyword in call.keywords:
             if keyword.arg is None or keyword.arg in known or signature.parameters.open:
                 continue
             meant = _meant(keyword.arg, (item.keyword for item in signature.parameters))
-            if meant is not None and meant not in given:
+            if meant is not None and meant not in written:
                 start = step.edits.span(keyword)[0]
                 step.edits.replace(start, start + len(keyword.arg), meant)
                 step.fix(keyword, f"wrote {meant}, which is the argument's name, for {keyword.arg}")
-        for parameter, value in _given(call, signature):
+        for parameter, value in _bound(call, signature):
             text = _converted(value, signature.shape_of(parameter))
             if text is not None:
                 step.edits.replace(*step.edits.span(value), text)
-                written = step.edits.text(value)
-                step.fix(value, f"wrote {text} for {written}, which is what the argument {parameter.keyword} takes")
+                step.fix(
+                    value,
+                    f"wrote {text} for {step.edits.text(value)}, which is what the argument {parameter.keyword} takes",
+                )
         if _means_keywords(call, signature):
             step.edits.insert(step.edits.span(call.args[0])[0], "**")
             step.fix(call, "passed the dict as keyword arguments")
 
 
-def _given(call: ast.Call, signature: Signature) -> Iterator[tuple[Parameter, ast.expr]]:
+def _bound(call: ast.Call, signature: Signature) -> Iterator[tuple[Parameter, ast.expr]]:
     for parameter, value in zip(signature.parameters, call.args, strict=False):
         if isinstance(value, ast.Starred):
             break
@@ -203,7 +205,7 @@ def _given(call: ast.Call, signature: Signature) -> Iterator[tuple[Parameter, as
 
 
 def _converted(value: ast.expr, shape: Shape) -> str | None:
-    """A number for a text, and the other way round, where they are written out and no sign of it is lost."""
+    """Return a written number as a text, or a text as a number, where the parameter takes only the other."""
     match value, shape:
         case ast.Constant(value=str(text)), Scalar("int" | "float") if re.fullmatch(r"0|[1-9]\d{0,14}", text):
             return text
@@ -229,7 +231,7 @@ def _may_be_object(shape: Shape) -> bool:
 
 
 def _meant(written: str, names: Iterable[str]) -> str | None:
-    """The one name that differs only in case, dashes and underscores."""
+    """Return the only name that differs just in case, dashes and underscores."""
     found = [name for name in names if _plain(name) == _plain(written)]
     return found[0] if len(found) == 1 else None
 

@@ -1,4 +1,4 @@
-"""Programs that are not Python, and Python that the sandbox does not run."""
+"""Texts that are not Python, Python that the sandbox does not run, and names that nothing defines."""
 
 import ast
 import builtins
@@ -23,10 +23,8 @@ _MOST = 15
 
 
 def find_misplaced(tree: Tree) -> Iterator[Finding]:
-    """Find statements that parse but do not compile where they stand.
-
-    The program is not compiled for this: nesting comprehensions is enough to crash some versions of Python.
-    """
+    """Find statements that parse but do not compile where they stand."""
+    # The program is not compiled for this: nested comprehensions are enough to crash some versions of Python.
     for node in tree.nodes:
         match node:
             case ast.Break() | ast.Continue() if not _is_in_loop(tree, node):
@@ -73,7 +71,7 @@ def _is_in_loop(tree: Tree, node: ast.AST) -> bool:
 
 
 def syntax_finding(error: SyntaxError, code: str) -> Finding:
-    """Tell a syntax error, its line, and what usually is behind it."""
+    """Return the finding for a syntax error: the parser's words, the line, and the usual cause."""
     lines = code.split("\n")
     line = error.lineno if error.lineno and error.lineno <= len(lines) else None
     message = one_line(re.sub(r" \(<\w+>, line \d+\)", "", error.msg or "invalid syntax"), 200)
@@ -108,22 +106,20 @@ def find_unsupported(tree: Tree, gaps: Iterable[Gap]) -> Iterator[Finding]:
 
 
 def _line(node: ast.AST) -> int:
-    """The line of a node, or of the first thing in it that has one."""
+    """Return the line of a node, or of the first node in it that has one."""
     return next((n.lineno for n in ast.walk(node) if isinstance(n, ast.expr | ast.stmt | ast.alias | ast.arg)), 1)
 
 
 def find_undefined_names(tree: Tree) -> Iterator[Finding]:
-    """Find names that are read but that neither Python nor the program defines; each is told once.
-
-    A program that may define names in other ways, such as `exec`, has none.
-    """
+    """Find names that are read but that neither Python nor the program defines, one finding a name."""
+    # A program that uses `exec` and the like may define names in ways that its text does not show.
     if any(scope.star for scope in tree.scopes()) or any(tree.names(name) for name in _DEFINERS):
         return
-    told: set[str] = set()
+    found: set[str] = set()
     for name in tree.unresolved():
-        if name.id in _KNOWN or name.id in told:
+        if name.id in _KNOWN or name.id in found:
             continue
-        told.add(name.id)
+        found.add(name.id)
         yield Finding(rule="undefined-name", message=_message(tree, name.id, tree.scope(name)), line=name.lineno)
 
 

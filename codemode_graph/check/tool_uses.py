@@ -1,4 +1,4 @@
-"""Where a program refers to tools."""
+"""The places where a program refers to tools."""
 
 import ast
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ class Reference:
     """A place that names a tool.
 
     Attributes:
-        node: The expression: `tools['x']`, `tools.x`, or a variable that was given one of them.
+        node: The expression: `tools['x']`, `tools.x`, or a variable that holds one of them.
         written: The name in it, None where it is computed.
         tool: The tool that has this name, None where there is none.
     """
@@ -41,7 +41,7 @@ class References:
         self._by_attribute = {attribute: name for name, attribute in attribute_names(tools).items()}
 
     def is_tools(self, node: ast.AST, depth: int = 0) -> bool:
-        """Tell whether an expression is the object `tools`: the name, a variable or a parameter that was given it."""
+        """Return whether an expression is the object `tools`: by its name, or a variable or parameter that holds it."""
         if not isinstance(node, ast.Name):
             return False
         scope = self._tree.owner(node)
@@ -59,7 +59,7 @@ class References:
         return value is not None and self.is_tools(value, depth + 1)
 
     def find(self, node: ast.AST, depth: int = 0) -> Reference | None:
-        """Give the tool reference that an expression is, or None."""
+        """Return the reference to a tool that an expression is, or None."""
         match node:
             case ast.Attribute(value=value, attr=attribute) if attribute not in MAPPING_METHODS and self.is_tools(
                 value
@@ -73,19 +73,19 @@ class References:
                 scope = self._tree.resolve(name, self._tree.scope(node))
                 if scope is None or scope.kind == "class" or len(bindings := scope.bound[name]) != 1:
                     return None
-                given = _assigned(self._tree, bindings[0])
-                found = None if given is None else self.find(given, depth + 1)
+                assigned = _assigned(self._tree, bindings[0])
+                found = None if assigned is None else self.find(assigned, depth + 1)
                 return found and Reference(node, found.written, found.tool)
         return None
 
     def direct(self) -> Iterator[Reference]:
-        """Give every `tools['x']` and `tools.x`."""
+        """Yield every `tools['x']` and `tools.x`."""
         for node in self._tree.nodes:
             if isinstance(node, ast.Attribute | ast.Subscript | ast.Call) and (found := self.find(node)):
                 yield found
 
     def calls(self) -> Iterator[tuple[ast.Call, Reference]]:
-        """Give every call of a tool."""
+        """Yield every call of a tool, with the reference."""
         for call in self._tree.of(ast.Call):
             if found := self.find(call.func):
                 yield call, found
@@ -97,7 +97,7 @@ class References:
         return Reference(node, None, None)
 
     def _arguments(self, function: ast.AST, parameter: ast.arg) -> list[ast.expr]:
-        """What a function's calls pass for a parameter; empty where that cannot be told."""
+        """Return what a function's calls pass for a parameter; nothing where that is not certain."""
         if not isinstance(function, Function) or self._tree.scope(function).kind == "class":
             return []
         positional = [*function.args.posonlyargs, *function.args.args]

@@ -1,7 +1,7 @@
-"""What a type checker found, as far as it is certain, in words for a model.
+"""Findings from a type checker's diagnostics, in words for a model.
 
-A type checker that guesses wrong would refuse a good program, so only what follows from the tools' declared types, or
-from what is plainly written, is told; the rest is not.
+A wrong guess would refuse a good program. So a diagnostic makes a finding only where it follows from the tools' declared
+types, or from what is plainly written.
 """
 
 import ast
@@ -24,7 +24,7 @@ __all__ = ["TypeChecker", "TypeFindings"]
 
 
 class TypeChecker(Protocol):
-    """Checks the types of a program without running it, as `MontySandbox` does."""
+    """A type checker that does not run programs; `MontySandbox` is one."""
 
     async def type_check(self, code: str, stubs: str) -> list[Diagnostic]:
         """Check a program in script form against declarations of what it finds when it starts."""
@@ -50,12 +50,12 @@ _Rule = Callable[["TypeFindings", re.Match[str], ast.AST], tuple[str, str] | Non
 
 
 class TypeFindings:
-    """Makes findings of diagnostics about one program.
+    """The findings that diagnostics about one program make.
 
     Args:
         code: The program, in script form.
-        tree: Its tree.
-        references: Where it names tools.
+        tree: Its index.
+        references: The places where it names tools.
         signatures: The tools.
     """
 
@@ -72,57 +72,57 @@ class TypeFindings:
                 self._nodes.setdefault((node.lineno, column), []).append(node)
 
     def findings(self, diagnostics: Sequence[Diagnostic]) -> Iterator[Finding]:
-        """Give the findings that certain diagnostics make."""
+        """Yield the findings of the diagnostics that are certain."""
         for diagnostic in diagnostics:
             if len(diagnostic.message) > _LONGEST:
                 continue
             nodes = self._nodes.get((diagnostic.line, diagnostic.column), [])
             for rule, pattern, translate in _RULES:
                 found = re.fullmatch(pattern, diagnostic.message) if rule == diagnostic.rule else None
-                told = next((t for node in nodes if found and (t := translate(self, found, node)) is not None), None)
-                if told is not None:
-                    yield Finding(rule=told[0], message=one_line(told[1], 600), line=diagnostic.line)
+                words = next((w for node in nodes if found and (w := translate(self, found, node)) is not None), None)
+                if words is not None:
+                    yield Finding(rule=words[0], message=one_line(words[1], 600), line=diagnostic.line)
                     break
 
     def argument_type(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """A tool's argument of a type that it does not take."""
-        expected, given = found["expected"], found["given"]
+        """Report a tool's argument of a type that it does not take."""
+        expected, actual = found["expected"], found["actual"]
         call = self._tree.parent(node)
         if not isinstance(call, ast.Call) or (reference := self._references.find(call.func)) is None:
             return None
-        if reference.tool is None or not certainly_differ(given, expected, self._records):
+        if reference.tool is None or not certainly_differ(actual, expected, self._records):
             return None
         signature = next(each for each in self._signatures.tools if each.tool.name == reference.tool)
         if isinstance(node, ast.keyword) and node.arg in signature.parameters.by_name:
             parameter = signature.parameters.by_name[node.arg]
         elif node in call.args and call.args.index(node) < len(signature.parameters):
-            if given.startswith("dict[") and len(call.args) == 1:
-                return None  # it may stand for keyword arguments
+            if actual.startswith("dict[") and len(call.args) == 1:
+                return None  # a single dict may stand for the keyword arguments
             parameter = signature.parameters[call.args.index(node)]
         else:
             return None
-        if given == "None" and not parameter.required:
+        if actual == "None" and not parameter.required:
             return None
         argument = parameter.keyword
-        message = f"the argument {argument!r} of tools[{reference.tool!r}] is {plain_type(given)}"
+        message = f"the argument {argument!r} of tools[{reference.tool!r}] is {plain_type(actual)}"
         return "wrong-type", f"{message}, but must be {plain_type(expected)}"
 
     def unknown_key(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """A key that a result does not have."""
+        """Report a key that a result does not have."""
         record, key = self._records.get(found["type"]), found["key"]
         if record is None or record.extra is not None or key in self._stored:
             return None
         return "wrong-key", f"{self._what(found['type'])} has no key {key!r}{self._keys(record, key)}"
 
     def not_a_list(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """A dict indexed with a number."""
+        """Report a dict that is indexed with a number."""
         record = self._records.get(found["type"])
         if record is None:
             return None
         return "wrong-key", f"{self._what(found['type'])} is a dict, not a list{self._keys(record, '')}"
 
     def not_a_dict(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """A list or a string indexed with a text."""
+        """Report a list or a string that is indexed with a text."""
         kind = found["type"]
         if not isinstance(node, ast.Subscript):
             return None
@@ -134,7 +134,7 @@ class TypeFindings:
         return None
 
     def no_items(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """A number or a coroutine that is indexed."""
+        """Report a number or a coroutine that is indexed."""
         if found["type"].startswith("CoroutineType["):
             return self._coroutine()
         if isinstance(node, ast.Subscript) and found["type"] in ("int", "bool") and self._is_from_tools(node.value):
@@ -142,7 +142,7 @@ class TypeFindings:
         return None
 
     def no_attribute(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """An attribute of a dict, a list or a number."""
+        """Report an attribute of a dict, a list or a number."""
         kind, name = found["type"], found["name"]
         if kind.startswith("CoroutineType["):
             return self._coroutine()
@@ -162,7 +162,7 @@ class TypeFindings:
         return None
 
     def not_iterable(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """A loop over a number or a coroutine."""
+        """Report a loop over a number or a coroutine."""
         if found["type"].startswith("CoroutineType["):
             return self._coroutine()
         if found["type"] in ("int", "bool") and self._is_from_tools(node):
@@ -170,13 +170,13 @@ class TypeFindings:
         return None
 
     def not_awaitable(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """An `await` of what was awaited already."""
+        """Report an `await` of a value that was awaited already."""
         if self._is_from_tools(node):
             return "wrong-type", "this is a tool's value already, not a call: take away the await"
         return None
 
     def operands(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """A text and a number added, or a coroutine in a computation."""
+        """Report the sum of a text and a number, or a coroutine in a computation."""
         left, right = found["left"], found["right"]
         if left.startswith("CoroutineType[") or right.startswith("CoroutineType["):
             return self._coroutine()
@@ -191,7 +191,7 @@ class TypeFindings:
         return None
 
     def own_call(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """A call of one of the program's functions with wrong arguments."""
+        """Report a call of one of the program's functions with wrong arguments."""
         call = node if isinstance(node, ast.Call) else self._tree.parent(node)
         if not isinstance(call, ast.Call) or (function := self._tree.function(call.func)) is None:
             return None
@@ -202,7 +202,7 @@ class TypeFindings:
         return "unknown-argument", f"{function.name}() has no argument {found['unknown']!r}"
 
     def used_too_early(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """A variable that is set later, or never on this path."""
+        """Report a variable that is set later, or never on this path."""
         name = found["name"]
         if not isinstance(node, ast.Name) or self._tree.owner(node) is None:
             return None
@@ -238,7 +238,7 @@ _TYPE = r"`(?P<type>.+)`"
 _RULES: tuple[tuple[str, str, _Rule], ...] = (
     (
         "invalid-argument-type",
-        r"Argument to bound method `tool_\w+\.__call__` is incorrect: Expected `(?P<expected>.+)`, found `(?P<given>.+)`",
+        r"Argument to bound method `tool_\w+\.__call__` is incorrect: Expected `(?P<expected>.+)`, found `(?P<actual>.+)`",
         TypeFindings.argument_type,
     ),
     (
@@ -287,7 +287,7 @@ def _scalar(kind: str) -> str:
 
 
 def _returned_by(signatures: Signatures) -> Iterator[tuple[str, str, _Part]]:
-    """Each type that a tool returns, the tool, and what part of its value that is."""
+    """Yield each type that a tool returns, the tool, and which part of its value has the type."""
     for signature in signatures.tools:
         todo: list[tuple[Shape, _Part]] = [(signature.result, "whole")] if signature.result is not None else []
         seen: set[Record] = set()
@@ -304,7 +304,7 @@ def _returned_by(signatures: Signatures) -> Iterator[tuple[str, str, _Part]]:
 
 
 def _stored_keys(tree: Tree) -> Iterator[str]:
-    """Keys that the program itself puts into dicts, or asks for."""
+    """Yield keys that the program itself puts into dicts, or asks for."""
     for node in tree.of(ast.Subscript, ast.Compare, ast.Call):
         match node:
             case ast.Subscript(slice=ast.Constant(value=str(key)), ctx=ast.Store()):
@@ -321,10 +321,10 @@ def _stored_keys(tree: Tree) -> Iterator[str]:
 
 
 def is_from_tools(node: ast.AST, tree: Tree, references: References, depth: int = 0) -> bool:
-    """Tell whether an expression can only be, or be a part of, what a tool returned.
+    """Return whether an expression can only be a tool's value, or a part of one.
 
-    The types of other values are guesses: of a list or dict that the program fills, a type checker knows what it held
-    at first.
+    The types of other values are guesses: a type checker knows what a list or dict held at first, not what the program
+    put into it since.
     """
     if depth > 20:
         return False
@@ -347,7 +347,7 @@ def is_from_tools(node: ast.AST, tree: Tree, references: References, depth: int 
 
 
 def _source(tree: Tree, binding: ast.AST) -> ast.expr | None:
-    """What a name is given, or a part of which it is given."""
+    """Return the expression whose value, or a part of it, a binding gives to a name."""
     parent = tree.parent(binding)
     if isinstance(parent, ast.Tuple):
         binding, parent = parent, tree.parent(parent)
@@ -373,22 +373,22 @@ def _gathers_tools(argument: ast.expr, references: References) -> bool:
     return isinstance(argument, ast.Call) and references.find(argument.func) is not None
 
 
-def certainly_differ(given: str, expected: str, records: Collection[str]) -> bool:
-    """Tell whether no value of one type is of the other.
+def certainly_differ(found: str, expected: str, records: Collection[str]) -> bool:
+    """Return whether no value of one type is of the other.
 
     Args:
-        given: What an argument is.
-        expected: What it must be.
+        found: The type of an argument, as a type checker writes it.
+        expected: The type that the tool takes.
         records: Names of types that are dicts.
     """
-    one, other = _members(given, records), _members(expected, records)
+    one, other = _members(found, records), _members(expected, records)
     if one is None or other is None:
         return False
     return not any(_fits(a, b) for a in one for b in other)
 
 
 def plain_type(text: str) -> str:
-    """Give a type in words for a model: `'opened'`, `a str or None`, `one of 'open', 'closed'`."""
+    """Return a type in words for a model: `'opened'`, `a str or None`, `one of 'open', 'closed'`."""
     tree = _parsed(text)
     words: dict[str, None] = {}
     for member in _split(tree) if tree is not None else ():
@@ -429,7 +429,7 @@ def _literals(node: ast.expr) -> list[object] | None:
 
 
 def _members(text: str, records: Collection[str]) -> list[object] | None:
-    """The union's members: a value for each literal, a kind for each type; None where one is not known."""
+    """Return a union's members: a value for each literal, a kind for each type; None where one is not known."""
     tree = _parsed(text)
     if tree is None:
         return None

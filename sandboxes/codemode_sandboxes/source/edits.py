@@ -13,7 +13,7 @@ _CODING = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*[-\w.]+")
 
 
 class Edits:
-    """Changes to one text, collected and then made at once.
+    """Changes to one text, collected, and applied at once.
 
     The text's lines end in a line feed. Positions are offsets in characters.
     """

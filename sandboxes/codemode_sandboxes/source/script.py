@@ -1,4 +1,4 @@
-"""Every form that a program comes in, made into a script whose last expression is its value."""
+"""Programs in any of their forms, brought into script form: a script whose last expression is its value."""
 
 import ast
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Script:
 
     Attributes:
         code: Top-level `await` is allowed, and the value of the last expression is the program's value.
-        notes: What was done to it that its author may not expect, one line each.
+        notes: Changes that its author may not expect, one line each.
     """
 
     code: str
@@ -172,7 +172,7 @@ def _replace(edits: Edits, tree: Tree, call: ast.Call) -> None:
 
 
 def _drop_loops(code: str) -> str:
-    """Remove event loops that are made and closed but no longer used."""
+    """Remove the creation and the closing of event loops that nothing uses any more."""
     tree = tree_of(code)
     edits = Edits(code)
     dropped: set[ast.stmt] = set()
