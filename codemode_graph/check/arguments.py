@@ -34,6 +34,7 @@ def find_wrong_calls(tree: Tree, references: References, signatures: Mapping[str
             yield _finding("uncalled-tool", message, reference.node)
         elif reference.written is not None and reference.tool is None and not _is_expected(tree, reference.node):
             yield _finding("unknown-tool", _no_tool(reference.written, signatures), reference.node)
+        # Attributes such as `__name__` are those of any function.
         parent = tree.parent(reference.node)
         if reference.tool is not None and isinstance(parent, ast.Attribute) and not parent.attr.startswith("__"):
             message = f"a tool has no {one_line(parent.attr, 80)!r}: call the tool itself, {_form(signatures[reference.tool])}"
@@ -66,7 +67,7 @@ def _is_expected(tree: Tree, node: ast.AST) -> bool:
     return bool(caught & {"AttributeError", "KeyError", "LookupError"})
 
 
-def _finding(rule: str, message: str, node: ast.expr | ast.stmt | ast.arg) -> Finding:
+def _finding(rule: str, message: str, node: ast.expr | ast.stmt | ast.keyword) -> Finding:
     return Finding(rule=rule, message=message, line=node.lineno)
 
 
@@ -114,7 +115,7 @@ def _wrong_arguments(call: ast.Call, signature: Signature) -> Iterator[Finding]:
     known = parameters.by_name
     tail = f"its arguments are {parameters}" if len(parameters) else "it takes no arguments"
     starred = any(isinstance(argument, ast.Starred) for argument in call.args)
-    # A single dict may stand for the arguments themselves.
+    # A single dict may stand for the keyword arguments; what a name or a call holds cannot be seen.
     if (
         len(call.args) == 1
         and not call.keywords
@@ -134,10 +135,10 @@ def _wrong_arguments(call: ast.Call, signature: Signature) -> Iterator[Finding]:
             close = difflib.get_close_matches(keyword.arg, [item.keyword for item in parameters], 1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             message = f"tools[{name!r}] has no argument {one_line(keyword.arg, 80)!r}{hint}; {tail}"
-            yield Finding(rule="unknown-argument", message=message, line=keyword.lineno)
+            yield _finding("unknown-argument", message, keyword)
         elif item is not None and item.name in passed:
             message = f"tools[{name!r}] is given {keyword.arg!r} twice: by position and by keyword"
-            yield Finding(rule="unknown-argument", message=message, line=keyword.lineno)
+            yield _finding("unknown-argument", message, keyword)
         elif item is not None:
             passed.append(item.name)
     if starred or any(keyword.arg is None for keyword in call.keywords):

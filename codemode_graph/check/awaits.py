@@ -67,6 +67,7 @@ class _Pass:
                 self.findings.append(self._finding(call, name))
                 continue
             outer = self._misplaced(call)
+            # A tool returns plain data; a function of the program may return something else to be awaited.
             if outer is not None and call not in self._tools:
                 continue
             changes.add_await(call)

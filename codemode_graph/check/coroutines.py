@@ -70,7 +70,7 @@ class Flow:
         match parent:
             case ast.Await():
                 if outer == "C":
-                    self._unknown = True
+                    self._unknown = True  # `await` of a list fails, which is a mistake of another kind
                 elif inner:
                     self._todo.append((parent, inner))
                 else:
@@ -124,6 +124,7 @@ class Flow:
                     self._argument(parent, node, kind)
             case ast.Lambda():
                 self._lambda(parent)
+            # Here a value ends, or is looked at but not kept.
             case (
                 ast.Expr() | ast.Compare() | ast.UnaryOp() | ast.FormattedValue() | ast.If() | ast.While()
                 | ast.Assert() | ast.Subscript() | ast.Slice() | ast.Match()
@@ -153,20 +154,17 @@ class Flow:
 
     def _attribute(self, node: ast.Attribute, kind: _Kind) -> None:
         call = self._tree.parent(node)
-        called = isinstance(call, ast.Call) and call.func is node
         if kind[0] == "A":
+            # The program drives the coroutine itself.
             if node.attr in ("add_done_callback", "cancel", "close", "result", "send", "throw"):
                 self._unknown = True
-        elif not called:
+        elif not isinstance(call, ast.Call) or call.func is not node:
             self._unknown = True
         elif node.attr in ("copy", "values"):
-            assert isinstance(call, ast.Call)
             self._todo.append((call, kind))
         elif node.attr in ("get", "pop", "popleft", "setdefault"):
-            assert isinstance(call, ast.Call)
             self._todo.append((call, kind[1:]))
         elif node.attr == "items":
-            assert isinstance(call, ast.Call)
             self._paired(call, 1, kind)
         elif node.attr not in (*_STORES, *_EXTENDS, "clear", "keys", "remove"):
             self._unknown = True
@@ -196,6 +194,7 @@ class Flow:
             self._todo += [(use, kind) for use in uses[:_STEPS]]
 
     def _return(self, node: ast.Return, kind: _Kind) -> None:
+        """Go on at the calls of the function, or give up where something else may call it."""
         function = self._tree.function_around(node)
         if function is None:
             return
@@ -218,7 +217,7 @@ class Flow:
 
     def _argument(self, call: ast.Call, argument: ast.expr | ast.keyword, kind: _Kind) -> None:
         if self._is_tool_call(call):
-            return
+            return  # the host awaits nothing that a program passes
         match call.func:
             case ast.Name(id=name) as function:
                 if self._tree.owner(function) is None:
@@ -285,10 +284,7 @@ class Flow:
         if module is None:
             return False
         if module == "asyncio":
-            if name == "gather":
-                self._gather(call, kind)
-            else:
-                self._run(call, kind)
+            self._run(call, kind, "AC" if name == "gather" else "A")
         elif module not in _PLAIN_MODULES or (kind[0] == "C" and module != "json") or "A" in kind[:-1]:
             self._unknown = True
         return True
@@ -309,19 +305,12 @@ class Flow:
                 return real[0].partition(".")[0]
         return None
 
-    def _gather(self, call: ast.Call, kind: _Kind) -> None:
+    def _run(self, call: ast.Call, kind: _Kind, result: _Kind = "A") -> None:
+        """Follow a coroutine into a function of asyncio that runs it; a task or a future counts as awaited."""
         if kind == "A":
             self._awaited = True
         elif kind[0] == "A":
-            self._todo.append((call, "AC" + kind[1:]))
-        else:
-            self._unknown = True
-
-    def _run(self, call: ast.Call, kind: _Kind) -> None:
-        if kind == "A":
-            self._awaited = True
-        elif kind[0] == "A":
-            self._todo.append((call, kind))
+            self._todo.append((call, result + kind[1:]))
         else:
             self._unknown = True
 

@@ -111,7 +111,7 @@ def add_missing_imports(code: str, modules: Collection[str]) -> tuple[str, list[
 def _import_for(tree: Tree, name: ast.Name, modules: Collection[str]) -> str | None:
     attributes = {node.attr for use in tree.names(name.id) if isinstance(node := tree.parent(use), ast.Attribute)}
     is_module = isinstance(tree.parent(name), ast.Attribute) and name.id in modules
-    if name.id == "datetime":
+    if name.id == "datetime":  # the module or its class, whichever has the attributes that are used
         is_module = is_module and bool(attributes & _DATETIME_MEMBERS)
     if is_module and name.id in sys.stdlib_module_names:
         return f"import {name.id}"

@@ -11,12 +11,7 @@ from codemode_sandboxes.source import Tree, plain_text, to_script, tree_of
 
 from codemode_graph.check.arguments import find_wrong_calls
 from codemode_graph.check.awaits import add_awaits
-from codemode_graph.check.modules import (
-    add_missing_imports,
-    drop_idle_imports,
-    find_missing_modules,
-    imported_modules,
-)
+from codemode_graph.check.modules import add_missing_imports, drop_idle_imports, find_missing_modules, imported_modules
 from codemode_graph.check.spelling import correct_spelling
 from codemode_graph.check.syntax import find_misplaced, find_undefined_names, find_unsupported, syntax_finding
 from codemode_graph.check.tool_uses import References
@@ -121,6 +116,7 @@ class _Fixes:
 def _fixed(code: str, signatures: Signatures, capabilities: Capabilities) -> tuple[str, _Fixes]:
     names = [signature.tool.name for signature in signatures.tools]
     by_name = dict(zip(names, signatures.tools, strict=True))
+    # Spelling first: an import, an await or a check that follows must see the tools by their names.
     code, spelling = correct_spelling(code, by_name, capabilities.modules)
     code, idle = drop_idle_imports(code, capabilities.modules)
     code, imports = add_missing_imports(code, capabilities.modules)

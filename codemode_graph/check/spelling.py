@@ -39,6 +39,7 @@ def correct_spelling(code: str, signatures: Mapping[str, Signature], modules: Co
         The program, its lines unmoved, and the changes, a line each.
     """
     fixes: list[str] = []
+    # Each step reads the program anew: the spans of the next lie in the text that the one before has changed.
     for correct in (_imports, _methods, _tool_names, _bare_names, _arguments):
         step = _Step(code, signatures, modules)
         correct(step)

@@ -50,7 +50,7 @@ def _may_wait(tree: Tree, node: ast.AST) -> bool:
     scope = tree.scope(node)
     while scope.kind == "comprehension" and scope.parent is not None:
         if isinstance(scope.node, ast.GeneratorExp):
-            return True
+            return True  # it becomes an asynchronous generator, wherever it stands
         scope = scope.parent
     return scope.kind not in ("class", "lambda") and not isinstance(scope.node, ast.FunctionDef)
 

@@ -10,6 +10,7 @@ from codemode_sandboxes.tool_names import attribute_names
 __all__ = ["MAPPING_METHODS", "Reference", "References"]
 
 MAPPING_METHODS = frozenset({"get", "items", "keys", "values"})
+"""Attributes of `tools` that are methods of the mapping, also where a tool has such a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class References:
         scope = self._tree.owner(node)
         if scope is None:
             return node.id == "tools"
+        # The depth bounds assignments in a circle, such as `a = b` and `b = a`.
         if depth > 8 or scope.kind == "class" or len(bindings := scope.bound[node.id]) != 1:
             return False
         binding = bindings[0]
@@ -54,6 +56,7 @@ class References:
             values = self._arguments(scope.node, binding)
             return bool(values) and all(self.is_tools(value, depth + 1) for value in values)
         value = _assigned(self._tree, binding)
+        # `tools = tools` at the top level reads what the host provides.
         if isinstance(value, ast.Name) and value.id == node.id == "tools" and scope is self._tree.module:
             return True
         return value is not None and self.is_tools(value, depth + 1)

@@ -38,13 +38,7 @@ _KINDS = {
     **{"list": "list", "tuple": "list", "List": "list", "set": "list", "frozenset": "list"},
     **{"dict": "dict", "Mapping": "dict"},
 }
-_WORDS = {
-    "str": "a str",
-    "int": "a number",
-    "float": "a number",
-    "bool": "a bool",
-    "Mapping[str, Any]": "a dict",
-}
+_WORDS = {"str": "a str", "int": "a number", "float": "a number", "bool": "a bool", "Mapping[str, Any]": "a dict"}
 _Part: TypeAlias = Literal["whole", "item", "part"]
 _Rule = Callable[["TypeFindings", re.Match[str], ast.AST], tuple[str, str] | None]
 
@@ -64,6 +58,7 @@ class TypeFindings:
         self._records = {name: record for record, name in signatures.names.items()}
         self._returned_by = list(_returned_by(signatures))
         self._stored = set(_stored_keys(tree))
+        # A type checker counts columns in characters, the tree in bytes.
         lines = code.split("\n")
         self._nodes: dict[tuple[int, int], list[ast.AST]] = {}
         for node in tree.nodes:
@@ -75,7 +70,7 @@ class TypeFindings:
         """Yield the findings of the diagnostics that are certain."""
         for diagnostic in diagnostics:
             if len(diagnostic.message) > _LONGEST:
-                continue
+                continue  # hostile types make patterns with several `.+` slow
             nodes = self._nodes.get((diagnostic.line, diagnostic.column), [])
             for rule, pattern, translate in _RULES:
                 found = re.fullmatch(pattern, diagnostic.message) if rule == diagnostic.rule else None
@@ -102,7 +97,7 @@ class TypeFindings:
         else:
             return None
         if actual == "None" and not parameter.required:
-            return None
+            return None  # for an optional argument None stands for its absence
         argument = parameter.keyword
         message = f"the argument {argument!r} of tools[{reference.tool!r}] is {plain_type(actual)}"
         return "wrong-type", f"{message}, but must be {plain_type(expected)}"
@@ -110,6 +105,7 @@ class TypeFindings:
     def unknown_key(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
         """Report a key that a result does not have."""
         record, key = self._records.get(found["type"]), found["key"]
+        # A program that stores a key may read it from any dict, as far as the checker knows.
         if record is None or record.extra is not None or key in self._stored:
             return None
         return "wrong-key", f"{self._what(found['type'])} has no key {key!r}{self._keys(record, key)}"

@@ -5,13 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_monty import (
-    FunctionSnapshot,
-    MontyCrashedError,
-    MontyError,
-    MontySyntaxError,
-    MontyTypingError,
-)
+from pydantic_monty import FunctionSnapshot, MontyCrashedError, MontyError, MontySyntaxError, MontyTypingError
 
 from codemode_sandboxes.contract import Diagnostic
 from codemode_sandboxes.errors import SandboxError

@@ -26,90 +26,65 @@ class _Group:
     names: frozenset[str]
 
 
-def _group(name: str, module: str, names: str, substitute: str) -> _Group:
+def _group(name: str, names: str, substitute: str) -> _Group:
+    """Return a group; its name begins with the module of its names."""
+    module = name.replace(".", " ").split()[0]
     return _Group(name, substitute, frozenset(f"{module}.{item}" for item in names.split()))
 
 
 _GROUPS = (
-    _group(
-        "asyncio tasks",
-        "asyncio",
-        "create_task ensure_future Task TaskGroup Future current_task all_tasks shield",
-        _GATHER,
-    ),
+    _group("asyncio tasks", "create_task ensure_future Task TaskGroup Future current_task all_tasks shield", _GATHER),
     _group(
         "asyncio locks and semaphores",
-        "asyncio",
         "Semaphore BoundedSemaphore Lock Event Condition Barrier",
         "leave them out: the host spreads the calls, and no two lines of a program run at the same time",
     ),
     _group(
         "asyncio timeouts and waiting",
-        "asyncio",
         "wait_for timeout timeout_at wait as_completed FIRST_COMPLETED FIRST_EXCEPTION ALL_COMPLETED",
         "await the calls themselves, or `asyncio.gather` them",
     ),
-    _group("asyncio queues", "asyncio", "Queue LifoQueue PriorityQueue QueueEmpty QueueFull", "use a list"),
+    _group("asyncio queues", "Queue LifoQueue PriorityQueue QueueEmpty QueueFull", "use a list"),
     _group(
         "asyncio loops and threads",
-        "asyncio",
         "get_event_loop get_running_loop new_event_loop set_event_loop run_coroutine_threadsafe to_thread Runner",
         "await the coroutine, or `asyncio.gather` several",
     ),
     _group(
         "asyncio exceptions",
-        "asyncio",
         "TimeoutError CancelledError InvalidStateError",
         "use the built-in TimeoutError, or `except Exception`",
     ),
-    _group(
-        "dataclasses.asdict",
-        "dataclasses",
-        "asdict astuple",
-        "write the dict out, or return the instance: it becomes a dict",
-    ),
-    _group("dataclasses.replace", "dataclasses", "replace fields make_dataclass", "make a new instance"),
-    _group("functools.wraps", "functools", "wraps update_wrapper", "leave `@functools.wraps` out"),
-    _group("functools.cmp_to_key", "functools", "cmp_to_key total_ordering", "sort with a key function"),
+    _group("dataclasses.asdict", "asdict astuple", "write the dict out, or return the instance: it becomes a dict"),
+    _group("dataclasses.replace", "replace fields make_dataclass", "make a new instance"),
+    _group("functools.wraps", "wraps update_wrapper", "leave `@functools.wraps` out"),
+    _group("functools.cmp_to_key", "cmp_to_key total_ordering", "sort with a key function"),
     _group(
         "functools.cached_property",
-        "functools",
         "cached_property singledispatch singledispatchmethod partialmethod",
         "write a plain function",
     ),
-    _group("collections.OrderedDict", "collections", "OrderedDict", "use a dict: it keeps its order"),
-    _group("collections.ChainMap", "collections", "ChainMap UserDict UserList UserString", "merge dicts: `{**a, **b}`"),
-    _group("collections.abc", "collections", "abc", "test with list, dict, set; annotate with `typing`'s names"),
-    _group("re.VERBOSE", "re", "VERBOSE X", "write the pattern without white space and comments"),
-    _group("re.subn", "re", "subn", "use `re.sub`, and count with `len(re.findall(...))`"),
-    _group("json encoder classes", "json", "JSONEncoder JSONDecoder", "use `json.dumps` and `json.loads`"),
+    _group("collections.OrderedDict", "OrderedDict", "use a dict: it keeps its order"),
+    _group("collections.ChainMap", "ChainMap UserDict UserList UserString", "merge dicts: `{**a, **b}`"),
+    _group("collections.abc", "abc", "test with list, dict, set; annotate with `typing`'s names"),
+    _group("re.VERBOSE", "VERBOSE X", "write the pattern without white space and comments"),
+    _group("re.subn", "subn", "use `re.sub`, and count with `len(re.findall(...))`"),
+    _group("json encoder classes", "JSONEncoder JSONDecoder", "use `json.dumps` and `json.loads`"),
     _group(
         "datetime.fromtimestamp",
-        "datetime",
         "datetime.fromtimestamp datetime.utcfromtimestamp date.fromtimestamp",
         "use `datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=t)`",
     ),
-    _group(
-        "datetime.utcnow",
-        "datetime",
-        "datetime.utcnow datetime.today",
-        "use `datetime.now(timezone.utc)` or `datetime.now()`",
-    ),
-    _group("datetime.UTC", "datetime", "UTC", "use `timezone.utc`"),
+    _group("datetime.utcnow", "datetime.utcnow datetime.today", "use `datetime.now(timezone.utc)` or `datetime.now()`"),
+    _group("datetime.UTC", "UTC", "use `timezone.utc`"),
     _group(
         "datetime calendars",
-        "datetime",
         "tzinfo MINYEAR MAXYEAR datetime.fromordinal date.fromordinal datetime.fromisocalendar date.fromisocalendar",
         "compute with `date`, `datetime` and `timedelta`",
     ),
-    _group(
-        "typing.TypedDict",
-        "typing",
-        "TypedDict NamedTuple",
-        "use a plain dict, a dataclass or `collections.namedtuple`",
-    ),
-    _group("sys.exit", "sys", "exit", "let the program end, or raise an exception"),
-    _group("pathlib.PurePath", "pathlib", "PurePath PurePosixPath", "use `pathlib.Path`"),
+    _group("typing.TypedDict", "TypedDict NamedTuple", "use a plain dict, a dataclass or `collections.namedtuple`"),
+    _group("sys.exit", "exit", "let the program end, or raise an exception"),
+    _group("pathlib.PurePath", "PurePath PurePosixPath", "use `pathlib.Path`"),
 )
 _GROUPED = frozenset().union(*(group.names for group in _GROUPS))
 

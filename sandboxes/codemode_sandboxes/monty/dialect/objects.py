@@ -44,17 +44,8 @@ METHOD_OWNERS: dict[str, object] = {
 """Expressions whose values' methods are compared with those of the same objects here."""
 
 _OPERATORS = {
-    "add": "+",
-    "sub": "-",
-    "mul": "*",
-    "truediv": "/",
-    "floordiv": "//",
-    "mod": "%",
-    "pow": "**",
-    "and": "&",
-    "or": "|",
-    "xor": "^",
-    "matmul": "@",
+    **{"add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**"},
+    **{"and": "&", "or": "|", "xor": "^", "matmul": "@"},
 }
 
 SPECIAL_METHODS: dict[str, tuple[str, str]] = {
