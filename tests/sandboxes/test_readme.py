@@ -17,3 +17,7 @@ def test_its_programs_run_and_print_what_they_say(code: str) -> None:
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == re.findall(r"print\(.*\)  # (.*)", code)
+
+
+def test_the_distribution_holds_the_license_of_the_repository() -> None:
+    assert README.with_name("LICENSE").read_text() == (README.parents[1] / "LICENSE").read_text()
