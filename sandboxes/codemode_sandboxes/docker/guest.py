@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from codemode_sandboxes.docker.daemon import ContainerState, DaemonProblem
 from codemode_sandboxes.docker.host import Guest, Hosts
 from codemode_sandboxes.process.channel import StreamChannel
-from codemode_sandboxes.process.execution import wait_ready
+from codemode_sandboxes.process.execution import require_ready
 from codemode_sandboxes.process.pool import StartFailed
 from codemode_sandboxes.process.spawn import Noise
 
@@ -174,9 +174,8 @@ class AttachedChannel(StreamChannel):
             if not data or (output := self._streams.feed(data)):
                 return data and output
 
-    @property
     def ended(self) -> bool:
-        """Whether the connection shows that the guest, or its daemon, has ended. Output that has come is kept."""
+        """Return whether the connection shows that the guest, or its daemon, has ended. Output that has come is kept."""
         try:
             data = self._socket.recv(_READ)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -260,16 +259,7 @@ class ContainerNewborn:
         except BaseException:
             guest.discard()
             raise
-        try:
-            reason = await wait_ready(channel)
-            if reason is None and channel.ended:  # a spare may have ended after it was ready
-                reason = "the guest's process ended before it was used"
-        except BaseException:
-            await channel.aclose()
-            raise
-        if reason is not None:
-            await channel.aclose()
-            raise StartFailed(f"{reason}: {noise.text.splitlines()[-1]}" if noise.text else reason)
+        await require_ready(channel, channel.ended, noise)
         return channel
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import signal
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ from codemode_sandboxes.contract import (
     Returned,
 )
 from codemode_sandboxes.errors import SandboxClosed
-from codemode_sandboxes.process.channel import Channel, describe_exit, shielded
+from codemode_sandboxes.process.channel import Channel, StreamChannel, describe_exit, shielded
 from codemode_sandboxes.process.frames import (
     FrameReader,
     ProtocolError,
@@ -35,9 +35,11 @@ from codemode_sandboxes.process.frames import (
     read_text,
     read_value,
 )
+from codemode_sandboxes.process.pool import StartFailed
+from codemode_sandboxes.process.spawn import Noise
 from codemode_sandboxes.tool_names import attribute_names
 
-__all__ = ["ProcessExecution", "Stopwatch", "wait_ready"]
+__all__ = ["ProcessExecution", "Stopwatch", "require_ready", "wait_ready"]
 
 _FRAME_EXTRA = 64 * 1024  # what a frame holds besides a value: names, a message, a traceback
 _FRAMES_AT_ONCE = 64  # then the event loop has its turn, for a guest may send frames without end
@@ -70,6 +72,31 @@ async def wait_ready(channel: Channel) -> str | None:
     if frame.get("type") == "ready":
         return None
     return str(frame.get("reason", "the guest did not say that it is ready"))
+
+
+async def require_ready(channel: StreamChannel, ended: Callable[[], bool], noise: Noise | None = None) -> None:
+    """Wait until a guest is ready for a program, and close its channel where that fails.
+
+    Args:
+        channel: The guest's channel.
+        ended: Returns whether the guest's process has ended.
+        noise: The standard error of the guest's command, for the message.
+
+    Raises:
+        StartFailed: The guest is not ready. The message says why.
+    """
+    try:
+        reason = await wait_ready(channel)
+        # A spare guest said that it was ready some time ago, and may have ended since.
+        if reason is None and ended():
+            reason = "the guest's process ended before it was used"
+    except BaseException:
+        await channel.aclose()
+        raise
+    if reason is not None:
+        await channel.aclose()  # which reads the rest of the standard error
+        lines = noise.text.splitlines() if noise is not None else []
+        raise StartFailed(f"{reason}: {lines[-1]}" if lines else reason)
 
 
 class ProcessExecution:

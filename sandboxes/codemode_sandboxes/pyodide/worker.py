@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Any, NoReturn, TypeVar
 
 from codemode_sandboxes.process.channel import StreamChannel
-from codemode_sandboxes.process.execution import wait_ready
+from codemode_sandboxes.process.execution import require_ready
 from codemode_sandboxes.process.pool import StartFailed
 from codemode_sandboxes.process.spawn import Command, Noise, Started, launch
 from codemode_sandboxes.pyodide.jail import Jail
@@ -111,18 +111,8 @@ class Worker:
                 raise StartFailed(f"a worker cannot be started: {error}") from None
             raise
         noise = Noise()
-        command = Command(popen, noise, self._freed)
-        channel = StreamChannel(reading, writing, command)
-        try:
-            reason = await wait_ready(channel)
-            if reason is None and popen.poll() is not None:  # a spare may have ended after it was ready
-                reason = "the guest's process ended before it was used"
-        except BaseException:
-            await channel.aclose()
-            raise
-        if reason is not None:
-            await channel.aclose()
-            raise StartFailed(f"{reason}: {noise.text.splitlines()[-1]}" if noise.text else reason)
+        channel = StreamChannel(reading, writing, Command(popen, noise, self._freed))
+        await require_ready(channel, lambda: popen.poll() is not None, noise)
         return channel
 
     def close(self) -> None:

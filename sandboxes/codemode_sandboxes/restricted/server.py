@@ -10,7 +10,7 @@ import weakref
 from pathlib import Path
 
 from codemode_sandboxes.process.channel import StreamChannel, describe_exit, has_data, readable
-from codemode_sandboxes.process.execution import wait_ready
+from codemode_sandboxes.process.execution import require_ready
 from codemode_sandboxes.process.pool import StartFailed
 
 __all__ = ["ForkServer", "Newborn"]
@@ -141,17 +141,7 @@ class Newborn:
             raise StartFailed(self._server.why_dead())
         process = _Forked(descriptors[0], self._status)
         channel = StreamChannel(self._reading, self._writing, process)
-        try:
-            reason = await wait_ready(channel)
-        except BaseException:
-            await channel.aclose()
-            raise
-        # A spare guest said that it was ready some time ago, and may have ended since.
-        if reason is None and process.ended:
-            reason = "the guest's process ended before it was used"
-        if reason is not None:
-            await channel.aclose()
-            raise StartFailed(reason)
+        await require_ready(channel, lambda: process.ended)
         return channel
 
     def close(self) -> None:
