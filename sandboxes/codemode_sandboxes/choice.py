@@ -1,10 +1,10 @@
-"""What `AutoSandbox` and `FallbackSandbox` have in common: a sandbox made of several, of which one runs each program."""
+"""Sandboxes that are made of several backends and choose one for each program, before any of it has run."""
 
 import ast
 import asyncio
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import get_args
@@ -20,22 +20,25 @@ __all__ = [
     "Choice",
     "FallbackSandbox",
     "SandboxChoice",
-    "lacking",
+    "find_lacks",
     "needed_modules",
     "resolve_sandbox",
 ]
 
-_RETRY_SECONDS = 30.0
-"""How long a backend that was not there is not asked again."""
+BY_COST = ("monty", "restricted", "nsjail", "bubblewrap", "pyodide", "docker")
+"""Backends by what a start costs, as measured: 1, 10, 60, 70, 100 and 250 milliseconds or more."""
+
+_RETRY_SECONDS = 30.0  # until a backend that was not available is asked again: some take seconds to say no
+_CATCHES = {"Exception", "ImportError", "ModuleNotFoundError"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Where a program runs.
+    """The backend for a program.
 
     Attributes:
         sandbox: The backend.
-        passed_over: Those that came before it, in order.
+        passed_over: The backends that come before it in order, each with the reason.
     """
 
     sandbox: Sandbox
@@ -45,12 +48,13 @@ class Choice:
 class SandboxChoice:
     """Several backends, of which one is chosen for each program, before any of it has run.
 
-    It is a `Sandbox` itself: `start` chooses and starts. A host that stops a program and starts it again asks `choose`
-    once, remembers the name, and goes on with `backend(name)`.
+    It is a `Sandbox` itself: `start` chooses and starts. A host that stops a program and starts it again calls `choose`
+    once, remembers the name, and goes on with `backend(name)`. What a backend offers is asked once and remembered, so
+    that to choose again costs no more than to parse the program.
 
     Args:
-        backends: Names, or sandboxes; in the order in which they are considered. A named one is made when it is first
-            considered.
+        backends: Names, or sandboxes, in the order in which they are considered. A backend that is named is made when it
+            is first considered.
 
     Raises:
         UnknownSandbox: No backend has one of the names.
@@ -60,23 +64,24 @@ class SandboxChoice:
     name: str
 
     def __init__(self, backends: Iterable[str | Sandbox]) -> None:
-        given = list(backends)
-        self._given = {backend_name(each) if isinstance(each, str) else each.name: each for each in given}
-        if not given or len(self._given) < len(given):
+        listed = list(backends)
+        self._backends = {backend_name(each) if isinstance(each, str) else each.name: each for each in listed}
+        if not listed or len(self._backends) < len(listed):
             raise ValueError("name at least one sandbox, and none of them twice")
+        # Not held while a backend is asked what it offers, which may take seconds.
         self._lock = threading.RLock()
-        self._made: dict[str, Sandbox] = {name: each for name, each in self._given.items() if not isinstance(each, str)}
-        self._known: dict[str, Capabilities] = {}
+        self._sandboxes = {name: each for name, each in self._backends.items() if not isinstance(each, str)}
+        self._offers: dict[str, Capabilities] = {}
         self._missing: dict[str, tuple[float, SandboxUnavailable]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
         """The backends' names, in the order in which they are considered."""
-        return tuple(self._given)
+        return tuple(self._backends)
 
     @property
     def capabilities(self) -> Capabilities:
-        """What a program can be written for without more ado; finding out may start the backends.
+        """What programs may be written for. To find it out may start backends.
 
         Raises:
             SandboxUnavailable: None of the backends is available.
@@ -84,7 +89,7 @@ class SandboxChoice:
         raise NotImplementedError
 
     def capabilities_for(self, code: str) -> Capabilities:
-        """What the backends offer together, as many of them as it takes to find one that offers what a program needs.
+        """Return what the backends offer together, up to and with the first that offers what a program uses.
 
         Raises:
             SandboxUnavailable: None of the backends is available.
@@ -92,41 +97,41 @@ class SandboxChoice:
         raise NotImplementedError
 
     def choose_now(self, code: str, *, without: Collection[str] = ()) -> Choice:
-        """Do what `choose` does, and keep the calling thread waiting meanwhile."""
+        """Do what `choose` does, in the calling thread."""
         raise NotImplementedError
 
     async def choose(self, program: Program, *, without: Collection[str] = ()) -> Choice:
         """Choose the backend for a program.
 
         Args:
-            program: What is to run.
-            without: Names of backends that are out of the question.
+            program: The program.
+            without: Names of backends to leave out.
 
         Raises:
-            NoSandboxFits: Of the available ones, none offers what the program uses.
+            NoSandboxFits: None of the available backends offers what the program uses.
             SandboxUnavailable: None is available.
         """
         return await asyncio.to_thread(self.choose_now, program.code, without=without)
 
     def backend(self, name: str) -> Sandbox:
-        """Give the backend of a name.
+        """Return the backend of a name.
 
         Raises:
             SandboxUnavailable: It is not one of these, or cannot run here.
         """
-        if name not in self._given:
-            reason = f"it is not among those that may be chosen: {', '.join(self._given)}"
+        if name not in self._backends:
+            reason = f"it is not among those that may be chosen: {', '.join(self._backends)}"
             raise SandboxUnavailable(name, reason, "Allow it")
         with self._lock:
-            if name not in self._made:
-                self._made[name] = create_sandbox(name)
-            return self._made[name]
+            if name not in self._sandboxes:
+                self._sandboxes[name] = create_sandbox(name)
+            return self._sandboxes[name]
 
     async def start(self, program: Program, limits: Limits = Limits()) -> Execution:  # noqa: B008 - frozen
-        """Prepare a run on the backend that is chosen; where that does not start, on the next.
+        """Prepare a run on the backend that is chosen or, where that does not start, on the next.
 
         Raises:
-            NoSandboxFits: Of the available ones, none offers what the program uses.
+            NoSandboxFits: None of the available backends offers what the program uses.
             SandboxUnavailable: None is available.
         """
         without: list[str] = []
@@ -137,102 +142,71 @@ class SandboxChoice:
             except SandboxUnavailable as missing:
                 self.note_missing(choice.sandbox.name, missing)
                 without.append(choice.sandbox.name)
-                if len(without) == len(self._given):
+                if len(without) == len(self._backends):
                     raise
 
     async def aclose(self) -> None:
         """Close every backend that was used."""
         with self._lock:
-            made = list(self._made.values())
-        for sandbox in made:
+            sandboxes = list(self._sandboxes.values())
+        for sandbox in sandboxes:
             await sandbox.aclose()
 
     def note_missing(self, name: str, missing: SandboxUnavailable) -> None:
-        """Note that a backend did not start, so that it is passed over for a while."""
+        """Note that a backend did not start, so that it is passed over for 30 seconds."""
         self._missing[name] = (time.monotonic(), missing)
 
     def _ask(self, name: str) -> Capabilities:
-        """Find out what a backend offers.
+        """Return what a backend offers.
 
         Raises:
-            SandboxUnavailable: It is not available, or was not just now.
+            SandboxUnavailable: It is not available, or was not a moment ago.
         """
         noted = self._missing.get(name)
         if noted is not None and time.monotonic() - noted[0] < _RETRY_SECONDS:
             raise noted[1]
-        if name not in self._known:
+        if name not in self._offers:
             try:
-                self._known[name] = self.backend(name).capabilities
+                self._offers[name] = self.backend(name).capabilities
             except SandboxUnavailable as missing:
                 self.note_missing(name, missing)
                 raise
-        return self._known[name]
+        return self._offers[name]
 
-    def _none(self, passed_over: list[PassedOver]) -> NoSandboxFits | SandboxUnavailable:
-        """Say why no backend is chosen."""
+    def _available(self, passed_over: list[PassedOver], without: Collection[str] = ()) -> Iterator[str]:
+        """Yield the names of the backends that may be used, in order, and note the others."""
+        for name in self._backends:
+            try:
+                refusal = self._refuse(self._ask(name)) or ("it did not start" if name in without else "")
+            except SandboxUnavailable as missing:
+                passed_over.append(PassedOver(name=name, reason=missing.reason, remedy=missing.remedy))
+                continue
+            if refusal:
+                passed_over.append(PassedOver(name=name, reason=refusal))
+            else:
+                yield name
+
+    def _refuse(self, offered: Capabilities) -> str:
+        """Return why a backend that is available may not be used; empty where it may."""
+        return ""
+
+    def _explain(self, passed_over: list[PassedOver]) -> NoSandboxFits | SandboxUnavailable:
+        """Return the error that says why no backend is chosen."""
         if any(each.lacks for each in passed_over):
             return NoSandboxFits(tuple(passed_over))
-        reason = "none of its backends is available here"
-        told = "; ".join(str(each) for each in passed_over)
-        return SandboxUnavailable(self.name, f"{reason}: {told}" if told else reason)
-
-
-_CAUGHT = {"Exception", "ImportError", "ModuleNotFoundError"}
-
-
-def needed_modules(tree: Tree) -> Iterator[tuple[str, ast.Import | ast.ImportFrom]]:
-    """Give the top-level modules that a program imports, each with its statement.
-
-    An import that is tried, with a handler for the case that it fails, is no need. A relative import is "."'s.
-    """
-    for node in tree.of(ast.Import, ast.ImportFrom):
-        if not _is_tried(tree, node):
-            if isinstance(node, ast.Import):
-                yield from ((alias.name.partition(".")[0], node) for alias in node.names)
-            else:
-                yield ("." if node.level else (node.module or "").partition(".")[0]), node
-
-
-def lacking(code: str, capabilities: Capabilities) -> tuple[str, ...]:
-    """Name what a program uses and a backend does not offer.
-
-    Args:
-        code: Any text. What is not Python is a failure on every backend, so it lacks nothing anywhere.
-        capabilities: The backend's.
-
-    Returns:
-        Names of gaps, and modules as in "the module csv"; empty where the backend can run the program.
-    """
-    try:
-        tree = tree_of(code)
-    except SyntaxError:
-        return ()
-    gaps = [gap.name for gap in capabilities.gaps if any(True for _ in gap.find(tree))]
-    modules = sorted({module for module, _ in needed_modules(tree)} - capabilities.modules)
-    return (*gaps, *(f"the module {module[:80]}" for module in modules))
-
-
-def _is_tried(tree: Tree, node: ast.AST) -> bool:
-    inside = {node, *tree.ancestors(node)}
-    for around in tree.ancestors(node):
-        if isinstance(around, ast.Try) and any(inner in inside for inner in around.body):
-            for handler in around.handlers:
-                names = {n.id for n in ast.walk(handler.type) if isinstance(n, ast.Name)} if handler.type else _CAUGHT
-                if names & _CAUGHT:
-                    return True
-    return False
-
-
-BY_COST = ("monty", "restricted", "nsjail", "bubblewrap", "pyodide", "docker")
-"""Backends by what a start costs, as measured: 1, 10, 60, 70, 100 and 250 milliseconds or more."""
+        reasons = "; ".join(map(str, passed_over))
+        return SandboxUnavailable(self.name, f"none of its backends is available here: {reasons}")
 
 
 class AutoSandbox(SandboxChoice):
-    """Runs each program on the cheapest backend that offers the syntax and the modules that it uses.
+    """Runs each program on the cheapest backend that offers the syntax and the modules that the program uses.
 
-    A backend that is not available is passed over, and named where none fits. Choosing reads the program's text and runs
-    none of it. A backend is asked what it offers when the cheaper ones do not do, once: that takes from 0.1 to 5
-    seconds.
+    That is Monty where the program fits it, else `restricted`, else a jail, Pyodide or Docker, whichever is there. To
+    choose, the program's text is read and none of it is run. A backend is asked what it offers when all cheaper ones do
+    not do, and once: that takes from 0.1 to 5 seconds. `Choice.passed_over` says why the cheaper ones were not taken.
+
+    A backend without a wall is never taken unless it is asked for. By default every backend that is taken has a
+    `Boundary` other than "none" and enforces all limits and denials, so the choice never trades safety for a feature.
 
     Args:
         allowed: Names, or sandboxes, that may be chosen; by default all that there are. Whatever their order, the
@@ -243,7 +217,7 @@ class AutoSandbox(SandboxChoice):
 
     Raises:
         UnknownSandbox: No backend has one of the names.
-        ValueError: Nothing is allowed, or a backend twice.
+        ValueError: Nothing is allowed, a backend is there twice, or a boundary or a limit has an unknown name.
     """
 
     name = "auto"
@@ -256,9 +230,11 @@ class AutoSandbox(SandboxChoice):
         enforces: Collection[Enforced] = get_args(Enforced),
     ) -> None:
         super().__init__(SANDBOXES if allowed is None else allowed)
-        self._given = dict(sorted(self._given.items(), key=lambda item: self.cost(item[0])))
-        kinds = get_args(Boundary) if boundary is None else (boundary,) if isinstance(boundary, str) else boundary
-        self._boundaries = {kind for kind in kinds if boundary is not None or kind != "none"}
+        self._backends = dict(sorted(self._backends.items(), key=lambda item: self.cost(item[0])))
+        if boundary is None:
+            self._boundaries = set(get_args(Boundary)) - {"none"}
+        else:
+            self._boundaries = {boundary} if isinstance(boundary, str) else set(boundary)
         self._enforces = frozenset(enforces)
         unknown = [*self._boundaries.difference(get_args(Boundary)), *self._enforces.difference(get_args(Enforced))]
         if unknown:
@@ -266,7 +242,7 @@ class AutoSandbox(SandboxChoice):
 
     @staticmethod
     def cost(name: str) -> int:
-        """Rank a backend by what it costs, the cheapest first; those that are not known rank last."""
+        """Return a backend's rank by cost, 0 for the cheapest; those that are not known rank last."""
         return BY_COST.index(name) if name in BY_COST else len(BY_COST)
 
     @property
@@ -278,86 +254,51 @@ class AutoSandbox(SandboxChoice):
         Raises:
             SandboxUnavailable: None of the backends is available.
         """
-        found = []
-        for _, able in self._available([]):
-            found.append(able)
-            if not able.gaps:
-                break
-        if not found:
-            raise self._none(self._absent())
-        return reduce(_together, found)
+        return self._offer_until(lambda offered: not offered.gaps)
 
     def capabilities_for(self, code: str) -> Capabilities:
         """Return what the cheapest backends offer together, up to and with the first that can run a program.
 
-        A program that the cheapest can run has no dearer one started, not even to ask what it offers.
+        A program that the cheapest can run starts no dearer one, not even to ask what it offers.
 
         Raises:
             SandboxUnavailable: None of the backends is available.
         """
-        found = []
-        for _, able in self._available([]):
-            found.append(able)
-            if not lacking(code, able):
-                break
-        if not found:
-            raise self._none(self._absent())
-        return reduce(_together, found)
+        return self._offer_until(lambda offered: not find_lacks(code, offered))
 
     def choose_now(self, code: str, *, without: Collection[str] = ()) -> Choice:
-        """Do what `choose` does, and keep the calling thread waiting meanwhile."""
+        """Do what `choose` does, in the calling thread."""
         passed_over: list[PassedOver] = []
-        for name, able in self._available(passed_over):
-            if name in without:
-                passed_over.append(PassedOver(name=name, reason="it did not start"))
-            elif lacks := lacking(code, able):
+        for name in self._available(passed_over, without):
+            if lacks := find_lacks(code, self._ask(name)):
                 passed_over.append(PassedOver(name=name, lacks=lacks))
             else:
                 return Choice(sandbox=self.backend(name), passed_over=tuple(passed_over))
-        raise self._none(passed_over)
+        raise self._explain(passed_over)
 
-    def _available(self, passed_over: list[PassedOver]) -> Iterator[tuple[str, Capabilities]]:
-        """Give the backends that are there and allowed, the cheapest first, and note the others."""
-        for name in self._given:
-            try:
-                able = self._ask(name)
-            except SandboxUnavailable as missing:
-                passed_over.append(PassedOver(name=name, reason=missing.reason, remedy=missing.remedy))
-                continue
-            if refused := self._refuse(able):
-                passed_over.append(PassedOver(name=name, reason=refused))
-            else:
-                yield name, able
-
-    def _absent(self) -> list[PassedOver]:
+    def _offer_until(self, enough: Callable[[Capabilities], bool]) -> Capabilities:
+        offers: list[Capabilities] = []
         passed_over: list[PassedOver] = []
-        list(self._available(passed_over))
-        return passed_over
+        for name in self._available(passed_over):
+            offers.append(self._ask(name))
+            if enough(offers[-1]):
+                break
+        if not offers:
+            raise self._explain(passed_over)
+        return reduce(_join, offers)
 
-    def _refuse(self, able: Capabilities) -> str:
-        if able.boundary not in self._boundaries:
-            return f"its boundary is {able.boundary!r}, and only {', '.join(sorted(self._boundaries))} is allowed"
-        if unmet := self._enforces - able.enforces:
+    def _refuse(self, offered: Capabilities) -> str:
+        if offered.boundary not in self._boundaries:
+            return f"its boundary is {offered.boundary!r}, and only {', '.join(sorted(self._boundaries))} is allowed"
+        if unmet := self._enforces - offered.enforces:
             return f"it does not enforce limits of {', '.join(sorted(unmet))}"
         return ""
-
-
-def _together(one: Capabilities, other: Capabilities) -> Capabilities:
-    """What two backends offer, where either may be chosen."""
-    gaps = {gap.name for gap in other.gaps}
-    return Capabilities(
-        language=other.language if len(other.gaps) < len(one.gaps) else one.language,
-        boundary=one.boundary,
-        modules=one.modules | other.modules,
-        gaps=tuple(gap for gap in one.gaps if gap.name in gaps),
-        enforces=one.enforces & other.enforces,
-    )
 
 
 class FallbackSandbox(SandboxChoice):
     """Runs programs on one backend and, only where that is not available, on the next that is named.
 
-    What a program needs plays no part in it: `AutoSandbox` goes by that.
+    What a program uses plays no part: for a choice by that take `AutoSandbox`.
 
     Args:
         first: The backend that is wanted.
@@ -377,26 +318,20 @@ class FallbackSandbox(SandboxChoice):
         """What the first backend that is available offers.
 
         Raises:
-            SandboxUnavailable: None is.
+            SandboxUnavailable: None is available.
         """
         return self._ask(self.choose_now("").sandbox.name)
 
     def capabilities_for(self, code: str) -> Capabilities:
-        """What `capabilities` says."""
+        """Return `capabilities`, whatever the program."""
         return self.capabilities
 
     def choose_now(self, code: str, *, without: Collection[str] = ()) -> Choice:
-        """Do what `choose` does, and keep the calling thread waiting meanwhile."""
+        """Do what `choose` does, in the calling thread."""
         passed_over: list[PassedOver] = []
-        for name in self.names:
-            try:
-                if name not in without:
-                    self._ask(name)
-                    return Choice(sandbox=self.backend(name), passed_over=tuple(passed_over))
-                passed_over.append(PassedOver(name=name, reason="it did not start"))
-            except SandboxUnavailable as missing:
-                passed_over.append(PassedOver(name=name, reason=missing.reason, remedy=missing.remedy))
-        raise self._none(passed_over)
+        for name in self._available(passed_over, without):
+            return Choice(sandbox=self.backend(name), passed_over=tuple(passed_over))
+        raise self._explain(passed_over)
 
 
 def resolve_sandbox(
@@ -405,7 +340,9 @@ def resolve_sandbox(
     auto: Sequence[str | Sandbox] | None = None,
     fallback: Sequence[str | Sandbox] = (),
 ) -> Sandbox:
-    """Give the sandbox that is meant.
+    """Return the sandbox that a caller's options name.
+
+    A sandbox that is named is taken or is an error; another takes its place only where `fallback` names it.
 
     Args:
         sandbox: A sandbox, a backend's name, or "auto"; None is "monty" where `fallback` is given, and "auto" otherwise.
@@ -415,7 +352,7 @@ def resolve_sandbox(
     Raises:
         UnknownSandbox: No backend has one of the names.
         SandboxUnavailable: The backend cannot run here, and there is no other.
-        ValueError: What is given contradicts itself.
+        ValueError: The options contradict each other.
     """
     if isinstance(auto, str) or isinstance(fallback, str):
         raise ValueError("auto and fallback are lists of sandboxes")
@@ -425,7 +362,62 @@ def resolve_sandbox(
         if fallback:
             raise ValueError("'auto' goes on to the next sandbox by itself: leave fallback out")
         return AutoSandbox(auto)
-    wanted = "monty" if sandbox is None else sandbox
+    first = "monty" if sandbox is None else sandbox
     if fallback:
-        return FallbackSandbox(wanted, *fallback)
-    return create_sandbox(backend_name(wanted)) if isinstance(wanted, str) else wanted
+        return FallbackSandbox(first, *fallback)
+    return create_sandbox(backend_name(first)) if isinstance(first, str) else first
+
+
+def find_lacks(code: str, capabilities: Capabilities) -> tuple[str, ...]:
+    """Return what a program uses and a backend does not offer.
+
+    Args:
+        code: Any text. What is not Python fails on every backend, so it lacks nothing.
+        capabilities: The backend's.
+
+    Returns:
+        Names of gaps, and modules as in "the module csv"; empty where the backend can run the program.
+    """
+    try:
+        tree = tree_of(code)
+    except SyntaxError:
+        return ()
+    gaps = [gap.name for gap in capabilities.gaps if any(True for _ in gap.find(tree))]
+    modules = sorted({module for module, _ in needed_modules(tree)} - capabilities.modules)
+    return (*gaps, *(f"the module {module[:80]}" for module in modules))
+
+
+def needed_modules(tree: Tree) -> Iterator[tuple[str, ast.Import | ast.ImportFrom]]:
+    """Yield the top-level modules that a program imports, each with its statement.
+
+    An import that a `try` guards against failure is no need. A relative import needs the module ".".
+    """
+    for node in tree.of(ast.Import, ast.ImportFrom):
+        if not _is_guarded(tree, node):
+            if isinstance(node, ast.Import):
+                yield from ((alias.name.partition(".")[0], node) for alias in node.names)
+            else:
+                yield ("." if node.level else (node.module or "").partition(".")[0]), node
+
+
+def _is_guarded(tree: Tree, node: ast.AST) -> bool:
+    path = {node, *tree.ancestors(node)}
+    for ancestor in tree.ancestors(node):
+        if isinstance(ancestor, ast.Try) and any(statement in path for statement in ancestor.body):
+            for handler in ancestor.handlers:
+                names = {n.id for n in ast.walk(handler.type) if isinstance(n, ast.Name)} if handler.type else _CATCHES
+                if names & _CATCHES:
+                    return True
+    return False
+
+
+def _join(one: Capabilities, other: Capabilities) -> Capabilities:
+    """Return what two backends offer together, where either may be chosen: the gaps that both have, and all modules."""
+    gaps = {gap.name for gap in other.gaps}
+    return Capabilities(
+        language=other.language if len(other.gaps) < len(one.gaps) else one.language,
+        boundary=one.boundary,
+        modules=one.modules | other.modules,
+        gaps=tuple(gap for gap in one.gaps if gap.name in gaps),
+        enforces=one.enforces & other.enforces,
+    )

@@ -2,9 +2,9 @@
 
 A host starts a `Program`, then calls `Execution.advance` again and again. Each call hands over the outcomes of tool
 calls and returns the next `Event`: the program is `Blocked` on calls and timers, has `Finished`, or has `Failed`.
-A host that pauses simply does not advance; the program cannot see it, let alone catch it.
+A host that pauses does not advance. The program cannot see that, and so cannot catch it.
 
-Nothing that comes out of an execution carries authority: names, arguments and values are what hostile code chose.
+Nothing that comes out of an execution carries authority: hostile code chose the names, arguments and values.
 """
 
 import ast
@@ -36,16 +36,31 @@ __all__ = [
 ]
 
 
+Boundary = Literal["interpreter", "wasm", "os", "container", "none"]
+"""What stands between a program and the host: a memory-safe interpreter without host operations, WebAssembly, the
+kernel's own fences around a process, a container, or nothing (mocks only)."""
+
+Enforced = Literal["time", "memory", "output", "processes", "files", "network"]
+"""A limit or a denial that a backend really enforces."""
+
+FailureKind = Literal["program", "syntax", "timeout", "memory", "output", "calls", "protocol", "died"]
+"""Why a run failed: the program raised; it does not parse; it used up its time, memory, output or calls; its guest broke
+the protocol; its process died."""
+
+OPEN_CALLS = 4
+"""The arguments of all open calls may take this many times `Limits.value_bytes`: the host holds them until they end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """A piece of ordinary Python that a backend does not run.
 
     Attributes:
         name: Short and stable, such as "generator functions".
-        substitute: One line that tells what to write instead.
-        find: Gives the nodes of a parsed program that use it. It may overlook some, but what it gives will fail.
-        probe: A program whose value is True where the backend does run it; empty where that is found out otherwise.
-        rare: Whether so little of it is left that a model need not be told of it beforehand.
+        substitute: One line that says what to write instead.
+        find: Yields the nodes of a parsed program that use it. It may overlook some, but every node it yields would fail.
+        probe: A program whose value is True where the backend does run it; empty where it is found out in another way.
+        rare: Whether programs use it so seldom that the prompt leaves it out.
     """
 
     name: str
@@ -57,7 +72,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """What a type checker has to say about a place in a program.
+    """A type checker's remark on a place in a program.
 
     Attributes:
         rule: The rule's name, such as "invalid-argument-type".
@@ -72,31 +87,16 @@ class Diagnostic:
     column: int
 
 
-Boundary = Literal["interpreter", "wasm", "os", "container", "none"]
-"""What stands between a program and the host: a memory-safe interpreter without host operations, WebAssembly, the
-kernel's own fences around a process, a container, or nothing (mocks only)."""
-
-Enforced = Literal["time", "memory", "output", "processes", "files", "network"]
-"""A limit or a denial that a backend really enforces."""
-
-FailureKind = Literal["program", "syntax", "timeout", "memory", "output", "calls", "protocol", "died"]
-"""Why a run failed: the program raised; it does not parse; it used up its time, its memory, its output or its calls;
-it broke the protocol; its process died."""
-
-OPEN_CALLS = 4
-"""The arguments of all open calls may take this many times `Limits.value_bytes`."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a backend offers and what it enforces. Prompts, checks and the automatic choice read it, so it is truthful.
+    """What a backend offers and what it enforces. Prompts, checks and the automatic choice rely on it.
 
     Attributes:
-        language: For people and models, such as "Python 3.14 subset (Monty 1.4.0)".
+        language: The language in words, such as "Python 3.14 subset (Monty 1.4.0)".
         boundary: What contains the program.
         modules: Top-level modules that a program can import.
         gaps: Ordinary Python that the backend does not run, each with what to write instead.
-        enforces: Limits and denials truly enforced. What is not named is not enforced.
+        enforces: Limits and denials that are truly enforced; no others are.
         snapshots: Whether a blocked program can be stored as bytes and revived in another process.
     """
 
@@ -115,10 +115,10 @@ class Program:
     Attributes:
         code: Python source in script form: top-level `await` is allowed and the value of the last expression is the
             program's value. `codemode_sandboxes.source.to_script` turns the other forms into this one.
-        tools: Names of the tools that it may call, as `tools['name'](...)`, or `tools.name(...)` under the
-            attribute given by `attribute_names`.
+        tools: Names of the tools that the program may call, as `tools['name'](...)`, or as `tools.attribute(...)` by the
+            attribute that `attribute_names` returns.
         seed: Seeds `random` and everything else that would differ between two runs of the program.
-        now: What the program's clock says when it starts, in seconds since the epoch (UTC).
+        now: The time on the program's clock when it starts, in seconds since the epoch (UTC).
     """
 
     code: str
@@ -134,13 +134,13 @@ class Limits:
     Attributes:
         seconds: Computing time; time spent waiting for tools or in `sleep` does not count.
         memory_bytes: The program's heap.
-        output_bytes: What it prints, in UTF-8.
+        output_bytes: The program's output, in UTF-8.
         calls: Tool calls in all.
-        calls_in_flight: Tool calls that the host makes at one time; those above wait their turn with the host. No sandbox
-            fails for it: a program may have as many open as it may make.
-        value_bytes: The program's value and each call's arguments, as UTF-8 JSON, with no more than a list or
-            dict for every 32 bytes, or 10,000 of them. The arguments of the calls that are
-            open may take four times as much together; beyond that the run fails with kind "output".
+        calls_in_flight: Tool calls that the host makes at one time; the others wait with the host. No run fails for it: a
+            program may have as many calls open as it may make.
+        value_bytes: The program's value and each call's arguments, as UTF-8 JSON, with at most one list or dict for every
+            32 bytes, or 10,000 of them. The arguments of all open calls together may take four times as much; beyond
+            that the run fails with kind "output".
     """
 
     seconds: float = 30.0
@@ -156,11 +156,11 @@ class Call:
     """A tool call that a program made.
 
     Attributes:
-        id: Unique within the execution, counted from 1 in the order in which the calls were made.
+        id: The call's number in the execution, counted from 1.
         tool: One of `Program.tools`.
         args: Positional arguments, JSON values.
         kwargs: Keyword arguments, JSON values.
-        line: The program's line that made the call, counted from 1, where it is known.
+        line: The program's line of the call, counted from 1, where it is known.
     """
 
     id: int
@@ -194,13 +194,13 @@ Outcome: TypeAlias = Returned | Raised
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The program waits.
+    """The program waits for calls or for a timer.
 
     Attributes:
-        calls: Calls made since the last event, in order.
+        calls: The calls since the last event, in order.
         cancelled: Ids of open calls whose answer the program no longer wants.
         wake_after: Seconds on the program's clock until its next timer; None where it waits for calls alone.
-        stdout: What it printed since the last event.
+        stdout: The output since the last event.
     """
 
     calls: tuple[Call, ...] = ()
@@ -211,7 +211,7 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The program ended with a value, which is a JSON value. `stdout` is what it printed since the last event."""
+    """The program ended with a value, which is a JSON value. `stdout` is its output since the last event."""
 
     value: Any
     stdout: str = ""
@@ -222,12 +222,12 @@ class Failed:
     """The program ended without a value.
 
     Attributes:
-        kind: Why.
-        type: The exception's type name, such as "KeyError"; for other kinds the nearest built-in.
-        message: One line, fit for a model; no host paths, no secrets.
+        kind: Why it failed.
+        type: The name of the exception's type, such as "KeyError"; for kinds other than "program" the nearest built-in.
+        message: One line, fit for a model, without paths of the host and without secrets.
         line: The program's line, counted from 1, where it is known.
         traceback: The program's own frames, in Python's format.
-        stdout: What it printed since the last event.
+        stdout: The output since the last event.
     """
 
     kind: FailureKind
@@ -244,19 +244,19 @@ Event: TypeAlias = Blocked | Finished | Failed
 
 @runtime_checkable
 class Execution(Protocol):
-    """One run of one program. Used by one task at a time."""
+    """One run of one program. One task at a time uses it."""
 
     async def advance(self, outcomes: Mapping[int, Outcome] | None = None, *, elapsed: float | None = None) -> Event:
         """Run the program until it blocks or ends.
 
         Args:
-            outcomes: Answers to any of the open calls, by id. They reach the program in this order. An answer to a
-                call that is not open is ignored.
+            outcomes: Answers to open calls, by id, in the order in which they reach the program. An answer to a call that
+                is not open is ignored.
             elapsed: Seconds on the program's clock since it started; timers due by then fire. None leaves the clock.
 
         Returns:
-            The next event. After `Finished` or `Failed` there is no other, and what the run held is freed, maybe
-            a moment later; `aclose` waits for that, of the execution or of the sandbox.
+            The next event. `Finished` and `Failed` are the last. What the run held is freed then or a moment later;
+            `aclose`, of the execution or of the sandbox, waits for that.
 
         Raises:
             SandboxClosed: The execution was closed, or has ended.
@@ -264,19 +264,19 @@ class Execution(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """End the run and free what it holds, whatever state it is in. May be called again; safe when cancelled."""
+        """End the run in whatever state it is, and free what it holds. May be called again; safe when cancelled."""
         ...
 
 
 @runtime_checkable
 class Sandbox(Protocol):
-    """A place where programs run, safe for many runs at once. Use it in one event loop at a time or in several."""
+    """A place where programs run, many at once, from one event loop or from several."""
 
     name: str
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this backend offers and enforces; known without starting a program."""
+        """What this backend offers and enforces. To find it out may take seconds, once."""
         ...
 
     async def start(self, program: Program, limits: Limits = ...) -> Execution:
@@ -288,5 +288,5 @@ class Sandbox(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """End every run and free everything held for the calling event loop. The sandbox can be used again after."""
+        """End the runs of the calling event loop, and free what is held for it. The sandbox can be used again after that."""
         ...

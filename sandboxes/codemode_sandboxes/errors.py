@@ -1,11 +1,11 @@
-"""What a sandbox raises on the host's side.
+"""The errors that a sandbox raises on the host's side.
 
-A program that fails is not an error here: it is a `Failed` event. These are for the host:
+A program that fails is no error here but a `Failed` event.
 
     SandboxError
      ├─ SandboxUnavailable   the backend cannot run on this machine; says how to get it
      ├─ UnknownSandbox       no backend of that name
-     ├─ NoSandboxFits        of several backends none offers what a program uses
+     ├─ NoSandboxFits        none of several backends offers what a program uses
      └─ SandboxClosed        used after `aclose()`
 """
 
@@ -42,9 +42,9 @@ class PassedOver:
 
     Attributes:
         name: The backend.
-        lacks: What the program uses and it does not offer; empty where it is not available at all.
-        reason: Why it is not available or not allowed; may hold paths of the host.
-        remedy: What makes it available.
+        lacks: What the program uses and the backend does not offer; empty where it is not available or not allowed.
+        reason: Why it is not available or not allowed. It may hold paths of the host, so it is not for a model.
+        remedy: The command or step that makes it available.
     """
 
     name: str
@@ -59,10 +59,10 @@ class PassedOver:
 
 
 class NoSandboxFits(SandboxError):
-    """Of the backends that may be chosen and are available, none offers all that a program uses.
+    """None of the backends that may be chosen and are available offers all that a program uses.
 
     Args:
-        passed_over: Each backend and why not that one.
+        passed_over: Each backend, with the reason against it.
     """
 
     def __init__(self, passed_over: tuple[PassedOver, ...]) -> None:

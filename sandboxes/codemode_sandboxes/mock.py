@@ -1,4 +1,4 @@
-"""A sandbox for tests that runs nothing: a script says what happens."""
+"""A sandbox for tests that runs nothing: a script says which events come."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import GeneratorType
@@ -16,8 +16,8 @@ Script: TypeAlias = (
     | Iterable[Event]
     | Callable[[Program], Ending | Iterable[Event] | Generator[Blocked, Mapping[int, Outcome], Ending]]
 )
-"""What happens in each run: an ending; the events in order; or a function of the program that gives either, or is a
-generator which yields `Blocked`, receives the outcomes, and returns the ending."""
+"""What happens in each run: an ending; the events in order; or a function of the program that returns either, or is a
+generator that yields `Blocked`, receives the outcomes, and returns the ending."""
 
 _CAPABILITIES = Capabilities(language="none: a script for tests", boundary="none", modules=frozenset())
 
@@ -26,11 +26,11 @@ class MockExecution:
     """One run of a `MockSandbox`.
 
     Attributes:
-        program: What was to run.
+        program: The program that was started.
         limits: Its bounds; the mock enforces none.
-        outcomes: What the host answered, one mapping for each `advance`.
+        outcomes: The host's answers, one mapping for each `advance`.
         elapsed: The clock of each `advance`.
-        closed: Whether it was closed.
+        closed: Whether the run has ended or was closed.
     """
 
     def __init__(self, events: Generator[Blocked, Mapping[int, Outcome], Ending], program: Program, limits: Limits):
@@ -41,7 +41,7 @@ class MockExecution:
         self.closed = False
 
     async def advance(self, outcomes: Mapping[int, Outcome] | None = None, *, elapsed: float | None = None) -> Event:
-        """Give the script's next event."""
+        """Return the script's next event."""
         if self.closed:
             raise SandboxClosed("the execution has ended")
         received = dict(outcomes or {})

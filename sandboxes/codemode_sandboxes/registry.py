@@ -1,4 +1,4 @@
-"""Sandboxes by name."""
+"""Backends by name."""
 
 import difflib
 import importlib
@@ -17,7 +17,7 @@ SANDBOXES: dict[str, str] = {
     "pyodide": "codemode_sandboxes.pyodide:PyodideSandbox",
     "restricted": "codemode_sandboxes.restricted:RestrictedSandbox",
 }
-"""Where each backend's class is. A backend is imported when it is first asked for: some need packages of their own."""
+"""The class of each backend. It is imported when it is first asked for, as some need packages of their own."""
 
 EXTRAS: dict[str, str] = {
     "bubblewrap": "bubblewrap",
@@ -25,7 +25,7 @@ EXTRAS: dict[str, str] = {
     "nsjail": "nsjail",
     "pyodide": "pyodide",
 }
-"""The extra of this distribution that brings what a backend needs, for those that need something."""
+"""For the backends that need more than this distribution: the extra that brings it."""
 
 PACKAGED = frozenset({"docker", "pyodide"})
 """Backends that take `packages`."""
@@ -35,12 +35,11 @@ ALIASES: dict[str, str] = {
 }
 """Other names of backends."""
 
-
-_AUTO = "codemode_sandboxes.choice:AutoSandbox"
+_AUTO = "codemode_sandboxes.choice:AutoSandbox"  # not imported: it makes its backends by `create_sandbox`
 
 
 def backend_name(name: str) -> str:
-    """Give a backend's own name for one of its names.
+    """Return a backend's own name for any of its names.
 
     Raises:
         UnknownSandbox: No backend has that name.
@@ -58,7 +57,7 @@ def create_sandbox(name: str, **options: Any) -> Sandbox:
 
     Args:
         name: One of `SANDBOXES`, or an alias; or "auto", which chooses for each program, see `AutoSandbox`.
-        options: What the backend's class takes.
+        options: Arguments of the backend's class.
 
     Raises:
         UnknownSandbox: No backend has that name.

@@ -1,4 +1,4 @@
-"""How tools are named inside a program."""
+"""The names of tools inside a program."""
 
 import keyword
 import re
@@ -6,15 +6,15 @@ from collections.abc import Iterable
 
 __all__ = ["attribute_names"]
 
-_RESERVED = frozenset({"get", "items", "keys", "values"})
+_RESERVED = frozenset({"get", "items", "keys", "values"})  # methods of `tools`, which is a mapping
 
 
 def attribute_names(tools: Iterable[str]) -> dict[str, str]:
-    """Give each tool the attribute under which `tools.attribute(...)` calls it.
+    """Return the attribute under which `tools.attribute(...)` calls each tool.
 
     A name that is an identifier is its own attribute. In any other, each character that cannot stand in an identifier
-    becomes an underscore (`list-events` gives `list_events`). Where two tools would share an attribute, the one whose
-    name it is has it, else the first; the others are reached by `tools['name']` alone.
+    becomes an underscore (`list-events` becomes `list_events`). Where two tools would share an attribute, the tool of
+    that name gets it, else the first; the others have none, and are called as `tools['name'](...)`.
 
     Args:
         tools: Tool names, in order.

@@ -56,11 +56,11 @@ async def test_the_default_asks_no_sandbox_that_a_program_does_not_need() -> Non
         plain = await cm.run_code("await tools.rate()")
         assert (plain["output"], plain["sandbox"]) == (2, "monty")
         assert isinstance(cm.sandbox, AutoSandbox)
-        assert list(cm.sandbox._known) == ["monty"]
+        assert list(cm.sandbox._offers) == ["monty"]
         fuller = await cm.run_code(YIELDS)
         assert fuller["output"] == 3
         assert fuller["sandbox"] != "monty"
-        assert cm.sandbox._known["monty"].enforces <= cm.sandbox._known[str(fuller["sandbox"])].enforces
+        assert cm.sandbox._offers["monty"].enforces <= cm.sandbox._offers[str(fuller["sandbox"])].enforces
 
 
 async def test_types_are_checked_by_the_monty_that_runs_programs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ async def test_a_stopped_program_goes_on_where_it_began(monkeypatch: pytest.Monk
     with pytest.raises(SandboxUnavailable, match="this run's program began there"):
         await graph(auto=["monty"]).ainvoke(approve, config)
     # Elsewhere, where a cheaper one could run it now: it goes on in its own.
-    monkeypatch.setattr("codemode_sandboxes.choice.lacking", lambda code, able: ())
+    monkeypatch.setattr("codemode_sandboxes.choice.find_lacks", lambda code, able: ())
     state = await graph(auto=["monty", "restricted"]).ainvoke(approve, config)
     assert (state["attempts"][0]["sandbox"], paid) == ("restricted", [1])
     for options in ({"sandbox": "monty"}, {"auto": ["monty"]}):

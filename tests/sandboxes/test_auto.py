@@ -21,7 +21,7 @@ from codemode_sandboxes import (
     create_sandbox,
     resolve_sandbox,
 )
-from codemode_sandboxes.choice import BY_COST, lacking
+from codemode_sandboxes.choice import BY_COST, find_lacks
 from codemode_sandboxes.contract import Boundary, Enforced
 from codemode_sandboxes.monty.dialect.statements import STATEMENTS
 
@@ -241,7 +241,7 @@ async def test_real_backends_run_what_they_are_chosen_for() -> None:
             execution = await auto.start(Program(code=code))
             assert await execution.advance() == Finished(3)
             await execution.aclose()
-        assert lacking("def g():\n    yield 3", auto.capabilities) == ()
+        assert find_lacks("def g():\n    yield 3", auto.capabilities) == ()
     finally:
         await auto.aclose()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from codemode_sandboxes import AutoSandbox, Failed, Finished, Sandbox
-from codemode_sandboxes.choice import lacking
+from codemode_sandboxes.choice import find_lacks
 from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.monty.dialect import lower
 from hypothesis import given, settings
@@ -187,14 +187,14 @@ async def test_it_does_what_it_does_in_cpython(sandbox: MontySandbox, code: str)
     assert await outcome(sandbox, code) == await in_cpython(code)
     assert lower(code).code != code
     assert lower(code).code.count("\n") == code.count("\n")
-    assert lacking(code, sandbox.capabilities) == ()
+    assert find_lacks(code, sandbox.capabilities) == ()
 
 
 @pytest.mark.parametrize(("gap", "code"), [(gap, code) for gap, codes in DROPPED.items() for code in codes])
 async def test_what_monty_does_not_run_is_found_beforehand_and_auto_takes_cpython(
     sandbox: MontySandbox, auto: AutoSandbox, gap: str, code: str
 ) -> None:
-    assert gap in lacking(code, sandbox.capabilities)
+    assert gap in find_lacks(code, sandbox.capabilities)
     assert await outcome(auto, code) == await in_cpython(code)
 
 
@@ -237,7 +237,7 @@ KEPT = [
 
 @pytest.mark.parametrize(("code", "gap"), KEPT)
 async def test_what_cannot_be_said_exactly_stays_a_gap(sandbox: MontySandbox, code: str, gap: str) -> None:
-    assert any(name.startswith(gap) for name in lacking(code, sandbox.capabilities))
+    assert any(name.startswith(gap) for name in find_lacks(code, sandbox.capabilities))
 
 
 OWN_MEANING = [
@@ -278,7 +278,7 @@ async def test_a_traceback_shows_the_users_own_text(sandbox: MontySandbox) -> No
 
 async def test_utcnow_is_the_programs_clock(sandbox: MontySandbox, auto: AutoSandbox) -> None:
     code = "from datetime import datetime\n[str(datetime.utcnow()), str(datetime.today())]"
-    assert lacking(code, sandbox.capabilities) == ("datetime.utcnow",)
+    assert find_lacks(code, sandbox.capabilities) == ("datetime.utcnow",)
     done = await run(auto, code, TOOLS)
     assert done.event == Finished(["2026-01-01 00:00:00"] * 2)
 
