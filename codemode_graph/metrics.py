@@ -1,4 +1,4 @@
-"""What a run used, under the names that python-codemode gave them."""
+"""The metrics of a run, under the names of python-codemode."""
 
 from collections import Counter
 from typing import Any
@@ -16,7 +16,7 @@ __all__ = ["Metrics", "ToolMetrics", "metrics", "metrics_box"]
 
 
 class ToolMetrics(TypedDict):
-    """Calls of one tool. `total_time` is in seconds."""
+    """The calls of one tool. `total_time` is in seconds."""
 
     calls: int
     successes: int
@@ -25,7 +25,7 @@ class ToolMetrics(TypedDict):
 
 
 class Metrics(TypedDict):
-    """What a run used. Times are in seconds; calls answered from the journal are not counted: no tool ran."""
+    """The use of models, sandboxes and tools. Times are in seconds; calls that the journal answered do not count."""
 
     llm_calls: list[ModelCall]
     total_input_tokens: int
@@ -37,7 +37,7 @@ class Metrics(TypedDict):
     failed_executions: int
     total_execution_time: float
     sandboxes: dict[str, int]
-    """Executions by what ran them."""
+    """The executions in each sandbox, by its name."""
     retries: int
     total_tool_calls: int
     successful_tool_calls: int
@@ -47,8 +47,9 @@ class Metrics(TypedDict):
 
 
 def metrics(state: CodeModeOutput) -> Metrics:
-    """Count what a run used, from its final state."""
+    """Return the metrics of a run, from its final state."""
     usage, calls = state["usage"], state["tool_calls"]
+    # A program that the check refused had no sandbox, and is no execution.
     executed = [attempt for attempt in state["attempts"] if attempt["sandbox"] is not None]
     good = sum(attempt["failure"] is None for attempt in executed)
     breakdown: dict[str, ToolMetrics] = {}
@@ -78,7 +79,7 @@ def metrics(state: CodeModeOutput) -> Metrics:
 
 
 def metrics_box(used: Metrics) -> Panel:
-    """The box that ends a verbose run, for a rich console."""
+    """Return the box that ends a verbose run, for a rich console."""
     model = Table.grid(padding=(0, 2))
     for call in used["llm_calls"]:
         tokens = f"in={call['input_tokens']} out={call['output_tokens']} total={call['total_tokens']}"

@@ -32,6 +32,7 @@ def _wait_for_tools() -> None:
     """
     if not _other_threads():
         return
+    # Python's own handler would print a traceback from the middle of its shutdown.
     signal.signal(signal.SIGINT, _exit_at_once)
     threading.Thread(target=_show_wait, daemon=True).start()
 

@@ -181,7 +181,7 @@ def list_tools(
     cards: Annotated[bool, typer.Option("--cards", help="Print what the model reads of each, too.")] = False,
 ) -> None:
     """Show the tools that programs could call, and what telling the model of them costs."""
-    from codemode_graph.cli.tools import show_tools
+    from codemode_graph.cli.run import show_tools
 
     show_tools(mcp=mcp, tools=tools, cards=cards)
 

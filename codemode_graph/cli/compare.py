@@ -96,7 +96,7 @@ async def compare_sandboxes(
     places: list[Sandbox | str] = [first, *(name for name in SANDBOXES if name != first.name)]
     for place in places:
         name = place if isinstance(place, str) else place.name
-        if any(side.name == name for side in sides):
+        if any(side.name == name for side in sides):  # "auto" chose it, and the side has the name of what it chose
             continue
         request: dict[str, Any] = {"task": task} if program is None else {"task": task, "code": program}
         try:
@@ -117,7 +117,9 @@ async def compare_sandboxes(
             sides.append(Side(name=name, error=redact(str(error))))
             continue
         sides.append(_side(name, state, real))
+        # From here on the program is fixed: no other sandbox asks the model for one.
         program = state["program"]
+        # A sandbox that runs nothing calls no tools either, so the next one is the first to call them.
         if real is None and sides[-1].calls is not None:
             real = state
     return Comparison(program=program or "", sides=tuple(sorted(sides, key=lambda side: side.calls != "tools")))
@@ -139,7 +141,7 @@ async def _run(
         # Values stay in the state, whatever their size: the next graph could not load those that are kept outside it.
         own: RunOptions = {**options, "sandbox": sandbox, "inline_bytes": sys.maxsize}
         graph = create_codemode(model=model, tools=specs, **own).compile(checkpointer=InMemorySaver())
-        if replayed:
+        if replayed:  # as if the node `repair` had just written the program: the graph goes on with the check
             await graph.aupdate_state(config, values, as_node="repair")
         await follow(graph, None if replayed else values, config, progress)
         return cast("CodeModeState", (await graph.aget_state(config)).values)

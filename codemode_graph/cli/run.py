@@ -1,4 +1,4 @@
-"""Run a task, a program or the demo, and what every command needs for it: an event loop, the tools, the sandbox."""
+"""Run a task, a program or the demo, or show the tools; load the tools and the sandbox for every command."""
 
 import asyncio
 import importlib
@@ -13,7 +13,9 @@ from typing import Any, NoReturn, TypeVar
 import typer
 from codemode_sandboxes import SANDBOXES, Sandbox, SandboxError, create_sandbox
 from codemode_sandboxes.registry import PACKAGED, backend_name
+from rich import box
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 from typing_extensions import Unpack
 
@@ -26,12 +28,13 @@ from codemode_graph.model.ask import load_model
 from codemode_graph.options import RunOptions, read_sandbox
 from codemode_graph.redact import redact
 from codemode_graph.tools.load import load_tools
+from codemode_graph.tools.signatures import estimate_tokens, render_card
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.progress import Progress
 
-__all__ = ["load_sandbox", "load_specs", "refuse", "run_async", "run_demo_task", "run_task"]
+__all__ = ["load_sandbox", "load_specs", "refuse", "run_async", "run_demo_task", "run_task", "show_tools"]
 
 T = TypeVar("T")
 
@@ -89,6 +92,33 @@ def run_demo_task(*, model: str | None, html: Path | None, as_json: bool) -> Non
     _finish(run_async(run_demo(model, _run_aloud)), quiet=False, html=html, as_json=as_json)
 
 
+def show_tools(*, mcp: Sequence[Path], tools: Sequence[str], cards: bool) -> None:
+    """Print the tools with their cost in tokens, and with `cards` also the text that the model reads of each."""
+
+    async def work() -> tuple[ToolSpec, ...]:
+        async with AsyncExitStack() as stack:
+            return await load_specs(stack, mcp, tools)
+
+    specs = run_async(work())
+    console = Console()
+    texts = [render_card(spec) for spec in specs]
+    if cards:
+        for text in texts:
+            console.print(Text(visible(text)), soft_wrap=True)
+            console.print()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("Tool", "From", "Effect"):
+        table.add_column(name, overflow="fold")
+    table.add_column("Tokens", justify="right")
+    costs = [estimate_tokens(text) for text in texts]
+    for spec, cost in zip(specs, costs, strict=True):
+        row = (spec.name, spec.source, spec.effect_in_force, str(cost))
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    table.add_section()
+    table.add_row(f"{len(specs)} tools", "", "", f"about {sum(costs)}")
+    console.print(table)
+
+
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end and return its value.
 
@@ -103,8 +133,8 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
             refuse(str(error))
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
+            # Synchronous tools still run in their threads; a normal exit would wait for them. `os._exit` flushes nothing.
             sys.stdout.flush()
-            # Synchronous tools still run in their threads; a normal exit would wait for them.
             os._exit(130)
 
 
@@ -159,6 +189,7 @@ def _import_object(reference: str) -> Any:
     try:
         return getattr(module, name)
     except AttributeError:
+        # Suggest what the module defines, not what it imports.
         own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
         own = [key for key in own if not key.startswith("_")] or ["nothing of its own"]
         raise ConfigurationError(
@@ -230,6 +261,7 @@ def _finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool)
         text = output if isinstance(output, str) else _json(output)
         if console.is_terminal and not quiet:
             console.print("\n[bold]Answer[/]")
+        # A terminal would act on control characters in the answer; a file gets the answer as it is.
         print(visible(text) if sys.stdout.isatty() else text)
     if result["success"]:
         return
@@ -244,4 +276,5 @@ def _finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool)
 
 
 def _json(value: object) -> str:
+    # Where stdout cannot encode every character, JSON escapes lose nothing; `backslashreplace` would break the JSON.
     return json.dumps(value, ensure_ascii="utf" not in sys.stdout.encoding.lower(), indent=2)

@@ -25,7 +25,7 @@ from rich.text import Text
 
 from codemode_graph.cli.run import refuse, run_async
 from codemode_graph.redact import redact
-from codemode_graph.trace.console import Underway, say
+from codemode_graph.trace.console import LiveView, say
 
 __all__ = ["Report", "examine", "show_build", "show_sandboxes"]
 
@@ -98,6 +98,7 @@ async def examine(name: str) -> Report:
 
 
 async def _run(sandbox: Sandbox) -> None:
+    # A sandbox can be installed and still be unable to run, for want of a kernel feature: only a program shows it.
     execution = await sandbox.start(Program(code="6 * 7"))
     try:
         event = await execution.advance()
@@ -180,20 +181,20 @@ class _Steps:
     """Writes a line for each step at its end, with the time that it took."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self._underway = console, Underway(console)
+        self._console, self._live = console, LiveView(console)
         self._step, self._since = "", 0.0
 
     def begin(self, step: str) -> None:
         self.end()
         self._step, self._since = step, time.monotonic()
-        self._underway.begin("step", step)
+        self._live.begin("step", step)
 
     def end(self) -> None:
         if self._step:
-            self._underway.end("step")
+            self._live.end("step")
             seconds = time.monotonic() - self._since
             say(self._console, f"{self._step} {seconds:.1f} s", prefix="  ✓ ", style="green")
         self._step = ""
 
     def stop(self) -> None:
-        self._underway.stop()
+        self._live.stop()

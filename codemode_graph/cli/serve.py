@@ -72,6 +72,7 @@ async def _serve_http(server: Server[Any, Any], host: str, port: int) -> None:
     # A page in a browser can reach loopback under a name of its own; the Host header tells it apart (DNS rebinding).
     hosts = [f"{name}:*" for name in _LOOPBACK] if host in _LOOPBACK else None
     app = create_http_app(server, token=os.environ.get(TOKEN) or None, hosts=hosts)
+    # Clients hold a stream open for notifications, so a shutdown that waited for their connections would never end.
     config = uvicorn.Config(app, host=host.strip("[]"), port=port, log_level="warning", timeout_graceful_shutdown=3)
     await _HttpServer(config).serve()
 
@@ -90,6 +91,7 @@ class _HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: object = None) -> None:
         await super().startup(None)
+        # The port may be 0: only the socket knows which one it has.
         for listening in (server for group in self.servers for server in group.sockets):
             host, port = listening.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host

@@ -39,6 +39,7 @@ CUSTOMERS = [
     Customer(id="c3", name="Cat Cedar", email=None),
 ]
 
+# At its default level the server logs every request to stderr, between the lines of the demo.
 server = FastMCP("shop", log_level="WARNING")
 _READ = ToolAnnotations(readOnlyHint=True)
 

@@ -27,6 +27,7 @@ TASK = (
 outbox: list[tuple[str, float]] = []
 """The reminders that were sent: the customer with the way, and the amount."""
 
+# The recorded program does not know of this customer and fails, so that the demo shows a repair.
 _NO_MAIL = {"c3"}
 
 
@@ -92,6 +93,7 @@ class _RecordedModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        # The demo can run again in one process, such as a notebook's, so the recordings start over at their end.
         text, read, written = _RECORDINGS[self._next % len(_RECORDINGS)]
         self._next += 1
         usage = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)

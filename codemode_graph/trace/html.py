@@ -110,6 +110,7 @@ def _text(value: object) -> str:
 def _context(run: RunData) -> dict[str, Any]:
     attempts = run.attempts[-_MAX_ATTEMPTS:]
     left_out = len(run.attempts) - len(attempts)
+    # Each attempt is compared with the one before it, the first that is shown with the last that is left out.
     before: list[Attempt | None] = [run.attempts[left_out - 1] if left_out else None, *attempts]
     calls = [(call, attempt) for attempt in run.attempts for call in run.calls_of(attempt)]
     ran = [attempt for attempt in run.attempts if attempt["sandbox"] is not None]
@@ -171,6 +172,7 @@ def _program(attempt: Attempt, before: Attempt | None, calls: list[ToolCall]) ->
         "added": sum(line.kind == "added" for line in lines),
         "removed": sum(line.kind == "removed" for line in lines),
         "calls": Counter(call["line"] for call in calls if not is_replayed(call, attempt)),
+        # Each note stands below its line; those of lines that are not shown come at the end.
         "notes": {number: notes.pop(number) for number in numbers & notes.keys()},
         "loose_notes": [text for texts in notes.values() for text in texts],
         "more": attempt["program"].rstrip("\n").count("\n") + 1 - len(numbers),
@@ -204,6 +206,7 @@ def diff_lines(program: str, before: str | None = None) -> list[Line]:
         return [Line(kind="same", number=number, code=code) for number, code in enumerate(new_code, 1)]
     old, old_code = _split_lines(before), highlight(before)
     lines: list[Line] = []
+    # The lines are compared as text: the same line can have other colours inside of an open string.
     for tag, i1, i2, j1, j2 in SequenceMatcher(None, old, new).get_opcodes():
         if tag != "equal":
             lines += [Line(kind="removed", number=None, code=code) for code in old_code[i1:i2]]
@@ -285,7 +288,7 @@ class ValueRoom:
             return self._show_sample(f"{plural(size, 'character')}, here a sample", shape(value), text)
         text = _indented(value)
         self._left -= len(text)
-        if len(text) > _MAX_HIGHLIGHTED:
+        if len(text) > _MAX_HIGHLIGHTED:  # a span for each token would make a large value several times larger
             return ShownValue(code=[("", text)], lines=text.count("\n") + 1)
         lines = highlight(text, "json")
         return ShownValue(code=[piece for line in lines for piece in (*line, ("", "\n"))], lines=len(lines))

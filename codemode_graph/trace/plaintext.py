@@ -34,6 +34,7 @@ _MAX_LINES = 1_500
 
 def plain(run: RunData, *, width: int = 100) -> str:
     """Return a run as plain text, at most `width` columns wide."""
+    # Every setting is explicit: the text must not depend on the terminal, or on variables such as FORCE_COLOR.
     console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None, legacy_windows=False)
     console.print(renderable(run))
     assert isinstance(console.file, io.StringIO)

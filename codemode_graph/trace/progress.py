@@ -1,4 +1,4 @@
-"""Telling a person what a run does, while it does it."""
+"""Show a person what a run does, while it runs."""
 
 from typing import Any, Protocol
 
@@ -24,64 +24,66 @@ from codemode_graph.events import (
 from codemode_graph.metrics import Metrics, metrics_box
 from codemode_graph.preview import sample
 from codemode_graph.tools.text import one_line
-from codemode_graph.trace.console import Underway, numbered, say
+from codemode_graph.trace.console import LiveView, print_program, say
+from codemode_graph.trace.words import at_line, format_seconds
 
 __all__ = ["Progress", "Watcher", "follow"]
 
 
 class Watcher(Protocol):
-    """Is told what a run does, while it does it."""
+    """Receives the events of a run, while it runs."""
 
     def show(self, event: Event) -> None:
-        """Take what is told next."""
+        """Receive the next event."""
 
     def stop(self) -> None:
-        """The run has stopped: it has ended, or it waits for a person."""
+        """Pause: the run has ended, or it waits for a person."""
 
     def end(self, used: Metrics) -> None:
-        """The run has ended, and this is what it used."""
+        """Receive the metrics of the run, which has ended."""
 
 
 async def follow(
-    graph: CompiledStateGraph[Any, Any, Any, Any], given: Any, config: RunnableConfig, watcher: Watcher | None
+    graph: CompiledStateGraph[Any, Any, Any, Any], values: Any, config: RunnableConfig, watcher: Watcher | None
 ) -> None:
-    """Run a graph, and show a watcher its events. What tools of their own write to the stream is passed over."""
-    if watcher is None:  # then a call costs a tenth less: nobody has to be woken for its events
-        await graph.ainvoke(given, config)
+    """Run a graph, and show its events to a watcher; values that tools stream on their own are ignored."""
+    # Without a stream a tool call takes a tenth less time: no consumer has to wake for its events.
+    if watcher is None:
+        await graph.ainvoke(values, config)
         return
-    async for item in graph.astream(given, config, stream_mode="custom"):
+    async for item in graph.astream(values, config, stream_mode="custom"):
         if (event := read_event(item)) is not None:
             watcher.show(event)
 
 
 class Progress:
-    """Writes a line an event. On a terminal, what is not done yet stands below them with the time it has taken.
+    """Prints a line for each event. On a terminal, open calls stand below the lines, each with its time so far.
 
     Args:
-        console: Where to; stderr by default.
-        programs: Show each program as it runs.
+        console: The terminal or file; stderr by default.
+        programs: Show each program before it runs.
     """
 
     def __init__(self, console: Console | None = None, *, programs: bool = True) -> None:
         self.console = console or Console(stderr=True)
         self._programs = programs
-        self._underway = Underway(self.console)
+        self._live = LiveView(self.console)
         self._calls: dict[str, str] = {}
-        self._told = ""
+        self._last_error = ""
 
     def show(self, event: Event) -> None:
-        """Show what is told next."""
-        getattr(self, f"_{event['type']}")(event)
+        """Print an event."""
+        getattr(self, f"_{event['type']}")(event)  # a method for each type of `Event`
 
     def end(self, used: Metrics) -> None:
-        """Show what the run used, if it came to use anything."""
+        """Print the metrics of the run, unless it used nothing."""
         self.stop()
         if used["total_executions"] or used["total_tokens"]:
             self.console.print(metrics_box(used))
 
     def stop(self) -> None:
-        """Leave nothing on the terminal that is not done."""
-        self._underway.stop()
+        """Remove the live lines, and forget the open calls."""
+        self._live.stop()
         self._calls.clear()
 
     def _line(self, mark: str, text: str, style: str = "dim") -> None:
@@ -91,12 +93,12 @@ class Progress:
         number = event["number"]
         title = f"Attempt {number}" if number == 1 else f"Attempt {number}: repair"
         self.console.print(Text(f"\n{title}", style="bold"))
-        self._underway.begin("model", "the model writes a program")
+        self._live.begin("model", "the model writes a program")
 
     def _model(self, event: ModelEvent) -> None:
-        self._underway.end("model")
+        self._live.end("model")
         if event["error"] is not None:
-            self._underway.stop()
+            self._live.stop()
             self._line("✗", event["error"], "red")
             return
         tokens = f"{event['input_tokens']} tokens in, {event['output_tokens']} out"
@@ -105,17 +107,16 @@ class Progress:
             self._line("·", one_line(event["thoughts"], 400))
 
     def _check(self, event: CheckEvent) -> None:
-        self._underway.end("model")
+        self._live.end("model")  # a program of the caller's own has no model event that would end it
         if self._programs and event["program"].strip():
-            numbered(self.console, event["program"].strip("\n"))
+            print_program(self.console, event["program"].strip("\n"))
         for fix in event["fixes"]:
             self._line("~", f"fixed: {fix}", "yellow")
         for finding in event["findings"]:
-            where = f"line {finding['line']}: " if finding["line"] else ""
-            self._line("✗", f"check: {where}{finding['message']}", "red")
+            self._line("✗", f"check: {at_line(finding['line'])}{finding['message']}", "red")
         if not event["findings"]:
             self._line("✓", "checked", "green")
-            self._underway.begin("program", "the program runs")
+            self._live.begin("program", "the program runs")
 
     def _sandbox(self, event: SandboxEvent) -> None:
         lacks = [f"{each['name']} lacks {', '.join(each['lacks'])}" for each in event["passed_over"] if each["lacks"]]
@@ -137,28 +138,28 @@ class Progress:
 
     def _call_started(self, event: CallStartedEvent) -> None:
         self._calls[event["id"]] = _call(event)
-        self._underway.end("program")
-        self._underway.begin(event["id"], _call(event))
+        self._live.end("program")
+        self._live.begin(event["id"], _call(event))
 
     def _call_finished(self, event: CallFinishedEvent) -> None:
-        self._underway.end(event["id"])
+        self._live.end(event["id"])
         self._calls.pop(event["id"], None)
-        if not self._calls:
-            self._underway.begin("program", "the program runs")
-        line = f"{_call(event)} {_time(event['seconds'])}"
+        if not self._calls:  # the program has no open call: it computes
+            self._live.begin("program", "the program runs")
+        line = f"{_call(event)} {format_seconds(event['seconds'])}"
         if event["error"] is None:
             self._line("→", line, "green")
         else:
-            self._told = f"{event['error']['type']}: {event['error']['message']}"
-            self._line("→", f"{line} {self._told}", "red")
+            self._last_error = f"{event['error']['type']}: {event['error']['message']}"
+            self._line("→", f"{line} {self._last_error}", "red")
 
     def _stdout(self, event: StdoutEvent) -> None:
         for line in event["text"].splitlines():
             self._line("|", line)
 
     def _outcome(self, event: OutcomeEvent) -> None:
-        self._underway.stop()
-        for call in self._calls.values():
+        self._live.stop()
+        for call in self._calls.values():  # calls without an end were cancelled with their program
             self._line("→", f"{call} was given up", "yellow")
         self._calls.clear()
         error = event["error"]
@@ -167,15 +168,12 @@ class Progress:
         elif error is not None and error["kind"] == "empty":
             self._line("✗", error["message"], "yellow")
         elif error is not None and error["kind"] != "check":
-            where = f"line {error['line']}: " if error["line"] else ""
             text = f"{error['type']}: {error['message']}"
-            self._line("✗", f"{where}{text if text != self._told else 'this error ended the program'}", "red")
+            if text == self._last_error:  # the line of the call that failed has shown it
+                text = "this error ended the program"
+            self._line("✗", f"{at_line(error['line'])}{text}", "red")
 
 
 def _call(event: CallStartedEvent | CallFinishedEvent | CallPendingEvent) -> str:
     arguments = ", ".join(f"{name}={sample(value, limit=60)}" for name, value in event["arguments"].items())
     return f"{event['tool']}({arguments})"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -54,10 +54,12 @@ def timeline(spans: Sequence[tuple[float, float]]) -> Timeline:
     broken = [(start, end) for start, end in holes if end - start > max(1.0, total)]
     whole = busy[-1][1] - busy[0][0] if busy else 0.0
     drawn = whole - sum(end - start for start, end in broken)
+    # However many gaps there are, the bars keep half of the scale.
     width = _GAP_WIDTH if len(broken) < 6 else 50 / len(broken)
     scale = (100 - width * len(broken)) / drawn if drawn > 0 else 0.0
 
     def place(moment: float) -> float:
+        # The time before a moment is to scale, except for the gaps in it, which have a fixed width.
         at, passed = 0.0, busy[0][0]
         for start, end in broken:
             if moment <= start:

@@ -1,4 +1,4 @@
-"""Make run.png, the picture of a run's page in docs/tracing.md, from a real run of the demo: `python docs/images/make.py`.
+"""Make run.png, the picture of a page in docs/tracing.md, from a run of the demo: `python docs/images/make.py`.
 
 It needs Chromium.
 """
@@ -18,7 +18,7 @@ OPTIONS = [
 
 
 async def run(cm: CodeMode, task: str) -> RunResult:
-    """Run the demo's task, and tell nothing meanwhile."""
+    """Run the task of the demo without any output."""
     return await cm.run(task)
 
 

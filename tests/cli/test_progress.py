@@ -10,7 +10,7 @@ from rich.text import Text
 from codemode_graph import codemode
 from codemode_graph.events import CallFinishedEvent, CallStartedEvent, OutcomeEvent
 from codemode_graph.state import Failure, ToolError, Verdict
-from codemode_graph.trace.console import numbered, say, visible
+from codemode_graph.trace.console import print_program, say, visible
 from codemode_graph.trace.progress import Progress
 
 STARTED = CallStartedEvent(type="call_started", id="1.1", tool="send", arguments={"to": "ann@x.org"}, line=1)
@@ -58,7 +58,7 @@ def test_a_program_keeps_its_shape() -> None:
     program = "def f():\n    return call(first='aaaaaaaa', second='bbbbbbbb')\n\n[x] # [bold]"
     terminal, file = console(terminal=True), console(terminal=False)
     for to in (terminal, file):
-        numbered(to, program)
+        print_program(to, program)
     assert written(file) == [f"{number:>4} {line}" for number, line in enumerate(program.split("\n"), 1)]
     lines = [line.rstrip() for line in written(terminal)]
     assert lines[1:3] == ["   2     return call(first='aaaaaaaa',", "             second='bbbbbbbb')"]
