@@ -54,6 +54,10 @@ class Prices:
     input: float
     output: float
 
+    def cost(self, input_tokens: int, output_tokens: int) -> float:
+        """Return the cost of these tokens."""
+        return (input_tokens * self.input + output_tokens * self.output) / 1_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:

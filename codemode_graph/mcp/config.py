@@ -18,6 +18,7 @@ __all__ = ["DEFAULT_STARTUP_TIMEOUT", "DEFAULT_TIMEOUT", "ServerConfig", "read_c
 DEFAULT_TIMEOUT = 300.0
 DEFAULT_STARTUP_TIMEOUT = 30.0
 
+# As in the configuration files of other clients: `${NAME}` and `${NAME:-fallback}`.
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _TRANSPORTS = {"stdio": "stdio", "sse": "sse", "http": "http", "streamablehttp": "http"}
 
@@ -78,6 +79,7 @@ def read_config(
 
 def _read_json(path: Path) -> Any:
     try:
+        # "-sig": editors on Windows begin a file with a byte order mark.
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise ConfigurationError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
@@ -114,6 +116,7 @@ def _transport(value: Any) -> Any:
 
 
 class _Entry(BaseModel):
+    # Numbers, such as ports, may stand among `args` and `env`.
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     command: str | None = Field(None, min_length=1)

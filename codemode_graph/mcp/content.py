@@ -7,7 +7,7 @@ from typing import Any
 from mcp.types import CallToolResult, ContentBlock, TextContent, Tool
 
 from codemode_graph.errors import ToolCallError
-from codemode_graph.tools.results import parse_json
+from codemode_graph.tools.results import one_or_all, parse_json
 from codemode_graph.tools.spec import Effect, effect_from_hints
 
 __all__ = ["effect_of", "output_schema_of", "value_of"]
@@ -33,10 +33,7 @@ def value_of(result: CallToolResult, *, tool: Tool) -> Any:
     structured = result.structuredContent
     if structured is not None:
         return structured["result"] if _is_wrapped(tool) and structured.keys() == {"result"} else structured
-    parts = [_part(part) for part in result.content]
-    if not parts:
-        return None
-    return parts[0] if len(parts) == 1 else parts
+    return one_or_all([_part(part) for part in result.content])
 
 
 def output_schema_of(tool: Tool) -> Mapping[str, Any] | None:
@@ -57,7 +54,8 @@ def output_schema_of(tool: Tool) -> Mapping[str, Any] | None:
 
 
 def effect_of(tool: Tool) -> Effect:
-    """Return the effect in a tool's annotations. Only what they state counts: silence is "write", not MCP's destructive."""
+    """Return the effect in a tool's annotations."""
+    # MCP's default for `destructiveHint` is true. Here an unset hint counts as "write": it says nothing about the tool.
     hints = tool.annotations
     if hints is None:
         return "write"

@@ -200,8 +200,10 @@ class MCPToolLoader:
             listed = await asyncio.gather(*(server.tools() for server in servers), return_exceptions=True)
             tools = _specs(zip(servers, _raise_failures(listed), strict=True))
         except BaseException as error:
+            # Close only what this call connected: tools of an earlier load may be in use.
             self._servers = {name: server for name, server in self._servers.items() if new.get(name) is not server}
             ending = [task for server in new.values() for task in server.end()]
+            # A caller that was cancelled must not wait for servers to end in their own time.
             await finish(ending, at_once=isinstance(error, asyncio.CancelledError))
             raise
         self._tools = tools

@@ -89,7 +89,7 @@ class MCPServer:
 
         Args:
             tool: Its name on the server.
-            arguments: Sent as they are; what is left out is not sent, None is sent as null.
+            arguments: Sent as they are; None is sent as null.
             repeatable: Whether the call may run twice.
 
         Raises:
@@ -138,7 +138,7 @@ class MCPServer:
         except McpError as error:
             raise ToolCallError(error.error.message) from None
         except ValidationError:
-            raise ToolCallError(f"MCP server {name!r} answered {tool} with what is no result of a tool") from None
+            raise ToolCallError(f"MCP server {name!r} answered {tool}, but not with the result of a tool") from None
 
     def end(self) -> list["asyncio.Task[Any]"]:
         """End the connection for good. May be called again.

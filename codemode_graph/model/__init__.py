@@ -1,4 +1,4 @@
-"""The model: its prompts (text files and what fills them in), the request, the program in its reply."""
+"""The model: its prompts (text files, filled in), the request, the program in its reply."""
 
 from codemode_graph.model.repair import repair_message
 from codemode_graph.model.system import agent_message, program_tool_description, system_message

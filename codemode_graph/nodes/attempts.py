@@ -69,7 +69,7 @@ def _crossed(state: CodeModeState, parts: Parts, limits: Context) -> str | None:
     if limits.max_seconds is not None and worked(state) >= limits.max_seconds:
         return f"the run has used its {limits.max_seconds:g} seconds"
     if limits.max_cost is not None and parts.prices is not None:
-        cost = (read * parts.prices.input + written * parts.prices.output) / 1_000_000
+        cost = parts.prices.cost(read, written)
         if cost >= limits.max_cost:
             return f"the run has cost {cost:.4g} of its {limits.max_cost:g}"
     if limits.max_tool_calls is not None and len(state["tool_calls"]) >= limits.max_tool_calls:

@@ -1,4 +1,4 @@
-"""Tool calls in traces: each one a child tool run of whatever runs the program."""
+"""Tool calls in traces: each one is a child tool run of the run of the program."""
 
 from collections.abc import Collection
 from contextlib import nullcontext
@@ -50,8 +50,8 @@ def traced(name: str, call: ToolCaller, *, description: str = "") -> ToolCaller:
 def masked(name: str, call: ToolCaller, names: Collection[str], *, description: str = "") -> ToolCaller:
     """Wrap a tool as `traced` does, and mask values in its trace, whether it reports itself or not.
 
-    Callbacks and traces see its arguments and its value with `[redacted]` under these names, its errors without what the
-    arguments hide, and nothing of what goes on inside the call.
+    Callbacks and traces see its arguments and its value with `[redacted]` under these names, its errors without these
+    values, and nothing inside the call.
 
     Args:
         name: What traces call the tool.

@@ -242,7 +242,7 @@ class _Call:
             except ValidationError as error:
                 problems.append(complaint(error, key))
         if problems:
-            raise ValueError(f"{self.name}() was given what it cannot take: {'; '.join(problems)}")
+            raise ValueError(f"{self.name}() got invalid arguments: {'; '.join(problems)}")
         if more and self.more is None:
             raise TypeError(f"{self.name}() got an unexpected argument {next(iter(more))!r}")
         for key, each in self.parameters.items():

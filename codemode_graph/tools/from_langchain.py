@@ -51,7 +51,7 @@ def from_langchain(tool: BaseTool, *, invoke: Invoke | None = None) -> ToolSpec:
         invoke: Runs it in another way, for instance by the `ToolNode` of an agent, which then injects as well.
 
     Returns:
-        The tool. MCP annotations in its metadata give its effect, else it is "write".
+        The tool. Its effect comes from MCP annotations in its metadata, else it is "write".
 
     Raises:
         ToolLoadError: It needs a value that cannot reach it.
@@ -145,10 +145,10 @@ class _Adapter:
         except ValidationError as error:
             if is_invalid_resume(error):  # A person's answer to the tool's `interrupt`, not an argument, is wrong.
                 raise
-            raise ValueError(f"{tool.name}() was given what it cannot take: {complaint(error)}") from error
+            raise ValueError(f"{tool.name}() got invalid arguments: {complaint(error)}") from error
         except ValidationErrorV1 as error:
             problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5])
-            raise ValueError(f"{tool.name}() was given what it cannot take: {problems}") from error
+            raise ValueError(f"{tool.name}() got invalid arguments: {problems}") from error
 
     def _value(self, answer: Any) -> Any:
         """Return the value in a tool's answer: in a Command, a message, content blocks, or the answer itself."""
@@ -223,13 +223,13 @@ def _effect(metadata: Mapping[str, Any]) -> Effect:
         nested = nested.get(key) if isinstance(nested, Mapping) else None
     hints = {**metadata, **(nested if isinstance(nested, Mapping) else {})}
 
-    def says(*names: str) -> bool:
+    def is_set(*names: str) -> bool:
         return any(hints.get(name) is True for name in names)
 
     return effect_from_hints(
-        read_only=says("readOnlyHint", "read_only_hint"),
-        destructive=says("destructiveHint", "destructive_hint"),
-        idempotent=says("idempotentHint", "idempotent_hint"),
+        read_only=is_set("readOnlyHint", "read_only_hint"),
+        destructive=is_set("destructiveHint", "destructive_hint"),
+        idempotent=is_set("idempotentHint", "idempotent_hint"),
     )
 
 

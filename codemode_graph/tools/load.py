@@ -1,4 +1,4 @@
-"""From what people hand over to the tools of a run."""
+"""Loading tools: from functions, LangChain tools and loaders to the tools of a run, with their policies."""
 
 import functools
 import inspect
@@ -82,6 +82,7 @@ def load_with_origins(
     tools: Tools, *, policies: Mapping[str, ToolPolicy] | None = None
 ) -> tuple[tuple[ToolSpec, object], ...]:
     """Load tools as `load_tools` does; return each with the object that it comes from."""
+    # The same object may come by several ways, such as in two toolkits.
     unique = {(id(each.origin), each.spec.name): each for each in _load(tools, None)}
     named: dict[str, _Loaded] = {}
     for each in unique.values():

@@ -24,6 +24,7 @@ __all__ = [
     "has_command",
     "is_message",
     "is_text_block",
+    "one_or_all",
     "parse_json",
     "read_message",
     "to_json_update",
@@ -101,7 +102,7 @@ def from_commands(tool: str, answer: Any, read: Callable[[ToolMessage], Any] = r
             elif rest := [item for item in values if not isinstance(item, ToolMessage)]:
                 updates.append({key: rest})
     read_values = [read(message) for message in messages]
-    return Updated(_one_or_all(read_values), _join(updates))
+    return Updated(one_or_all(read_values), _join(updates))
 
 
 def _pairs(tool: str, command: Any) -> Iterable[tuple[str, Any]]:
@@ -165,10 +166,11 @@ def from_blocks(content: Any) -> Any:
     """Return the content blocks of a message as values, one alone or a list of several; anything else as it is."""
     if not isinstance(content, list) or not all(isinstance(block, dict) and "type" in block for block in content):
         return content
-    return _one_or_all([_from_block(block) for block in content])
+    return one_or_all([_from_block(block) for block in content])
 
 
-def _one_or_all(values: list[Any]) -> Any:
+def one_or_all(values: list[Any]) -> Any:
+    """Return None for no value, the value itself for one, else the list."""
     return values[0] if len(values) == 1 else values or None
 
 

@@ -1,4 +1,4 @@
-"""What a program may call: one `ToolSpec` a tool, from whatever source."""
+"""The tools that a program may call: one `ToolSpec` for each, and the policy of each."""
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -155,7 +155,8 @@ class ToolSpec:
 
 
 def effect_from_hints(*, read_only: bool, destructive: bool, idempotent: bool) -> Effect:
-    """Return the effect that MCP annotations declare: only what they say outright counts, and silence is "write"."""
+    """Return the effect in MCP annotations. Only what they state counts: silence is "write"."""
+    # MCP gives the other hints a meaning only for a tool that is not read-only.
     if read_only:
         return "read"
     if destructive:

@@ -14,7 +14,7 @@ _FENCES = re.compile(r"`{3,}|\"{3,}|'{3,}|~{3,}")
 def one_line(text: object, limit: int = 200) -> str:
     """Return text by others on one line that cannot pose as anything else.
 
-    Control, format and unassigned characters become spaces, runs of space become one, and what ends a fence, a
+    Control, format and unassigned characters become spaces, runs of space become one, and anything that ends a fence, a
     docstring or a chat turn (three quotes or backticks, `<|`) is broken up.
 
     Args:

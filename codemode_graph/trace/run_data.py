@@ -66,10 +66,7 @@ class RunData:
     @property
     def cost(self) -> float | None:
         """The cost of the model so far, in the currency of the prices; None without prices."""
-        if self.prices is None:
-            return None
-        read, written = self.tokens
-        return (read * self.prices.input + written * self.prices.output) / 1_000_000
+        return None if self.prices is None else self.prices.cost(*self.tokens)
 
     def calls_of(self, attempt: Attempt) -> list[ToolCall]:
         """Return the calls of an attempt in order, with those that the journal answered."""

@@ -123,7 +123,7 @@ async def test_half_a_surrogate_pair_is_replaced() -> None:
 
 async def test_an_answer_that_is_no_result_is_an_error() -> None:
     async with loaded(own_server("raw", "no_result")) as tools:
-        with pytest.raises(ToolCallError, match="answered cut with what is no result of a tool"):
+        with pytest.raises(ToolCallError, match="answered cut, but not with the result of a tool"):
             await tools("cut")
 
 

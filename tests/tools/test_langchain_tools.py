@@ -143,7 +143,7 @@ def test_schemas_and_descriptions_come_from_the_tool() -> None:
 
 
 async def test_arguments_that_do_not_fit_are_a_short_error() -> None:
-    with pytest.raises(ValueError, match=r"add\(\) was given what it cannot take: a: .* \(got 'x'\)$") as caught:
+    with pytest.raises(ValueError, match=r"add\(\) got invalid arguments: a: .* \(got 'x'\)$") as caught:
         await from_langchain(add).call({"a": "x"}, {})
     assert "pydantic" not in str(caught.value)
     v1 = from_langchain(StructuredTool.from_function(search, description="s", args_schema=QueryV1))
