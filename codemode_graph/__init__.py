@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from codemode_graph.api import CodeMode, codemode
     from codemode_graph.errors import CodeModeError, ConfigurationError, ModelError, ToolLoadError
     from codemode_graph.graph import create_codemode
-    from codemode_graph.integrations.agent import create_agent
-    from codemode_graph.integrations.langchain import create_codemode_tool
+    from codemode_graph.integrations.agent import create_agent, create_codemode_tool
     from codemode_graph.integrations.middleware import CodeModeMiddleware
     from codemode_graph.mcp import MCPToolLoader
     from codemode_graph.options import CodeModeOptions, RunOptions
@@ -64,7 +63,7 @@ _PLACES = {
     "ToolLoadError": "codemode_graph.errors",
     "create_codemode": "codemode_graph.graph",
     "create_agent": "codemode_graph.integrations.agent",
-    "create_codemode_tool": "codemode_graph.integrations.langchain",
+    "create_codemode_tool": "codemode_graph.integrations.agent",
     "CodeModeMiddleware": "codemode_graph.integrations.middleware",
     "MCPToolLoader": "codemode_graph.mcp",
     "Context": "codemode_graph.settings",

@@ -1,25 +1,28 @@
-"""What came of a task or a program, as `CodeMode` gives it."""
+"""The result of a task or a program, as `CodeMode` returns it."""
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+
+from langgraph.graph.state import CompiledStateGraph
 
 from codemode_graph.metrics import Metrics, metrics
 from codemode_graph.settings import Prices
 from codemode_graph.state import Attempt, CodeModeOutput, CodeModeState, Failure, ToolCall
+from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.trace import Trace
 
-__all__ = ["RunResult", "not_run", "run_result"]
+__all__ = ["RunResult", "TaskRunner", "not_run", "run_result"]
 
 
 class RunResult(dict[str, Any]):
-    """What came of one task or program: a dict, and its `trace`.
+    """The result of one task or program: a dict, with the run as its `trace`.
 
-    Its keys: `success`, whether there is an answer; `output`, the program's value, made of JSON values; `error`, one line
-    that says why there is none; `program`, the last one, as it ran; `sandbox`, what ran it, None where nothing did;
-    `attempts`, `tool_calls`, `stdout`, `metrics`; and `run_id`, by which `CodeMode.run_code` goes on from a run that
-    failed, None of one that never began.
+    Its keys: `success`, whether there is a value; `output`, the program's value, made of JSON values; `error`, one line
+    that says why there is none; `program`, the last one, as it ran; `sandbox`, the one that ran it, None where none did;
+    `attempts`, `tool_calls`, `stdout`, `metrics`; and `run_id`, by which `CodeMode.run_code` repairs a run that failed,
+    None where no run began.
 
     Attributes:
-        trace: The run, to be looked at: shows itself in a notebook and a terminal, and writes a page.
+        trace: The run: it shows itself in a notebook and a terminal, and writes a page.
     """
 
     def __init__(self, values: dict[str, Any], trace: Trace) -> None:
@@ -45,21 +48,38 @@ class RunResult(dict[str, Any]):
         def __getitem__(self, key: str, /) -> Any: ...
 
 
+class TaskRunner(Protocol):
+    """The part of a `CodeMode` that integrations use. They cannot import it: its `as_...` methods import them."""
+
+    tools: tuple[ToolSpec, ...]
+
+    @property
+    def approves(self) -> bool:
+        """Whether an `approve` answers for people."""
+
+    @property
+    def subgraph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """The graph of one task, without a checkpointer of its own."""
+
+    async def run(self, task: str) -> RunResult:
+        """Do a task."""
+
+
 def run_result(state: CodeModeState, run_id: str, *, prices: Prices | None = None) -> RunResult:
-    """The result of a run, from the graph's state."""
+    """Return the result of a run from the graph's state."""
     error = state["error"]
     if waiting := state["pending"]:
         names = ", ".join(f"{call['tool']} ({call['id']})" for call in waiting)
-        message = f"the run waits for a person to decide on {names}: give codemode(..., approve=...)"
-        error = Failure(kind="approval", type="PermissionError", message=message, line=None, traceback="")
+        reason = f"the run waits for a person to decide on {names}: give codemode(..., approve=...)"
+        error = Failure(kind="approval", type="PermissionError", message=reason, line=None, traceback="")
     where = f"line {error['line']}: " if error is not None and error["line"] else ""
     kind = "" if error is None or error["kind"] in ("model", "check", "empty", "approval") else f"{error['type']}: "
-    told = None if error is None else f"{where}{kind}{error['message']}"
-    return _result(state, told, run_id, Trace.from_state(state, prices=prices))
+    message = None if error is None else f"{where}{kind}{error['message']}"
+    return _result(state, message, run_id, Trace.from_state(state, prices=prices))
 
 
 def not_run(task: str, error: str) -> RunResult:
-    """The result of a task that could not be begun."""
+    """Return the result of a task whose run could not begin."""
     failure = Failure(kind="configuration", type="ConfigurationError", message=error, line=None, traceback="")
     state = CodeModeOutput(
         verdict="error",

@@ -1,54 +1,81 @@
-"""Imports point one way; the sandboxes know nothing of the graph."""
+"""Imports point one way, go round in no circle, and the sandboxes know nothing of the graph."""
 
 import ast
+import graphlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ["state", "tools", "check", "calls", "model", "nodes", "graph", "api", "cli"]
-"""From the ground up; a module may import from its own layer and those below."""
-PLACE = {
-    **dict.fromkeys(("compat", "errors", "redact", "preview", "sync", "events", "state"), "state"),
-    **dict.fromkeys(("tools", "mcp"), "tools"),
-    **dict.fromkeys(("check", "plan"), "check"),
-    **dict.fromkeys(("calls", "approvals", "updates"), "calls"),
-    **dict.fromkeys(("nodes", "settings", "options"), "nodes"),
-    **dict.fromkeys(("api", "runs", "result", "trace", "metrics", "integrations"), "api"),
-    **dict.fromkeys(("cli", "demo", "__main__", "__init__"), "cli"),
-    "model": "model",
-    "graph": "graph",
-}
+PACKAGES = {"codemode_graph": ROOT, "codemode_sandboxes": ROOT / "sandboxes"}
+LAYERS = (
+    {"errors", "redact", "preview", "sync", "compat", "events", "state"},
+    {"tools", "mcp"},
+    {"check", "plan"},
+    {"calls", "approvals", "updates"},
+    {"model"},
+    {"settings", "options", "nodes"},
+    {"graph"},
+    {"api", "runs", "result", "trace", "metrics", "integrations"},
+    {"cli", "demo", "__main__", "__init__"},
+)
+"""What is in codemode_graph/, from the ground up: a module may import from its own layer and those below."""
+
+
+@cache
+def modules(package: str) -> dict[str, Path]:
+    """The package's files by their modules' names; a package's own is the name of its `__init__`."""
+    root = PACKAGES[package]
+    found = {path.relative_to(root).with_suffix(""): path for path in sorted((root / package).rglob("*.py"))}
+    return {".".join(name.parts).removesuffix(".__init__"): path for name, path in found.items()}
 
 
 def imported(path: Path) -> Iterator[str]:
+    """The modules that a file imports, those in functions and under TYPE_CHECKING too."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            ours = modules(node.module.split(".")[0]) if node.module.split(".")[0] in PACKAGES else {}
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in ours else node.module
 
 
-def modules(package: Path) -> list[Path]:
-    return sorted(path for path in package.rglob("*.py") if "__pycache__" not in path.parts)
-
-
-@pytest.mark.parametrize("path", modules(ROOT / "sandboxes"), ids=lambda path: path.stem)
-def test_the_sandboxes_know_nothing_of_the_graph(path: Path) -> None:
-    roots = {name.split(".")[0] for name in imported(path)}
+@pytest.mark.parametrize("module", modules("codemode_sandboxes"))
+def test_the_sandboxes_know_nothing_of_the_graph(module: str) -> None:
+    roots = {name.split(".")[0] for name in imported(modules("codemode_sandboxes")[module])}
     assert not roots & {"codemode_graph", "langgraph", "langchain", "langchain_core", "langsmith"}
 
 
-@pytest.mark.parametrize("path", modules(ROOT / "codemode_graph"), ids=lambda path: path.stem)
-def test_imports_point_down(path: Path) -> None:
-    here = path.relative_to(ROOT / "codemode_graph").parts[0].removesuffix(".py")
-    for name in imported(path):
-        package, _, rest = name.partition(".")
-        if package != "codemode_graph" or not rest:
-            continue
-        there = rest.split(".")[0]
+def test_the_layers_are_the_folders() -> None:
+    folders = {
+        path.stem for path in (ROOT / "codemode_graph").iterdir() if path.suffix == ".py" or any(path.glob("*.py"))
+    }
+    assert folders == set().union(*LAYERS)
+    assert len(folders) == sum(map(len, LAYERS))
+
+
+@pytest.mark.parametrize("module", modules("codemode_graph"))
+def test_imports_point_down(module: str) -> None:
+    def layer(name: str) -> int:
+        folder = [*name.split("."), "__init__"][1]
+        return next(number for number, names in enumerate(LAYERS) if folder in names)
+
+    for name in imported(modules("codemode_graph")[module]):
         # The vocabulary of tools is part of the ground: the state names effects.
-        if rest == "tools.spec":
-            continue
-        assert LAYERS.index(PLACE[there]) <= LAYERS.index(PLACE[here]), f"{here} imports {there}"
+        if name.startswith("codemode_graph.") and name != "codemode_graph.tools.spec":
+            assert layer(name) <= layer(module), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_files_import_each_other_in_a_circle(package: str) -> None:
+    graph = {module: set(imported(path)) & modules(package).keys() for module, path in modules(package).items()}
+    # `codemode_graph/__init__` names all that it exports, and imports a name when it is first asked for.
+    graph["codemode_graph"] = set()
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))

@@ -1,4 +1,4 @@
-"""A LangChain agent that has code mode over its tools."""
+"""Make a LangChain agent that has code mode over its tools, or a tool with code mode for any agent."""
 
 import inspect
 import re
@@ -17,16 +17,18 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 from typing_extensions import Unpack
 
+from codemode_graph.api import codemode as create_code_mode
+from codemode_graph.integrations.agent_tools import asks_per_call
+from codemode_graph.integrations.langchain import as_langchain_tool
 from codemode_graph.integrations.middleware import CodeModeMiddleware
-from codemode_graph.integrations.review import asks_per_call
 from codemode_graph.model.ask import load_model
-from codemode_graph.options import RunOptions, read_options
+from codemode_graph.options import CodeModeOptions, RunOptions, read_options
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_with_origins
 from codemode_graph.tools.results import Updated
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["create_agent", "to_langchain"]
+__all__ = ["AgentOptions", "create_agent", "create_codemode_tool", "to_langchain"]
 
 
 class AgentOptions(RunOptions, total=False):
@@ -99,12 +101,26 @@ def create_agent(
     return agent
 
 
+def create_codemode_tool(
+    tools: Tools, *, name: str = "codemode", description: str | None = None, **options: Unpack[CodeModeOptions]
+) -> BaseTool:
+    """Make a LangChain tool that does tasks with these tools: `codemode(...)` and `as_langchain_tool` in one.
+
+    Args:
+        tools: What its programs may call: functions, LangChain tools, `ToolSpec`s.
+        name: The tool's name.
+        description: For the agent's model.
+        options: As `CodeModeOptions` and `RunOptions` list them.
+    """
+    return as_langchain_tool(create_code_mode(tools=tools, **options), name=name, description=description)
+
+
 def to_langchain(spec: ToolSpec, origin: object = None) -> BaseTool:
-    """Make a LangChain tool of a tool, for an agent that calls it directly.
+    """Return a tool as a LangChain tool, for an agent that calls it directly.
 
     Args:
         spec: The tool.
-        origin: What it was made of. A LangChain tool, or a function, is used as LangChain uses it.
+        origin: The object that it was loaded from. A LangChain tool, or a function, is used as LangChain uses it.
     """
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", spec.name)[:64]
     if isinstance(origin, BaseTool):
@@ -136,7 +152,7 @@ def to_langchain(spec: ToolSpec, origin: object = None) -> BaseTool:
 
 
 def _interrupt_on(middleware: Sequence[AgentMiddleware[Any, Any, Any]]) -> Any:
-    """What the agent's people decide on, for the calls of programs as well."""
-    asking = [each for each in middleware if isinstance(each, HumanInTheLoopMiddleware)]
-    # Asking about each call, it is in the way that the calls of programs take: it asks by itself.
-    return {name: how for each in asking if not asks_per_call(each) for name, how in each.interrupt_on.items()}
+    """Return which calls of programs a person decides on: those that the agent's people decide on."""
+    humans = [each for each in middleware if isinstance(each, HumanInTheLoopMiddleware)]
+    # One that asks about each call sees the calls of programs by itself, on their way to the tool.
+    return {name: how for each in humans if not asks_per_call(each) for name, how in each.interrupt_on.items()}

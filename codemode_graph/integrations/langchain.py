@@ -1,31 +1,30 @@
 """Code mode as one LangChain tool: an agent gives it a task, a program is written for it, and the value comes back."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langgraph.errors import GraphInterrupt
 from langgraph.prebuilt import ToolRuntime
 from langgraph.runtime import get_runtime
 from pydantic import BaseModel, Field
-from typing_extensions import Unpack
 
+from codemode_graph.compat import with_subgraph_number
 from codemode_graph.integrations.answer import LIMIT, answer_text, artifact_of, listed, result_of
-from codemode_graph.integrations.siblings import known_by, together
-from codemode_graph.options import CodeModeOptions
+from codemode_graph.result import TaskRunner
 from codemode_graph.sync import wait_for
-from codemode_graph.tools.load import Tools
 from codemode_graph.tools.spec import ToolSpec
-
-if TYPE_CHECKING:
-    from codemode_graph.api import CodeMode
 
 __all__ = [
     "ADVICE",
     "Task",
     "as_langchain_tool",
-    "create_codemode_tool",
     "task_description",
     "task_schema",
 ]
@@ -33,12 +32,12 @@ __all__ = [
 ADVICE = "Do not give the same task again: give one for what is left to do, or say what went wrong."
 
 
+# The default of an injected argument: LangChain injects only where the hint is `ToolRuntime` itself, without `| None`.
 _NONE: Any = None
-"""The default of an injected argument: LangChain injects where the type is `ToolRuntime`, and nothing else."""
 
 
 class Task(BaseModel):
-    """What the tool is given."""
+    """The tool's arguments."""
 
     task: str = Field(
         min_length=1,
@@ -48,12 +47,12 @@ class Task(BaseModel):
 
 
 def task_schema() -> dict[str, Any]:
-    """JSON Schema of `Task`, for clients that are to give nothing else."""
+    """Return the JSON Schema of `Task`, which allows no other arguments."""
     return {**Task.model_json_schema(), "additionalProperties": False}
 
 
 def task_description(tools: Iterable[ToolSpec]) -> str:
-    """What a model reads about a tool that does tasks with these tools, as far as programs may call them."""
+    """Return the description of a tool that does tasks with those of these tools that programs may call."""
     names = [spec.name for spec in tools if spec.for_programs]
     return (
         "Do a task that takes several tool calls: a program is written for it that makes the calls, in loops and at the "
@@ -65,7 +64,7 @@ def task_description(tools: Iterable[ToolSpec]) -> str:
 
 
 def as_langchain_tool(
-    cm: "CodeMode", *, name: str = "codemode", description: str | None = None, max_chars: int = LIMIT
+    cm: TaskRunner, *, name: str = "codemode", description: str | None = None, max_chars: int = LIMIT
 ) -> BaseTool:
     """Make a LangChain tool of code mode, for any agent.
 
@@ -90,18 +89,18 @@ def as_langchain_tool(
         if cm.approves or not _in_graph():
             result: dict[str, Any] = dict(await cm.run(task))
         else:
-            async with together():
-                result = result_of(await cm.subgraph.ainvoke({"task": task}, _known(config, runtime)))
-        return answered(result, runtime)
+            async with _hold_interrupt():
+                result = result_of(await cm.subgraph.ainvoke({"task": task}, _config_of_call(config, runtime)))
+        return answer(result, runtime)
 
     def do(task: str, config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _NONE) -> Any:
         if cm.approves or not _in_graph():
             result: dict[str, Any] = dict(wait_for(cm.run(task)))
         else:
-            result = result_of(cm.subgraph.invoke({"task": task}, _known(config, runtime)))
-        return answered(result, runtime)
+            result = result_of(cm.subgraph.invoke({"task": task}, _config_of_call(config, runtime)))
+        return answer(result, runtime)
 
-    def answered(result: dict[str, Any], runtime: ToolRuntime[Any, Any] | None) -> Any:
+    def answer(result: dict[str, Any], runtime: ToolRuntime[Any, Any] | None) -> Any:
         text = answer_text(result, limit=max_chars, advice=ADVICE)
         if result["success"]:
             return text, artifact_of(result)
@@ -122,24 +121,12 @@ def as_langchain_tool(
     )
 
 
-def create_codemode_tool(
-    tools: Tools, *, name: str = "codemode", description: str | None = None, **options: Unpack[CodeModeOptions]
-) -> BaseTool:
-    """Make a LangChain tool that does tasks with these tools: `codemode(...)` and `as_langchain_tool` in one.
-
-    Args:
-        tools: What its programs may call: functions, LangChain tools, `ToolSpec`s.
-        name: The tool's name.
-        description: For the agent's model.
-        options: As `codemode` takes them.
-    """
-    from codemode_graph.api import codemode
-
-    return as_langchain_tool(codemode(tools=tools, **options), name=name, description=description)
-
-
-def _known(config: RunnableConfig, runtime: ToolRuntime[Any, Any] | None) -> RunnableConfig:
-    return config if runtime is None or runtime.tool_call_id is None else known_by(runtime.tool_call_id, config)
+def _config_of_call(config: RunnableConfig, runtime: ToolRuntime[Any, Any] | None) -> RunnableConfig:
+    """Return the config under which a call's subgraph has the same checkpoints whenever its node runs."""
+    if runtime is None or runtime.tool_call_id is None:
+        return config
+    # The id of the call, since the order in which calls of one node start differs from run to run.
+    return with_subgraph_number(config, 1 + int.from_bytes(hashlib.sha256(runtime.tool_call_id.encode()).digest()[:6]))
 
 
 def _in_graph() -> bool:
@@ -147,3 +134,40 @@ def _in_graph() -> bool:
         return get_runtime() is not None
     except (RuntimeError, KeyError):
         return False
+
+
+@dataclass(slots=True)
+class _RunningNode:
+    """A node that is running, and how many of its calls have not ended. It holds the runtime, whose id is its key."""
+
+    runtime: Any
+    running: int = 0
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+_nodes: dict[int, _RunningNode] = {}
+
+
+@asynccontextmanager
+async def _hold_interrupt() -> AsyncIterator[None]:
+    """Run a call of a node; where it interrupts the graph, wait first until the node's other calls have ended.
+
+    A `ToolNode` runs the calls of one message at the same time. An interrupt of one ends the node while the others still
+    run, and LangGraph would start those again beside themselves.
+    """
+    runtime = get_runtime()
+    node = _nodes.setdefault(id(runtime), _RunningNode(runtime))
+    node.running += 1
+    interrupts = False
+    try:
+        yield
+    except GraphInterrupt:
+        interrupts = True
+        raise
+    finally:
+        node.running -= 1
+        if node.running == 0:
+            _nodes.pop(id(runtime), None)
+            node.idle.set()
+        elif interrupts:
+            await node.idle.wait()

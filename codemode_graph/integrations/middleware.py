@@ -1,6 +1,7 @@
 """Code mode over an agent's own tools, as middleware of LangChain's `create_agent`."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
@@ -16,49 +17,48 @@ from langchain.agents.middleware.types import (
     ToolCallRequest,
 )
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 from typing_extensions import Unpack
 
+from codemode_graph.calls.occurrences import call_digest, newest
 from codemode_graph.compat import channels_of
 from codemode_graph.errors import ConfigurationError
-from codemode_graph.integrations.agent_tools import Catalogue, Toolset
+from codemode_graph.integrations.agent_tools import AgentCall, InterruptOn, Toolset, Toolsets, agent_call, reviews_of
 from codemode_graph.integrations.answer import LIMIT, answer_text, artifact_of, result_of
-from codemode_graph.integrations.earlier import earlier_calls
 from codemode_graph.integrations.langchain import ADVICE, Task, task_description
-from codemode_graph.integrations.nested import AgentCall, running
-from codemode_graph.integrations.review import InterruptOn, reviews
 from codemode_graph.model import agent_message
 from codemode_graph.model.ask import load_model
 from codemode_graph.options import RunOptions, read_context, read_options, read_sandbox
+from codemode_graph.state import ToolCall
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.updates import writes
 
 __all__ = ["CodeModeAgentState", "CodeModeMiddleware"]
 
-_HUMAN = "hitl_edited_tool_calls"
-"""The key of the state by which `HumanInTheLoopMiddleware` is known to be there."""
+# `HumanInTheLoopMiddleware` cannot be seen from other middleware, but this key of its state can.
+_HUMAN_IN_THE_LOOP = "hitl_edited_tool_calls"
 
-_AGAIN = (
+_ADVICE = (
     "Write the program again, whole and put right. Where it makes the calls that took effect again, they are answered "
     "from the record and not made a second time."
 )
 
 
 class Program(BaseModel):
-    """What the tool is given where the agent's own model writes the programs."""
+    """The tool's arguments where the agent's own model writes the programs."""
 
     code: str = Field(min_length=1, description="The whole program: Python that calls the tools.")
 
 
 class CodeModeAgentState(AgentState[Any]):
-    """What the middleware keeps in the agent's state."""
+    """The middleware's part of the agent's state."""
 
     codemode_offered: NotRequired[Annotated[list[str], PrivateStateAttr]]
-    """The tools that the model was last told programs may call; they can call no others."""
+    """The tools that the model last read programs may call; they can call no others."""
 
 
 class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -108,11 +108,11 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         read_context(options)
         self._writer = None if model is None else load_model(model)
         self._sandbox = read_sandbox(options)
-        self._told = interrupt_on is not None
+        self._knows_reviews = interrupt_on is not None
         self._max_chars = max_chars
-        self._catalogue = Catalogue(
+        self._toolsets = Toolsets(
             policies=options.pop("policies", None) or {},
-            reviews=reviews(interrupt_on or {}),
+            reviews=reviews_of(interrupt_on or {}),
             specs=specs or {},
             options={"model": self._writer, **options},
         )
@@ -131,102 +131,109 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ExtendedModelResponse[Any]:
-        """Tell the model of programs, and show it no tool that is for programs alone."""
-        shown, offered = self._shown(request, self._sandbox.capabilities)
-        return _noted(request, handler(shown), offered)
+        """Describe programs to the model, and hide the tools that only programs may call."""
+        changed, offered = self._change(request, self._capabilities())
+        return _record(request, handler(changed), offered)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ExtendedModelResponse[Any]:
-        """Tell the model of programs, and show it no tool that is for programs alone."""
-        capabilities = await asyncio.to_thread(lambda: self._sandbox.capabilities)
-        shown, offered = self._shown(request, capabilities)
-        return _noted(request, await handler(shown), offered)
+        """Describe programs to the model, and hide the tools that only programs may call."""
+        changed, offered = self._change(request, await asyncio.to_thread(self._capabilities))
+        return _record(request, await handler(changed), offered)
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
-        """Run a program; have any other call made."""
+        """Run a program, or make any other call."""
         if request.tool_call["name"] != self.tool.name:
-            return self._refused(request) or handler(request)
+            return self._refuse(request) or handler(request)
         toolset = self._toolset(request)
         call = AgentCall(request=request, handler=handler, is_async=False)
 
-        def run(config: RunnableConfig, **given: str) -> Any:
-            running.set(call)
-            return self._answer(request, toolset.graph.invoke(self._given(request, given), config))
+        def run(config: RunnableConfig, **arguments: str) -> Any:
+            agent_call.set(call)
+            return self._answer(request, toolset.graph.invoke(self._input(request, arguments), config))
 
-        return handler(request.override(tool=self._bound(func=run)))
+        return handler(request.override(tool=self._with_function(func=run)))
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
     ) -> Any:
-        """Run a program; have any other call made."""
+        """Run a program, or make any other call."""
         if request.tool_call["name"] != self.tool.name:
-            return self._refused(request) or await handler(request)
+            return self._refuse(request) or await handler(request)
         toolset = self._toolset(request)
         call = AgentCall(request=request, handler=handler, is_async=True)
 
-        async def run(config: RunnableConfig, **given: str) -> Any:
-            running.set(call)
-            return self._answer(request, await toolset.graph.ainvoke(self._given(request, given), config))
+        async def run(config: RunnableConfig, **arguments: str) -> Any:
+            agent_call.set(call)
+            return self._answer(request, await toolset.graph.ainvoke(self._input(request, arguments), config))
 
-        return await handler(request.override(tool=self._bound(coroutine=run)))
+        return await handler(request.override(tool=self._with_function(coroutine=run)))
 
     async def aclose(self) -> None:
-        """End what the sandbox holds in this event loop. What it holds ends with the process too."""
+        """Close what the sandbox holds in this event loop; it ends with the process too."""
         await self._sandbox.aclose()
 
-    def _shown(self, request: ModelRequest[Any], capabilities: Capabilities) -> tuple[ModelRequest[Any], list[str]]:
+    def _capabilities(self) -> Capabilities | None:
+        # Only the agent's own model has to know the sandbox; to ask one what it offers may start it.
+        return self._sandbox.capabilities if self._writer is None else None
+
+    def _change(
+        self, request: ModelRequest[Any], capabilities: Capabilities | None
+    ) -> tuple[ModelRequest[Any], list[str]]:
+        """Return the request as the model gets it, and the tools that it reads programs may call."""
         tools = [tool for tool in request.tools if isinstance(tool, BaseTool) and tool.name != self.tool.name]
-        toolset = self._catalogue.toolset(tools)
+        toolset = self._toolsets.of(tools)
         is_there = any(isinstance(tool, BaseTool) and tool.name == self.tool.name for tool in request.tools)
         offered = [spec.name for spec in toolset.for_programs] if is_there else []
         kept = [each for each in request.tools if not isinstance(each, BaseTool) or each.name not in toolset.hidden]
         if not offered:
             kept = [each for each in kept if not isinstance(each, BaseTool) or each.name != self.tool.name]
             return request.override(tools=kept), []
-        if self._writer is None:
+        if capabilities is not None:
             message = agent_message(toolset.for_programs, capabilities, tool=self.tool.name)
-            return request.override(tools=kept, system_message=_with(request.system_message, message)), offered
+            return request.override(tools=kept, system_message=_append(request.system_message, message)), offered
         described = self.tool.model_copy(update={"description": task_description(toolset.for_programs)})
         kept = [described if isinstance(each, BaseTool) and each.name == self.tool.name else each for each in kept]
         return request.override(tools=kept), offered
 
     def _toolset(self, request: ToolCallRequest) -> Toolset:
-        if not self._told and _HUMAN in channels_of(request.runtime.config):
+        if not self._knows_reviews and _HUMAN_IN_THE_LOOP in channels_of(request.runtime.config):
             raise ConfigurationError(
                 "the agent has HumanInTheLoopMiddleware, which does not see the calls that programs make: give "
                 "CodeModeMiddleware(interrupt_on=...) what it was given, or {} where nobody is to be asked about those"
             )
         tools = [tool for tool in request.runtime.tools if tool.name != self.tool.name]
-        self._catalogue.check([tool.name for tool in tools])
-        every = self._catalogue.toolset(tools)
+        self._toolsets.check([tool.name for tool in tools])
+        every = self._toolsets.of(tools)
+        # Middleware may have hidden tools from the model when it wrote this program: hide them from the program as well.
         offered = request.state.get("codemode_offered")
         if offered is None:
             return every
         withheld = {spec.name for spec in every.for_programs} - set(offered)
-        return self._catalogue.toolset([tool for tool in tools if tool.name not in withheld])
+        return self._toolsets.of([tool for tool in tools if tool.name not in withheld])
 
-    def _refused(self, request: ToolCallRequest) -> ToolMessage | None:
-        """The answer to a call of the model's own of a tool that is for programs alone."""
+    def _refuse(self, request: ToolCallRequest) -> ToolMessage | None:
+        """Return the answer to the model's own call of a tool that only programs may call; None for other tools."""
         call = request.tool_call
-        toolset = self._catalogue.toolset([tool for tool in request.runtime.tools if tool.name == call["name"]])
+        toolset = self._toolsets.of([tool for tool in request.runtime.tools if tool.name == call["name"]])
         if call["name"] not in toolset.hidden:
             return None
         text = f"{call['name']} can be called by programs alone: run one with {self.tool.name}."
         return ToolMessage(text, name=call["name"], tool_call_id=call["id"], status="error")
 
-    def _given(self, request: ToolCallRequest, given: Mapping[str, str]) -> dict[str, Any]:
-        earlier = earlier_calls(request.state.get("messages", ()), self.tool.name, request.tool_call["id"])
-        return {"task": "", **given, "earlier": earlier}
+    def _input(self, request: ToolCallRequest, arguments: Mapping[str, str]) -> dict[str, Any]:
+        failed = _failed_calls(request.state.get("messages", ()), self.tool.name, request.tool_call["id"])
+        return {"task": "", **arguments, "earlier": failed}
 
-    def _bound(self, **function: Any) -> StructuredTool:
+    def _with_function(self, **function: Any) -> StructuredTool:
         return StructuredTool(
             name=self.tool.name, description=self.tool.description, args_schema=self.tool.args_schema, **function
         )
 
     def _answer(self, request: ToolCallRequest, state: Mapping[str, Any]) -> Any:
         result = result_of(state)
-        text = answer_text(result, limit=self._max_chars, advice=_AGAIN if self._writer is None else ADVICE)
+        text = answer_text(result, limit=self._max_chars, advice=_ADVICE if self._writer is None else ADVICE)
         message = ToolMessage(
             text,
             name=self.tool.name,
@@ -241,19 +248,77 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
 
 
 def _without_middleware(**_: str) -> str:
-    raise ConfigurationError("this tool works only in an agent that has the CodeModeMiddleware it is of")
+    raise ConfigurationError("this tool works only in an agent that has its CodeModeMiddleware")
 
 
-def _noted(request: ModelRequest[Any], response: ModelResponse[Any], offered: list[str]) -> ExtendedModelResponse[Any]:
+def _record(request: ModelRequest[Any], response: ModelResponse[Any], offered: list[str]) -> ExtendedModelResponse[Any]:
     changed = request.state.get("codemode_offered") != offered
     command: Command[Any] | None = Command(update={"codemode_offered": offered}) if changed else None
     return ExtendedModelResponse(model_response=response, command=command)
 
 
-def _with(message: SystemMessage | None, text: str) -> SystemMessage:
+def _append(message: SystemMessage | None, text: str) -> SystemMessage:
     if message is None:
         return SystemMessage(text)
     if isinstance(message.content, str):
         return message.model_copy(update={"content": f"{message.content}\n\n{text}"})
     blocks: Sequence[Any] = [*message.content, {"type": "text", "text": text}]
     return message.model_copy(update={"content": list(blocks)})
+
+
+def _failed_calls(messages: Sequence[AnyMessage], tool: str, call_id: str | None) -> list[ToolCall]:
+    """Return the calls of the programs that a new program repairs: those that failed in the last turn that ran any.
+
+    Args:
+        messages: The agent's messages. A program before the newest message of a person is not repaired any more.
+        tool: The name of the tool that runs programs.
+        call_id: The id of the call that runs the new program.
+
+    Returns:
+        Their calls with an effect, as of one attempt before the first. A call that two programs made stands there twice,
+        and so is answered twice before it is made again.
+    """
+    answers: dict[str, ToolMessage] = {}
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            break
+        if isinstance(message, ToolMessage):
+            answers[message.tool_call_id] = message
+        elif isinstance(message, AIMessage):
+            ids = [call["id"] for call in message.tool_calls if call["name"] == tool]
+            if call_id in ids:  # Programs of one turn do not repair each other.
+                continue
+            if ran := [answers[id] for id in ids if id in answers and _journal_of(answers[id]) is not None]:
+                return _join([_journal_of(each) or [] for each in ran if each.status == "error"])
+    return []
+
+
+def _journal_of(message: ToolMessage) -> list[ToolCall] | None:
+    """Return the calls of the program that a message answers for; None where no program ran."""
+    journal = message.artifact.get("tool_calls") if isinstance(message.artifact, dict) else None
+    return journal if isinstance(journal, list) else None
+
+
+def _join(journals: Sequence[Sequence[ToolCall]]) -> list[ToolCall]:
+    counts: Counter[tuple[str, str]] = Counter()
+    joined: list[ToolCall] = []
+    inherited: set[tuple[str, str, float]] = set()
+    for journal in journals:
+        for record in newest(record for record in journal if record["effect"] != "read"):
+            if record["attempt"] == 0:
+                # Programs that repaired the same one side by side both have its calls: take those once.
+                if (same := (record["id"], record["key"], record["started"])) in inherited:
+                    continue
+                inherited.add(same)
+            digest = call_digest(record["key"])
+            counts[record["tool"], digest] += 1
+            kept = record.copy()
+            kept["key"] = f"{record['tool']}#{counts[record['tool'], digest]}:{digest}"
+            kept["id"], kept["attempt"] = f"0.{len(joined) + 1}", 0
+            for name in ("answered", "decision", "disproved", "updates"):
+                kept.pop(name, None)  # type: ignore[misc]
+            if "edited" in kept:
+                # The id of the decision may be that of another call in the new run.
+                kept["edited"] = f"earlier {kept['id']}"
+            joined.append(kept)
+    return joined

@@ -5,21 +5,19 @@ Nothing here needs the `openai` package: what it gives is taken as it comes, and
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from codemode_graph.integrations.answer import answer_text
 from codemode_graph.integrations.langchain import ADVICE, Task, task_description
+from codemode_graph.result import TaskRunner
 from codemode_graph.tools.hints import complaint
-
-if TYPE_CHECKING:
-    from codemode_graph.api import CodeMode
 
 __all__ = ["answer_openai", "as_openai_function", "as_openai_tool"]
 
 
-def as_openai_tool(cm: "CodeMode", *, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
+def as_openai_tool(cm: TaskRunner, *, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
     """The tool's definition for the Responses API.
 
     Args:
@@ -30,12 +28,12 @@ def as_openai_tool(cm: "CodeMode", *, name: str = "codemode", description: str |
     return {"type": "function", **_function(cm, name, description)}
 
 
-def as_openai_function(cm: "CodeMode", *, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
+def as_openai_function(cm: TaskRunner, *, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
     """The tool's definition for Chat Completions. Arguments as `as_openai_tool`."""
     return {"type": "function", "function": _function(cm, name, description)}
 
 
-async def answer_openai(cm: "CodeMode", call: Any) -> dict[str, Any]:
+async def answer_openai(cm: TaskRunner, call: Any) -> dict[str, Any]:
     """Do what a call asks for. See `CodeMode.answer_openai`."""
     kind, function = _get(call, "type"), _get(call, "function")
     if kind == "function_call":
@@ -50,7 +48,7 @@ async def answer_openai(cm: "CodeMode", call: Any) -> dict[str, Any]:
     )
 
 
-def _function(cm: "CodeMode", name: str, description: str | None) -> dict[str, Any]:
+def _function(cm: TaskRunner, name: str, description: str | None) -> dict[str, Any]:
     task = Task.model_json_schema()["properties"]["task"]
     parameters = {
         "type": "object",
@@ -62,7 +60,7 @@ def _function(cm: "CodeMode", name: str, description: str | None) -> dict[str, A
     return {"name": name, "description": text, "parameters": parameters, "strict": True}
 
 
-async def _answer(cm: "CodeMode", arguments: Any) -> str:
+async def _answer(cm: TaskRunner, arguments: Any) -> str:
     try:
         task = Task.model_validate(json.loads(arguments) if isinstance(arguments, str) else arguments).task
     except ValidationError as error:

@@ -5,16 +5,14 @@ to the SDK's own MCP client.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
 from codemode_graph.integrations.langchain import Task, task_description, task_schema
+from codemode_graph.result import TaskRunner
 from codemode_graph.tools.hints import complaint
-
-if TYPE_CHECKING:
-    from codemode_graph.api import CodeMode
 
 __all__ = ["VercelTool", "as_vercel_tool"]
 
@@ -28,7 +26,7 @@ class VercelTool(TypedDict):
     execute: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
-def as_vercel_tool(cm: "CodeMode", *, description: str | None = None) -> VercelTool:
+def as_vercel_tool(cm: TaskRunner, *, description: str | None = None) -> VercelTool:
     """Make the tool. See `CodeMode.as_vercel_tool`."""
     schema = task_schema()
 
