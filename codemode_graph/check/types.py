@@ -85,7 +85,7 @@ class TypeFindings:
         call = self._tree.parent(node)
         if not isinstance(call, ast.Call) or (reference := self._references.find(call.func)) is None:
             return None
-        if reference.tool is None or not certainly_differ(actual, expected, self._records):
+        if reference.tool is None or not _certainly_differ(actual, expected, self._records):
             return None
         signature = next(each for each in self._signatures.tools if each.tool.name == reference.tool)
         if isinstance(node, ast.keyword) and node.arg in signature.parameters.by_name:
@@ -99,8 +99,8 @@ class TypeFindings:
         if actual == "None" and not parameter.required:
             return None  # for an optional argument None stands for its absence
         argument = parameter.keyword
-        message = f"the argument {argument!r} of tools[{reference.tool!r}] is {plain_type(actual)}"
-        return "wrong-type", f"{message}, but must be {plain_type(expected)}"
+        message = f"the argument {argument!r} of tools[{reference.tool!r}] is {_plain_type(actual)}"
+        return "wrong-type", f"{message}, but must be {_plain_type(expected)}"
 
     def unknown_key(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
         """Report a key that a result does not have."""
@@ -126,7 +126,7 @@ class TypeFindings:
             return "wrong-key", f"this is a list of {item[1]}, not a dict: loop over it, or index it with a number"
         if kind in ("str", "int") and self._is_from_tools(node.value):
             more = " (a loop over a dict gives its keys)" if kind == "str" else ""
-            return "wrong-key", f"this is {plain_type(kind)}, not a dict{more}: it has no key {found['key']!r}"
+            return "wrong-key", f"this is {_plain_type(kind)}, not a dict{more}: it has no key {found['key']!r}"
         return None
 
     def no_items(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
@@ -134,7 +134,7 @@ class TypeFindings:
         if found["type"].startswith("CoroutineType["):
             return self._coroutine()
         if isinstance(node, ast.Subscript) and found["type"] in ("int", "bool") and self._is_from_tools(node.value):
-            return "wrong-key", f"this is {plain_type(found['type'])}: it cannot be indexed"
+            return "wrong-key", f"this is {_plain_type(found['type'])}: it cannot be indexed"
         return None
 
     def no_attribute(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
@@ -154,7 +154,7 @@ class TypeFindings:
                 f"this is a list of {item[1]}: it has no {name!r}; loop over it, or index it with a number",
             )
         if kind in ("str", "int", "bool") and self._is_from_tools(node.value) and not hasattr(_TYPES[kind], name):
-            return "wrong-key", f"this is {plain_type(kind)}: it has no {name!r}"
+            return "wrong-key", f"this is {_plain_type(kind)}: it has no {name!r}"
         return None
 
     def not_iterable(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
@@ -162,7 +162,7 @@ class TypeFindings:
         if found["type"].startswith("CoroutineType["):
             return self._coroutine()
         if found["type"] in ("int", "bool") and self._is_from_tools(node):
-            return "wrong-type", f"this is {plain_type(found['type'])}: one cannot loop over it"
+            return "wrong-type", f"this is {_plain_type(found['type'])}: one cannot loop over it"
         return None
 
     def not_awaitable(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
@@ -207,8 +207,29 @@ class TypeFindings:
     def _coroutine(self) -> tuple[str, str]:
         return "unawaited-call", "this is a call that was not awaited: write await before it"
 
-    def _is_from_tools(self, node: ast.AST) -> bool:
-        return is_from_tools(node, self._tree, self._references)
+    def _is_from_tools(self, node: ast.AST, depth: int = 0) -> bool:
+        """Return whether an expression can only be a tool's value, or a part of one.
+
+        The types of other values are guesses: a type checker knows what a list or dict held at first, not what the
+        program put into it since.
+        """
+        if depth > 20:  # variables may be assigned to one another in a circle
+            return False
+        match node:
+            case ast.Await(value=ast.Call() as call):
+                if self._references.find(call.func) is not None:
+                    return True
+                return _is_gather(call) and all(_gathers_tools(argument, self._references) for argument in call.args)
+            case ast.Subscript(value=inner) | ast.Attribute(value=inner) | ast.NamedExpr(value=inner):
+                return self._is_from_tools(inner, depth + 1)
+            case ast.Name(id=name):
+                scope = self._tree.owner(node)
+                bindings = scope.bound[name] if scope is not None and scope.kind != "class" else []
+                sources = [_source(self._tree, binding) for binding in bindings]
+                return bool(sources) and all(
+                    source is not None and self._is_from_tools(source, depth + 1) for source in sources
+                )
+        return False
 
     def _what(self, name: str) -> str:
         called = {reference.tool for reference in self._references.direct()}
@@ -316,32 +337,6 @@ def _stored_keys(tree: Tree) -> Iterator[str]:
                     yield from (k.value for k in keys if isinstance(k, ast.Constant) and isinstance(k.value, str))
 
 
-def is_from_tools(node: ast.AST, tree: Tree, references: References, depth: int = 0) -> bool:
-    """Return whether an expression can only be a tool's value, or a part of one.
-
-    The types of other values are guesses: a type checker knows what a list or dict held at first, not what the program
-    put into it since.
-    """
-    if depth > 20:
-        return False
-    inner: ast.AST | None = None
-    match node:
-        case ast.Await(value=ast.Call() as call):
-            if references.find(call.func) is not None:
-                return True
-            return _is_gather(call) and all(_gathers_tools(argument, references) for argument in call.args)
-        case ast.Subscript(value=inner) | ast.Attribute(value=inner) | ast.NamedExpr(value=inner):
-            pass
-        case ast.Name(id=name):
-            scope = tree.resolve(name, tree.scope(node))
-            bindings = scope.bound[name] if scope is not None and scope.kind != "class" else []
-            sources = [_source(tree, binding) for binding in bindings]
-            return bool(sources) and all(
-                source is not None and is_from_tools(source, tree, references, depth + 1) for source in sources
-            )
-    return inner is not None and is_from_tools(inner, tree, references, depth + 1)
-
-
 def _source(tree: Tree, binding: ast.AST) -> ast.expr | None:
     """Return the expression whose value, or a part of it, a binding gives to a name."""
     parent = tree.parent(binding)
@@ -369,7 +364,7 @@ def _gathers_tools(argument: ast.expr, references: References) -> bool:
     return isinstance(argument, ast.Call) and references.find(argument.func) is not None
 
 
-def certainly_differ(found: str, expected: str, records: Collection[str]) -> bool:
+def _certainly_differ(found: str, expected: str, records: Collection[str]) -> bool:
     """Return whether no value of one type is of the other.
 
     Args:
@@ -383,7 +378,7 @@ def certainly_differ(found: str, expected: str, records: Collection[str]) -> boo
     return not any(_fits(a, b) for a in one for b in other)
 
 
-def plain_type(text: str) -> str:
+def _plain_type(text: str) -> str:
     """Return a type in words for a model: `'opened'`, `a str or None`, `one of 'open', 'closed'`."""
     tree = _parsed(text)
     words: dict[str, None] = {}

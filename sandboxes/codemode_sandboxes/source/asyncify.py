@@ -8,6 +8,7 @@ from codemode_sandboxes.source.tree import Function, Tree
 
 __all__ = ["AsyncEdits", "can_await", "convertible", "is_waiting", "needs_parentheses"]
 
+# Functions that consume an iterable at once, and need no generator for it.
 _COLLECTORS = {"dict", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple"}
 
 
@@ -19,6 +20,7 @@ def convertible(tree: Tree) -> set[Function]:
         functions of this set were `async def` too. Generators and methods are not among them.
     """
     functions: set[Function] = {f for f in tree.of(ast.FunctionDef) if _is_only_called(tree, f)}
+    # A function that cannot be converted keeps those from it whose calls it holds, so this goes on until none is lost.
     while True:
         lost = {f for f in functions if not all(can_await(tree, name, functions) for name in _uses(tree, f))}
         if not lost:

@@ -85,7 +85,7 @@ class Edits:
         after = self.code[end : self._starts[self.code.count("\n", 0, end) + 1] - 1].strip()
         if before == "" and (after == "" or after.startswith("#")):
             self.blank(start, end, text)
-        elif after.startswith(";"):
+        elif after.startswith(";"):  # a `;` needs a statement before it on the same logical line
             self.replace(start, end, (text or "pass") + "\\\n" * self.code.count("\n", start, end))
         else:
             self.blank(start, end, text or "pass")
@@ -149,12 +149,12 @@ def unguard(code: str) -> str:
         if not isinstance(node, ast.If) or not _is_guard(node.test):
             continue
         start, end = edits.span(node)
-        if node.orelse:
+        if node.orelse:  # `else` needs its `if`
             edits.blank(*edits.span(node.test), "True")
             continue
         body = edits.span(node.body[0])[0]
         line = code.rfind("\n", 0, body) + 1
-        if line <= start:
+        if line <= start:  # `if __name__ == "__main__": main()` on one line
             edits.replace(start, body, "")
             continue
         colon = code.index(":", edits.span(node.test)[1])
@@ -164,6 +164,7 @@ def unguard(code: str) -> str:
             if number in strings:
                 continue
             text = edits.line(number)
+            # A comment may be indented less than the block.
             width = len(prefix) if text.startswith(prefix) else min(len(prefix), len(text) - len(text.lstrip(" \t")))
             edits.replace(edits.line_start(number), edits.line_start(number) + width, "")
     return edits.apply()

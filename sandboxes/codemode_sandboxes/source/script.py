@@ -7,7 +7,7 @@ from itertools import pairwise
 from codemode_sandboxes.source.asyncify import AsyncEdits, can_await, convertible, needs_parentheses
 from codemode_sandboxes.source.edits import Edits, indent, inside_strings, plain_text, unguard
 from codemode_sandboxes.source.tree import Function, Tree, tree_of
-from codemode_sandboxes.source.value import give_value, is_print
+from codemode_sandboxes.source.value import append_value, is_print
 
 __all__ = ["Script", "to_script"]
 
@@ -47,8 +47,10 @@ def to_script(code: str) -> Script:
         SyntaxError: The text is not Python, or nested too deeply.
     """
     code, notes = _drop_idle(plain_text(code))
+    # The order matters: calls under a guard become top-level calls, which then need their `await`, and only what is
+    # called by now shows whether the entry still has to be.
     code = _await_entry(_await_runners(unguard(code)))
-    for step in (_call_entry, give_value, _resolve_returns):
+    for step in (_call_entry, append_value, _resolve_returns):
         code, more = step(code)
         notes += more
     return Script(code, tuple(notes))
@@ -159,13 +161,14 @@ def _replace(edits: Edits, tree: Tree, call: ast.Call) -> None:
     before, after = ("(await ", ")") if tight else ("await ", "")
     if isinstance(argument, ast.Name) and isinstance(tree.function(argument), ast.AsyncFunctionDef):
         after = "()" + after
+    # Anything else keeps the call's parentheses: `await a or b` would await only `a`.
     primary = isinstance(argument, ast.Call | ast.Name | ast.Attribute | ast.Subscript)
     if primary and opened == "(" and "\n" not in closed and closed.count(")") == 1 + closed.count("("):
         edits.replace(start, inner_start, before)
         edits.replace(inner_end, end, after)
         return
     edits.replace(start, edits.span(call.func)[1], before)
-    comma = closed.find(",")
+    comma = closed.find(",")  # `await (x, debug=True)` is no call any more
     if comma >= 0:
         edits.blank(inner_end + comma, end - 1)
     edits.insert(end, after)
@@ -314,7 +317,7 @@ def _resolve_returns(code: str) -> tuple[str, list[str]]:
         name += "_"
     notes = ["put the program into a function, because it returns at its top level"]
     line, moved = _free_line(edits, tree)
-    if line == 0:
+    if line == 0:  # the only case in which lines move
         edits.insert(0, f"async def {name}():\n")
         notes.append("every line is one further down than it was")
     else:

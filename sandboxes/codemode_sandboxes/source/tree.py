@@ -205,6 +205,7 @@ class Tree:
             return self.module if name in self.module.bound else None
         if name in scope.bound:
             return scope
+        # Functions do not see the names of the class bodies around them.
         outer = scope.parent
         while outer is not None and outer.kind == "class":
             outer = outer.parent
@@ -240,6 +241,7 @@ class Tree:
         """
         if not isinstance(name, ast.Name):
             return None
+        # A class body's name is an attribute of the class elsewhere, and a second binding may be another function.
         scope = self.owner(name)
         if scope is None or scope.kind == "class" or len(scope.bound[name.id]) != 1:
             return None
@@ -248,6 +250,7 @@ class Tree:
 
     def is_generator(self, function: Function) -> bool:
         """Return whether a call of a function makes a generator."""
+        # A `yield` in a function inside belongs to that function.
         inner = self.opened(function)
         return any(self.scope(node) is inner for node in self.of(ast.Yield, ast.YieldFrom))
 

@@ -1,18 +1,18 @@
-"""The value of a program's last statement, as its last expression."""
+"""The last expression of a program that ends in another statement: the value that it must mean."""
 
 import ast
 
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Function, Tree, tree_of
 
-__all__ = ["give_value", "is_print"]
+__all__ = ["append_value", "is_print"]
 
 _RESULTS = ("result", "results", "output", "answer")
 _FILLERS = {"add", "append", "extend", "insert", "reverse", "sort", "update"}
 _Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try | ast.TryStar | ast.Match
 
 
-def give_value(code: str) -> tuple[str, list[str]]:
+def append_value(code: str) -> tuple[str, list[str]]:
     """Append the last expression that a program lacks.
 
     * After an assignment, and after a call such as `rows.append(...)`: the variable.
@@ -51,6 +51,8 @@ def give_value(code: str) -> tuple[str, list[str]]:
 
 
 class _Value:
+    """The variable that holds a program's value; each method binds one by edits where there is none."""
+
     def __init__(self, edits: Edits, tree: Tree) -> None:
         self._edits = edits
         self._tree = tree
@@ -59,6 +61,7 @@ class _Value:
             self._fresh += "_"
 
     def printed(self, call: ast.expr) -> str | None:
+        """Return the variable of what a `print` shows."""
         waits = [n for n in ast.walk(call) if isinstance(n, ast.Await) and self._tree.scope(n) is self._tree.module]
         value: ast.expr | None = waits[0] if len(waits) == 1 else None
         match call:
@@ -74,6 +77,7 @@ class _Value:
         return self._fresh
 
     def of_block(self, block: _Block) -> str | None:
+        """Return the variable that a block fills, or that gets what it awaits last."""
         named = [name for name in _RESULTS if self._is_data(name)]
         if len(named) != 1:
             named = sorted(_set_or_filled(self._tree, block))
@@ -87,6 +91,7 @@ class _Value:
         return self._fresh
 
     def of_entry(self) -> str | None:
+        """Return the variable of the only awaited call of one of the program's functions."""
         entries = [s for s in self._tree.root.body if self._is_entry(s)]
         match entries:
             case [ast.Assign(targets=[ast.Name(id=name)])]:
@@ -117,9 +122,9 @@ class _Value:
         bindings = set(self._tree.module.bound.get(name, ()))
         first = next((i for i, s in enumerate(body) if bindings.intersection(ast.walk(s))), len(body) - 1)
         for index in range(first, -1, -1):
-            start = self._edits.code.count("\n", 0, self._edits.span(body[index])[0]) + 1
-            end = (body[index - 1].end_lineno or 0) if index else 0
-            for number in range(start - 1, end, -1):
+            # No line may move, so the assignment takes a free line before the statement, or the end of the one before.
+            number = self._edits.code.count("\n", 0, self._edits.span(body[index])[0])
+            if number > ((body[index - 1].end_lineno or 0) if index else 0):
                 at, text = self._edits.line_start(number), self._edits.line(number)
                 self._edits.replace(at, at + len(text), f"{name} = None  {text.strip()}".rstrip())
                 return True
