@@ -140,7 +140,7 @@ async def test_checks_side_by_side_do_not_disturb_each_other(sandbox: MontySandb
 
 
 def kept(sandbox: MontySandbox) -> TypeCheckers:
-    return sandbox._pools.checkers
+    return sandbox._pool().checkers
 
 
 def process(sandbox: MontySandbox) -> int:

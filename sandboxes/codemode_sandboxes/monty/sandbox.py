@@ -22,7 +22,7 @@ from codemode_sandboxes.linux.seccomp import ARCHITECTURES, build_deny_list
 from codemode_sandboxes.monty.dialect import aprobe, probe
 from codemode_sandboxes.monty.session import MontyExecution
 from codemode_sandboxes.monty.typecheck import CHECKERS, TypeCheckers
-from codemode_sandboxes.monty.workers import Worker, Workers
+from codemode_sandboxes.monty.workers import Workers
 
 __all__ = ["MontySandbox"]
 
@@ -38,6 +38,15 @@ _NAME = "monty"
 _INSTALL = "Install it: pip install 'codemode-sandboxes[bubblewrap]', or apt-get install bubblewrap"
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64")
 _START_SECONDS = 30.0
+
+
+@dataclass(slots=True, eq=False)
+class _Pool:
+    """The processes and runs of one event loop."""
+
+    workers: Workers
+    checkers: TypeCheckers
+    executions: WeakSet[Execution] = field(default_factory=WeakSet)
 
 
 class MontySandbox:
@@ -79,10 +88,9 @@ class MontySandbox:
         if jail not in (None, "bubblewrap"):
             raise ValueError(f"jail is 'bubblewrap' or None, not {jail!r}")
         self._jail = jail
-        self._binary = binary = write_jail_script(binary) if jail is not None else binary
-        self._pools = _Pools(
-            min_workers=min_workers, max_workers=max_workers, checkout_timeout=checkout_timeout, binary=binary
-        )
+        self._binary = write_jail_script(binary) if jail is not None else binary
+        self._min_workers, self._max_workers, self._checkout_timeout = min_workers, max_workers, checkout_timeout
+        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
 
     @property
     def capabilities(self) -> Capabilities:
@@ -119,7 +127,7 @@ class MontySandbox:
             SandboxUnavailable: No worker starts, or none came free in time.
         """
         limits = limits or Limits()
-        worker = await self._pools.checkout(
+        worker = await self._pool().workers.open(
             script_name="program.py",
             limits={
                 "max_feed_duration_secs": limits.seconds,
@@ -130,7 +138,8 @@ class MontySandbox:
             os_policy={"sleep": "call_host", "datetime": "call_host", "random_start": {"seed": program.seed}},
         )
         execution = MontyExecution(worker, program, limits)
-        self._pools.add(execution)
+        # Looked up again: the pool may have been closed while the worker started, and the next `aclose` must find this run.
+        self._pool().executions.add(execution)
         return execution
 
     async def type_check(self, code: str, stubs: str) -> list[Diagnostic]:
@@ -141,62 +150,16 @@ class MontySandbox:
             stubs: Declarations of what it finds when it starts, as in a `.pyi` file: `tools`, above all.
 
         Returns:
-            What the checker found, in the order of the program.
+            The diagnostics, in the order of the program.
 
         Raises:
             SandboxUnavailable: No worker starts, or none came free in time.
             SandboxError: The check took longer than 5 seconds, or the checker died of it.
         """
-        return await self._pools.checkers.check(code, stubs)
+        return await self._pool().checkers.check(code, stubs)
 
     async def aclose(self) -> None:
         """End every run of the calling event loop, and its workers."""
-        await self._pools.aclose()
-
-
-@dataclass(slots=True, eq=False)
-class _Pool:
-    workers: Workers
-    checkers: TypeCheckers
-    executions: WeakSet[Execution] = field(default_factory=WeakSet)
-
-
-class _Pools:
-    """The pools of one sandbox, one for each event loop, made when the loop first needs it.
-
-    Args:
-        min_workers: Processes kept ready in each pool.
-        max_workers: Processes that a pool may have; a run owns one from its start to its end.
-        checkout_timeout: Seconds to wait for a worker when all of them are taken.
-        binary: The `monty` binary or a wrapper that starts it; None finds the installed one.
-    """
-
-    def __init__(
-        self, *, min_workers: int, max_workers: int, checkout_timeout: float, binary: str | Path | None
-    ) -> None:
-        self._min_workers, self._max_workers = min_workers, max_workers
-        self._checkout_timeout, self._binary = checkout_timeout, binary
-        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
-
-    async def checkout(self, **options: Any) -> Worker:
-        """Take a worker of the running loop's pool.
-
-        Raises:
-            SandboxUnavailable: No worker could be started, or none came free in time.
-        """
-        return await self._pool().workers.open(**options)
-
-    @property
-    def checkers(self) -> TypeCheckers:
-        """The type checkers of the running loop."""
-        return self._pool().checkers
-
-    def add(self, execution: Execution) -> None:
-        """Close an execution together with the running loop's pool."""
-        self._pool().executions.add(execution)
-
-    async def aclose(self) -> None:
-        """End the running loop's executions and its workers."""
         pool = self._pools.pop(asyncio.get_running_loop(), None)
         if pool is None:
             return
@@ -204,6 +167,7 @@ class _Pools:
         await asyncio.gather(pool.workers.aclose(), pool.checkers.aclose())
 
     def _pool(self) -> _Pool:
+        """Return the running loop's pool; make it where the loop first needs it."""
         # Nobody can close the pool of a loop that has ended: its workers end with the last reference to them.
         for loop in [loop for loop in list(self._pools) if loop.is_closed()]:
             self._pools.pop(loop, None)
