@@ -111,6 +111,7 @@ class SandboxChoice:
             NoSandboxFits: None of the available backends offers what the program uses.
             SandboxUnavailable: None is available.
         """
+        # To ask a backend for the first time starts processes and waits for them.
         return await asyncio.to_thread(self.choose_now, program.code, without=without)
 
     def backend(self, name: str) -> Sandbox:
@@ -142,6 +143,7 @@ class SandboxChoice:
             except SandboxUnavailable as missing:
                 self.note_missing(choice.sandbox.name, missing)
                 without.append(choice.sandbox.name)
+                # Nothing of the program has run, so another backend may take it. The last error is the caller's.
                 if len(without) == len(self._backends):
                     raise
 

@@ -38,7 +38,7 @@ _ANSWER = b'{"type":"resume","outcomes":[[1,"returned",{}]],"elapsed":null}\n'
 
 
 def serve(wire: Wire, clock: Clock, confine: Callable[[dict[str, Any]], None]) -> NoReturn:
-    """Say that this guest is ready, run the program that the host sends, and end the process.
+    """Send "ready", run the program that the host sends, and end the process.
 
     Args:
         wire: Carries the frames.

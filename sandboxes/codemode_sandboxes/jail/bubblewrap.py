@@ -8,7 +8,7 @@ from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.image import Image
-from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES, NOBODY, TMP_BYTES, Jail, JailCommand, JailSandbox
+from codemode_sandboxes.jail.sandbox import NOBODY, TMP_BYTES, Jail, JailCommand, JailSandbox
 from codemode_sandboxes.linux.seccomp import build_deny_list
 
 __all__ = ["BubblewrapSandbox", "packaged_bwrap"]
@@ -26,10 +26,6 @@ class BubblewrapSandbox(JailSandbox):
     """
 
     name = "bubblewrap"
-
-    def __init__(self, *, spares: int = 2, python: str | None = None, executable: str | None = None) -> None:
-        super().__init__(remedy=ALLOW_NAMESPACES, spares=spares, python=python)
-        self._wanted = executable
 
     def _executable(self) -> str:
         found = shutil.which(self._wanted or "bwrap") or (None if self._wanted else packaged_bwrap())

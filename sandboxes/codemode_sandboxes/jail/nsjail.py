@@ -9,7 +9,6 @@ from pathlib import Path
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.image import Image
 from codemode_sandboxes.jail.sandbox import (
-    ALLOW_NAMESPACES,
     NOBODY,
     TASKS,
     TMP_BYTES,
@@ -54,10 +53,6 @@ class NsjailSandbox(JailSandbox):
     """
 
     name = "nsjail"
-
-    def __init__(self, *, spares: int = 2, python: str | None = None, executable: str | None = None) -> None:
-        super().__init__(remedy=ALLOW_NAMESPACES, spares=spares, python=python)
-        self._wanted = executable
 
     def _executable(self) -> str:
         found = shutil.which(self._wanted) if self._wanted else _packaged() or shutil.which("nsjail")

@@ -147,15 +147,15 @@ class JailSandbox(ProcessSandbox[JailStarter]):
     control group can bound their memory together; elsewhere it may not.
 
     Args:
-        remedy: What to do where jails do not start.
         spares: Jails kept ready; each holds about 12 MB and saves about 100 ms.
         python: Path of the interpreter that the image is made of; this process's own by default.
+        executable: Path of the jail's command.
     """
 
     name: str
 
-    def __init__(self, *, remedy: str, spares: int, python: str | None) -> None:
-        self._remedy, self._python = remedy, python or sys.executable
+    def __init__(self, *, spares: int = 2, python: str | None = None, executable: str | None = None) -> None:
+        self._python, self._wanted = python or sys.executable, executable
         self._finding = threading.Lock()
         self._found: _Parts | None = None
         super().__init__(GuestPool(self._starter, spares, refill_after=_REFILL_SECONDS))
@@ -222,7 +222,7 @@ class JailSandbox(ProcessSandbox[JailStarter]):
             raise self._unavailable(f"the kernel refuses to limit its memory: {error.strerror}") from None
 
     def _unavailable(self, reason: str) -> SandboxUnavailable:
-        return SandboxUnavailable(self.name, reason, self._remedy)
+        return SandboxUnavailable(self.name, reason, ALLOW_NAMESPACES)
 
     async def _ask(self) -> Capabilities:
         pool = GuestPool(self._starter, spares=0)

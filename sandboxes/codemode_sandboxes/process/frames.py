@@ -150,6 +150,7 @@ def read_call(frame: dict[str, Any], *, id: int, tools: Collection[str]) -> Call
         tools: The tools that the call may name.
     """
     tool = frame.get("tool")
+    # `type` and not `isinstance`: True is an int, and equal to 1.
     if type(frame.get("id")) is not int or frame["id"] != id:
         raise ProtocolError("a call's id is not the next one")
     if not isinstance(tool, str) or tool not in tools:

@@ -86,6 +86,7 @@ class ProcessSandbox(Generic[S]):
             own = list(self._runs.pop(asyncio.get_running_loop(), ()))
         for execution in own:
             await execution.aclose()
+        # Nobody can end the runs of an event loop that is closed, so they do not keep the pool.
         with self._lock:
             others = [run for loop, runs in self._runs.items() if not loop.is_closed() for run in runs]
         if all(run.ended for run in others):
@@ -130,6 +131,7 @@ class SizedSandbox(ProcessSandbox[S]):
 
     def _guests(self, limits: Limits) -> GuestPool[S]:
         with self._lock:
+            # Guests that were taken go on: the old pool ends its spares alone.
             if limits.memory_bytes != self._memory_bytes:
                 self._memory_bytes, old = limits.memory_bytes, self._pool
                 self._pool = self._new_pool(self._spares)
