@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -207,13 +208,14 @@ async def test_a_cost_that_is_crossed_ends_the_run_with_what_it_has() -> None:
         ({"max_tokens": 100}, "120 of its 100 tokens"),
         ({"max_cost": 0.001, "prices": Prices(input=10, output=50)}, "has cost 0.002 of its 0.001"),
         ({"max_model_calls": 1}, "made its 1 model calls"),
-        ({"max_seconds": 0.5}, "used its 0.5 seconds"),
+        ({"max_seconds": 2}, "used its 2 seconds"),
         ({"max_tool_calls": 1}, "made its 1 tool calls"),
     ],
 )
 async def test_a_run_over_its_budget_ends_with_what_it_has_and_says_why(budget: dict[str, Any], said: str) -> None:
     world = World()
-    program = "import asyncio\nawait tools.write('x')\nprint('sent')\nawait asyncio.sleep(0.6)\n{}['lost']"
+    pause = budget.get("max_seconds", 0) + 0.1
+    program = f"import asyncio\nawait tools.write('x')\nprint('sent')\nawait asyncio.sleep({pause})\n{{}}['lost']"
     model = scripted(f"```python\n{program}\n```", "```python\n1\n```")
     state = await create_codemode(model=model, tools=world.tools, **budget).compile().ainvoke({"task": "write"})
     assert (state["verdict"], len(state["attempts"])) == ("exhausted", 1)
@@ -223,12 +225,13 @@ async def test_a_run_over_its_budget_ends_with_what_it_has_and_says_why(budget: 
     assert state["stdout"] == "sent\n"
 
 
-async def test_the_time_that_a_run_waits_for_people_is_not_counted() -> None:
+async def test_the_time_that_a_run_waits_for_people_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     app, config, interrupts = await paused(
-        "await tools.write('x')", world, {"write": ToolPolicy(approval=True)}, max_seconds=0.5
+        "await tools.write('x')", world, {"write": ToolPolicy(approval=True)}, max_seconds=60
     )
-    await asyncio.sleep(0.6)
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 3600)  # an hour later
     state = await app.ainvoke(Command(resume={interrupts[0].id: {"decisions": [{"type": "approve"}]}}), config)
     assert (state["verdict"], state["output"]) == ("ok", "wrote x")
 

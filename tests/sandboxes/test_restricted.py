@@ -441,10 +441,12 @@ async def spin():
     waiting, event = await main("import os\\nawait tools.echo(os.getpid())")
     spinning = await sandbox.start(Program(code="while True: pass"))
     asyncio.get_running_loop().create_task(spinning.advance())
-    await asyncio.sleep(0.2)
-    server = sandbox._pool._starter._popen.pid
-    with open(f"/proc/{server}/task/{server}/children") as f:
-        print(json.dumps([server, *map(int, f.read().split())]), flush=True)
+    server, guests = sandbox._pool._starter._popen.pid, []
+    while len(guests) < 3 + 2:
+        await asyncio.sleep(0.02)
+        with open(f"/proc/{server}/task/{server}/children") as f:
+            guests = [*map(int, f.read().split())]
+    print(json.dumps([server, *guests]), flush=True)
     await asyncio.sleep(60)
 
 asyncio.run(spin())
