@@ -10,7 +10,7 @@ from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
 from codemode_graph.tools.schema import Parameters
 from codemode_graph.tools.signatures import Signature
-from codemode_graph.tools.text import one_line
+from codemode_graph.tools.text import one_line, suggest
 
 __all__ = ["find_wrong_calls"]
 
@@ -132,8 +132,8 @@ def _wrong_arguments(call: ast.Call, signature: Signature) -> Iterator[Finding]:
             continue
         item = known.get(keyword.arg)
         if item is None and not parameters.open:
-            close = difflib.get_close_matches(keyword.arg, [item.keyword for item in parameters], 1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            close = suggest(keyword.arg, (item.keyword for item in parameters))
+            hint = f" ({close})" if close else ""
             message = f"tools[{name!r}] has no argument {one_line(keyword.arg, 80)!r}{hint}; {tail}"
             yield _finding("unknown-argument", message, keyword)
         elif item is not None and item.name in passed:

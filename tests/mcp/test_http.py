@@ -29,7 +29,7 @@ def text(id: Any, words: str) -> dict[str, Any]:
 
 
 class Faulty:
-    """A server whose tool `odd` answers as it is told; `fine` always answers. It takes note of what it is sent."""
+    """A server whose tool `odd` answers as its `answer` says; `fine` always answers. It records its requests."""
 
     def __init__(self, *odd: Answer) -> None:
         self.odd = list(odd)
@@ -169,14 +169,14 @@ async def test_a_call_that_is_refused_leaves_the_session(answer: Answer, message
 @pytest.mark.parametrize(
     "gone", [status(404), status(400, {"error": {"message": "Bad Request: No valid session ID provided"}})]
 )
-async def test_a_session_that_the_server_forgot_is_begun_again(gone: Answer) -> None:
+async def test_a_session_that_the_server_forgot_is_opened_again(gone: Answer) -> None:
     server = Faulty(gone)
     async with tools_of(server) as tools:
         assert await tools("odd") == "answer of session 2"
         assert server.called == ["odd", "odd"]
 
 
-async def test_a_server_that_forgets_every_session_is_given_up() -> None:
+async def test_a_server_that_forgets_every_session_is_an_error() -> None:
     server = Faulty(*[status(404)] * 5)
     async with tools_of(server) as tools:
         with pytest.raises(ConnectionError, match="MCP server 'faulty' answered HTTP 404 Not Found"):

@@ -1,4 +1,4 @@
-"""What `MCPToolLoader` accepts, how it names tools, and what it says when a server cannot be had."""
+"""`MCPToolLoader`: what it accepts, the names of its tools, its errors when a server cannot be reached."""
 
 import asyncio
 import os
@@ -71,7 +71,7 @@ async def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
         await load("x", sys.executable, cwd=tmp_path / "missing")
 
 
-async def test_a_server_that_does_not_answer_is_given_up() -> None:
+async def test_a_server_that_does_not_answer_is_an_error() -> None:
     before = children()
     params = own_server("raw", "silent")
     started = time.monotonic()
@@ -92,7 +92,7 @@ async def test_a_server_that_nobody_serves_is_named(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sse", "http"])
-async def test_a_wrong_address_is_told_by_its_status(kind: str) -> None:
+async def test_a_wrong_address_is_reported_by_its_status(kind: str) -> None:
     async with listening(own_server("memory", kind), "/nowhere") as server, MCPToolLoader() as loader:
         add = loader.add_sse_server if kind == "sse" else loader.add_http_server
         add("far", server.url)
@@ -101,7 +101,7 @@ async def test_a_wrong_address_is_told_by_its_status(kind: str) -> None:
     assert str(error.value) == "MCP server 'far' answered HTTP 404 Not Found"
 
 
-async def test_one_server_that_fails_closes_the_others_and_all_failures_are_told() -> None:
+async def test_one_server_that_fails_closes_the_others_and_all_failures_are_reported() -> None:
     before = children()
     loader = MCPToolLoader()
     loader.add_stdio_server("good", **own_server("memory"))
@@ -123,7 +123,7 @@ async def test_a_failed_load_leaves_what_was_loaded_before() -> None:
         assert await tools("count") == 2
 
 
-async def test_a_stdio_server_sees_only_the_environment_that_it_is_given(
+async def test_a_stdio_server_sees_only_the_environment_of_its_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("API_SECRET", "s3cret")

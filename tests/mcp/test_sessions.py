@@ -1,4 +1,4 @@
-"""Sessions are held, shared, cancelled, lost, made again and closed."""
+"""Sessions are held, shared, cancelled, lost, opened again and closed."""
 
 import asyncio
 import logging
@@ -49,7 +49,7 @@ async def test_a_call_that_takes_too_long_is_cancelled_and_the_session_stands(tr
 
 
 @pytest.mark.parametrize("transport", ["stdio", "sse", "http", "http-json"])
-async def test_a_call_in_the_hands_of_a_dying_server_fails_and_is_not_made_again(transport: str) -> None:
+async def test_a_call_that_a_dying_server_works_on_fails_and_is_not_made_again(transport: str) -> None:
     async with over(transport, "memory") as tools:
         other = asyncio.create_task(tools("wait", name="other"))
         await tools("waited", name="other")
@@ -122,11 +122,11 @@ async def test_what_a_server_says_goes_to_the_logger(
     async with loaded(own_server("memory")) as tools:
         await tools("say", text="two\nlines", level="warning")
         await tools("say", text="fine", level="info")
-    said = {(record.levelname, record.getMessage()) for record in caplog.records if record.name == "codemode"}
-    assert ("WARNING", r"MCP server 'server1': two\nlines") in said
-    assert ("INFO", "MCP server 'server1': fine") in said
-    assert ("DEBUG", "MCP server 'server1': stderr says fine") in said
-    assert ("DEBUG", "MCP server 'server1' wrote what is not a message: this is no JSON") in said
+    logged = {(record.levelname, record.getMessage()) for record in caplog.records if record.name == "codemode"}
+    assert ("WARNING", r"MCP server 'server1': two\nlines") in logged
+    assert ("INFO", "MCP server 'server1': fine") in logged
+    assert ("DEBUG", "MCP server 'server1': stderr says fine") in logged
+    assert ("DEBUG", "MCP server 'server1' wrote what is not a message: this is no JSON") in logged
     assert "stderr says" not in "".join(capfd.readouterr())
 
 

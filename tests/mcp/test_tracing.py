@@ -1,4 +1,4 @@
-"""Tool calls are child tool runs of the config that they are given."""
+"""Tool calls are child tool runs of the call's config."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What a program gets from an MCP tool, over every transport."""
+"""The values of MCP tools, over every transport."""
 
 import asyncio
 from typing import Any
@@ -61,7 +61,7 @@ async def test_an_error_is_raised_with_its_text(answers: Tools, tool: str, messa
     assert str(error.value) == message
 
 
-async def test_arguments_arrive_as_they_were_given(answers: Tools) -> None:
+async def test_arguments_arrive_as_they_are(answers: Tools) -> None:
     arguments: dict[str, Any] = {
         "config": {"configurable": 1},
         "runtime": "r",

@@ -70,7 +70,7 @@ async def test_a_program_that_came_back_unchanged_is_not_shown_again_but_its_fai
     assert "ann@example.com" in second.partition("# What has already happened")[2]
 
 
-async def test_of_a_call_that_was_made_again_the_message_says_what_came_of_it_in_the_end() -> None:
+async def test_the_message_has_the_last_outcome_of_a_repeated_call() -> None:
     words = ["busy", "sent", "late", "late"]
 
     async def answer() -> str:

@@ -65,7 +65,7 @@ def everything(
 
 
 async def test_arguments_are_converted_to_what_the_hints_say() -> None:
-    given = {
+    arguments = {
         "when": "2026-03-01T09:00:00",
         "colour": "red",
         "point": {"x": 1},
@@ -78,7 +78,7 @@ async def test_arguments_are_converted_to_what_the_hints_say() -> None:
     def spy(**kwargs: Any) -> None:
         seen.append(kwargs)
 
-    await call(spy, **given)
+    await call(spy, **arguments)
     assert seen == [
         {
             "when": datetime(2026, 3, 1, 9),
@@ -119,9 +119,9 @@ def test_the_schema_comes_from_the_hints_and_keeps_defaults() -> None:
     ],
 )
 async def test_what_does_not_fit_is_a_short_error(change: dict[str, Any], message: str) -> None:
-    given = {"when": "2026-03-01", "colour": "red", "point": {"x": 1}, "users": [], "options": {}}
+    arguments = {"when": "2026-03-01", "colour": "red", "point": {"x": 1}, "users": [], "options": {}}
     with pytest.raises(ValueError, match="got invalid arguments") as caught:
-        await call(everything, **given | change)
+        await call(everything, **arguments | change)
     assert message in str(caught.value)
     assert "pydantic" not in str(caught.value)
 
@@ -236,7 +236,7 @@ def test_an_annotation_describes_an_argument() -> None:
     assert properties["page"] == {"type": "integer", "minimum": 1, "description": "Which.", "default": 1}
 
 
-async def test_the_default_of_a_field_is_given() -> None:
+async def test_the_default_of_a_field_is_used() -> None:
     def find(page: int = Field(default=1)) -> int:
         return page
 
@@ -258,7 +258,7 @@ async def test_the_default_of_a_field_is_given() -> None:
         ("Nowhere", None),
     ],
 )
-def test_the_return_hint_gives_the_output_schema(hint: Any, schema: Any) -> None:
+def test_the_return_hint_is_the_output_schema(hint: Any, schema: Any) -> None:
     def function():  # type: ignore[no-untyped-def]
         ...
 
@@ -299,7 +299,7 @@ async def test_a_typed_dict_keeps_keys_that_its_type_does_not_have() -> None:
     assert await call(options) == {"size": 1, "more": 2}
 
 
-async def test_what_cannot_be_dumped_is_given_as_it_is() -> None:
+async def test_what_cannot_be_dumped_comes_as_it_is() -> None:
     thing = Opaque()
     assert await call(lambda: thing) is thing
 
@@ -349,7 +349,9 @@ async def test_a_sync_function_runs_in_a_thread_with_the_callers_context() -> No
     ]
 
 
-async def test_a_sync_function_that_is_given_up_goes_on_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_sync_function_goes_on_after_its_call_is_cancelled_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     started, release, ended = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:

@@ -47,7 +47,7 @@ def test_a_card_shows_the_call_what_comes_back_and_what_the_arguments_mean(make:
     )
 
 
-def test_a_result_that_is_not_declared_is_said_in_words(make: Make) -> None:
+def test_a_result_that_is_not_declared_is_described_in_words(make: Make) -> None:
     assert render_card(make("a", effect="read")) == (
         "await tools['a']()\n    returns: not declared; look before you index"
     )
@@ -134,7 +134,7 @@ def test_the_first_sentence_is_found(text: str, sentence: str) -> None:
 def test_whatever_the_tools_a_card_stays_in_its_lines(
     make: Make, tools: list[tuple[str, dict[str, Any], Any]], description: str
 ) -> None:
-    text = render_cards([make(name, given, output, description=description) for name, given, output in tools])
+    text = render_cards([make(name, arguments, output, description=description) for name, arguments, output in tools])
     assert "```" not in text
     assert "<|" not in text
     assert all(

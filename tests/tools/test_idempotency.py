@@ -1,4 +1,4 @@
-"""A tool that knows a call by its key is told the same one whenever that call is made."""
+"""A tool that takes a key gets the same one whenever the same call is made."""
 
 import asyncio
 import uuid

@@ -124,7 +124,7 @@ JSON_SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}, "pag
         (Tool("shout", str.upper, "Shouts."), {"tool_input": "x"}, "X", ["tool_input"]),
     ],
 )
-async def test_a_tool_is_called_with_validation_and_gives_its_raw_value(
+async def test_a_tool_is_called_with_validation_and_returns_its_raw_value(
     lc_tool: BaseTool, arguments: dict[str, Any], value: Any, names: list[str]
 ) -> None:
     spec = from_langchain(lc_tool)
@@ -187,7 +187,7 @@ async def all_injected(
     }
 
 
-async def test_what_langgraph_injects_is_hidden_and_given() -> None:
+async def test_what_langgraph_injects_is_hidden_and_arrives() -> None:
     store = InMemoryStore()
     await store.aput(("a",), "b", {"n": 1})
     assert list(from_langchain(all_injected).input_schema["properties"]) == ["greeting"]
@@ -231,7 +231,7 @@ async def test_what_the_graph_does_not_have_is_an_error_that_says_so() -> None:
         await from_langchain(of_state).call({}, {})
 
 
-async def test_a_runtime_is_given_outside_of_a_graph_too() -> None:
+async def test_a_runtime_arrives_outside_of_a_graph_too() -> None:
     @tool
     def where(runtime: ToolRuntime) -> list[Any]:
         """Where."""
@@ -282,7 +282,7 @@ async def test_a_failure_is_raised_however_the_tool_handles_it(
         await from_langchain(failing(**handlers)).call({"n": n}, {})
 
 
-async def test_a_tool_that_handles_its_errors_still_gives_its_raw_value() -> None:
+async def test_a_tool_that_handles_its_errors_still_returns_its_raw_value() -> None:
     assert await from_langchain(failing(handle_tool_error=True)).call({"n": 3}, {}) == 3
 
 
@@ -355,7 +355,7 @@ async def test_a_command_is_refused_in_words() -> None:
 async def test_models_come_back_as_plain_data() -> None:
     @tool
     def query() -> Query:
-        """Gives one."""
+        """Return one."""
         return Query(text="x")
 
     assert await from_langchain(query).call({}, {}) == {"text": "x", "page": 1}

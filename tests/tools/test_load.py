@@ -111,8 +111,8 @@ def test_policies_apply_by_pattern_and_then_by_name(make: Make) -> None:
         "nothing_*": ToolPolicy(effect="read"),
         "f*": ToolPolicy(effect="idempotent"),
     }
-    given = {spec.name: (spec.policy.effect, spec.policy.timeout) for spec in load_tools(tools, policies=policies)}
-    assert given == {
+    loaded = {spec.name: (spec.policy.effect, spec.policy.timeout) for spec in load_tools(tools, policies=policies)}
+    assert loaded == {
         "delete_a": ("destructive", 5),
         "delete_b": ("destructive", 9),
         "get": (None, None),
@@ -132,8 +132,8 @@ def test_policies_apply_by_effect_before_patterns_and_names(make: Make) -> None:
         "get": ToolPolicy(effect="read"),
         "effect:write": ToolPolicy(timeout=1),
     }
-    given = {spec.name: spec.policy for spec in load_tools(tools, policies=policies)}
-    assert {name: (policy.approval, policy.timeout, policy.cache) for name, policy in given.items()} == {
+    loaded = {spec.name: spec.policy for spec in load_tools(tools, policies=policies)}
+    assert {name: (policy.approval, policy.timeout, policy.cache) for name, policy in loaded.items()} == {
         "drop_a": (True, 5, False),
         "drop_b": (False, 5, False),
         "wipe": (True, 7, False),

@@ -159,7 +159,7 @@ def test_open_records_allow_other_keys(check: Check, make: Make) -> None:
     assert "Object of type `str`" in check([make(output=output)], "(await tools.t())['a'].anything")
 
 
-def test_alternatives_of_records_are_told_apart_by_a_literal(check: Check, make: Make) -> None:
+def test_alternatives_of_records_are_distinguished_by_a_literal(check: Check, make: Make) -> None:
     kinds = [
         {"properties": {"kind": {"const": kind}, kind: {"type": "string"}}, "required": ["kind", kind]}
         for kind in ("cat", "dog")

@@ -20,15 +20,15 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 async def connect(service: Service) -> AsyncIterator[Connect]:
-    """Makes a chat model that talks to the service; it does not try again unless told to."""
-    made: list[ChatOpenAI] = []
+    """Makes a chat model that talks to the service; it retries only if `max_retries` says so."""
+    models: list[ChatOpenAI] = []
 
     def connect(**options: Any) -> ChatOpenAI:
-        given = {"model": "gpt-5.2", "api_key": service.key, "base_url": service.url, "max_retries": 0, **options}
-        made.append(ChatOpenAI(**given))
-        return made[-1]
+        settings = {"model": "gpt-5.2", "api_key": service.key, "base_url": service.url, "max_retries": 0, **options}
+        models.append(ChatOpenAI(**settings))
+        return models[-1]
 
     yield connect
-    for model in made:
+    for model in models:
         await model.root_async_client.close()
         model.root_client.close()

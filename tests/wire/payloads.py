@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible service sends: bodies and stream events of chat completions and of Responses."""
+"""Responses of an OpenAI-compatible service: bodies and stream events of chat completions and of Responses."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ PIECE = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What the model says.
+    """A reply of the model.
 
     Attributes:
         text: Its words.
@@ -119,11 +119,11 @@ def answer(api: Api, number: int, body: Json, reply: Reply) -> Json:
     if reply.refusal:
         message["content"] = None
     if reply.calls:
-        made = [{"name": name, "arguments": arguments} for name, arguments in reply.calls]
+        functions = [{"name": name, "arguments": arguments} for name, arguments in reply.calls]
         ids = _call_ids(number, reply)
         message["content"] = None
         message["tool_calls"] = [
-            {"id": id, "type": "function", "function": function} for id, function in zip(ids, made, strict=True)
+            {"id": id, "type": "function", "function": function} for id, function in zip(ids, functions, strict=True)
         ]
     finish = "tool_calls" if reply.calls else reply.finish
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
@@ -230,7 +230,7 @@ def _part(body: Json, reply: Reply) -> Json:
 def _response_events(number: int, body: Json, reply: Reply) -> Iterator[tuple[str | None, Json]]:
     numbers = count()
     done = _response(number, body, reply)
-    begun = {**done, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    started = {**done, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     reasoning, message = done["output"]
     place = {"item_id": message["id"], "output_index": 1, "content_index": 0}
     field, kind = ("refusal", "refusal") if reply.refusal else ("text", "output_text")
@@ -240,8 +240,8 @@ def _response_events(number: int, body: Json, reply: Reply) -> Iterator[tuple[st
     def event(name: str, **data: Any) -> tuple[str, Json]:
         return f"response.{name}", {"type": f"response.{name}", "sequence_number": next(numbers), **data}
 
-    yield event("created", response=begun)
-    yield event("in_progress", response=begun)
+    yield event("created", response=started)
+    yield event("in_progress", response=started)
     yield event("output_item.added", output_index=0, item=reasoning)
     yield event("output_item.done", output_index=0, item=reasoning)
     yield event("output_item.added", output_index=1, item=_message(number))

@@ -36,7 +36,7 @@ class Request:
 
 
 class Service:
-    """Gives `replies` in turn, repeats the last, and keeps what it was asked in `requests`. Use it with `with`.
+    """Sends `replies` in turn, repeats the last, and records `requests`. Use it with `with`.
 
     Args:
         replies: What is answered to requests that are valid; a string is a text.
@@ -92,10 +92,10 @@ class Service:
         if body.get("model") not in self.models:
             message = f"The model `{body.get('model')}` does not exist or you do not have access to it."
             return failure(404, message, code="model_not_found")
-        given = body.get("messages" if request.api == "chat" else "input")
-        if not given:
+        conversation = body.get("messages" if request.api == "chat" else "input")
+        if not conversation:
             return failure(400, "Missing required parameter: 'messages'.", code="missing_required_parameter")
-        if fault := _tools_fault(request.api, body) or _unanswered(request.api, given):
+        if fault := _tools_fault(request.api, body) or _unanswered(request.api, conversation):
             return fault
         schema = schema_of(request.api, body)
         return None if schema is None else _schema_fault(schema)
@@ -113,7 +113,7 @@ class Service:
 
 
 def _tools_fault(api: Api, body: Json) -> Fault | None:
-    """What the service says of tools in the other API's shape, and of schemas that are not strict though they say so."""
+    """Return the error about tools in the other API's shape, and of schemas that are not strict though they say so."""
     for at, tool in enumerate(body.get("tools", ())):
         name = f"tools[{at}].function" if api == "chat" else f"tools[{at}].name"
         function = tool.get("function") if api == "chat" else tool
@@ -128,23 +128,23 @@ def _tools_fault(api: Api, body: Json) -> Fault | None:
     return None
 
 
-def _unanswered(api: Api, given: str | list[Json]) -> Fault | None:
-    """What the service says of a conversation in which a tool call has no answer."""
-    if isinstance(given, str):
+def _unanswered(api: Api, conversation: str | list[Json]) -> Fault | None:
+    """Return the error about a conversation in which a tool call has no answer."""
+    if isinstance(conversation, str):
         return None
     if api == "chat":
-        called = [call["id"] for message in given for call in message.get("tool_calls") or ()]
-        told = [message["tool_call_id"] for message in given if message["role"] == "tool"]
+        called = [call["id"] for message in conversation for call in message.get("tool_calls") or ()]
+        answered = [message["tool_call_id"] for message in conversation if message["role"] == "tool"]
         message = "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'."
     else:
-        called = [item["call_id"] for item in given if item.get("type") == "function_call"]
-        told = [item["call_id"] for item in given if item.get("type") == "function_call_output"]
+        called = [item["call_id"] for item in conversation if item.get("type") == "function_call"]
+        answered = [item["call_id"] for item in conversation if item.get("type") == "function_call_output"]
         message = "No tool output found for function call."
-    return failure(400, message) if sorted(called) != sorted(told) else None
+    return failure(400, message) if sorted(called) != sorted(answered) else None
 
 
 def _schema_fault(form: Json) -> Fault | None:
-    """What the service says of a `json_schema` that it cannot use."""
+    """Return the error about a `json_schema` that it cannot use."""
     if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", form.get("name", "")):
         return failure(400, "Missing or invalid 'response_format.json_schema.name'.", code="missing_required_parameter")
     schema = form.get("schema", {})

@@ -140,7 +140,9 @@ async def test_a_program_that_ends_before_the_token_limit_is_whole(
 
 
 @every_way
-async def test_an_answer_stopped_by_the_content_filter_is_told(service: Service, answered: Answered, way: Way) -> None:
+async def test_an_answer_stopped_by_the_content_filter_is_an_error(
+    service: Service, answered: Answered, way: Way
+) -> None:
     answer = await answered(way, Reply(text="", finish="content_filter"))
     assert (answer.program, answer.error) == ("", "the model's answer was stopped by its content filter")
     assert tokens(answer.usage) == service.usage
@@ -148,11 +150,11 @@ async def test_an_answer_stopped_by_the_content_filter_is_told(service: Service,
 
 @every_way
 @pytest.mark.parametrize("breaks", ["cut", "ends", "error"])
-async def test_an_answer_that_breaks_off_gives_no_program(answered: Answered, way: Way, breaks: Any) -> None:
+async def test_an_answer_that_breaks_off_has_no_program(answered: Answered, way: Way, breaks: Any) -> None:
     answer = await answered(way, Reply(code=CODE + "\n" * 200, breaks=breaks))
-    told = {"cut": "Connection error", "ends": "the connection was closed", "error": "The server had an error"}
+    message = {"cut": "Connection error", "ends": "the connection was closed", "error": "The server had an error"}
     assert answer.program == ""
-    assert told[breaks if way.streamed else "cut"] in (answer.error or "")
+    assert message[breaks if way.streamed else "cut"] in (answer.error or "")
     assert_clear(answer)
 
 
@@ -177,10 +179,10 @@ FAULTS = {
 
 @every_way
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_fault_is_told_in_one_line(service: Service, answered: Answered, way: Way, fault: str) -> None:
-    reply, told = FAULTS[fault]
+async def test_a_fault_is_reported_in_one_line(service: Service, answered: Answered, way: Way, fault: str) -> None:
+    reply, message = FAULTS[fault]
     answer = await answered(way, reply)
-    assert told in (answer.error or "")
+    assert message in (answer.error or "")
     assert (answer.program, tokens(answer.usage), len(service.requests)) == ("", (0, 0), 1)
     assert_clear(answer)
     assert service.key not in (answer.error or "")
@@ -195,7 +197,7 @@ async def test_the_service_turns_wrong_keys_and_models_away(answered: Answered, 
     assert "mistyped" not in (answer.error or "")
 
 
-async def test_a_key_that_the_service_repeats_is_not_told(answered: Answered) -> None:
+async def test_a_key_that_the_service_repeats_is_masked(answered: Answered) -> None:
     answer = await answered(WAYS[0], "hi", api_key="sesame-1234")
     assert "Incorrect API key provided: [redacted]." in (answer.error or "")
     assert "sesame" not in (answer.error or "")
@@ -220,7 +222,7 @@ async def test_passing_trouble_is_waited_out(service: Service, answered: Answere
     assert tokens(answer.usage) == service.usage
 
 
-async def test_trouble_that_lasts_is_told_within_seconds(service: Service, answered: Answered) -> None:
+async def test_trouble_that_lasts_is_an_error(service: Service, answered: Answered) -> None:
     answer = await answered(WAYS[0], server_error(), max_retries=None)
     assert "The server had an error" in (answer.error or "")
     assert len(service.requests) == 3
@@ -309,13 +311,13 @@ UNUSABLE: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("model", "told"), UNUSABLE, ids=[str(model)[:20] for model, _ in UNUSABLE])
-def test_a_model_that_cannot_be_used_says_what_to_do(monkeypatch: pytest.MonkeyPatch, model: Any, told: str) -> None:
+@pytest.mark.parametrize(("model", "message"), UNUSABLE, ids=[str(model)[:20] for model, _ in UNUSABLE])
+def test_a_model_that_cannot_be_used_says_what_to_do(monkeypatch: pytest.MonkeyPatch, model: Any, message: str) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigurationError) as caught:
         load_model(model)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -44,19 +44,19 @@ TASK = "Tell Ann that you begin, then add up the orders of May."
 @pytest.fixture
 async def make(connect: Connect) -> AsyncIterator[Make]:
     """Makes a code mode whose model is the service, and closes it."""
-    made: list[CodeMode] = []
+    clients: list[CodeMode] = []
 
     def make(way: Way, **options: Any) -> CodeMode:
         name = "gpt-5.2" if way.structured else "local-model"  # one has a profile with structured output
         if way.streamed:
             options["streaming"] = True
         model = connect(model=name, use_responses_api=way.responses, **options)
-        made.append(codemode(tools=[orders, send_mail], code_model=model, timeout=20))
-        return made[-1]
+        clients.append(codemode(tools=[orders, send_mail], code_model=model, timeout=20))
+        return clients[-1]
 
     SENT.clear()
     yield make
-    for one in made:
+    for one in clients:
         await one.aclose()
 
 
@@ -74,9 +74,9 @@ async def test_a_failing_program_is_repaired_and_all_tokens_are_counted(service:
     for request in (first, second):
         assert (schema_of(request.api, request.body) is not None) == way.structured
         assert bool(request.body.get("stream")) == way.streamed
-    assert TASK in said(first)
-    assert "KeyError" in said(second)
-    assert "'amount'" in said(second)
+    assert TASK in text_of(first)
+    assert "KeyError" in text_of(second)
+    assert "'amount'" in text_of(second)
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if not way.streamed], ids=str)
@@ -127,7 +127,7 @@ async def test_runs_at_the_same_time_count_their_own_tokens(service: Service, ma
     tasks = [TASK + " And mind the details." * at for at in range(6)]
     results = await make(WAYS[0]).batch_run(tasks)
     assert [result["output"] for result in results] == [42] * 6
-    asked = {said(request): request.usage for request in service.requests}
+    asked = {text_of(request): request.usage for request in service.requests}
     for task, result in zip(tasks, results, strict=True):
         [usage] = [usage for text, usage in asked.items() if text.rstrip().endswith(task)]
         used = result["metrics"]
@@ -171,7 +171,7 @@ async def test_cancelling_a_run_hangs_up(service: Service, make: Make) -> None:
     assert await asyncio.to_thread(service.requests[1].dropped.wait, 30)
 
 
-async def test_a_run_that_the_service_refuses_is_told_in_one_line(service: Service, make: Make) -> None:
+async def test_a_run_that_the_service_refuses_is_reported_in_one_line(service: Service, make: Make) -> None:
     service.script(
         failure(403, "Country, region, or territory not supported", code="unsupported_country_region_territory")
     )
@@ -181,7 +181,7 @@ async def test_a_run_that_the_service_refuses_is_told_in_one_line(service: Servi
     assert "\n" not in (result["error"] or "")
 
 
-def said(request: Request) -> str:
+def text_of(request: Request) -> str:
     """The last message of a request."""
     content = request.body["messages" if request.api == "chat" else "input"][-1]["content"]
     return content if isinstance(content, str) else "".join(part["text"] for part in content)

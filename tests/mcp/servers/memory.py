@@ -53,7 +53,7 @@ async def wait(name: str) -> str:
 
 @server.tool(annotations=READ)
 async def waited(name: str, cancelled_too: bool = False) -> None:
-    """Answer once that wait has begun, or was cancelled."""
+    """Answer once that wait has started, or was cancelled."""
     await (cancelled if cancelled_too else began)[name].wait()
 
 
