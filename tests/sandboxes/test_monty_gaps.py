@@ -218,6 +218,8 @@ RUNNING = [
     "import json\njson.loads('[1.5]', parse_float=str)",
     "from dataclasses import dataclass\n@dataclass(eq=True, order=False)\nclass P:\n    x: int\nP(1) == P(1)",
     "{1}.union({2}) | {3}",
+    "class U:\n    def union(self, *others):\n        return 1\nU().union(1, 2)",
+    "d = {}\nd.update(a=1)\nd.update({}, b=2)\nd.update({})\nd",
     "dict.fromkeys('ab', 0)",
     "bytes.fromhex('61').decode()",
     "sorted({'b': 1, 'a': 2}.items(), key=lambda kv: (-kv[1], kv[0]))",

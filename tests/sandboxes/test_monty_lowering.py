@@ -110,6 +110,7 @@ PROGRAMS = [
     "import re\np = re.compile(r'(\\d)(\\w)?')\ndef f(m):\n    return f'<{m.group(1)}>'\n[p.sub(f, 'a1b2'), p.sub(f, '1 2 3', count=2)]",
     "import re\nre.sub('A', lambda m: 'b', 'aAa', flags=re.IGNORECASE) + (re.compile('a')\n  .sub(lambda m: '', 'aXa', 1))",
     "import re\nre.sub('a', lambda m: m.group(5), 'xa')",
+    "import re\nf = lambda m: m.group().upper()\nre.sub('a', f, 'ab') + re.sub('b', repl=f, string='ab') + re.compile('a').sub(repl=f, string='ba')",
     "import re\nre.sub('a', lambda m: 1, 'xa')",
 ]
 
@@ -154,6 +155,7 @@ DROPPED = {
         "[sorted(set().union(*[[1], [2]])), sorted(set([1, 2, 3]).intersection([1, 2], {2})), sorted({1, 2}.difference([1], [3]))]",
         "sorted(set().union())",
         "set().union([1], 5)",
+        "s = {1}\nt = s.union([2], [3])\nt.update([4], [5])\nsorted(t)",
     ],
     "asyncio tasks": [
         "import asyncio\nawait asyncio.gather(asyncio.create_task(tools.x(1)), asyncio.create_task(tools.x(2)))",
@@ -244,7 +246,7 @@ OWN_MEANING = [
     "def ValueError(problem):\n    return KeyError('own')\nraise ValueError([1])",
     "def slice(*parts):\n    return 'own'\nxs = [1]\ndel xs[0:1]",
     "class A:\n    def gather(self, *calls, return_exceptions):\n        return 'own'\nA().gather(1, return_exceptions=True)",
-    "class R:\n    def sub(self, pattern, f):\n        return 'own'\nre = R()\nre.sub('a', lambda m: 1)",
+    "class R:\n    def sub(self, f, text):\n        return 'own'\nR().sub(lambda m: 1, 'a')",
 ]
 
 

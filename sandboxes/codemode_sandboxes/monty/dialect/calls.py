@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.change import Change, Find, RewrittenGap, opening_of
 from codemode_sandboxes.source.edits import Edits
-from codemode_sandboxes.source.tree import Tree
+from codemode_sandboxes.source.tree import Function, Tree
 
 __all__ = ["CALLS"]
 
 _LISTS_HERE = frozenset({"enumerate", "filter", "map", "reversed", "zip"})
 _TYPES = {kind.__name__: kind for kind in (str, list, dict, set, tuple, bytes)}
 _METHODS = frozenset(name for kind in (*_TYPES.values(), re.Pattern) for name in dir(kind) if not name.startswith("_"))
+_SET_METHODS = frozenset({"difference", "intersection", "union", "update"})
 _CLASS_METHODS = frozenset({"fromhex", "fromkeys"})
 _EXCEPTIONS = frozenset(
     name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
@@ -138,22 +139,34 @@ def _methods_of_types(tree: Tree) -> Iterator[ast.AST]:
 def _callable_replacements(tree: Tree) -> Iterator[ast.Call]:
     for node in tree.of(ast.Call):
         is_function = tree.dotted(node.func) == "re.sub"
-        is_method = isinstance(node.func, ast.Attribute) and node.func.attr == "sub"
-        replacement = node.args[1 if is_function else 0 :][:1] if is_function or is_method else []
-        for value in replacement:
-            if isinstance(value, ast.Lambda) or (isinstance(value, ast.Name) and value.id in tree.function_names):
+        is_method = (
+            isinstance(node.func, ast.Attribute) and node.func.attr == "sub" and "sub" not in tree.function_names
+        )
+        if is_function or is_method:
+            named = (keyword.value for keyword in node.keywords if keyword.arg == "repl")
+            if any(_is_function(tree, value) for value in (*node.args[1 if is_function else 0 :][:1], *named)):
                 yield node
 
 
-def _set_unions(tree: Tree) -> Iterator[ast.AST]:
+def _is_function(tree: Tree, node: ast.expr) -> bool:
+    if not isinstance(node, ast.Name):
+        return isinstance(node, ast.Lambda)
+    scope = tree.owner(node)
+    bindings = scope.bound[node.id] if scope is not None else []
+    return any(
+        isinstance(each, Function) or isinstance(getattr(tree.parent(each), "value", None), ast.Lambda)
+        for each in bindings
+    )
+
+
+def _set_operations(tree: Tree) -> Iterator[ast.AST]:
+    """Find methods of sets with other than one argument; no other built-in type has methods that are called so."""
     for node in tree.of(ast.Call):
-        if isinstance(node.func, ast.Attribute):
-            base = node.func.value
-            of_set = isinstance(base, ast.Set) or (
-                isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "set"
-            )
-            several = len(node.args) != 1 or isinstance(node.args[0], ast.Starred)
-            if of_set and several and node.func.attr in ("union", "intersection", "difference"):
+        if isinstance(node.func, ast.Attribute) and node.func.attr not in tree.own_attributes:
+            of_tools = isinstance(node.func.value, ast.Name) and node.func.value.id == "tools"
+            several = len(node.args) > 1 or any(isinstance(argument, ast.Starred) for argument in node.args)
+            lacks = not node.args and not node.keywords and node.func.attr != "update"
+            if node.func.attr in _SET_METHODS and (several or lacks) and not of_tools and not tree.dotted(node.func):
                 yield node
 
 
@@ -381,7 +394,7 @@ CALLS: tuple[Gap, ...] = (
     Gap(
         "set.union of several",
         "unite them one by one: `s |= set(other)` in a loop",
-        _set_unions,
+        _set_operations,
         "set().union([1], [2]) == {1, 2}",
     ),
     Gap("object()", "use a string that does not occur otherwise as the marker", _markers, "object() is not None"),
