@@ -1,4 +1,4 @@
-"""The short way in: `codemode(...)` gives a `CodeMode`, which runs tasks and programs."""
+"""The shortest way to use code mode: `codemode(...)` returns a `CodeMode`, which runs tasks and programs."""
 
 import asyncio
 import sys
@@ -32,7 +32,7 @@ DEFAULT_MODEL = "openai:gpt-5.2"
 
 
 def codemode(*, tools: Tools, **options: Unpack[CodeModeOptions]) -> "CodeMode":
-    """Give tools to programs that a model writes.
+    """Return a `CodeMode`, which runs programs that a model writes on these tools.
 
     Args:
         tools: Functions, LangChain tools or `ToolSpec`s (an `MCPToolLoader` gives those), in a list or by name in a dict.
@@ -46,9 +46,9 @@ def codemode(*, tools: Tools, **options: Unpack[CodeModeOptions]) -> "CodeMode":
 
 
 class CodeMode:
-    """Runs tasks. `codemode` makes it, and says what the arguments mean.
+    """Runs tasks and programs. `codemode` makes it, and describes the arguments.
 
-    Use it with `async with`, or call `aclose` when done, to end the sandbox's workers; they end with the process too.
+    Use it with `async with`, or call `aclose` at the end, to stop the sandbox's workers; they stop with the process too.
     """
 
     def __init__(self, *, tools: Tools, **options: Unpack[CodeModeOptions]) -> None:
@@ -67,7 +67,7 @@ class CodeMode:
 
     @cached_property
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        """The compiled graph that runs tasks, for those who want to stream it or look at it.
+        """The compiled graph that runs tasks, to stream it or to draw it.
 
         Raises:
             ConfigurationError: The model cannot be used.
@@ -83,15 +83,15 @@ class CodeMode:
         return self._runs.compile(self._create(model=None))
 
     async def run(self, task: str, verbose: bool | Watcher = False, *, approve: Approve | None = None) -> RunResult:
-        """Do a task: have a program written, checked, run, and repaired where it fails.
+        """Do a task: ask the model for a program, check it, run it, and have it repaired where it fails.
 
         Args:
-            task: What is to be done, in plain language.
-            verbose: Tell on stderr what happens while it happens, and what it used; a `Watcher` tells it elsewhere.
-            approve: Answers for a person in this run, in place of the `approve` that `codemode` was given.
+            task: The task, in plain language.
+            verbose: Print events and what the run used on stderr; a `Watcher` shows them elsewhere.
+            approve: Answers for a person in this run, in place of the `approve` of `codemode`.
 
         Returns:
-            The result. A program that fails for good, and a model that cannot be asked, are told there.
+            The result. Its `error` says why there is no value: no program worked, or the model could not be asked.
 
         Raises:
             ConfigurationError: The model cannot be used.
@@ -99,7 +99,7 @@ class CodeMode:
         return await self._runs.run(self.graph, {"task": task}, verbose=verbose, approve=approve)
 
     def run_sync(self, task: str, verbose: bool | Watcher = False) -> RunResult:
-        """`run`, for callers without an event loop."""
+        """Do what `run` does, and block the calling thread meanwhile: for callers without an event loop."""
         return wait_for(self.run(task, verbose))
 
     async def run_code(
@@ -114,10 +114,10 @@ class CodeMode:
 
         Args:
             program: Python.
-            verbose: As `run` takes it.
-            after: The `run_id` of a run that failed, which this program repairs: what that run's programs did is answered
-                from its journal and not done again.
-            approve: Answers for a person in this run, in place of the `approve` that `codemode` was given.
+            verbose: As for `run`.
+            after: The `run_id` of a run that failed, which this program repairs: calls that took effect in that run are
+                answered from its journal and not made again.
+            approve: Answers for a person in this run, in place of the `approve` of `codemode`.
 
         Raises:
             UnknownRun: No failed run of that name is kept; the newest 64 are.
@@ -131,11 +131,11 @@ class CodeMode:
         """Do several tasks at the same time, each as if it were alone.
 
         Args:
-            tasks: What is to be done.
-            concurrency: Tasks that run at one time.
+            tasks: The tasks, in plain language.
+            concurrency: The number of tasks that run at the same time.
 
         Returns:
-            The results, in the order of the tasks. A task that cannot be run fails alone.
+            The results, in the order of the tasks. One that cannot begin has its own `error`; the others run.
         """
         slots = asyncio.Semaphore(concurrency)
 
@@ -150,7 +150,7 @@ class CodeMode:
 
     @cached_property
     def subgraph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        """The compiled graph without a checkpointer of its own: for a node of another graph, whose checkpointer it uses.
+        """The compiled graph for a node of another graph: it has no checkpointer of its own, and uses that graph's.
 
         Raises:
             ConfigurationError: The model cannot be used.
@@ -159,31 +159,31 @@ class CodeMode:
 
     @property
     def approves(self) -> bool:
-        """Whether there is an `approve` that answers for people."""
+        """Whether an `approve` answers for people."""
         return self._runs.approve is not None
 
     def as_langchain_tool(self, name: str = "codemode", description: str | None = None) -> BaseTool:
-        """A LangChain tool that does a task by a program. See `codemode_graph.integrations.langchain`."""
+        """Return a LangChain tool that does tasks. See `codemode_graph.integrations.langchain`."""
         from codemode_graph.integrations.langchain import as_langchain_tool
 
         return as_langchain_tool(self, name=name, description=description)
 
     def as_openai_tool(self, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
-        """The tool for OpenAI's Responses API, as its `tools` take it. `answer_openai` answers its calls."""
+        """Return the tool as `tools` of OpenAI's Responses API takes it. `answer_openai` answers its calls."""
         from codemode_graph.integrations.openai import as_openai_tool
 
         return as_openai_tool(self, name=name, description=description)
 
     def as_openai_function(self, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
-        """The tool for OpenAI's Chat Completions, as its `tools` take it. `answer_openai` answers its calls."""
+        """Return the tool as `tools` of OpenAI's Chat Completions takes it. `answer_openai` answers its calls."""
         from codemode_graph.integrations.openai import as_openai_function
 
         return as_openai_function(self, name=name, description=description)
 
     def as_vercel_tool(self, description: str | None = None) -> "VercelTool":
-        """The tool for Vercel's AI SDK: a dict with `description`, `inputSchema`, `parameters` and `execute`.
+        """Return the tool for Vercel's AI SDK: a dict with `description`, `inputSchema`, `parameters` and `execute`.
 
-        `execute` takes `{"task": ...}` and gives `{"success", "output", "error", "stdout"}`. From TypeScript, connect the
+        `execute` takes `{"task": ...}` and returns `{"success", "output", "error", "stdout"}`. From TypeScript, connect the
         SDK's MCP client to `codemode-graph serve` instead.
         """
         from codemode_graph.integrations.vercel import as_vercel_tool
@@ -191,25 +191,25 @@ class CodeMode:
         return as_vercel_tool(self, description=description)
 
     async def answer_openai(self, call: Any) -> dict[str, Any]:
-        """Do what a model asked for by a call of `as_openai_tool` or `as_openai_function`.
+        """Do the task of a call that a model made of `as_openai_tool` or `as_openai_function`.
 
         Args:
-            call: The call as the SDK gives it, or as a dict: an item `function_call` of a response's `output`, or one of a
+            call: The call, as an object of the SDK or as a dict: an item `function_call` of a response's `output`, or one of a
                 chat message's `tool_calls`.
 
         Returns:
-            What the model is sent back: the item `function_call_output`, or the message of role "tool". What is wrong with
-            the arguments, and why a run failed, is told there.
+            The answer to send to the model: the item `function_call_output`, or the message of role "tool". It also says
+            why the arguments are wrong, or why the run failed.
 
         Raises:
-            ValueError: It is no function call.
+            ValueError: `call` is no function call.
         """
         from codemode_graph.integrations.openai import answer_openai
 
         return await answer_openai(self, call)
 
     async def aclose(self) -> None:
-        """End what the sandbox holds in this event loop."""
+        """Close what the sandbox holds in this event loop."""
         await self.sandbox.aclose()
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The graph: wiring, nothing else."""
+"""The graph: its nodes, its edges and its routes."""
 
 from functools import cache
 from typing import Any, Literal
@@ -36,7 +36,7 @@ def create_codemode(
 
     Args:
         model: Writes the programs: a provider string that `init_chat_model` takes, or a chat model. None makes a graph
-            that runs only programs it is given, as `code`.
+            that runs only programs of the caller, from `code`.
         tools: What programs may call: functions, LangChain tools, `ToolSpec`s, in a list or by name in a dict.
         options: As `RunOptions` lists them.
 
@@ -105,19 +105,19 @@ def _shared_checker() -> MontySandbox:
 
 
 def after_writing(state: CodeModeState) -> Literal["check", "__end__"]:
-    """A program is checked; without one, because the model failed, the run ends."""
+    """Check the program; end the run where the model wrote none."""
     return "__end__" if state["verdict"] == "error" else "check"
 
 
 def after_check(state: CodeModeState) -> Literal["execute", "repair", "__end__"]:
-    """A program without findings runs."""
+    """Run a program without findings; repair another, or end the run where no attempt is left."""
     if state["verdict"] is None:
         return "execute"
     return "repair" if state["verdict"] == "error" else "__end__"
 
 
 def after_execution(state: CodeModeState) -> list[Send | Literal["approve", "inspect_output"]]:
-    """A program that waits for people is taken to them: once for all calls that need approval, and for each tool that asks."""
+    """Ask people about pending calls, once for all that need approval and once for each tool that asks; else inspect."""
     if not state["pending"]:
         return ["inspect_output"]
     asking = [Send("approve", {"pending": [call]}) for call in state["pending"] if call["reason"] == "tool"]
@@ -125,5 +125,5 @@ def after_execution(state: CodeModeState) -> list[Send | Literal["approve", "ins
 
 
 def after_inspection(state: CodeModeState) -> Literal["repair", "__end__"]:
-    """What can be repaired is repaired."""
+    """Repair a program that failed or returned nothing while an attempt is left; else end the run."""
     return "repair" if state["verdict"] in ("error", "empty") else "__end__"

@@ -1,6 +1,5 @@
-"""The options of everything that runs programs, each spelled out once."""
+"""The options of a run: one type for every function and class that runs programs, and one place that reads them."""
 
-import difflib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -13,6 +12,7 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.settings import Context, Prices
 from codemode_graph.tools.hints import complaint
 from codemode_graph.tools.spec import ToolPolicy
+from codemode_graph.tools.text import suggest
 
 __all__ = ["Approve", "CodeModeOptions", "RunOptions", "read_context", "read_options", "read_sandbox"]
 
@@ -74,7 +74,7 @@ class CodeModeOptions(RunOptions, total=False):
     """What `codemode` takes beside the tools: the run options, the model and the person."""
 
     model: str | BaseChatModel | None
-    """Writes the programs where `code_model` is not given."""
+    """Writes the programs where there is no `code_model`."""
     code_model: str | BaseChatModel | None
     """Writes the programs: a provider string such as "openai:gpt-5.2", or a chat model. It is first used by `run`, so
     programs of one's own need neither model nor key."""
@@ -89,20 +89,19 @@ _ALIASES = {"backend": "sandbox", "max_retries": "max_attempts"}
 
 
 def read_options(options: Mapping[str, Any], *, known: Collection[str] = RunOptions.__annotations__) -> RunOptions:
-    """Return a copy of the options in which every option has its own name.
+    """Return a copy of the options without aliases and `budget`.
 
     Args:
-        options: What a caller gave.
-        known: The names that may be there.
+        options: The keyword arguments of a caller.
+        known: The names that are allowed.
 
     Raises:
-        TypeError: An option has another name.
+        TypeError: There is no option of a name.
         ConfigurationError: An option is there under two names.
     """
     for name in options:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
+            hint = suggest(name, known) or f"there are {', '.join(sorted(known))}"
             raise TypeError(f"unexpected keyword argument {name!r}; {hint}")
     read = dict(options)
     for alias, name in _ALIASES.items():
@@ -115,7 +114,7 @@ def read_options(options: Mapping[str, Any], *, known: Collection[str] = RunOpti
 
 
 def read_context(options: RunOptions) -> Context:
-    """Return the limits of a run that options set.
+    """Return the knobs of a run that options set.
 
     Raises:
         ConfigurationError: One is out of bounds, or a cost has no prices to go by.
@@ -136,6 +135,7 @@ def read_sandbox(options: RunOptions) -> Sandbox:
         SandboxUnavailable: The sandbox cannot run here.
         UnknownSandbox: No sandbox has that name.
     """
+    # They are taken out: a graph that is built from these options again must not resolve them a second time.
     auto, fallback = options.pop("auto", None), options.pop("fallback", ())
     try:
         sandbox = options["sandbox"] = resolve_sandbox(options.get("sandbox"), auto=auto, fallback=fallback)

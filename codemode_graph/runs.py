@@ -1,4 +1,4 @@
-"""The runs of a `CodeMode`, each kept as long as it goes on, and longer where another program may go on from it."""
+"""The runs of a `CodeMode`. Each has a checkpoint while it runs; one that failed keeps it, so that it can be repaired."""
 
 import inspect
 import uuid
@@ -24,15 +24,15 @@ __all__ = ["Runs"]
 
 _Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 
+# A failed run keeps its whole journal in memory until it is repaired, which most never are.
 _KEPT = 64
-"""Failed runs that can be gone on from."""
 
 
 class Runs:
     """Runs graphs, and keeps the newest 64 runs that failed.
 
     Args:
-        approve: Answers for a person where a run has nobody of its own to do so.
+        approve: Answers for a person in runs that have no `approve` of their own.
         prices: What the model costs, for the results' `trace`.
     """
 
@@ -43,32 +43,32 @@ class Runs:
         self._failed: dict[str, None] = {}
 
     def compile(self, graph: StateGraph[Any, Any, Any, Any]) -> _Graph:
-        """Compile a graph, to be run here."""
+        """Compile a graph with the checkpointer of these runs."""
         return graph.compile(checkpointer=self._checkpoints, name="codemode")
 
-    async def run(self, graph: _Graph, given: Any, *, verbose: bool | Watcher, approve: Approve | None) -> RunResult:
+    async def run(self, graph: _Graph, input: Any, *, verbose: bool | Watcher, approve: Approve | None) -> RunResult:
         """Run a graph from its start. See `CodeMode.run`."""
-        return await self._run(graph, given, uuid.uuid4().hex, verbose=verbose, approve=approve)
+        return await self._run(graph, input, uuid.uuid4().hex, verbose=verbose, approve=approve)
 
     async def repair(
         self, graph: _Graph, program: str, *, after: str, verbose: bool | Watcher, approve: Approve | None
     ) -> RunResult:
-        """Go on from a run that failed, with a program that repairs its last one. See `CodeMode.run_code`.
+        """Continue a run that failed with a program that repairs its last one. See `CodeMode.run_code`.
 
         Raises:
             UnknownRun: No failed run of that name is kept.
         """
         if after not in self._failed:
             raise UnknownRun(f"there is no failed run {after!r} to go on from: run the program without `after`")
-        return await self._run(graph, None, after, repaired=program, verbose=verbose, approve=approve)
+        return await self._run(graph, None, after, program=program, verbose=verbose, approve=approve)
 
     async def _run(
         self,
         graph: _Graph,
-        given: Any,
+        input: Any,
         run_id: str,
         *,
-        repaired: str | None = None,
+        program: str | None = None,
         verbose: bool | Watcher,
         approve: Approve | None,
     ) -> RunResult:
@@ -76,17 +76,18 @@ class Runs:
         config: RunnableConfig = {"configurable": {"thread_id": run_id}}
         result = None
         try:
-            if repaired is not None:
-                del self._failed[run_id]  # nobody else goes on from it
-                await _begin_repair(graph, config, repaired)
+            if program is not None:
+                # Before the first await: two repairs of one run at the same time would share its checkpoints.
+                del self._failed[run_id]
+                await _begin_repair(graph, config, program)
             waits = True
             while waits:
-                await follow(graph, given, config, watcher)
+                await follow(graph, input, config, watcher)
                 snapshot = await graph.aget_state(config)
                 if watcher is not None:
                     watcher.stop()
-                given = await _ask(snapshot.interrupts, approve or self.approve)
-                waits = given is not None
+                input = await _ask(snapshot.interrupts, approve or self.approve)
+                waits = input is not None
             result = run_result(cast("CodeModeState", snapshot.values), run_id, prices=self._prices)
         finally:
             if watcher is not None:
@@ -97,7 +98,7 @@ class Runs:
         return result
 
     async def _forget(self, run_id: str, *, failed: bool) -> None:
-        """Drop a run that has ended, or, where it failed, the oldest of too many."""
+        """Delete the checkpoints of a run that succeeded; where it failed, those of the oldest beyond the newest 64."""
         if failed:
             self._failed[run_id] = None
             if len(self._failed) <= _KEPT:
@@ -108,10 +109,10 @@ class Runs:
 
 
 async def _begin_repair(graph: _Graph, config: RunnableConfig, program: str) -> None:
-    """Put a program into a run that failed, as if its node `repair` had written it."""
+    """Write a program into a failed run's state as its node `repair` does."""
     program = bare(program)
     attempts = begun((await graph.aget_state(config)).values["attempts"], program, "")
-    repaired = {
+    update = {
         "program": program,
         "attempts": attempts,
         "verdict": None,
@@ -119,11 +120,11 @@ async def _begin_repair(graph: _Graph, config: RunnableConfig, program: str) -> 
         "pending": [],
         "turns": [],
     }
-    await graph.aupdate_state(config, repaired, as_node="repair")
+    await graph.aupdate_state(config, update, as_node="repair")
 
 
 async def _ask(interrupts: Sequence[Interrupt], approve: Approve | None) -> Command[Any] | None:
-    """The answer to what a run waits for, where there is somebody to give it."""
+    """Return the answers to a run's interrupts; None where there are none, or nobody who answers."""
     if not interrupts or approve is None:
         return None
     answers = {}

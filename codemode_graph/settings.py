@@ -1,4 +1,4 @@
-"""What a graph is made of: live objects, which reach the nodes by closure, and knobs, which may come by context."""
+"""The parts of a graph: live objects, which its nodes hold, and the knobs of a run, which may come by context."""
 
 import asyncio
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ __all__ = ["Context", "Parts", "Prices"]
 
 
 class Context(BaseModel):
-    """Knobs of one run, plain JSON. Pass it as `context=`; what is left out keeps the graph's own setting."""
+    """Knobs of one run, plain JSON. Pass it as `context=`; a knob that is left out keeps the graph's own value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,7 +43,7 @@ class Context(BaseModel):
         int | None, Field(ge=1, description="Tool calls in the whole run; none for no limit.")
     ] = None
     max_cost: Annotated[
-        float | None, Field(gt=0, description="Cost, at the prices given, after which the model is not asked again.")
+        float | None, Field(gt=0, description="Cost, at the graph's prices, after which the model is not asked again.")
     ] = None
 
 
@@ -61,16 +61,16 @@ class Prices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the nodes work with.
+    """The parts of a graph that its nodes share.
 
     Attributes:
-        model: Writes the programs; None where programs are given.
-        tools: What they may call.
+        model: Writes the programs; None where callers bring them.
+        tools: The tools that programs may call.
         reserved: Names of tools that only a model may call, by a tool call of its own.
-        signatures: What they may call, as Python sees it.
+        signatures: The signatures of the tools.
         stubs: The same as declarations, for the type checker.
-        sandbox: Where they run; a `SandboxChoice` chooses for each.
-        checker: Type-checks them; None leaves that out.
+        sandbox: Where programs run; a `SandboxChoice` chooses for each.
+        checker: Checks the types of programs; None leaves that out.
         limits: Bounds on a program.
         timeout: Seconds that one program may take, tools included.
         structured: Whether the model is asked for structured output.
@@ -115,16 +115,16 @@ class Parts:
 
     @property
     def callable(self) -> tuple[ToolSpec, ...]:
-        """What a program may call: the tools, and the way to values that are kept by reference."""
+        """The tools that a program may call, with the one that loads values kept by reference."""
         taken = any(spec.name == LOAD_VALUE.name for spec in self.tools)
         return self.tools if taken else (*self.tools, LOAD_VALUE)
 
     async def capabilities(self) -> Capabilities:
-        """What the sandbox offers. Finding out may take a moment, so the event loop is not kept waiting."""
+        """Return what the sandbox offers. The first time may start it, so that it is asked in a thread."""
         return await asyncio.to_thread(lambda: self.sandbox.capabilities)
 
     async def capabilities_for(self, program: str) -> Capabilities:
-        """What a program can be given: where there is a choice of sandboxes, more than usual if it takes that."""
+        """Return what the sandboxes offer that it takes to run a program, the cheapest first."""
         if not isinstance(self.sandbox, SandboxChoice):
             return await self.capabilities()
         try:
@@ -134,7 +134,7 @@ class Parts:
         return await asyncio.to_thread(self.sandbox.capabilities_for, program)
 
     def backend(self, name: str) -> Sandbox:
-        """Give the sandbox of a name that was chosen.
+        """Return the sandbox in which a run began, by its name.
 
         Raises:
             SandboxUnavailable: This graph has another one, or it cannot run here.

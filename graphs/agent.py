@@ -1,6 +1,6 @@
-"""What LangGraph Server serves as `agent`: an agent that calls its tools itself, or writes a program that calls them.
+"""The graph that LangGraph Server serves as `agent`: an agent that calls its tools itself, or by a program.
 
-It decides which is better. What `parts` says a person has to approve is asked about either way.
+It decides which is better. Calls that need an approval wait for a person either way.
 """
 
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ __all__ = ["make_graph"]
 
 @asynccontextmanager
 async def make_graph() -> AsyncIterator[CompiledStateGraph[Any, Any, Any, Any]]:
-    """The graph, for one run. The server brings checkpointer and store."""
+    """Make the graph for one run. The server adds checkpointer and store."""
     async with open_tools() as tools:
         gated = [to_langchain(spec).name for spec in load_tools(tools, policies=policies()) if spec.policy.approval]
         yield create_agent(

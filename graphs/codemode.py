@@ -1,6 +1,6 @@
-"""What LangGraph Server serves as `codemode`: the graph itself.
+"""The graph that LangGraph Server serves as `codemode`. Without a model it runs only the `code` of its input.
 
-`parts` says what the environment decides. Without a model it runs only the `code` that it is given.
+`parts` lists the environment variables that it reads.
 """
 
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ __all__ = ["make_graph"]
 
 @asynccontextmanager
 async def make_graph() -> AsyncIterator[CompiledStateGraph[Any, Any, Any, Any]]:
-    """The graph, for one run. The server brings checkpointer and store."""
+    """Make the graph for one run. The server adds checkpointer and store."""
     async with open_tools() as tools:
         graph = create_codemode(model=model_name(), tools=tools, policies=policies(), sandbox=sandbox())
         yield graph.compile(name="codemode")

@@ -1,4 +1,4 @@
-"""What LangGraph Server serves as `composed`: a conversation in which code mode is one node.
+"""The graph that LangGraph Server serves as `composed`: a conversation in which code mode is one node.
 
 A router decides whether the tools are needed, code mode does what they are needed for, and the model words the answer.
 The conversation is this graph's own; it shares `task`, `output` and `error` with code mode, and nothing else.
@@ -32,7 +32,7 @@ Answer the last message of the conversation, shortly and in its language. {found
 
 
 class Route(BaseModel):
-    """What the tools are needed for."""
+    """The router's answer."""
 
     task: str = Field(
         description="What is to be looked up or done with the tools, whole and in plain words, with the form of the answer. "
@@ -41,13 +41,13 @@ class Route(BaseModel):
 
 
 class Input(TypedDict):
-    """What a run is given."""
+    """The input of a run."""
 
     messages: Annotated[list[AnyMessage], add_messages]
 
 
 class State(Input, total=False):
-    """The conversation, and what it shares with code mode."""
+    """The conversation, and the keys that code mode shares."""
 
     task: str
     output: Any
@@ -97,7 +97,7 @@ def _found(state: State) -> str:
 
 @asynccontextmanager
 async def make_graph() -> AsyncIterator[CompiledStateGraph[Any, Any, Any, Any]]:
-    """The graph, for one run. The server brings checkpointer and store."""
+    """Make the graph for one run. The server adds checkpointer and store."""
     async with open_tools() as tools:
         inner = create_codemode(model=model_name(), tools=tools, policies=policies(), sandbox=sandbox())
         names = [getattr(tool, "name", None) or tool.__name__ for tool in tools]

@@ -1,4 +1,4 @@
-"""What the served graphs are made of, as the environment says.
+"""The parts of the served graphs, from environment variables.
 
 Their tools are the MCP servers of the file that CODEMODE_MCP names (the common mcpServers form), or the demo's where it
 names none. Their model is CODEMODE_MODEL, such as "openai:gpt-5.2".
@@ -28,7 +28,7 @@ __all__ = ["chat_model", "model_name", "open_tools", "policies", "sandbox"]
 
 @asynccontextmanager
 async def open_tools() -> AsyncIterator[list[Any]]:
-    """The tools, with the MCP sessions open that they need: for one run, since the server makes a graph for each."""
+    """Open the MCP sessions and return the tools, for one run: the server makes a graph for each."""
     path = os.environ.get("CODEMODE_MCP")
     async with MCPToolLoader.from_config(path) if path else MCPToolLoader() as mcp:
         if path:
@@ -39,24 +39,24 @@ async def open_tools() -> AsyncIterator[list[Any]]:
 
 
 def policies() -> Mapping[str, ToolPolicy]:
-    """What a person has to approve."""
+    """Return the policies that ask a person."""
     return {pattern: ToolPolicy(approval=True) for pattern in _names("CODEMODE_APPROVE")}
 
 
 @cache
 def sandbox() -> Sandbox:
-    """Where programs run: one for all runs of the process, so that its guests are started before they are needed."""
+    """Return the sandbox: one for all runs of the process, so that its guests are started before they are needed."""
     wanted, auto = os.environ.get("CODEMODE_SANDBOX") or None, _names("CODEMODE_AUTO") or None
     return resolve_sandbox(wanted, auto=auto, fallback=_names("CODEMODE_FALLBACK"))
 
 
 def model_name() -> str | None:
-    """The model's name, where one is set."""
+    """Return the model's name; None where none is set."""
     return os.environ.get("CODEMODE_MODEL") or None
 
 
 def chat_model() -> BaseChatModel:
-    """The model; where none is set, one that says so when it is asked, so that the server starts and shows its graphs.
+    """Return the model; where none is set, one that raises when it is asked, so that the server can show its graphs.
 
     Raises:
         ConfigurationError: The model that is set cannot be used.

@@ -1,1 +1,1 @@
-"""Code mode as a tool of other agents: of LangChain's, as a tool or as middleware, and of OpenAI's API."""
+"""Code mode in other agents: LangChain's, OpenAI's API, Vercel's AI SDK, and clients of MCP."""

@@ -67,7 +67,7 @@ def create_agent(
     Args:
         tools: Functions, LangChain tools, `ToolSpec`s such as an `MCPToolLoader` gives.
         llm: The agent's model.
-        model: Names it where `llm` is not given.
+        model: The name of the agent's model where there is no `llm`.
         codemode: Without it, the same agent without programs.
         code_model: Writes programs for tasks that the agent gives. None has the agent's own model write them.
         api_key: For models named by a string; otherwise the provider's environment variable is used.

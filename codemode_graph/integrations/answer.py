@@ -1,4 +1,4 @@
-"""What the model that had code mode do something is told of it."""
+"""The answer to a model that called code mode as a tool: a text for it to read, and the whole result for programs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,47 +15,48 @@ from codemode_graph.tools.text import one_line
 __all__ = ["LIMIT", "answer_text", "artifact_of", "listed", "result_of"]
 
 LIMIT = 20_000
-"""Characters of an answer, where nothing else is said."""
+"""The default limit of an answer, in characters."""
 
-_PRINTED = 2000
-_CALLS = 30
-_READ = 4096
-_ARGUMENTS = 200
+# An answer stays in the conversation for all its later turns, so that each part of it is bounded.
+_PRINTED_CHARS = 2000
+_LISTED_CALLS = 30
+_ARGUMENT_CHARS = 200
+_READ_CHARS = 4096
 
 
 def answer_text(result: Mapping[str, Any], *, limit: int = LIMIT, advice: str = "") -> str:
-    """Tell a model what came of a run.
+    """Return the text that a model reads about a run.
 
     Args:
-        result: As `CodeMode.run` gives it.
-        limit: Characters of the value; a longer one is told by its shape, and cut in a way that says so.
-        advice: What to do where it failed.
+        result: As `CodeMode.run` returns it.
+        limit: The most characters of the value; of a longer one the text has the shape and a part.
+        advice: The last line of a failure: what the model should do next.
 
     Returns:
-        The value as JSON; of a run that failed, why, and which calls took effect all the same.
+        The value as JSON; of a run that failed, the reason, and the calls that took effect all the same.
     """
-    printed = f"\n\nPrinted:\n{_cut(result['stdout'], _PRINTED)}" if result["stdout"].strip() else ""
+    printed = f"\n\nPrinted:\n{_cut(result['stdout'], _PRINTED_CHARS)}" if result["stdout"].strip() else ""
     if result["success"]:
         return f"{_value(result['output'], limit)}{printed}"
     return "\n".join(filter(None, [f"It failed: {result['error']}", effects(result["tool_calls"]), advice])) + printed
 
 
 def result_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What the graph gave, as `CodeMode.run` gives it."""
+    """Return the graph's state in the form in which `CodeMode.run` returns it."""
     return dict(run_result(cast("CodeModeState", {**state, "pending": []}), ""))
 
 
 def artifact_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's result as it is kept with a message: plain data, without what was only read and is large."""
+    """Return the part of a result that is kept with a message: plain data, without large values that were only read."""
     kept = {key: value for key, value in result.items() if key != "run_id"}
     return {**kept, "tool_calls": [_small(call) for call in result["tool_calls"]]}
 
 
 def effects(calls: Sequence[ToolCall]) -> str:
-    """Tell which calls with an effect were made, so that nobody makes them again."""
-    made = [call for call in newest(calls) if call["effect"] != "read"]
-    done = [call for call in made if call["status"] == "done"]
-    unsure = [call for call in made if call["status"] in ("unknown", "started")]
+    """Return which calls took effect or may have, so that the model does not ask for them again."""
+    effective = [call for call in newest(calls) if call["effect"] != "read"]
+    done = [call for call in effective if call["status"] == "done"]
+    unsure = [call for call in effective if call["status"] in ("unknown", "started")]
     lines = [
         f"These calls took effect and stand: {_listed(done)}." if done else "No call took effect.",
         f"These were cut off, and may have taken effect: {_listed(unsure)}." if unsure else "",
@@ -64,20 +65,20 @@ def effects(calls: Sequence[ToolCall]) -> str:
 
 
 def listed(names: Sequence[str], *, most: int = 40) -> str:
-    """List names of tools, not more than a description needs."""
+    """Return names of tools as a list in words, cut where a description would become too long."""
     shown = ", ".join(one_line(name, 60) for name in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def _small(call: ToolCall) -> ToolCall:
-    if call["effect"] != "read" or len(json.dumps(call["value"])) <= _READ:
+    if call["effect"] != "read" or len(json.dumps(call["value"])) <= _READ_CHARS:
         return call
     return {**call, "value": {"omitted": shape(call["value"])}}
 
 
 def _listed(calls: Sequence[ToolCall]) -> str:
-    shown = [f"{call['tool']}({sample(call['arguments'], limit=_ARGUMENTS)})" for call in calls[:_CALLS]]
-    return "; ".join(shown) + (f"; and {len(calls) - _CALLS} more" if len(calls) > _CALLS else "")
+    shown = [f"{call['tool']}({sample(call['arguments'], limit=_ARGUMENT_CHARS)})" for call in calls[:_LISTED_CALLS]]
+    return "; ".join(shown) + (f"; and {len(calls) - _LISTED_CALLS} more" if len(calls) > _LISTED_CALLS else "")
 
 
 def _value(value: Any, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""Code mode as one LangChain tool: an agent gives it a task, a program is written for it, and the value comes back."""
+"""Code mode as one LangChain tool: an agent gives it a task, and gets the value of a program that does the task."""
 
 import asyncio
 import hashlib
@@ -71,16 +71,16 @@ def as_langchain_tool(
     Within a graph each call is a subgraph of the node that makes it: it uses the graph's checkpointer and store, and its
     events are on the graph's `custom` stream where that is asked for with `subgraphs=True`. Calls that need a person, and
     tools that ask, interrupt the graph, which goes on with `Command(resume=...)` where it stopped, nothing done twice.
-    Where `codemode` was given `approve`, that answers instead. Callbacks and traces see everything below the tool's run.
+    An `approve` of `codemode` answers instead. Callbacks and traces show everything below the tool's run.
 
     Args:
-        cm: What does the tasks.
+        cm: Does the tasks.
         name: The tool's name.
         description: For the agent's model; the default says what it is good for, and when a direct call is better.
-        max_chars: Characters of the answer; a longer value is told by its shape and a part of it.
+        max_chars: The most characters of the value; of a longer one the model reads the shape and a part.
 
     Returns:
-        The tool. It takes `task`, and gives the value as text, with the run's whole result as the message's `artifact`. A
+        The tool. It takes `task`, and returns the value as text, with the whole result as the message's `artifact`. A
         run that failed is a message of status "error" that says why and what took effect; called without a `ToolNode` it
         raises `ToolException`.
     """

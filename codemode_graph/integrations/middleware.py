@@ -62,7 +62,7 @@ class CodeModeAgentState(AgentState[Any]):
 
 
 class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
-    """Gives an agent code mode over its own tools: a tool that runs a program which calls them.
+    """Code mode over an agent's own tools: it adds a tool that runs programs which call them.
 
     Calls that a program makes are calls of the agent: they go through the tool-call middleware that is listed after this
     one, tools get the agent's state, store and runtime, a `Command` that a tool returns updates the agent's state, and
@@ -77,7 +77,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         interrupt_on: Which calls of programs a person decides on, as `HumanInTheLoopMiddleware` takes it, or that
             middleware itself: it does not see the calls of programs. `{}` says that there are none.
         name: The tool's name.
-        max_chars: Characters of a value that the agent's model reads; a longer one is told by its shape and a part of it.
+        max_chars: The most characters of a value that the agent's model reads; of a longer one, the shape and a part.
         specs: What is known of tools beyond what LangChain tools say, by name: effects, types of results.
         options: As `RunOptions` lists them. The `callers` of `policies` say whether a tool is for programs, for the
             agent's model, or both.

@@ -1,6 +1,6 @@
 """Code mode as a tool for OpenAI's API: its definition in both shapes, and the answer to its calls.
 
-Nothing here needs the `openai` package: what it gives is taken as it comes, and so are dicts.
+The `openai` package is not imported: its objects are read by attribute, and dicts by key.
 """
 
 import json
@@ -18,23 +18,23 @@ __all__ = ["answer_openai", "as_openai_function", "as_openai_tool"]
 
 
 def as_openai_tool(cm: TaskRunner, *, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
-    """The tool's definition for the Responses API.
+    """Return the tool's definition for the Responses API.
 
     Args:
-        cm: What does the tasks.
+        cm: Does the tasks.
         name: The tool's name.
-        description: For the model.
+        description: The tool's description for the model.
     """
     return {"type": "function", **_function(cm, name, description)}
 
 
 def as_openai_function(cm: TaskRunner, *, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
-    """The tool's definition for Chat Completions. Arguments as `as_openai_tool`."""
+    """Return the tool's definition for Chat Completions. Its arguments are those of `as_openai_tool`."""
     return {"type": "function", "function": _function(cm, name, description)}
 
 
 async def answer_openai(cm: TaskRunner, call: Any) -> dict[str, Any]:
-    """Do what a call asks for. See `CodeMode.answer_openai`."""
+    """Do the task of a call. See `CodeMode.answer_openai`."""
     kind, function = _get(call, "type"), _get(call, "function")
     if kind == "function_call":
         text = await _answer(cm, _get(call, "arguments"))

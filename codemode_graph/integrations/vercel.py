@@ -1,7 +1,6 @@
-"""Code mode in the form of a tool of Vercel's AI SDK.
+"""Code mode as a tool of Vercel's AI SDK: a dict for a bridge between Python and JavaScript.
 
-A dict that a bridge between Python and JavaScript hands over. Where there is none, `codemode-graph serve` offers the same
-to the SDK's own MCP client.
+Without such a bridge, the SDK's own MCP client can use `codemode-graph serve`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,7 +26,7 @@ class VercelTool(TypedDict):
 
 
 def as_vercel_tool(cm: TaskRunner, *, description: str | None = None) -> VercelTool:
-    """Make the tool. See `CodeMode.as_vercel_tool`."""
+    """Return the tool. See `CodeMode.as_vercel_tool`."""
     schema = task_schema()
 
     async def execute(arguments: Mapping[str, Any]) -> dict[str, Any]:
