@@ -103,4 +103,5 @@ def _nearest(name: str) -> str:
     kind = getattr(builtins, name, None)
     if not (isinstance(kind, type) and issubclass(kind, Exception)):
         return "RuntimeError"
+    # A class of the host's Python that Monty lacks is raised as its nearest base, which the same handlers catch.
     return next(base.__name__ for base in kind.__mro__ if base.__name__ in get_args(ExcType))

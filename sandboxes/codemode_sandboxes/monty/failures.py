@@ -58,6 +58,7 @@ def failure(
         unstarted: Whether nothing of the program can have run, so that an error in its syntax is just that.
         stdout: What it printed since the last event.
     """
+    # A process that passed its time limit is killed, and looks like one that crashed.
     if isinstance(error, MontyCrashedError):
         return _time_exceeded(limits, stdout) if error.timed_out else _died(stdout)
     if not isinstance(error, MontySyntaxError | MontyRuntimeError):
@@ -74,6 +75,7 @@ def failure(
         return Failed(kind="calls", type="RuntimeError", message=text, line=_line(frames), stdout=stdout)
     if isinstance(error, MontySyntaxError) or (type_name == "NotImplementedError" and message.startswith(_UNSUPPORTED)):
         message = message.replace(_UNSUPPORTED, "this sandbox's Python does not support ")
+        # The text may be no Python at all, which CPython's parser says better than Monty's.
         if unstarted and len(frames) <= 1:
             return _no_python(program.code, stdout) or _program(
                 "syntax", type_name, message, frames, stdout, program.code

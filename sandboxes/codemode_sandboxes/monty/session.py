@@ -145,6 +145,7 @@ class MontyExecution:
         except UnicodeEncodeError:
             message = "the program's text contains lone surrogates"
             raise _Ended(Failed(kind="syntax", type="SyntaxError", message=message)) from None
+        # Two feeds: an error or a call in the second lies in the program itself, which `PROGRAM_FILE` names.
         lowered = lower(self._source)
         self._encoded = lowered.code.encode()
         self._worker.session.feed_run(PRELUDE + lowered.helpers, inputs=prelude_inputs(self._program.tools))
@@ -165,6 +166,7 @@ class MontyExecution:
     def _tool_call(self, snapshot: FunctionSnapshot) -> _Snapshot:
         name = str(snapshot.function_name)
         tool = self._tools.get(name)
+        # Any undefined name that a program calls arrives here; only those of tools are answered.
         if tool is None or snapshot.object_id is not None:
             return snapshot.resume(error_answer("NameError", f"name {name!r} is not defined"))
         line = self._line(snapshot)
@@ -191,12 +193,12 @@ class MontyExecution:
         if name == "asyncio.sleep":
             self._clock.start_timer(snapshot.call_id, snapshot.args[0])
             return snapshot.resume(LATER)
-        if name == "time.sleep":
+        if name == "time.sleep":  # unlike `asyncio.sleep`, it holds up the whole program until the timer is due
             self._clock.start_timer(snapshot.call_id, snapshot.args[0])
             if self._clock.pop(snapshot.call_id):
                 return snapshot.resume({"return_value": None})
             return self._blocked()
-        if name == "os.environ":
+        if name == "os.environ":  # a program sees nothing of the host's environment
             return snapshot.resume({"return_value": {}})
         if name == "os.getenv":
             default = snapshot.kwargs.get("default", snapshot.args[1] if len(snapshot.args) > 1 else None)

@@ -53,6 +53,7 @@ def _keywords(function: str, **harmless: object) -> Find:
 
 
 def _is_list_here(node: ast.AST) -> bool:
+    # Monty makes lists of generator expressions, `map`, `zip` and the like, and `next` takes no list.
     return isinstance(node, ast.GeneratorExp) or (
         isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _LISTS_HERE
     )
@@ -75,6 +76,7 @@ def _next_of_list(tree: Tree) -> Iterator[ast.AST]:
 
 
 def _function_attributes(tree: Tree) -> Iterator[ast.AST]:
+    # A name that is also assigned may hold anything with attributes.
     functions = set(tree.function_names - tree.bound.keys())
     decorators = {item.id for node in tree.functions for item in node.decorator_list if isinstance(item, ast.Name)}
     for function in tree.functions:

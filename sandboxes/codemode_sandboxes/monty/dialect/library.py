@@ -111,6 +111,7 @@ def library_gaps(missing: Collection[str]) -> Iterator[Gap]:
 def _references(names: Collection[str]) -> Find:
     def find(tree: Tree) -> Iterator[ast.AST]:
         for name, node in tree.references:
+            # The name, or what it is an attribute of, may be missing: `asyncio.TaskGroup` in `asyncio.TaskGroup.create_task`.
             parts = name.split(".")
             if any(".".join(parts[:count]) in names for count in range(2, len(parts) + 1)):
                 yield node

@@ -108,6 +108,7 @@ def _builtins(tree: Tree, missing: Collection[str]) -> Iterator[ast.AST]:
 
 
 def _methods(tree: Tree, missing: Collection[str]) -> Iterator[ast.AST]:
+    # `json.dumps` is no method, and an attribute with a name of the program's own is probably its own.
     of_modules = {id(node) for _, node in tree.references}
     for node in tree.of(ast.Call):
         if isinstance(node.func, ast.Attribute):
