@@ -109,7 +109,6 @@ async def test_a_limit_ends_the_run_with_its_kind(
     assert await still_works(sandbox)
 
 
-@pytest.mark.timeout(60)  # matched to their end, they take longer than anybody waits
 async def test_catastrophic_patterns_end(sandbox: MontySandbox) -> None:
     for pattern, text in (("(a+)+$", "'a' * 40 + 'b'"), (r"(a*)*\1b", "'a' * 60"), ("(a|a)*c", "'a' * 100")):
         await run(sandbox, f"import re\nre.match(r'{pattern}', {text})", limits=Limits(seconds=0.5))
