@@ -1,9 +1,14 @@
 """What holds for all tests."""
 
 import gc
+import importlib
+import re
+from typing import Any
 
 import pytest
 from codemode_sandboxes import SANDBOXES
+
+_SANDBOX = re.compile(rf"\[(?:{'|'.join(SANDBOXES)})(?: in \w+)?(?=[-\]])")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -12,20 +17,21 @@ def _collected() -> None:
     gc.collect()
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let one worker run the tests of a module that share a sandbox, and begin with the modules that take long."""
-    if not config.getoption("loadgroup", False):  # what --dist loadgroup is for a worker
-        return
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
+    """Let a worker of pytest-xdist begin with the modules that take long, so that none is left for the end."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
 
 
-def _group(item: pytest.Item) -> str:
-    """Return the module of a test, with the sandbox that its fixtures are made for where it has one."""
-    params = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
-    places = [place for place in params if isinstance(place, str) and place.partition(" ")[0] in SANDBOXES]
-    return " ".join([item.nodeid.partition("::")[0], *places])
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let one worker run the tests of a module, or those of its tests for one sandbox: they share its guests."""
+    scheduler = importlib.import_module("xdist.scheduler").LoadScopeScheduling(config, log)
+    scheduler._split_scope = _group
+    return scheduler
+
+
+def _group(nodeid: str) -> str:
+    sandbox = _SANDBOX.search(nodeid)
+    return nodeid.partition("::")[0] + (sandbox[0] if sandbox else "")
