@@ -60,7 +60,7 @@ async def session(
             stack.push_async_callback(worker.stop)
             workers.append(worker)
         for number in range(rounds):
-            first = number % len(workers)
+            first = number % len(workers)  # another system in each round: being first may matter
             for program in EXPECTED:
                 for worker in workers[first:] + workers[:first]:
                     for way in worker.ready["ways"]:
@@ -85,6 +85,7 @@ def call_figure(kind: str, sessions: Sequence[Mapping[str, Rounds]], programs: M
         programs: The figures of the same programs.
     """
     more, fewer, calls = CALLS[kind]
+    # Round by round: what disturbed the machine in a round disturbed both programs, and cancels out.
     differences = [
         [(median(many) - median(few)) / calls for many, few in zip(each[more], each[fewer], strict=True)]
         for each in sessions
@@ -130,7 +131,7 @@ async def measure(options: argparse.Namespace) -> None:
         "packages": {each.name: {n: installed[each.name].get(n, "?") for n in each.packages} for each in systems},
         "start": {way: {stage: median(each) for stage, each in stages.items()} for way, stages in start.items()},
     }
-    facts["packages"].pop("direct", None)
+    facts["packages"].pop("direct", None)  # it is Python alone
     report = markdown(facts, programs, calls)
     facts["packages"] = installed
     _write(options.results, report, {**facts, "programs": _json(programs), "calls": _json(calls)})

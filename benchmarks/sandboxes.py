@@ -28,7 +28,7 @@ Found: TypeAlias = dict[str, dict[str, list[list[float]]]]
 _PROGRAMS = 3
 """The programs among which timed calls are spread: each may run on another processor, which makes a difference."""
 
-_MODULE = "benchmarks.boxes.worker"
+_MODULE = "benchmarks.boxes.measures"
 
 
 def orders(subject: Subject, options: argparse.Namespace, *, first: bool) -> list[tuple[str, dict[str, Any]]]:
@@ -118,6 +118,7 @@ async def run(options: argparse.Namespace) -> None:
     found: Found = {}
     packages: dict[str, dict[str, str]] = {}
     for number in range(options.rounds):
+        # Another sandbox is first in each round, so that none always has the machine as the last round left it.
         turn = number % max(1, len(subjects))
         for subject in subjects[turn:] + subjects[:turn]:
             if subject.name in absent or (subject.once and number):
@@ -125,7 +126,7 @@ async def run(options: argparse.Namespace) -> None:
             print(f"round {number + 1} of {options.rounds}: {subject.name}", file=sys.stderr)
             try:
                 round_ = await measure(subject, pythons[subject.name], options, first=number == 0)
-            except RuntimeError as error:
+            except RuntimeError as error:  # one that fails must not cost the figures of the others
                 print(error, file=sys.stderr)
                 absent[subject.name] = "it failed: " + str(error).splitlines()[-1]
                 continue

@@ -80,6 +80,7 @@ async def soak(sandbox: Any, *, runs: int, at_once: int) -> Soak:
     start = time.monotonic()
     wrong = await _many(sandbox, runs, at_once)
     seconds = time.monotonic() - start
+    # Guests end, and spares start, after the runs that caused it.
     after = await _settled(most=before)
     return Soak(
         runs=runs,
@@ -118,7 +119,7 @@ async def _run(sandbox: Any, kind: str) -> str | None:
     try:
         if kind == "cancelled":
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(execution.advance(), 0.05)
+                await asyncio.wait_for(execution.advance(), 0.05)  # long enough for the program to run
             return None
         event = await execution.advance()
         while isinstance(event, Blocked):
@@ -133,7 +134,7 @@ async def _run(sandbox: Any, kind: str) -> str | None:
 async def _settled(most: tuple[int, int, int] | None = None) -> tuple[int, int, int]:
     """Return memory, descriptors and processes, once they are no more than before or no longer change."""
     seen: list[tuple[int, int]] = []
-    for _ in range(200):
+    for _ in range(200):  # twenty seconds: then the counts are what they are
         gc.collect()
         seen.append((_descriptors(), len(descendants(os.getpid()))))
         if most is not None and seen[-1][0] <= most[1] and seen[-1][1] <= most[2]:

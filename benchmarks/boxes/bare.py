@@ -69,6 +69,7 @@ async def _unpack(reader: asyncio.StreamReader, output: asyncio.StreamReader) ->
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[float]:
+    # A coroutine, as the tools of the sandboxes are.
     async def echo(number: int) -> int:
         return number
 
@@ -93,6 +94,7 @@ async def over_monty(count: int) -> list[float]:
                 case AsyncFunctionSnapshot():
                     times.append(time.perf_counter())
                     waiting, value = step.call_id, step.args[0]
+                    # As a host with asynchronous tools does: the program goes on until it awaits the call.
                     step = await step.resume({"future": ...})
                 case AsyncFutureSnapshot():
                     step = await step.resume({waiting: {"return_value": value}})

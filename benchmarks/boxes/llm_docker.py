@@ -43,6 +43,7 @@ class _Sessions:
             done = await asyncio.to_thread(session.run, "print(1)")
             end = time.perf_counter()
         finally:
+            # Not waited for, as no caller waits for the end of our own guests.
             ending = asyncio.create_task(asyncio.to_thread(session.close))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
@@ -94,6 +95,7 @@ def _image(client: Any) -> str:
 
 
 def _with_commands(data: bytes) -> bytes:
+    # Each file once: of those that both have, ours is kept, but for the accounts, which lack a root.
     result = io.BytesIO()
     with tarfile.open(fileobj=io.BytesIO(data)) as old, tarfile.open(fileobj=result, mode="w") as new:
         names = {"etc/passwd"}

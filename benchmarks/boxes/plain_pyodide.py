@@ -34,6 +34,7 @@ class _Plain:
             await _end(process)
         if value != 1:
             raise RuntimeError(f"the program gave {value!r}")
+        # The next starts after the run, whose processor it would take, as in our own sandboxes.
         if self._spare is None:
             self._spare = self._start()
         return end
@@ -52,7 +53,7 @@ class _Plain:
             pipe = asyncio.subprocess.PIPE
             process = await asyncio.create_subprocess_exec(*self._command, stdin=pipe, stdout=pipe)
             assert process.stdout is not None
-            await process.stdout.readline()
+            await process.stdout.readline()  # it says that it is ready
             return process
 
         return asyncio.create_task(start())

@@ -46,10 +46,10 @@ async def serve(module: str, answer: Callable[[Mapping[str, Any]], None]) -> Non
             way, program = order["way"], order["program"]
             run = ways[way][program]
             if (way, program) not in loops:
-                await _seconds(run, program, 1)
+                await _seconds(run, program, 1)  # the first run of a program takes longer, and would make loops too few
                 loops[way, program] = max(1, round(SAMPLE_SECONDS / await _seconds(run, program, 1)))
             gc.collect()
-            await _seconds(run, program, loops[way, program])
+            await _seconds(run, program, loops[way, program])  # not counted: it fills the caches again
             answer({"seconds": [await _seconds(run, program, loops[way, program]) for _ in range(order["samples"])]})
 
 

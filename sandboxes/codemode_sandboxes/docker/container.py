@@ -88,7 +88,7 @@ _FROM_IMAGE = _PREPARE % {"place": _PLACE} + _RUN_FILE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerStart:
-    """How the guest runner starts in an image: the command, its environment, and the first bytes of its input."""
+    """The start of the guest runner in an image: the command, its environment, and the first bytes of its input."""
 
     command: tuple[str, ...]
     environment: dict[str, str]

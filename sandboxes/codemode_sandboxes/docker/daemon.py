@@ -54,7 +54,7 @@ class DaemonProblem(StartFailed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonFacts:
-    """What a daemon reports about itself.
+    """A daemon's report about itself.
 
     Attributes:
         limits: Those of "memory" and "processes" that it can bound.

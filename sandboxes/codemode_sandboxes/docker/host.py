@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestOptions:
-    """What the guests of a sandbox are started with.
+    """The options that the guests of a sandbox start with.
 
     Attributes:
         image: The image's name.

@@ -3,9 +3,10 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 
 from codemode_sandboxes.contract import Capabilities
-from codemode_sandboxes.docker.build_image import DEFAULT_IMAGE, build_command, image_tag
+from codemode_sandboxes.docker.build_image import build_command, image_tag
 from codemode_sandboxes.docker.daemon import DaemonProblem, default_address
 from codemode_sandboxes.docker.guest import ContainerStarter
 from codemode_sandboxes.docker.host import GuestOptions, Hosts
@@ -62,7 +63,7 @@ class DockerSandbox(SizedSandbox[ContainerStarter]):
         if spares < 0 or cpus <= 0:
             raise ValueError("spares is at least 0, and cpus more than 0")
         self._addresses = hosts or [default_address()]
-        name = image or (image_tag(packages) if packages else DEFAULT_IMAGE)
+        name = image or image_tag(packages)
         make = f"docker pull {image}" if image else build_command(packages, hosts or ())
         self._options = GuestOptions(image=name, make_image=make, python=python, runtime=runtime, cpus=cpus)
         self._hosts_lock = threading.Lock()  # the pool's threads ask for the hosts too
@@ -80,7 +81,7 @@ class DockerSandbox(SizedSandbox[ContainerStarter]):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """What stands between a program and the host, such as "namespaces", "seccomp", "cgroup v2".
+        """The layers between a program and the host, such as "namespaces", "seccomp", "cgroup v2".
 
         Raises:
             SandboxUnavailable: The sandbox cannot run here.
@@ -110,8 +111,5 @@ class DockerSandbox(SizedSandbox[ContainerStarter]):
         return SandboxUnavailable(_NAME, reason, self._open().remedy(reason))
 
     async def _ask(self) -> Capabilities:
-        pool = self._new_pool(spares=0)
-        try:
+        with closing(self._new_pool(spares=0)) as pool:
             return await ask(pool, boundary="container", unavailable=self._unavailable)
-        finally:
-            pool.close()

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from codemode_sandboxes.image.contents import GUEST, PYTHON, Contents, ImageError, collect
+from codemode_sandboxes.image.contents import GUEST, PYTHON, Contents, ImageError, collect, run
 
 __all__ = ["Image", "build_image", "default_folder"]
 
@@ -149,12 +148,14 @@ def _fill(root: Path, contents: Contents) -> int:
             if path.suffix != ".py" and "zoneinfo" not in path.parts:
                 binaries.append(path)
     if strip := shutil.which("strip"):  # symbols serve debuggers alone
-        _run(strip, "--strip-unneeded", *map(str, binaries))
+        run(strip, "--strip-unneeded", *map(str, binaries), seconds=_SECONDS, check=False)
     _overwrite_place(contents.base, binaries)
     # A guest cannot write what it compiles. Unchecked, it does not compare each file with its source at import.
-    _run(
+    run(
         *(str(contents.files[PYTHON]), "-I", "-S", "-m", "compileall", "-q", "-j", "0"),
         *("--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", "/", str(root / "py"), str(root / "guest")),
+        seconds=_SECONDS,
+        check=False,
     )
     size = 0
     for path in (root, *root.rglob("*")):
@@ -176,12 +177,3 @@ def _overwrite_place(base: Path, binaries: list[Path]) -> None:
         data = path.read_bytes()
         if place in data:
             path.write_bytes(data.replace(place, b"/".ljust(len(place) - 1, b"_") + b"/"))
-
-
-def _run(*command: str) -> None:
-    try:
-        subprocess.run(
-            command, capture_output=True, timeout=_SECONDS, check=False, stdin=subprocess.DEVNULL, env={"LC_ALL": "C"}
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ImageError(f"{Path(command[0]).name} does not run: {error}") from None

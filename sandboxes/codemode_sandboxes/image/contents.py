@@ -11,7 +11,7 @@ from pathlib import Path
 from codemode_sandboxes.errors import SandboxError
 from codemode_sandboxes.process.spawn import guest_files
 
-__all__ = ["GUEST", "PYTHON", "Contents", "ImageError", "collect", "libraries"]
+__all__ = ["GUEST", "PYTHON", "Contents", "ImageError", "collect", "libraries", "run"]
 
 PYTHON = "/py/bin/python3"
 """The interpreter's place in an image."""
@@ -42,7 +42,6 @@ _LEFT_OUT_EXTENSIONS = re.compile(r"_?(test|ctypes_test|xx|tkinter|curses|readli
 # The real one holds paths of this machine; zoneinfo reads TZPATH of it.
 _BUILD_DATA = b"build_time_vars = {'TZPATH': '/usr/share/zoneinfo'}\n"
 _ACCOUNTS = {"/etc/passwd": b"nobody:x:65534:65534::/tmp:/bin/false\n", "/etc/group": b"nogroup:x:65534:\n"}
-_SECONDS = 60
 
 
 class ImageError(SandboxError):
@@ -73,7 +72,7 @@ def collect(python: str) -> Contents:
     Raises:
         ImageError: An image cannot be made of this interpreter.
     """
-    about = json.loads(_run(python, "-I", "-S", "-c", _PROBE))
+    about = json.loads(run(python, "-I", "-S", "-c", _PROBE))
     version = ".".join(map(str, about["version"]))
     if tuple(about["version"][:2]) < _OLDEST:
         raise ImageError(f"Python {version} is too old for a sandbox: it needs {'.'.join(map(str, _OLDEST))} or later")
@@ -117,7 +116,8 @@ def libraries(*binaries: Path) -> dict[str, Path | bytes]:
     """
     found: dict[str, Path] = {}
     loaders: dict[str, Path | bytes] = {}
-    for line in _run("ldd", *map(str, binaries)).splitlines():
+    # ldd fails where one of many is linked to nothing.
+    for line in run("ldd", *map(str, binaries), check=False).splitlines():
         if match := re.match(r"\s*(?:(\S+) => )?(/\S+) \(", line):
             name, path = match[1] or match[2], Path(match[2])
             if "/" in name or re.match(r"ld-(linux|musl)", path.name):
@@ -142,20 +142,30 @@ def _zones(folders: list[str]) -> dict[str, Path | bytes]:
     return zones
 
 
-def _run(*command: str) -> str:
+def run(*command: str, seconds: int = 60, check: bool = True) -> str:
+    """Run a command without the environment of this process, and return its output.
+
+    Args:
+        command: The command and its arguments.
+        seconds: How long it may take.
+        check: Whether a failure of it is an error.
+
+    Raises:
+        ImageError: It does not run, or fails.
+    """
     try:
         done = subprocess.run(
             command,
             capture_output=True,
             text=True,
-            timeout=_SECONDS,
+            timeout=seconds,
             check=False,
             stdin=subprocess.DEVNULL,
             env={"PATH": os.defpath, "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ImageError(f"{Path(command[0]).name} does not run: {error}") from None
-    if done.returncode and command[0] != "ldd":  # ldd fails where one of many is linked to nothing
+    if check and done.returncode:
         last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
         raise ImageError(f"{Path(command[0]).name} fails: {last}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""What a command fetches for Pyodide and guests find without a network: the npm package, and Python packages.
+"""Pyodide and packages for it: a command fetches them, and guests find them without a network.
 
 npm fetches Pyodide. pip fetches wheels of Python alone, and pyodide-lock writes a lockfile of them. pyodide-build has no
 part in it: it compiles packages, with tools that it downloads. No code of a package runs on this machine.
@@ -310,13 +310,13 @@ def _explain(output: str) -> tuple[str, str]:
     found = next((match for line in errors if (match := _NOT_FOUND.search(line))), None)
     if found is None:
         return f"pip cannot get the packages: {(errors or [output.strip()[-300:]])[0][:300]}", ""
-    wanted, needed_by, versions = found.groups()
-    wanted += f" (which {needed_by} needs)" if needed_by else ""
+    requirement, needed_by, versions = found.groups()
+    name = requirement + (f" (which {needed_by} needs)" if needed_by else "")
     if versions != "none":
-        return f"there is no {wanted} that can be used; there are {versions[-200:]}", "Name another version"
-    if not _exists(found[1]):
-        return f"no package is named {wanted}", "Look the name up; pip asks the index that it is configured for"
-    reason = f"{wanted} has no wheel that is of Python alone, and compiled code cannot be put in a memory snapshot"
+        return f"there is no {name} that can be used; there are {versions[-200:]}", "Name another version"
+    if not _exists(requirement):
+        return f"no package is named {name}", "Look the name up; pip asks the index that it is configured for"
+    reason = f"{name} has no wheel that is of Python alone, and compiled code cannot be put in a memory snapshot"
     return reason, "Do without it, or use a sandbox with packages of its own: DockerSandbox(packages=[...])"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,7 +87,7 @@ class PyodideSandbox(SizedSandbox[WorkerStarter]):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """What stands between a program and the host here, the jail first.
+        """The layers between a program and the host, the jail first.
 
         Raises:
             SandboxUnavailable: The sandbox cannot run here.
@@ -104,10 +105,7 @@ class PyodideSandbox(SizedSandbox[WorkerStarter]):
 
     async def _ask(self) -> Capabilities:
         setup = await asyncio.wrap_future(in_spawner(self._find))
-        pool = self._new_pool(spares=0)
-        try:
-            names = (*MODULES, *setup.modules)
+        names = (*MODULES, *setup.modules)
+        with closing(self._new_pool(spares=0)) as pool:
             found = await ask(pool, boundary="wasm", unavailable=self._unavailable, names=names)
-        finally:
-            pool.close()
         return replace(found, language=f"{found.language} (Pyodide)")

@@ -29,7 +29,7 @@ _PLAIN_SNAPSHOT_BYTES = 31 << 20  # without packages
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What workers start from; `modules` are the top-level modules of packages."""
+    """The files and the jail that workers start from; `modules` are the top-level modules of packages."""
 
     jail: Jail
     pyodide: Path

@@ -1,6 +1,6 @@
 """Measures one sandbox on order, in a process of its own.
 
-`python -m benchmarks.boxes.worker MODULE [ARGUMENT]` imports MODULE, whose `open_box` returns the sandbox. Orders are
+`python -m benchmarks.boxes.measures MODULE [ARGUMENT]` imports MODULE, whose `open_box` returns the sandbox. Orders are
 `{"measure": ..., ...}`, with a method of `Measures` and its arguments, and answers `{"found": [...]}`.
 """
 
@@ -59,7 +59,7 @@ class Measures:
 
     async def _timed_run(self) -> float:
         await asyncio.sleep(self._pause)
-        gc.collect()
+        gc.collect()  # or garbage of earlier runs might be collected within the time
         start = time.perf_counter()
         return await self._open.run("one", echo) - start
 
@@ -69,6 +69,7 @@ class Measures:
 
     async def gather(self) -> list[float]:
         """Return the times of calls made together: from batch to batch, divided by the calls of a batch."""
+        # Calls of a batch reach the host together, so only the first of each counts.
         times = (await self._call_times("gather", BATCHES * GATHERED))[::GATHERED]
         return [gap / GATHERED for gap in gaps(times)]
 
@@ -99,6 +100,7 @@ class Measures:
         start = time.perf_counter()
         runs = 0
 
+        # Each lane makes a run at least, however slow: a rate of none would say nothing.
         async def lane() -> None:
             nonlocal runs
             while True:
@@ -113,6 +115,7 @@ class Measures:
     async def memory(self) -> list[float]:
         """Return the bytes that a guest takes while it waits for a tool: resident and proportional set size."""
         await asyncio.sleep(self._pause)
+        # From one guest on: the first brings what all guests share.
         before = await self._held(1)
         after = await self._held(1 + _HELD)
         return [(more - less) / _HELD for more, less in zip(after, before, strict=True)]
