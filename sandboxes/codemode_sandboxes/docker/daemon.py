@@ -259,7 +259,7 @@ class Daemon:
             self._api.create_container_from_config(config, name)
 
     def attach(self, name: str) -> Attached:
-        """Connect to a container's standard streams. Before it starts, so that none of its output is lost."""
+        """Connect to the standard streams of a container that has not started, so that no output is lost."""
         with self._translate_errors():
             stream = self._api.attach_socket(name, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
         connection, close_response = take_socket(stream)

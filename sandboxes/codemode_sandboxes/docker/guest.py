@@ -85,7 +85,7 @@ class ContainerProcess:
         """Wait for its end, and return its exit status, or minus a signal; None where the daemon does not answer."""
         pause = _FIRST_PAUSE
         try:
-            # The daemon's own request for waiting would take one of the few connections for as long as a run.
+            # A request that waits would hold one of the few threads until the container ends.
             while (state := await asyncio.wrap_future(self._guest.state())).running:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
