@@ -67,8 +67,8 @@ function makeRoom(image) {
   const bytes = image.length - new Uint32Array(image.buffer, image.byteOffset, 2)[1];
   for (const name of ["instantiate", "instantiateStreaming"]) {
     const instantiate = WebAssembly[name].bind(WebAssembly);
-    WebAssembly[name] = async (...given) => {
-      const result = await instantiate(...given);
+    WebAssembly[name] = async (...rest) => {
+      const result = await instantiate(...rest);
       const memory = (result.instance ?? result).exports.memory;
       const lacking = bytes - (memory?.buffer.byteLength ?? bytes);
       if (lacking > 0) memory.grow(Math.ceil(lacking / 65536));
