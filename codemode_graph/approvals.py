@@ -4,6 +4,7 @@ One request covers all the calls that wait. Its answer is `{"decisions": [...]}`
 any order with the call's `id` in each.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,8 @@ def _action(call: PendingCall) -> dict[str, Any]:
     text = {
         "approval": f"The program wants to call {call['tool']}{where} with {sample(call['arguments'])}.",
         "unknown": (
-            f"A call of {call['tool']}{where} with {sample(call['arguments'])} was cut off and may have taken effect. "
+            f"A call of {call['tool']}{where} with {sample(call['arguments'])} was cut off and may have taken effect"
+            f"{' (' + call['cause'] + ')' if 'cause' in call else ''}. "
             "Approve to make it again, respond with its result if it did take effect, or reject."
         ),
     }[call["reason"]]
@@ -65,12 +67,13 @@ def _action(call: PendingCall) -> dict[str, Any]:
     }
 
 
-def read_decisions(pending: list[PendingCall], answer: object) -> dict[str, Decision]:
+def read_decisions(pending: list[PendingCall], answer: object, *, first: bool = True) -> dict[str, Decision]:
     """Tie a person's answer to the calls that wait.
 
     Args:
         pending: The calls, in the order in which they were shown.
         answer: What the run was resumed with.
+        first: Nothing has been asked in this run before, so that an answer without ids is for these calls.
 
     Returns:
         Decisions by the call's key. A call that was not answered has none.
@@ -85,6 +88,10 @@ def read_decisions(pending: list[PendingCall], answer: object) -> dict[str, Deci
     named = [decision for decision in decisions if "id" in decision]
     if not named and len(decisions) != len(pending):
         raise ValueError(f"{len(pending)} calls wait, and {len(decisions)} decisions came: give one each, or name ids")
+    if not named and not first and (held := [call for call in pending if call.get("destroys")]):
+        # An answer that comes twice would else decide on what the person has not seen.
+        example = json.dumps({"decisions": [{"id": call["id"], "type": "approve"} for call in pending]})
+        raise ValueError(f"this run was asked before, and {held[0]['tool']} destroys: name the ids, such as {example}")
     if named and len(named) != len(decisions):
         raise ValueError("either every decision names the id of its call, or none does")
     calls = [by_id.get(decision["id"]) for decision in decisions] if named else list(pending)

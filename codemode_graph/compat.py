@@ -20,10 +20,18 @@ if TYPE_CHECKING:  # The command line needs one of these names before it loads a
     from mcp import ClientSession
     from mcp.types import RequestId
 
-__all__ = ["channels_of", "functions_of", "module_of_thread", "next_request_id", "with_subgraph_number"]
+__all__ = [
+    "channels_of",
+    "checkpointer_of",
+    "functions_of",
+    "module_of_thread",
+    "next_request_id",
+    "with_subgraph_number",
+]
 
 # LangGraph keeps these in a node's config. Its own `ToolNode` reads the first; nothing public stands for either.
 _READ = "__pregel_read"
+_CHECKPOINTER = "__pregel_checkpointer"
 _SCRATCHPAD = "__pregel_scratchpad"
 
 
@@ -43,6 +51,14 @@ def channels_of(config: RunnableConfig) -> Mapping[str, Any]:
     read = config.get("configurable", {}).get(_READ)
     channels = read.args[1] if isinstance(read, partial) and len(read.args) > 1 else {}
     return channels if isinstance(channels, Mapping) else {}
+
+
+def checkpointer_of(config: RunnableConfig) -> Any:
+    """Return the checkpointer of the running graph, from the config of one of its nodes; None where it has none.
+
+    The journal of tool calls belongs into the same database.
+    """
+    return config.get("configurable", {}).get(_CHECKPOINTER)
 
 
 def with_subgraph_number(config: RunnableConfig, number: int) -> RunnableConfig:

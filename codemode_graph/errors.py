@@ -6,17 +6,21 @@ CodeModeError
  ├─ ModelError           the request to the model failed, or its reply has no program
  ├─ UnknownRun           no run with that id can be continued
  ├─ ToolCallError        a tool answered with an error
- └─ ToolOutcomeUnknown   a tool did not answer: its call may have had its effect
+ ├─ JournalError         a journal cannot be read or written
+ ├─ UnusableResult       a tool has done its work, and its result cannot be read
+ └─ ToolOutcomeUnknown   a tool gave no answer: its call may have had its effect
 """
 
 __all__ = [
     "CodeModeError",
     "ConfigurationError",
+    "JournalError",
     "ModelError",
     "ToolCallError",
     "ToolLoadError",
     "ToolOutcomeUnknown",
     "UnknownRun",
+    "UnusableResult",
 ]
 
 
@@ -26,6 +30,10 @@ class CodeModeError(Exception):
 
 class ConfigurationError(CodeModeError, ValueError):
     """A configuration cannot work; the message says what to change."""
+
+
+class JournalError(CodeModeError):
+    """A journal cannot be used: it is gone, of another version, or cannot be written."""
 
 
 class ToolLoadError(CodeModeError):
@@ -52,3 +60,7 @@ class ToolOutcomeUnknown(CodeModeError):
 
     A tool may raise it; a `TimeoutError` means the same.
     """
+
+
+class UnusableResult(CodeModeError, ValueError):
+    """A tool has done its work, and what it returned cannot be read: its call took effect all the same."""

@@ -8,6 +8,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
+from codemode_graph.calls.journal import Journal
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.settings import Context, Prices
 from codemode_graph.tools.hints import complaint
@@ -66,6 +67,9 @@ class RunOptions(TypedDict, total=False):
     inline_bytes: int
     """Larger values are kept outside the state: in the graph's store, else in a file of this user. The default is 32 KiB
     for graphs and agents; `codemode` keeps every value in its result."""
+    journal: Journal | None
+    """Where runs are recorded, so that no effect happens twice. The default is the database of the graph's checkpointer
+    where that is SQLite or PostgreSQL, else LangGraph's store, else this process's memory."""
     structured: bool | None
     """Whether the model is asked for structured output, or for a fenced block. The default goes by its profile."""
 

@@ -16,10 +16,11 @@ __all__ = ["RunResult", "TaskRunner", "not_run", "run_result"]
 class RunResult(dict[str, Any]):
     """The result of one task or program: a dict, with the run as its `trace`.
 
-    Its keys: `success`, whether there is a value; `output`, the program's value, made of JSON values; `error`, one line
-    that says why there is none; `program`, the last one, as it ran; `sandbox`, the one that ran it, None where none did;
-    `attempts`, `tool_calls`, `stdout`, `metrics`; and `run_id`, by which `CodeMode.run_code` repairs a run that failed,
-    None where no run began.
+    Its keys: `success`, whether there is an answer; `output`, the program's value, made of JSON values; `error`, one line
+    that says why there is none; `program`, the last one, as it ran; `sandbox`, what ran it, None where nothing did;
+    `attempts`, `tool_calls`, `stdout`, `metrics`; `left_over`, the ids of calls of earlier programs whose effects stand and
+    which the last program neither made nor undid; and `run_id`, by which `CodeMode.run_code` goes on from a run that
+    failed, None of one that never began.
 
     Attributes:
         trace: The run: it shows itself in a notebook and a terminal, and writes a page.
@@ -69,7 +70,9 @@ def run_result(state: CodeModeState, run_id: str, *, prices: Prices | None = Non
     """Return the result of a run from the graph's state."""
     error = state["error"]
     if waiting := state["pending"]:
-        names = ", ".join(f"{call['tool']} ({call['id']})" for call in waiting)
+        names = ", ".join(
+            f"{call['tool']} ({call['id']}{', ' + call['cause'] if 'cause' in call else ''})" for call in waiting
+        )
         reason = f"the run waits for a person to decide on {names}: give codemode(..., approve=...)"
         error = Failure(kind="approval", type="PermissionError", message=reason, line=None, traceback="")
     where = f"line {error['line']}: " if error is not None and error["line"] else ""
@@ -91,6 +94,7 @@ def not_run(task: str, error: str) -> RunResult:
         tool_calls=[],
         updates=[],
         usage=[],
+        left_over=[],
     )
     return _result(state, error, None, Trace(task=task, verdict="error", error=failure))
 
@@ -106,6 +110,7 @@ def _result(state: CodeModeOutput, error: str | None, run_id: str | None, trace:
         "tool_calls": state["tool_calls"],
         "stdout": state["stdout"],
         "metrics": metrics(state),
+        "left_over": state.get("left_over", []),
         "run_id": run_id,
     }
     return RunResult(values, trace)

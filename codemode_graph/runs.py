@@ -12,7 +12,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Interrupt
 
 from codemode_graph.errors import UnknownRun
-from codemode_graph.nodes.attempts import begun
+from codemode_graph.nodes.attempts import add_attempt
 from codemode_graph.nodes.generate import bare
 from codemode_graph.options import Approve
 from codemode_graph.result import RunResult, run_result
@@ -111,14 +111,14 @@ class Runs:
 async def _begin_repair(graph: _Graph, config: RunnableConfig, program: str) -> None:
     """Write a program into a failed run's state as its node `repair` does."""
     program = bare(program)
-    attempts = begun((await graph.aget_state(config)).values["attempts"], program, "")
+    attempts = add_attempt((await graph.aget_state(config)).values["attempts"], program, "")
     update = {
         "program": program,
         "attempts": attempts,
         "verdict": None,
         "error": None,
         "pending": [],
-        "turns": [],
+        "problem": None,
     }
     await graph.aupdate_state(config, update, as_node="repair")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from codemode_sandboxes import Capabilities, Limits, Sandbox, SandboxChoice, SandboxUnavailable
@@ -10,6 +10,7 @@ from codemode_sandboxes.source import to_script
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.values import LOAD_VALUE
 from codemode_graph.check import TypeChecker
 from codemode_graph.errors import ConfigurationError
@@ -45,6 +46,10 @@ class Context(BaseModel):
     max_cost: Annotated[
         float | None, Field(gt=0, description="Cost, at the graph's prices, after which the model is not asked again.")
     ] = None
+    anew: Annotated[
+        bool,
+        Field(description="Begin a new run even where the same input began one on this thread that has not ended."),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,8 @@ class Parts:
         context: The knobs, where a run brings none.
         prices: What the model costs, where `max_cost` is to be kept.
         inline_bytes: Larger values are kept outside the state, by reference.
+        journal: Where runs are recorded; None leaves that to the checkpointer's database, or the store.
+        memory: Where they are recorded for want of anything else.
     """
 
     model: BaseChatModel | None
@@ -92,6 +99,8 @@ class Parts:
     prices: Prices | None
     inline_bytes: int
     reserved: tuple[str, ...] = ()
+    journal: Journal | None = None
+    memory: Journal = field(default_factory=MemoryJournal)
 
     def context_of(self, context: object) -> Context:
         """Return the knobs of a run: those that its context sets, and the graph's own for the rest.

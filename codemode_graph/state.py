@@ -26,7 +26,6 @@ __all__ = [
     "ToolCall",
     "ToolCallStatus",
     "ToolError",
-    "Turn",
     "Verdict",
 ]
 
@@ -123,17 +122,17 @@ class ToolCall(TypedDict):
     decision: NotRequired[str]
     """The decision under which it was made, by its key."""
     edited: NotRequired[str]
-    """The decision that changed its arguments, by its key."""
-    doubtful: NotRequired[bool]
-    """It was cut off when it was made before, so even if it fails now it may have taken effect."""
-    disproved: NotRequired[int]
-    """The attempt in which it was found out that it had no effect, having been cut off."""
+    """The key that it has by the arguments that a person gave instead."""
     asks: NotRequired[Question]
     """What the tool asks, where it was interrupted."""
     answers: NotRequired[list[Any]]
     """What the tool has been answered, in order."""
     updates: NotRequired[list[dict[str, Any]]]
     """What it updates in the state of a graph, where it returned a `Command`."""
+    undone: NotRequired[str]
+    """The call that undid it."""
+    mark: NotRequired[str]
+    """Why a person should look at it: it was answered, or made, though other things had changed."""
 
 
 class PendingCall(TypedDict):
@@ -154,6 +153,10 @@ class PendingCall(TypedDict):
     """What may be decided, where that is not everything."""
     description: NotRequired[str]
     """What the person reads, where the tool's policy says it."""
+    cause: NotRequired[str]
+    """Why the call's outcome is unknown: its tool's own words."""
+    destroys: NotRequired[bool]
+    """Its tool is destructive."""
 
 
 class Decision(TypedDict):
@@ -178,15 +181,6 @@ class StateUpdate(TypedDict):
     """JSON values by the keys of that graph's state; `codemode_graph.updates` gives messages back as they were."""
 
 
-class Turn(TypedDict):
-    """What the program was given when it went on, so that it goes the same way when it is started again."""
-
-    elapsed: float
-    """Seconds on its clock."""
-    answered: list[int]
-    """Its calls that were answered, in order."""
-
-
 class Attempt(TypedDict):
     """One program and what came of it."""
 
@@ -194,6 +188,8 @@ class Attempt(TypedDict):
     """Counted from 1."""
     thoughts: str
     """What the model said it would do, where it said so."""
+    written: str
+    """The program as the model or the caller wrote it."""
     program: str
     """As it ran: after `check` normalised and fixed it."""
     fixes: list[str]
@@ -243,6 +239,8 @@ class CodeModeOutput(TypedDict):
     updates: list[StateUpdate]
     """What tools updated by `Command`s, each once, in the order of their calls; `codemode_graph.updates` applies it."""
     usage: list[ModelCall]
+    left_over: list[str]
+    """Ids of calls of earlier attempts whose effects stand, and which the last program neither made nor undid."""
 
 
 class CodeModeState(CodeModeOutput):
@@ -252,15 +250,19 @@ class CodeModeState(CodeModeOutput):
     code: str | None
     earlier: list[ToolCall]
     run_id: str
-    """Names this run's records in a store."""
+    """Names this run in its journal."""
+    input_digest: str
+    """What equal inputs of the graph have in common."""
+    sequence: int
+    """The number of the journal's events that `tool_calls` shows."""
     pending: list[PendingCall]
     """Calls that wait for a person; the program has been stopped and starts again once they are answered."""
     decisions: Annotated[dict[str, Decision], operator.or_]
     """What was decided, by `PendingCall.key`."""
+    problem: str | None
+    """Why the last answer of a person could not be taken."""
     sandbox: str
     """Where the newest program runs: chosen by `check`, and kept to."""
-    turns: list[Turn]
-    """How the stopped program got to where it waits."""
     seed: int
     """Fixed for the run, so that a program that is started again sees the same random numbers."""
     started: float

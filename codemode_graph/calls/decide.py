@@ -1,272 +1,232 @@
-"""Whether a call that a program makes is made: what the journal, the tool's policy and people say."""
+"""What becomes of a call that a program makes: a pure function of the view, the call and the policy.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+| effect of the tool | no record | done, untouched or on the way | done, neither | undone | failed | denied | unknown |
+|---|---|---|---|---|---|---|---|
+| read | make | answer | make | | on the way: fail again; else make | deny again | make |
+| idempotent | make | answer | make | make | on the way: fail again; else make | deny again | untouched: make; else settle |
+| write, destructive | make | answer | answer, marked | make | on the way: fail again; else make | deny again | settle |
 
-from codemode_sandboxes import Call, Outcome, Raised, Returned
+*Untouched*: nothing with an effect has been started or ended since, the record is young, and it is no poll. *On the way*:
+the program was told of the record, knowing the same effects as now, before it started an effect that stands and that this
+program has not met yet; so it is on the recorded way to that effect, and has to see what it saw then.
+"""
 
-from codemode_graph.calls.journal import Journal
-from codemode_graph.calls.make import Calls, refused
-from codemode_graph.events import CallAnsweredEvent, emit, logger
-from codemode_graph.redact import mask, redact
-from codemode_graph.state import Decision, PendingCall, ToolCall
-from codemode_graph.tools.schema import bind, without_defaults
-from codemode_graph.tools.spec import AfterCalls, Review, ToolSpec
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
-__all__ = ["Admission", "Admitted"]
+from codemode_graph.calls.view import Identity, Record, View
+from codemode_graph.state import ToolError
+from codemode_graph.tools.spec import AfterCalls, Effect, Review, ToolSpec
+
+__all__ = ["ProgramCall", "Verdict", "decide", "is_untouched", "needs_approval"]
+
+Action: TypeAlias = Literal["make", "answer", "settle"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
-    """A call that is to be made.
+@dataclass(slots=True, kw_only=True, eq=False)
+class ProgramCall:
+    """A call that a program makes now.
 
     Attributes:
-        spec: Its tool.
-        record: Its record, begun.
-        arguments: What the tool is called with.
+        number: Its number in the session.
+        identity: Which call it is.
+        effect: What a call of its tool does.
+        told: Stands for the effects that the program has been told of.
+        session: The session's number.
+        met: The calls with an effect that the program has made in this session, with the number of the first.
+        used: Records that have been told in this session.
+        cache: Its policy lets equal reads be answered from one.
+        reads_for: Seconds for which a read stays fresh.
     """
 
-    spec: ToolSpec
-    record: ToolCall
-    arguments: Mapping[str, Any]
-
-    @property
-    def decided(self) -> bool:
-        """Whether a person had a say in it."""
-        return "decision" in self.record
+    number: int
+    identity: Identity
+    effect: Effect
+    told: str
+    session: int
+    met: Mapping[Identity, int] = field(default_factory=dict)
+    used: set[int] = field(default_factory=set)
+    cache: bool = False
+    reads_for: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
-    """Decides about the calls of one program, in the order in which it makes them.
+class Verdict:
+    """What becomes of a call.
 
     Attributes:
-        calls: Makes the calls that are admitted.
-        decisions: What people decided, by `PendingCall.key`.
+        action: Make it; answer it from `record`, whatever that holds; or settle `record`, whose outcome is unknown, first.
+        record: The record in question.
+        why: Which rule says so, for the trace.
+        marked: The answer is from a time before other things changed.
     """
 
-    calls: Calls
-    decisions: Mapping[str, Decision]
-
-    @property
-    def journal(self) -> Journal:
-        """Where calls are recorded."""
-        return self.calls.journal
-
-    async def admit(self, call: Call, *, again: bool) -> Outcome | PendingCall | Admitted:
-        """Say what becomes of a call.
-
-        Args:
-            call: As the program made it.
-            again: The program has been started again, and has made this call before.
-
-        Returns:
-            An outcome where the tool need not, or must not, be called; what a person is to be asked; or the call.
-        """
-        spec = self.calls.tools.get(call.tool)
-        if spec is None:
-            return Raised("KeyError", f"unknown tool {call.tool!r}")
-        try:
-            arguments = bind(spec.name, spec.input_schema, call.args, call.kwargs)
-        except TypeError as error:
-            return Raised("TypeError", str(error))
-        key = self.journal.key(call.id, spec.name, without_defaults(spec.input_schema, arguments))
-        answered = self.journal.answer(call.id, key, cached=spec.policy.cache)
-        if answered is not None:
-            record, outcome = answered
-            if not again:
-                emit(CallAnsweredEvent(type="call_answered", id=record["id"], tool=spec.name, line=call.line))
-            return await self.calls.recorded(record, outcome)
-        before = self.journal.before(call.id, key)
-        if before is not None and before["status"] == "interrupted":
-            return self._asked(call, spec, before, arguments)
-        if before is not None and not self.journal.may_repeat(before):
-            return await self._cut_off(call, spec, before, arguments)
-        return self._gated(call, spec, key, before, arguments)
-
-    def question(self, record: ToolCall, line: int | None) -> PendingCall:
-        """What a person is to be asked for a tool that was interrupted."""
-        return PendingCall(
-            id=record["id"],
-            key=_begun(record),
-            tool=record["tool"],
-            arguments=record["arguments"],
-            line=line,
-            reason="tool",
-            question=record["asks"],
-        )
-
-    def _gated(
-        self, call: Call, spec: ToolSpec, key: str, before: ToolCall | None, arguments: dict[str, Any]
-    ) -> Outcome | PendingCall | Admitted:
-        if (refusal := self._refused(call, spec, before)) is not None:
-            return refusal
-        # What was decided about a call with an effect is not for another time that it is made.
-        asked = key if before is None or before["effect"] == "read" else _begun(before)
-        decision = self.decisions.get(asked)
-        if decision is not None:
-            return self._decided(call, spec, key, arguments, decision, asked=asked)
-        if _needs_approval(spec, arguments, self.journal.count(spec.name)):
-            return _reviewed(self._pending(call, spec, asked, arguments, "approval"), spec, arguments)
-        return self._begin(call, spec, key, arguments)
-
-    async def _cut_off(
-        self, call: Call, spec: ToolSpec, before: ToolCall, arguments: dict[str, Any]
-    ) -> Outcome | PendingCall | Admitted:
-        """A call that may have taken effect: its tool knows it, or can tell, or a person says what is to become of it."""
-        key, made_with = before["key"], self._made_with(spec, before, arguments)
-        asked, how = _begun(before), _as_before(before)
-        decision = self.decisions.get(asked)
-        if decision is None and made_with is not None and spec.policy.verify is not None and not spec.takes_key:
-            try:
-                found = await spec.policy.verify(made_with)
-            except Exception as error:
-                logger.warning("verify of %s failed, so a person is asked: %s", spec.name, redact(str(error)))
-            else:
-                if found is not None:
-                    same = self.journal.take_over(call.id, before)
-                    record = before if same else self._begin(call, spec, key, made_with, **how).record
-                    return await self.calls.verified(spec, record, found.value)
-                # What was made before it was changed is in doubt still.
-                if not (before.get("doubtful") and "edited" in before):
-                    self.journal.disprove(before)
-                    return self._gated(call, spec, key, before, arguments)
-        if (refusal := self._refused(call, spec, before)) is not None:
-            return refusal
-        if spec.takes_key and made_with is not None:
-            return self._begin(call, spec, key, made_with, decision=before.get("decision"), doubtful=True, **how)
-        if made_with is None:
-            made_with, how["edited"] = arguments, None
-        if decision is None:
-            return _limited(self._pending(call, spec, asked, made_with, "unknown"), spec)
-        return self._decided(call, spec, key, made_with, decision, asked=asked, doubtful=True, **how)
-
-    def _refused(self, call: Call, spec: ToolSpec, before: ToolCall | None) -> Outcome | None:
-        """Why a call may not be made, unless it has been begun before by this program."""
-        same = before is not None and before["id"] == self.journal.id(call.id)
-        return None if same else self.calls.refuse(spec)
-
-    def _asked(self, call: Call, spec: ToolSpec, before: ToolCall, arguments: dict[str, Any]) -> PendingCall | Admitted:
-        """A tool that asks waits for its answer, and is then called as it was before."""
-        answer = self.decisions.get(_begun(before))
-        if answer is None:
-            question = self.question(before, call.line)
-            return {**question, "id": self.journal.id(call.id)}
-        made_with = self._made_with(spec, before, arguments)
-        how = _as_before(before)
-        how["answers"] = [*before.get("answers", ()), answer.get("message")]
-        return self._begin(
-            call,
-            spec,
-            before["key"],
-            arguments if made_with is None else made_with,
-            decision=before.get("decision", _begun(before)),
-            doubtful=before.get("doubtful", False),
-            **how,
-        )
-
-    def _made_with(self, spec: ToolSpec, record: ToolCall, arguments: dict[str, Any]) -> dict[str, Any] | None:
-        """What a call was really made with, where a person has changed its arguments; None where that is not known."""
-        if "edited" not in record:
-            return arguments
-        decision = self.decisions.get(record["edited"])
-        if decision is not None:
-            return decision.get("arguments", arguments)
-        return None if spec.policy.redact else dict(record["arguments"])  # it was changed in another run
-
-    def _pending(
-        self, call: Call, spec: ToolSpec, asked: str, arguments: dict[str, Any], reason: Literal["approval", "unknown"]
-    ) -> PendingCall:
-        return PendingCall(
-            id=self.journal.id(call.id),
-            key=asked,
-            tool=spec.name,
-            arguments=mask(arguments, spec.policy.redact),
-            line=call.line,
-            reason=reason,
-        )
-
-    def _decided(
-        self,
-        call: Call,
-        spec: ToolSpec,
-        key: str,
-        arguments: dict[str, Any],
-        decision: Decision,
-        *,
-        asked: str,
-        **told: Any,
-    ) -> Outcome | Admitted:
-        """Do what a person decided: make the call, or answer it in place of the tool."""
-        message = decision.get("message")
-        if decision["type"] not in ("reject", "respond"):
-            if "arguments" in decision:
-                arguments, told["edited"] = decision["arguments"], asked
-            return self._begin(call, spec, key, arguments, decision=asked, **told)
-        record = self._begin(call, spec, key, arguments, decision=asked).record
-        if decision["type"] == "respond":
-            self.journal.finish(record, "done", value=message)
-            return Returned(message)
-        error = refused(record["tool"], message)
-        self.journal.finish(record, "denied", error=error)
-        return Raised(error["type"], error["message"])
-
-    def _begin(self, call: Call, spec: ToolSpec, key: str, arguments: dict[str, Any], **how: Any) -> Admitted:
-        if spec.takes_key:
-            how["idempotency_key"] = self._idempotency_key(spec, key, arguments, how.get("edited"))
-        record = self.journal.start(
-            call.id,
-            spec.name,
-            mask(arguments, spec.policy.redact),
-            key=key,
-            effect=spec.effect_in_force,
-            line=call.line,
-            **how,
-        )
-        return Admitted(spec=spec, record=record, arguments=arguments)
-
-    def _idempotency_key(self, spec: ToolSpec, key: str, arguments: dict[str, Any], edited: str | None) -> str:
-        """What the tool is to know a call by: what it knew it by before, unless a person has changed it since."""
-        before = self.journal.latest(key)
-        if before is not None and "idempotency_key" in before and before.get("edited") == edited:
-            return before["idempotency_key"]
-        return self.journal.idempotency_key(key, without_defaults(spec.input_schema, arguments))
+    action: Action
+    record: Record | None = None
+    why: str = ""
+    marked: bool = False
 
 
-def _begun(record: ToolCall) -> str:
-    """What a decision on a call that was begun before is kept under: it is not for another time that it is begun."""
-    return f"{record['key']}@{record['started']}"
+def decide(view: View, call: ProgramCall, now: float) -> Verdict:
+    """Say what becomes of a call.
+
+    Args:
+        view: What has happened in the run.
+        call: The call.
+        now: The time, in seconds since the epoch.
+    """
+    if (own := _by_number(view, call)) is not None:
+        return own
+    records = _records_of(view, call)
+    if call.cache and (cached := _cached(view, call, now)) is not None:
+        return Verdict("answer", cached, "cache")
+    if not records:
+        return Verdict("make", None, "new")
+    # A record is told once in a session, so equal calls on the recorded way get its records in the recorded order.
+    candidates = sorted(
+        (record for record in records if record.index not in call.used),
+        key=lambda record: (-max((telling.session for telling in record.tells), default=record.session), record.at),
+    )
+    ended = [record for record in candidates if record.status in ("done", "failed") and record.undone_by is None]
+    first = next((record for record in ended if _on_the_way(view, call, record)), None)
+    if first is not None and first.status == "failed":
+        return Verdict("answer", first, "on the way")
+    denied = next((record for record in reversed(records) if record.status == "denied"), None)
+    if denied is not None and not any(record.at > denied.at for record in records):
+        return Verdict("answer", denied, "denied")
+    standing = next((record for record in reversed(records) if record.stands), None)
+    if call.effect in ("write", "destructive"):
+        return _repeated_write(view, call, standing, ended, now)
+    if call.effect == "idempotent" and standing is not None and standing.status != "done":
+        return Verdict("settle", standing, "unknown")
+    newest = records[-1]
+    if newest in ended and newest.status == "done" and is_untouched(view, newest, now, call.reads_for):
+        return Verdict("answer", newest, "untouched")
+    if first is not None:
+        return Verdict("answer", first, "on the way")
+    return Verdict("make", None, "again")
 
 
-def _as_before(record: ToolCall) -> dict[str, Any]:
-    """How a call was made, and what its tool had asked and been told."""
-    return {name: record.get(name) for name in ("edited", "answers", "asks")}
+def _by_number(view: View, call: ProgramCall) -> Verdict | None:
+    """A program that is started again: number n is answered with what number n was answered, as long as they are equal."""
+    own = view.numbers.get((call.session, call.number))
+    if not isinstance(own, Record) or own.identity.tool != call.identity.tool:
+        return None
+    if call.identity not in (own.identity, own.alias) or own.index in call.used:
+        return None
+    if own.status in ("done", "failed", "denied"):
+        return Verdict("answer", own, "number")
+    if own.status == "interrupted":
+        return Verdict("settle", own, "question")
+    return None
 
 
-def _needs_approval(spec: ToolSpec, arguments: Mapping[str, object], made: int) -> bool:
+def _records_of(view: View, call: ProgramCall) -> list[Record]:
+    """The records of a call that may answer it, oldest first."""
+    known = view.calls.get((call.identity.tool, call.identity.digest), {}).get(call.identity.occurrence, [])
+    # By its other arguments, a call that a person edited is not what the same program calls with these.
+    return [
+        record
+        for record in known
+        if not record.void
+        and record.status != "not_started"
+        and (record.identity == call.identity or record.session != call.session)
+    ]
+
+
+def _repeated_write(
+    view: View, call: ProgramCall, standing: Record | None, ended: Sequence[Record], now: float
+) -> Verdict:
+    if standing is None:
+        return Verdict("make", None, "again")
+    if standing.status != "done":
+        return Verdict("settle", standing, "unknown")
+    fits = is_untouched(view, standing, now, call.reads_for) or _on_the_way(view, call, standing)
+    return Verdict("answer", standing, "stands", marked=not fits)
+
+
+def is_untouched(view: View, record: Record, now: float, reads_for: float) -> bool:
+    """Rule A: nothing can have changed since."""
+    if view.changed_since(record) or now - record.event.time >= reads_for:
+        return False
+    equal = view.sessions[record.session].equal_calls[record.identity.tool, record.identity.digest]
+    return record.event.effect != "read" or equal <= 1
+
+
+def _on_the_way(view: View, call: ProgramCall, record: Record) -> bool:
+    """Rule B: the program goes the recorded way to an effect that stands, and has not come to it yet."""
+    here = view.sessions.get(call.session)
+    if here is not None and here.own_effects:
+        return False
+    for session, told, at in record.tells:
+        if session == call.session or told != call.told:
+            continue
+        # The newest first: on the recorded way the last effect is met last, so this ends at once.
+        for effect in reversed(view.sessions[session].effects):
+            if effect.at < at:
+                break
+            if effect.stands and not has_met(call, effect):
+                return True
+    return False
+
+
+def has_met(call: ProgramCall, record: Record) -> bool:
+    """Tell whether the program has come to a recorded effect in this session, before the call."""
+    names = (record.identity,) if record.alias is None else (record.identity, record.alias)
+    return any(call.met.get(name, call.number) < call.number for name in names)
+
+
+def _cached(view: View, call: ProgramCall, now: float) -> Record | None:
+    """The newest equal read, whatever its occurrence, where nothing has changed since."""
+    known = view.calls.get((call.identity.tool, call.identity.digest), {})
+    done = [record for records in known.values() for record in records if record.status in ("done", "started")]
+    newest = max(done, key=lambda record: record.at, default=None)
+    if newest is None or call.effect != "read" or view.changed_since(newest):
+        return None
+    if now - newest.event.time >= call.reads_for or (newest.status == "started" and newest.session != call.session):
+        return None
+    return newest
+
+
+def other_arguments(view: View, call: ProgramCall) -> Record | None:
+    """Return a standing call of the tool with other arguments, of an earlier session, that the program has not met.
+
+    A repair that changed an argument makes such a call: what the failed program did stands beside it.
+    """
+    if call.effect not in ("write", "destructive") or len(view.sessions) < 2:
+        return None
+    for record in view.of_tool(call.identity.tool):
+        same = call.identity.digest in (record.identity.digest, record.alias.digest if record.alias else "")
+        if record.session < call.session and not same and record.stands and not has_met(call, record):
+            return record
+    return None
+
+
+def needs_approval(spec: ToolSpec, arguments: Mapping[str, Any], made: int) -> bool:
+    """Tell whether a person has to approve a call.
+
+    Args:
+        spec: The tool.
+        arguments: Validated, with defaults.
+        made: The calls of the tool that were started before in the run.
+
+    Returns:
+        True also where the policy's own function raises: then a person sees the call.
+    """
     approval = spec.policy.approval
     if isinstance(approval, AfterCalls):
         return made >= approval.calls
-    if isinstance(approval, Review):
-        return approval.when is None or bool(approval.when(arguments))
-    return bool(approval(arguments) if callable(approval) else approval)
+    when = approval.when if isinstance(approval, Review) else approval
+    if not callable(when):
+        return when is None if isinstance(approval, Review) else bool(when)
+    try:
+        return bool(when(arguments))
+    except Exception:  # code of the application: what it cannot judge is for a person
+        return True
 
 
-def _reviewed(pending: PendingCall, spec: ToolSpec, arguments: Mapping[str, object]) -> PendingCall:
-    """Say how the person is asked, where the tool's policy says that."""
-    review = spec.policy.approval
-    if isinstance(review, Review):
-        pending["allowed"] = list(review.decisions)
-        if review.description is not None:
-            text = review.description
-            pending["description"] = text(pending["arguments"]) if callable(text) else text
-    return pending
-
-
-def _limited(pending: PendingCall, spec: ToolSpec) -> PendingCall:
-    """Where a policy does not let people change a call, they cannot do so when it was cut off."""
-    review = spec.policy.approval
-    if isinstance(review, Review) and "edit" not in review.decisions:
-        pending["allowed"] = ["approve", "reject", "respond"]
-    return pending
+def refused_by_person(tool: str, reason: object) -> ToolError:
+    """Return what a program is told of a call that a person refused."""
+    detail = f": {reason}" if reason else ""
+    return ToolError(type="PermissionError", message=f"the call of {tool!r} was refused{detail}")

@@ -1,172 +1,181 @@
-"""Making a tool call: its policy, its record, its errors."""
+"""Calling a tool, and saying how the call ended.
+
+A tool may ask a person itself, by LangGraph's `interrupt()`. LangGraph starts a node again from its beginning when it is
+answered, and `interrupt()` returns the answers in order. The same holds here for a tool: its call waits, and when it has
+been answered that one tool is started again, as the only node of a graph of its own that has been given the answers.
+"""
 
 import asyncio
 import builtins
+import inspect
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from traceback import walk_tb
+from typing import Any, TypeAlias
 
 from codemode_sandboxes import Limits, Outcome, Raised, Returned
 from codemode_sandboxes.guest.json_values import to_json
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.types import RESUME
+from langgraph.errors import GraphInterrupt, is_invalid_resume
+from langgraph.graph import START, StateGraph
+from langgraph.runtime import get_runtime
 from langgraph.types import Interrupt
 
-from codemode_graph.calls.interrupts import InvalidAnswer, ToolAsks, call_tool
-from codemode_graph.calls.journal import Journal
+from codemode_graph.calls.log import Done, Failed, Unknown
+from codemode_graph.calls.transport import may_have_taken_effect
 from codemode_graph.calls.values import Values
-from codemode_graph.errors import ToolOutcomeUnknown
-from codemode_graph.events import CallFields, CallFinishedEvent, CallStartedEvent, emit
+from codemode_graph.calls.view import Record, View
+from codemode_graph.errors import ToolOutcomeUnknown, UnusableResult
+from codemode_graph.events import CallFields, CallFinishedEvent, CallStartedEvent, emit, logger
 from codemode_graph.redact import mask, redact
-from codemode_graph.state import CodeModeState, Question, ToolCall, ToolCallStatus, ToolError
+from codemode_graph.state import CodeModeState, Question, ToolCallStatus, ToolError
 from codemode_graph.tools.callbacks import masked, tagged
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.results import CommandRefused, Updated, to_json_update
-from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.spec import CutOffCall, ToolSpec
 
-__all__ = ["Calls", "refused"]
+__all__ = ["Asks", "Ending", "ToolCalls", "verify"]
 
-_FINAL = (TypeError, ValueError, LookupError, PermissionError, ToolAsks, InvalidAnswer, CommandRefused)
-"""What the same call would meet again."""
-_NO_ANSWER = (ToolOutcomeUnknown, TimeoutError)
-"""After which a call may have taken effect."""
+_NESTED = (
+    "the tool runs a graph that stops to ask somebody, and a program cannot wait for that: let the tool's policy ask for "
+    "approval, or call interrupt() in the tool itself"
+)
 _FIRST_PAUSE = 0.1
+"""Seconds before a read is made again; each further pause is twice as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """A tool asks a person. `again` says that it could not take the last answer."""
+
+    question: Question
+    again: bool = False
+
+
+Ending: TypeAlias = Done | Failed | Unknown | Asks
+"""How a call ended, or what its tool asks."""
+
+
+class _ToolAsks(Exception):
+    """A tool called `interrupt()`."""
+
+    def __init__(self, interrupt: Interrupt) -> None:
+        super().__init__(interrupt)
+        self.interrupt = interrupt
+
+
+class _InvalidAnswer(Exception):
+    """The last answer does not match the `response_schema` of the tool."""
+
+
+class _TooLate(Exception):
+    """The time of the tool's policy ran out."""
+
+
+_FINAL = (
+    TypeError,
+    ValueError,
+    LookupError,
+    PermissionError,
+    _ToolAsks,
+    _InvalidAnswer,
+    CommandRefused,
+    UnusableResult,
+)
+"""What an equal call would meet again, so that it is not made again."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Calls:
-    """Makes the calls of one program and records them.
+class ToolCalls:
+    """Makes the calls of one program.
 
     Attributes:
-        tools: What may be called, by name.
-        journal: Where calls are recorded.
         values: Where values are kept that the record only refers to.
-        limits: Bounds calls in flight and the size of a value.
+        limits: Bounds the size of a value.
         config: Callbacks and tags for the tools.
         state: What a tool finds as the state of the graph.
-        max_calls: Calls in the whole run; None for no limit.
     """
 
-    tools: Mapping[str, ToolSpec]
-    journal: Journal
     values: Values
     limits: Limits
     config: RunnableConfig
     state: CodeModeState
-    max_calls: int | None = None
-    _slots: asyncio.Semaphore = field(init=False)
-    _tool_slots: dict[str, asyncio.Semaphore] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(self.limits.calls_in_flight)
-        self._tool_slots = {
-            spec.name: asyncio.Semaphore(spec.policy.concurrency or self.limits.calls_in_flight)
-            for spec in self.tools.values()
-        }
+    async def make(self, spec: ToolSpec, record: Record, arguments: Mapping[str, Any]) -> tuple[Ending, Outcome | None]:
+        """Call a tool.
 
-    def refuse(self, spec: ToolSpec) -> Raised | None:
-        """Why no further call may be made, or None where one may."""
-        if self.max_calls is not None and len(self.journal.records) >= self.max_calls:
-            return Raised("RuntimeError", f"the run has made its {self.max_calls} tool calls; no more are made")
-        most = spec.policy.max_calls
-        if most is not None and self.journal.count(spec.name) >= most:
-            return Raised("RuntimeError", f"{spec.name!r} may be called {most} times in a run, and has been")
-        return None
-
-    async def make(self, spec: ToolSpec, record: ToolCall, arguments: Mapping[str, Any]) -> Outcome | None:
-        """Call the tool. Whatever it does, `record` says in the end how far it got.
+        Args:
+            spec: The tool.
+            record: What has been recorded of the call.
+            arguments: What it is called with.
 
         Returns:
-            What the program is told; None where the tool asks something first.
+            How it ended, and what the program is told; None where that depends on what a person answers.
+
+        Raises:
+            asyncio.CancelledError: The call was given up; `give_up` says how it ended.
         """
-        outcome: Outcome | None
-        reached = False
+        event = record.event
+        said = CallFields(id=record.id, tool=event.tool, arguments=event.arguments)
+        emit(CallStartedEvent(type="call_started", **said, line=event.line))
+        ending, outcome = await self._end(spec, record, arguments)
+        self.report(said, record, ending)
+        return ending, outcome
+
+    def report(self, said: CallFields, record: Record, ending: Ending) -> None:
+        """Send the event that says how a call ended."""
+        status: ToolCallStatus = "interrupted" if isinstance(ending, Asks) else ending.type
+        seconds = 0.0 if isinstance(ending, Asks) else max(0.0, ending.time - record.event.time)
+        error = None if isinstance(ending, Asks) else ending.error
+        emit(CallFinishedEvent(type="call_finished", **said, status=status, seconds=seconds, error=error))
+
+    def give_up(self, spec: ToolSpec, record: Record) -> Failed | Unknown:
+        """Say how a call ended whose tool was cancelled."""
+        error = ToolError(type="RuntimeError", message="the call was given up before it ended")
+        ending = self._cut_off(spec, record, error)
+        self.report(CallFields(id=record.id, tool=spec.name, arguments=record.event.arguments), record, ending)
+        return ending
+
+    async def _end(self, spec: ToolSpec, record: Record, arguments: Mapping[str, Any]) -> tuple[Ending, Outcome | None]:
         try:
-            async with self._slots, self._tool_slots[spec.name]:
-                reached = True
-                await self.journal.write(record)
-                emit(CallStartedEvent(type="call_started", **_told(record), line=record["line"]))
-                given = await self._call(spec, record, arguments)
-            outcome = await self._take(spec, record, given)
+            return await self.take(spec, record, await self._call(spec, record, arguments))
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            own = task is not None and not task.cancelling()
-            message = f"{spec.name} was cancelled from within" if own else "the call was given up before it ended"
-            error = ToolError(type="RuntimeError", message=message)
-            begun = reached or record.get("doubtful", False)
-            self.journal.finish(record, _cut_off(record) if begun else "not_started", error=error)
-            if not own:
-                # Not stored: after a kill the program has to wait for it anew, and may give it up again.
+            if task is None or task.cancelling():
                 raise
-            outcome = Raised(**error)
+            error = ToolError(type="RuntimeError", message=f"{spec.name} was cancelled from within")
+            return self._told(self._cut_off(spec, record, error))
         except _TooLate:
             message = f"{spec.name} did not answer within {spec.policy.timeout:g} seconds"
-            error = ToolError(type="TimeoutError", message=message)
-            self.journal.finish(record, _cut_off(record), error=error)
-            outcome = Raised(**error)
-        except ToolAsks as stop:
-            outcome = self._ask(spec, record, stop.interrupt)
-        except InvalidAnswer:
-            self.journal.interrupt(record, record["asks"], record["answers"][:-1])
-            outcome = None
-        except CommandRefused as problem:
-            error = _show(problem)
-            self.journal.finish(record, "done", error=error)
-            outcome = Raised(**error)
-        except _NO_ANSWER as problem:
-            error = _show(problem)
-            self.journal.finish(record, _cut_off(record), error=error)
-            outcome = Raised(**error)
+            return self._told(self._cut_off(spec, record, ToolError(type="TimeoutError", message=message)))
+        except _ToolAsks as stop:
+            return self._asks(spec, record, stop.interrupt)
+        except _InvalidAnswer:
+            asked = record.event.asks
+            assert asked is not None  # only a tool that has asked is given an answer
+            return Asks(asked, again=True), None
+        except (CommandRefused, UnusableResult) as problem:
+            error = show(problem, spec, arguments)
+            return self._told(Done(call=record.index, time=time.time(), error=error))
         except Exception as problem:
-            error = _show(problem)
-            self.journal.finish(record, "unknown" if record.get("doubtful") else "failed", error=error)
-            outcome = Raised(**error)
-        await self.journal.write(record)
-        emit(
-            CallFinishedEvent(
-                type="call_finished",
-                **_told(record),
-                status=record["status"],
-                seconds=record["seconds"],
-                error=record["error"],
-            )
-        )
-        return outcome
+            cause = problem.__cause__ if isinstance(problem, ToolOutcomeUnknown) and not spec.has_effect else None
+            error = show(cause or problem, spec, arguments)
+            if spec.has_effect and may_have_taken_effect(problem, spec.policy.unknown_on):
+                return self._told(Unknown(call=record.index, time=time.time(), error=error))
+            return self._told(Failed(call=record.index, time=time.time(), error=error))
 
-    async def recorded(self, record: ToolCall, outcome: Outcome) -> Outcome:
-        """An answer from the journal, with the value itself where the record only refers to it."""
-        try:
-            return outcome if isinstance(outcome, Raised) else Returned(await self.values.load(outcome.value))
-        except KeyError as problem:
-            return Raised("RuntimeError", f"the recorded value of {record['tool']!r} is gone: {problem.args[0]}")
+    def _told(self, ending: Done | Failed | Unknown) -> tuple[Ending, Outcome | None]:
+        return ending, None if ending.error is None else Raised(**ending.error)
 
-    async def verified(self, spec: ToolSpec, record: ToolCall, value: object) -> Outcome:
-        """Record the value of a call that was cut off, and of which the tool's own `verify` says that it took effect."""
-        outcome = await self._take(spec, record, value)
-        await self.journal.write(record)
-        return outcome
+    def _cut_off(self, spec: ToolSpec, record: Record, error: ToolError) -> Failed | Unknown:
+        kind = Unknown if spec.has_effect else Failed
+        return kind(call=record.index, time=time.time(), error=error)
 
-    async def _call(self, spec: ToolSpec, record: ToolCall, arguments: Mapping[str, Any]) -> Any:
-        names, answers = spec.policy.redact, record.get("answers", [])
-        call = masked(spec.name, spec.call, names, description=spec.description) if names else spec.call
-        told = ("id", "attempt", "line", "effect", *(("idempotency_key",) if spec.takes_key else ()))
-        config = tagged(self.config, **{key: record[key] for key in told})  # type: ignore[literal-required]
-        tries = 1 if spec.has_effect else 1 + spec.policy.retries
-        for number in range(1, tries + 1):
-            deadline = asyncio.timeout(spec.policy.timeout)
-            try:
-                async with deadline:
-                    return await call_tool(call, dict(arguments), config, state=self.state, answers=answers)
-            except _FINAL:
-                raise
-            except Exception as problem:
-                late = isinstance(problem, TimeoutError) and deadline.expired()
-                if number == tries:
-                    raise (_TooLate() if late else problem) from None
-            await asyncio.sleep(_FIRST_PAUSE * 2 ** (number - 1))
-        raise AssertionError("unreachable")
-
-    async def _take(self, spec: ToolSpec, record: ToolCall, given: object) -> Outcome:
-        """Record the value that a tool gave. One that is no data is an error in the program, though the call is done."""
+    async def take(self, spec: ToolSpec, record: Record, given: object) -> tuple[Done, Outcome]:
+        """Take the value that a tool returned. One that is no data is an error in the program, though the call is done."""
         most = spec.policy.max_result_bytes or self.limits.value_bytes
         updates: list[dict[str, Any]] = []
         try:
@@ -177,58 +186,149 @@ class Calls:
         except (TypeError, ValueError) as problem:
             message = f"{spec.name} returned no usable value: {problem}"
             error = ToolError(type=_builtin(problem), message=message)
-            self.journal.finish(record, "done", error=error)
-            return Raised(**error)
+            return Done(call=record.index, time=time.time(), error=error), Raised(**error)
         shown = mask(value, spec.policy.redact)
         try:
-            kept = await self.values.keep(value, shown=shown, always=shown != value)
-        except Exception as problem:  # a disk that is full, a store that is gone: the call was made all the same
-            error = _show(problem)
+            kept = await self.values.keep(value, shown=shown, secret=shown != value)
+        except Exception as problem:  # a disk that is full, a database that is gone: the call was made all the same
+            error = show(problem, spec, {})
             error["message"] = f"what {spec.name} returned could not be kept: {error['message']}"
-            self.journal.finish(record, "done", error=error)
-            return Raised(**error)
-        self.journal.finish(record, "done", value=kept)
-        if updates:
-            record["updates"] = updates
-        return Returned(value)
+            return Done(call=record.index, time=time.time(), error=error), Raised(**error)
+        return Done(call=record.index, time=time.time(), value=kept, updates=updates or None), Returned(value)
 
-    def _ask(self, spec: ToolSpec, record: ToolCall, asked: Interrupt) -> Outcome | None:
-        """Record what a tool asks. What is no data cannot be asked, and is an error in the program."""
+    async def _call(self, spec: ToolSpec, record: Record, arguments: Mapping[str, Any]) -> Any:
+        names, event = spec.policy.redact, record.event
+        call = masked(spec.name, spec.call, names, description=spec.description) if names else spec.call
+        said: dict[str, Any] = {"id": record.id, "attempt": event.attempt, "line": event.line, "effect": event.effect}
+        if event.key is not None:
+            said["idempotency_key"] = event.key
+        config = tagged(self.config, **said)
+        tries = 1 if spec.has_effect else 1 + spec.policy.retries
+        for number in range(1, tries + 1):
+            deadline = asyncio.timeout(spec.policy.timeout)
+            try:
+                async with deadline:
+                    if event.answers:
+                        return await _call_with_answers(call, dict(arguments), config, self.state, event.answers)
+                    return await _call(call, dict(arguments), config)
+            except Exception as problem:
+                if event.answers and is_invalid_resume(problem):
+                    raise _InvalidAnswer from problem
+                if isinstance(problem, _FINAL):
+                    raise
+                if number == tries:
+                    if isinstance(problem, TimeoutError) and deadline.expired():
+                        raise _TooLate from None
+                    raise
+            await asyncio.sleep(_FIRST_PAUSE * 2 ** (number - 1))
+        raise AssertionError("unreachable")
+
+    def _asks(self, spec: ToolSpec, record: Record, asked: Interrupt) -> tuple[Ending, Outcome | None]:
+        """Return what a tool asks. What is no data cannot be asked, and is an error in the program."""
         try:
             value = to_json(to_plain(asked.value), max_bytes=self.limits.value_bytes)
         except (TypeError, ValueError) as problem:
             error = ToolError(type=_builtin(problem), message=f"{spec.name} asks what is no data: {problem}")
-            self.journal.finish(record, _cut_off(record), error=error)
-            return Raised(**error)
+            return self._told(self._cut_off(spec, record, error))
         schema = asked.response_schema if isinstance(asked.response_schema, dict) else None
-        self.journal.interrupt(record, Question(value=value, schema=schema), record.get("answers", []))
-        return None
+        return Asks(Question(value=value, schema=schema)), None
 
 
-class _TooLate(Exception):
-    """The tool's own time ran out."""
+async def verify(spec: ToolSpec, record: Record, arguments: Mapping[str, Any], view: View) -> Returned | bool:
+    """Ask a tool's own `verify` whether a call whose outcome is unknown took effect.
+
+    Args:
+        spec: The tool, with a `verify` in its policy.
+        record: What has been recorded of the call.
+        arguments: What it was called with.
+        view: What has happened in the run.
+
+    Returns:
+        The call's value; False where it took no effect; True where that cannot be told, so that a person is asked.
+    """
+    check = spec.policy.verify
+    assert check is not None
+    event = record.event
+    equal = view.calls[event.tool, event.digest].values()
+    call = CutOffCall(
+        id=record.id,
+        started=event.time,
+        occurrence=event.occurrence,
+        idempotency_key=event.key,
+        equal_done=sum(each.status == "done" and each.stands for records in equal for each in records),
+    )
+    try:
+        found = await (check(arguments, call) if takes_call(check) else check(arguments))  # type: ignore[call-arg]
+    except Exception as error:
+        logger.warning("verify of %s failed, so a person is asked: %s", spec.name, redact(str(error)))
+        return True
+    return False if found is None else found
 
 
-def refused(tool: str, reason: object) -> ToolError:
-    """What a program sees of a call that a person refused."""
-    detail = f": {reason}" if reason else ""
-    return ToolError(type="PermissionError", message=f"the call of {tool!r} was refused{detail}")
+def takes_call(check: object) -> bool:
+    """Tell whether a `verify` takes the call as its second argument; one of version 0.1.0 takes the arguments alone."""
+    if not callable(check):
+        return False
+    parameters = inspect.signature(check).parameters.values()
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]
+    return len(places) > 1 or any(p.kind is p.VAR_POSITIONAL for p in places)
 
 
-def _told(record: ToolCall) -> CallFields:
-    return CallFields(id=record["id"], tool=record["tool"], arguments=record["arguments"])
+async def _call(call: Any, arguments: dict[str, Any], config: RunnableConfig) -> Any:
+    try:
+        return await call(arguments, config)
+    except GraphInterrupt as stop:
+        if any(
+            frame.f_globals.get("__name__", "").startswith("langgraph.pregel")
+            for frame, _ in walk_tb(stop.__traceback__)
+        ):
+            raise ToolOutcomeUnknown(_NESTED) from stop
+        (interrupt,) = stop.args[0]
+        raise _ToolAsks(interrupt) from None
 
 
-def _cut_off(record: ToolCall) -> ToolCallStatus:
-    return "failed" if record["effect"] == "read" else "unknown"
+async def _call_with_answers(
+    call: Any, arguments: dict[str, Any], config: RunnableConfig, state: CodeModeState, answers: list[Any]
+) -> Any:
+    given: list[Any] = []
+
+    async def tool(state: CodeModeState, config: RunnableConfig) -> None:
+        inside = outside.copy()
+        inside["configurable"] = config["configurable"]
+        given.append(await _call(call, arguments, inside))
+
+    outside, runtime, saver = config, get_runtime(), InMemorySaver()
+    graph = StateGraph(CodeModeState, type(runtime.context)).add_node(tool).add_edge(START, "tool")
+    app = graph.compile(checkpointer=saver, store=runtime.store, interrupt_before=["tool"])
+    public = {k: v for k, v in config["configurable"].items() if not k.startswith(("__", "checkpoint_"))}
+    thread: RunnableConfig = {"configurable": {"thread_id": "", **public}}
+    await app.ainvoke(state, thread, context=runtime.context)
+    # The tool waits to be started, and finds that its first interrupts have been answered already.
+    waiting = await app.aget_state(thread)
+    await saver.aput_writes(waiting.config, [(RESUME, list(answers))], waiting.tasks[0].id)
+    async for event in app.astream(None, thread, context=runtime.context, stream_mode="custom"):
+        runtime.stream_writer(event)
+    return given[0]
 
 
-def _show(error: Exception) -> ToolError:
-    """An exception as a program and a model may see it: the nearest built-in type, and its message without secrets."""
+def show(error: BaseException, spec: ToolSpec, arguments: Mapping[str, Any]) -> ToolError:
+    """Return an exception as a program and a model may see it: the nearest built-in type, and its message without secrets."""
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return ToolError(type=_builtin(error), message=redact(message or type(error).__name__))
+    message = redact(message or type(error).__name__)
+    for name in spec.policy.redact:  # tools like to quote what they were called with
+        for secret in _texts(arguments.get(name)):
+            message = message.replace(secret, "[redacted]")
+    return ToolError(type=_builtin(error), message=message)
 
 
-def _builtin(error: Exception) -> str:
+def _texts(value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        return [text for item in value.values() for text in _texts(item)]
+    if isinstance(value, list | tuple):
+        return [text for item in value for text in _texts(item)]
+    return [str(value)] if value is not None and len(str(value)) > 1 else []
+
+
+def _builtin(error: BaseException) -> str:
     name = next(c.__name__ for c in type(error).__mro__ if getattr(builtins, c.__name__, None) is c)
-    return name if name != "Exception" else "RuntimeError"
+    return name if name not in ("Exception", "BaseException") else "RuntimeError"

@@ -1,31 +1,30 @@
-"""Between a running program and its tools: the loop that answers what the program asks for."""
+"""Driving a program: what it asks for is decided, made and recorded, and it is told the outcomes frame by frame."""
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeAlias
 
 from codemode_sandboxes import (
     Blocked,
-    Call,
     Execution,
     Failed,
     Finished,
     Limits,
     Outcome,
     Program,
-    Raised,
-    Returned,
     Sandbox,
 )
 
-from codemode_graph.calls.decide import Admission, Admitted
-from codemode_graph.calls.make import Calls
+from codemode_graph.calls import log as events
+from codemode_graph.calls.make import Ending
+from codemode_graph.calls.resolve import OpenCall, Resolver
+from codemode_graph.calls.session import Session
+from codemode_graph.calls.view import Frame
 from codemode_graph.events import CallPendingEvent, StdoutEvent, emit
-from codemode_graph.state import Decision, PendingCall, Turn
+from codemode_graph.state import PendingCall
 
 __all__ = ["Paused", "ProgramRun", "run_program"]
 
@@ -48,42 +47,39 @@ class ProgramRun:
         event: With what.
         stdout: All that it printed.
         seconds: Wall time.
-        turns: What it was given, turn by turn; with it, and the journal, it can be brought back to where it stopped.
+        calls: Ids of the calls that it made, in order; of one that was answered, the id of the call that the answer is from.
     """
 
     event: RunEvent
     stdout: str
     seconds: float
-    turns: list[Turn]
+    calls: list[str]
 
 
 async def run_program(
-    sandbox: Sandbox,
-    program: Program,
-    *,
-    calls: Calls,
-    limits: Limits,
-    timeout: float,
-    decisions: Mapping[str, Decision] | None = None,
-    turns: Iterable[Turn] = (),
+    sandbox: Sandbox, program: Program, *, session: Session, resolver: Resolver, limits: Limits, timeout: float
 ) -> ProgramRun:
-    """Run a program until it ends or waits for people, answering its calls from the journal or from the tools.
+    """Run a program until it ends or waits for people.
 
     Args:
         sandbox: Where it runs.
         program: What runs.
-        calls: Makes its calls and records them.
+        session: Its journal, which this is the one executor of.
+        resolver: Decides on its calls and makes them.
         limits: Bounds on the program.
-        timeout: Seconds that the whole run may take, tools included.
-        decisions: What people decided, by the call's key.
-        turns: How far it got before it was stopped; empty for a program that starts for the first time.
+        timeout: Seconds that it may take from now on, tools included.
 
     Returns:
         The last event, also where the time ran out. On return no tool call is left running.
+
+    Raises:
+        SessionLost: Another executor drives the run now.
+        JournalError: What happened cannot be recorded.
     """
-    run = _Run(admission=Admission(calls, decisions or {}), replay=list(turns))
+    run = _Run(session, resolver, limits)
     started = time.monotonic()
     event: RunEvent
+    renewal = asyncio.create_task(session.renew(), name=f"lease of {session.log.run}")
     try:
         async with asyncio.timeout(timeout) as deadline:
             execution = await sandbox.start(program, limits)
@@ -95,166 +91,270 @@ async def run_program(
     except TimeoutError:
         if not deadline.expired():
             raise
-        waiting = sorted({call.spec.name for call in run.open.values()})
+        waiting = sorted({open.call.tool for open in run.flight.values()})
         detail = f" while it waited for {', '.join(waiting)}" if waiting else ""
         message = f"the program did not end within {timeout:g} seconds{detail}"
         failed = Failed(kind="timeout", type="TimeoutError", message=message)
         event = failed if run.ended is None else run.end(run.ended)
     finally:
+        renewal.cancel()
         await run.stop()
-    return ProgramRun(event=event, stdout="".join(run.stdout), seconds=time.monotonic() - started, turns=run.turns)
+    return ProgramRun(
+        event=event, stdout="".join(run.stdout), seconds=time.monotonic() - started, calls=list(resolver.calls)
+    )
 
 
 @dataclass(slots=True)
 class _Run:
-    admission: Admission
-    replay: list[Turn]
-    stdout: list[str] = field(default_factory=list)
-    turns: list[Turn] = field(default_factory=list)
-    ready: dict[int, Outcome] = field(default_factory=dict)
-    open: dict[int, Admitted] = field(default_factory=dict)
-    tasks: dict[int, asyncio.Task[Outcome | None]] = field(default_factory=dict)
-    pending: dict[int, PendingCall] = field(default_factory=dict)
-    ended: Finished | Failed | None = None
-    decided: set[int] = field(default_factory=set)
-    ended_calls: list[int] = field(default_factory=list)
-    ending: asyncio.Event = field(default_factory=asyncio.Event)
+    """The calls of one program that have not been answered, by where they are.
 
-    @property
-    def calls(self) -> Calls:
-        return self.admission.calls
+    A call is in exactly one of: `queue`, before it is decided on; `waiting`, for a slot; `flight`, its tool works;
+    `ready`, its outcome can be told; `pending`, a person is asked.
+    """
+
+    session: Session
+    resolver: Resolver
+    limits: Limits
+    stdout: list[str] = field(default_factory=list)
+    queue: list[OpenCall] = field(default_factory=list)
+    waiting: list[OpenCall] = field(default_factory=list)
+    flight: dict[int, OpenCall] = field(default_factory=dict)
+    ready: dict[int, OpenCall] = field(default_factory=dict)
+    pending: dict[int, OpenCall] = field(default_factory=dict)
+    tasks: dict[int, asyncio.Task[tuple[Ending, Outcome | None]]] = field(default_factory=dict)
+    ended: Finished | Failed | None = None
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+    replay: list[Frame] = field(init=False)
+    clock: float = 0.0
+    base: float = 0.0
+
+    def __post_init__(self) -> None:
+        known = self.session.view.sessions[self.session.number]
+        self.replay = list(known.frames) if self.session.restart else []
+        self.base = time.monotonic()
 
     async def drive(self, execution: Execution) -> RunEvent:
+        """Run the program to its end or its next pause."""
         event = await execution.advance()
-        # While a stopped program is brought back, its clock says what it said then.
-        clock = time.monotonic() - sum(turn["elapsed"] for turn in self.replay[-1:])
         while isinstance(event, Blocked):
             self.print(event.stdout)
             await self.cancel(event.cancelled)
-            for id in event.cancelled:
-                self.calls.journal.told(id, error=True)
-            for call in event.calls:
-                await self.begin(call)
-            if self.replay:
-                recorded = self.replay.pop(0)
-                turn = Turn(elapsed=recorded["elapsed"], answered=[i for i in recorded["answered"] if i in self.ready])
-            else:
-                if await self.wait(event.wake_after):
-                    return Paused(list(self.pending.values()))
-                turn = Turn(elapsed=time.monotonic() - clock, answered=sorted(self.ready))
-            self.turns.append(turn)
-            outcomes = {id: self.ready.pop(id) for id in turn["answered"]}
-            for id, outcome in outcomes.items():
-                self.calls.journal.told(id, error=isinstance(outcome, Raised))
-            event = await execution.advance(outcomes, elapsed=turn["elapsed"])
+            self.queue += [self.resolver.open(call) for call in event.calls]
+            frame = await self.next_frame(event.wake_after)
+            if frame is None:
+                return Paused([open.pending for open in self.pending.values() if open.pending is not None])
+            outcomes = {open.call.id: open.outcome for open in frame if open.outcome is not None}
+            event = await execution.advance(outcomes, elapsed=self.clock)
         self.print(event.stdout)
         self.ended = event
-        await self.settle()
+        await self.settle_rest()
         return self.end(event)
 
     def end(self, event: Finished | Failed) -> RunEvent:
-        """What a run comes to whose program has ended."""
-        self.collect()
+        """Return what a run comes to whose program has ended."""
         # A tool that the program left behind may ask as well: the program ends anew when it has been answered.
-        return Paused(list(self.pending.values())) if self.pending and isinstance(event, Finished) else event
+        pending = [open.pending for open in self.pending.values() if open.pending is not None]
+        return Paused(pending) if pending and isinstance(event, Finished) else event
 
     def print(self, text: str) -> None:
+        """Note what the program printed. What it prints again when it is started again has been sent before."""
         if text:
             self.stdout.append(text)
             if not self.replay:
                 emit(StdoutEvent(type="stdout", text=text))
 
-    async def begin(self, call: Call) -> None:
-        """Answer a call at once, start its tool, or let it wait for a person."""
-        admitted = await self.admission.admit(call, again=bool(self.replay))
-        if isinstance(admitted, Admitted):
-            self.open[call.id] = admitted
-            if admitted.decided:
-                self.decided.add(call.id)
-            self.tasks[call.id] = task = asyncio.create_task(
-                self.calls.make(admitted.spec, admitted.record, admitted.arguments),
-                name=f"{admitted.spec.name} {admitted.record['id']}",
-            )
-            task.add_done_callback(partial(self.note_end, call.id))
-        elif isinstance(admitted, Returned | Raised):
-            self.ready[call.id] = admitted
-        else:
-            self.ask(call.id, admitted)
-
-    def note_end(self, id: int, _task: object) -> None:
-        self.ended_calls.append(id)
-        self.ending.set()
-
-    def ask(self, id: int, pending: PendingCall) -> None:
-        """Let a call wait for a person."""
-        self.pending[id] = pending
-        emit(CallPendingEvent(type="call_pending", **pending))
-
-    async def wait(self, wake_after: float | None) -> bool:
-        """Wait until there is something to tell the program, or people to ask.
-
-        Where calls wait for people, the others end first, and nothing is told before the people have answered: the program
-        then gets the answers together, as if nobody had had to be asked. Calls that people have approved are never
-        overtaken either, so none is lost to a program that goes another way meanwhile.
+    async def next_frame(self, wake_after: float | None) -> list[OpenCall] | None:
+        """Wait until there is something to tell the program.
 
         Returns:
-            Whether to ask.
+            The calls that it is told of, none for its timer alone; None where it has to wait for people.
         """
+        if (replayed := await self.replayed()) is not None:
+            return replayed
+        await self.begin()
         while True:
-            self.collect()
-            if self.tasks and (self.pending or self.decided):
+            await self.collect()
+            await self.launch()
+            # Where calls wait for people, the others end first, and nothing is told before: the program then gets the
+            # answers together, as if nobody had had to be asked. Nor is what people approved overtaken, so that none of
+            # it is lost to a program that goes another way meanwhile.
+            if self.tasks and (self.pending or any(open.approved for open in self.flight.values())):
                 await self.one_ended()
-            elif self.pending or self.ready:
-                return bool(self.pending)
+            elif self.pending:
+                return None
+            elif self.ready:
+                return await self.tell_ready()
             elif self.tasks:
-                await self.one_ended(wake_after)
-                self.collect()
-                if not self.pending:
-                    return False
+                if not await self.one_ended(wake_after):
+                    return await self.tell([], self.live())
             else:
                 await asyncio.sleep(wake_after or 0)
-                return False
+                return await self.tell([], self.live())
 
-    async def one_ended(self, timeout: float | None = None) -> None:
-        """Wait until a tool has ended, or the time is up."""
-        self.ending.clear()
+    async def replayed(self) -> list[OpenCall] | None:
+        """Return the next recorded frame of a program that is started again, as long as it goes the recorded way."""
+        if not self.replay:
+            return None
+        frame, by_number = self.replay[0], {open.call.id: open for open in self.queue}
+        if not all(n in by_number and self.resolver.is_recorded(by_number[n]) for n in frame.numbers):
+            self.replay = []
+            return None
+        del self.replay[0]
+        opens = [by_number[number] for number in frame.numbers]
+        self.queue = [open for open in self.queue if open not in opens]
+        for open in opens:
+            await self.resolver.recall(open)
+        return await self.tell(opens, frame.clock, record=False)
+
+    async def begin(self) -> None:
+        """Decide on the calls that the program has made, all of them before any is started."""
+        queue, self.queue = self.queue, []
+        verdicts = [(open, self.resolver.decide(open)) for open in queue]
+        for open, verdict in verdicts:
+            await self.resolver.apply(open, verdict)
+            self.place(open)
+
+    def place(self, open: OpenCall) -> None:
+        """Put a call where it belongs after it was decided on."""
+        number = open.call.id
+        if open.pending is not None:
+            self.pending[number] = open
+            emit(CallPendingEvent(type="call_pending", **open.pending))
+        elif open.start is not None:
+            self.waiting.append(open)
+        else:
+            self.ready[number] = open
+
+    async def launch(self) -> None:
+        """Start the tools of the calls that wait, as far as there are slots. They begin with one append."""
+        started: list[OpenCall] = []
+        waiting, self.waiting = self.waiting, []
+        busy: dict[str, int] = {}
+        for open in self.flight.values():
+            busy[open.call.tool] = busy.get(open.call.tool, 0) + 1
+        count = len(self.flight)
+        for open in waiting:
+            most = open.tool.policy.concurrency or self.limits.calls_in_flight
+            if count >= self.limits.calls_in_flight or busy.get(open.call.tool, 0) >= most:
+                self.waiting.append(open)
+                continue
+            self.resolver.start(open)
+            started.append(open)
+            count += 1
+            busy[open.call.tool] = busy.get(open.call.tool, 0) + 1
+        if any(self.resolver.must_last(open) for open in started):
+            await self.session.log.flush()
+        for open in started:
+            number = open.call.id
+            if open.outcome is not None:  # a person answered in the tool's place
+                self.ready[number] = open
+                continue
+            self.session.hold()
+            self.flight[number] = open
+            self.tasks[number] = task = asyncio.create_task(
+                self.resolver.make(open), name=f"{open.call.tool} {open.id}"
+            )
+            task.add_done_callback(lambda _: self.ending.set())
+
+    async def one_ended(self, timeout: float | None = None) -> bool:
+        """Wait until a tool has ended; False where the time is up first."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self.ending.wait()
+        return self.ending.is_set()
 
-    def collect(self) -> None:
-        """Take what the tools that have ended gave; a tool that asks something makes its call wait."""
-        ended, self.ended_calls = self.ended_calls, []
-        for id in ended:
-            if id not in self.tasks:
-                continue
-            call, outcome = self.open.pop(id), self.tasks.pop(id).result()
-            self.decided.discard(id)
-            if outcome is None:
-                self.ask(id, self.admission.question(call.record, call.record["line"]))
-            else:
-                self.ready[id] = outcome
+    async def collect(self) -> None:
+        """Take what the tools that have ended returned. What ends together is appended together, before it is told."""
+        self.ending.clear()
+        ended = [number for number, task in self.tasks.items() if task.done()]
+        if not ended:
+            return
+        opens = []
+        for number in ended:
+            open, task = self.flight.pop(number), self.tasks.pop(number)
+            await self.resolver.finish(open, *task.result())
+            opens.append(open)
+        if any(self.resolver.must_last(open) for open in opens):
+            await self.session.log.flush()
+        for open in opens:
+            await self.resolver.resolve(open)
+            self.place(open)
+            for other in self.resolver.joined(open):
+                self.place(other)
 
-    async def settle(self) -> None:
+    async def tell_ready(self) -> list[OpenCall]:
+        """Tell outcomes that are there: of those that were recorded, the lowest recorded frame alone."""
+
+        def told_at(open: OpenCall) -> float:
+            at = open.record.told_at if open.record is not None else None
+            return float("inf") if at is None else at
+
+        lowest = min(map(told_at, self.ready.values()))
+        opens = [open for open in self.ready.values() if told_at(open) == lowest]
+        for open in opens:
+            del self.ready[open.call.id]
+            await self.resolver.load(open)
+        lost = [open for open in opens if open.outcome is None]  # its value is gone, so it is made again or asked about
+        for open in lost:
+            self.place(open)
+        opens = [open for open in opens if open.outcome is not None]
+        if not opens:
+            await self.launch()
+            return []
+        clocks = [open.record.clock for open in opens if open.record is not None and open.record.clock is not None]
+        return await self.tell(opens, max(clocks) if clocks else self.resolver.clock_of(opens) or self.live())
+
+    async def tell(self, opens: list[OpenCall], clock: float, *, record: bool = True) -> list[OpenCall]:
+        """Note what the program is told, in order, and what its clock says."""
+        self.clock = max(self.clock, clock)
+        self.base = time.monotonic() - self.clock
+        if record:
+            numbers = [open.call.id for open in opens]
+            self.session.log.add(events.Told(session=self.session.number, clock=self.clock, numbers=numbers))
+        for open in opens:
+            self.resolver.tell(open)
+        return opens
+
+    def live(self) -> float:
+        """Return what the program's clock says now, in seconds."""
+        return time.monotonic() - self.base
+
+    async def settle_rest(self) -> None:
         """Let the calls with an effect end that the program left behind, and give up the others."""
-        await self.cancel([id for id, call in self.open.items() if call.record["effect"] == "read"])
-        if self.tasks:
-            await asyncio.wait(self.tasks.values())
+        await self.begin()  # of a program that was started again, calls may come here that were made before
+        await self.launch()
+        self.waiting.clear()
+        await self.cancel([number for number, open in self.flight.items() if not open.tool.has_effect])
+        while self.tasks:
+            await self.one_ended()
+            await self.collect()
 
-    async def cancel(self, ids: Iterable[int]) -> None:
+    async def cancel(self, numbers: Iterable[int]) -> None:
         """Cancel the tools of calls that the program gave up."""
-        tasks = []
-        for id in ids:
-            self.ready.pop(id, None)
-            self.pending.pop(id, None)
-            self.open.pop(id, None)
-            self.decided.discard(id)
-            if id in self.tasks:
-                tasks.append(self.tasks.pop(id))
-        for task in tasks:
+        numbers = set(numbers)
+        if not numbers:
+            return
+        self.queue, given_up = _without(self.queue, numbers)
+        self.waiting, more = _without(self.waiting, numbers)
+        given_up += more
+        tasks = {}
+        for number in numbers:
+            for place in (self.ready, self.pending, self.flight):
+                if (open := place.pop(number, None)) is not None:
+                    given_up.append(open)
+            if (task := self.tasks.pop(number, None)) is not None:
+                tasks[number] = task
+        for task in tasks.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        for open in given_up:
+            await self.resolver.give_up(open, tasks.get(open.call.id))
 
     async def stop(self) -> None:
         """Leave no tool running."""
         await self.cancel(list(self.tasks))
+
+
+def _without(opens: list[OpenCall], numbers: set[int]) -> tuple[list[OpenCall], list[OpenCall]]:
+    kept = [open for open in opens if open.call.id not in numbers]
+    return kept, [open for open in opens if open.call.id in numbers]

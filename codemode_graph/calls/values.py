@@ -1,40 +1,39 @@
-"""Values that are kept outside the state: big ones, and those with something to hide.
+"""Values that are kept outside the state: large ones, and those with something to hide.
 
-In the state, and in prompts, a `Reference` stands for such a value: its handle, its size, its shape and a sample. The
-value itself is in the LangGraph store where the graph has one, else in a file that only the host's user can read.
+In the state, and in prompts, a `Reference` stands for such a value: its handle, its size, its shape and a sample. A large
+value is in the journal of its run, under its hash, so that another host finds it. One with something to hide is encrypted
+there where `LANGGRAPH_AES_KEY` is set; else it is kept in this process alone.
 """
 
+import base64
 import hashlib
 import json
 import os
-import stat
-import tempfile
+from collections import OrderedDict
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeGuard
 
-import anyio
 from langchain_core.runnables import RunnableConfig
-from langgraph.store.base import BaseStore
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from typing_extensions import TypedDict
 
+from codemode_graph.calls.journal import Journal
 from codemode_graph.preview import sample, shape
 from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["LOAD_VALUE", "Reference", "Values", "is_reference", "load_value"]
 
-_NAMESPACE = ("codemode", "values")
-
-
-async def _nothing(arguments: dict[str, Any], config: RunnableConfig) -> Any:
-    raise KeyError("there are no values to load")
+_KEY = "LANGGRAPH_AES_KEY"
+_SECRETS: OrderedDict[str, str] = OrderedDict()
+_MOST_SECRETS = 10_000
+"""Values that this process keeps for want of a key; the oldest go first."""
 
 
 class Reference(TypedDict):
     """Stands for a value that is kept elsewhere."""
 
     codemode_reference: str
-    """The handle: `tools['load_value'](handle=...)` gives the value."""
+    """The handle: `tools['load_value'](handle=...)` returns the value."""
     bytes: int
     """Size of the value as JSON."""
     shape: str
@@ -42,45 +41,43 @@ class Reference(TypedDict):
 
 
 def is_reference(value: object) -> TypeGuard[Reference]:
-    """Whether a value of the state stands for another."""
+    """Tell whether a value of the state stands for another."""
     return isinstance(value, dict) and set(value) == set(Reference.__annotations__)
 
 
 class Values:
-    """Keeps values, and gives them back by their handle.
+    """Keeps values of a run, and returns them by their handle.
 
     Args:
-        run_id: Begins the handles of a run, so that nobody guesses those of another.
-        store: Where to keep them; None for files.
+        run: The run's id. It begins the handles, so that no program reads the values of another run.
+        journal: Where large values are kept.
         inline_bytes: Values up to this size, as JSON, stay in the state.
     """
 
-    def __init__(self, *, run_id: str, store: BaseStore | None = None, inline_bytes: int = 32 * 1024) -> None:
-        self._run_id, self._store, self._inline_bytes = run_id, store, inline_bytes
+    def __init__(self, *, run: str, journal: Journal, inline_bytes: int = 32 * 1024) -> None:
+        self._run, self._journal, self._inline_bytes = run, journal, inline_bytes
 
-    async def keep(self, value: Any, *, shown: Any = None, always: bool = False) -> Any:
-        """Give what the state holds for a value: itself where it is small, and does not look like one, else a `Reference`.
+    async def keep(self, value: Any, *, shown: Any = None, secret: bool = False) -> Any:
+        """Return what the state holds for a value: itself where it is small and does not look like one, else a `Reference`.
 
         Args:
             value: A JSON value.
             shown: What shape and sample are made from; the value itself by default.
-            always: Keep it outside whatever its size.
+            secret: It has something to hide: it is kept encrypted, or in this process alone, whatever its size.
+
+        Raises:
+            JournalError: It cannot be kept.
         """
         text = json.dumps(value, ensure_ascii=False)
-        size = len(text.encode())
-        if size <= self._inline_bytes and not always and not is_reference(value):
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size <= self._inline_bytes and not secret and not is_reference(value):
             return value
-        handle = f"{self._run_id}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        if self._store is not None:
-            await self._store.aput(_NAMESPACE, handle, {"value": value}, index=False)
-        else:
-            path = await anyio.to_thread.run_sync(_path, handle)
-            await anyio.Path(path).write_text(text, encoding="utf-8")
+        handle = await (self._hide(text) if secret else self._keep(text))
         preview = value if shown is None else shown
         return Reference(codemode_reference=handle, bytes=size, shape=shape(preview), sample=sample(preview))
 
     async def load(self, value: Any) -> Any:
-        """Give the value that the state's value stands for.
+        """Return the value that the state's value stands for.
 
         Raises:
             KeyError: It is not there any more.
@@ -88,22 +85,52 @@ class Values:
         return await self.fetch(value["codemode_reference"]) if is_reference(value) else value
 
     async def fetch(self, handle: str) -> Any:
-        """Give the value with this handle.
+        """Return the value with this handle.
 
         Raises:
-            KeyError: This run has no such value.
+            KeyError: This run has no such value, or this process cannot read it.
         """
-        if not handle.startswith(f"{self._run_id}-") or not handle.removeprefix(f"{self._run_id}-").isalnum():
-            raise KeyError(f"no value has the handle {handle!r}")
-        if self._store is not None:
-            item = await self._store.aget(_NAMESPACE, handle)
-            if item is not None:
-                return item.value["value"]
-        else:
-            path = anyio.Path(await anyio.to_thread.run_sync(_path, handle))
-            if await path.exists():
-                return json.loads(await path.read_text(encoding="utf-8"))
-        raise KeyError(f"no value has the handle {handle!r}")
+        run, _, name = handle.rpartition("-")
+        missing = KeyError(f"no value has the handle {handle!r}")
+        if run != self._run:
+            raise missing
+        if handle in _SECRETS:
+            return json.loads(_SECRETS[handle])
+        try:
+            text = await self._journal.load(self._run, name.removeprefix("s"))
+        except KeyError:
+            raise missing from None
+        return json.loads(_decrypt(text) if name.startswith("s") else text)
+
+    async def _keep(self, text: str) -> str:
+        return f"{self._run}-{await self._journal.keep(self._run, text)}"
+
+    async def _hide(self, text: str) -> str:
+        if os.environ.get(_KEY):
+            return f"{self._run}-s{await self._journal.keep(self._run, _encrypt(text))}"
+        handle = f"{self._run}-s{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+        _SECRETS[handle] = text
+        if len(_SECRETS) > _MOST_SECRETS:
+            _SECRETS.popitem(last=False)
+        return handle
+
+
+def _cipher() -> EncryptedSerializer:
+    return EncryptedSerializer.from_pycryptodome_aes()  # reads the key as LangGraph's own checkpointers do
+
+
+def _encrypt(text: str) -> str:
+    kind, data = _cipher().dumps_typed(text)
+    return f"{kind}:{base64.b64encode(data).decode()}"
+
+
+def _decrypt(text: str) -> str:
+    kind, _, data = text.partition(":")
+    return str(_cipher().loads_typed((kind, base64.b64decode(data))))
+
+
+async def _nothing(arguments: dict[str, Any], config: RunnableConfig) -> Any:
+    raise KeyError("there are no values to load")
 
 
 LOAD_VALUE = ToolSpec(
@@ -119,20 +146,9 @@ where there is something to load."""
 
 
 def load_value(values: Values) -> ToolSpec:
-    """`LOAD_VALUE` over the values of a run."""
+    """Return `LOAD_VALUE` over the values of a run."""
 
     async def call(arguments: dict[str, Any], config: RunnableConfig) -> Any:
         return await values.fetch(str(arguments["handle"]))
 
     return replace(LOAD_VALUE, call=call)
-
-
-def _path(handle: str) -> Path:
-    user = os.geteuid() if hasattr(os, "geteuid") else ""
-    folder = Path(tempfile.gettempdir()) / f"codemode-graph-values-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    here = folder.lstat()
-    # Everybody may make folders there: one that another user has made, or can read, is not ours.
-    if user != "" and (not stat.S_ISDIR(here.st_mode) or here.st_uid != user or here.st_mode & 0o077):
-        raise PermissionError(f"{folder} is not a folder of this user alone: remove it, or give the graph a store")
-    return folder / f"{handle}.json"

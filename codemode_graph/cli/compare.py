@@ -17,13 +17,15 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import Unpack
 
-from codemode_graph.calls.journal import canonical
+from codemode_graph.calls.journal import MemoryJournal
+from codemode_graph.calls.log import Closed, Ended
 from codemode_graph.graph import create_codemode
-from codemode_graph.nodes.attempts import begun
+from codemode_graph.nodes.attempts import add_attempt
 from codemode_graph.options import RunOptions
 from codemode_graph.redact import redact
 from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState
+from codemode_graph.tools.canonical import canonical
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.progress import Progress, follow
@@ -92,6 +94,7 @@ async def compare_sandboxes(
         options: For the run in each sandbox; `first` takes the place of the sandbox that they name.
     """
     real: CodeModeState | None = None
+    journal = MemoryJournal()
     sides: list[Side] = []
     places: list[Sandbox | str] = [first, *(name for name in SANDBOXES if name != first.name)]
     for place in places:
@@ -103,6 +106,7 @@ async def compare_sandboxes(
             state = await _run(
                 create_sandbox(place) if isinstance(place, str) else place,
                 request if real is None else _restarted(real),
+                journal=journal if real is None else await _rewind(journal, real["run_id"]),
                 replayed=real is not None,
                 progress=progress if real is None else None,
                 model=model if program is None else None,
@@ -129,6 +133,7 @@ async def _run(
     sandbox: Sandbox,
     values: dict[str, Any],
     *,
+    journal: MemoryJournal,
     replayed: bool,
     progress: Progress | None,
     model: BaseChatModel | None,
@@ -139,7 +144,7 @@ async def _run(
     config: RunnableConfig = {"configurable": {"thread_id": "compare"}}
     try:
         # Values stay in the state, whatever their size: the next graph could not load those that are kept outside it.
-        own: RunOptions = {**options, "sandbox": sandbox, "inline_bytes": sys.maxsize}
+        own: RunOptions = {**options, "sandbox": sandbox, "inline_bytes": sys.maxsize, "journal": journal}
         graph = create_codemode(model=model, tools=specs, **own).compile(checkpointer=InMemorySaver())
         if replayed:  # as if the node `repair` had just written the program: the graph goes on with the check
             await graph.aupdate_state(config, values, as_node="repair")
@@ -156,7 +161,7 @@ def _side(name: str, state: CodeModeState, real: CodeModeState | None) -> Side:
     ran = result["sandbox"]
     same = None
     if result["success"] and real is not None and real["verdict"] == "ok":
-        same = canonical({"": result["output"]}) == canonical({"": real["output"]})
+        same = canonical(result["output"]) == canonical(real["output"])
     return Side(
         name=ran or name,
         calls=None if ran is None else "tools" if real is None else "journal",
@@ -171,8 +176,18 @@ def _side(name: str, state: CodeModeState, real: CodeModeState | None) -> Side:
 def _restarted(real: CodeModeState) -> dict[str, Any]:
     """Return the state in which the last program runs again, under the same attempt number, so that the journal matches."""
     *before, last = real["attempts"]
-    fresh = {"attempts": begun(before, last["program"], ""), "verdict": None, "error": None, "output": None}
-    return {**real, **fresh, "stdout": "", "pending": [], "turns": []}
+    fresh = {"attempts": add_attempt(before, last["program"], ""), "verdict": None, "error": None, "output": None}
+    return {**real, **fresh, "stdout": "", "pending": []}
+
+
+async def _rewind(journal: MemoryJournal, run: str) -> MemoryJournal:
+    """Return a copy of a run's journal in which its last program has not ended, so that it is answered as it was."""
+    events = [event for event in await journal.read(run) if not isinstance(event, Closed)]
+    last = max(index for index, event in enumerate(events) if isinstance(event, Ended))
+    events[last] = Ended(session=events[last].session, how="waiting")  # type: ignore[union-attr]
+    copy = MemoryJournal()
+    await copy.append(run, 0, events)
+    return copy
 
 
 async def _refuse_call(arguments: dict[str, Any], config: RunnableConfig) -> NoReturn:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from codemode_sandboxes.guest.json_values import to_json
 
-from codemode_graph.calls.occurrences import newest
+from codemode_graph.calls.view import newest
 from codemode_graph.preview import sample, shape
 from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState, ToolCall
@@ -54,7 +54,7 @@ def artifact_of(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def effects(calls: Sequence[ToolCall]) -> str:
     """Return which calls took effect or may have, so that the model does not ask for them again."""
-    effective = [call for call in newest(calls) if call["effect"] != "read"]
+    effective = [call for call in newest(calls) if call["effect"] != "read" and "undone" not in call]
     done = [call for call in effective if call["status"] == "done"]
     unsure = [call for call in effective if call["status"] in ("unknown", "started")]
     lines = [

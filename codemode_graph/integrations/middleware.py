@@ -24,7 +24,7 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field
 from typing_extensions import Unpack
 
-from codemode_graph.calls.occurrences import call_digest, newest
+from codemode_graph.calls.view import newest
 from codemode_graph.compat import channels_of
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.integrations.agent_tools import AgentCall, InterruptOn, Toolset, Toolsets, agent_call, reviews_of
@@ -310,15 +310,12 @@ def _join(journals: Sequence[Sequence[ToolCall]]) -> list[ToolCall]:
                 if (same := (record["id"], record["key"], record["started"])) in inherited:
                     continue
                 inherited.add(same)
-            digest = call_digest(record["key"])
+            digest = record["key"].rpartition(":")[2]
             counts[record["tool"], digest] += 1
             kept = record.copy()
             kept["key"] = f"{record['tool']}#{counts[record['tool'], digest]}:{digest}"
             kept["id"], kept["attempt"] = f"0.{len(joined) + 1}", 0
-            for name in ("answered", "decision", "disproved", "updates"):
+            for name in ("answered", "decision", "updates", "mark", "undone"):
                 kept.pop(name, None)  # type: ignore[misc]
-            if "edited" in kept:
-                # The id of the decision may be that of another call in the new run.
-                kept["edited"] = f"earlier {kept['id']}"
             joined.append(kept)
     return joined

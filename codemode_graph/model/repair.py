@@ -6,7 +6,7 @@ from typing import Any
 
 from codemode_sandboxes.source import is_same_program
 
-from codemode_graph.calls.occurrences import newest
+from codemode_graph.calls.view import newest
 from codemode_graph.model.system import render
 from codemode_graph.preview import sample, shape
 from codemode_graph.state import Attempt, CodeModeState, Failure, ToolCall
@@ -15,6 +15,7 @@ __all__ = ["find_key", "repair_message"]
 
 _MAX_TOOLS = 8
 _MAX_EFFECTS = 30
+_LEFT_OVER = "it was done by an earlier program, and your last program neither made it nor undid it"
 
 STRATEGIES = {
     "check": (
@@ -68,7 +69,7 @@ def repair_message(state: CodeModeState) -> str:
         program=_section("Your previous program", shown),
         problem=_problem(attempt) + _hint(attempt["failure"], calls),
         returned=_section("What the tools returned", _returned(calls)),
-        happened=_section("What has already happened", _happened(state["tool_calls"])),
+        happened=_section("What has already happened", _happened(state["tool_calls"], state.get("left_over", ()))),
         strategy=STRATEGIES[strategy],
     )
 
@@ -134,14 +135,17 @@ def _returned(calls: Sequence[ToolCall]) -> list[str]:
     return lines
 
 
-def _happened(calls: Sequence[ToolCall]) -> list[str]:
+def _happened(calls: Sequence[ToolCall], left_over: Sequence[str]) -> list[str]:
     effects = [
-        call for call in newest(calls) if call["effect"] != "read" and call["status"] in ("done", "unknown", "started")
+        call
+        for call in newest(calls)
+        if call["effect"] != "read" and call["status"] in ("done", "unknown", "started") and "undone" not in call
     ]
     if not effects:
         return []
     lines = [
         f"- tools[{call['tool']!r}] with {sample(call['arguments'], limit=200)}: {_outcome(call)}"
+        + (f"; {_LEFT_OVER}" if call["id"] in left_over else "")
         for call in effects[-_MAX_EFFECTS:]
     ]
     if len(effects) > _MAX_EFFECTS:

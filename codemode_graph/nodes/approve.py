@@ -28,10 +28,9 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
         answer = interrupt(call["question"]["value"], response_schema=call["question"]["schema"])
         message = to_json(to_plain(answer), max_bytes=parts.limits.value_bytes)
         return {"decisions": {call["key"]: Decision(type="answer", message=message)}}
-    problem: str | None = None
-    while True:
-        answer = interrupt(approval_request(state, gated, problem=problem))
-        try:
-            return {"decisions": read_decisions(gated, answer)}
-        except ValueError as error:
-            problem = str(error)
+    # One interrupt an execution: LangGraph takes an answer to the first for the second one too.
+    answer = interrupt(approval_request(state, gated, problem=state.get("problem")))
+    try:
+        return {"decisions": read_decisions(gated, answer, first=not state["decisions"]), "problem": None}
+    except ValueError as error:
+        return {"problem": str(error)}  # the program comes to the same calls again, and the person is asked again

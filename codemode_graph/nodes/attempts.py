@@ -1,4 +1,4 @@
-"""What the nodes share about attempts: beginning one, amending the newest, and whether another may follow."""
+"""What the nodes share about attempts: add one, amend the newest, and whether another may follow."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from langgraph.runtime import get_runtime
 from codemode_graph.settings import Context, Parts
 from codemode_graph.state import Attempt, CodeModeState, Failure, Verdict
 
-__all__ = ["amended", "begun", "failed", "knobs", "worked"]
+__all__ = ["add_attempt", "amend", "judge_failure", "knobs", "seconds_spent"]
 
 
 def knobs(parts: Parts) -> Context:
@@ -15,11 +15,12 @@ def knobs(parts: Parts) -> Context:
     return parts.context_of(get_runtime().context)
 
 
-def begun(attempts: list[Attempt], program: str, thoughts: str) -> list[Attempt]:
-    """The attempts with a new one for `program`."""
+def add_attempt(attempts: list[Attempt], program: str, thoughts: str) -> list[Attempt]:
+    """Return the attempts with a new one for `program`."""
     attempt = Attempt(
         number=len(attempts) + 1,
         thoughts=thoughts,
+        written=program,
         program=program,
         fixes=[],
         findings=[],
@@ -34,19 +35,19 @@ def begun(attempts: list[Attempt], program: str, thoughts: str) -> list[Attempt]
     return [*attempts, attempt]
 
 
-def worked(state: CodeModeState) -> float:
-    """Seconds that the run's models and programs have taken."""
+def seconds_spent(state: CodeModeState) -> float:
+    """Return the seconds that the run's models and programs have taken."""
     return sum(call["seconds"] for call in state["usage"]) + sum(attempt["seconds"] for attempt in state["attempts"])
 
 
-def amended(state: CodeModeState, changes: dict[str, Any]) -> list[Attempt]:
-    """The attempts with `changes` made to the newest."""
+def amend(state: CodeModeState, changes: dict[str, Any]) -> list[Attempt]:
+    """Return the attempts with `changes` made to the newest."""
     *earlier, newest = state["attempts"]
     return [*earlier, {**newest, **changes}]  # type: ignore[typeddict-item]
 
 
-def failed(state: CodeModeState, parts: Parts, failure: Failure, *, verdict: Verdict) -> tuple[Verdict, Failure]:
-    """What a failure leads to: `verdict` where another attempt may follow, else `exhausted`.
+def judge_failure(state: CodeModeState, parts: Parts, failure: Failure, *, verdict: Verdict) -> tuple[Verdict, Failure]:
+    """Return what a failure leads to: `verdict` where another attempt may follow, else `exhausted`.
 
     Where a budget is the reason, the failure says which.
     """
@@ -60,13 +61,13 @@ def failed(state: CodeModeState, parts: Parts, failure: Failure, *, verdict: Ver
 
 
 def _crossed(state: CodeModeState, parts: Parts, limits: Context) -> str | None:
-    """Which budget the run has used up."""
+    """Return which budget the run has used up."""
     read, written = (sum(call[name] for call in state["usage"]) for name in ("input_tokens", "output_tokens"))
     if limits.max_tokens is not None and read + written >= limits.max_tokens:
         return f"the run has used {read + written} of its {limits.max_tokens} tokens"
     if limits.max_model_calls is not None and len(state["usage"]) >= limits.max_model_calls:
         return f"the run has made its {limits.max_model_calls} model calls"
-    if limits.max_seconds is not None and worked(state) >= limits.max_seconds:
+    if limits.max_seconds is not None and seconds_spent(state) >= limits.max_seconds:
         return f"the run has used its {limits.max_seconds:g} seconds"
     if limits.max_cost is not None and parts.prices is not None:
         cost = parts.prices.cost(read, written)

@@ -10,9 +10,10 @@ from langchain_core.runnables import RunnableConfig
 from codemode_graph.check import check_program
 from codemode_graph.check.tool_uses import References
 from codemode_graph.events import CheckEvent, OutcomeEvent, emit
-from codemode_graph.nodes.attempts import amended, failed
+from codemode_graph.nodes.attempts import amend, judge_failure
 from codemode_graph.nodes.choosing import choose, tell, why_not_others
 from codemode_graph.nodes.node import Update
+from codemode_graph.nodes.run_log import close_ended
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure, Finding
 
@@ -36,15 +37,17 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
     changes: dict[str, Any] = {"program": checked.program, "fixes": list(checked.fixes), "findings": findings}
     if isinstance(choice, Choice):
         tell(choice, parts)
-        update: Update = {"program": checked.program, "attempts": amended(state, changes)}
+        update: Update = {"program": checked.program, "attempts": amend(state, changes)}
         return {**update, "sandbox": choice.sandbox.name, "verdict": None, "error": None}
     failure = _failure(findings)
     if any(finding["rule"] in ("missing-module", "unsupported-syntax", "no-sandbox") for finding in findings):
         failure["message"] += await why_not_others(checked.program, parts)
-    verdict, failure = failed(state, parts, failure, verdict="error")
+    verdict, failure = judge_failure(state, parts, failure, verdict="error")
+    if verdict == "exhausted":
+        await close_ended(state, parts, config, verdict)
     changes |= {"verdict": verdict, "failure": failure}
     emit(OutcomeEvent(type="outcome", verdict=verdict, error=failure))
-    return {"program": checked.program, "attempts": amended(state, changes), "verdict": verdict, "error": failure}
+    return {"program": checked.program, "attempts": amend(state, changes), "verdict": verdict, "error": failure}
 
 
 def _reserved(program: str, reserved: Sequence[str], findings: Sequence[Finding]) -> list[Finding]:

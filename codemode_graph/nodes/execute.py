@@ -1,16 +1,22 @@
 """The node that runs a program."""
 
+import asyncio
+
 from codemode_sandboxes import Failed, Finished, Program, Sandbox
 from langchain_core.runnables import RunnableConfig
-from langgraph.runtime import get_runtime
 
-from codemode_graph.calls.journal import Journal
-from codemode_graph.calls.make import Calls
+from codemode_graph.calls.make import ToolCalls
 from codemode_graph.calls.program import Paused, ProgramRun, run_program
+from codemode_graph.calls.resolve import Resolver
+from codemode_graph.calls.session import RunLog, Session, SessionLost
 from codemode_graph.calls.values import LOAD_VALUE, Values, load_value
-from codemode_graph.nodes.attempts import amended, knobs, worked
+from codemode_graph.compat import checkpointer_of
+from codemode_graph.events import logger
+from codemode_graph.nodes.attempts import amend, knobs, seconds_spent
 from codemode_graph.nodes.choosing import on_backend
+from codemode_graph.nodes.inspect_output import judge
 from codemode_graph.nodes.node import Update
+from codemode_graph.nodes.run_log import close, open_log, program_digest
 from codemode_graph.nodes.spans import sandbox_run
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure
@@ -22,40 +28,56 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     """Run the program until it ends or waits for people.
 
     Calls that were made before, by an earlier attempt or before this program was stopped, are answered from the journal.
+
+    Raises:
+        JournalError: The journal cannot be read or written.
     """
-    store = get_runtime().store
-    journal = Journal(state["tool_calls"], attempt=len(state["attempts"]), store=store, run_id=state["run_id"])
-    await journal.recover()
-    values = Values(run_id=state["run_id"], store=store, inline_bytes=parts.inline_bytes)
+    while True:
+        log = await open_log(state, parts, config)
+        session = await Session.attach(log, len(state["attempts"]), program_digest(state["program"]))
+        try:
+            return await _drive(state, parts, config, log, session)
+        except SessionLost as lost:
+            logger.info("%s", lost)  # what the other one records answers this program's calls
+
+
+async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log: RunLog, session: Session) -> Update:
+    values = Values(run=log.run, journal=log.journal, inline_bytes=parts.inline_bytes)
     tools = {spec.name: load_value(values) if spec is LOAD_VALUE else spec for spec in parts.callable}
-    begun = journal.begun or state["attempts"][-1]["sandbox"] is not None
-    calls = Calls(
+    attempt = len(state["attempts"])
+    maker = ToolCalls(values=values, limits=parts.limits, config=config, state=state)
+    resolver = Resolver(
+        session=session,
+        attempt=attempt,
         tools=tools,
-        journal=journal,
-        values=values,
-        limits=parts.limits,
-        config=config,
-        state=state,
+        maker=maker,
+        decisions=state["decisions"],
         max_calls=knobs(parts).max_tool_calls,
     )
 
     async def run_in(sandbox: Sandbox) -> ProgramRun:
-        attempt = len(state["attempts"])
         async with sandbox_run(sandbox.name, state["program"], attempt=attempt, config=config) as traced:
-            calls.config = traced.config
+            maker.config = traced.config
             ended = await run_program(
                 sandbox,
                 Program(code=state["program"], tools=tuple(tools), seed=state["seed"], now=state["started"]),
-                calls=calls,
+                session=session,
+                resolver=resolver,
                 limits=parts.limits,
-                timeout=_timeout(state, parts),
-                decisions=state["decisions"],
-                turns=state["turns"],
+                timeout=_timeout(state, parts, session),
             )
-            traced.end(ended, [record for record in journal.records if record["id"] in journal.made])
+            traced.end(ended, [call for call in log.view.tool_calls() if call["id"] in resolver.calls])
             return ended
 
-    sandbox, run = await on_backend(state, parts, run_in, begun=begun)
+    try:
+        begun = session.restart or state["attempts"][-1]["sandbox"] is not None
+        sandbox, run = await on_backend(state, parts, run_in, begun=begun)
+    except SessionLost:
+        raise
+    except BaseException:
+        # The journal has to say that nobody drives the run any more, also while the task is being cancelled.
+        await asyncio.shield(session.end("cancelled"))
+        raise
     failure = _failure(run.event) if isinstance(run.event, Failed) else None
     output = await values.keep(run.event.value) if isinstance(run.event, Finished) else None
     paused = isinstance(run.event, Paused)
@@ -63,27 +85,36 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
         "failure": failure,
         "output": output,
         "stdout": run.stdout,
-        "calls": journal.made,
+        "calls": list(resolver.calls),
         "sandbox": sandbox,
         "seconds": state["attempts"][-1]["seconds"] + run.seconds,
     }
-    return {
+    update: Update = {
         "sandbox": sandbox,
-        "attempts": amended(state, changes),
-        "tool_calls": journal.records,
-        "updates": state["updates"] if paused else journal.updates,
+        "attempts": amend(state, changes),
+        "tool_calls": log.view.tool_calls(),
+        "updates": state["updates"] if paused else log.view.updates(),
+        "left_over": [] if paused else resolver.left_over(),
         "pending": run.event.pending if isinstance(run.event, Paused) else [],
-        "turns": run.turns if paused else [],
         "output": output,
         "error": failure,
         "stdout": run.stdout,
     }
+    after: CodeModeState = {**state, **update}  # type: ignore[typeddict-item]
+    verdict = None if paused else judge(after, parts)[0]
+    if verdict in ("ok", "exhausted"):
+        session.note_end("failed" if failure else "finished")
+        await close(log, str(verdict), keep=checkpointer_of(config) is not None)
+    else:
+        await session.end("waiting" if paused else "failed" if failure else "finished")
+    return {**update, "sequence": log.view.length}
 
 
-def _timeout(state: CodeModeState, parts: Parts) -> float:
-    """Seconds that the program may take: its own, or what is left of the run's."""
+def _timeout(state: CodeModeState, parts: Parts, session: Session) -> float:
+    """Return the seconds that the program may still take: of its own, and of the run's."""
     most = knobs(parts).max_seconds
-    return parts.timeout if most is None else min(parts.timeout, max(0.0, most - worked(state)))
+    left = parts.timeout - session.spent
+    return max(0.0, left if most is None else min(left, most - seconds_spent(state)))
 
 
 def _failure(event: Failed) -> Failure:

@@ -2,18 +2,22 @@
 
 import secrets
 import time
-import uuid
 
 from codemode_sandboxes.source import parse
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
 
+from codemode_graph.calls.identity import find_run, input_digest, place_of
+from codemode_graph.calls.journal import Conflict
+from codemode_graph.calls.log import Closed
+from codemode_graph.calls.session import RunLog
 from codemode_graph.errors import ModelError
 from codemode_graph.events import AttemptEvent, emit
 from codemode_graph.model.reply import extract_program
-from codemode_graph.nodes.attempts import begun
+from codemode_graph.nodes.attempts import add_attempt, knobs
 from codemode_graph.nodes.node import Update
-from codemode_graph.nodes.write import write_program
+from codemode_graph.nodes.run_log import journal_of
+from codemode_graph.nodes.write import take_program, write_program
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState
 
@@ -21,36 +25,60 @@ __all__ = ["bare", "generate"]
 
 
 async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
-    """Begin a run: forget what an earlier run of this thread left, and get a program for the task."""
+    """Begin a run, or go on with one of the same input that never ended, and get a program for the task."""
+    code, task = state.get("code"), state["task"].strip()
+    earlier = state.get("earlier") or []
+    digest = input_digest({"task": task, "code": code, "earlier": earlier})
+    journal = journal_of(parts, config)
+    log = RunLog(journal, await find_run(journal, place_of(config), digest, anew=knobs(parts).anew))
+    await log.read()
+    opened = log.view.opened
+    if state.get("pending") and state["run_id"] != log.run:
+        await _supersede(RunLog(journal, state["run_id"]))
     fresh: Update = {
         "code": None,
         "program": "",
         "attempts": [],
         "earlier": [],
-        "tool_calls": state.get("earlier") or [],
+        "tool_calls": log.view.tool_calls() or earlier,
         "updates": [],
         "usage": [],
         "verdict": None,
         "output": None,
         "error": None,
         "stdout": "",
-        "run_id": uuid.uuid4().hex,
+        "left_over": [],
+        "run_id": log.run,
+        "input_digest": digest,
+        "sequence": log.view.length,
         "pending": [],
+        "problem": None,
         "decisions": Overwrite({}),
-        "turns": [],
-        "seed": secrets.randbits(32),
-        "started": time.time(),
+        "seed": secrets.randbits(32) if opened is None else opened.seed,
+        "started": time.time() if opened is None else opened.now,
     }
-    code = state.get("code")
+    if (program := log.view.programs.get(1)) is not None:
+        return {**fresh, **take_program(program, attempts=[], usage=[])}
     if code is not None:
         emit(AttemptEvent(type="attempt", number=1))
-        program = bare(code)
-        return {**fresh, "program": program, "attempts": begun([], program, "")}
-    return {**fresh, **await write_program(state["task"].strip(), parts, config, attempts=[], usage=[])}
+        program_given = bare(code)
+        return {**fresh, "program": program_given, "attempts": add_attempt([], program_given, "")}
+    return {**fresh, **await write_program(task, parts, config, attempts=[], usage=[])}
+
+
+async def _supersede(log: RunLog) -> None:
+    """Close a run that waits for people: its thread has another input now."""
+    await log.read()
+    if log.view.opened is not None and log.view.closed is None:
+        log.add(Closed(how="superseded"))
+        try:
+            await log.flush()
+        except Conflict:  # somebody has answered it at this moment, and goes on with it
+            return
 
 
 def bare(code: str) -> str:
-    """A program without the fence and the prose that it may have come in; one that is Python stays as it is."""
+    """Return a program without the fence and the prose that it may have come in; one that is Python stays as it is."""
     try:
         parse(code)
     except SyntaxError:

@@ -5,12 +5,12 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.events import OutcomeEvent, emit
-from codemode_graph.nodes.attempts import amended, failed
+from codemode_graph.nodes.attempts import amend, judge_failure
 from codemode_graph.nodes.node import Update
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure, Verdict
 
-__all__ = ["inspect_output", "is_empty"]
+__all__ = ["inspect_output", "is_empty", "judge"]
 
 _EMPTY = Failure(
     kind="empty",
@@ -27,20 +27,25 @@ async def inspect_output(state: CodeModeState, parts: Parts, config: RunnableCon
     A failure is an `error`. A value of nothing is `empty` where tools returned data, unless an earlier program gave
     nothing too: then it is the answer. Either becomes `exhausted` where no further attempt may follow.
     """
-    verdict: Verdict = "ok"
-    failure = state["error"]
-    if failure is not None:
-        verdict, failure = failed(state, parts, failure, verdict="error")
-    elif _is_suspicious(state) and parts.model is not None:
-        verdict, failure = failed(state, parts, _EMPTY, verdict="empty")
+    verdict, failure = judge(state, parts)
     emit(OutcomeEvent(type="outcome", verdict=verdict, error=failure))
     # An empty attempt has run as it should: it is not the attempt that failed, but the run, if it ends here.
     kept = failure if failure is None or failure["kind"] != "empty" else None
     return {
         "verdict": verdict,
         "error": failure if verdict != "empty" else None,
-        "attempts": amended(state, {"verdict": verdict, "failure": kept}),
+        "attempts": amend(state, {"verdict": verdict, "failure": kept}),
     }
+
+
+def judge(state: CodeModeState, parts: Parts) -> tuple[Verdict, Failure | None]:
+    """Return the verdict on the newest attempt, which has run, and why there is no value."""
+    failure = state["error"]
+    if failure is not None:
+        return judge_failure(state, parts, failure, verdict="error")
+    if _is_suspicious(state) and parts.model is not None:
+        return judge_failure(state, parts, _EMPTY, verdict="empty")
+    return "ok", None
 
 
 def _is_suspicious(state: CodeModeState) -> bool:

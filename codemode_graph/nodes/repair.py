@@ -4,7 +4,8 @@ from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.model import repair_message
 from codemode_graph.nodes.node import Update
-from codemode_graph.nodes.write import write_program
+from codemode_graph.nodes.run_log import close_ended, proposed
+from codemode_graph.nodes.write import take_program, write_program
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState
 
@@ -12,6 +13,15 @@ __all__ = ["repair"]
 
 
 async def repair(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
-    """Show the model what came of its program, and begin the next attempt with what it writes then."""
-    request = repair_message(state)
-    return await write_program(request, parts, config, attempts=state["attempts"], usage=state["usage"])
+    """Show the model what came of its program, and begin the next attempt with what it writes then.
+
+    Of two executors that repair at one time, the one whose program is recorded second runs the recorded one.
+    """
+    attempts, usage = state["attempts"], state["usage"]
+    program = await proposed(state, parts, config, len(attempts) + 1)
+    if program is not None:
+        return take_program(program, attempts=attempts, usage=usage)
+    update = await write_program(repair_message(state), parts, config, attempts=attempts, usage=usage)
+    if update["verdict"] is not None:  # the model cannot be asked, so this run is over
+        await close_ended(state, parts, config, update["verdict"])
+    return update

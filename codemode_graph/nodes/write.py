@@ -1,19 +1,43 @@
 """Asking the model for a program: what generate and repair have in common."""
 
+from typing import cast
+
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 
+from codemode_graph.calls.log import Proposed
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.events import AttemptEvent, ModelEvent, emit
 from codemode_graph.model import system_message
 from codemode_graph.model.ask import ask
-from codemode_graph.nodes.attempts import begun
+from codemode_graph.nodes.attempts import add_attempt
 from codemode_graph.nodes.node import Update
 from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, Failure, ModelCall
 from codemode_graph.tools.callbacks import tagged
 
-__all__ = ["write_program"]
+__all__ = ["take_program", "write_program"]
+
+
+def take_program(program: Proposed, *, attempts: list[Attempt], usage: list[ModelCall]) -> Update:
+    """Begin an attempt with a program that the journal has: its run was cut off after it had been written.
+
+    Args:
+        program: The program.
+        attempts: The attempts so far.
+        usage: The model calls so far.
+    """
+    number = len(attempts) + 1
+    emit(AttemptEvent(type="attempt", number=number))
+    call = [] if program.usage is None else [cast("ModelCall", program.usage)]
+    attempts = add_attempt(attempts, program.program, program.thoughts)
+    return {
+        "usage": [*usage, *call],
+        "verdict": None,
+        "error": None,
+        "program": program.program,
+        "attempts": attempts,
+    }
 
 
 async def write_program(
@@ -52,5 +76,5 @@ async def write_program(
     if answer.error is not None:
         failure = Failure(kind="model", type="ModelError", message=answer.error, line=None, traceback="")
         return {**update, "verdict": "error", "error": failure}
-    attempts = begun(attempts, answer.program, answer.thoughts)
+    attempts = add_attempt(attempts, answer.program, answer.thoughts)
     return {**update, "program": answer.program, "attempts": attempts}

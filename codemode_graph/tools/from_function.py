@@ -16,7 +16,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from codemode_graph.errors import ToolLoadError
+from codemode_graph.errors import ToolCallError, ToolLoadError, ToolOutcomeUnknown, UnusableResult
 from codemode_graph.tools.callbacks import traced
 from codemode_graph.tools.hints import (
     Docs,
@@ -29,8 +29,8 @@ from codemode_graph.tools.hints import (
     type_hints,
 )
 from codemode_graph.tools.injection import injection_in, is_config
-from codemode_graph.tools.results import from_commands, has_command, is_message
-from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec, idempotency_key
+from codemode_graph.tools.results import CommandRefused, from_commands, has_command, is_message
+from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec, Undo, idempotency_key
 
 __all__ = ["MAX_STREAMED", "Marks", "from_callable", "marks_of", "name_of", "tool"]
 
@@ -46,6 +46,7 @@ class Marks:
     name: str | None = None
     description: str | None = None
     timeout: float | None = None
+    undoes: str | Undo | None = None
 
 
 def tool(
@@ -54,6 +55,7 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     timeout: float | None = None,
+    undoes: str | Undo | None = None,
 ) -> Callable[[_Function], _Function]:
     """Mark a function with facts that a tool has and a signature lacks. The function stays as it is.
 
@@ -62,6 +64,7 @@ def tool(
         name: What programs call it; any characters. Without it, the function's own name.
         description: For the model. Without it, the function's docstring.
         timeout: Seconds that one call may take.
+        undoes: The tool whose calls it undoes, as its name or an `Undo`.
 
     Returns:
         A decorator that marks the function and returns it.
@@ -74,7 +77,7 @@ def tool(
         >>> temperature("Bern")
         21.5
     """
-    marks = Marks(effect=effect, name=name, description=description, timeout=timeout)
+    marks = Marks(effect=effect, name=name, description=description, timeout=timeout, undoes=undoes)
 
     def mark(function: _Function) -> _Function:
         setattr(function, _ATTRIBUTE, marks)
@@ -142,6 +145,8 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Tool
         policy=ToolPolicy(timeout=marks.timeout),
         source="function",
         takes_key=bool(call.keys),
+        undoes=Undo(marks.undoes) if isinstance(marks.undoes, str) else marks.undoes,
+        validate=call.validate,
     )
 
 
@@ -224,13 +229,52 @@ class _Call:
             result = await self._in_thread(functools.partial(target, *args, **kwargs))
         if inspect.isawaitable(result):
             result = await result
-        if isinstance(result, AsyncIterator):
-            result = await self._collect(result)
-        elif isinstance(result, Iterator):
-            result = await self._in_thread(functools.partial(self._list, result))
-        return from_commands(self.name, result) if has_command(result) else to_plain(result)
+        try:
+            if isinstance(result, AsyncIterator):
+                result = await self._collect(result)
+            elif isinstance(result, Iterator):
+                result = await self._in_thread(functools.partial(self._list, result))
+        except UnusableResult:
+            raise
+        except Exception as error:  # how much of its work a generator has done by then, only its author knows
+            raise ToolOutcomeUnknown(f"{self.name} raised while its values were read: {error}") from error
+        try:
+            return from_commands(self.name, result) if has_command(result) else to_plain(result)
+        except (CommandRefused, ToolCallError):
+            raise
+        except Exception as error:  # the function has returned: whatever a lazy attribute raises now, the call is done
+            raise UnusableResult(f"{self.name} returned what cannot be read: {error}") from error
+
+    def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments as the function sees them: coerced, and with its defaults.
+
+        Raises:
+            ValueError: The function cannot take them.
+        """
+        values, more, problems = self._values(arguments)
+        if problems:
+            raise ValueError("; ".join(problems))
+        for key, each in self.parameters.items():
+            # A default that a factory makes is another one each time, and would make equal calls different.
+            if key in values or (isinstance(each.default, FieldInfo) and each.default.default_factory is not None):
+                continue
+            if (default := _default(each)) is not Parameter.empty:
+                values[key] = default
+        return values | more
 
     def _bind(self, arguments: Mapping[str, Any], config: RunnableConfig) -> tuple[list[Any], dict[str, Any]]:
+        values, more, problems = self._values(arguments)
+        if problems:
+            raise ValueError(f"{self.name}() got invalid arguments: {'; '.join(problems)}")
+        if more and self.more is None:
+            raise TypeError(f"{self.name}() got an unexpected argument {next(iter(more))!r}")
+        for key, each in self.parameters.items():
+            if key not in values and isinstance(each.default, FieldInfo):
+                values[key] = each.default.get_default(call_default_factory=True, validated_data={})
+        return self._pass(values, more, config)
+
+    def _values(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+        """Return the validated arguments, those that the signature does not name, and what is wrong with the rest."""
         values: dict[str, Any] = {}
         more: dict[str, Any] = {}
         problems: list[str] = []
@@ -241,14 +285,7 @@ class _Call:
                 (values if known else more)[key] = value if adapter is None else adapter.validate_python(value)
             except ValidationError as error:
                 problems.append(complaint(error, key))
-        if problems:
-            raise ValueError(f"{self.name}() got invalid arguments: {'; '.join(problems)}")
-        if more and self.more is None:
-            raise TypeError(f"{self.name}() got an unexpected argument {next(iter(more))!r}")
-        for key, each in self.parameters.items():
-            if key not in values and isinstance(each.default, FieldInfo):
-                values[key] = each.default.get_default(call_default_factory=True, validated_data={})
-        return self._pass(values, more, config)
+        return values, more, problems
 
     def _pass(
         self, values: dict[str, Any], more: dict[str, Any], config: RunnableConfig
@@ -302,7 +339,7 @@ class _Call:
 
     def _check_length(self, values: list[Any]) -> list[Any]:
         if len(values) > MAX_STREAMED:
-            raise ValueError(f"{self.name} gave more than {MAX_STREAMED} values")
+            raise UnusableResult(f"{self.name} gave more than {MAX_STREAMED} values")
         return values
 
 

@@ -66,6 +66,7 @@ def from_langchain(tool: BaseTool, *, invoke: Invoke | None = None) -> ToolSpec:
         effect=_effect(tool.metadata or {}),
         source="langchain",
         takes_key=bool(adapter.keys),
+        validate=adapter.validate,
     )
 
 
@@ -133,6 +134,19 @@ class _Adapter:
             runtime = await runtime_for(call, config)
             call["args"] |= injected_values(tool.name, self.injected, self.optional, runtime)
         return self._value(await run(dict(call), config))
+
+    def validate(self, arguments: Mapping[str, Any]) -> Any:
+        """Return the arguments as the tool sees them: coerced, and with its defaults.
+
+        Raises:
+            ValueError: The tool cannot take them.
+        """
+        schema = self.tool.args_schema
+        if not isinstance(schema, type) or not issubclass(schema, BaseModel) or self.injected:
+            return dict(arguments)
+        model = schema.model_validate(arguments)
+        made = {name for name, each in schema.model_fields.items() if each.default_factory is not None}
+        return model.model_dump(exclude=made - model.model_fields_set)
 
     async def run(self, call: dict[str, Any], config: RunnableConfig) -> Any:
         """Run the tool. Arguments of a wrong type raise `ValueError`."""

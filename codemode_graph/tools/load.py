@@ -16,7 +16,7 @@ from codemode_graph.tools.from_function import from_callable, marks_of, name_of
 from codemode_graph.tools.from_langchain import from_langchain
 from codemode_graph.tools.hints import type_hints
 from codemode_graph.tools.injection import injection_in
-from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec
+from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec, Undo
 from codemode_graph.tools.text import one_line, suggest
 
 __all__ = ["HasTools", "Tools", "check_policy_names", "is_general", "load_tools", "load_with_origins"]
@@ -156,7 +156,11 @@ def _from_injected(function: Callable[..., Any]) -> ToolSpec:
     )
     spec = from_langchain(tool)
     return replace(
-        spec, effect=marks.effect or spec.effect, policy=ToolPolicy(timeout=marks.timeout), source="function"
+        spec,
+        effect=marks.effect or spec.effect,
+        policy=ToolPolicy(timeout=marks.timeout),
+        source="function",
+        undoes=Undo(marks.undoes) if isinstance(marks.undoes, str) else marks.undoes,
     )
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "AfterCalls",
     "Approval",
     "Callers",
+    "CutOffCall",
     "DecisionType",
     "Effect",
     "IdempotencyKey",
@@ -21,6 +22,8 @@ __all__ = [
     "ToolCaller",
     "ToolPolicy",
     "ToolSpec",
+    "Undo",
+    "Verify",
     "effect_from_hints",
     "idempotency_key",
 ]
@@ -67,6 +70,74 @@ Callers: TypeAlias = Literal["program", "model", "both"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutOffCall:
+    """A call whose outcome is unknown, as a policy's `verify` sees it.
+
+    Attributes:
+        id: The call's id in its run, such as `1.3`.
+        started: When it was made, in seconds since the epoch.
+        occurrence: Which of several equal calls of the program it is, from 1.
+        idempotency_key: The key that its tool knows it by, where it takes one.
+        equal_done: Equal calls of the run that have certainly taken effect: if the service knows one more, it is this one.
+    """
+
+    id: str
+    started: float
+    occurrence: int
+    idempotency_key: str | None
+    equal_done: int
+
+
+Verify: TypeAlias = (
+    Callable[[Mapping[str, Any], CutOffCall], Awaitable[Returned | None]]
+    | Callable[[Mapping[str, Any]], Awaitable[Returned | None]]
+)
+"""Finds out what came of a call: it takes the arguments, and the call where it has a second parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """That a tool undoes what another one did.
+
+    Attributes:
+        tool: The tool whose calls it undoes.
+        match: How to find the call: for an argument of the undoing tool, the place in that call where its value is, such as
+            `{"reservation_id": "value.id"}` or `{"seat": "arguments.seat"}`. Without it, arguments of the same name have
+            to be equal.
+    """
+
+    tool: str
+    match: Mapping[str, str] = field(default_factory=dict)
+
+    def matches(self, arguments: Mapping[str, Any], call: Mapping[str, Any]) -> bool:
+        """Tell whether a call of the undoing tool undoes another call.
+
+        Args:
+            arguments: Of the undoing call.
+            call: The `arguments` and the `value` of the other.
+        """
+        if not self.match:
+            return all(
+                call["arguments"][name] == value for name, value in arguments.items() if name in call["arguments"]
+            )
+        return all(arguments.get(name) == _at(call, path) for name, path in self.match.items())
+
+
+def _at(value: Any, path: str) -> Any:
+    for part in path.split("."):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return _NOTHING
+    return value
+
+
+_NOTHING = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolPolicy:
     """What is allowed of one tool.
 
@@ -74,10 +145,10 @@ class ToolPolicy:
         effect: Overrides the effect that the tool itself declares.
         approval: Whether a person has to approve a call before it is made. None leaves it to a policy that matches more
             tools; where none says, nobody is asked.
-        verify: Finds out whether a call whose outcome is unknown took effect: it takes the arguments, and returns
-            `Returned(value)` with the call's value where the call took effect, None where it did not. Without it, and
-            where it fails, a person is asked. A plain function that timed out is still at work in its thread: `verify`
-            must not return None for it.
+        verify: Finds out whether a call whose outcome is unknown took effect: it takes the arguments, and as a second
+            parameter the `CutOffCall`; it returns `Returned(value)` with the call's value where the call took effect, None
+            where it did not, and raises where it cannot tell. Without it, and where it raises, a person is asked. A plain
+            function that timed out is still at work in its thread: `verify` must not return None for it.
         timeout: Seconds that one call may take; None leaves it to the run's own limit.
         retries: How often a call that only reads is made again when it fails for a reason that may pass: any error but
             a wrong type or value, a missing item or a refusal. Calls with an effect are never retried.
@@ -90,11 +161,15 @@ class ToolPolicy:
         callers: Who may call it: "program", programs alone: an agent's model is not shown the tool; "model", an agent's
             model alone, by a tool call of its own: programs have no such tool, and one that names it is not run. None
             leaves it to a policy that matches more tools; where none says, "both".
+        undoes: Which tool's calls it undoes, by name or as an `Undo`; what was undone is made again when it is called again.
+        unknown_on: Exceptions of the tool after which its call may have taken effect all the same. Time-outs and lost
+            connections of asyncio, httpx, requests, aiohttp, grpc and MCP are known without it.
+        answer_reads_for: Seconds for which a read answers an equal one of a later program, where nothing has changed since.
     """
 
     effect: Effect | None = None
     approval: Approval | None = None
-    verify: Callable[[Mapping[str, Any]], Awaitable[Returned | None]] | None = None
+    verify: Verify | None = None
     timeout: float | None = None
     retries: int = 0
     concurrency: int | None = None
@@ -103,6 +178,9 @@ class ToolPolicy:
     max_result_bytes: int | None = None
     redact: frozenset[str] = frozenset()
     callers: Callers | None = None
+    undoes: str | Undo | None = None
+    unknown_on: tuple[type[BaseException], ...] = ()
+    answer_reads_for: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +199,8 @@ class ToolSpec:
         source: Where it comes from, for people: "function", "langchain", "mcp:files".
         takes_key: It takes the call's `IdempotencyKey`, and does nothing twice under one key: a call whose outcome is
             unknown is made again under its key, and nobody is asked.
+        undoes: The tool whose calls it undoes, as it declares it.
+        validate: Returns the arguments as the tool itself sees them, with defaults and coerced, or raises `ValueError`.
     """
 
     name: str
@@ -132,6 +212,14 @@ class ToolSpec:
     policy: ToolPolicy = ToolPolicy()
     source: str = "function"
     takes_key: bool = False
+    undoes: Undo | None = None
+    validate: Callable[[Mapping[str, Any]], Any] | None = None
+
+    @property
+    def undo(self) -> Undo | None:
+        """The tool whose calls it undoes: what its policy says, else what it declares."""
+        undoes = self.policy.undoes
+        return Undo(undoes) if isinstance(undoes, str) else undoes or self.undoes
 
     @property
     def effect_in_force(self) -> Effect:

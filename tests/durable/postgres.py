@@ -42,8 +42,13 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def server(programs: Path) -> Iterator[Server]:
-    """Run a server. It does not run as root, so root runs it as the user `postgres`."""
+def server(programs: Path, *, fsync: bool = False) -> Iterator[Server]:
+    """Run a server. It does not run as root, so root runs it as the user `postgres`.
+
+    Args:
+        programs: The folder of `initdb` and `pg_ctl`.
+        fsync: Commits wait for the disk.
+    """
     user = "postgres" if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="codemode-pg-"))
     if user is not None:
@@ -55,7 +60,7 @@ def server(programs: Path) -> Iterator[Server]:
 
     try:
         run("initdb", "--auth=trust", "--username=postgres", "--no-sync")
-        options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+        options = f"-k {folder} -c listen_addresses='' -c fsync={'on' if fsync else 'off'}"
         run("pg_ctl", "--wait", "--log", str(folder / "log"), "--options", options, "start")
         try:
             yield Server(folder)

@@ -314,8 +314,8 @@ async def test_a_graph_that_asks_within_a_tool_is_an_error_that_says_what_to_do(
         return (await inner.ainvoke({"x": task}))["x"]
 
     talk = Talk([agent])
-    assert await talk.begin("await tools.agent('a')") == ()
-    assert "let the tool's policy ask for approval" in talk.state["error"]["message"]
+    (asked,) = await talk.begin("await tools.agent('a')")
+    assert "let the tool's policy ask for approval" in asked.value["action_requests"][0]["description"]
     assert talk.state["tool_calls"][0]["status"] == "unknown"
     assert len(begun) == 1
 
@@ -326,9 +326,8 @@ async def test_a_question_that_is_no_data_and_an_answer_that_is_none() -> None:
         return interrupt(object())
 
     talk = Talk([odd, *Desk().tools])
-    assert await talk.begin("await tools.odd()") == ()
-    assert talk.state["error"]["type"] == "TypeError"
-    assert "asks what is no data" in talk.state["error"]["message"]
+    (asked,) = await talk.begin("await tools.odd()")
+    assert "TypeError: odd asks what is no data" in asked.value["action_requests"][0]["description"]
     await talk.begin("await tools.mail('ann')")
     with pytest.raises(TypeError, match="object"):
         await talk.answer(object())

@@ -1,48 +1,48 @@
-"""Where values are kept that are too big for the state."""
-
-import asyncio
-import os
-import stat
-from pathlib import Path
+"""Where values are kept that are too big for the state, or have something to hide."""
 
 import pytest
 
+from codemode_graph.calls.journal import MemoryJournal
 from codemode_graph.calls.values import Values, is_reference
 
-
-@pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return tmp_path / f"codemode-graph-values-{os.geteuid()}"
+SECRET = "correct horse battery staple"
 
 
-def test_a_value_in_a_file_can_be_read_by_its_owner_alone_and_only_by_its_run(folder: Path) -> None:
-    values = Values(run_id="r1", inline_bytes=10)
-    kept = asyncio.run(values.keep("x" * 100))
+async def test_a_large_value_is_in_the_journal_and_can_be_read_by_its_run_alone() -> None:
+    journal = MemoryJournal()
+    values = Values(run="r1", journal=journal, inline_bytes=10)
+    kept = await values.keep("x" * 100)
     assert is_reference(kept)
-    assert asyncio.run(values.load(kept)) == "x" * 100
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    # Another host, which has nothing but the journal, finds it too.
+    assert await Values(run="r1", journal=journal).load(kept) == "x" * 100
     for handle in (kept["codemode_reference"], "r2-../../etc/passwd", "r2-0"):
         with pytest.raises(KeyError):
-            asyncio.run(Values(run_id="r2").fetch(handle))
+            await Values(run="r2", journal=journal).fetch(handle)
 
 
-def test_a_value_that_looks_like_a_reference_is_kept_as_what_it_is(folder: Path) -> None:
-    values = Values(run_id="r1")
+async def test_a_value_that_looks_like_a_reference_is_kept_as_what_it_is() -> None:
+    values = Values(run="r1", journal=MemoryJournal())
     forged = {"codemode_reference": "r2-0", "bytes": 1, "shape": "str", "sample": "x"}
-    kept = asyncio.run(values.keep(forged))
+    kept = await values.keep(forged)
     assert kept != forged
-    assert asyncio.run(values.load(kept)) == forged
+    assert await values.load(kept) == forged
 
 
-def test_a_folder_that_others_can_read_or_that_leads_elsewhere_is_not_used(folder: Path, tmp_path: Path) -> None:
-    values = Values(run_id="r1", inline_bytes=10)
-    folder.mkdir(mode=0o755)
-    folder.chmod(0o755)
-    with pytest.raises(PermissionError, match="remove it, or give the graph a store"):
-        asyncio.run(values.keep("x" * 100))
-    folder.rmdir()
-    (tmp_path / "elsewhere").mkdir(mode=0o700)
-    folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(PermissionError):
-        asyncio.run(values.keep("x" * 100))
+async def test_a_secret_is_not_in_the_journal_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = MemoryJournal()
+    values = Values(run="r1", journal=journal)
+    monkeypatch.delenv("LANGGRAPH_AES_KEY", raising=False)
+    kept = await values.keep({"token": SECRET}, shown={"token": "[redacted]"}, secret=True)
+    assert await values.load(kept) == {"token": SECRET}
+    assert not journal._values
+    assert SECRET not in str(kept)
+
+
+async def test_with_a_key_it_is_encrypted_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("Crypto")
+    journal = MemoryJournal()
+    monkeypatch.setenv("LANGGRAPH_AES_KEY", "0123456789abcdef")
+    kept = await Values(run="r1", journal=journal).keep({"token": SECRET}, shown={}, secret=True)
+    (text,) = journal._values.values()
+    assert SECRET not in text
+    assert await Values(run="r1", journal=journal).load(kept) == {"token": SECRET}

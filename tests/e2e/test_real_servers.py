@@ -374,8 +374,8 @@ WRONG: dict[str, tuple[str, str]] = {
         "tabels",
     ),
     "a module that is not there": (
-        "import nowhere\nawait tools.write_file(root + '/no.txt', '')\nnowhere.connect(root)",
-        "nowhere",
+        "import sqlite3\nawait tools.write_file(root + '/no.txt', '')\nsqlite3.connect(root)",
+        "sqlite3",
     ),
 }
 

@@ -39,6 +39,7 @@ async def test_ainvoke_gives_the_output_schema() -> None:
         "tool_calls",
         "updates",
         "usage",
+        "left_over",
     }
 
 
@@ -120,7 +121,7 @@ async def test_schemas_can_be_shown() -> None:
     graph = compiled(PROGRAM)
     assert set(graph.get_input_jsonschema()["properties"]) == {"task", "code"}
     assert set((graph.get_context_jsonschema() or {})["properties"]) == {
-        *("max_attempts", "max_tokens", "max_model_calls", "max_seconds", "max_tool_calls", "max_cost")
+        *("max_attempts", "max_tokens", "max_model_calls", "max_seconds", "max_tool_calls", "max_cost", "anew")
     }
 
 

@@ -17,6 +17,7 @@ from codemode_graph import (
     create_codemode,
     create_codemode_tool,
 )
+from codemode_graph.calls.journal import MemoryJournal
 from codemode_graph.options import CodeModeOptions, RunOptions, read_context, read_options
 from tests.integrations.agents import agent_model
 
@@ -49,6 +50,7 @@ VALUES = RunOptions(
     budget=Context(),
     prices=Prices(input=1, output=1),
     inline_bytes=1,
+    journal=MemoryJournal(),
     structured=False,
     backend="monty",
 )

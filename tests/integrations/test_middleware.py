@@ -340,14 +340,18 @@ async def test_an_edit_is_for_the_call_of_the_program_in_which_it_was_made() -> 
     code = CodeModeMiddleware(policies={"pay": ToolPolicy(timeout=0.1, approval=True)})
     both = "import asyncio\nawait asyncio.gather(tools.pay(5), tools.pay(5))"
     agent = agent_of(
-        [pay], program("await tools.pay(5)"), program(both), "done", code=code, checkpointer=InMemorySaver()
+        [pay], program("await tools.pay(5)\n{}['x']"), program(both), "done", code=code, checkpointer=InMemorySaver()
     )
     await agent.ainvoke(USER, THREAD)
     await agent.ainvoke(Command(resume={"decisions": [edit(1)]}), THREAD)
     (waiting,) = (await agent.aget_state(THREAD)).interrupts
     asked = [(each["reason"], each["args"]["amount"]) for each in waiting.value["action_requests"]]
-    assert asked == [("unknown", 1), ("approval", 5)]
-    state = await agent.ainvoke(Command(resume={"decisions": [{"type": "approve"}, edit(300)]}), THREAD)
+    assert asked == [("unknown", 1)]
+    await agent.ainvoke(Command(resume={"decisions": [{"type": "approve"}]}), THREAD)
+    (waiting,) = (await agent.aget_state(THREAD)).interrupts
+    asked = [(each["reason"], each["args"]["amount"]) for each in waiting.value["action_requests"]]
+    assert asked == [("approval", 5)]
+    state = await agent.ainvoke(Command(resume={"decisions": [edit(300)]}), THREAD)
     assert (answers(state)[-1].text, paid) == ('["paid 1", "paid 300"]', [1, 1, 300])
 
 
@@ -398,9 +402,9 @@ async def test_a_call_that_is_made_again_by_the_program_that_follows_keeps_its_k
 
     code = CodeModeMiddleware(policies={"pay": ToolPolicy(timeout=0.1)})
     again = "[await tools.pay('ann'), await tools.pay('bob')]"
-    agent = agent_of([pay], program("await tools.pay('ann')"), program(again), "done", code=code)
+    agent = agent_of([pay], program("await tools.pay('ann')\n{}['x']"), program(again), "done", code=code)
     first, second = answers(await agent.ainvoke(USER))
-    assert "TimeoutError" in first.text
+    assert "KeyError" in first.text
     assert second.text == '["paid ann", "paid bob"]'
     assert keys[0] == keys[1] != keys[2]
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from codemode_graph import IdempotencyKey, ToolPolicy, create_codemode
+from codemode_graph import IdempotencyKey, create_codemode
 from tests.prompts.shop import TOOLS
 from tests.prompts.snapshots import assert_same
 from tests.support import scripted
@@ -90,11 +90,12 @@ async def test_the_message_has_the_last_outcome_of_a_repeated_call() -> None:
 
     program = (
         "try:\n    await tools.send('ann')\nexcept RuntimeError:\n    await tools.send('ann')\n"
-        "for send in (tools.send, tools.send_once):\n    try:\n        await send('bob')\n    except TimeoutError:\n        pass\n"
-        "{}['x']"
+        "import asyncio\nfor send in (tools.send, tools.send_once):\n"
+        "    try:\n        await asyncio.wait_for(send('bob'), 0.1)\n    except TimeoutError:\n        pass\n"
+        "await asyncio.sleep(0.01)\n{}['x']"
     )
     model = scripted(program, LAST)
-    graph = create_codemode(model=model, tools=[send, send_once], policies={"*": ToolPolicy(timeout=0.1)}).compile()
+    graph = create_codemode(model=model, tools=[send, send_once], sandbox="restricted").compile()
     await graph.ainvoke({"task": "Send."})
     happened = model.prompts[-1].partition("# What has already happened\n\n")[2]
     assert happened.splitlines()[:3] == [

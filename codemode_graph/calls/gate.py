@@ -1,0 +1,249 @@
+"""Whether a call may be made: what budgets, the tool's policy and people say."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from codemode_sandboxes import Call, Outcome, Raised
+
+from codemode_graph.calls import log as events
+from codemode_graph.calls.decide import ProgramCall, needs_approval, other_arguments
+from codemode_graph.calls.make import ToolCalls
+from codemode_graph.calls.numbering import Numbering
+from codemode_graph.calls.session import Session
+from codemode_graph.calls.view import Identity, Record, View
+from codemode_graph.redact import mask
+from codemode_graph.state import Decision, PendingCall, Question, ToolError
+from codemode_graph.tools.canonical import canonical
+from codemode_graph.tools.schema import without_defaults
+from codemode_graph.tools.spec import DecisionType, Review, ToolSpec
+
+__all__ = ["Gate", "OpenCall", "Start", "digest_of"]
+
+_NAMESPACE = uuid.UUID("5c1a8f2e-6f0b-4a53-9f0e-0f3f4ad2b7c6")
+
+
+@dataclass(slots=True, kw_only=True)
+class Start:
+    """How a call is to be started: with which arguments, under which decision, key and answers."""
+
+    arguments: dict[str, Any]
+    question: str | None = None
+    edited: str | None = None
+    key: str | None = None
+    asks: Question | None = None
+    answers: list[Any] | None = None
+    mark: str | None = None
+    resumes: int | None = None
+    doubt: bool = False
+    decision: Decision | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class OpenCall:
+    """A call that the program has made and has not been told the outcome of.
+
+    Attributes:
+        call: As the program made it.
+        id: As people and models see it: the attempt, and the call's number.
+        tool: Its tool.
+        arguments: Validated.
+        asked: What the journal is asked about it.
+        record: What has been recorded of it, or what answers it.
+        outcome: What the program will be told; None until that is known.
+        pending: What a person is asked.
+        start: How its tool is to be called.
+        approved: A person has had a say in it.
+    """
+
+    call: Call
+    id: str
+    tool: ToolSpec
+    arguments: dict[str, Any]
+    asked: ProgramCall
+    record: Record | None = None
+    outcome: Outcome | None = None
+    pending: PendingCall | None = None
+    start: Start | None = None
+    approved: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Gate:
+    """Lets the calls of one program be made, in one session.
+
+    Attributes:
+        session: The journal, and the view of it.
+        attempt: The attempt whose program this is.
+        tools: What may be called, by name.
+        maker: Calls the tools.
+        decisions: What people decided, by the question's id, as far as the journal does not know.
+        max_calls: Calls of tools in the whole run; None for no limit.
+        calls: Ids of the calls, in order; of those that were answered, of the record that answers. A dict for its keys.
+    """
+
+    session: Session
+    attempt: int
+    tools: Mapping[str, ToolSpec]
+    maker: ToolCalls
+    decisions: Mapping[str, Decision]
+    max_calls: int | None = None
+    calls: dict[str, None] = field(default_factory=dict)
+    _met: dict[Identity, int] = field(default_factory=dict)
+    _used: set[int] = field(default_factory=set)
+    numbering: Numbering = field(init=False)
+    _coming: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.numbering = Numbering(self.view, self.session.number)
+
+    @property
+    def view(self) -> View:
+        """What has happened in the run."""
+        return self.session.view
+
+    def meet(self, open: OpenCall, record: Record) -> None:
+        """Note that the program has come to a recorded call."""
+        self._used.add(record.index)
+        if open.tool.has_effect:
+            for name in (record.identity, record.alias):
+                if name is not None:
+                    self._met.setdefault(name, open.call.id)
+        self.calls.setdefault(record.id)
+
+    def refuse(self, open: OpenCall) -> None:
+        """Record that a call is an error before any tool is asked, so that it is one again after a restart."""
+        assert isinstance(open.outcome, Raised)
+        error = ToolError(type=open.outcome.type, message=open.outcome.message)
+        self.session.log.add(
+            events.Refused(session=self.session.number, number=open.call.id, tool=open.call.tool, error=error)
+        )
+
+    def gate(self, open: OpenCall) -> None:
+        """Let a call be made, unless a budget or a person has to say something."""
+        refusal = self.budget(open)
+        if refusal is not None:
+            open.outcome = refusal
+            self.refuse(open)
+            return
+        question = self.question("approval", open.asked.identity, self._shown(open), self._times(open))
+        decision = self.decision(question)
+        mark = None
+        other = other_arguments(self.view, open.asked)
+        if other is not None:
+            mark = f"made though {other.id}, with other arguments, took effect and is not in this program"
+        if decision is not None:
+            self.follow(open, question, decision, Start(arguments=open.arguments, mark=mark))
+            return
+        destroys = mark is not None and open.tool.effect_in_force == "destructive"
+        if destroys or needs_approval(open.tool, open.arguments, self.view.count(open.tool.name)):
+            self.ask(open, question, open.arguments, "approval")
+            return
+        self.start_with(open, Start(arguments=open.arguments, mark=mark))
+
+    def budget(self, open: OpenCall) -> Raised | None:
+        """Return why no further call may be made. Calls that wait for a person or a slot count: they will be made."""
+        coming = [tool for number, tool in self._coming.items() if number != open.call.id]
+        if self.max_calls is not None and self.view.made() + len(coming) >= self.max_calls:
+            return Raised("RuntimeError", f"the run has made its {self.max_calls} tool calls; no more are made")
+        most, name = open.tool.policy.max_calls, open.tool.name
+        if most is not None and self.view.count(name) + coming.count(name) >= most:
+            return Raised("RuntimeError", f"{name!r} may be called {most} times in a run, and has been")
+        return None
+
+    def question(self, reason: str, identity: Identity, shown: Any, *times: int) -> str:
+        """Return the name of a question: it is bound to the run, the call, the arguments shown and the time of asking."""
+        said = [self.session.log.run, reason, list(identity), shown, times]
+        text = json.dumps(said, sort_keys=True, ensure_ascii=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def decision(self, question: str) -> Decision | None:
+        """Return what a person has answered to a question; what comes with the state is recorded first."""
+        known = self.view.decisions.get(question)
+        if known is None and (known := self.decisions.get(question)) is not None:
+            self.session.log.add(events.Decided(question=question, decision=known))
+        return known
+
+    def _times(self, open: OpenCall) -> int:
+        known = self.view.calls.get(open.asked.identity[:2], {}).get(open.asked.identity.occurrence, [])
+        return len(known)
+
+    def _shown(self, open: OpenCall) -> dict[str, Any]:
+        shown: dict[str, Any] = mask(open.arguments, open.tool.policy.redact)
+        return shown
+
+    def ask(
+        self,
+        open: OpenCall,
+        question: str,
+        arguments: dict[str, Any],
+        reason: Literal["approval", "unknown"],
+        cause: ToolError | None = None,
+    ) -> None:
+        """Let a call wait for a person, who sees these arguments."""
+        pending = PendingCall(
+            id=open.id,
+            key=question,
+            tool=open.tool.name,
+            arguments=mask(arguments, open.tool.policy.redact),
+            line=open.call.line,
+            reason=reason,
+        )
+        if open.tool.effect_in_force == "destructive":
+            pending["destroys"] = True
+        review = open.tool.policy.approval
+        if isinstance(review, Review) and reason == "approval":
+            pending["allowed"] = list(review.decisions)
+            if review.description is not None:
+                text = review.description
+                pending["description"] = text(pending["arguments"]) if callable(text) else text
+        elif isinstance(review, Review) and "edit" not in review.decisions:
+            limited: list[DecisionType] = ["approve", "reject", "respond"]
+            pending["allowed"] = limited
+        if cause is not None:
+            pending["cause"] = f"{cause['type']}: {cause['message']}"
+        self._coming[open.call.id] = open.tool.name
+        if question not in self.view.questions:
+            self.session.log.add(events.Asked(pending=pending))
+        open.pending = pending
+
+    def follow(self, open: OpenCall, question: str, decision: Decision, start: Start) -> None:
+        """Do what a person decided: make the call, or answer it in place of the tool."""
+        open.approved = True
+        start.question = question
+        if "arguments" in decision:
+            start.arguments = dict(decision["arguments"])
+            start.edited = digest_of(open.tool, start.arguments)
+        if decision["type"] in ("reject", "respond"):
+            start.decision = decision
+        self.start_with(open, start)
+
+    def start_with(self, open: OpenCall, start: Start) -> None:
+        """Have a call made in this way, once there is a slot."""
+        self._coming[open.call.id] = open.tool.name
+        open.start, open.pending = start, None
+        if open.tool.takes_key and start.key is None:
+            start.key = self._key(open, start)
+
+    def _key(self, open: OpenCall, start: Start) -> str:
+        """Return what a tool may know a call by: the same whenever this call is made, anew once it has been undone."""
+        known = self.view.calls.get(open.asked.identity[:2], {}).get(open.asked.identity.occurrence, [])
+        undone = sum(record.undone_by is not None for record in known)
+        spelled = json.dumps(start.arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+        said = f"{self.session.log.run}\0{open.asked.identity}\0{undone}\0{spelled if start.edited else ''}"
+        return str(uuid.uuid5(_NAMESPACE, said))
+
+
+def digest_of(tool: ToolSpec, arguments: Mapping[str, Any]) -> str:
+    """Return what equal calls of a tool have in common: a digest of their validated arguments."""
+    try:
+        validated = arguments if tool.validate is None else tool.validate(arguments)
+    except Exception:  # the tool will refuse them itself, in its own words
+        validated = arguments
+    if tool.validate is None:
+        validated = without_defaults(tool.input_schema, arguments)
+    text = json.dumps(canonical(validated), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(f"{tool.name}\0{text}".encode()).hexdigest()[:20]

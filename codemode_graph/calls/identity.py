@@ -1,0 +1,169 @@
+"""Which run an input of a graph is: a new one, or one that began before and never ended."""
+
+import hashlib
+import json
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+
+from codemode_graph.calls.journal import Journal, RunInfo
+from codemode_graph.calls.log import Attached, Denied, Done, Ended, Event, Failed, Opened, Started, Unknown
+from codemode_graph.state import ToolCall
+
+__all__ = ["REJOIN_FOR", "Place", "find_run", "import_calls", "input_digest", "place_of"]
+
+REJOIN_FOR = 3600.0
+"""Seconds for which the same input, given again on its thread, is the run that it began before."""
+
+_claims: OrderedDict[str, "Place"] = OrderedDict()
+_MOST_CLAIMS = 10_000
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a graph runs.
+
+    Attributes:
+        thread: Its thread; empty where nothing is kept, so that nothing can be gone on with.
+        namespace: Its place in a larger graph, without the ids that LangGraph gives tasks.
+        task: The same with them: another after time travel, and where a larger graph is given the same input again.
+        parent: The checkpoint that the larger graph is at: equal for tasks that it runs side by side.
+        server_run: The run of LangGraph Server.
+    """
+
+    thread: str = ""
+    namespace: str = ""
+    task: str = ""
+    parent: str = ""
+    server_run: str | None = None
+
+
+def place_of(config: RunnableConfig) -> Place:
+    """Return where the graph of a node's config runs."""
+    configurable, metadata = config.get("configurable") or {}, config.get("metadata") or {}
+    namespace = str(configurable.get("checkpoint_ns") or "").rpartition("|")[0]
+    parents: Mapping[str, Any] = configurable.get("checkpoint_map") or {}
+    server_run = configurable.get("run_id") or metadata.get("run_id")
+    return Place(
+        thread=str(configurable.get("thread_id") or ""),
+        namespace="|".join(part.partition(":")[0] for part in namespace.split("|")),
+        task=namespace,
+        parent=str(parents.get("") or "") if namespace else "",
+        server_run=None if server_run is None else str(server_run),
+    )
+
+
+def input_digest(given: Mapping[str, Any]) -> str:
+    """Return what equal inputs of a graph have in common."""
+    text = json.dumps(given, sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+async def find_run(journal: Journal, place: Place, digest: str, *, anew: bool = False) -> str:
+    """Return the id of the run that an input is.
+
+    An input that is given again on its thread, while a run of it has not ended, is that run: a checkpointer may not have
+    written yet that it had begun. Equal inputs that a larger graph runs side by side are matched in the order of opening.
+
+    Args:
+        journal: Where runs are kept.
+        place: Where the graph runs.
+        digest: Of the input.
+        anew: Begin a new run in any case.
+    """
+    new = uuid.uuid4().hex
+    if not place.thread or anew:
+        return new
+    found = await journal.find(place.thread, place.namespace, digest)
+    with _lock:
+        for info in sorted(found, key=lambda info: (info.place != place.task, info.opened)):
+            if _is_same(info, place):
+                _claim(info.run, place)
+                return info.run
+        _claim(new, place)
+    return new
+
+
+def _is_same(info: RunInfo, place: Place) -> bool:
+    if info.server_run is not None and place.server_run is not None and info.server_run != place.server_run:
+        return False
+    if info.server_run is None and time.time() - info.opened > REJOIN_FOR:
+        return False
+    if info.place == place.task:
+        return True
+    claim = _claims.get(info.run)
+    # What runs beside this one, in the same step of the larger graph, has its own run.
+    beside = place.parent and (
+        info.parent == place.parent or (claim is not None and claim.parent == place.parent and claim != place)
+    )
+    return not beside
+
+
+def _claim(run: str, place: Place) -> None:
+    _claims[run] = place
+    _claims.move_to_end(run)
+    if len(_claims) > _MOST_CLAIMS:
+        _claims.popitem(last=False)
+
+
+def import_calls(calls: list[ToolCall], opened: Opened) -> list[Event]:
+    """Return the events that say what is known of calls from elsewhere: an agent's earlier program, or a lost journal.
+
+    Args:
+        calls: What is known, oldest first.
+        opened: The run that they come into.
+    """
+    if not calls:
+        return []
+    attempt = max(call["attempt"] for call in calls)
+    events: list[Event] = [
+        Attached(session=0, attempt=attempt, digest="", owner="", until=0.0),
+    ]
+    for call in calls:
+        index = sum(isinstance(event, Started) for event in events)
+        name, _, digest = call["key"].rpartition(":")
+        key = call.get("idempotency_key")
+        events.append(
+            Started(
+                session=0,
+                attempt=call["attempt"],
+                number=int(call["id"].partition(".")[2] or 0),
+                tool=call["tool"],
+                digest=digest,
+                occurrence=int(name.rpartition("#")[2]),
+                effect=call["effect"],
+                arguments=call["arguments"],
+                told="",
+                time=call["started"],
+                line=call["line"],
+                key=key,
+                edited=_digest_in(call.get("edited")),
+                answers=call.get("answers"),
+            )
+        )
+        events += _ending(call, index)
+    return [*events, Ended(session=0, how="failed")]
+
+
+def _digest_in(key: str | None) -> str | None:
+    return None if key is None else key.rpartition(":")[2]
+
+
+def _ending(call: ToolCall, index: int) -> list[Event]:
+    at = call["started"] + call["seconds"]
+    match call["status"]:
+        case "done":
+            return [Done(call=index, time=at, value=call["value"], error=call["error"], updates=call.get("updates"))]
+        case "failed" if call["error"] is not None:
+            return [Failed(call=index, time=at, error=call["error"])]
+        case "denied" if call["error"] is not None:
+            return [Denied(call=index, time=at, error=call["error"])]
+        case _:
+            return [Unknown(call=index, time=at, error=call["error"])]

@@ -1,0 +1,325 @@
+"""The events of a run: what happened to its calls, in order. They are appended, never changed.
+
+opened     proposed  attached  renewed  ended  closed          the run, its programs and who drives them
+asked      decided                                             a question to a person, and the answer
+started    done  failed  denied  refused  unknown  absent      a call, and how it ended
+undone     answered  told                                      what a call undid, and what the program was told
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
+
+from codemode_graph.errors import JournalError
+from codemode_graph.state import Decision, PendingCall, Question, ToolError
+from codemode_graph.tools.spec import Effect
+
+__all__ = [
+    "VERSION",
+    "Absent",
+    "Answered",
+    "Asked",
+    "Attached",
+    "Closed",
+    "Decided",
+    "Denied",
+    "Done",
+    "Ended",
+    "Event",
+    "Failed",
+    "Opened",
+    "Proposed",
+    "Refused",
+    "Renewed",
+    "SessionEnd",
+    "Started",
+    "Told",
+    "Undone",
+    "Unknown",
+    "dump_events",
+    "load_events",
+]
+
+VERSION = 1
+"""Of the events' form. A journal that a later version wrote is refused."""
+
+SessionEnd: TypeAlias = Literal["waiting", "finished", "failed", "cancelled"]
+"""How a session ended: the program waits for people, has a value, has none, or was given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A run begins.
+
+    `digest` is of its input; `namespace` is the graph's place in a larger one, `place` the same with LangGraph's task ids,
+    and `parent` the checkpoint that the larger graph was at; `server_run` is LangGraph Server's own run.
+    """
+
+    type: ClassVar[str] = "opened"
+    thread: str = ""
+    namespace: str = ""
+    place: str = ""
+    parent: str = ""
+    digest: str = ""
+    task: str = ""
+    server_run: str | None = None
+    seed: int = 0
+    now: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """A program is to be run; `usage` is what the model used to write it."""
+
+    type: ClassVar[str] = "proposed"
+    attempt: int
+    program: str
+    thoughts: str = ""
+    usage: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """An executor drives the program of an attempt from now on.
+
+    `session` is its number in the run; a restart has the number of the session that it goes on with. `until` is when the
+    lease expires, in seconds since the epoch.
+    """
+
+    type: ClassVar[str] = "attached"
+    session: int
+    attempt: int
+    digest: str
+    owner: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """The executor is alive, and holds its lease until then."""
+
+    type: ClassVar[str] = "renewed"
+    owner: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The session is over; `clock` is the program's, in seconds, and `spent` the seconds that the session took."""
+
+    type: ClassVar[str] = "ended"
+    session: int
+    how: SessionEnd
+    spent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A person is asked about a call, or, where `call` is set, by a tool that has been started and had these answers."""
+
+    type: ClassVar[str] = "asked"
+    pending: PendingCall
+    call: int | None = None
+    answers: list[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A person has answered a question."""
+
+    type: ClassVar[str] = "decided"
+    question: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A tool is about to be called. Calls are named by their place among the `started` events of the run, from 0.
+
+    `told` stands for the set of effects that the program had been told of; equal sets have equal texts. `redo` names a
+    call that had been undone and is made again; `resumes` one whose outcome was unknown, or which asked a person, and
+    which this call is; with `doubt`, that one may have taken effect, so that a failure of this one settles nothing.
+    `edited` is the digest of the arguments that a person gave instead.
+    """
+
+    type: ClassVar[str] = "started"
+    session: int
+    attempt: int
+    number: int
+    tool: str
+    digest: str
+    occurrence: int
+    effect: Effect
+    arguments: dict[str, Any]
+    told: str
+    time: float
+    line: int | None = None
+    question: str | None = None
+    edited: str | None = None
+    key: str | None = None
+    redo: int | None = None
+    resumes: int | None = None
+    doubt: bool = False
+    mark: str | None = None
+    asks: Question | None = None
+    answers: list[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A call took effect; `error` is what the program is told where its value cannot be used."""
+
+    type: ClassVar[Literal["done"]] = "done"
+    call: int
+    time: float
+    value: Any = None
+    error: ToolError | None = None
+    updates: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A call had no effect, and its tool says why."""
+
+    type: ClassVar[Literal["failed"]] = "failed"
+    call: int
+    time: float
+    error: ToolError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """A person refused a call."""
+
+    type: ClassVar[Literal["denied"]] = "denied"
+    call: int
+    time: float
+    error: ToolError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A call of the program is an error before any tool is asked: no such tool, wrong arguments, a budget."""
+
+    type: ClassVar[str] = "refused"
+    session: int
+    number: int
+    tool: str
+    error: ToolError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """A call was made, and whether it took effect cannot be said."""
+
+    type: ClassVar[Literal["unknown"]] = "unknown"
+    call: int
+    time: float
+    error: ToolError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """A call whose outcome was unknown has not taken effect."""
+
+    type: ClassVar[str] = "absent"
+    call: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """What a call did was undone by another."""
+
+    type: ClassVar[str] = "undone"
+    call: int
+    by: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A call of the program is answered from a record, under what the program had been told by then."""
+
+    type: ClassVar[str] = "answered"
+    session: int
+    attempt: int
+    number: int
+    call: int
+    told: str
+    mark: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One frame: the calls whose outcomes the program was given at one time, in order, and its clock in seconds."""
+
+    type: ClassVar[str] = "told"
+    session: int
+    clock: float
+    numbers: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """The run has its verdict, or another input of its thread has taken its place."""
+
+    type: ClassVar[str] = "closed"
+    how: str
+
+
+Event: TypeAlias = (
+    Opened
+    | Proposed
+    | Attached
+    | Renewed
+    | Ended
+    | Asked
+    | Decided
+    | Started
+    | Done
+    | Failed
+    | Denied
+    | Refused
+    | Unknown
+    | Absent
+    | Undone
+    | Answered
+    | Told
+    | Closed
+)
+
+_TYPES: dict[str, type[Any]] = {each.type: each for each in get_args(Event)}
+_FIELDS = {
+    name: tuple((field.name, field.default) for field in fields(each)) for name, each in _TYPES.items()
+}  # what is the default is not written: most events have few of their fields
+
+
+def dump_events(events: Iterable[Event]) -> str:
+    """Write events as JSON."""
+    listed = []
+    for event in events:
+        item: dict[str, Any] = {"type": event.type}
+        for name, default in _FIELDS[event.type]:
+            value = getattr(event, name)
+            if value is not default:
+                item[name] = value
+        listed.append(item)
+    return json.dumps({"version": VERSION, "events": listed}, ensure_ascii=True, separators=(",", ":"))
+
+
+def load_events(text: str) -> list[Event]:
+    """Read events back from JSON.
+
+    Raises:
+        JournalError: A later version of this package wrote them.
+    """
+    batch = json.loads(text)
+    if batch["version"] > VERSION:
+        raise JournalError(
+            f"this journal has version {batch['version']}, and this package reads up to {VERSION}: update codemode-graph"
+        )
+    events: list[Event] = []
+    for item in batch["events"]:
+        kind = _TYPES[item.pop("type")]
+        events.append(kind(**item))
+    return events

@@ -1,0 +1,82 @@
+"""Which of several equal calls a call is, and what a program had been told of when it made it."""
+
+import hashlib
+from collections.abc import Iterator
+from itertools import chain, count
+
+from codemode_graph.calls.view import Identity, Record, View
+from codemode_graph.tools.spec import ToolSpec
+
+__all__ = ["Numbering"]
+
+
+class Numbering:
+    """Numbers the equal calls of one program in one session, and sums up what the program was told.
+
+    Args:
+        view: What has happened in the run.
+        session: The session's number.
+    """
+
+    def __init__(self, view: View, session: int) -> None:
+        self._view, self._session = view, session
+        self._taken: dict[tuple[str, str], set[int]] = {}
+        self._retries: dict[tuple[str, str], list[int]] = {}
+        self._free: dict[tuple[str, str], Iterator[int]] = {}
+        self._told: set[Identity] = set()
+        self._sum = 0
+
+    def occurrence(self, number: int, tool: ToolSpec, digest: str) -> int:
+        """Return which of several equal calls this one is.
+
+        A call that follows an error of an equal one is that call again. Otherwise effects that stand come before what
+        failed: of two equal calls of which one failed, the one call of a repaired program is the one that took effect.
+        """
+        key = (tool.name, digest)
+        taken = self._taken.setdefault(key, set())
+        retries = self._retries.get(key, [])
+        own = self._view.numbers.get((self._session, number))
+        if isinstance(own, Record) and key == (own.identity.tool, own.identity.digest):
+            occurrence = own.identity.occurrence
+        elif retries:
+            occurrence = min(retries)
+        else:
+            occurrence = next(each for each in self._numbers(key, tool) if each not in taken)
+        if occurrence in retries:
+            retries.remove(occurrence)
+        taken.add(occurrence)
+        return occurrence
+
+    def _numbers(self, key: tuple[str, str], tool: ToolSpec) -> Iterator[int]:
+        if key not in self._free:
+            known = self._view.calls.get(key, {}) if tool.has_effect else {}
+            earlier = {
+                occurrence: any(record.stands for record in records)
+                for occurrence, records in known.items()
+                if any(record.session != self._session for record in records)
+            }
+            first = sorted(earlier, key=lambda occurrence: (not earlier[occurrence], occurrence))
+            self._free[key] = chain(first, (each for each in count(1) if each not in earlier))
+        return self._free[key]
+
+    def take(self, identity: Identity) -> None:
+        """Give a number away: it is known by what a person gave for arguments."""
+        self._taken.setdefault(identity[:2], set()).add(identity.occurrence)
+
+    def retry(self, identity: Identity) -> None:
+        """Note that the program was told an error: an equal call that follows is that call again."""
+        if identity.occurrence:
+            self._retries.setdefault(identity[:2], []).append(identity.occurrence)
+
+    def tell(self, identity: Identity) -> None:
+        """Note that the program was told that an effect is done."""
+        if identity not in self._told:
+            self._told.add(identity)
+            # A sum, so that equal sets have equal texts in whatever order they came, at the same cost for every call.
+            number = int.from_bytes(hashlib.sha256(str(identity).encode()).digest()[:16], "big")
+            self._sum = (self._sum + number) % (1 << 128)
+
+    @property
+    def told(self) -> str:
+        """Text that stands for the set of effects that the program has been told of: T in the rules."""
+        return f"{self._sum:x}"

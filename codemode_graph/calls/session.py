@@ -1,0 +1,242 @@
+"""The one executor of a run: it writes the run's journal, and holds a lease while it drives the program."""
+
+import asyncio
+import os
+import platform
+import time
+import uuid
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from codemode_graph.calls.journal import Conflict, Journal, JournalError
+from codemode_graph.calls.log import Attached, Decided, Ended, Event, Renewed, SessionEnd, Unknown
+from codemode_graph.calls.view import View
+
+__all__ = ["LEASE", "RunLog", "Session", "SessionLost"]
+
+LEASE = 30.0
+"""Seconds for which an executor that says nothing is taken to be alive."""
+
+_POLL = (0.02, 0.5)
+"""Seconds between two looks at a run that another executor drives: the first, and the longest."""
+
+
+class SessionLost(JournalError):
+    """Another executor drives the run now: this one calls nothing more, and goes on from what is recorded."""
+
+
+class RunLog:
+    """A run's journal with the fold of it, and the events that are not yet appended.
+
+    Events that no promise needs yet wait in a buffer, so that reads cost no append: `flush` appends them together.
+
+    Args:
+        journal: Where the run is kept.
+        run: Its id.
+    """
+
+    def __init__(self, journal: Journal, run: str) -> None:
+        self.journal, self.run = journal, run
+        self.view = View()
+        self._appended = 0
+        self._buffer: list[Event] = []
+        self._turn = asyncio.Lock()
+
+    async def read(self) -> None:
+        """Take in what the journal has.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        for event in await self.journal.read(self.run, self._appended):
+            self.view.apply(event)
+            self._appended += 1
+
+    def add(self, *events: Event) -> None:
+        """Take events in, to be appended with the next flush."""
+        for event in events:
+            self.view.apply(event)
+        self._buffer += events
+
+    async def flush(self) -> None:
+        """Append what waits. On return it is as durable as the journal is.
+
+        Raises:
+            SessionLost: Another executor has attached.
+            JournalError: It cannot be written.
+        """
+        async with self._turn:  # one writer: appends of calls that end together queue here
+            while self._buffer:
+                batch = list(self._buffer)
+                try:
+                    self._appended = await self.journal.append(self.run, self._appended, batch)
+                except Conflict:
+                    await self._take_in_others()
+                else:
+                    del self._buffer[: len(batch)]
+
+    async def _take_in_others(self) -> None:
+        """Take in what others appended: answers of people and the like are no reason to stop, another executor is."""
+        others = await self.journal.read(self.run, self._appended)
+        for event in others:
+            if isinstance(event, Decided):
+                self.view.apply(event)
+            elif not isinstance(event, Renewed):
+                raise SessionLost(f"another executor has gone on with run {self.run}")
+        self._appended += len(others)
+        # The first answer to a question is the answer: one that came at the same time is dropped.
+        answered = {event.question for event in others if isinstance(event, Decided)}
+        for event in others:
+            if isinstance(event, Decided):
+                self.view.decisions[event.question] = event.decision
+        self._buffer = [e for e in self._buffer if not (isinstance(e, Decided) and e.question in answered)]
+
+
+class Session:
+    """Drives one program of a run, alone.
+
+    Attributes:
+        log: The run's journal.
+        number: The session's number in the run; a restart goes on with that of the session that stopped.
+        restart: Whether it goes on with a session whose process died, or that waited for people.
+    """
+
+    def __init__(self, log: RunLog, number: int, *, restart: bool) -> None:
+        self.log, self.number, self.restart = log, number, restart
+        self._owner = owner()
+        self._began = time.monotonic()
+        self._holds_until = 0.0
+
+    @classmethod
+    async def attach(cls, log: RunLog, attempt: int, digest: str) -> "Session":
+        """Become the executor of a run, once nobody else is.
+
+        Waits while another executor is alive. Calls that a dead one had started are unknown from then on.
+
+        Args:
+            log: The run's journal.
+            attempt: The attempt whose program is driven.
+            digest: Of the program and the sandbox's inputs.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        await log.read()
+        pause = _POLL[0]
+        while log.view.owner is not None and not is_over(log.view.owner, log.view.until):
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _POLL[1])
+            await log.read()
+        view = log.view
+        number = max(view.sessions, default=0)
+        newest = view.sessions.get(number)
+        # Ended or failed sessions, and forks, are judged call by call; only what stopped midway is replayed frame by frame.
+        restart = (
+            newest is not None
+            and newest.attempt == attempt
+            and newest.digest == digest
+            and newest.how in (None, "waiting")
+        )
+        session = cls(log, number if restart else number + 1, restart=restart)
+        now = time.time()
+        for record in view.doubts():
+            log.add(Unknown(call=record.index, time=now))
+        session._take_lease(now)
+        log.add(
+            Attached(session=session.number, attempt=attempt, digest=digest, owner=session._owner, until=now + LEASE)
+        )
+        return session
+
+    @property
+    def view(self) -> View:
+        """What has happened in the run."""
+        return self.log.view
+
+    async def renew(self) -> None:
+        """Keep the lease as long as this runs, which is while tools are called.
+
+        Raises:
+            SessionLost: Another executor has attached.
+        """
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            now = time.time()
+            self.log.add(Renewed(owner=self._owner, until=now + LEASE))
+            await self.log.flush()
+            self._take_lease(now)
+
+    def hold(self) -> None:
+        """Make sure that the lease has not run out, directly before a call.
+
+        Raises:
+            SessionLost: It has, so that another executor may have begun.
+        """
+        if time.monotonic() > self._holds_until:
+            raise SessionLost(f"run {self.log.run} was not driven for {LEASE:g} seconds, so its lease has run out")
+
+    def _take_lease(self, now: float) -> None:
+        # Counted from before the append, on a clock that nobody sets.
+        self._holds_until = time.monotonic() + LEASE - max(0.0, time.time() - now)
+
+    async def end(self, how: SessionEnd) -> None:
+        """Give the run up to whoever goes on with it. A session that was lost has nothing to give up.
+
+        Raises:
+            JournalError: It cannot be written.
+        """
+        self.note_end(how)
+        try:
+            await self.log.flush()
+        except SessionLost:
+            return
+
+    def note_end(self, how: SessionEnd) -> None:
+        """Add the event that the session is over, to be appended with the next flush."""
+        self.log.add(Ended(session=self.number, how=how, spent=time.monotonic() - self._began))
+
+    @property
+    def spent(self) -> float:
+        """Seconds that the program has taken before, in the sessions that this one goes on with."""
+        known = self.view.sessions[self.number]
+        # Of a session whose process died, only the program's clock tells how long it went.
+        return max(known.spent, known.frames[-1].clock if known.frames else 0.0)
+
+
+def is_over(holder: str, until: float) -> bool:
+    """Tell whether an executor's lease has run out, or its process on this machine is gone."""
+    if time.time() > until:
+        return True
+    place, pid, born, _ = _parts(holder)
+    if place != _place():
+        return False
+    return _born(int(pid)) != born
+
+
+def owner() -> str:
+    """Return a new name for an executor: where its process runs, which one it is, and a random part."""
+    pid = os.getpid()
+    return "/".join((_place(), str(pid), _born(pid), uuid.uuid4().hex[:8]))
+
+
+def _parts(holder: str) -> Sequence[str]:
+    parts = holder.rsplit("/", 3)
+    return parts if len(parts) == 4 and parts[1].isdigit() else ("", "0", "", "")
+
+
+@cache
+def _place() -> str:
+    """Return what tells apart places with process ids of their own: hosts, boots of a host, containers."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{platform.node()}-{boot}-{os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116  # a link to no file
+    except OSError:  # no /proc: leases run out by time alone
+        return f"{platform.node()}-{uuid.uuid4().hex}"
+
+
+def _born(pid: int) -> str:
+    """Return when a process began, as the kernel counts it: a process id alone may be that of another process by now."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""

@@ -1,0 +1,195 @@
+"""A journal in a SQLite file: for one machine, with any number of processes."""
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from codemode_graph.calls.database import SCHEMA, SCHEMA_VERSION, DatabaseJournal, check_version
+from codemode_graph.calls.journal import JournalError
+from codemode_graph.calls.worker import Job, Workers
+
+__all__ = ["SQLiteJournal"]
+
+APPEND = "INSERT INTO codemode_batches (run, first, count, events) VALUES (?, ?, ?, ?)"
+CHECKPOINT_PAGES = 100
+"""Pages of the log after which they are copied to the database.
+
+The log is then written anew from its start: to write over what is there waits about a third as long for the disk as to make
+a file longer. SQLite's default of 1,000 pages is some 300 appends, more than most processes make.
+"""
+FAULTS = {
+    sqlite3.SQLITE_FULL: "there is no space left on its disk",
+    sqlite3.SQLITE_BUSY: "another program has locked it for {timeout:g} seconds",
+    sqlite3.SQLITE_LOCKED: "another program has locked it for {timeout:g} seconds",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite database",
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_READONLY: "it must not be written to",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_TOOBIG: "SQLite does not store values of this size",
+}
+
+
+class SQLiteJournal(DatabaseJournal):
+    """Keeps the events of runs in a SQLite file, which other journals, threads and processes may use at the same time.
+
+    The file may hold other tables too, such as those of LangGraph's checkpointer. It must be on a local disk, as any SQLite
+    database that several processes use. What is appended is on the disk when `append` returns.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, timeout: float = 20.0) -> None:
+        """Describe the file; the first use opens it.
+
+        Args:
+            path: The file. It is created where it is missing, with its folder, and only its owner may read it.
+            timeout: Seconds to wait while others write.
+        """
+        if os.fspath(path) == ":memory:":
+            raise ValueError("a journal in memory is MemoryJournal()")
+        # Absolute, so it stays the same file where the working directory changes.
+        self.path = path = Path(path).absolute()
+        super().__init__(Workers(lambda: _Connection(path, timeout)))
+
+    def __repr__(self) -> str:
+        return f"SQLiteJournal({str(self.path)!r})"
+
+    async def _append(self, head: tuple[str, Sequence[Any]], batch: tuple[str, int, int, str], expected: int) -> None:
+        def insert(connection: sqlite3.Connection) -> None:
+            if not self._change(connection, *head):
+                raise self._conflict(connection, batch[0], expected)
+            self._change(connection, APPEND, batch)
+
+        await self._run(insert, writes=True)
+
+
+class _Connection:
+    """The connection of the journal's one thread. It is opened by the first job, and anew after a fault."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self.lock = threading.Lock()
+        self._path = path
+        self._timeout = timeout
+        self._connection: sqlite3.Connection | None = None
+        self._file = (0, 0)
+
+    def execute(self, jobs: Sequence[Job]) -> None:
+        writes = [job for job in jobs if job.writes]
+        if writes:
+            self._execute(writes, self._in_transaction)
+        for job in jobs:
+            if not job.writes:
+                self._execute([job], _run)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _execute(self, jobs: Sequence[Job], how: Callable[[sqlite3.Connection, Sequence[Job]], None]) -> None:
+        try:
+            how(self._open(), jobs)
+        except Exception as error:
+            # Closing rolls back what is not committed.
+            self.close()
+            if len(jobs) > 1:
+                # One of them may be at fault: the others are done without it.
+                for job in jobs:
+                    self._execute([job], how)
+            else:
+                jobs[0].error = self._translate(error)
+
+    def _in_transaction(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        _run(connection, jobs)
+        connection.execute("COMMIT")
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            # SQLite goes on in a file that was deleted, and all would be lost with the process.
+            if _identity(self._path) != self._file:
+                raise JournalError(f"the journal {self._path} was removed or replaced while it was in use")
+            return self._connection
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # An existing file is not opened here: closing it would release the locks that this process holds on it.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        # A fork closes the connection in another thread.
+        self._connection = connection = sqlite3.connect(
+            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+        )
+        self._file = _identity(self._path)
+        self._use_log(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # macOS alone: its fsync leaves data in the disk's own memory
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        self._set_up(connection)
+        return connection
+
+    def _use_log(self, connection: sqlite3.Connection) -> None:
+        # Of several processes that change the mode at one time, SQLite refuses all but one at once, and does not wait.
+        end = time.monotonic() + self._timeout
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if _code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'codemode_schema'").fetchone()
+        if known is None:
+            schema = SCHEMA.format(
+                serial="INTEGER PRIMARY KEY AUTOINCREMENT", bytes="BLOB", token="", clustered=" WITHOUT ROWID"
+            )
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in schema.split(";"):
+                connection.execute(statement)
+            connection.execute(
+                "INSERT INTO codemode_schema SELECT ? WHERE NOT EXISTS (SELECT 1 FROM codemode_schema)",
+                (SCHEMA_VERSION,),
+            )
+            connection.execute("COMMIT")
+        check_version(connection.execute("SELECT version FROM codemode_schema").fetchall(), str(self._path))
+
+    def _translate(self, error: Exception) -> Exception:
+        if isinstance(error, sqlite3.Error):
+            reason = FAULTS.get(_code(error), str(error)).format(timeout=self._timeout)
+        elif isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        elif isinstance(error, OverflowError):  # Python's own check, before SQLite's
+            reason = FAULTS[sqlite3.SQLITE_TOOBIG]
+        else:
+            return error
+        fault = JournalError(f"the journal {self._path} cannot be used: {reason}")
+        fault.__cause__ = error
+        return fault
+
+
+def _run(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        assert job.function is not None
+        try:
+            job.result, job.error = job.function(connection), None
+        except JournalError as error:  # a conflict, or events of a later version: nothing was changed
+            job.error = error
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_dev, status.st_ino
+
+
+def _code(error: sqlite3.Error) -> int:
+    # The low byte is the kind of fault; the rest says where in SQLite it came up.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

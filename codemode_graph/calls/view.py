@@ -1,0 +1,379 @@
+"""The view: what the events of a run add up to. A pure fold, without clock, input or output."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from codemode_graph.calls.log import (
+    Absent,
+    Answered,
+    Asked,
+    Attached,
+    Closed,
+    Decided,
+    Denied,
+    Done,
+    Ended,
+    Event,
+    Failed,
+    Opened,
+    Proposed,
+    Refused,
+    Renewed,
+    SessionEnd,
+    Started,
+    Told,
+    Undone,
+    Unknown,
+)
+from codemode_graph.state import Decision, PendingCall, StateUpdate, ToolCall, ToolCallStatus, ToolError
+
+__all__ = ["Frame", "Identity", "Record", "SessionView", "View", "fold", "newest"]
+
+
+class Identity(NamedTuple):
+    """Which call a call is: its tool, a digest of its validated arguments, and which of several equal ones, from 1."""
+
+    tool: str
+    digest: str
+    occurrence: int
+
+    def __str__(self) -> str:
+        return f"{self.tool}#{self.occurrence}:{self.digest}"
+
+
+class Frame(NamedTuple):
+    """The calls whose outcomes a program was given at one time, in order, and its clock then, in seconds."""
+
+    clock: float
+    numbers: tuple[int, ...]
+
+
+class Telling(NamedTuple):
+    """That a program was told of a record: in which session, having been told what of effects, at which event."""
+
+    session: int
+    told: str
+    at: int
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """What is known of one time that a tool was called.
+
+    Attributes:
+        index: Its place among the records of the run, by which events name it.
+        event: How it was started.
+        identity: Which call it is.
+        alias: Which call it is by the arguments that a person gave instead, where one did.
+        at: The event that started it; `ended_at` the one that ended it, `told_at` the first that told it.
+        status: How far it got; `not_started` where it has turned out that nothing was made.
+        asked: What its tool asks a person, having been given these `answers`.
+        undone_by: The record of the call that undid it.
+        void: It undid something that was then made again, so it counts no more.
+        tells: The times that a program was told of it.
+        clock: What the program's clock said when it was first told.
+        answered: Ids of later calls that were answered from it.
+    """
+
+    index: int
+    event: Started
+    identity: Identity
+    at: int
+    alias: Identity | None = None
+    status: ToolCallStatus = "started"
+    value: Any = None
+    error: ToolError | None = None
+    updates: list[dict[str, Any]] | None = None
+    asked: PendingCall | None = None
+    answers: list[Any] = field(default_factory=list)
+    ended: float | None = None
+    ended_at: int | None = None
+    told_at: int | None = None
+    clock: float | None = None
+    undone_by: int | None = None
+    void: bool = False
+    tells: list[Telling] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
+
+    @property
+    def session(self) -> int:
+        """The session that made it."""
+        return self.event.session
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether something was attempted that may change the world. What a person refused was not attempted."""
+        return self.event.effect != "read" and self.status != "denied"
+
+    @property
+    def stands(self) -> bool:
+        """Whether its effect is there, or may be."""
+        return (
+            self.has_effect
+            and self.status in ("done", "unknown", "started", "interrupted")
+            and self.undone_by is None
+            and not self.void
+        )
+
+    @property
+    def id(self) -> str:
+        """Return the id under which people and models see it: the attempt, and the call's number in it."""
+        return f"{self.event.attempt}.{self.event.number}"
+
+
+@dataclass(slots=True)
+class SessionView:
+    """One chain of sessions that drive one program: the first, and its restarts.
+
+    Attributes:
+        attempt: The attempt whose program it drives, of this `digest`.
+        how: How it ended; None while it goes on, or where its process died.
+        frames: What the program was told, in order.
+        effects: Records of effects that it started, in order.
+        own_effects: How many of them count as its own: making again what was undone does not.
+        equal_calls: How often the program made a call with these arguments.
+        spent: Seconds that it has taken.
+    """
+
+    attempt: int
+    digest: str
+    how: SessionEnd | None = None
+    frames: list[Frame] = field(default_factory=list)
+    effects: list[Record] = field(default_factory=list)
+    own_effects: int = 0
+    equal_calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    spent: float = 0.0
+
+
+class View:
+    """What a run's events add up to.
+
+    Attributes:
+        length: The number of events.
+        opened: How the run began; None before.
+        closed: How it ended; None while it is open.
+        programs: The program of each attempt.
+        sessions: By number.
+        records: Calls of tools, in the order in which they were started.
+        calls: The same by tool and digest, then by occurrence.
+        numbers: What answered a call of a session, by its number: a record, or the error that it was refused with.
+        questions: What people were asked, by id.
+        decisions: What they answered, by the question's id.
+        owner: Who drives a program now, holding a lease `until` then.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.opened: Opened | None = None
+        self.closed: str | None = None
+        self.programs: dict[int, Proposed] = {}
+        self.sessions: dict[int, SessionView] = {}
+        self.records: list[Record] = []
+        self.calls: dict[tuple[str, str], dict[int, list[Record]]] = {}
+        self.numbers: dict[tuple[int, int], Record | ToolError] = {}
+        self.questions: dict[str, PendingCall] = {}
+        self.decisions: dict[str, Decision] = {}
+        self.owner: str | None = None
+        self.until = 0.0
+        self.marks: dict[str, str] = {}
+        self._told: dict[tuple[int, int], str] = {}
+        self._by_tool: dict[str, list[Record]] = {}
+        self._counts: Counter[str] = Counter()
+        self._changes: list[tuple[int, Record]] = []
+
+    def apply(self, event: Event) -> None:
+        """Take one more event in."""
+        at = self.length
+        self.length += 1
+        match event:
+            case Started():
+                self._start(at, event)
+            case Done() | Failed() | Denied() | Unknown():
+                self._end(at, event)
+            case Told():
+                self._tell(at, event)
+            case Answered():
+                record = self.records[event.call]
+                self.numbers[event.session, event.number] = record
+                self._told[event.session, event.number] = event.told
+                record.answered.append(f"{event.attempt}.{event.number}")
+                if event.mark is not None:
+                    self.marks[record.id] = event.mark
+            case Refused():
+                self.numbers[event.session, event.number] = event.error
+            case Absent():
+                self.records[event.call].status = "not_started"
+                self._counts[self.records[event.call].event.tool] -= 1
+            case Undone():
+                self.records[event.call].undone_by = event.by
+            case Asked():
+                self.questions[event.pending["key"]] = event.pending
+                if event.call is not None:
+                    record = self.records[event.call]
+                    record.status, record.asked, record.answers = "interrupted", event.pending, event.answers or []
+            case Decided():
+                self.decisions.setdefault(event.question, event.decision)  # the first answer is the answer
+            case Attached():
+                self.owner, self.until = event.owner, event.until
+                known = self.sessions.setdefault(event.session, SessionView(event.attempt, event.digest))
+                known.how = None
+            case Renewed():
+                self.until = event.until
+            case Ended():
+                session = self.sessions[event.session]
+                session.how, self.owner = event.how, None
+                session.spent += event.spent
+            case Proposed():
+                self.programs.setdefault(event.attempt, event)
+            case Opened():
+                self.opened = event
+            case Closed():
+                self.closed = event.how
+
+    def _start(self, at: int, event: Started) -> None:
+        record = Record(len(self.records), event, Identity(event.tool, event.digest, event.occurrence), at)
+        self.records.append(record)
+        self._put(record, record.identity)
+        if event.edited is not None:
+            known = self.calls.get((event.tool, event.edited), {})
+            record.alias = Identity(event.tool, event.edited, max(known, default=0) + 1)
+            self._put(record, record.alias)
+        self.numbers[event.session, event.number] = record
+        if event.mark is not None:
+            self.marks[record.id] = event.mark
+        session = self.sessions[event.session]
+        session.equal_calls[event.tool, event.digest] += 1
+        self._counts[event.tool] += 1
+        self._by_tool.setdefault(event.tool, []).append(record)
+        if record.has_effect:
+            self._changes.append((at, record))
+            session.effects.append(record)
+            session.own_effects += event.redo is None and event.resumes is None
+        if event.redo is not None:
+            self.records[event.redo].void = True
+        if event.resumes is not None:
+            self._counts[event.tool] -= self.records[event.resumes].status == "interrupted"
+            self.records[event.resumes].status = "not_started"
+
+    def _put(self, record: Record, identity: Identity) -> None:
+        self.calls.setdefault((identity.tool, identity.digest), {}).setdefault(identity.occurrence, []).append(record)
+
+    def _end(self, at: int, event: Done | Failed | Denied | Unknown) -> None:
+        record = self.records[event.call]
+        record.status, record.ended, record.ended_at = event.type, event.time, at
+        record.error = event.error
+        if isinstance(event, Done):
+            record.value, record.updates = event.value, event.updates
+        elif isinstance(event, Denied):
+            self._counts[record.event.tool] -= 1
+            self.sessions[record.session].own_effects -= (
+                record.event.effect != "read" and record.event.redo is None and record.event.resumes is None
+            )
+        if record.has_effect:
+            self._changes.append((at, record))
+
+    def _tell(self, at: int, event: Told) -> None:
+        self.sessions[event.session].frames.append(Frame(event.clock, tuple(event.numbers)))
+        for number in event.numbers:
+            record = self.numbers.get((event.session, number))
+            if not isinstance(record, Record):
+                continue
+            told = self._told.get((event.session, number), record.event.told)
+            record.tells.append(Telling(event.session, told, at))
+            if record.told_at is None:
+                record.told_at, record.clock = at, event.clock
+
+    def changed_since(self, record: Record) -> bool:
+        """Tell whether an effect, other than this one, was started or ended after this one was started."""
+        for at, other in reversed(self._changes):
+            if at < record.at:
+                return False
+            if other is not record and other.has_effect:
+                return True
+        return False
+
+    def count(self, tool: str) -> int:
+        """Return how many calls of a tool were started, refusals by people aside."""
+        return self._counts[tool]
+
+    def made(self) -> int:
+        """Return how many calls were started in all, refusals by people aside."""
+        return sum(self._counts.values())
+
+    def of_tool(self, tool: str) -> Iterator[Record]:
+        """Return the records of a tool, the newest first."""
+        return reversed(self._by_tool.get(tool, []))
+
+    def doubts(self) -> list[Record]:
+        """Return the calls that have been started and have no end."""
+        return [record for record in self.records if record.status == "started"]
+
+    def standing(self) -> list[Record]:
+        """Return the effects that are there, or may be, in the order in which they were started."""
+        return [record for record in self.records if record.stands]
+
+    def tool_calls(self) -> list[ToolCall]:
+        """Return the calls as the state shows them; of one that was started several times, the last time."""
+        shown: dict[tuple[str, Identity], ToolCall] = {}
+        for record in self.records:
+            shown[record.id, record.identity] = self._tool_call(record)
+        return list(shown.values())
+
+    def updates(self) -> list[StateUpdate]:
+        """Return what tools updated by `Command`s, in the order of their calls."""
+        return [
+            StateUpdate(call=record.id, tool=record.event.tool, update=update)
+            for record in self.records
+            for update in record.updates or ()
+        ]
+
+    def _tool_call(self, record: Record) -> ToolCall:
+        event = record.event
+        call = ToolCall(
+            id=record.id,
+            attempt=event.attempt,
+            tool=event.tool,
+            arguments=event.arguments,
+            key=str(record.identity),
+            effect=event.effect,
+            status=record.status,
+            value=record.value,
+            error=record.error,
+            line=event.line,
+            started=event.time,
+            seconds=0.0 if record.ended is None else max(0.0, record.ended - event.time),
+        )
+        if record.answered:
+            call["answered"] = list(record.answered)
+        if event.key is not None:
+            call["idempotency_key"] = event.key
+        if event.question is not None:
+            call["decision"] = event.question
+        if record.alias is not None:
+            call["edited"] = str(record.alias)
+        if record.undone_by is not None:
+            call["undone"] = self.records[record.undone_by].id
+        if record.id in self.marks:
+            call["mark"] = self.marks[record.id]
+        if record.asked is not None:
+            call["asks"] = record.asked["question"]
+        if event.answers:
+            call["answers"] = event.answers
+        if record.updates:
+            call["updates"] = record.updates
+        return call
+
+
+def newest(calls: Iterable[ToolCall]) -> list[ToolCall]:
+    """Return the newest record of each call: how it ended at last."""
+    return list({call["key"]: call for call in calls}.values())
+
+
+def fold(events: Iterable[Event]) -> View:
+    """Return what events add up to."""
+    view = View()
+    for event in events:
+        view.apply(event)
+    return view

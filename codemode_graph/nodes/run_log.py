@@ -1,0 +1,165 @@
+"""The journal of the run that a node works on: where it is kept, how it begins, how it ends."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.runtime import get_runtime
+from langgraph.store.base import BaseStore
+
+from codemode_graph.calls.identity import Place, import_calls, place_of
+from codemode_graph.calls.journal import Journal, JournalError, MemoryJournal
+from codemode_graph.calls.locate import journal_beside
+from codemode_graph.calls.log import Closed, Opened, Proposed
+from codemode_graph.calls.session import RunLog
+from codemode_graph.calls.store import StoreJournal
+from codemode_graph.compat import checkpointer_of
+from codemode_graph.events import logger
+from codemode_graph.settings import Parts
+from codemode_graph.state import Attempt, CodeModeState, ModelCall
+
+__all__ = ["close", "close_ended", "journal_of", "open_log", "program_digest", "proposed"]
+
+_beside: "WeakKeyDictionary[Any, Journal]" = WeakKeyDictionary()
+"""Journals that live as long as a checkpointer or a store, so that every graph on it finds the same runs."""
+_warned: set[str] = set()
+
+
+def journal_of(parts: Parts, config: RunnableConfig) -> Journal:
+    """Return the journal of the graph that a node's config is of.
+
+    The one that the graph was made with; else one in the database of its checkpointer; else one in LangGraph's store; else
+    this process's memory.
+    """
+    if parts.journal is not None:
+        return parts.journal
+    checkpointer = checkpointer_of(config)
+    if (journal := journal_beside(checkpointer)) is not None:
+        return journal
+    store = get_runtime().store
+    if store is not None:
+        return _store_journal(store)
+    if checkpointer is None:
+        return parts.memory
+    if not isinstance(checkpointer, InMemorySaver):
+        name = type(checkpointer).__name__
+        _warn(
+            f"the checkpoints of {name} outlive this process, but the journal of tool calls does not: after a kill, calls "
+            "may be made again. Give create_codemode(journal=...) a SQLiteJournal or a PostgresJournal"
+        )
+    return _kept(checkpointer, MemoryJournal)
+
+
+def _store_journal(store: BaseStore) -> Journal:
+    journal = _kept(store, lambda: StoreJournal(store))
+    if journal.durable:
+        _warn(
+            "the journal of tool calls is in a LangGraph store, which cannot keep two executors of one run apart: run one "
+            "at a time on a thread, or give create_codemode(journal=...) a SQLiteJournal or a PostgresJournal"
+        )
+    return journal
+
+
+def _kept(beside: Any, make: Callable[[], Journal]) -> Journal:
+    journal: Journal = _beside.setdefault(beside, make())
+    return journal
+
+
+def _warn(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        logger.warning("%s", message)
+
+
+async def open_log(state: CodeModeState, parts: Parts, config: RunnableConfig) -> RunLog:
+    """Read the journal of the state's run. One that is not there yet begins with what the state knows.
+
+    Raises:
+        JournalError: It cannot be read, or the state is of a version that had no journal.
+    """
+    if "sequence" not in state:
+        waiting = "; ".join(f"{call['tool']} {call['arguments']}" for call in state.get("pending") or ())
+        raise JournalError(
+            "this run was begun by codemode-graph 0.1.0, whose records this version cannot go on from without the risk of "
+            "making a call twice. Give its task again, on a new thread. "
+            f"It waited for a person to decide on: {waiting or 'nothing'}"
+        )
+    log = RunLog(journal_of(parts, config), state["run_id"])
+    await log.read()
+    if log.view.opened is None:
+        opened = _opened(state, place_of(config))
+        log.add(opened, *import_calls(state["tool_calls"], opened))
+    number = len(state["attempts"])
+    if number not in log.view.programs:
+        log.add(_proposed(state["attempts"][-1], number, state["usage"]))
+    return log
+
+
+def _opened(state: CodeModeState, place: Place) -> Opened:
+    return Opened(
+        thread=place.thread,
+        namespace=place.namespace,
+        place=place.task,
+        parent=place.parent,
+        digest=state["input_digest"],
+        task=state["task"][:500],
+        server_run=place.server_run,
+        seed=state["seed"],
+        now=state["started"],
+    )
+
+
+def _proposed(attempt: Attempt, number: int, usage: list[ModelCall]) -> Proposed:
+    used: list[dict[str, Any]] = [dict(call) for call in usage if call["attempt"] == number]
+    return Proposed(
+        attempt=number, program=attempt["written"], thoughts=attempt["thoughts"], usage=used[-1] if used else None
+    )
+
+
+async def proposed(state: CodeModeState, parts: Parts, config: RunnableConfig, number: int) -> Proposed | None:
+    """Return the program of an attempt that another executor of this run has written already; None where none has.
+
+    Raises:
+        JournalError: The journal cannot be read.
+    """
+    log = RunLog(journal_of(parts, config), state["run_id"])
+    await log.read()
+    return log.view.programs.get(number)
+
+
+async def close(log: RunLog, how: str, *, keep: bool) -> None:
+    """Close a run that has its verdict. Where nothing can come back to it, it is removed from this process's memory.
+
+    Args:
+        log: Its journal.
+        how: The verdict.
+        keep: A checkpointer may bring the run back.
+
+    Raises:
+        JournalError: It cannot be written.
+    """
+    if log.view.closed is None:
+        log.add(Closed(how=how))
+    await log.flush()
+    if not keep and isinstance(log.journal, MemoryJournal):
+        await log.journal.delete(log.run)
+
+
+async def close_ended(state: CodeModeState, parts: Parts, config: RunnableConfig, how: str) -> None:
+    """Close a run that ended without its last program having run.
+
+    Raises:
+        JournalError: It cannot be read or written.
+    """
+    log = RunLog(journal_of(parts, config), state["run_id"])
+    await log.read()
+    if log.view.opened is not None:
+        await close(log, how, keep=checkpointer_of(config) is not None)
+
+
+def program_digest(program: str) -> str:
+    """Return what equal programs have in common."""
+    return hashlib.sha256(program.encode("utf-8", "surrogatepass")).hexdigest()[:32]
