@@ -12,8 +12,8 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Interrupt
 
 from codemode_graph.errors import UnknownRun
-from codemode_graph.nodes.attempts import add_attempt
 from codemode_graph.nodes.generate import bare
+from codemode_graph.nodes.node import add_attempt
 from codemode_graph.options import Approve
 from codemode_graph.result import RunResult, run_result
 from codemode_graph.settings import Prices

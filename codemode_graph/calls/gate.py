@@ -12,7 +12,7 @@ from codemode_sandboxes import Call, Outcome, Raised
 from codemode_graph.calls import log as events
 from codemode_graph.calls.decide import ProgramCall, needs_approval, other_arguments
 from codemode_graph.calls.make import ToolCalls
-from codemode_graph.calls.numbering import Numbering
+from codemode_graph.calls.occurrence import Occurrences
 from codemode_graph.calls.session import Session
 from codemode_graph.calls.view import Identity, Record, View
 from codemode_graph.redact import mask
@@ -94,11 +94,11 @@ class Gate:
     calls: dict[str, None] = field(default_factory=dict)
     _met: dict[Identity, int] = field(default_factory=dict)
     _used: set[int] = field(default_factory=set)
-    numbering: Numbering = field(init=False)
+    occurrences: Occurrences = field(init=False)
     _coming: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.numbering = Numbering(self.view, self.session.number)
+        self.occurrences = Occurrences(self.view, self.session.number)
 
     @property
     def view(self) -> View:

@@ -52,13 +52,13 @@ class Resolver(Gate):
                 refusal = Raised("TypeError", str(error))
         digest = digest_of(tool, arguments)
         identity = Identity(
-            call.tool, digest, self.numbering.occurrence(call.id, tool, digest) if refusal is None else 0
+            call.tool, digest, self.occurrences.occurrence(call.id, tool, digest) if refusal is None else 0
         )
         asked = ProgramCall(
             number=call.id,
             identity=identity,
             effect=tool.effect_in_force,
-            told=self.numbering.told,
+            told=self.occurrences.told,
             session=self.session.number,
             met=self._met,
             used=self._used,
@@ -151,7 +151,7 @@ class Resolver(Gate):
         open.record = record = self.view.records[-1]
         if record.alias is not None:
             # By what a person gave, this session's next equal call is another one.
-            self.numbering.take(record.alias)
+            self.occurrences.take(record.alias)
         self.meet(open, record)
         if start.decision is not None:
             self._answer_for_tool(open, record, start.decision)
@@ -235,7 +235,7 @@ class Resolver(Gate):
             if open in others:
                 others.remove(open)
         self._coming.pop(open.call.id, None)
-        self.numbering.retry(open.asked.identity)
+        self.occurrences.retry(open.asked.identity)
         if task is None or open.record is None:
             return
         if task.cancelled() or task.exception() is not None:
@@ -283,9 +283,9 @@ class Resolver(Gate):
         """Note that the program goes on with a call's outcome. After an error, an equal call is that call again."""
         record = open.record
         if isinstance(open.outcome, Raised):
-            self.numbering.retry(open.asked.identity)
+            self.occurrences.retry(open.asked.identity)
         if record is not None and record.status == "done" and open.tool.has_effect:
-            self.numbering.tell(open.asked.identity)
+            self.occurrences.tell(open.asked.identity)
 
     def clock_of(self, opens: list[OpenCall]) -> float | None:
         """Return the clock at which calls that are made again after they were undone were told first; None for others."""

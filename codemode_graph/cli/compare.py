@@ -20,7 +20,7 @@ from typing_extensions import Unpack
 from codemode_graph.calls.journal import MemoryJournal
 from codemode_graph.calls.log import Closed, Ended
 from codemode_graph.graph import create_codemode
-from codemode_graph.nodes.attempts import add_attempt
+from codemode_graph.nodes.node import add_attempt
 from codemode_graph.options import RunOptions
 from codemode_graph.redact import redact
 from codemode_graph.result import run_result

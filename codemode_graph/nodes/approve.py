@@ -1,16 +1,29 @@
-"""The node where a run waits for people."""
+"""The node where a run waits for people, in the form of LangChain's human-in-the-loop.
+
+One request covers all the calls that wait. Its answer is `{"decisions": [...]}`, one decision a call, in order, or in
+any order with the call's `id` in each.
+"""
+
+import ast
+import json
+from collections.abc import Mapping
+from typing import Any
 
 from codemode_sandboxes.guest.json_values import to_json
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import interrupt
 
-from codemode_graph.approvals import approval_request, read_decisions
 from codemode_graph.nodes.node import Update
+from codemode_graph.preview import sample
 from codemode_graph.settings import Parts
-from codemode_graph.state import CodeModeState, Decision
+from codemode_graph.state import CodeModeState, Decision, PendingCall
 from codemode_graph.tools.hints import to_plain
+from codemode_graph.tools.spec import DecisionType
 
-__all__ = ["approve"]
+__all__ = ["approve", "read_decisions", "static_plan"]
+
+_ALLOWED: list[DecisionType] = ["approve", "edit", "reject", "respond"]
+_NOT_MADE = ("not_started", "interrupted", "denied")
 
 
 async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
@@ -29,8 +42,157 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
         message = to_json(to_plain(answer), max_bytes=parts.limits.value_bytes)
         return {"decisions": {call["key"]: Decision(type="answer", message=message)}}
     # One interrupt an execution: LangGraph takes an answer to the first for the second one too.
-    answer = interrupt(approval_request(state, gated, problem=state.get("problem")))
+    answer = interrupt(_request(state, gated, problem=state.get("problem")))
     try:
         return {"decisions": read_decisions(gated, answer, first=not state["decisions"]), "problem": None}
     except ValueError as error:
         return {"problem": str(error)}  # the program comes to the same calls again, and the person is asked again
+
+
+def _request(state: CodeModeState, pending: list[PendingCall], *, problem: str | None = None) -> dict[str, Any]:
+    """Return what a person is shown: the calls that wait, and what is needed to judge them.
+
+    Args:
+        state: Of a run whose program is stopped.
+        pending: The calls.
+        problem: Why an earlier answer could not be taken.
+
+    Returns:
+        `action_requests` and `review_configs` as LangChain's human-in-the-loop has them, each request with the call's
+        `id`, its `line` and the `reason` to ask; `program`; `done`, the calls with an effect that have been made; `plan`,
+        the calls that may follow, as far as the program's text tells.
+    """
+    effects = [call for call in state["tool_calls"] if call["effect"] != "read" and call["status"] not in _NOT_MADE]
+    request: dict[str, Any] = {
+        "action_requests": [_action(call) for call in pending],
+        "review_configs": [
+            {"action_name": call["tool"], "allowed_decisions": _allowed(call)}
+            for call in {call["tool"]: call for call in pending}.values()
+        ],
+        "task": state["task"],
+        "program": state["program"],
+        "done": [{key: call[key] for key in ("id", "tool", "arguments", "status")} for call in effects],
+        "plan": static_plan(state["program"], after=max((call["line"] or 0 for call in pending), default=0)),
+    }
+    return request if problem is None else {**request, "problem": problem}
+
+
+def _action(call: PendingCall) -> dict[str, Any]:
+    where = f" on line {call['line']}" if call["line"] else ""
+    text = {
+        "approval": f"The program wants to call {call['tool']}{where} with {sample(call['arguments'])}.",
+        "unknown": (
+            f"A call of {call['tool']}{where} with {sample(call['arguments'])} was cut off and may have taken effect"
+            f"{' (' + call['cause'] + ')' if 'cause' in call else ''}. "
+            "Approve to make it again, respond with its result if it did take effect, or reject."
+        ),
+    }[call["reason"]]
+    return {
+        "name": call["tool"],
+        "args": call["arguments"],
+        "description": call.get("description", text),
+        "id": call["id"],
+        "line": call["line"],
+        "reason": call["reason"],
+    }
+
+
+def read_decisions(pending: list[PendingCall], answer: object, *, first: bool = True) -> dict[str, Decision]:
+    """Tie a person's answer to the calls that wait.
+
+    Args:
+        pending: The calls, in the order in which they were shown.
+        answer: What the run was resumed with.
+        first: Nothing has been asked in this run before, so that an answer without ids is for these calls.
+
+    Returns:
+        Decisions by the call's key. A call that was not answered has none.
+
+    Raises:
+        ValueError: The answer cannot be tied to the calls; the message says why.
+    """
+    decisions = answer.get("decisions") if isinstance(answer, Mapping) else answer
+    if not isinstance(decisions, list) or not all(isinstance(decision, Mapping) for decision in decisions):
+        raise ValueError('the answer has to be {"decisions": [{"type": "approve"}, ...]}')
+    by_id = {call["id"]: call for call in pending}
+    named = [decision for decision in decisions if "id" in decision]
+    if not named and len(decisions) != len(pending):
+        raise ValueError(f"{len(pending)} calls wait, and {len(decisions)} decisions came: give one each, or name ids")
+    if not named and not first and (held := [call for call in pending if call.get("destroys")]):
+        # An answer that comes twice would else decide on what the person has not seen.
+        example = json.dumps({"decisions": [{"id": call["id"], "type": "approve"} for call in pending]})
+        raise ValueError(f"this run was asked before, and {held[0]['tool']} destroys: name the ids, such as {example}")
+    if named and len(named) != len(decisions):
+        raise ValueError("either every decision names the id of its call, or none does")
+    calls = [by_id.get(decision["id"]) for decision in decisions] if named else list(pending)
+    if None in calls or len({call["id"] for call in calls if call}) != len(calls):
+        raise ValueError(f"the ids have to be among {', '.join(by_id)}, each once")
+    return {call["key"]: _decision(call, answer) for call, answer in zip(calls, decisions, strict=True) if call}
+
+
+def _allowed(call: PendingCall) -> list[DecisionType]:
+    return call.get("allowed", _ALLOWED)
+
+
+def _decision(call: PendingCall, answer: Mapping[str, Any]) -> Decision:
+    match answer.get("type"):
+        case kind if kind not in _allowed(call):
+            pass
+        case "approve":
+            return Decision(type="approve")
+        case "reject":
+            return Decision(type="reject", message=answer.get("message"))
+        case "respond":
+            return Decision(type="respond", message=answer.get("message"))
+        case "edit":
+            action = answer.get("edited_action")
+            if not isinstance(action, Mapping) or not isinstance(action.get("args"), Mapping):
+                raise ValueError(f'the edit of call {call["id"]} has to bring {{"edited_action": {{"name", "args"}}}}')
+            if action.get("name", call["tool"]) != call["tool"]:
+                raise ValueError(f"the edit of call {call['id']} may change its arguments, not its tool")
+            return Decision(type="edit", arguments=dict(action["args"]))
+    raise ValueError(f"the decision on call {call['id']} has to be one of {', '.join(_allowed(call))}")
+
+
+def static_plan(program: str, *, after: int = 0) -> list[dict[str, Any]]:
+    """List the tool calls that stand in a program.
+
+    Args:
+        program: Python source.
+        after: Leave out the calls up to this line; calls in a loop or function that reaches beyond it are kept.
+
+    Returns:
+        `line`, `tool` and `arguments` of each call, in the order of the text. An argument whose value only a run can
+        tell is its source text.
+    """
+    try:
+        tree = ast.parse(program)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    repeated = [
+        node for node in ast.walk(tree) if isinstance(node, ast.For | ast.AsyncFor | ast.While | ast.comprehension)
+    ]
+    looped = {id(inner) for loop in repeated for inner in ast.walk(loop)}
+    calls = [
+        (node, name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and (name := _tool(node.func)) and (node.lineno > after or id(node) in looped)
+    ]
+    return [
+        {"line": node.lineno, "tool": name, "arguments": _arguments(node)}
+        for node, name in sorted(calls, key=lambda found: (found[0].lineno, found[0].col_offset))
+    ]
+
+
+def _tool(function: ast.expr) -> str | None:
+    match function:
+        case ast.Attribute(value=ast.Name(id="tools"), attr=name):
+            return name
+        case ast.Subscript(value=ast.Name(id="tools"), slice=ast.Constant(value=str() as name)):
+            return name
+    return None
+
+
+def _arguments(call: ast.Call) -> dict[str, str]:
+    positional = {str(number): ast.unparse(value) for number, value in enumerate(call.args)}
+    return positional | {keyword.arg or "**": ast.unparse(keyword.value) for keyword in call.keywords}

@@ -10,10 +10,9 @@ from langchain_core.runnables import RunnableConfig
 from codemode_graph.check import check_program
 from codemode_graph.check.tool_uses import References
 from codemode_graph.events import CheckEvent, OutcomeEvent, emit
-from codemode_graph.nodes.attempts import amend, judge_failure
-from codemode_graph.nodes.choosing import choose, tell, why_not_others
-from codemode_graph.nodes.node import Update
+from codemode_graph.nodes.node import Update, amend, judge_failure
 from codemode_graph.nodes.run_log import close_ended
+from codemode_graph.nodes.sandbox_choice import choose, tell, why_not_others
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure, Finding
 
@@ -51,13 +50,13 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
 
 
 def _reserved(program: str, reserved: Sequence[str], findings: Sequence[Finding]) -> list[Finding]:
-    """The findings, with tools that programs may not call told as such, not as tools that there are not."""
+    """Return the findings; a tool that programs may not call is reported as reserved, not as unknown."""
     if not reserved or not any(finding["rule"] in ("unknown-tool", "undefined-name") for finding in findings):
         return list(findings)
     tree = tree_of(program)
     named = [(found.tool, found.node.lineno) for found in References(tree, reserved).direct() if found.tool]
     named += [(name.id, name.lineno) for name in tree.unresolved() if name.id in reserved]
-    told = [
+    explained = [
         Finding(
             rule="reserved-tool",
             message=f"tools[{tool!r}] is not for programs: leave it out; it is called directly, by a tool call of its own",
@@ -67,11 +66,11 @@ def _reserved(program: str, reserved: Sequence[str], findings: Sequence[Finding]
     ]
     lines = {line for _, line in named}
     others = [f for f in findings if f["line"] not in lines or f["rule"] not in ("unknown-tool", "undefined-name")]
-    return sorted([*told, *others], key=lambda finding: finding["line"] or 0)
+    return sorted([*explained, *others], key=lambda finding: finding["line"] or 0)
 
 
 def _unchanged(state: CodeModeState, parts: Parts, program: str) -> list[Finding]:
-    """A model that repairs nothing is told so: unchanged, a program that has failed would fail again."""
+    """Return a finding where a model repaired nothing: unchanged, a program that has failed would fail again."""
     if parts.model is None:
         return []
     before = [attempt for attempt in state["attempts"][:-1] if attempt["verdict"] != "empty"]

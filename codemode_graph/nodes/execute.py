@@ -12,11 +12,10 @@ from codemode_graph.calls.session import RunLog, Session, SessionLost
 from codemode_graph.calls.values import LOAD_VALUE, Values, load_value
 from codemode_graph.compat import checkpointer_of
 from codemode_graph.events import logger
-from codemode_graph.nodes.attempts import amend, knobs, seconds_spent
-from codemode_graph.nodes.choosing import on_backend
 from codemode_graph.nodes.inspect_output import judge
-from codemode_graph.nodes.node import Update
+from codemode_graph.nodes.node import Update, amend, knobs, seconds_spent
 from codemode_graph.nodes.run_log import close, open_log, program_digest
+from codemode_graph.nodes.sandbox_choice import on_backend
 from codemode_graph.nodes.spans import sandbox_run
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure
@@ -70,8 +69,8 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
             return ended
 
     try:
-        begun = session.restart or state["attempts"][-1]["sandbox"] is not None
-        sandbox, run = await on_backend(state, parts, run_in, begun=begun)
+        bound = session.restart or state["attempts"][-1]["sandbox"] is not None
+        sandbox, run = await on_backend(state, parts, run_in, bound=bound)
     except SessionLost:
         raise
     except BaseException:

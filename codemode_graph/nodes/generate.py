@@ -14,8 +14,7 @@ from codemode_graph.calls.session import RunLog
 from codemode_graph.errors import ModelError
 from codemode_graph.events import AttemptEvent, emit
 from codemode_graph.model.reply import extract_program
-from codemode_graph.nodes.attempts import add_attempt, knobs
-from codemode_graph.nodes.node import Update
+from codemode_graph.nodes.node import Update, add_attempt, knobs
 from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.nodes.write import take_program, write_program
 from codemode_graph.settings import Parts

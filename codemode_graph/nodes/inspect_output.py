@@ -5,8 +5,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.events import OutcomeEvent, emit
-from codemode_graph.nodes.attempts import amend, judge_failure
-from codemode_graph.nodes.node import Update
+from codemode_graph.nodes.node import Update, amend, judge_failure
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure, Verdict
 

@@ -1,16 +1,26 @@
-"""A node that runs in sync and async graphs alike."""
+"""A node that runs in sync and async graphs alike, and what the nodes share about attempts."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
+from langgraph.runtime import get_runtime
 
-from codemode_graph.settings import Parts
-from codemode_graph.state import CodeModeState
+from codemode_graph.settings import Context, Parts
+from codemode_graph.state import Attempt, CodeModeState, Failure, Verdict
 from codemode_graph.sync import wait_for
 
-__all__ = ["Node", "NodeFunction", "Route", "Update"]
+__all__ = [
+    "Node",
+    "Route",
+    "Update",
+    "add_attempt",
+    "amend",
+    "judge_failure",
+    "knobs",
+    "seconds_spent",
+]
 
 Update = dict[str, Any]
 """The state's keys that a node writes."""
@@ -57,3 +67,71 @@ class Route(Runnable[CodeModeState, Any]):
     def invoke(self, input: CodeModeState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Tell it."""
         return self._function(input)
+
+
+def knobs(parts: Parts) -> Context:
+    """Return the knobs of the run that goes on; `Parts.context_of` says what it raises."""
+    return parts.context_of(get_runtime().context)
+
+
+def add_attempt(attempts: list[Attempt], program: str, thoughts: str) -> list[Attempt]:
+    """Return the attempts with a new one for `program`."""
+    attempt = Attempt(
+        number=len(attempts) + 1,
+        thoughts=thoughts,
+        written=program,
+        program=program,
+        fixes=[],
+        findings=[],
+        verdict=None,
+        failure=None,
+        output=None,
+        stdout="",
+        calls=[],
+        sandbox=None,
+        seconds=0.0,
+    )
+    return [*attempts, attempt]
+
+
+def seconds_spent(state: CodeModeState) -> float:
+    """Return the seconds that the run's models and programs have taken."""
+    return sum(call["seconds"] for call in state["usage"]) + sum(attempt["seconds"] for attempt in state["attempts"])
+
+
+def amend(state: CodeModeState, changes: dict[str, Any]) -> list[Attempt]:
+    """Return the attempts with `changes` made to the newest."""
+    *earlier, newest = state["attempts"]
+    return [*earlier, {**newest, **changes}]  # type: ignore[typeddict-item]
+
+
+def judge_failure(state: CodeModeState, parts: Parts, failure: Failure, *, verdict: Verdict) -> tuple[Verdict, Failure]:
+    """Return what a failure leads to: `verdict` where another attempt may follow, else `exhausted`.
+
+    Where a budget is the reason, the failure says which.
+    """
+    if parts.model is None:
+        return "exhausted", failure
+    limits = knobs(parts)
+    crossed = _crossed(state, parts, limits)
+    if crossed:
+        return "exhausted", {**failure, "message": f"{failure['message']} (not repaired: {crossed})"}
+    return ("exhausted" if len(state["attempts"]) >= limits.max_attempts else verdict), failure
+
+
+def _crossed(state: CodeModeState, parts: Parts, limits: Context) -> str | None:
+    """Return which budget the run has used up."""
+    read, written = (sum(call[name] for call in state["usage"]) for name in ("input_tokens", "output_tokens"))
+    if limits.max_tokens is not None and read + written >= limits.max_tokens:
+        return f"the run has used {read + written} of its {limits.max_tokens} tokens"
+    if limits.max_model_calls is not None and len(state["usage"]) >= limits.max_model_calls:
+        return f"the run has made its {limits.max_model_calls} model calls"
+    if limits.max_seconds is not None and seconds_spent(state) >= limits.max_seconds:
+        return f"the run has used its {limits.max_seconds:g} seconds"
+    if limits.max_cost is not None and parts.prices is not None:
+        cost = parts.prices.cost(read, written)
+        if cost >= limits.max_cost:
+            return f"the run has cost {cost:.4g} of its {limits.max_cost:g}"
+    if limits.max_tool_calls is not None and len(state["tool_calls"]) >= limits.max_tool_calls:
+        return f"the run has made its {limits.max_tool_calls} tool calls"
+    return None

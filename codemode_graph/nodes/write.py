@@ -10,8 +10,7 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.events import AttemptEvent, ModelEvent, emit
 from codemode_graph.model import system_message
 from codemode_graph.model.ask import ask
-from codemode_graph.nodes.attempts import add_attempt
-from codemode_graph.nodes.node import Update
+from codemode_graph.nodes.node import Update, add_attempt
 from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, Failure, ModelCall
 from codemode_graph.tools.callbacks import tagged

@@ -1,7 +1,6 @@
 import pytest
 
-from codemode_graph.approvals import read_decisions
-from codemode_graph.plan import static_plan
+from codemode_graph.nodes.approve import read_decisions, static_plan
 from codemode_graph.state import PendingCall
 
 

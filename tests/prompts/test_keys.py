@@ -2,7 +2,7 @@ from typing import Any, cast
 
 import pytest
 
-from codemode_graph.model.repair import find_key
+from codemode_graph.model.repair_message import find_key
 from codemode_graph.state import ToolCall
 
 

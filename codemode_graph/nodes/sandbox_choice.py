@@ -1,4 +1,4 @@
-"""Where a program runs: chosen by the check, before any of it has run, and kept to from its first call on."""
+"""The sandbox of a program: the check chooses it, and from its first call on the program stays in it."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -65,7 +65,7 @@ async def why_not_others(program: str, parts: Parts) -> str:
 
 
 async def on_backend(
-    state: CodeModeState, parts: Parts, run: Callable[[Sandbox], Awaitable[T]], *, begun: bool
+    state: CodeModeState, parts: Parts, run: Callable[[Sandbox], Awaitable[T]], *, bound: bool
 ) -> tuple[str, T]:
     """Run a program where it was chosen to run; where that does not start, and nothing has happened yet, elsewhere.
 
@@ -73,10 +73,10 @@ async def on_backend(
         state: Says where.
         parts: The graph's parts.
         run: Raises `SandboxUnavailable` only where nothing of the program has run.
-        begun: Whether the program has made calls before, which another backend might not make again in the same order.
+        bound: The program has run there before. Another backend might make its calls in another order.
 
     Returns:
-        The backend's name, and what `run` gave.
+        The backend's name, and what `run` returned.
 
     Raises:
         SandboxUnavailable: There is no backend that may run it.
@@ -86,7 +86,7 @@ async def on_backend(
         try:
             return name, await run(parts.backend(name))
         except SandboxUnavailable as missing:
-            if begun:
+            if bound:
                 reason = f"this run's program began there, and has to go on there, but {missing.reason}"
                 raise SandboxUnavailable(name, reason, missing.remedy) from missing
             if not isinstance(parts.sandbox, SandboxChoice):
@@ -99,8 +99,8 @@ async def on_backend(
 
 
 def _emit(name: str | None, passed_over: Sequence[PassedOver], warning: str | None = None) -> None:
-    told = [
+    others = [
         PassedOverSandbox(name=each.name, lacks=list(each.lacks), reason=each.reason, remedy=each.remedy)
         for each in passed_over
     ]
-    emit(SandboxEvent(type="sandbox", name=name, passed_over=told, warning=warning))
+    emit(SandboxEvent(type="sandbox", name=name, passed_over=others, warning=warning))

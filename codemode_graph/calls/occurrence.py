@@ -7,10 +7,10 @@ from itertools import chain, count
 from codemode_graph.calls.view import Identity, Record, View
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["Numbering"]
+__all__ = ["Occurrences"]
 
 
-class Numbering:
+class Occurrences:
     """Numbers the equal calls of one program in one session, and sums up what the program was told.
 
     Args:
