@@ -159,7 +159,7 @@ class CodeMode:
 
     @property
     def approves(self) -> bool:
-        """Whether an `approve` answers for people."""
+        """True where an `approve` function answers for people."""
         return self._runs.approve is not None
 
     def as_langchain_tool(self, name: str = "codemode", description: str | None = None) -> BaseTool:

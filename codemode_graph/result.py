@@ -56,7 +56,7 @@ class TaskRunner(Protocol):
 
     @property
     def approves(self) -> bool:
-        """Whether an `approve` answers for people."""
+        """True where an `approve` function answers for people."""
 
     @property
     def subgraph(self) -> CompiledStateGraph[Any, Any, Any, Any]:

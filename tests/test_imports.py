@@ -13,8 +13,8 @@ PACKAGES = {"codemode_graph": ROOT, "codemode_sandboxes": ROOT / "sandboxes"}
 LAYERS = (
     {"errors", "redact", "preview", "sync", "compat", "events", "state"},
     {"tools", "mcp"},
-    {"check", "plan"},
-    {"calls", "approvals", "updates"},
+    {"check"},
+    {"calls", "updates"},
     {"model"},
     {"settings", "options", "nodes"},
     {"graph"},

@@ -203,20 +203,20 @@ def other_arguments(view: View, call: ProgramCall) -> Record | None:
     return None
 
 
-def needs_approval(spec: ToolSpec, arguments: Mapping[str, Any], made: int) -> bool:
+def needs_approval(spec: ToolSpec, arguments: Mapping[str, Any], started: int) -> bool:
     """Tell whether a person has to approve a call.
 
     Args:
         spec: The tool.
         arguments: Validated, with defaults.
-        made: The calls of the tool that were started before in the run.
+        started: The calls of the tool that were started before in the run.
 
     Returns:
         True also where the policy's own function raises: then a person sees the call.
     """
     approval = spec.policy.approval
     if isinstance(approval, AfterCalls):
-        return made >= approval.calls
+        return started >= approval.calls
     when = approval.when if isinstance(approval, Review) else approval
     if not callable(when):
         return when is None if isinstance(approval, Review) else bool(when)

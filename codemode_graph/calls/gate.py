@@ -102,7 +102,7 @@ class Gate:
 
     @property
     def view(self) -> View:
-        """What has happened in the run."""
+        """The journal of the run, folded."""
         return self.session.view
 
     def meet(self, open: OpenCall, record: Record) -> None:
@@ -147,7 +147,7 @@ class Gate:
     def budget(self, open: OpenCall) -> Raised | None:
         """Return why no further call may be made. Calls that wait for a person or a slot count: they will be made."""
         coming = [tool for number, tool in self._coming.items() if number != open.call.id]
-        if self.max_calls is not None and self.view.made() + len(coming) >= self.max_calls:
+        if self.max_calls is not None and self.view.total() + len(coming) >= self.max_calls:
             return Raised("RuntimeError", f"the run has made its {self.max_calls} tool calls; no more are made")
         most, name = open.tool.policy.max_calls, open.tool.name
         if most is not None and self.view.count(name) + coming.count(name) >= most:

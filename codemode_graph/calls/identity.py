@@ -60,9 +60,9 @@ def place_of(config: RunnableConfig) -> Place:
     )
 
 
-def input_digest(given: Mapping[str, Any]) -> str:
+def input_digest(payload: Mapping[str, Any]) -> str:
     """Return what equal inputs of a graph have in common."""
-    text = json.dumps(given, sort_keys=True, ensure_ascii=True, default=str)
+    text = json.dumps(payload, sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

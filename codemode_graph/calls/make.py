@@ -174,15 +174,15 @@ class ToolCalls:
         kind = Unknown if spec.has_effect else Failed
         return kind(call=record.index, time=time.time(), error=error)
 
-    async def take(self, spec: ToolSpec, record: Record, given: object) -> tuple[Done, Outcome]:
+    async def take(self, spec: ToolSpec, record: Record, returned: object) -> tuple[Done, Outcome]:
         """Take the value that a tool returned. One that is no data is an error in the program, though the call is done."""
         most = spec.policy.max_result_bytes or self.limits.value_bytes
         updates: list[dict[str, Any]] = []
         try:
-            if isinstance(given, Updated):
-                updates = [to_json_update(update, max_bytes=most) for update in given.updates]
-                given = given.value
-            value = to_json(given, max_bytes=most)
+            if isinstance(returned, Updated):
+                updates = [to_json_update(update, max_bytes=most) for update in returned.updates]
+                returned = returned.value
+            value = to_json(returned, max_bytes=most)
         except (TypeError, ValueError) as problem:
             message = f"{spec.name} returned no usable value: {problem}"
             error = ToolError(type=_builtin(problem), message=message)
@@ -290,12 +290,12 @@ async def _call(call: Any, arguments: dict[str, Any], config: RunnableConfig) ->
 async def _call_with_answers(
     call: Any, arguments: dict[str, Any], config: RunnableConfig, state: CodeModeState, answers: list[Any]
 ) -> Any:
-    given: list[Any] = []
+    returned: list[Any] = []
 
     async def tool(state: CodeModeState, config: RunnableConfig) -> None:
         inside = outside.copy()
         inside["configurable"] = config["configurable"]
-        given.append(await _call(call, arguments, inside))
+        returned.append(await _call(call, arguments, inside))
 
     outside, runtime, saver = config, get_runtime(), InMemorySaver()
     graph = StateGraph(CodeModeState, type(runtime.context)).add_node(tool).add_edge(START, "tool")
@@ -308,7 +308,7 @@ async def _call_with_answers(
     await saver.aput_writes(waiting.config, [(RESUME, list(answers))], waiting.tasks[0].id)
     async for event in app.astream(None, thread, context=runtime.context, stream_mode="custom"):
         runtime.stream_writer(event)
-    return given[0]
+    return returned[0]
 
 
 def show(error: BaseException, spec: ToolSpec, arguments: Mapping[str, Any]) -> ToolError:

@@ -1,4 +1,4 @@
-"""Which of several equal calls a call is, and what a program had been told of when it made it."""
+"""The number of a call among equal calls, and the effects that a program has been told of."""
 
 import hashlib
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ class Occurrences:
         return self._free[key]
 
     def take(self, identity: Identity) -> None:
-        """Give a number away: it is known by what a person gave for arguments."""
+        """Reserve the number of a call whose arguments a person edited: no later call may have it."""
         self._taken.setdefault(identity[:2], set()).add(identity.occurrence)
 
     def retry(self, identity: Identity) -> None:
@@ -77,6 +77,6 @@ class Occurrences:
             self._sum = (self._sum + number) % (1 << 128)
 
     @property
-    def told(self) -> str:
+    def known_effects(self) -> str:
         """Text that stands for the set of effects that the program has been told of: T in the rules."""
         return f"{self._sum:x}"

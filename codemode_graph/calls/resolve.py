@@ -58,7 +58,7 @@ class Resolver(Gate):
             number=call.id,
             identity=identity,
             effect=tool.effect_in_force,
-            told=self.occurrences.told,
+            told=self.occurrences.known_effects,
             session=self.session.number,
             met=self._met,
             used=self._used,
@@ -256,7 +256,7 @@ class Resolver(Gate):
         )
 
     async def recall(self, open: OpenCall) -> None:
-        """Give a call the outcome that it was told before."""
+        """Set the outcome of a call to the recorded one, which the program was told before."""
         known = self.view.numbers[self.session.number, open.call.id]
         if not isinstance(known, Record):
             open.outcome = Raised(**known)

@@ -150,7 +150,7 @@ class Session:
 
     @property
     def view(self) -> View:
-        """What has happened in the run."""
+        """The journal of the run, folded."""
         return self.log.view
 
     async def renew(self) -> None:
@@ -170,7 +170,7 @@ class Session:
         """Make sure that the lease has not run out, directly before a call.
 
         Raises:
-            SessionLost: It has, so that another executor may have begun.
+            SessionLost: It has run out: another executor may drive the run.
         """
         if time.monotonic() > self._holds_until:
             raise SessionLost(f"run {self.log.run} was not driven for {LEASE:g} seconds, so its lease has run out")
@@ -180,7 +180,7 @@ class Session:
         self._holds_until = time.monotonic() + LEASE - max(0.0, time.time() - now)
 
     async def end(self, how: SessionEnd) -> None:
-        """Give the run up to whoever goes on with it. A session that was lost has nothing to give up.
+        """Record the end and release the lease, so that another executor may go on. A lost session has nothing to release.
 
         Raises:
             JournalError: It cannot be written.

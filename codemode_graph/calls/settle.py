@@ -126,11 +126,11 @@ async def _made_with(gate: Gate, open: OpenCall, record: Record) -> dict[str, An
     if record.event.edited is None:
         return open.arguments
     decision = gate.view.decisions.get(record.event.question or "")
-    given = decision.get("arguments") if decision is not None else None
-    if given is None:
+    edited = decision.get("arguments") if decision is not None else None
+    if edited is None:
         return None if open.tool.policy.redact else dict(record.event.arguments)
     try:
-        return {name: await gate.maker.values.load(value) for name, value in given.items()}
+        return {name: await gate.maker.values.load(value) for name, value in edited.items()}
     except KeyError:
         return None
 

@@ -104,12 +104,12 @@ class Record:
 
     @property
     def has_effect(self) -> bool:
-        """Whether something was attempted that may change the world. What a person refused was not attempted."""
+        """True where something was attempted that may change the world. What a person refused was not attempted."""
         return self.event.effect != "read" and self.status != "denied"
 
     @property
     def stands(self) -> bool:
-        """Whether its effect is there, or may be."""
+        """True where its effect is there, or may be."""
         return (
             self.has_effect
             and self.status in ("done", "unknown", "started", "interrupted")
@@ -298,7 +298,7 @@ class View:
         """Return how many calls of a tool were started, refusals by people aside."""
         return self._counts[tool]
 
-    def made(self) -> int:
+    def total(self) -> int:
         """Return how many calls were started in all, refusals by people aside."""
         return sum(self._counts.values())
 

@@ -21,9 +21,9 @@ _EMPTY = Failure(
 
 
 async def inspect_output(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
-    """Give the verdict on the newest attempt.
+    """Judge the newest attempt.
 
-    A failure is an `error`. A value of nothing is `empty` where tools returned data, unless an earlier program gave
+    A failure is an `error`. A value of nothing is `empty` where tools returned data, unless an earlier program returned
     nothing too: then it is the answer. Either becomes `exhausted` where no further attempt may follow.
     """
     verdict, failure = judge(state, parts)
@@ -51,14 +51,14 @@ def _is_suspicious(state: CodeModeState) -> bool:
     *earlier, newest = state["attempts"]
     if not is_empty(newest["output"]) or any(attempt["verdict"] == "empty" for attempt in earlier):
         return False
-    made = set(newest["calls"])
+    own = set(newest["calls"])
     return any(
-        call["status"] == "done" and not is_empty(call["value"]) for call in state["tool_calls"] if call["id"] in made
+        call["status"] == "done" and not is_empty(call["value"]) for call in state["tool_calls"] if call["id"] in own
     )
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a value says nothing: None, an empty text, or a container of nothing but such."""
+    """Tell whether a value says nothing: None, an empty text, or a container of nothing but such."""
     if isinstance(value, dict):
         return all(is_empty(item) for item in value.values())
     if isinstance(value, list):

@@ -51,7 +51,7 @@ def tell(choice: Choice, parts: Parts) -> None:
 
 
 async def why_not_others(program: str, parts: Parts) -> str:
-    """Where a program uses what no backend here offers: tell which others there could be, and how to get them."""
+    """Return which sandboxes that are not available here may offer what a program uses, and how to get them."""
     if not isinstance(parts.sandbox, SandboxChoice):
         return ""
     try:

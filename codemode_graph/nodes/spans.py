@@ -36,7 +36,7 @@ _OF_ATTEMPT = {
 
 
 def trace_policy(node: str) -> TracePolicy:
-    """What a node's run shows: what it reads and what it makes of it, rather than the whole state twice."""
+    """Return what the trace of a node shows: the keys that it reads and writes, not the whole state twice."""
 
     def reads(state: Any) -> Any:
         return {key: state[key] for key in _READS[node] if state.get(key) is not None} | _attempt(state)
@@ -74,14 +74,14 @@ class SandboxRun:
     def end(self, run: ProgramRun, calls: list[ToolCall]) -> None:
         """Note how the program ended."""
         event = run.event
-        told: dict[str, Any] = {"stdout": run.stdout, "calls": [_call(call, self._attempt) for call in calls]}
+        outputs: dict[str, Any] = {"stdout": run.stdout, "calls": [_call(call, self._attempt) for call in calls]}
         if isinstance(event, Failed):
             self.failure = event
         elif isinstance(event, Finished):
-            told["value"] = _bounded(event.value)
+            outputs["value"] = _bounded(event.value)
         else:
-            told["waits"] = event.pending
-        self.outputs = told
+            outputs["waits"] = event.pending
+        self.outputs = outputs
 
 
 @asynccontextmanager

@@ -145,8 +145,8 @@ class _Adapter:
         if not isinstance(schema, type) or not issubclass(schema, BaseModel) or self.injected:
             return dict(arguments)
         model = schema.model_validate(arguments)
-        made = {name for name, each in schema.model_fields.items() if each.default_factory is not None}
-        return model.model_dump(exclude=made - model.model_fields_set)
+        generated = {name for name, each in schema.model_fields.items() if each.default_factory is not None}
+        return model.model_dump(exclude=generated - model.model_fields_set)
 
     async def run(self, call: dict[str, Any], config: RunnableConfig) -> Any:
         """Run the tool. Arguments of a wrong type raise `ValueError`."""

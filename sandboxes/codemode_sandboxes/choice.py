@@ -81,7 +81,7 @@ class SandboxChoice:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What programs may be written for. To find it out may start backends.
+        """The capabilities that programs may be written for. To find them out may start backends.
 
         Raises:
             SandboxUnavailable: None of the backends is available.
@@ -249,7 +249,7 @@ class AutoSandbox(SandboxChoice):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the cheapest backends offer together, up to and with the first that lacks no syntax.
+        """The capabilities of the cheapest backends together, up to and with the first that lacks no syntax.
 
         Dearer ones may offer further modules: `capabilities_for` takes them in where a program needs them.
 
@@ -317,7 +317,7 @@ class FallbackSandbox(SandboxChoice):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the first backend that is available offers.
+        """The capabilities of the first backend that is available.
 
         Raises:
             SandboxUnavailable: None is available.

@@ -276,7 +276,7 @@ class Sandbox(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this backend offers and enforces. To find it out may take seconds, once."""
+        """The syntax, modules and bounds of this backend. To find them out may take seconds, once."""
         ...
 
     async def start(self, program: Program, limits: Limits = ...) -> Execution:

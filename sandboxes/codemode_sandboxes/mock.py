@@ -89,7 +89,7 @@ class MockSandbox:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it pretends to offer."""
+        """The capabilities that it pretends to have."""
         return self._capabilities
 
     async def start(self, program: Program, limits: Limits | None = None) -> MockExecution:

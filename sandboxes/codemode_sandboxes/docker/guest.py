@@ -200,7 +200,7 @@ class ContainerStarter:
 
     @property
     def alive(self) -> bool:
-        """Whether it can start guests."""
+        """True while it can start guests."""
         return self._hosts.alive
 
     def fork(self) -> "ContainerNewborn":
@@ -232,7 +232,7 @@ class ContainerNewborn:
 
     @property
     def starting(self) -> bool:
-        """Whether the daemon is starting it still."""
+        """True while the daemon is starting it."""
         return not self._future.done()
 
     async def channel(self) -> StreamChannel:

@@ -318,7 +318,7 @@ class Hosts:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be used: it is not closed, and this process is no fork of the one that made it."""
+        """True while it can be used: it is not closed, and this process is no fork of the one that created it."""
         return self._finalizer.alive and self._owner == os.getpid()
 
     def facts(self) -> DaemonFacts:

@@ -30,7 +30,7 @@ class JailNewborn:
 
     @property
     def starting(self) -> bool:
-        """Whether the guest has not yet said that it is ready."""
+        """True until the guest has said that it is ready."""
         if not self._pending or time.monotonic() - self._since > _SLOW_SECONDS:
             return False
         return not has_data(self._started.reading)
@@ -86,7 +86,7 @@ class JailProcess(Command):
 
     @property
     def ended(self) -> bool:
-        """Whether the process has ended."""
+        """True once the process has ended."""
         return has_data(self._pidfd)
 
     def open_inner(self) -> None:

@@ -174,7 +174,7 @@ class JailSandbox(ProcessSandbox[JailStarter]):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """What stands between a program and the host here, such as "namespaces", "seccomp", "cgroup v2".
+        """The walls between a program and the host here, such as "namespaces", "seccomp", "cgroup v2".
 
         Raises:
             SandboxUnavailable: The sandbox cannot run here.

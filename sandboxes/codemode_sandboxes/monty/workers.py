@@ -137,7 +137,7 @@ class Worker:
         self._process.kill()
 
     async def aclose(self) -> None:
-        """Give the process back; kill it first where it is at work."""
+        """Return the process to the pool; kill it first where it is at work."""
         if self._closing is None:
             self._finalizer.detach()
             # A cancelled call still runs in the thread, and `give_back` waits behind it.

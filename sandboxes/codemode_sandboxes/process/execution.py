@@ -123,7 +123,7 @@ class ProcessExecution:
 
     @property
     def ended(self) -> bool:
-        """Whether there is no other event."""
+        """True once the last event has been returned."""
         return self._ended
 
     async def advance(self, outcomes: Mapping[int, Outcome] | None = None, *, elapsed: float | None = None) -> Event:

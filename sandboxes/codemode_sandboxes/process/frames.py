@@ -61,7 +61,7 @@ class FrameReader:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was received after the last frame."""
+        """True where nothing was received after the last frame."""
         return not self._buffer
 
     async def read(self) -> bytes | None:

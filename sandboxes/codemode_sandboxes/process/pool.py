@@ -45,7 +45,7 @@ class Starter(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether it can still start guests."""
+        """True while it can start guests."""
         ...
 
     def fork(self) -> Newborn:

@@ -55,7 +55,7 @@ class ProcessSandbox(Generic[S]):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the sandbox offers; a guest is asked for it once, which takes some seconds.
+        """The capabilities of a guest, which is asked once; that takes some seconds.
 
         Raises:
             SandboxUnavailable: The sandbox cannot run here.

@@ -46,7 +46,7 @@ class RestrictedSandbox(ProcessSandbox[ForkServer]):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the sandbox offers. A guest is asked for it once in a process, which takes about 0.3 seconds.
+        """The capabilities of its Python. A guest is asked for them once in a process, which takes about 0.3 seconds.
 
         Raises:
             SandboxUnavailable: The sandbox cannot run here.
@@ -55,7 +55,7 @@ class RestrictedSandbox(ProcessSandbox[ForkServer]):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """What stands between a program and the host here, such as "seccomp", "landlock 7", "namespaces".
+        """The walls between a program and the host here, such as "seccomp", "landlock 7", "namespaces".
 
         Seccomp is always there, as without it nothing starts. The kernel may lack the others.
 

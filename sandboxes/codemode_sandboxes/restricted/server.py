@@ -59,7 +59,7 @@ class ForkServer:
 
     @property
     def alive(self) -> bool:
-        """Whether the server runs."""
+        """True while the server runs."""
         return self._close.alive and self._popen.poll() is None
 
     def layers(self) -> tuple[str, ...]:

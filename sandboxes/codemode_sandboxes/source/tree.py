@@ -289,7 +289,7 @@ class Tree:
 
     @cached_property
     def bound(self) -> Counter[str]:
-        """How often it binds each name, in any scope, by assignment, parameter, import or class; not by `def`."""
+        """The number of times it binds each name, in any scope, by assignment, parameter, import or class; not by `def`."""
         names = Counter([*self.imported, *(node.name for node in self.of(ast.ClassDef))])
         names.update(node.arg for node in self.of(ast.arg))
         names.update(node.id for node in self.of(ast.Name) if isinstance(node.ctx, ast.Store))
