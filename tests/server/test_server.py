@@ -131,7 +131,7 @@ async def test_a_run_streams_its_nodes_and_events(client: LangGraphClient) -> No
         elif part.event == "custom":
             events.append(part.data["type"])
     assert updates == ["generate", "check", "execute", "inspect_output"]
-    assert events == ["attempt", "check", "call_started", "call_finished", "outcome"]
+    assert events == ["attempt", "check", "sandbox", "call_started", "call_finished", "outcome"]
 
 
 async def test_threads_run_side_by_side(client: LangGraphClient) -> None:
