@@ -6,15 +6,18 @@ public one, and the function can go.
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:  # The command line needs one of these names before it loads any library.
+    import sqlite3
     import threading
     from collections.abc import Callable
 
+    from aiosqlite import Connection
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool
     from mcp import ClientSession
@@ -26,8 +29,11 @@ __all__ = [
     "functions_of",
     "module_of_thread",
     "next_request_id",
+    "run_on_aiosqlite",
     "with_subgraph_number",
 ]
+
+T = TypeVar("T")
 
 # LangGraph keeps these in a node's config. Its own `ToolNode` reads the first; nothing public stands for either.
 _READ = "__pregel_read"
@@ -83,3 +89,32 @@ def functions_of(tool: BaseTool) -> list[Callable[..., Any]]:
 def module_of_thread(thread: threading.Thread) -> str:
     """Return the name of the module whose function a thread runs, or an empty string once it has ended."""
     return str(getattr(getattr(thread, "_target", None), "__module__", ""))
+
+
+def run_on_aiosqlite(connection: Connection, function: Callable[[sqlite3.Connection], T]) -> T:
+    """Call a function with the `sqlite3` connection of an open aiosqlite connection, in its thread; wait up to 30 seconds.
+
+    All that is public has to be awaited, and a graph is compiled without. The thread runs any function in its queue.
+
+    Raises:
+        ValueError: The connection is not open, or its thread does not answer.
+    """
+    if connection._connection is None:
+        raise ValueError("it is not open")
+    answers: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put((function(connection._conn), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    # No future goes with it: the thread would set the result in an event loop, which this caller blocks.
+    connection._tx.put_nowait((None, ask))
+    try:
+        answer, error = answers.get(timeout=30)
+    except queue.Empty:
+        raise ValueError("its thread does not answer") from None
+    if error is not None:
+        raise error
+    return answer  # type: ignore[return-value]

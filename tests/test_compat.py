@@ -5,10 +5,13 @@ A test that fails on "public" says that the name in `codemode_graph.compat` can 
 
 import ast
 import asyncio
+import inspect
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import anyio
 import pytest
 from langchain_core.runnables import RunnableConfig
@@ -19,7 +22,14 @@ from langgraph.runtime import Runtime
 from mcp import ClientSession
 from mcp.shared.message import SessionMessage
 
-from codemode_graph.compat import channels_of, functions_of, module_of_thread, next_request_id, with_subgraph_number
+from codemode_graph.compat import (
+    channels_of,
+    functions_of,
+    module_of_thread,
+    next_request_id,
+    run_on_aiosqlite,
+    with_subgraph_number,
+)
 
 PACKAGE = Path(__file__).parents[1] / "codemode_graph"
 
@@ -106,6 +116,17 @@ def test_a_thread_knows_the_module_of_its_function() -> None:
     thread.join()
     assert module_of_thread(thread) == ""
     assert "target" not in dir(threading.Thread), "Python has a public name"
+
+
+async def test_a_function_runs_on_the_connection_of_aiosqlite() -> None:
+    async with aiosqlite.connect(":memory:") as connection:
+        assert run_on_aiosqlite(connection, lambda inner: inner.execute("SELECT 1").fetchone()) == (1,)
+        with pytest.raises(sqlite3.Error, match="nowhere"):
+            run_on_aiosqlite(connection, lambda inner: inner.execute("SELECT 1 FROM nowhere"))
+    with pytest.raises(ValueError, match="it is not open"):
+        run_on_aiosqlite(connection, str)
+    public = {name for name, _ in inspect.getmembers(aiosqlite.Connection) if not name.startswith("_")}
+    assert not public & {"database", "path", "filename", "connection", "run_sync"}, "aiosqlite has a public name"
 
 
 def _private_names(path: Path) -> list[str]:

@@ -1,7 +1,6 @@
-"""The journal of a graph that was given none: in the database of its checkpointer."""
+"""The journal of a graph that names none: in the database of its checkpointer."""
 
 import inspect
-import queue
 import sqlite3
 import threading
 import weakref
@@ -11,11 +10,12 @@ from typing import Any
 from codemode_graph.calls.journal import Journal, JournalError
 from codemode_graph.calls.postgres import PostgresJournal
 from codemode_graph.calls.sqlite import SQLiteJournal
+from codemode_graph.compat import run_on_aiosqlite
 
-__all__ = ["journal_beside"]
+__all__ = ["journal_beside", "keep_beside"]
 
 _lock = threading.Lock()
-# A journal lives as long as a checkpointer that it is beside, and is closed with the last.
+# A journal lives as long as a checkpointer or store that it is beside, and is closed with the last.
 _beside: "weakref.WeakKeyDictionary[Any, Journal]" = weakref.WeakKeyDictionary()
 _journals: "weakref.WeakValueDictionary[Hashable, Journal]" = weakref.WeakValueDictionary()
 
@@ -54,6 +54,19 @@ def journal_beside(checkpointer: Any) -> Journal | None:
         return journal
 
 
+def keep_beside(owner: Any, create: Callable[[], Journal]) -> Journal:
+    """Return the journal that lives as long as a checkpointer or a store, so that every graph on it finds the same runs.
+
+    Args:
+        owner: The checkpointer or store.
+        create: Makes the journal, the first time.
+    """
+    with _lock:
+        if owner not in _beside:
+            _beside[owner] = create()
+        return _beside[owner]
+
+
 def _place(checkpointer: Any) -> tuple[Hashable, Callable[[], Journal]] | None:
     # By name, so that neither library is imported where it is not used. A class of the user's own may be a subclass.
     modules = [each.__module__ for each in type(checkpointer).__mro__]
@@ -72,7 +85,7 @@ def _sqlite_path(checkpointer: Any) -> str:
         if isinstance(connection, sqlite3.Connection):
             with checkpointer.lock:
                 return _main_file(connection)
-        return _aiosqlite_file(connection)
+        return run_on_aiosqlite(connection, _main_file)
     except (sqlite3.Error, ValueError) as error:
         raise JournalError(f"the checkpointer's connection to SQLite cannot be used: {error}") from error
 
@@ -114,32 +127,3 @@ def _conninfo_of_pool(pool: Any) -> str | Callable[[], str] | None:
         return make_conninfo(text or "", **known)
 
     return resolve if any(callable(part) for part in parts) else resolve()
-
-
-# Private names of libraries, each with the reason it is needed. `tests/durable/test_locate.py` has a test that fails once the
-# library changes one, or offers a public one.
-
-
-def _aiosqlite_file(connection: Any) -> str:
-    """Return the path of the database of an `aiosqlite.Connection`.
-
-    It can be asked with `await` alone, and a graph is compiled without. Its thread runs any function that is in its queue.
-    """
-    if connection._connection is None:
-        raise ValueError("it is not open")
-    answers: queue.SimpleQueue[str | Exception] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(_main_file(connection._conn))
-        except Exception as error:
-            answers.put(error)
-
-    connection._tx.put_nowait((None, ask))
-    try:
-        answer = answers.get(timeout=30)
-    except queue.Empty:
-        raise ValueError("its thread does not answer") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer

@@ -5,28 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from codemode_graph.calls.log import (
-    Absent,
-    Answered,
-    Asked,
-    Attached,
-    Closed,
-    Decided,
-    Denied,
-    Done,
-    Ended,
-    Event,
-    Failed,
-    Opened,
-    Proposed,
-    Refused,
-    Renewed,
-    SessionEnd,
-    Started,
-    Told,
-    Undone,
-    Unknown,
-)
+from codemode_graph.calls import log as events
+from codemode_graph.calls.log import Event, SessionEnd, Started
 from codemode_graph.state import Decision, PendingCall, StateUpdate, ToolCall, ToolCallStatus, ToolError
 
 __all__ = ["Frame", "Identity", "Record", "SessionView", "View", "fold", "newest"]
@@ -67,7 +47,7 @@ class Record:
         event: How it was started.
         identity: Which call it is.
         alias: Which call it is by the arguments that a person gave instead, where one did.
-        at: The event that started it; `ended_at` the one that ended it, `told_at` the first that told it.
+        at: The event that started it; `told_at` the first that told it.
         status: How far it got; `not_started` where it has turned out that nothing was made.
         asked: What its tool asks a person, having been given these `answers`.
         undone_by: The record of the call that undid it.
@@ -89,7 +69,6 @@ class Record:
     asked: PendingCall | None = None
     answers: list[Any] = field(default_factory=list)
     ended: float | None = None
-    ended_at: int | None = None
     told_at: int | None = None
     clock: float | None = None
     undone_by: int | None = None
@@ -166,9 +145,9 @@ class View:
 
     def __init__(self) -> None:
         self.length = 0
-        self.opened: Opened | None = None
+        self.opened: events.Opened | None = None
         self.closed: str | None = None
-        self.programs: dict[int, Proposed] = {}
+        self.programs: dict[int, events.Proposed] = {}
         self.sessions: dict[int, SessionView] = {}
         self.records: list[Record] = []
         self.calls: dict[tuple[str, str], dict[int, list[Record]]] = {}
@@ -190,46 +169,46 @@ class View:
         match event:
             case Started():
                 self._start(at, event)
-            case Done() | Failed() | Denied() | Unknown():
+            case events.Done() | events.Failed() | events.Denied() | events.Unknown():
                 self._end(at, event)
-            case Told():
+            case events.Told():
                 self._tell(at, event)
-            case Answered():
+            case events.Answered():
                 record = self.records[event.call]
                 self.numbers[event.session, event.number] = record
                 self._told[event.session, event.number] = event.told
                 record.answered.append(f"{event.attempt}.{event.number}")
                 if event.mark is not None:
                     self.marks[record.id] = event.mark
-            case Refused():
+            case events.Refused():
                 self.numbers[event.session, event.number] = event.error
-            case Absent():
+            case events.Absent():
                 self.records[event.call].status = "not_started"
                 self._counts[self.records[event.call].event.tool] -= 1
-            case Undone():
+            case events.Undone():
                 self.records[event.call].undone_by = event.by
-            case Asked():
+            case events.Asked():
                 self.questions[event.pending["key"]] = event.pending
                 if event.call is not None:
                     record = self.records[event.call]
                     record.status, record.asked, record.answers = "interrupted", event.pending, event.answers or []
-            case Decided():
+            case events.Decided():
                 self.decisions.setdefault(event.question, event.decision)  # the first answer is the answer
-            case Attached():
+            case events.Attached():
                 self.owner, self.until = event.owner, event.until
                 known = self.sessions.setdefault(event.session, SessionView(event.attempt, event.digest))
                 known.how = None
-            case Renewed():
+            case events.Renewed():
                 self.until = event.until
-            case Ended():
+            case events.Ended():
                 session = self.sessions[event.session]
                 session.how, self.owner = event.how, None
                 session.spent += event.spent
-            case Proposed():
+            case events.Proposed():
                 self.programs.setdefault(event.attempt, event)
-            case Opened():
+            case events.Opened():
                 self.opened = event
-            case Closed():
+            case events.Closed():
                 self.closed = event.how
 
     def _start(self, at: int, event: Started) -> None:
@@ -260,13 +239,13 @@ class View:
     def _put(self, record: Record, identity: Identity) -> None:
         self.calls.setdefault((identity.tool, identity.digest), {}).setdefault(identity.occurrence, []).append(record)
 
-    def _end(self, at: int, event: Done | Failed | Denied | Unknown) -> None:
+    def _end(self, at: int, event: events.Done | events.Failed | events.Denied | events.Unknown) -> None:
         record = self.records[event.call]
-        record.status, record.ended, record.ended_at = event.type, event.time, at
+        record.status, record.ended = event.type, event.time
         record.error = event.error
-        if isinstance(event, Done):
+        if isinstance(event, events.Done):
             record.value, record.updates = event.value, event.updates
-        elif isinstance(event, Denied):
+        elif isinstance(event, events.Denied):
             self._counts[record.event.tool] -= 1
             self.sessions[record.session].own_effects -= (
                 record.event.effect != "read" and record.event.redo is None and record.event.resumes is None
@@ -274,14 +253,14 @@ class View:
         if record.has_effect:
             self._changes.append((at, record))
 
-    def _tell(self, at: int, event: Told) -> None:
+    def _tell(self, at: int, event: events.Told) -> None:
         self.sessions[event.session].frames.append(Frame(event.clock, tuple(event.numbers)))
         for number in event.numbers:
             record = self.numbers.get((event.session, number))
             if not isinstance(record, Record):
                 continue
-            told = self._told.get((event.session, number), record.event.told)
-            record.tells.append(Telling(event.session, told, at))
+            known_effects = self._told.get((event.session, number), record.event.told)
+            record.tells.append(Telling(event.session, known_effects, at))
             if record.told_at is None:
                 record.told_at, record.clock = at, event.clock
 
@@ -371,9 +350,9 @@ def newest(calls: Iterable[ToolCall]) -> list[ToolCall]:
     return list({call["key"]: call for call in calls}.values())
 
 
-def fold(events: Iterable[Event]) -> View:
+def fold(log: Iterable[Event]) -> View:
     """Return what events add up to."""
     view = View()
-    for event in events:
+    for event in log:
         view.apply(event)
     return view

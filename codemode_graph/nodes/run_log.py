@@ -1,9 +1,7 @@
 """The journal of the run that a node works on: where it is kept, how it begins, how it ends."""
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
@@ -12,7 +10,7 @@ from langgraph.store.base import BaseStore
 
 from codemode_graph.calls.identity import Place, import_calls, place_of
 from codemode_graph.calls.journal import Journal, JournalError, MemoryJournal
-from codemode_graph.calls.locate import journal_beside
+from codemode_graph.calls.locate import journal_beside, keep_beside
 from codemode_graph.calls.log import Closed, Opened, Proposed
 from codemode_graph.calls.session import RunLog
 from codemode_graph.calls.store import StoreJournal
@@ -23,15 +21,13 @@ from codemode_graph.state import Attempt, CodeModeState, ModelCall
 
 __all__ = ["close", "close_ended", "journal_of", "open_log", "program_digest", "proposed"]
 
-_beside: "WeakKeyDictionary[Any, Journal]" = WeakKeyDictionary()
-"""Journals that live as long as a checkpointer or a store, so that every graph on it finds the same runs."""
 _warned: set[str] = set()
 
 
 def journal_of(parts: Parts, config: RunnableConfig) -> Journal:
     """Return the journal of the graph that a node's config is of.
 
-    The one that the graph was made with; else one in the database of its checkpointer; else one in LangGraph's store; else
+    The one that the graph names; else one in the database of its checkpointer; else one in LangGraph's store; else
     this process's memory.
     """
     if parts.journal is not None:
@@ -50,21 +46,16 @@ def journal_of(parts: Parts, config: RunnableConfig) -> Journal:
             f"the checkpoints of {name} outlive this process, but the journal of tool calls does not: after a kill, calls "
             "may be made again. Give create_codemode(journal=...) a SQLiteJournal or a PostgresJournal"
         )
-    return _kept(checkpointer, MemoryJournal)
+    return keep_beside(checkpointer, MemoryJournal)
 
 
 def _store_journal(store: BaseStore) -> Journal:
-    journal = _kept(store, lambda: StoreJournal(store))
+    journal = keep_beside(store, lambda: StoreJournal(store))
     if journal.durable:
         _warn(
             "the journal of tool calls is in a LangGraph store, which cannot keep two executors of one run apart: run one "
             "at a time on a thread, or give create_codemode(journal=...) a SQLiteJournal or a PostgresJournal"
         )
-    return journal
-
-
-def _kept(beside: Any, make: Callable[[], Journal]) -> Journal:
-    journal: Journal = _beside.setdefault(beside, make())
     return journal
 
 
@@ -83,7 +74,7 @@ async def open_log(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     if "sequence" not in state:
         waiting = "; ".join(f"{call['tool']} {call['arguments']}" for call in state.get("pending") or ())
         raise JournalError(
-            "this run was begun by codemode-graph 0.1.0, whose records this version cannot go on from without the risk of "
+            "this run was started by codemode-graph 0.1.0, whose records this version cannot go on from without the risk of "
             "making a call twice. Give its task again, on a new thread. "
             f"It waited for a person to decide on: {waiting or 'nothing'}"
         )

@@ -1,7 +1,6 @@
 """The journal beside a checkpointer: in the same database, one for all."""
 
 import gc
-import inspect
 import sqlite3
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
 import psycopg
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
@@ -158,15 +156,6 @@ def test_no_library_is_imported_for_a_checkpointer_of_another() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def test_aiosqlite_has_no_public_way_to_the_file() -> None:
-    """`locate._aiosqlite_file` uses these: it can go when a connection tells its file without being awaited."""
-    connection = aiosqlite.connect(":memory:")
-    assert {"_connection", "_tx"} <= vars(connection).keys()
-    assert hasattr(aiosqlite.Connection, "_conn")
-    public = {name for name, _ in inspect.getmembers(aiosqlite.Connection) if not name.startswith("_")}
-    assert not public & {"database", "path", "filename", "connection", "run_sync"}
 
 
 def test_psycopg_tells_all_but_the_password_at_once(url: str) -> None:
