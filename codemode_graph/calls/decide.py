@@ -76,6 +76,7 @@ def decide(view: View, call: ProgramCall, now: float) -> Verdict:
         call: The call.
         now: The time, in seconds since the epoch.
     """
+    # A restart comes first: there the journal knows more than that the calls are equal.
     if (own := _by_number(view, call)) is not None:
         return own
     records = _records_of(view, call)
@@ -92,6 +93,7 @@ def decide(view: View, call: ProgramCall, now: float) -> Verdict:
     first = next((record for record in ended if _on_the_way(view, call, record)), None)
     if first is not None and first.status == "failed":
         return Verdict("answer", first, "on the way")
+    # A refusal holds for an equal call until something later is recorded of it.
     denied = next((record for record in reversed(records) if record.status == "denied"), None)
     if denied is not None and not any(record.at > denied.at for record in records):
         return Verdict("answer", denied, "denied")
@@ -150,6 +152,7 @@ def is_untouched(view: View, record: Record, now: float, reads_for: float) -> bo
     """Rule A: nothing can have changed since."""
     if view.changed_since(record) or now - record.event.time >= reads_for:
         return False
+    # Several equal reads in one program are a poll: the program waits for another answer.
     equal = view.sessions[record.session].equal_calls[record.identity.tool, record.identity.digest]
     return record.event.effect != "read" or equal <= 1
 

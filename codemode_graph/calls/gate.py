@@ -23,6 +23,7 @@ from codemode_graph.tools.spec import DecisionType, Review, ToolSpec
 
 __all__ = ["Gate", "OpenCall", "Start", "digest_of"]
 
+# Of the UUIDs that are idempotency keys. It must never change: the keys of runs that go on depend on it.
 _NAMESPACE = uuid.UUID("5c1a8f2e-6f0b-4a53-9f0e-0f3f4ad2b7c6")
 
 
@@ -129,6 +130,8 @@ class Gate:
             open.outcome = refusal
             self.refuse(open)
             return
+        # The name has the arguments in it, so an approval of other arguments, or of an earlier time, approves nothing
+        # here.
         question = self.question("approval", open.asked.identity, self._shown(open), self._times(open))
         decision = self.decision(question)
         mark = None
@@ -138,6 +141,7 @@ class Gate:
         if decision is not None:
             self.follow(open, question, decision, Start(arguments=open.arguments, mark=mark))
             return
+        # A repair that changed the arguments may destroy a second thing: a person is asked whatever the policy says.
         destroys = mark is not None and open.tool.effect_in_force == "destructive"
         if destroys or needs_approval(open.tool, open.arguments, self.view.count(open.tool.name)):
             self.ask(open, question, open.arguments, "approval")
@@ -164,6 +168,7 @@ class Gate:
         """Return what a person has answered to a question; what comes with the state is recorded first."""
         known = self.view.decisions.get(question)
         if known is None and (known := self.decisions.get(question)) is not None:
+            # Recorded before anything is done with it: after a kill the state may come without the decision.
             self.session.log.add(events.Decided(question=question, decision=known))
         return known
 
@@ -193,6 +198,7 @@ class Gate:
             reason=reason,
         )
         if open.tool.effect_in_force == "destructive":
+            # An answer without ids may be one that comes twice: once a run has asked before, it does not count for these tools.
             pending["destroys"] = True
         review = open.tool.policy.approval
         if isinstance(review, Review) and reason == "approval":
@@ -201,11 +207,13 @@ class Gate:
                 text = review.description
                 pending["description"] = text(pending["arguments"]) if callable(text) else text
         elif isinstance(review, Review) and "edit" not in review.decisions:
+            # A call of unknown outcome may be answered in any way but by an edit that the policy forbids.
             limited: list[DecisionType] = ["approve", "reject", "respond"]
             pending["allowed"] = limited
         if cause is not None:
             pending["cause"] = f"{cause['type']}: {cause['message']}"
         self._coming[open.call.id] = open.tool.name
+        # A restart asks again what was asked before: the question is in the journal already.
         if question not in self.view.questions:
             self.session.log.add(events.Asked(pending=pending))
         open.pending = pending
@@ -216,6 +224,7 @@ class Gate:
         start.question = question
         if "arguments" in decision:
             start.arguments = dict(decision["arguments"])
+            # The call is known by both spellings from now on, so a repaired program finds it under either.
             start.edited = digest_of(open.tool, start.arguments)
         if decision["type"] in ("reject", "respond"):
             start.decision = decision
@@ -231,6 +240,7 @@ class Gate:
     def _key(self, open: OpenCall, start: Start) -> str:
         """Return what a tool may know a call by: the same whenever this call is made, anew once it has been undone."""
         known = self.view.calls.get(open.asked.identity[:2], {}).get(open.asked.identity.occurrence, [])
+        # A service that knows the key would answer with the call that was undone: after an undo the key is another.
         undone = sum(record.undone_by is not None for record in known)
         spelled = json.dumps(start.arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
         said = f"{self.session.log.run}\0{open.asked.identity}\0{undone}\0{spelled if start.edited else ''}"
@@ -244,6 +254,8 @@ def digest_of(tool: ToolSpec, arguments: Mapping[str, Any]) -> str:
     except Exception:  # the tool will refuse them itself, in its own words
         validated = arguments
     if tool.validate is None:
+        # Without a validator of its own, a tool is called alike with a default written out and with the default left
+        # out.
         validated = without_defaults(tool.input_schema, arguments)
     text = json.dumps(canonical(validated), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(f"{tool.name}\0{text}".encode()).hexdigest()[:20]

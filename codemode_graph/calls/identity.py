@@ -21,6 +21,7 @@ __all__ = ["REJOIN_FOR", "Place", "find_run", "import_calls", "input_digest", "p
 REJOIN_FOR = 3600.0
 """Seconds for which the same input, given again on its thread, is the run that it began before."""
 
+# Runs that this process has matched to a place: two equal inputs that run side by side must not both take one run.
 _claims: OrderedDict[str, "Place"] = OrderedDict()
 _MOST_CLAIMS = 10_000
 _lock = threading.Lock()
@@ -48,6 +49,7 @@ class Place:
 def place_of(config: RunnableConfig) -> Place:
     """Return where the graph of a node's config runs."""
     configurable, metadata = config.get("configurable") or {}, config.get("metadata") or {}
+    # The last part is the node's own; the rest is where the graph stands in a larger one, a part for each level.
     namespace = str(configurable.get("checkpoint_ns") or "").rpartition("|")[0]
     parents: Mapping[str, Any] = configurable.get("checkpoint_map") or {}
     server_run = configurable.get("run_id") or metadata.get("run_id")
@@ -82,6 +84,7 @@ async def find_run(journal: Journal, place: Place, digest: str, *, anew: bool = 
     if not place.thread or anew:
         return new
     found = await journal.find(place.thread, place.namespace, digest)
+    # Graphs in several threads may look at the same moment; the look and the claim are one step.
     with _lock:
         for info in sorted(found, key=lambda info: (info.place != place.task, info.opened)):
             if _is_same(info, place):
@@ -92,8 +95,10 @@ async def find_run(journal: Journal, place: Place, digest: str, *, anew: bool = 
 
 
 def _is_same(info: RunInfo, place: Place) -> bool:
+    # A new run of the server is asked for anew by somebody, not a retry.
     if info.server_run is not None and place.server_run is not None and info.server_run != place.server_run:
         return False
+    # An equal input much later is meant anew: a daily report has the same words every day.
     if info.server_run is None and time.time() - info.opened > REJOIN_FOR:
         return False
     if info.place == place.task:
@@ -122,6 +127,7 @@ def import_calls(calls: list[ToolCall], opened: Opened) -> list[Event]:
     """
     if not calls:
         return []
+    # They come as calls of a session 0 that failed: sessions of this run begin at 1.
     attempt = max(call["attempt"] for call in calls)
     events: list[Event] = [
         Attached(session=0, attempt=attempt, digest="", owner="", until=0.0),
@@ -165,5 +171,6 @@ def _ending(call: ToolCall, index: int) -> list[Event]:
             return [Failed(call=index, time=at, error=call["error"])]
         case "denied" if call["error"] is not None:
             return [Denied(call=index, time=at, error=call["error"])]
+        # Whatever had no recorded end may have taken effect.
         case _:
             return [Unknown(call=index, time=at, error=call["error"])]

@@ -19,8 +19,8 @@ _lock = threading.Lock()
 _beside: "weakref.WeakKeyDictionary[Any, Journal]" = weakref.WeakKeyDictionary()
 _journals: "weakref.WeakValueDictionary[Hashable, Journal]" = weakref.WeakValueDictionary()
 
+# Arguments of psycopg's `connect` that are no parameters of the connection.
 _NOT_OF_LIBPQ = ("autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory")
-"""Arguments of psycopg's `connect` that are no parameters of the connection."""
 
 
 def journal_beside(checkpointer: Any) -> Journal | None:

@@ -314,6 +314,7 @@ def load_events(text: str) -> list[Event]:
         JournalError: A later version of this package wrote them.
     """
     batch = json.loads(text)
+    # An older package that skipped what it does not know could make a call twice.
     if batch["version"] > VERSION:
         raise JournalError(
             f"this journal has version {batch['version']}, and this package reads up to {VERSION}: update codemode-graph"

@@ -43,8 +43,8 @@ _NESTED = (
     "the tool runs a graph that stops to ask somebody, and a program cannot wait for that: let the tool's policy ask for "
     "approval, or call interrupt() in the tool itself"
 )
+# Seconds before a read is made again; each further pause is twice as long.
 _FIRST_PAUSE = 0.1
-"""Seconds before a read is made again; each further pause is twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class _TooLate(Exception):
     """The time of the tool's policy ran out."""
 
 
+# What an equal call would meet again, so that it is not made again.
 _FINAL = (
     TypeError,
     ValueError,
@@ -85,7 +86,6 @@ _FINAL = (
     CommandRefused,
     UnusableResult,
 )
-"""What an equal call would meet again, so that it is not made again."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,6 +142,7 @@ class ToolCalls:
     async def _end(self, spec: ToolSpec, record: Record, arguments: Mapping[str, Any]) -> tuple[Ending, Outcome | None]:
         try:
             return await self.take(spec, record, await self._call(spec, record, arguments))
+        # A cancellation that this task was not asked for comes from the tool's own library, and is the tool's failure.
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -313,6 +314,7 @@ async def _call_with_answers(
 
 def show(error: BaseException, spec: ToolSpec, arguments: Mapping[str, Any]) -> ToolError:
     """Return an exception as a program and a model may see it: the nearest built-in type, and its message without secrets."""
+    # The text of a KeyError is the repr of its argument, quotes and all.
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     message = redact(message or type(error).__name__)
     for name in spec.policy.redact:  # tools like to quote what they were called with
@@ -330,5 +332,6 @@ def _texts(value: object) -> list[str]:
 
 
 def _builtin(error: BaseException) -> str:
+    # A program can catch built-in types alone: the classes of the tool's libraries are not in its sandbox.
     name = next(c.__name__ for c in type(error).__mro__ if getattr(builtins, c.__name__, None) is c)
     return name if name not in ("Exception", "BaseException") else "RuntimeError"

@@ -35,6 +35,7 @@ class Occurrences:
         key = (tool.name, digest)
         taken = self._taken.setdefault(key, set())
         retries = self._retries.get(key, [])
+        # In a restart the record under this number says which of the equal calls this one is.
         own = self._view.numbers.get((self._session, number))
         if isinstance(own, Record) and key == (own.identity.tool, own.identity.digest):
             occurrence = own.identity.occurrence
@@ -49,12 +50,14 @@ class Occurrences:
 
     def _numbers(self, key: tuple[str, str], tool: ToolSpec) -> Iterator[int]:
         if key not in self._free:
+            # Reads count from 1 in each session: no read must be kept from happening twice.
             known = self._view.calls.get(key, {}) if tool.has_effect else {}
             earlier = {
                 occurrence: any(record.stands for record in records)
                 for occurrence, records in known.items()
                 if any(record.session != self._session for record in records)
             }
+            # Effects that stand first: a program that repeats one of two equal calls means the one that took effect.
             first = sorted(earlier, key=lambda occurrence: (not earlier[occurrence], occurrence))
             self._free[key] = chain(first, (each for each in count(1) if each not in earlier))
         return self._free[key]

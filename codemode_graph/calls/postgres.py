@@ -24,6 +24,7 @@ APPEND = """
 WITH head AS ({head} RETURNING 1)
 INSERT INTO codemode_batches (run, first, count, events, token) SELECT ?, ?, ?, ?, ? FROM head
 """
+# Each has a thread and a connection of the server, which are dear there: a hundred is PostgreSQL's default for all.
 CONNECTIONS = 4
 RETRIES = (0.0, 0.1, 0.5, 2.0, 5.0)
 """Seconds before each new attempt after a connection was lost: a server that starts again takes some."""

@@ -79,6 +79,7 @@ async def run_program(
     run = _Run(session, resolver, limits)
     started = time.monotonic()
     event: RunEvent
+    # A tool may work for longer than a lease lasts. Where a renewal fails, the next append or `hold` says so.
     renewal = asyncio.create_task(session.renew(), name=f"lease of {session.log.run}")
     try:
         async with asyncio.timeout(timeout) as deadline:
@@ -94,6 +95,7 @@ async def run_program(
         waiting = sorted({open.call.tool for open in run.flight.values()})
         detail = f" while it waited for {', '.join(waiting)}" if waiting else ""
         message = f"the program did not end within {timeout:g} seconds{detail}"
+        # A program that has ended keeps its value: the time ran out for calls that it left behind.
         failed = Failed(kind="timeout", type="TimeoutError", message=message)
         event = failed if run.ended is None else run.end(run.ended)
     finally:
@@ -188,6 +190,7 @@ class _Run:
                 if not await self.one_ended(wake_after):
                     return await self.tell([], self.live())
             else:
+                # The program waits for nothing but its own timer.
                 await asyncio.sleep(wake_after or 0)
                 return await self.tell([], self.live())
 
@@ -200,6 +203,7 @@ class _Run:
             self.replay = []
             return None
         del self.replay[0]
+        # Calls made in one block may be answered in several frames: the others stay in the queue.
         opens = [by_number[number] for number in frame.numbers]
         self.queue = [open for open in self.queue if open not in opens]
         for open in opens:
@@ -209,6 +213,7 @@ class _Run:
     async def begin(self) -> None:
         """Decide on the calls that the program has made, all of them before any is started."""
         queue, self.queue = self.queue, []
+        # None of a block may see what another of the same block starts.
         verdicts = [(open, self.resolver.decide(open)) for open in queue]
         for open, verdict in verdicts:
             await self.resolver.apply(open, verdict)
@@ -249,6 +254,7 @@ class _Run:
             if open.outcome is not None:  # a person answered in the tool's place
                 self.ready[number] = open
                 continue
+            # The last look before the tool is called: another executor may have taken over a process that was frozen.
             self.session.hold()
             self.flight[number] = open
             self.tasks[number] = task = asyncio.create_task(
@@ -265,6 +271,7 @@ class _Run:
 
     async def collect(self) -> None:
         """Take what the tools that have ended returned. What ends together is appended together, before it is told."""
+        # Cleared before the look at the tasks: one that ends in between sets the event again.
         self.ending.clear()
         ended = [number for number, task in self.tasks.items() if task.done()]
         if not ended:
@@ -306,6 +313,7 @@ class _Run:
 
     async def tell(self, opens: list[OpenCall], clock: float, *, record: bool = True) -> list[OpenCall]:
         """Note what the program is told, in order, and what its clock says."""
+        # The program's clock never goes back, also where an older frame is told after a newer one.
         self.clock = max(self.clock, clock)
         self.base = time.monotonic() - self.clock
         if record:
@@ -323,6 +331,7 @@ class _Run:
         """Let the calls with an effect end that the program left behind, and give up the others."""
         await self.begin()  # of a program that was started again, calls may come here that were made before
         await self.launch()
+        # Calls that found no slot were never started, and nobody waits for their values.
         self.waiting.clear()
         await self.cancel([number for number, open in self.flight.items() if not open.tool.has_effect])
         while self.tasks:
@@ -346,6 +355,7 @@ class _Run:
                 tasks[number] = task
         for task in tasks.values():
             task.cancel()
+        # Tools clean up before it is recorded how they ended.
         await asyncio.gather(*tasks.values(), return_exceptions=True)
         for open in given_up:
             await self.resolver.give_up(open, tasks.get(open.call.id))

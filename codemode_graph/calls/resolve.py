@@ -51,6 +51,7 @@ class Resolver(Gate):
             except TypeError as error:
                 refusal = Raised("TypeError", str(error))
         digest = digest_of(tool, arguments)
+        # A refused call has no record, so it takes no occurrence from an equal call.
         identity = Identity(
             call.tool, digest, self.occurrences.occurrence(call.id, tool, digest) if refusal is None else 0
         )
@@ -66,6 +67,7 @@ class Resolver(Gate):
             reads_for=tool.policy.answer_reads_for,
         )
         if tool.has_effect and refusal is None:
+            # Rule B asks only which effects the program has come to; reads do not matter there.
             self._met.setdefault(identity, call.id)
         id = f"{self.attempt}.{call.id}"
         return OpenCall(call=call, id=id, tool=tool, arguments=arguments, asked=asked, outcome=refusal)
@@ -95,6 +97,7 @@ class Resolver(Gate):
     def _answer(self, open: OpenCall, record: Record, *, marked: bool = False) -> None:
         """Answer a call from a record."""
         open.record = record
+        # In a restart the record may already stand under this number; a second `answered` would say the same.
         if self.view.numbers.get((self.session.number, open.call.id)) is not record:
             mark = "answered from before later changes" if marked else None
             self.session.log.add(
@@ -108,6 +111,7 @@ class Resolver(Gate):
                 )
             )
             emit(CallAnsweredEvent(type="call_answered", id=record.id, tool=open.tool.name, line=open.call.line))
+        # An equal read is on its way: this call gets the same value when it ends.
         if record.status == "started":
             self._joins.setdefault(record.index, []).append(open)
         self.meet(open, record)
@@ -121,6 +125,7 @@ class Resolver(Gate):
         self._coming.pop(open.call.id, None)
         identity = open.asked.identity
         known = self.view.calls.get(identity[:2], {}).get(identity.occurrence, [])
+        # To make again what was undone undoes the undoing: the call that undid it must not stand or answer any more.
         gone = [record for record in known if record.undone_by is not None or record.void]
         redo = None
         if gone and open.tool.has_effect:
@@ -133,6 +138,7 @@ class Resolver(Gate):
             digest=identity.digest,
             occurrence=identity.occurrence,
             effect=open.tool.effect_in_force,
+            # What the policy redacts is masked before it is recorded.
             arguments=mask(start.arguments, open.tool.policy.redact),
             told=open.asked.told,
             time=time.time(),
@@ -171,6 +177,7 @@ class Resolver(Gate):
         assert open.start is not None
         assert open.record is not None
         arguments = open.start.arguments
+        # Arguments that a person edited may be references to large values of the run.
         if any(is_reference(value) for value in arguments.values()):
             arguments = {name: await self.maker.values.load(value) for name, value in arguments.items()}
         return await self.maker.make(open.tool, open.record, arguments)
@@ -191,6 +198,7 @@ class Resolver(Gate):
         if isinstance(ending, Asks):
             answers = list(record.event.answers or ())
             if ending.again:
+                # The tool's schema refused the newest answer: forget it, and ask again.
                 answers = answers[:-1]
             self._asks(open, record, ending.question, answers)
             return
@@ -238,6 +246,7 @@ class Resolver(Gate):
         self.occurrences.retry(open.asked.identity)
         if task is None or open.record is None:
             return
+        # A tool may end in the very moment in which it is cancelled: then its outcome counts.
         if task.cancelled() or task.exception() is not None:
             self.session.log.add(self.maker.give_up(open.tool, open.record))
         else:
@@ -293,6 +302,7 @@ class Resolver(Gate):
         for open in opens:
             if open.record is None or open.record.event.redo is None:
                 return None
+            # With the clock of the first time, arguments that the program computes from it stay equal.
             known = self.view.calls[open.asked.identity[:2]][open.asked.identity.occurrence]
             clocks.append(max((record.clock or 0.0 for record in known if record is not open.record), default=0.0))
         return max(clocks, default=None)

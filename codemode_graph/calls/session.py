@@ -18,8 +18,8 @@ __all__ = ["LEASE", "RunLog", "Session", "SessionLost"]
 LEASE = 30.0
 """Seconds for which an executor that says nothing is taken to be alive."""
 
+# Seconds between two looks at a run that another executor drives: the first, and the longest.
 _POLL = (0.02, 0.5)
-"""Seconds between two looks at a run that another executor drives: the first, and the longest."""
 
 
 class SessionLost(JournalError):
@@ -140,6 +140,7 @@ class Session:
         )
         session = cls(log, number if restart else number + 1, restart=restart)
         now = time.time()
+        # Their executor is gone, and with it the only one who could say how they ended.
         for record in view.doubts():
             log.add(Unknown(call=record.index, time=now))
         session._take_lease(now)

@@ -15,8 +15,8 @@ from codemode_graph.tools.spec import Undo
 
 __all__ = ["settle", "undo"]
 
+# How often a call that may be repeated is made before a person is asked: a service that never answers may be down.
 _TRIES_UNASKED = 3
-"""How often a call that may be repeated is made before a person is asked: a service that never answers may be down."""
 
 
 async def settle(gate: Gate, open: OpenCall, record: Record) -> None:
@@ -40,6 +40,7 @@ async def settle(gate: Gate, open: OpenCall, record: Record) -> None:
         log.add(events.Denied(call=record.index, time=time.time(), error=error))
         open.outcome = Raised(**error)
         return
+    # The try before may have taken effect, so a failure of this one will settle nothing: `doubt`.
     how = Start(
         arguments=open.arguments if arguments is None else arguments,
         question=record.event.question,
@@ -52,11 +53,13 @@ async def settle(gate: Gate, open: OpenCall, record: Record) -> None:
     if decision is not None:
         gate.follow(open, question, decision, how)
         return
+    # Safe to make again without a question: under its key, or as an idempotent call that nothing has followed.
     if arguments is not None and _is_repeatable(gate, open, record):
         how.key = record.event.key
         gate.start_with(open, how)
         return
     if open.tool.policy.verify is not None and arguments is not None:
+        # `verify` can look the outcome up, so it is asked before a person is.
         found = await verify(open.tool, record, arguments, gate.view)
         if isinstance(found, Returned):
             open.record = record
@@ -69,6 +72,7 @@ async def settle(gate: Gate, open: OpenCall, record: Record) -> None:
             log.add(events.Absent(call=record.index))
             gate.gate(open)
             return
+    # A repeated try would exceed the budget, so there is nothing for a person to approve.
     if (refusal := gate.budget(open)) is not None and record.session != gate.session.number:
         open.outcome = refusal
         gate.refuse(open)
@@ -144,6 +148,7 @@ async def undo(gate: Gate, open: OpenCall, record: Record, outcome: Outcome | No
     for other in gate.view.of_tool(undo.tool):
         if other.status == "done" and other.stands and await _matches(gate, undo, open, other):
             found.append(other)
+    # Several matches could mean any of them. To undo none is safe: a standing call is answered, not repeated.
     if len(found) == 1:
         gate.session.log.add(events.Undone(call=found[0].index, by=record.index))
 
@@ -153,6 +158,7 @@ async def _matches(gate: Gate, undo: Undo, open: OpenCall, other: Record) -> boo
     known = {"arguments": other.event.arguments, "value": other.value}
     if is_reference(other.value):
         try:
+            # The place to match may lie in a value that is too large for the state.
             known["value"] = await gate.maker.values.load(other.value)
         except KeyError:
             return False

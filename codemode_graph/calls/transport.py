@@ -50,10 +50,11 @@ _MAYBE_SENT = {
     "botocore.exceptions.ReadTimeoutError", "botocore.exceptions.ConnectionClosedError",
 }  # fmt: skip
 _GRPC_MAYBE = {"CANCELLED", "UNKNOWN", "DEADLINE_EXCEEDED", "ABORTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+# Codes by which MCP clients say that a request timed out, or that the connection was closed.
 _MCP_MAYBE = {408, -32000, -32001}
-"""Codes by which MCP clients say that a request timed out, or that the connection was closed."""
+# Answers of proxies and servers that did not hear the end of a request: request timeout, bad gateway, gateway
+# timeout.
 _HTTP_MAYBE = {408, 502, 504}
-"""Answers of proxies and servers that did not hear the end of a request: request timeout, bad gateway, gateway timeout."""
 
 
 def may_have_taken_effect(error: BaseException, more: Sequence[type[BaseException]] = ()) -> bool:

@@ -24,9 +24,10 @@ from codemode_graph.tools.spec import ToolSpec
 __all__ = ["LOAD_VALUE", "Reference", "Values", "is_reference", "load_value"]
 
 _KEY = "LANGGRAPH_AES_KEY"
+# Of all runs in this process, so that a graph that is compiled again finds them.
 _SECRETS: OrderedDict[str, str] = OrderedDict()
+# Values that this process keeps for want of a key; the oldest go first.
 _MOST_SECRETS = 10_000
-"""Values that this process keeps for want of a key; the oldest go first."""
 
 
 class Reference(TypedDict):
@@ -70,6 +71,7 @@ class Values:
         """
         text = json.dumps(value, ensure_ascii=False)
         size = len(text.encode("utf-8", "surrogatepass"))
+        # A tool may return what looks like a reference: kept by reference itself, it cannot point into other values.
         if size <= self._inline_bytes and not secret and not is_reference(value):
             return value
         handle = await (self._hide(text) if secret else self._keep(text))
@@ -92,6 +94,7 @@ class Values:
         """
         run, _, name = handle.rpartition("-")
         missing = KeyError(f"no value has the handle {handle!r}")
+        # Handles come from programs: one of another run must not open that run's values.
         if run != self._run:
             raise missing
         if handle in _SECRETS:

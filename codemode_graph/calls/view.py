@@ -182,6 +182,7 @@ class View:
                     self.marks[record.id] = event.mark
             case events.Refused():
                 self.numbers[event.session, event.number] = event.error
+            # A call that never happened does not count against a budget.
             case events.Absent():
                 self.records[event.call].status = "not_started"
                 self._counts[self.records[event.call].event.tool] -= 1
@@ -194,6 +195,7 @@ class View:
                     record.status, record.asked, record.answers = "interrupted", event.pending, event.answers or []
             case events.Decided():
                 self.decisions.setdefault(event.question, event.decision)  # the first answer is the answer
+            # A restart attaches under the session's old number: it goes on, whatever its end was.
             case events.Attached():
                 self.owner, self.until = event.owner, event.until
                 known = self.sessions.setdefault(event.session, SessionView(event.attempt, event.digest))
@@ -204,6 +206,7 @@ class View:
                 session = self.sessions[event.session]
                 session.how, self.owner = event.how, None
                 session.spent += event.spent
+            # Two executors may write a program for one attempt: the first one appended is the attempt's.
             case events.Proposed():
                 self.programs.setdefault(event.attempt, event)
             case events.Opened():
@@ -217,6 +220,7 @@ class View:
         self._put(record, record.identity)
         if event.edited is not None:
             known = self.calls.get((event.tool, event.edited), {})
+            # By the edited arguments it is a further call beside those that the program itself makes with them.
             record.alias = Identity(event.tool, event.edited, max(known, default=0) + 1)
             self._put(record, record.alias)
         self.numbers[event.session, event.number] = record
@@ -230,9 +234,11 @@ class View:
             self._changes.append((at, record))
             session.effects.append(record)
             session.own_effects += event.redo is None and event.resumes is None
+        # The undoing was itself undone: it neither answers nor stands from now on.
         if event.redo is not None:
             self.records[event.redo].void = True
         if event.resumes is not None:
+            # A tool that asked a person and is started again is one call for the budget.
             self._counts[event.tool] -= self.records[event.resumes].status == "interrupted"
             self.records[event.resumes].status = "not_started"
 
@@ -261,11 +267,13 @@ class View:
                 continue
             known_effects = self._told.get((event.session, number), record.event.told)
             record.tells.append(Telling(event.session, known_effects, at))
+            # Only the first time counts: it says where on the recorded way the program learned of it.
             if record.told_at is None:
                 record.told_at, record.clock = at, event.clock
 
     def changed_since(self, record: Record) -> bool:
         """Tell whether an effect, other than this one, was started or ended after this one was started."""
+        # Backwards, so that a call is judged in time that depends on what followed it, not on the length of the run.
         for at, other in reversed(self._changes):
             if at < record.at:
                 return False
@@ -297,6 +305,7 @@ class View:
         """Return the calls as the state shows them; of one that was started several times, the last time."""
         shown: dict[tuple[str, Identity], ToolCall] = {}
         for record in self.records:
+            # By both: two sessions of one attempt may use a number for different calls.
             shown[record.id, record.identity] = self._tool_call(record)
         return list(shown.values())
 

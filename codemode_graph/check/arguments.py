@@ -15,8 +15,8 @@ from codemode_graph.tools.text import one_line, suggest
 __all__ = ["find_wrong_calls"]
 
 _MOST_NAMES = 20
+# Up to so many other tools are named beside the nearest name, which may not be the one that was meant.
 _FEW = 8
-"""Up to so many other tools are named beside the nearest name, which may not be the one that was meant."""
 
 
 def find_wrong_calls(tree: Tree, references: References, signatures: Mapping[str, Signature]) -> Iterator[Finding]:

@@ -31,8 +31,8 @@ __all__ = [
     "update_from_json",
 ]
 
+# The only key of a dict that stands for a message in an update that is kept as JSON.
 _MESSAGE = "codemode_message"
-"""The only key of a dict that stands for a message in an update that is kept as JSON."""
 
 
 class CommandRefused(ToolCallError):

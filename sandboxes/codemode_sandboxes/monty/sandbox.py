@@ -26,13 +26,13 @@ from codemode_sandboxes.monty.workers import Workers
 
 __all__ = ["MontySandbox"]
 
+# Sleeps and readings of the clock that a program may make beyond four for each allowed call.
 _SPARE_SUSPENSIONS = 5_000
-"""Sleeps and readings of the clock that a program may make beyond four for each allowed call."""
 
 _Jail: TypeAlias = Literal["bubblewrap"]
 
+# What stands between a program and the host in a jail; root's worker also runs as nobody.
 _LAYERS = ("interpreter", "namespaces", "seccomp", "no_new_privs")
-"""What stands between a program and the host in a jail; root's worker also runs as nobody."""
 
 _NAME = "monty"
 _INSTALL = "Install it: pip install 'codemode-sandboxes[bubblewrap]', or apt-get install bubblewrap"

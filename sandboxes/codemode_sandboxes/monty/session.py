@@ -39,8 +39,8 @@ __all__ = ["MontyExecution"]
 
 _Snapshot = FunctionSnapshot | FutureSnapshot | NameLookupSnapshot | MontyComplete
 
+# Monty's names for the ways to read a clock; `time.time` stands for all of `time`, with the function as argument.
 _CLOCK_CALLS = frozenset({"time.time", "datetime.now", "date.today"})
-"""Monty's names for the ways to read a clock; `time.time` stands for all of `time`, with the function as argument."""
 
 _SINCE_START = frozenset({"time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"})
 

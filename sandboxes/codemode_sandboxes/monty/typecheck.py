@@ -20,8 +20,8 @@ CHECKERS = 4
 # comes first because a `# type: ignore` for the whole file, or code that cannot be reached, would hide a later one.
 _REFUSED = "__refused: int = ''\n"
 _SECONDS = 5.0
+# Programs that one session checks: it grows by some ten kilobytes with each.
 _CHECKS = 200
-"""Programs that one session checks: it grows by some ten kilobytes with each."""
 
 
 @dataclass(slots=True, eq=False)

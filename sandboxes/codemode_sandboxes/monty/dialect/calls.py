@@ -21,6 +21,7 @@ _CLASS_METHODS = frozenset({"fromhex", "fromkeys"})
 _EXCEPTIONS = frozenset(
     name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
 )
+# Exceptions whose text is that of their one argument; that of a `KeyError` is the argument's repr.
 _ONE_TEXT = frozenset(
     {
         *("ArithmeticError", "AssertionError", "AttributeError", "Exception", "IndexError", "LookupError", "NameError"),
@@ -28,7 +29,6 @@ _ONE_TEXT = frozenset(
         *("TypeError", "ValueError", "ZeroDivisionError"),
     }
 )
-"""Exceptions whose text is that of their one argument; that of a `KeyError` is the argument's repr."""
 
 _NO_TEXT = ast.Dict | ast.List | ast.Set | ast.Tuple | ast.ListComp | ast.DictComp | ast.SetComp
 

@@ -14,8 +14,8 @@ __all__ = ["Change", "Find", "RewrittenGap", "find_classes", "opening_of"]
 
 Find: TypeAlias = Callable[[Tree], Iterable[ast.AST]]
 
+# Nodes of the largest program that is rewritten: some rewrites compare every use of a name with every other.
 _MOST_NODES = 30_000
-"""Nodes of the largest program that is rewritten: some rewrites compare every use of a name with every other."""
 
 
 @dataclass(frozen=True, slots=True)
