@@ -102,9 +102,9 @@ class Session:
         restart: Whether it goes on with a session whose process died, or that waited for people.
     """
 
-    def __init__(self, log: RunLog, number: int, *, restart: bool) -> None:
+    def __init__(self, log: RunLog, number: int, *, owner: str, restart: bool) -> None:
         self.log, self.number, self.restart = log, number, restart
-        self._owner = owner()
+        self._owner = owner
         self._began = time.monotonic()
         self._holds_until = 0.0
 
@@ -123,8 +123,9 @@ class Session:
             JournalError: The journal cannot be read.
         """
         await log.read()
+        me = await _this_process()
         pause = _POLL[0]
-        while log.view.owner is not None and not is_over(log.view.owner, log.view.until):
+        while log.view.owner is not None and not await is_over(log.view.owner, log.view.until):
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _POLL[1])
             await log.read()
@@ -138,7 +139,8 @@ class Session:
             and newest.digest == digest
             and newest.how in (None, "waiting")
         )
-        session = cls(log, number if restart else number + 1, restart=restart)
+        owner = f"{me}/{uuid.uuid4().hex[:8]}"
+        session = cls(log, number if restart else number + 1, owner=owner, restart=restart)
         now = time.time()
         # Their executor is gone, and with it the only one who could say how they ended.
         for record in view.doubts():
@@ -204,20 +206,25 @@ class Session:
         return max(known.spent, known.frames[-1].clock if known.frames else 0.0)
 
 
-def is_over(holder: str, until: float) -> bool:
+async def is_over(holder: str, until: float) -> bool:
     """Tell whether an executor's lease has run out, or its process on this machine is gone."""
     if time.time() > until:
         return True
     place, pid, born, _ = _parts(holder)
-    if place != _place():
-        return False
-    return _born(int(pid)) != born
+    here = (await _this_process()).rsplit("/", 2)[0]
+    # Whether a process lives is in files, and reading those may block the event loop.
+    return place == here and await asyncio.to_thread(_born, int(pid)) != born
 
 
-def owner() -> str:
-    """Return a new name for an executor: where its process runs, which one it is, and a random part."""
+async def _this_process() -> str:
+    """Return the name of this process: where it runs, its id, and when it began. A fork is another process."""
     pid = os.getpid()
-    return "/".join((_place(), str(pid), _born(pid), uuid.uuid4().hex[:8]))
+    if pid not in _processes:
+        _processes[pid] = await asyncio.to_thread(lambda: f"{_place()}/{pid}/{_born(pid)}")
+    return _processes[pid]
+
+
+_processes: dict[int, str] = {}
 
 
 def _parts(holder: str) -> Sequence[str]:

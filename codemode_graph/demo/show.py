@@ -63,7 +63,7 @@ async def run_demo(
             "Everything else happens now: the tools are called, the sandbox runs the program.\n",
             highlight=False,
         )
-        model = _RecordedModel(model_name="recorded")
+        model = RecordedModel(model_name="recorded")
     async with MCPToolLoader() as mcp:
         mcp.add_stdio_server("shop", sys.executable, ["-m", "codemode_graph.demo.shop_server"])
         tools = [*await mcp.load(), send_reminder, send_letter]
@@ -76,7 +76,7 @@ async def run_demo(
     return result
 
 
-class _RecordedModel(BaseChatModel):
+class RecordedModel(BaseChatModel):
     """Returns the recordings in turn, whatever it is asked."""
 
     model_name: str

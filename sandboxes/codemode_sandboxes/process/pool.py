@@ -113,15 +113,27 @@ class GuestPool(Generic[S]):
     async def _next(self) -> Newborn:
         while True:
             try:
+                if not self._has_starter:
+                    # To start a process blocks until the kernel has replaced its program: the event loop goes on meanwhile.
+                    await asyncio.to_thread(self._renew_starter)
                 with self._lock:
                     return self._pop()
             except BlockingIOError:
                 await asyncio.sleep(_BUSY_SECONDS)
 
+    @property
+    def _has_starter(self) -> bool:
+        # In a fork of the host, starter and spares are the parent's.
+        return self._starter is not None and self._starter.alive and self._process == os.getpid()
+
+    def _renew_starter(self) -> None:
+        with self._lock:
+            if not self._has_starter:
+                self._forget()
+                self._starter = self._start()
+
     def _pop(self) -> Newborn:
-        if self._process != os.getpid():  # in a fork of the host: starter and spares are the parent's
-            self._forget()
-        if self._starter is None or not self._starter.alive:
+        if self._starter is None or not self._has_starter:
             self._forget()
             self._starter = self._start()
         newborn = self._spares.popleft() if self._spares else self._starter.fork()

@@ -83,6 +83,7 @@ class ForkServer:
             except ConnectionError:
                 raise StartFailed(self.why_dead()) from None
             ours.pop_all()
+        status.setblocking(False)  # it is read only once something is there
         return Newborn(reading, writing, status, self)
 
     def why_dead(self) -> str:
