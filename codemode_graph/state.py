@@ -154,7 +154,7 @@ class PendingCall(TypedDict):
     description: NotRequired[str]
     """What the person reads, where the tool's policy says it."""
     cause: NotRequired[str]
-    """Why the call's outcome is unknown: its tool's own words."""
+    """Why the call's outcome is unknown, in its tool's own words; or that an equal call was made before."""
     destroys: NotRequired[bool]
     """Its tool is destructive."""
 
@@ -218,6 +218,8 @@ class CodeModeInput(TypedDict):
     earlier: NotRequired[Annotated[list[ToolCall], SkipJsonSchema()]]
     """Calls of earlier runs that failed, of which this one is the repair: what they did is not done again. For middleware:
     it is in no schema that is shown."""
+    held: NotRequired[Annotated[list[ToolCall], SkipJsonSchema()]]
+    """Calls of runs that failed long before: an equal call of a tool that writes is not made unless it is meant anew."""
 
 
 class CodeModeOutput(TypedDict):
@@ -249,6 +251,7 @@ class CodeModeState(CodeModeOutput):
     task: str
     code: str | None
     earlier: list[ToolCall]
+    held: NotRequired[list[ToolCall]]
     run_id: str
     """Names this run in its journal."""
     input_digest: str

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from codemode_sandboxes import Call, Outcome, Raised
@@ -16,12 +17,12 @@ from codemode_graph.calls.occurrence import Occurrences
 from codemode_graph.calls.session import Session
 from codemode_graph.calls.view import Identity, Record, View
 from codemode_graph.redact import mask
-from codemode_graph.state import Decision, PendingCall, Question, ToolError
+from codemode_graph.state import Decision, PendingCall, Question, ToolCall, ToolError
 from codemode_graph.tools.canonical import canonical
 from codemode_graph.tools.schema import without_defaults
 from codemode_graph.tools.spec import DecisionType, Review, ToolSpec
 
-__all__ = ["Gate", "OpenCall", "Start", "digest_of"]
+__all__ = ["Gate", "OpenCall", "Start", "by_digest", "digest_of"]
 
 # Of the UUIDs that are idempotency keys. It must never change: the keys of runs that go on depend on it.
 _NAMESPACE = uuid.UUID("5c1a8f2e-6f0b-4a53-9f0e-0f3f4ad2b7c6")
@@ -58,6 +59,7 @@ class OpenCall:
         pending: What a person is asked.
         start: How its tool is to be called.
         approved: A person has had a say in it.
+        again: The program says that it is meant anew, though it was made before.
     """
 
     call: Call
@@ -70,6 +72,7 @@ class OpenCall:
     pending: PendingCall | None = None
     start: Start | None = None
     approved: bool = False
+    again: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,6 +86,7 @@ class Gate:
         maker: Calls the tools.
         decisions: What people decided, by the question's id, as far as the journal does not know.
         max_calls: Calls of tools in the whole run; None for no limit.
+        held: Calls of an agent's earlier turns, by tool and digest, whose equals are made only where they are meant anew.
         calls: Ids of the calls, in order; of those that were answered, of the record that answers. A dict for its keys.
     """
 
@@ -92,6 +96,7 @@ class Gate:
     maker: ToolCalls
     decisions: Mapping[str, Decision]
     max_calls: int | None = None
+    held: Mapping[tuple[str, str], ToolCall] = field(default_factory=dict)
     calls: dict[str, None] = field(default_factory=dict)
     _met: dict[Identity, int] = field(default_factory=dict)
     _used: set[int] = field(default_factory=set)
@@ -124,8 +129,8 @@ class Gate:
         )
 
     def gate(self, open: OpenCall) -> None:
-        """Let a call be made, unless a budget or a person has to say something."""
-        refusal = self.budget(open)
+        """Let a call be made, unless it is held, or a budget or a person has to say something."""
+        refusal = self.hold(open) or self.budget(open)
         if refusal is not None:
             open.outcome = refusal
             self.refuse(open)
@@ -147,6 +152,18 @@ class Gate:
             self.ask(open, question, open.arguments, "approval")
             return
         self.start_with(open, Start(arguments=open.arguments, mark=mark))
+
+    def hold(self, open: OpenCall) -> Raised | None:
+        """Return why a call is held: a failed program has made it before, and this one does not say that it means it anew."""
+        held = self.held.get(open.asked.identity[:2])
+        if held is None or open.again or open.tool.effect_in_force not in ("write", "destructive"):
+            return None
+        what = "took effect" if held["status"] == "done" else "may have taken effect"
+        return Raised(
+            "RuntimeError",
+            f"this call of {open.tool.name!r} was made by an earlier program, which failed, at {_when(held)}, and {what}: "
+            f"leave it out, or, if it is to be made once more, write await again(tools[{open.tool.name!r}](...))",
+        )
 
     def budget(self, open: OpenCall) -> Raised | None:
         """Return why no further call may be made. Calls that wait for a person or a slot count: they will be made."""
@@ -210,6 +227,8 @@ class Gate:
             # A call of unknown outcome may be answered in any way but by an edit that the policy forbids.
             limited: list[DecisionType] = ["approve", "reject", "respond"]
             pending["allowed"] = limited
+        if open.again and (held := self.held.get(open.asked.identity[:2])) is not None:
+            pending["cause"] = f"an equal call was made at {_when(held)}, by a program that failed"
         if cause is not None:
             pending["cause"] = f"{cause['type']}: {cause['message']}"
         self._coming[open.call.id] = open.tool.name
@@ -245,6 +264,20 @@ class Gate:
         spelled = json.dumps(start.arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
         said = f"{self.session.log.run}\0{open.asked.identity}\0{undone}\0{spelled if start.edited else ''}"
         return str(uuid.uuid5(_NAMESPACE, said))
+
+
+def _when(call: ToolCall) -> str:
+    return datetime.fromtimestamp(call["started"], UTC).isoformat(" ", "seconds")
+
+
+def by_digest(calls: Iterable[ToolCall]) -> dict[tuple[str, str], ToolCall]:
+    """Return calls by tool and digest; one that a person edited stands there by both spellings."""
+    return {
+        (call["tool"], key.rpartition(":")[2]): call
+        for call in calls
+        for key in (call["key"], call.get("edited"))
+        if key is not None
+    }
 
 
 def digest_of(tool: ToolSpec, arguments: Mapping[str, Any]) -> str:

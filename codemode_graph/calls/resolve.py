@@ -22,7 +22,7 @@ from codemode_graph.calls.view import Identity, Record
 from codemode_graph.events import CallAnsweredEvent, emit
 from codemode_graph.redact import mask
 from codemode_graph.state import Decision, PendingCall, Question
-from codemode_graph.tools.schema import bind
+from codemode_graph.tools.schema import AGAIN, bind
 from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["OpenCall", "Resolver"]
@@ -42,12 +42,14 @@ class Resolver(Gate):
         """Take a call of the program in: bind its arguments, and find out which call it is."""
         tool = self.tools.get(call.tool, _UNKNOWN_TOOL)
         arguments: dict[str, Any] = {}
+        keywords = dict(call.kwargs)
+        again = keywords.pop(AGAIN, False) is True
         refusal: Raised | None = None
         if tool is _UNKNOWN_TOOL:
             refusal = Raised("KeyError", f"unknown tool {call.tool!r}")
         else:
             try:
-                arguments = bind(tool.name, tool.input_schema, call.args, call.kwargs)
+                arguments = bind(tool.name, tool.input_schema, call.args, keywords)
             except TypeError as error:
                 refusal = Raised("TypeError", str(error))
         digest = digest_of(tool, arguments)
@@ -70,7 +72,7 @@ class Resolver(Gate):
             # Rule B asks only which effects the program has come to; reads do not matter there.
             self._met.setdefault(identity, call.id)
         id = f"{self.attempt}.{call.id}"
-        return OpenCall(call=call, id=id, tool=tool, arguments=arguments, asked=asked, outcome=refusal)
+        return OpenCall(call=call, id=id, tool=tool, arguments=arguments, asked=asked, outcome=refusal, again=again)
 
     # It is decided on.
 

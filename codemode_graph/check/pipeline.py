@@ -9,6 +9,7 @@ from codemode_sandboxes import Capabilities, SandboxUnavailable
 from codemode_sandboxes.errors import SandboxError
 from codemode_sandboxes.source import Tree, plain_text, to_script, tree_of
 
+from codemode_graph.check.again import mark_again, without_marks
 from codemode_graph.check.arguments import find_wrong_calls
 from codemode_graph.check.awaits import add_awaits
 from codemode_graph.check.modules import add_missing_imports, drop_idle_imports, find_missing_modules, imported_modules
@@ -84,20 +85,21 @@ async def check_program(
         code, fixes = _fixed(script.code, signatures, capabilities)
     except SyntaxError as error:
         return Checked(program=program, findings=(syntax_finding(error, program),))
-    tree = tree_of(code)
+    plain = without_marks(code)
+    tree = tree_of(plain)
     references = References(tree, [signature.tool.name for signature in signatures.tools])
     findings = [*fixes.findings, *_found(tree, references, signatures, capabilities)]
     if type_checker is not None:
         try:
             if stubs is None:
                 stubs = render_stubs(signature.tool for signature in signatures.tools)
-            diagnostics = await type_checker.type_check(code, stubs)
+            diagnostics = await type_checker.type_check(plain, stubs)
         except SandboxUnavailable:
             raise
         except SandboxError as error:  # such as a check that took too long: the program may run all the same
             _LOGGER.warning("a program was not type-checked: %s", error)
         else:
-            findings += TypeFindings(code, tree, references, signatures).findings(diagnostics)
+            findings += TypeFindings(plain, tree, references, signatures).findings(diagnostics)
     return Checked(
         program=code,
         fixes=(*script.notes, *fixes.lines),
@@ -116,12 +118,13 @@ class _Fixes:
 def _fixed(code: str, signatures: Signatures, capabilities: Capabilities) -> tuple[str, _Fixes]:
     names = [signature.tool.name for signature in signatures.tools]
     by_name = dict(zip(names, signatures.tools, strict=True))
+    code, anew, misused = mark_again(code, names)
     # Spelling first: an import, an await or a check that follows must see the tools by their names.
     code, spelling = correct_spelling(code, by_name, capabilities.modules)
     code, idle = drop_idle_imports(code, capabilities.modules)
     code, imports = add_missing_imports(code, capabilities.modules)
     code, awaits, findings = add_awaits(code, names)
-    return code, _Fixes([*spelling, *idle, *imports, *awaits], findings)
+    return code, _Fixes([*anew, *spelling, *idle, *imports, *awaits], [*misused, *findings])
 
 
 def _found(tree: Tree, references: References, signatures: Signatures, capabilities: Capabilities) -> Iterator[Finding]:

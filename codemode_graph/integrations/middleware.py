@@ -1,7 +1,6 @@
 """Code mode over an agent's own tools, as middleware of LangChain's `create_agent`."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
@@ -17,23 +16,22 @@ from langchain.agents.middleware.types import (
     ToolCallRequest,
 )
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import SystemMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 from typing_extensions import Unpack
 
-from codemode_graph.calls.view import newest
 from codemode_graph.compat import channels_of
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.integrations.agent_tools import AgentCall, InterruptOn, Toolset, Toolsets, agent_call, reviews_of
 from codemode_graph.integrations.answer import LIMIT, answer_text, artifact_of, result_of
 from codemode_graph.integrations.langchain import ADVICE, Task, task_description
+from codemode_graph.integrations.unsettled import ProgramCalls, Unsettled, merge_programs
 from codemode_graph.model import agent_message
 from codemode_graph.model.ask import load_model
 from codemode_graph.options import RunOptions, read_context, read_options, read_sandbox
-from codemode_graph.state import ToolCall
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.updates import writes
 
@@ -59,6 +57,8 @@ class CodeModeAgentState(AgentState[Any]):
 
     codemode_offered: NotRequired[Annotated[list[str], PrivateStateAttr]]
     """The tools that the model last read programs may call; they can call no others."""
+    codemode_unsettled: NotRequired[Annotated[dict[str, ProgramCalls], PrivateStateAttr, merge_programs]]
+    """What failed programs did and no later one has taken up."""
 
 
 class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -70,7 +70,8 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
     this one, programs do not have either. So list it after what chooses tools, and before what wraps tool calls.
 
     A program that waits for a person interrupts the agent, and goes on where it stopped. A program that follows a failed
-    one in the same turn of the conversation is its repair: what the failed one did is not done again.
+    one in the same turn of the conversation is its repair: what the failed one did is not done again. In a later turn, a
+    call that writes and equals one of those is an error, unless the program says `await again(tools.x(...))`.
 
     Args:
         model: Writes the programs for tasks that the agent gives. None has the agent's own model write them.
@@ -146,12 +147,12 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         """Run a program, or make any other call."""
         if request.tool_call["name"] != self.tool.name:
             return self._refuse(request) or handler(request)
-        toolset = self._toolset(request)
+        toolset, unsettled = self._toolset(request), _unsettled(request)
         call = AgentCall(request=request, handler=handler, is_async=False)
 
         def run(config: RunnableConfig, **arguments: str) -> Any:
             agent_call.set(call)
-            return self._answer(request, toolset.graph.invoke(self._input(request, arguments), config))
+            return self._answer(request, unsettled, toolset.graph.invoke(_input(unsettled, arguments), config))
 
         return handler(request.override(tool=self._with_function(func=run)))
 
@@ -161,12 +162,12 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         """Run a program, or make any other call."""
         if request.tool_call["name"] != self.tool.name:
             return self._refuse(request) or await handler(request)
-        toolset = self._toolset(request)
+        toolset, unsettled = self._toolset(request), _unsettled(request)
         call = AgentCall(request=request, handler=handler, is_async=True)
 
         async def run(config: RunnableConfig, **arguments: str) -> Any:
             agent_call.set(call)
-            return self._answer(request, await toolset.graph.ainvoke(self._input(request, arguments), config))
+            return self._answer(request, unsettled, await toolset.graph.ainvoke(_input(unsettled, arguments), config))
 
         return await handler(request.override(tool=self._with_function(coroutine=run)))
 
@@ -222,16 +223,12 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         text = f"{call['name']} can be called by programs alone: run one with {self.tool.name}."
         return ToolMessage(text, name=call["name"], tool_call_id=call["id"], status="error")
 
-    def _input(self, request: ToolCallRequest, arguments: Mapping[str, str]) -> dict[str, Any]:
-        failed = _failed_calls(request.state.get("messages", ()), self.tool.name, request.tool_call["id"])
-        return {"task": "", **arguments, "earlier": failed}
-
     def _with_function(self, **function: Any) -> StructuredTool:
         return StructuredTool(
             name=self.tool.name, description=self.tool.description, args_schema=self.tool.args_schema, **function
         )
 
-    def _answer(self, request: ToolCallRequest, state: Mapping[str, Any]) -> Any:
+    def _answer(self, request: ToolCallRequest, unsettled: Unsettled, state: Mapping[str, Any]) -> Any:
         result = result_of(state)
         text = answer_text(result, limit=self._max_chars, advice=_ADVICE if self._writer is None else ADVICE)
         message = ToolMessage(
@@ -244,7 +241,17 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         updates: list[Command[Any]] = [
             Command(update={key: value}) for key, value in writes(state["updates"], channels_of(request.runtime.config))
         ]
+        if changed := unsettled.update(result):
+            updates.append(Command(update={"codemode_unsettled": changed}))
         return [message, *updates] if updates else message
+
+
+def _unsettled(request: ToolCallRequest) -> Unsettled:
+    return Unsettled(request.state.get("codemode_unsettled") or {}, request.state.get("messages", ()))
+
+
+def _input(unsettled: Unsettled, arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"task": "", **arguments, "earlier": unsettled.earlier, "held": unsettled.held}
 
 
 def _without_middleware(**_: str) -> str:
@@ -264,58 +271,3 @@ def _append(message: SystemMessage | None, text: str) -> SystemMessage:
         return message.model_copy(update={"content": f"{message.content}\n\n{text}"})
     blocks: Sequence[Any] = [*message.content, {"type": "text", "text": text}]
     return message.model_copy(update={"content": list(blocks)})
-
-
-def _failed_calls(messages: Sequence[AnyMessage], tool: str, call_id: str | None) -> list[ToolCall]:
-    """Return the calls of the programs that a new program repairs: those that failed in the last turn that ran any.
-
-    Args:
-        messages: The agent's messages. A program before the newest message of a person is not repaired any more.
-        tool: The name of the tool that runs programs.
-        call_id: The id of the call that runs the new program.
-
-    Returns:
-        Their calls with an effect, as of one attempt before the first. A call that two programs made stands there twice,
-        and so is answered twice before it is made again.
-    """
-    answers: dict[str, ToolMessage] = {}
-    for message in reversed(messages):
-        if isinstance(message, HumanMessage):
-            break
-        if isinstance(message, ToolMessage):
-            answers[message.tool_call_id] = message
-        elif isinstance(message, AIMessage):
-            ids = [call["id"] for call in message.tool_calls if call["name"] == tool]
-            if call_id in ids:  # Programs of one turn do not repair each other.
-                continue
-            if ran := [answers[id] for id in ids if id in answers and _journal_of(answers[id]) is not None]:
-                return _join([_journal_of(each) or [] for each in ran if each.status == "error"])
-    return []
-
-
-def _journal_of(message: ToolMessage) -> list[ToolCall] | None:
-    """Return the calls of the program that a message answers for; None where no program ran."""
-    journal = message.artifact.get("tool_calls") if isinstance(message.artifact, dict) else None
-    return journal if isinstance(journal, list) else None
-
-
-def _join(journals: Sequence[Sequence[ToolCall]]) -> list[ToolCall]:
-    counts: Counter[tuple[str, str]] = Counter()
-    joined: list[ToolCall] = []
-    inherited: set[tuple[str, str, float]] = set()
-    for journal in journals:
-        for record in newest(record for record in journal if record["effect"] != "read"):
-            if record["attempt"] == 0:
-                # Programs that repaired the same one side by side both have its calls: take those once.
-                if (same := (record["id"], record["key"], record["started"])) in inherited:
-                    continue
-                inherited.add(same)
-            digest = record["key"].rpartition(":")[2]
-            counts[record["tool"], digest] += 1
-            kept = record.copy()
-            kept["key"] = f"{record['tool']}#{counts[record['tool'], digest]}:{digest}"
-            kept["id"], kept["attempt"] = f"0.{len(joined) + 1}", 0
-            for name in ("answered", "decision", "updates", "mark", "undone"):
-                kept.pop(name, None)  # type: ignore[misc]
-            joined.append(kept)
-    return joined

@@ -80,7 +80,8 @@ def _request(state: CodeModeState, pending: list[PendingCall], *, problem: str |
 def _action(call: PendingCall) -> dict[str, Any]:
     where = f" on line {call['line']}" if call["line"] else ""
     text = {
-        "approval": f"The program wants to call {call['tool']}{where} with {sample(call['arguments'])}.",
+        "approval": f"The program wants to call {call['tool']}{where} with {sample(call['arguments'])}."
+        f"{' Note: ' + call['cause'] + '.' if 'cause' in call else ''}",
         "unknown": (
             f"A call of {call['tool']}{where} with {sample(call['arguments'])} was cut off and may have taken effect"
             f"{' (' + call['cause'] + ')' if 'cause' in call else ''}. "

@@ -5,6 +5,7 @@ import asyncio
 from codemode_sandboxes import Failed, Finished, Program, Sandbox
 from langchain_core.runnables import RunnableConfig
 
+from codemode_graph.calls.gate import by_digest
 from codemode_graph.calls.make import ToolCalls
 from codemode_graph.calls.program import Paused, ProgramRun, run_program
 from codemode_graph.calls.resolve import Resolver
@@ -52,6 +53,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         maker=maker,
         decisions=state["decisions"],
         max_calls=knobs(parts).max_tool_calls,
+        held=by_digest(state.get("held") or ()),
     )
 
     async def run_in(sandbox: Sandbox) -> ProgramRun:

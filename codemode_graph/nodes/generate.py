@@ -27,7 +27,7 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     """Begin a run, or go on with one of the same input that never ended, and get a program for the task."""
     code, task = state.get("code"), state["task"].strip()
     earlier = state.get("earlier") or []
-    digest = input_digest({"task": task, "code": code, "earlier": earlier})
+    digest = input_digest({"task": task, "code": code, "earlier": earlier, "held": state.get("held") or []})
     journal = journal_of(parts, config)
     log = RunLog(journal, await find_run(journal, place_of(config), digest, anew=knobs(parts).anew))
     await log.read()

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from codemode_graph.tools.text import one_line, suggest
 
 __all__ = [
+    "AGAIN",
     "MISSING",
     "Document",
     "Parameter",
@@ -29,6 +30,9 @@ __all__ = [
     "parameter_order",
     "without_defaults",
 ]
+
+AGAIN = "codemode_again"
+"""The keyword by which a program says that a call is meant anew. The host takes it off, whatever the tool's arguments."""
 
 # Bounds on the work for one document: how deep references and `allOf` nest, how many schemas are visited in all.
 _DEPTH = 40

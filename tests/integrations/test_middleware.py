@@ -293,21 +293,6 @@ async def test_a_program_that_follows_a_failed_one_does_nothing_twice() -> None:
     assert shop.paid == [("ann", 5), ("bob", 7), ("ann", 5)]
 
 
-async def test_a_new_message_of_a_person_begins_anew() -> None:
-    shop = Shop()
-    agent = agent_of(
-        shop.tools,
-        program(FAILS),
-        "It failed.",
-        program("await tools.pay('ann', 5)"),
-        "done",
-        checkpointer=InMemorySaver(),
-    )
-    await agent.ainvoke(USER, THREAD)
-    await agent.ainvoke(USER, THREAD)
-    assert shop.paid == [("ann", 5), ("ann", 5)]
-
-
 async def test_programs_that_failed_at_the_same_time_are_repaired_by_one() -> None:
     shop = Shop()
     both = "[await tools.pay('ann', 5), await tools.pay('ann', 5), await tools.pay('ann', 5)]"

@@ -1,0 +1,143 @@
+"""What failed programs of an agent's thread did, and no later program has taken up: kept in the agent's state.
+
+Messages cannot keep it: summaries and trimmed histories remove them. A program of the same turn repairs the failed ones
+before it, so it is answered from their calls. In a later turn an equal call is held until the program says that it is meant
+anew.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.messages import AnyMessage, HumanMessage
+from typing_extensions import TypedDict
+
+from codemode_graph.calls.gate import by_digest
+from codemode_graph.calls.view import newest
+from codemode_graph.state import ToolCall
+
+__all__ = ["ProgramCalls", "Unsettled", "merge_programs"]
+
+_STANDS = ("done", "unknown", "started", "interrupted")
+# What was recorded for one run only, and does not hold in the run of the next program.
+_OF_ONE_RUN = ("answered", "decision", "updates", "mark", "undone")
+
+
+class ProgramCalls(TypedDict):
+    """Calls of one program that no later program has taken up."""
+
+    people: list[str]
+    """Ids of the messages of people that the agent had when the program ran."""
+    calls: dict[str, ToolCall | None]
+    """By key; in an update, None for one that has been taken up."""
+
+
+def merge_programs(known: Mapping[str, ProgramCalls], update: Mapping[str, ProgramCalls]) -> dict[str, ProgramCalls]:
+    """Return the calls of programs after one of them has ended. Programs that run side by side may end in any order."""
+    merged = dict(known)
+    for name, program in update.items():
+        calls = {**merged.get(name, program)["calls"], **program["calls"]}
+        kept: dict[str, ToolCall | None] = {key: call for key, call in calls.items() if call is not None}
+        if kept:
+            merged[name] = {**program, "calls": kept}
+        else:
+            merged.pop(name, None)
+    return merged
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """The calls that a new program finds.
+
+    Args:
+        programs: The agent's state: what programs did that nobody has taken up.
+        messages: The agent's messages.
+    """
+
+    programs: Mapping[str, ProgramCalls]
+    messages: Sequence[AnyMessage]
+    earlier: list[ToolCall] = field(init=False, default_factory=list)
+    """Of this turn, as of one attempt before the first: equal calls of two programs stand there twice."""
+    held: list[ToolCall] = field(init=False, default_factory=list)
+    """Of turns before, whose equal calls are not made unless they are meant anew."""
+    _places: dict[str, tuple[str, str]] = field(init=False, default_factory=dict)
+    """By the key of a call in `earlier`, where it stands in the state."""
+    _held_at: list[tuple[str, str, ToolCall]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        people = set(_people(self.messages))
+        counts: Counter[tuple[str, str]] = Counter()
+        every = [
+            (call, name, key)
+            for name, program in self.programs.items()
+            for key, call in program["calls"].items()
+            if call is not None
+        ]
+        for call, name, key in sorted(every, key=lambda each: each[0]["started"]):
+            # A turn ends with a message that arrives. Messages that have gone, such as into a summary, end none.
+            if people <= set(self.programs[name]["people"]):
+                kept = _as_earlier(call, len(self.earlier) + 1, counts)
+                self.earlier.append(kept)
+                self._places[kept["key"]] = name, key
+            elif call["effect"] in ("write", "destructive") and call["status"] in _STANDS:
+                self.held.append({**call, "value": None})
+                self._held_at.append((name, key, call))
+
+    def update(self, result: Mapping[str, Any]) -> dict[str, ProgramCalls]:
+        """Return the update of the agent's state after the new program has ended; nothing where nothing changes.
+
+        A program that succeeds takes up all calls of its turn but those that are left over. One that fails leaves its own.
+
+        Args:
+            result: Of the program, as `CodeMode.run` returns it.
+        """
+        calls: list[ToolCall] = [call for call in newest(result["tool_calls"]) if call["effect"] != "read"]
+        # An effect that was undone is gone, and so is what undid it.
+        gone = {call["undone"] for call in calls if "undone" in call} | {
+            call["id"] for call in calls if "undone" in call
+        }
+        open_calls = {call["key"]: call for call in calls if call["id"] not in gone}
+        if result["success"]:
+            open_calls = {key: call for key, call in open_calls.items() if call["id"] in result["left_over"]}
+        own = {key: call for key, call in open_calls.items() if key not in self._places}
+        update: dict[str, ProgramCalls] = {}
+        if own:
+            update[uuid4().hex] = ProgramCalls(people=_people(self.messages), calls={**own})
+        for key, (name, place) in self._places.items():
+            known = self.programs[name]["calls"][place]
+            call = open_calls.get(key)
+            if call is None:
+                self._note(update, name, place, None)
+            elif known is not None and (call["attempt"] != 0 or call["status"] != known["status"]):
+                self._note(update, name, place, {**call, "key": place})
+        made = by_digest(call for call in calls if call["attempt"] and call["status"] in _STANDS)
+        for name, place, held in self._held_at:
+            if made.keys() & by_digest([held]).keys():
+                self._note(update, name, place, None)
+        return update
+
+    def _note(self, update: dict[str, ProgramCalls], name: str, place: str, call: ToolCall | None) -> None:
+        people = self.programs[name]["people"]
+        update.setdefault(name, ProgramCalls(people=people, calls={}))["calls"][place] = call
+
+
+def _people(messages: Sequence[AnyMessage]) -> list[str]:
+    """Return the ids of the messages that people wrote. LangChain's summary is a message of a person as well, by its type."""
+    return [
+        str(message.id)
+        for message in messages
+        if isinstance(message, HumanMessage) and message.additional_kwargs.get("lc_source") != "summarization"
+    ]
+
+
+def _as_earlier(call: ToolCall, number: int, counts: Counter[tuple[str, str]]) -> ToolCall:
+    digest = call["key"].rpartition(":")[2]
+    counts[call["tool"], digest] += 1
+    kept = call.copy()
+    kept["key"] = f"{call['tool']}#{counts[call['tool'], digest]}:{digest}"
+    kept["id"], kept["attempt"] = f"0.{number}", 0
+    for name in _OF_ONE_RUN:
+        kept.pop(name, None)  # type: ignore[misc]
+    return kept
