@@ -65,8 +65,8 @@ class RunOptions(TypedDict, total=False):
     prices: Prices | None
     """What the model costs, for `max_cost` and for the result's `trace`."""
     inline_bytes: int
-    """Larger values are kept outside the state: in the graph's store, else in a file of this user. The default is 32 KiB
-    for graphs and agents; `codemode` keeps every value in its result."""
+    """Larger values are kept outside the state, in the journal of the run. The default is 32 KiB for graphs and agents;
+    `codemode` keeps every value in its result."""
     journal: Journal | None
     """Where runs are recorded, so that no effect happens twice. The default is the database of the graph's checkpointer
     where that is SQLite or PostgreSQL, else LangGraph's store, else this process's memory."""

@@ -125,6 +125,7 @@ class Parts:
     @property
     def callable(self) -> tuple[ToolSpec, ...]:
         """The tools that a program may call, with the one that loads values kept by reference."""
+        # A tool of the caller keeps its name; values kept by reference then cannot be loaded by programs.
         taken = any(spec.name == LOAD_VALUE.name for spec in self.tools)
         return self.tools if taken else (*self.tools, LOAD_VALUE)
 
@@ -137,6 +138,7 @@ class Parts:
         if not isinstance(self.sandbox, SandboxChoice):
             return await self.capabilities()
         try:
+            # In script form, since that is what runs: `asyncio.run` and its kin are gone by then.
             program = to_script(program).code
         except SyntaxError:
             return await self.capabilities()

@@ -104,6 +104,7 @@ class _Connection:
                 jobs[0].error = self._translate(error)
 
     def _in_transaction(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+        # The lock to write is taken at once: a transaction that reads first may find later that another has written.
         connection.execute("BEGIN IMMEDIATE")
         _run(connection, jobs)
         connection.execute("COMMIT")

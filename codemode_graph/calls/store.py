@@ -51,6 +51,7 @@ class StoreJournal:
 
     async def append(self, run: str, expected: int, events: Sequence[Event]) -> int:
         """Append events to a run. See `Journal.append`."""
+        # Within one process this set is the fence that the store itself lacks.
         place = (id(self.store), run, expected)
         with _lock:
             if place in _appending:

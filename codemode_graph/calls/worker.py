@@ -81,6 +81,7 @@ class Workers:
         """
         job = Job(function, writes)
         with self._lock:
+            # Another thread only where the others are behind: each costs a connection.
             if len(self._threads) < self._size and (not self._threads or not self._queue.empty()):
                 self._start()
             self._queue.put(job)

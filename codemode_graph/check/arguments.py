@@ -72,6 +72,7 @@ def _finding(rule: str, message: str, node: ast.expr | ast.stmt | ast.keyword) -
 
 
 def _no_tool(written: str, signatures: Mapping[str, Signature]) -> str:
+    # Models write a dash as an underscore; both spellings lead to the tool.
     names = {name.lower(): name for name in signatures} | {name.replace("-", "_").lower(): name for name in signatures}
     close = difflib.get_close_matches(written.lower(), names, 1)
     head = f"there is no tool {one_line(written, 80)!r}"
@@ -114,6 +115,7 @@ def _wrong_arguments(call: ast.Call, signature: Signature) -> Iterator[Finding]:
     parameters, name = signature.parameters, signature.tool.name
     known = parameters.by_name
     tail = f"its arguments are {parameters}" if len(parameters) else "it takes no arguments"
+    # How many arguments a `*args` brings is not written in the program.
     starred = any(isinstance(argument, ast.Starred) for argument in call.args)
     # A single dict may stand for the keyword arguments; what a name or a call holds cannot be seen.
     if (

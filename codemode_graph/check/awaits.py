@@ -58,6 +58,7 @@ class _Pass:
         able = convertible(self._tree)
         changes = AsyncEdits(self.edits, self._tree)
         fixes: list[str] = []
+        # A `def` with an `await` in it does not compile, so it must have been meant to be async.
         to_convert = self._with_await() & able
         for call in self._async_calls():
             if isinstance(self._tree.parent(call), ast.Await) or self._flow.fate(call) != "value":
@@ -75,6 +76,7 @@ class _Pass:
                 fixes.append(f"line {call.lineno}: added the missing await on {name}")
             else:
                 start = self.edits.span(outer)[0]
+                # Blanks go, line breaks stay: no line may move.
                 behind = self.edits.code[start + len("await") :]
                 self.edits.replace(start, start + len("await") + len(behind) - len(behind.lstrip(" \t")), "")
                 fixes.append(f"line {call.lineno}: moved the await to {name}, whose value it waits for")

@@ -79,12 +79,14 @@ class Flow:
                 self._starred(parent, kind)
             case ast.BoolOp():
                 self._todo.append((parent, kind))
+            # A test looks at its operand and keeps nothing of it.
             case ast.IfExp(test=test):
                 if test is not node:
                     self._todo.append((parent, kind))
             case ast.NamedExpr(target=target):
                 self._todo.append((parent, kind))
                 self._store(target, kind)
+            # A list of coroutines plus another list is still one; a coroutine in a sum is used as a value.
             case ast.BinOp():
                 if outer == "C":
                     self._todo.append((parent, kind))
@@ -173,6 +175,7 @@ class Flow:
         match target:
             case ast.Name(id=name):
                 scope = self._tree.resolve(name, self._tree.scope(target))
+                # Attributes of a class or an instance are not followed.
                 if scope is None or scope.kind == "class":
                     self._unknown = True
                 else:
@@ -202,6 +205,7 @@ class Flow:
         if scope.kind == "class" or function.decorator_list or self._tree.is_generator(function):
             self._unknown = True
             return
+        # A function that is passed on may be called, and its result awaited, anywhere.
         for use in self._tree.uses(function.name, scope):
             call = self._tree.parent(use)
             if self._tree.function(use) is not function or not isinstance(call, ast.Call) or call.func is not use:

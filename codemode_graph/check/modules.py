@@ -14,6 +14,7 @@ __all__ = ["add_missing_imports", "drop_idle_imports", "find_missing_modules", "
 _TOOLS = "there is no network; call the tools"
 _FILES = "there are no files, processes or environment; use the values that the task gives and that tools return"
 _PLAIN = "write it in plain Python, with lists and dicts"
+# A model told only that a module is missing tries the next one like it; these words end that.
 _INSTEAD = {
     **dict.fromkeys(
         ("aiohttp", "ftplib", "http", "httpx", "requests", "smtplib", "socket", "urllib", "urllib3"), _TOOLS
@@ -42,6 +43,7 @@ _INSTEAD = {
     "langchain": _TOOLS,
     "openai": _TOOLS,
 }
+# Names so common that models use them without an import, and that hardly mean anything else.
 _NAMES = {
     **dict.fromkeys(("Counter", "OrderedDict", "defaultdict", "deque", "namedtuple"), "collections"),
     **dict.fromkeys(("date", "datetime", "timedelta", "timezone"), "datetime"),
@@ -83,6 +85,7 @@ def drop_idle_imports(code: str, modules: Collection[str]) -> tuple[str, list[st
         scope = tree.scope(node)
         lacking = [alias for alias in node.names if _top(node, alias) not in modules]
         idle = [a for a in lacking if not tree.uses(a.asname or a.name.partition(".")[0], scope)]
+        # `from x import a, b` fails as a whole where x is missing, so it is dropped only when all of it is idle.
         if not idle or (isinstance(node, ast.ImportFrom) and len(idle) < len(node.names)):
             continue
         kept = [ast.unparse(alias) for alias in node.names if alias not in idle]
@@ -121,6 +124,8 @@ def _import_for(tree: Tree, name: ast.Name, modules: Collection[str]) -> str | N
 
 def _insert_first(edits: Edits, tree: Tree, text: str) -> int | None:
     """Insert statements where they run first; return their line, or None where every place would move lines."""
+    # A definition runs nothing yet, so an import may stand after it; no line may move, so it needs a free line or a
+    # simple statement.
     end = 0
     for statement in tree.root.body:
         first = edits.code.count("\n", 0, edits.span(statement)[0]) + 1

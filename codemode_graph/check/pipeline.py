@@ -23,6 +23,7 @@ from codemode_graph.tools.signatures import Signatures, render_stubs
 __all__ = ["Checked", "check_program"]
 
 _LOGGER = logging.getLogger(__name__)
+# Bounds for hostile replies: characters, and nodes, of which a check takes time that grows faster than their number.
 _LONGEST = 200_000
 _MOST_NODES = 10_000
 _MOST_FINDINGS = 20

@@ -66,6 +66,7 @@ class _Step:
 
 
 def _imports(step: _Step) -> None:
+    # A star import brings every tool; only the names that the program reads need an assignment.
     used = {name.id for name in step.tree.unresolved()}
     for node in step.tree.of(ast.Import, ast.ImportFrom):
         match node:
@@ -97,6 +98,7 @@ def _bare_names(step: _Step) -> None:
     by_attribute = {attribute: tool for tool, attribute in step.attributes.items()}
     for name in step.tree.unresolved():
         tool = by_attribute.get(name.id)
+        # A tool named `sum` or `list` must not take the built-in's place.
         if tool is not None and not hasattr(builtins, name.id) and name.id != "tools":
             step.edits.replace(*step.edits.span(name), step.expression(tool))
             step.fix(name, f"wrote {step.expression(tool)} for {name.id}")
@@ -106,6 +108,7 @@ def _methods(step: _Step) -> None:
     called = dict(_called_methods(step))
     flow = Flow(step.tree, called.__contains__)
     for call, written in called.items():
+        # What is awaited, or called with arguments of its own, is a tool: the methods of a mapping are neither.
         if flow.fate(call) == "awaited" or _takes_no_such(call, written.attr):
             step.edits.replace(step.edits.span(written.value)[1], step.edits.span(written)[1], f"[{written.attr!r}]")
             step.fix(call, f"wrote tools[{written.attr!r}] for tools.{written.attr}, which is not the tool")
@@ -208,6 +211,7 @@ def _bound(call: ast.Call, signature: Signature) -> Iterator[tuple[Parameter, as
 def _converted(value: ast.expr, shape: Shape) -> str | None:
     """Return a written number as a text, or a text as a number, where the parameter takes only the other."""
     match value, shape:
+        # No leading zero and no more than 15 digits: phone numbers and ids are texts, and a float would lose digits.
         case ast.Constant(value=str(text)), Scalar("int" | "float") if re.fullmatch(r"0|[1-9]\d{0,14}", text):
             return text
         case ast.Constant(value=int(number)), Scalar("str", "") if not isinstance(number, bool):
@@ -217,6 +221,7 @@ def _converted(value: ast.expr, shape: Shape) -> str | None:
 
 def _means_keywords(call: ast.Call, signature: Signature) -> bool:
     match call.args:
+        # Only a dict that is written out shows its keys.
         case [ast.Dict(keys=keys)]:
             names = {key.value if isinstance(key, ast.Constant) else None for key in keys}
             if not names & signature.parameters.by_name.keys() or not all(isinstance(name, str) for name in names):

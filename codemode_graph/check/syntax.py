@@ -15,6 +15,7 @@ from codemode_graph.tools.text import one_line
 
 __all__ = ["find_misplaced", "find_undefined_names", "find_unsupported", "syntax_finding"]
 
+# Marks of JavaScript, which some models write when they hear of tools.
 _SCRIPT = re.compile(r"^\s*(?:const|let|var|function|async function)\s|=>|===|&&|\|\||\bnew \w+\(|[{;]\s*$|^\s*//")
 _KNOWN = frozenset(dir(builtins)) | {"tools", "again", "__name__", "__file__"}
 _LACKING = {"os": "os", "sys": "sys", "requests": "requests", "httpx": "httpx", "np": "numpy", "pd": "pandas"}

@@ -113,6 +113,7 @@ class References:
             named = [keyword.value for keyword in call.keywords if keyword.arg == parameter.arg]
             if index is not None and index < len(call.args):
                 named.append(call.args[index])
+            # A call that leaves the parameter to its default, or passes it by `**`, makes it uncertain.
             if len(named) != 1:
                 return []
             values += named

@@ -31,6 +31,7 @@ class TypeChecker(Protocol):
         ...
 
 
+# Characters of a diagnostic that is read.
 _LONGEST = 5_000
 _KINDS = {
     **{"str": "str", "LiteralString": "str", "bytes": "bytes", "None": "None"},
@@ -124,6 +125,7 @@ class TypeFindings:
             return None
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self._records:
             return "wrong-key", f"this is a list of {item[1]}, not a dict: loop over it, or index it with a number"
+        # Other variables may hold something else by now; what a tool returned is certain.
         if kind in ("str", "int") and self._is_from_tools(node.value):
             more = " (a loop over a dict gives its keys)" if kind == "str" else ""
             return "wrong-key", f"this is {_plain_type(kind)}, not a dict{more}: it has no key {found['key']!r}"
@@ -216,6 +218,7 @@ class TypeFindings:
         if depth > 20:  # variables may be assigned to one another in a circle
             return False
         match node:
+            # A gather of tool calls alone has only values of tools in its list.
             case ast.Await(value=ast.Call() as call):
                 if self._references.find(call.func) is not None:
                     return True
@@ -252,6 +255,7 @@ class TypeFindings:
 _TYPES: Mapping[str, type] = {"str": str, "int": float, "bool": bool}
 
 _TYPE = r"`(?P<type>.+)`"
+# The checker's own words. A message that a later version words anew matches no rule, and makes no finding.
 _RULES: tuple[tuple[str, str, _Rule], ...] = (
     (
         "invalid-argument-type",

@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# Options that several commands have, once each, so that their help reads the same everywhere.
 MCP = Annotated[
     list[Path],
     typer.Option(
@@ -151,6 +152,7 @@ def run(
 
     For example: codemode-graph run "Which files are larger than 1 MB?" --mcp servers.json
     """
+    # An error of usage before the slow import.
     if not task and program is None:
         raise typer.BadParameter("there is nothing to do: give a task in plain language, or --program FILE")
     from codemode_graph.cli.run import run_task

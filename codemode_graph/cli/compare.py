@@ -161,6 +161,7 @@ def _side(name: str, state: CodeModeState, real: CodeModeState | None) -> Side:
     ran = result["sandbox"]
     same = None
     if result["success"] and real is not None and real["verdict"] == "ok":
+        # By canonical JSON: sandboxes may differ in the order of a dict or in 1 and 1.0.
         same = canonical(result["output"]) == canonical(real["output"])
     return Side(
         name=ran or name,

@@ -179,6 +179,7 @@ def _import_object(reference: str) -> Any:
     if not name or not module_name or "/" in module_name or module_name.endswith(".py"):
         raise ConfigurationError(f"--tools takes MODULE:NAME, such as mytools:TOOLS, not {reference!r}")
     here = str(Path.cwd())
+    # The console script, unlike `python -m`, does not put the current directory there.
     if here not in sys.path:
         sys.path.insert(0, here)
     try:

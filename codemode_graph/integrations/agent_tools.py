@@ -145,6 +145,7 @@ def _review(name: str, config: Any) -> Review:
     when, text = config.get("when"), config.get("description")
 
     def call(arguments: Mapping[str, Any]) -> ToolCall:
+        # The call of a program has no id that the agent knows: a review sees the one that runs the program.
         agents_id = agent_call.get().request.tool_call["id"]
         return ToolCall(name=name, args=dict(arguments), id=agents_id, type="tool_call")
 

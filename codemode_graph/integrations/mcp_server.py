@@ -82,6 +82,7 @@ def create_mcp_server(
 
     @server.list_tools()  # type: ignore[no-untyped-call,untyped-decorator]
     async def list_tools() -> list[types.Tool]:
+        # To ask a sandbox may start it, which takes seconds; the event loop has other clients.
         capabilities = await asyncio.to_thread(lambda: cm.sandbox.capabilities)
         described = {"run_code": program_tool_description(cm.tools, capabilities)}
         if tasks:
@@ -124,6 +125,7 @@ def _tool(cm: CodeMode, name: str, description: str) -> types.Tool:
         inputSchema=_INPUTS[name],
         outputSchema=TypeAdapter(RunReport).json_schema(),
         annotations=types.ToolAnnotations(
+            # A program may call any of the tools, so the hints are those of the worst.
             readOnlyHint=effects <= {"read"},
             destructiveHint="destructive" in effects,
             idempotentHint=effects <= {"read", "idempotent"},
@@ -255,6 +257,7 @@ class _Elicitation:
                 return _read_form(action, answer.content)
             except ValueError as error:
                 problem = str(error)
+        # Nobody may be taken to have approved a call, and the policy leaves no other way to say no.
         if "reject" not in allowed:
             raise CodeModeError(f"nobody decided on the call of {action['name']!r}, which may not be rejected")
         return {"type": "reject", "message": "nobody decided"}

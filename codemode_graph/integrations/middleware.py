@@ -151,6 +151,8 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         call = AgentCall(request=request, handler=handler, is_async=False)
 
         def run(config: RunnableConfig, **arguments: str) -> Any:
+            # Set within the tool's own context, so that programs of one turn that run side by side each find their own
+            # call.
             agent_call.set(call)
             return self._answer(request, unsettled, toolset.graph.invoke(_input(unsettled, arguments), config))
 
@@ -186,6 +188,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         tools = [tool for tool in request.tools if isinstance(tool, BaseTool) and tool.name != self.tool.name]
         toolset = self._toolsets.of(tools)
         is_there = any(isinstance(tool, BaseTool) and tool.name == self.tool.name for tool in request.tools)
+        # Middleware before this one may have taken the tool away: then no program can be run at all.
         offered = [spec.name for spec in toolset.for_programs] if is_there else []
         kept = [each for each in request.tools if not isinstance(each, BaseTool) or each.name not in toolset.hidden]
         if not offered:

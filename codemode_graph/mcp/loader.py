@@ -193,6 +193,7 @@ class MCPToolLoader:
         Raises:
             ToolLoadError: A server cannot be reached; those that this call connected are closed again.
         """
+        # Kept in `_servers` before they are asked, so that an `aclose` meanwhile ends them too.
         new = {name: MCPServer(config) for name, config in self._configs.items() if name not in self._servers}
         self._servers |= new
         servers = [self._servers[name] for name in self._configs]
@@ -241,6 +242,7 @@ def _check_url(name: str, url: str) -> str:
 def _raise_failures(listed: Iterable[list[Tool] | BaseException]) -> list[list[Tool]]:
     lists = [each for each in listed if not isinstance(each, BaseException)]
     failures = [each for each in listed if isinstance(each, BaseException)]
+    # A cancellation, or a fault of our own, is not folded into a message about servers.
     for failure in failures:
         if len(failures) == 1 or not isinstance(failure, ToolLoadError):
             raise failure
@@ -251,6 +253,7 @@ def _raise_failures(listed: Iterable[list[Tool] | BaseException]) -> list[list[T
 
 def _specs(listed: Iterable[tuple[MCPServer, list[Tool]]]) -> list[ToolSpec]:
     found = [(server, tool) for server, tools in listed for tool in tools]
+    # All tools of one name are renamed, not just the later ones: their order depends on the servers' configuration.
     counts = Counter(tool.name for _, tool in found)
     specs: dict[str, ToolSpec] = {}
     for server, tool in found:

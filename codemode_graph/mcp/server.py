@@ -62,6 +62,7 @@ class MCPServer:
         """
         try:
             connection = await self._connected()
+            # A server that was connected again may be another version with other tools.
             if connection is not self._listed_on or connection.tools_changed:
                 connection.tools_changed = False
                 self._tools = await self._list(connection)
@@ -111,6 +112,7 @@ class MCPServer:
             return await session.send_request(request, CallToolResult)
 
         name = self.config.name
+        # What was never delivered had no effect; what was lost with its server may have had one.
         retries: dict[type[CallFailure], int] = {NotDelivered: 1, ServerLost: int(repeatable)}
         try:
             while True:

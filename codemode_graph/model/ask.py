@@ -203,6 +203,7 @@ def _stop_error(reason: object) -> str | None:
 
 def _is_whole(reply: AIMessage) -> bool:
     """Return whether a truncated reply has its whole program: a closed fence, or a JSON object."""
+    # The arguments of a call that was cut off are parsed leniently and may look whole.
     if reply.tool_calls:
         return False
     fences = len(re.findall(r"^\s*```", reply.text, re.MULTILINE))

@@ -13,6 +13,7 @@ from codemode_graph.state import Attempt, CodeModeState, Failure, ToolCall
 
 __all__ = ["find_key", "repair_message"]
 
+# A repair message competes with the task for the model's attention; of many calls the newest tell most.
 _MAX_TOOLS = 8
 _MAX_EFFECTS = 30
 _LEFT_OVER = "it was done by an earlier program, and your last program neither made it nor undid it"
@@ -120,6 +121,7 @@ def _at(line: int | None, program: str) -> str:
 
 
 def _returned(calls: Sequence[ToolCall]) -> list[str]:
+    # One example a tool is enough to see the shape of what it returns.
     latest = {call["tool"]: call for call in calls if call["status"] == "done"}
     failed = [call for call in newest(calls) if call["status"] == "failed" and call["error"] is not None]
     lines = [

@@ -83,6 +83,7 @@ def blocks_of(text: str) -> list[Block]:
         The whole reply where it is Python; else the code in fences; else in tags such as `<code>`; else the lines that are
         no prose; else the string under `code` in a JSON object. Empty where nothing looks like code.
     """
+    # Drafts in a model's thoughts are not its program, unless it wrote nothing else.
     text = _THOUGHTS.sub("", text).strip("\n") or text
     if len(text) <= _LONGEST_WHOLE and (whole := _block(text)).acts:
         return [whole]
@@ -94,11 +95,13 @@ def blocks_of(text: str) -> list[Block]:
 
 def _block(code: str, marked: bool = False) -> Block:
     code = dedent(code.strip("\n")).rstrip() + "\n"
+    # A transcript of the interactive prompt: the lines without a prompt are its output.
     if code.startswith(">>> "):
         lines = [line[4:] for line in code.split("\n") if line.startswith((">>>", "..."))]
         code = "\n".join(lines) + "\n"
     block = Block(code, marked)
     if block.tree is None and re.search(r"&(?:lt|gt|amp|quot|#39|#x27);", code):
+        # Some services escape what looks like markup. Code that parses as it stands is never unescaped.
         plain = Block(html.unescape(code), marked)
         return plain if plain.tree is not None else block
     return block
@@ -163,6 +166,7 @@ def _bare(text: str) -> list[Block]:
 
 def _is_prose(line: str) -> bool:
     """Return whether a line has two adjacent words that are no keywords, or is a label such as "Explanation:"."""
+    # The patterns take time that grows with the square of a line.
     line = line[:400]
     plain = _QUOTED.sub(" ", line)
     if any(first not in _KEYWORDS and second not in _KEYWORDS for first, second in _PAIR.findall(plain)):
@@ -195,6 +199,7 @@ def _json_code(text: str, whole: bool = False) -> str | None:
 
 
 def _under_key(value: object, depth: int = 0) -> str | None:
+    # Deep enough for a tool call in a message in a list of choices.
     if not isinstance(value, dict) or depth > 4:
         return None
     for key in _JSON_KEYS:
@@ -241,6 +246,7 @@ def extract_program(text: str) -> str:
     blocks = acting or [block for block in blocks if block.tree is not None] or blocks
     if not blocks:
         raise ModelError("the model's reply holds no Python program; it should hold one ```python block")
+    # From the end: a model that improves on its program writes the better one last.
     for index in range(len(blocks) - 1, -1, -1):
         needed, missing = _with_definitions(blocks, index)
         if missing <= sys.stdlib_module_names:

@@ -23,6 +23,7 @@ from codemode_graph.tools.spec import DecisionType
 __all__ = ["approve", "read_decisions", "static_plan"]
 
 _ALLOWED: list[DecisionType] = ["approve", "edit", "reject", "respond"]
+# Statuses of calls that did nothing, which a person need not weigh.
 _NOT_MADE = ("not_started", "interrupted", "denied")
 
 
@@ -170,6 +171,7 @@ def static_plan(program: str, *, after: int = 0) -> list[dict[str, Any]]:
         tree = ast.parse(program)
     except (SyntaxError, ValueError, RecursionError):
         return []
+    # A call in a loop may come again after the line at which the program waits.
     repeated = [
         node for node in ast.walk(tree) if isinstance(node, ast.For | ast.AsyncFor | ast.While | ast.comprehension)
     ]

@@ -28,6 +28,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
         stubs=parts.stubs,
         type_checker=parts.checker,
     )
+    # A program that repeats a failed one would fail again, so that is looked for only where it passes the check.
     findings = _reserved(checked.program, parts.reserved, checked.findings) or _unchanged(state, parts, checked.program)
     choice = None if findings else await choose(checked.program, parts)
     if choice is not None and not isinstance(choice, Choice):
@@ -64,6 +65,7 @@ def _reserved(program: str, reserved: Sequence[str], findings: Sequence[Finding]
         )
         for tool, line in dict.fromkeys(named)
     ]
+    # The finding for an unknown tool on the same line says the same, and less.
     lines = {line for _, line in named}
     others = [f for f in findings if f["line"] not in lines or f["rule"] not in ("unknown-tool", "undefined-name")]
     return sorted([*explained, *others], key=lambda finding: finding["line"] or 0)

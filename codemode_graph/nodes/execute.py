@@ -103,6 +103,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
     }
     after: CodeModeState = {**state, **update}  # type: ignore[typeddict-item]
     verdict = None if paused else judge(after, parts)[0]
+    # One append closes the session and the run, so a kill between the two cannot leave a run open that has its verdict.
     if verdict in ("ok", "exhausted"):
         session.note_end("failed" if failure else "finished")
         await close(log, str(verdict), keep=checkpointer_of(config) is not None)

@@ -110,6 +110,7 @@ def judge_failure(state: CodeModeState, parts: Parts, failure: Failure, *, verdi
 
     Where a budget is the reason, the failure says which.
     """
+    # A program of the caller is not repaired: nobody is there to write another.
     if parts.model is None:
         return "exhausted", failure
     limits = knobs(parts)
@@ -122,6 +123,7 @@ def judge_failure(state: CodeModeState, parts: Parts, failure: Failure, *, verdi
 def _crossed(state: CodeModeState, parts: Parts, limits: Context) -> str | None:
     """Return which budget the run has used up."""
     read, written = (sum(call[name] for call in state["usage"]) for name in ("input_tokens", "output_tokens"))
+    # Budgets are looked at between attempts: a request that is under way is paid for anyway.
     if limits.max_tokens is not None and read + written >= limits.max_tokens:
         return f"the run has used {read + written} of its {limits.max_tokens} tokens"
     if limits.max_model_calls is not None and len(state["usage"]) >= limits.max_model_calls:

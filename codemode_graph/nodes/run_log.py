@@ -21,6 +21,7 @@ from codemode_graph.state import Attempt, CodeModeState, ModelCall
 
 __all__ = ["close", "close_ended", "journal_of", "open_log", "program_digest", "proposed"]
 
+# Each warning once in a process, not once for each run.
 _warned: set[str] = set()
 
 
@@ -40,6 +41,7 @@ def journal_of(parts: Parts, config: RunnableConfig) -> Journal:
         return _store_journal(store)
     if checkpointer is None:
         return parts.memory
+    # Checkpoints in memory end with the process as the journal does, so there is nothing to warn of.
     if not isinstance(checkpointer, InMemorySaver):
         name = type(checkpointer).__name__
         _warn(
@@ -71,6 +73,7 @@ async def open_log(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     Raises:
         JournalError: It cannot be read, or the state is of a version that had no journal.
     """
+    # Version 0.1.0 kept its records in the state alone, without what the rules need to tell equal calls apart.
     if "sequence" not in state:
         waiting = "; ".join(f"{call['tool']} {call['arguments']}" for call in state.get("pending") or ())
         raise JournalError(
@@ -82,6 +85,7 @@ async def open_log(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     await log.read()
     if log.view.opened is None:
         opened = _opened(state, place_of(config))
+        # The journal is lost, or an agent's earlier program is repaired: the state's calls are all that is known.
         log.add(opened, *import_calls(state["tool_calls"], opened))
     number = len(state["attempts"])
     if number not in log.view.programs:
@@ -96,6 +100,7 @@ def _opened(state: CodeModeState, place: Place) -> Opened:
         place=place.task,
         parent=place.parent,
         digest=state["input_digest"],
+        # For a list of runs; the whole task is in the state.
         task=state["task"][:500],
         server_run=place.server_run,
         seed=state["seed"],
@@ -135,6 +140,8 @@ async def close(log: RunLog, how: str, *, keep: bool) -> None:
     if log.view.closed is None:
         log.add(Closed(how=how))
     await log.flush()
+    # Without a checkpointer nothing can resume the run, and a server would otherwise collect the journals of all its
+    # runs.
     if not keep and isinstance(log.journal, MemoryJournal):
         await log.journal.delete(log.run)
 

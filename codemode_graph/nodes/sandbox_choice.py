@@ -58,6 +58,7 @@ async def why_not_others(program: str, parts: Parts) -> str:
         await parts.sandbox.choose(Program(code=program))
     except NoSandboxFits as error:
         _emit(None, error.passed_over)
+        # A sandbox that lacks the syntax is no help, whether it is here or not.
         absent = [each for each in error.passed_over if not each.lacks]
         others = "; ".join(f"{each.name}: {each.remedy}" if each.remedy else each.name for each in absent)
         return f" (other sandboxes, not available here, may offer it: {others})" if others else ""
@@ -86,6 +87,8 @@ async def on_backend(
         try:
             return name, await run(parts.backend(name))
         except SandboxUnavailable as missing:
+            # What it has called is recorded in that sandbox's order of calls; elsewhere they may come in another, and
+            # be made anew.
             if bound:
                 reason = f"this run's program began there, and has to go on there, but {missing.reason}"
                 raise SandboxUnavailable(name, reason, missing.remedy) from missing

@@ -224,9 +224,11 @@ class _Call:
         args, kwargs = self._bind(arguments, config)
         target = self.function
         if _is_async(target):
+            # Not in a thread: it makes a coroutine, and runs nothing yet.
             result = target(*args, **kwargs)
         else:
             result = await self._in_thread(functools.partial(target, *args, **kwargs))
+        # A plain function may return a coroutine, as a lambda around an async one does.
         if inspect.isawaitable(result):
             result = await result
         try:
@@ -298,6 +300,7 @@ class _Call:
         )
         kinds = {Parameter.POSITIONAL_ONLY, *([Parameter.POSITIONAL_OR_KEYWORD] if spread else [])}
         leading = [each for each in self.signature.parameters.values() if each.kind in kinds]
+        # The tail that nobody passed is left to the function's own defaults.
         while leading and not spread and leading[-1].name not in values:
             leading.pop()
         args = [values.pop(each.name, each.default) for each in leading]
@@ -316,6 +319,7 @@ class _Call:
                 running = False
 
         try:
+            # Python cannot stop a thread: a cancelled call leaves it to its end, and does not wait for it.
             return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
         except anyio.get_cancelled_exc_class():
             # A call that still waits for a free thread never runs, so there is nothing to warn of.
@@ -324,6 +328,7 @@ class _Call:
             raise
 
     def _list(self, result: Iterator[Any]) -> list[Any]:
+        # One more than allowed tells a generator that is too long, or endless, from one that just fits.
         return self._check_length(list(itertools.islice(result, MAX_STREAMED + 1)))
 
     async def _collect(self, result: AsyncIterator[Any]) -> list[Any]:
@@ -333,6 +338,7 @@ class _Call:
                 values.append(value)
                 self._check_length(values)
         finally:
+            # Closed at once, not by the garbage collector in some other task.
             if isinstance(result, AsyncGenerator):
                 await result.aclose()
         return values

@@ -97,6 +97,7 @@ def _load(thing: Any, name: str | None) -> Iterator[_Loaded]:
     """Load every tool in a thing, under this name or with it as a prefix."""
     if isinstance(thing, type) and issubclass(thing, ToolSpec | BaseTool):
         raise ToolLoadError(f"{thing.__name__} is a class: give an instance of it")
+    # An object with `tools` is a loader, also where it can be called.
     if isinstance(thing, ToolSpec | BaseTool) or (callable(thing) and not _has_tools(thing)):
         yield _load_one(thing, name)
     elif isinstance(thing, Mapping):
@@ -220,6 +221,7 @@ def _with_policies(tools: Iterable[_Loaded], policies: Mapping[str, ToolPolicy])
         spec, both = each.spec, dict.fromkeys((each.own_name, each.spec.name))
         own = [policy for pattern, policy in patterns.items() if any(fnmatchcase(name, pattern) for name in both)]
         own += [policies[name] for name in both if name in policies]
+        # A policy by name may set the effect, and with it which policy by effect applies.
         effect = functools.reduce(_merge, own, spec.policy).effect or spec.effect
         general = [effects[f"{_EFFECT}{effect}"]] if f"{_EFFECT}{effect}" in effects else []
         policy = functools.reduce(_merge, [*general, *own], spec.policy)
@@ -228,6 +230,7 @@ def _with_policies(tools: Iterable[_Loaded], policies: Mapping[str, ToolPolicy])
 
 def _merge(policy: ToolPolicy, other: ToolPolicy) -> ToolPolicy:
     """Return the first policy with every field that the second one sets to something else than its default."""
+    # A field that still has its default says nothing, so it overrides nothing.
     default = ToolPolicy()
     names = [each.name for each in fields(other) if getattr(other, each.name) != getattr(default, each.name)]
     return replace(policy, **{name: getattr(other, name) for name in names})

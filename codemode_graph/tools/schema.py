@@ -71,6 +71,7 @@ class Document:
             A new schema without `$ref` and `allOf`. An empty one allows anything.
         """
         self._steps -= 1
+        # Schemas come from servers: one that refers to itself, or doubles with each level, must end.
         if not isinstance(schema, Mapping) or depth > _DEPTH or self._steps < 0:
             return {}
         ref, branches = schema.get("$ref"), schema.get("allOf")
@@ -93,6 +94,7 @@ def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
     if (required := names_at(first, "required")) and "required" in second:
         both["required"] = list(dict.fromkeys([*required, *names_at(second, "required")]))
     if isinstance(some := first.get("enum"), list) and isinstance(others := second.get("enum"), list):
+        # Enums without a common value would allow nothing, which no server means.
         both["enum"] = [value for value in some if value in others] or others
     return both
 
@@ -175,6 +177,7 @@ class Parameters(Sequence[Parameter]):
     def open(self) -> bool:
         """True where arguments that the schema does not name are accepted too."""
         extra = self._flat.get("additionalProperties")
+        # A schema that names no arguments and forbids none takes any.
         if "patternProperties" in self._flat or (extra is None and not self._items and "properties" not in self._flat):
             return True
         return extra is not None and extra is not False
@@ -239,6 +242,7 @@ def keyword_names(parameters: Iterable[str]) -> dict[str, str]:
         if name not in keywords:
             word = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "argument"
             word = f"_{word}" if word[0].isdigit() else word
+            # Two names may come to one word, such as `a-b` and `a.b`; a keyword such as `from` gets an underscore.
             while word in taken or not _is_plain(word):
                 word += "_"
             keywords[name] = word

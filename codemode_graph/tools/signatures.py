@@ -235,6 +235,7 @@ class _Writer:
                 return "List[Any]"
             case Literals() if nested:
                 return self._argument(Union(shape.types))
+            # A whole number such as 3.0 is accepted where an int is wanted: models compute with floats.
             case Scalar("int"):
                 return "float"
             case Union(members):
@@ -364,6 +365,7 @@ class _Types:
         while self._pending:
             name = next(iter(self._pending))
             record = self._pending.pop(name)
+            # One type of thousands of keys must not push the task out of the prompt.
             if left <= 0:
                 hidden.append(name)
                 continue

@@ -29,6 +29,7 @@ BY_COST = ("monty", "restricted", "nsjail", "bubblewrap", "pyodide", "docker")
 """Backends by what a start costs, as measured: 1, 10, 60, 70, 100 and 250 milliseconds or more."""
 
 _RETRY_SECONDS = 30.0  # until a backend that was not available is asked again: some take seconds to say no
+# Handlers by which a program says that it can do without a module that it tries to import.
 _CATCHES = {"Exception", "ImportError", "ModuleNotFoundError"}
 
 
@@ -150,6 +151,7 @@ class SandboxChoice:
     async def aclose(self) -> None:
         """Close every backend that was used."""
         with self._lock:
+            # A copy, since a backend takes time to close and others may choose meanwhile.
             sandboxes = list(self._sandboxes.values())
         for sandbox in sandboxes:
             await sandbox.aclose()
@@ -164,6 +166,7 @@ class SandboxChoice:
         Raises:
             SandboxUnavailable: It is not available, or was not a moment ago.
         """
+        # The error is kept, not just the fact: it has the reason and the remedy for the caller.
         noted = self._missing.get(name)
         if noted is not None and time.monotonic() - noted[0] < _RETRY_SECONDS:
             raise noted[1]
@@ -234,6 +237,7 @@ class AutoSandbox(SandboxChoice):
         super().__init__(SANDBOXES if allowed is None else allowed)
         self._backends = dict(sorted(self._backends.items(), key=lambda item: self.cost(item[0])))
         if boundary is None:
+            # Programs come from models: without a boundary they run with the rights of the host.
             self._boundaries = set(get_args(Boundary)) - {"none"}
         else:
             self._boundaries = {boundary} if isinstance(boundary, str) else set(boundary)

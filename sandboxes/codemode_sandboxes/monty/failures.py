@@ -126,6 +126,7 @@ def _program(
     own = [(frame.line, frame.function_name) for frame in frames if frame.filename == PROGRAM_FILE]
     if own:
         own[-1] = _origin(source, own[-1][0], (type_name, message), error_lines), own[-1][1]
+    # Of endless recursion the first and the last frames tell where it began and what it repeats.
     shown = own if len(own) <= _MAX_FRAMES else own[: _MAX_FRAMES // 2] + own[-_MAX_FRAMES // 2 :]
     lines = [
         FrameSummary(
@@ -172,6 +173,7 @@ def _line(frames: Sequence[Frame]) -> int | None:
 
 
 def _clean(message: str) -> str:
+    # Cut before it is split, for a program may raise an error with megabytes of text.
     text = " ".join(message[: 2 * _MAX_MESSAGE].splitlines())
     return clean_text(text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + "...")
 

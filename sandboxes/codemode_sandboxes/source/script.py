@@ -12,6 +12,7 @@ from codemode_sandboxes.source.value import append_value, is_print
 __all__ = ["Script", "to_script"]
 
 _LOOP_MAKERS = {"get_event_loop", "get_running_loop", "new_event_loop"}
+# What programs do with an event loop besides running in it; without the loop there is nothing to do.
 _LOOP_CHORES = {"close", "shutdown_asyncgens", "shutdown_default_executor", "stop"}
 _COMPOUND = (
     *(ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match),
@@ -147,6 +148,7 @@ def _loop_bindings(tree: Tree, name: ast.Name) -> list[ast.Assign] | None:
     owner = tree.owner(name)
     statements = [tree.parent(node) for node in owner.bound[name.id]] if owner else []
     loops = [s for s in statements if isinstance(s, ast.Assign) and len(s.targets) == 1 and _is_loop(tree, s.value)]
+    # A name that is bound to something else as well may be that at any use.
     return loops if loops and len(loops) == len(statements) else None
 
 
@@ -237,6 +239,7 @@ def _call_entry(code: str) -> tuple[str, list[str]]:
         The program, and notes.
     """
     tree = tree_of(code)
+    # A program that returns at its top level is the body of a function itself, and says what its value is.
     function = None if _top_level_returns(tree) else _entry(tree)
     if function is None or tree.is_generator(function):
         return code, []
@@ -253,6 +256,7 @@ def _entry(tree: Tree) -> Function | None:
     last = tree.root.body[-1] if functions else None
     if isinstance(last, ast.Expr) and not is_print(last.value):
         return None
+    # A function that something refers to is a helper, or was called already.
     idle = [f for f in functions if not _is_referred_to(tree, f)]
     for function in idle:
         if function.name == "main":
@@ -261,6 +265,7 @@ def _entry(tree: Tree) -> Function | None:
 
 
 def _is_referred_to(tree: Tree, function: Function) -> bool:
+    # Recursion alone is no call from outside.
     inside = set(ast.walk(function))
     uses = tree.uses(function.name, tree.module)
     return len(tree.module.bound[function.name]) != 1 or any(use not in inside for use in uses)

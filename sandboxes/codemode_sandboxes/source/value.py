@@ -7,6 +7,7 @@ from codemode_sandboxes.source.tree import Function, Tree, tree_of
 
 __all__ = ["append_value", "is_print"]
 
+# Names that models give to the value of a program, as seen in their programs.
 _RESULTS = ("result", "results", "output", "answer")
 _FILLERS = {"add", "append", "extend", "insert", "reverse", "sort", "update"}
 _Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try | ast.TryStar | ast.Match
@@ -44,6 +45,7 @@ def append_value(code: str) -> tuple[str, list[str]]:
     name = name or value.of_entry()
     if name is None:
         return code, []
+    # Behind a block the value needs a line of its own; it comes after all others, so none moves.
     if isinstance(last, _Block | Function | ast.ClassDef):
         return f"{edits.apply().rstrip()}\n{name}\n", [f"the value is {name}"]
     edits.insert(edits.span(last)[1], f"; {name}")
@@ -63,6 +65,7 @@ class _Value:
     def printed(self, call: ast.expr) -> str | None:
         """Return the variable of what a `print` shows."""
         waits = [n for n in ast.walk(call) if isinstance(n, ast.Await) and self._tree.scope(n) is self._tree.module]
+        # One awaited call in a print is what the program was about; of several, none can be preferred.
         value: ast.expr | None = waits[0] if len(waits) == 1 else None
         match call:
             case ast.Call(args=[argument]) if not waits:
@@ -231,6 +234,7 @@ def _binds(statements: list[ast.stmt], name: str) -> bool:
                 found = _binds(body, name)
             case ast.If(body=body, orelse=orelse):
                 found = _binds(body, name) and _binds(orelse, name)
+            # A branch that raises never gets to the place where the variable is read.
             case ast.Try(body=body, orelse=orelse, handlers=handlers, finalbody=final):
                 ends = [body + orelse, *(handler.body for handler in handlers)]
                 found = _binds(final, name) or all(_binds(end, name) or _raises(end) for end in ends)

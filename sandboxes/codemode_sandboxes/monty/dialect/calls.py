@@ -15,6 +15,7 @@ __all__ = ["CALLS"]
 
 _LISTS_HERE = frozenset({"enumerate", "filter", "map", "reversed", "zip"})
 _TYPES = {kind.__name__: kind for kind in (str, list, dict, set, tuple, bytes)}
+# Names that methods of Monty's values have: only those fail as values, whatever else a program defines.
 _METHODS = frozenset(name for kind in (*_TYPES.values(), re.Pattern) for name in dir(kind) if not name.startswith("_"))
 _SET_METHODS = frozenset({"difference", "intersection", "union", "update"})
 _CLASS_METHODS = frozenset({"fromhex", "fromkeys"})
@@ -67,6 +68,7 @@ def _next_of_list(tree: Tree) -> Iterator[ast.AST]:
         for target in node.targets
         if isinstance(target, ast.Name)
     )
+    # A name that is bound otherwise too may hold an iterator when `next` takes it.
     always_lists = {name for name, times in lists.items() if times == tree.bound[name]}
     for node in tree.of(ast.Call):
         if isinstance(node.func, ast.Name) and node.func.id == "next" and node.args:
@@ -80,6 +82,7 @@ def _function_attributes(tree: Tree) -> Iterator[ast.AST]:
     functions = set(tree.function_names - tree.bound.keys())
     decorators = {item.id for node in tree.functions for item in node.decorator_list if isinstance(item, ast.Name)}
     for function in tree.functions:
+        # A decorator reads attributes of what it wraps, which is a function under the parameter's name.
         if function.name in decorators and function.args.args:
             wrapped = function.args.args[0].arg
             if tree.bound[wrapped] == 1:
@@ -108,6 +111,7 @@ def _exception_arguments(tree: Tree) -> Iterator[ast.AST]:
 
 
 def _methods_as_values(tree: Tree) -> Iterator[ast.AST]:
+    # The program's own attributes may have the names of methods, and tools may have any name.
     own = tree.own_attributes | {"tools"}
 
     def is_method(node: ast.AST) -> bool:
@@ -200,6 +204,7 @@ def _markers(tree: Tree) -> Iterator[ast.AST]:
             yield node
 
 
+# Helpers of rewritten programs. They run before the program and apart from it, so no line of it moves.
 _SETTLE = """\
 async def _cm_settle(awaitable):
     try:
@@ -280,6 +285,7 @@ def _exceptions(tree: Tree) -> Iterator[Change]:
     More is rewritten than the gap finds: that a variable holds no text cannot be seen, and to refuse every
     `raise ValueError(message)` would send most programs elsewhere.
     """
+    # Where something reads `args`, the value has to stay what it is.
     if any(node.attr == "args" for node in tree.of(ast.Attribute)):
         return
     for node in tree.of(ast.Raise):

@@ -131,12 +131,14 @@ def _is_unused_after(tree: Tree, name: ast.Name) -> bool:
     There is then no later use, none in a nested function, and none in the next turn of a loop around it.
     """
     frame = tree.frame(name)
+    # `locals()` and its kin would show a name that should be gone.
     if frame.kind == "class" or any(node.id in _OBSERVERS for node in tree.of(ast.Name)):
         return False
     loop: ast.AST | None = None
     for around in tree.ancestors(name):
         if around is frame.node:
             break
+        # An exception may lead past the later binding to a use that looks earlier in the text.
         if isinstance(around, ast.Try):
             return False
         if isinstance(around, _LOOPS):
