@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,12 +14,12 @@ from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import Unpack
 
-from codemode_graph.errors import CodeModeError
+from codemode_graph.errors import CodeModeError, ConfigurationError
 from codemode_graph.graph import create_codemode
 from codemode_graph.model.ask import load_model
 from codemode_graph.options import Approve, CodeModeOptions, RunOptions, read_context, read_options, read_sandbox
 from codemode_graph.result import RunResult, not_run
-from codemode_graph.runs import Runs
+from codemode_graph.runs import Answers, Runs, RunSummary, open_journal
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.trace.progress import Watcher
@@ -58,11 +59,18 @@ class CodeMode:
         read_context(run)
         self._model = options.get("code_model") or options.get("model") or DEFAULT_MODEL
         self._api_key = options.get("api_key")
-        self._runs = Runs(approve=options.get("approve"), prices=options.get("prices"))
+        durable = None if (place := options.get("durable")) is None else open_journal(place)
+        if durable is not None and run.get("journal") is not None:
+            raise ConfigurationError("durable keeps the journal, too: leave out journal")
+        self._runs = Runs(
+            approve=options.get("approve"), prices=options.get("prices"), durable=durable, journal=run.get("journal")
+        )
         # A result stays in this process, so that no value is too large for it.
         graph_options: dict[str, Any] = {"inline_bytes": sys.maxsize} | {
             name: value for name, value in run.items() if name in RunOptions.__annotations__ and name != "policies"
         }
+        if durable is not None:
+            graph_options["journal"] = durable
         self._create = partial(create_codemode, tools=self.tools, **graph_options)
 
     @cached_property
@@ -82,21 +90,35 @@ class CodeMode:
     def _program_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         return self._runs.compile(self._create(model=None))
 
-    async def run(self, task: str, verbose: bool | Watcher = False, *, approve: Approve | None = None) -> RunResult:
+    async def run(
+        self,
+        task: str,
+        verbose: bool | Watcher = False,
+        *,
+        approve: Approve | None = None,
+        run_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> RunResult:
         """Do a task: ask the model for a program, check it, run it, and have it repaired where it fails.
 
         Args:
             task: The task, in plain language.
             verbose: Print events and what the run used on stderr; a `Watcher` shows them elsewhere.
             approve: Answers for a person in this run, in place of the `approve` of `codemode`.
+            run_id: An id of your own for the run. Where there is a run of that id it is gone on with, and its result is
+                returned where it is over: a task that is given twice is done once.
+            metadata: JSON values to keep with the run; `runs` shows them.
 
         Returns:
             The result. Its `error` says why there is no value: no program worked, or the model could not be asked.
 
         Raises:
-            ConfigurationError: The model cannot be used.
+            ConfigurationError: The model cannot be used, or the run of that id is of another task.
+            JournalError: The runs cannot be read or written.
         """
-        return await self._runs.run(self.graph, {"task": task}, verbose=verbose, approve=approve)
+        return await self._runs.run(
+            self.graph, {"task": task}, run_id=run_id, verbose=verbose, approve=approve, metadata=metadata
+        )
 
     def run_sync(self, task: str, verbose: bool | Watcher = False) -> RunResult:
         """Do what `run` does, and block the calling thread meanwhile: for callers without an event loop."""
@@ -109,6 +131,8 @@ class CodeMode:
         *,
         after: str | None = None,
         approve: Approve | None = None,
+        run_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> RunResult:
         """Check and run a program. No model is asked, so nothing is repaired.
 
@@ -118,14 +142,69 @@ class CodeMode:
             after: The `run_id` of a run that failed, which this program repairs: calls that took effect in that run are
                 answered from its journal and not made again.
             approve: Answers for a person in this run, in place of the `approve` of `codemode`.
+            run_id: As for `run`.
+            metadata: As for `run`.
 
         Raises:
-            UnknownRun: No failed run of that name is kept; the newest 64 are.
+            ConfigurationError: There is both `after` and `run_id`, or the run of that id is of another program.
+            UnknownRun: No failed run of that name is kept. Where `durable` names no file, the newest 64 are.
         """
         graph = self._program_graph
         if after is None:
-            return await self._runs.run(graph, {"task": "", "code": program}, verbose=verbose, approve=approve)
+            given = {"task": "", "code": program}
+            return await self._runs.run(
+                graph, given, run_id=run_id, verbose=verbose, approve=approve, metadata=metadata
+            )
+        if run_id is not None:
+            raise ConfigurationError("a run that is gone on from keeps its id: leave out run_id beside after")
         return await self._runs.repair(graph, program, after=after, verbose=verbose, approve=approve)
+
+    async def resume(
+        self,
+        run_id: str,
+        verbose: bool | Watcher = False,
+        *,
+        decisions: Answers | None = None,
+        approve: Approve | None = None,
+    ) -> RunResult:
+        """Go on with a run whose process was killed, or that waits for people: with the same program, and nothing twice.
+
+        Args:
+            run_id: The id of the run. It needs the tools that it began with.
+            verbose: As for `run`.
+            decisions: What people decided: one decision for each call that waits, such as `{"type": "approve"}`, in order or
+                with the call's `id` in each. Questions of tools are answered by a dict: answers by the ids of interrupts.
+                Where nobody is asked any more they are not used.
+            approve: Answers for a person in this run, in place of the `approve` of `codemode`.
+
+        Returns:
+            The result; of a run that is over, the recorded one.
+
+        Raises:
+            UnknownRun: There is no such run: not in the file, or not in this process where `durable` names none.
+            ConfigurationError: The model cannot be used.
+            JournalError: The runs cannot be read or written.
+        """
+        snapshot = await self._runs.snapshot(self._program_graph, run_id)
+        # A program of the caller's own has no task, and no model that repairs it.
+        graph = self.graph if snapshot.next and snapshot.values["task"] else self._program_graph
+        return await self._runs.resume(graph, snapshot, decisions=decisions, verbose=verbose, approve=approve)
+
+    async def result(self, run_id: str) -> RunResult:
+        """Return what is recorded of a run, over or not, and do nothing.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        return await self._runs.result(await self._runs.snapshot(self._program_graph, run_id))
+
+    async def runs(self, *, limit: int = 100) -> list[RunSummary]:
+        """Return the runs, the newest first. Where `durable` names no file these are the ones that `resume` can go on with."""
+        return await self._runs.summaries(self._program_graph, limit=limit)
+
+    async def prune(self, *, older_than: timedelta) -> list[str]:
+        """Delete the runs that are over and were last changed before this time, and return their ids."""
+        return await self._runs.prune(self._program_graph, older_than=older_than)
 
     async def batch_run(self, tasks: Sequence[str], *, concurrency: int = 8) -> list[RunResult]:
         """Do several tasks at the same time, each as if it were alone.
@@ -209,7 +288,8 @@ class CodeMode:
         return await answer_openai(self, call)
 
     async def aclose(self) -> None:
-        """Close what the sandbox holds in this event loop."""
+        """Close what the sandbox holds in this event loop, and the file of the runs."""
+        await self._runs.aclose()
         await self.sandbox.aclose()
 
     async def __aenter__(self) -> Self:

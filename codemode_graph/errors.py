@@ -45,7 +45,7 @@ class ModelError(CodeModeError):
 
 
 class UnknownRun(CodeModeError, KeyError):
-    """No failed run with that id is kept here: there was none, it was continued already, or too many came after it."""
+    """No run with that id is kept here that can be gone on with: there was none, or, in memory, too many came after it."""
 
     def __str__(self) -> str:  # A KeyError shows the repr of its message.
         return str(self.args[0])

@@ -1,5 +1,6 @@
 """The options of a run: one type for every function and class that runs programs, and one place that reads them."""
 
+import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -75,7 +76,7 @@ class RunOptions(TypedDict, total=False):
 
 
 class CodeModeOptions(RunOptions, total=False):
-    """What `codemode` takes beside the tools: the run options, the model and the person."""
+    """What `codemode` takes beside the tools: the run options, the model, the person, and the file of its runs."""
 
     model: str | BaseChatModel | None
     """Writes the programs where there is no `code_model`."""
@@ -86,7 +87,10 @@ class CodeModeOptions(RunOptions, total=False):
     """For a model named by a string; otherwise the provider's environment variable is used."""
     approve: Approve | None
     """Answers for a person where calls wait: it takes the request, with its `action_requests`, and returns
-    `{"decisions": [...]}`. Without it a run that waits ends there, and says so."""
+    `{"decisions": [...]}`. Without it a run that waits stops there, and says so; `CodeMode.resume` goes on with it."""
+    durable: str | os.PathLike[str] | Journal | None
+    """A file, or a `SQLiteJournal`, that keeps all runs: another process goes on with one by its id, after a kill or for an
+    approval, and nothing is done twice. It takes the place of `journal`. Without it runs are in this process's memory."""
 
 
 _ALIASES = {"backend": "sandbox", "max_retries": "max_attempts"}

@@ -73,10 +73,19 @@ def run_result(state: CodeModeState, run_id: str, *, prices: Prices | None = Non
         names = ", ".join(
             f"{call['tool']} ({call['id']}{', ' + call['cause'] if 'cause' in call else ''})" for call in waiting
         )
-        reason = f"the run waits for a person to decide on {names}: give codemode(..., approve=...)"
+        reason = (
+            f"the run waits for a person to decide on {names}: give codemode(..., approve=...), or decisions to resume"
+        )
         error = Failure(kind="approval", type="PermissionError", message=reason, line=None, traceback="")
+    elif error is None and state["verdict"] is None:
+        reason = "the run is not over: resume goes on with it"
+        error = Failure(kind="open", type="", message=reason, line=None, traceback="")
     where = f"line {error['line']}: " if error is not None and error["line"] else ""
-    kind = "" if error is None or error["kind"] in ("model", "check", "empty", "approval") else f"{error['type']}: "
+    kind = (
+        ""
+        if error is None or error["kind"] in ("model", "check", "empty", "approval", "open")
+        else f"{error['type']}: "
+    )
     message = None if error is None else f"{where}{kind}{error['message']}"
     return _result(state, message, run_id, Trace.from_state(state, prices=prices))
 

@@ -1,17 +1,30 @@
-"""The runs of a `CodeMode`. Each has a checkpoint while it runs; one that failed keeps it, so that it can be repaired."""
+"""The runs of a `CodeMode`. Each has checkpoints: in a SQLite file, or in memory while it runs or can be gone on with."""
 
+import asyncio
 import inspect
+import json
+import os
 import uuid
-from collections.abc import Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Command, Interrupt
+from langgraph.types import Command, Interrupt, StateSnapshot
 
-from codemode_graph.errors import UnknownRun
+from codemode_graph.calls.identity import input_digest
+from codemode_graph.calls.journal import Journal, MemoryJournal
+from codemode_graph.calls.locate import keep_beside
+from codemode_graph.calls.sqlite import SQLiteJournal
+from codemode_graph.calls.view import fold
+from codemode_graph.errors import ConfigurationError, UnknownRun
 from codemode_graph.nodes.generate import bare
 from codemode_graph.nodes.node import add_attempt
 from codemode_graph.options import Approve
@@ -20,35 +33,117 @@ from codemode_graph.settings import Prices
 from codemode_graph.state import CodeModeState
 from codemode_graph.trace.progress import Progress, Watcher, follow
 
-__all__ = ["Runs"]
+__all__ = ["Answers", "RunSummary", "Runs", "open_journal"]
 
 _Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
+Answers: TypeAlias = Sequence[Mapping[str, Any]] | Mapping[str, Any]
+"""What people decided: one decision for each call that waits, or answers by the ids of the run's interrupts."""
 
 # A failed run keeps its whole journal in memory until it is repaired, which most never are.
 _KEPT = 64
+_METADATA = "codemode_metadata"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """One run, as a list of runs shows it.
+
+    Attributes:
+        run_id: Its id, for `CodeMode.resume`.
+        task: What was to be done; empty where the run had a program instead.
+        status: "ok" and "failed" are over; "waiting" is for people; "open" goes on somewhere, or its process is gone.
+        changed: When it got there.
+        metadata: What the caller gave for the run.
+    """
+
+    run_id: str
+    task: str
+    status: Literal["ok", "failed", "waiting", "open"]
+    changed: datetime
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def open_journal(durable: "str | os.PathLike[str] | Journal") -> SQLiteJournal:
+    """Return the journal that `durable` names.
+
+    Raises:
+        ConfigurationError: Checkpoints cannot lie beside that journal.
+    """
+    if isinstance(durable, SQLiteJournal):
+        return durable
+    if isinstance(durable, (str, os.PathLike)) and os.fspath(durable) != ":memory:":
+        return SQLiteJournal(Path(durable).expanduser())
+    raise ConfigurationError(
+        f"durable takes a file or a SQLiteJournal, because checkpoints lie there too, not {durable!r}. For other databases, "
+        "compile create_codemode(...) with a checkpointer of theirs"
+    )
+
+
+def _checkpoints(journal: SQLiteJournal | None) -> BaseCheckpointSaver[Any]:
+    if journal is None:
+        return InMemorySaver()
+    try:
+        from codemode_graph.checkpoints import FileCheckpoints
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith(("langgraph.checkpoint.sqlite", "aiosqlite", "sqlite_vec")):
+            raise
+        raise ConfigurationError(
+            "durable runs need langgraph-checkpoint-sqlite: pip install 'codemode-graph[durable]'"
+        ) from error
+    return FileCheckpoints(journal.path)
 
 
 class Runs:
-    """Runs graphs, and keeps the newest 64 runs that failed.
+    """Runs graphs, and keeps the runs: all of them in a file, or the newest 64 that did not succeed in memory.
 
     Args:
         approve: Answers for a person in runs that have no `approve` of their own.
         prices: What the model costs, for the results' `trace`.
+        durable: The file.
+        journal: Where calls are recorded, where that is elsewhere.
+
+    Raises:
+        ConfigurationError: The library for checkpoints in a file is not installed.
     """
 
-    def __init__(self, *, approve: Approve | None, prices: Prices | None) -> None:
+    def __init__(
+        self, *, approve: Approve | None, prices: Prices | None, durable: SQLiteJournal | None, journal: Journal | None
+    ) -> None:
         self.approve = approve
         self._prices = prices
-        self._checkpoints = InMemorySaver()
-        self._failed: dict[str, None] = {}
+        self._checkpoints = _checkpoints(durable)
+        self._durable = durable is not None
+        self._journal = durable or journal or keep_beside(self._checkpoints, MemoryJournal)
+        # A journal that the caller gave keeps its runs: they may be read there.
+        self._owns_journal = durable is None and journal is None
+        self._kept: dict[str, None] = {}
 
     def compile(self, graph: StateGraph[Any, Any, Any, Any]) -> _Graph:
         """Compile a graph with the checkpointer of these runs."""
         return graph.compile(checkpointer=self._checkpoints, name="codemode")
 
-    async def run(self, graph: _Graph, input: Any, *, verbose: bool | Watcher, approve: Approve | None) -> RunResult:
-        """Run a graph from its start. See `CodeMode.run`."""
-        return await self._run(graph, input, uuid.uuid4().hex, verbose=verbose, approve=approve)
+    async def run(
+        self,
+        graph: _Graph,
+        input: Mapping[str, Any],
+        *,
+        run_id: str | None,
+        verbose: bool | Watcher,
+        approve: Approve | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> RunResult:
+        """Run a graph from its start, or go on with the run of that id. See `CodeMode.run`.
+
+        Raises:
+            ConfigurationError: The run of that id had another input.
+        """
+        config = _config(run_id or uuid.uuid4().hex, json.dumps(metadata) if metadata else None)
+        if run_id is not None:
+            with suppress(UnknownRun):
+                snapshot = await self.snapshot(graph, run_id)
+                _check_same(snapshot, input, run_id)
+                return await self.resume(graph, snapshot, decisions=None, verbose=verbose, approve=approve)
+        return await self._run(graph, input, config, verbose=verbose, approve=approve)
 
     async def repair(
         self, graph: _Graph, program: str, *, after: str, verbose: bool | Watcher, approve: Approve | None
@@ -58,31 +153,126 @@ class Runs:
         Raises:
             UnknownRun: No failed run of that name is kept.
         """
-        if after not in self._failed:
-            raise UnknownRun(f"there is no failed run {after!r} to go on from: run the program without `after`")
-        return await self._run(graph, None, after, program=program, verbose=verbose, approve=approve)
+        missing = UnknownRun(f"there is no failed run {after!r} to go on from: run the program without `after`")
+        if not self._durable:
+            if after not in self._kept:
+                raise missing
+            # Before the first await: two repairs of one run at the same time would share its checkpoints.
+            del self._kept[after]
+        snapshot = await self.snapshot(graph, after)
+        if self._durable and (snapshot.next or snapshot.values.get("verdict") == "ok"):
+            raise missing
+        config = _config(after, _metadata(snapshot))
+        return await self._run(graph, None, config, program=program, verbose=verbose, approve=approve)
+
+    async def snapshot(self, graph: _Graph, run_id: str) -> StateSnapshot:
+        """Return the newest checkpoint of a run.
+
+        Raises:
+            UnknownRun: There is none.
+        """
+        snapshot = await graph.aget_state(_config(run_id))
+        if snapshot.created_at is None:
+            raise UnknownRun(f"there is no run {run_id!r} here")
+        return snapshot
+
+    async def resume(
+        self,
+        graph: _Graph,
+        snapshot: StateSnapshot,
+        *,
+        decisions: Answers | None,
+        verbose: bool | Watcher,
+        approve: Approve | None,
+    ) -> RunResult:
+        """Go on with a run. See `CodeMode.resume`."""
+        run_id = snapshot.config["configurable"]["thread_id"]
+        if not snapshot.next:
+            return await self.result(snapshot)
+        config = _config(run_id, _metadata(snapshot))
+        command = None if decisions is None else _command(snapshot.interrupts, decisions)
+        return await self._run(graph, command, config, verbose=verbose, approve=approve)
+
+    async def result(self, snapshot: StateSnapshot) -> RunResult:
+        """Return what is recorded of a run: its newest checkpoint, and the calls since then."""
+        state: dict[str, Any] = dict.fromkeys(("verdict", "output", "error"))
+        state |= {name: [] for name in ("attempts", "tool_calls", "updates", "usage", "left_over", "pending")}
+        state |= {"stdout": "", "program": "", "decisions": {}, **snapshot.values}
+        events = await self._journal.read(state["run_id"]) if snapshot.next and "run_id" in state else []
+        if len(events) > state.get("sequence", 0) and state["attempts"]:
+            state["tool_calls"] = fold(events).tool_calls()
+            last = state["attempts"][-1]
+            own = [call["id"] for call in state["tool_calls"] if call["attempt"] == last["number"]]
+            state["attempts"] = [
+                *state["attempts"][:-1],
+                {**last, "calls": list(dict.fromkeys([*last["calls"], *own]))},
+            ]
+        run_id = snapshot.config["configurable"]["thread_id"]
+        return run_result(cast("CodeModeState", state), run_id, prices=self._prices)
+
+    async def summaries(self, graph: _Graph, *, limit: int) -> list[RunSummary]:
+        """Return runs, the newest first. See `CodeMode.runs`."""
+        found: list[RunSummary] = []
+        async for snapshot in self._snapshots(graph):
+            found.append(_summary(snapshot))
+            if len(found) == limit:
+                break
+        return found
+
+    async def prune(self, graph: _Graph, *, older_than: timedelta) -> list[str]:
+        """Delete runs that are over. See `CodeMode.prune`."""
+        limit = datetime.now(UTC) - older_than
+        old = [
+            snapshot
+            async for snapshot in self._snapshots(graph)
+            if not snapshot.next and _summary(snapshot).changed < limit
+        ]
+        for snapshot in old:
+            await self._journal.delete(snapshot.values["run_id"])
+            run_id = snapshot.config["configurable"]["thread_id"]
+            self._kept.pop(run_id, None)
+            await self._checkpoints.adelete_thread(run_id)
+        return [snapshot.config["configurable"]["thread_id"] for snapshot in old]
+
+    async def aclose(self) -> None:
+        """Close the file. The next use opens it again."""
+        if self._durable:
+            await self._journal.aclose()
+            await asyncio.to_thread(cast("Any", self._checkpoints).close)
+
+    async def _snapshots(self, graph: _Graph) -> AsyncIterator[StateSnapshot]:
+        offset, size = 0, 100
+        while page := await self._threads(size, offset):
+            for run_id in page:
+                with suppress(UnknownRun):  # it has just been pruned
+                    yield await self.snapshot(graph, run_id)
+            offset += size
+
+    async def _threads(self, limit: int, offset: int) -> list[str]:
+        if self._durable:
+            return cast("list[str]", await asyncio.to_thread(cast("Any", self._checkpoints).threads, limit, offset))
+        return list(reversed(self._kept))[offset : offset + limit]
 
     async def _run(
         self,
         graph: _Graph,
         input: Any,
-        run_id: str,
+        config: RunnableConfig,
         *,
         program: str | None = None,
         verbose: bool | Watcher,
         approve: Approve | None,
     ) -> RunResult:
         watcher = (Progress() if verbose else None) if isinstance(verbose, bool) else verbose
-        config: RunnableConfig = {"configurable": {"thread_id": run_id}}
+        run_id = config["configurable"]["thread_id"]
         result = None
         try:
             if program is not None:
-                # Before the first await: two repairs of one run at the same time would share its checkpoints.
-                del self._failed[run_id]
                 await _begin_repair(graph, config, program)
             waits = True
             while waits:
-                await follow(graph, input, config, watcher)
+                # The input is in the file before the model is asked: by the id alone, nothing else could say what it was.
+                await follow(graph, input, config, watcher, durability="sync" if self._durable else None)
                 snapshot = await graph.aget_state(config)
                 if watcher is not None:
                     watcher.stop()
@@ -92,20 +282,69 @@ class Runs:
         finally:
             if watcher is not None:
                 watcher.stop()
-            await self._forget(run_id, failed=result is not None and not result["success"])
+            if not self._durable:
+                await self._forget(run_id, failed=result is not None and not result["success"])
         if watcher is not None:
             watcher.end(result["metrics"])
         return result
 
     async def _forget(self, run_id: str, *, failed: bool) -> None:
-        """Delete the checkpoints of a run that succeeded; where it failed, those of the oldest beyond the newest 64."""
+        """Delete the records of a run that succeeded; where it failed, those of the oldest beyond the newest 64."""
         if failed:
-            self._failed[run_id] = None
-            if len(self._failed) <= _KEPT:
+            self._kept[run_id] = None
+            if len(self._kept) <= _KEPT:
                 return
-            run_id = next(iter(self._failed))
-            del self._failed[run_id]
+            run_id = next(iter(self._kept))
+        self._kept.pop(run_id, None)
+        if self._owns_journal:
+            for info in await self._journal.runs(limit=1_000_000):
+                if info.thread == run_id:
+                    await self._journal.delete(info.run)
         await self._checkpoints.adelete_thread(run_id)
+
+
+def _config(run_id: str, metadata: str | None = None) -> RunnableConfig:
+    config: RunnableConfig = {"configurable": {"thread_id": run_id}}
+    return config if metadata is None else {**config, "metadata": {_METADATA: metadata}}
+
+
+def _metadata(snapshot: StateSnapshot) -> str | None:
+    metadata: Mapping[str, Any] = snapshot.metadata or {}
+    return metadata.get(_METADATA)
+
+
+def _check_same(snapshot: StateSnapshot, input: Mapping[str, Any], run_id: str) -> None:
+    known = snapshot.values
+    task, code = input["task"].strip(), input.get("code")
+    if "input_digest" in known:
+        same = known["input_digest"] == input_digest({"task": task, "code": code, "earlier": []})
+    else:
+        same = (known["task"].strip(), known.get("code")) == (task, code)
+    if not same:
+        raise ConfigurationError(f"run {run_id!r} is of another task: give this one an id of its own")
+
+
+def _summary(snapshot: StateSnapshot) -> RunSummary:
+    values = snapshot.values
+    status: Literal["ok", "failed", "waiting", "open"] = "ok" if values.get("verdict") == "ok" else "failed"
+    if snapshot.next:
+        status = "waiting" if snapshot.interrupts else "open"
+    return RunSummary(
+        run_id=snapshot.config["configurable"]["thread_id"],
+        task=values.get("task", ""),
+        status=status,
+        changed=datetime.fromisoformat(str(snapshot.created_at)),
+        metadata=json.loads(_metadata(snapshot) or "{}"),
+    )
+
+
+def _command(interrupts: Sequence[Interrupt], decisions: Answers) -> Command[Any] | None:
+    """Return the command that answers; None where nobody is asked any more, so that an answer that comes twice is no error."""
+    if not isinstance(decisions, Mapping):
+        gated = [each for each in interrupts if isinstance(each.value, Mapping) and "action_requests" in each.value]
+        decisions = {each.id: {"decisions": list(decisions)} for each in gated}
+    known = {each.id: decisions[each.id] for each in interrupts if each.id in decisions}
+    return Command(resume=known) if known else None
 
 
 async def _begin_repair(graph: _Graph, config: RunnableConfig, program: str) -> None:

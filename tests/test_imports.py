@@ -18,7 +18,7 @@ LAYERS = (
     {"model"},
     {"settings", "options", "nodes"},
     {"graph"},
-    {"api", "runs", "result", "trace", "metrics", "integrations"},
+    {"api", "runs", "checkpoints", "result", "trace", "metrics", "integrations"},
     {"cli", "demo", "__main__", "__init__"},
 )
 """What is in codemode_graph/, from the ground up: a module may import from its own layer and those below."""

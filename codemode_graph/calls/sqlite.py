@@ -13,7 +13,7 @@ from codemode_graph.calls.database import SCHEMA, SCHEMA_VERSION, DatabaseJourna
 from codemode_graph.calls.journal import JournalError
 from codemode_graph.calls.worker import Job, Workers
 
-__all__ = ["SQLiteJournal"]
+__all__ = ["SQLiteJournal", "open_database"]
 
 APPEND = "INSERT INTO codemode_batches (run, first, count, events) VALUES (?, ?, ?, ?)"
 CHECKPOINT_PAGES = 100
@@ -115,34 +115,10 @@ class _Connection:
             if _identity(self._path) != self._file:
                 raise JournalError(f"the journal {self._path} was removed or replaced while it was in use")
             return self._connection
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        # An existing file is not opened here: closing it would release the locks that this process holds on it.
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        # A fork closes the connection in another thread.
-        self._connection = connection = sqlite3.connect(
-            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
-        )
+        self._connection = connection = open_database(self._path, timeout=self._timeout)
         self._file = _identity(self._path)
-        self._use_log(connection)
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = ON")  # macOS alone: its fsync leaves data in the disk's own memory
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         self._set_up(connection)
         return connection
-
-    def _use_log(self, connection: sqlite3.Connection) -> None:
-        # Of several processes that change the mode at one time, SQLite refuses all but one at once, and does not wait.
-        end = time.monotonic() + self._timeout
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if _code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'codemode_schema'").fetchone()
@@ -172,6 +148,46 @@ class _Connection:
         fault = JournalError(f"the journal {self._path} cannot be used: {reason}")
         fault.__cause__ = error
         return fault
+
+
+def open_database(path: Path, *, timeout: float) -> sqlite3.Connection:
+    """Open a SQLite file whose commits are on the disk when they return. It is created where it is missing, with its folder.
+
+    Args:
+        path: The file. Only its owner may read one that is created here.
+        timeout: Seconds to wait while others write.
+
+    Returns:
+        A connection for any one thread at a time, without implicit transactions.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # An existing file is not opened here: closing it would release the locks that this process holds on it.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+    try:
+        _use_log(connection, timeout)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # macOS alone: its fsync leaves data in the disk's own memory
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_log(connection: sqlite3.Connection, timeout: float) -> None:
+    # Of several processes that change the mode at one time, SQLite refuses all but one at once, and does not wait.
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if _code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _run(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:

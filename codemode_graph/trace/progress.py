@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Durability
 from rich.console import Console
 from rich.text import Text
 
@@ -44,14 +45,19 @@ class Watcher(Protocol):
 
 
 async def follow(
-    graph: CompiledStateGraph[Any, Any, Any, Any], values: Any, config: RunnableConfig, watcher: Watcher | None
+    graph: CompiledStateGraph[Any, Any, Any, Any],
+    values: Any,
+    config: RunnableConfig,
+    watcher: Watcher | None,
+    *,
+    durability: Durability | None = None,
 ) -> None:
     """Run a graph, and show its events to a watcher; values that tools stream on their own are ignored."""
     # Without a stream a tool call takes a tenth less time: no consumer has to wake for its events.
     if watcher is None:
-        await graph.ainvoke(values, config)
+        await graph.ainvoke(values, config, durability=durability)
         return
-    async for item in graph.astream(values, config, stream_mode="custom"):
+    async for item in graph.astream(values, config, stream_mode="custom", durability=durability):
         if (event := read_event(item)) is not None:
             watcher.show(event)
 
