@@ -19,7 +19,7 @@ from codemode_graph.graph import create_codemode
 from codemode_graph.model.ask import load_model
 from codemode_graph.options import Approve, CodeModeOptions, RunOptions, read_context, read_options, read_sandbox
 from codemode_graph.result import RunResult, not_run
-from codemode_graph.runs import Answers, Runs, RunSummary, open_journal
+from codemode_graph.runs import Answers, Runs, RunSummary, open_journal, summary_of
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.trace.progress import Watcher
@@ -197,6 +197,14 @@ class CodeMode:
             UnknownRun: There is no such run.
         """
         return await self._runs.result(await self._runs.snapshot(self._program_graph, run_id))
+
+    async def summary(self, run_id: str) -> RunSummary:
+        """Return one run as `runs` lists it.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        return summary_of(await self._runs.snapshot(self._program_graph, run_id))
 
     async def runs(self, *, limit: int = 100) -> list[RunSummary]:
         """Return the runs, the newest first. Where `durable` names no file these are the ones that `resume` can go on with."""

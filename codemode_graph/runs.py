@@ -33,7 +33,7 @@ from codemode_graph.settings import Prices
 from codemode_graph.state import CodeModeState
 from codemode_graph.trace.progress import Progress, Watcher, follow
 
-__all__ = ["Answers", "RunSummary", "Runs", "open_journal"]
+__all__ = ["Answers", "RunSummary", "Runs", "open_journal", "summary_of"]
 
 _Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 Answers: TypeAlias = Sequence[Mapping[str, Any]] | Mapping[str, Any]
@@ -154,14 +154,18 @@ class Runs:
             UnknownRun: No failed run of that name is kept.
         """
         missing = UnknownRun(f"there is no failed run {after!r} to go on from: run the program without `after`")
-        if not self._durable:
-            if after not in self._kept:
+        try:
+            snapshot = await self.snapshot(graph, after)
+        except UnknownRun:
+            raise missing from None
+        if self._durable:
+            if snapshot.next or snapshot.values.get("verdict") == "ok":
                 raise missing
-            # Before the first await: two repairs of one run at the same time would share its checkpoints.
-            del self._kept[after]
-        snapshot = await self.snapshot(graph, after)
-        if self._durable and (snapshot.next or snapshot.values.get("verdict") == "ok"):
+        elif after not in self._kept:
             raise missing
+        else:
+            # Without an await until the run begins: two repairs of one run at the same time would share its checkpoints.
+            del self._kept[after]
         config = _config(after, _metadata(snapshot))
         return await self._run(graph, None, config, program=program, verbose=verbose, approve=approve)
 
@@ -214,7 +218,7 @@ class Runs:
         """Return runs, the newest first. See `CodeMode.runs`."""
         found: list[RunSummary] = []
         async for snapshot in self._snapshots(graph):
-            found.append(_summary(snapshot))
+            found.append(summary_of(snapshot))
             if len(found) == limit:
                 break
         return found
@@ -225,7 +229,7 @@ class Runs:
         old = [
             snapshot
             async for snapshot in self._snapshots(graph)
-            if not snapshot.next and _summary(snapshot).changed < limit
+            if not snapshot.next and summary_of(snapshot).changed < limit
         ]
         for snapshot in old:
             await self._journal.delete(snapshot.values["run_id"])
@@ -324,7 +328,8 @@ def _check_same(snapshot: StateSnapshot, input: Mapping[str, Any], run_id: str) 
         raise ConfigurationError(f"run {run_id!r} is of another task: give this one an id of its own")
 
 
-def _summary(snapshot: StateSnapshot) -> RunSummary:
+def summary_of(snapshot: StateSnapshot) -> RunSummary:
+    """Return a run as a list shows it, from its newest checkpoint."""
     values = snapshot.values
     status: Literal["ok", "failed", "waiting", "open"] = "ok" if values.get("verdict") == "ok" else "failed"
     if snapshot.next:

@@ -3,6 +3,7 @@
 import gc
 import importlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +16,14 @@ _SANDBOX = re.compile(rf"\[(?:{'|'.join(SANDBOXES)})(?: in \w+)?(?=[-\]])")
 def _collected() -> None:
     """Free what earlier modules have left, such as sandboxes that graphs hold: it is not to go while others count."""
     gc.collect()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the command line records out of the user's own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -90,6 +90,18 @@ HTML = Annotated[
         "--html", help="Write the run to look at: one page that needs no network and no other file.", metavar="FILE"
     ),
 ]
+JOURNAL = Annotated[
+    Path | None,
+    typer.Option(
+        "--journal",
+        help="The file that keeps the runs; by default one in your folder for state, which only you can read.",
+        envvar="CODEMODE_JOURNAL",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+RUN = Annotated[str, typer.Argument(help="The id of the run.", metavar="ID", show_default=False)]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell what happens, only the answer.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else, on stdout.")]
 
 
@@ -141,7 +153,14 @@ def run(
     ] = False,
     max_attempts: MAX_ATTEMPTS = 3,
     timeout: TIMEOUT = 60.0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell what happens, only the answer.")] = False,
+    journal: JOURNAL = None,
+    no_journal: Annotated[
+        bool,
+        typer.Option(
+            "--no-journal", help="Do not record the run: it cannot be resumed, and its values stay in memory."
+        ),
+    ] = False,
+    quiet: QUIET = False,
     html: HTML = None,
     as_json: JSON = False,
 ) -> None:
@@ -155,25 +174,97 @@ def run(
     # An error of usage before the slow import.
     if not task and program is None:
         raise typer.BadParameter("there is nothing to do: give a task in plain language, or --program FILE")
-    from codemode_graph.cli.run import run_task
+    from codemode_graph.cli.history import run_task
+    from codemode_graph.cli.run import Invocation, read_program
 
-    run_task(
-        task,
-        mcp=mcp,
+    invocation = Invocation(
+        task=task,
+        code=None if program is None else read_program(program),
+        mcp=[str(path) for path in mcp],
         tools=tools,
-        model=model,
-        program=program,
-        sandbox=sandbox,
-        auto=auto or None,
-        fallback=fallback,
+        model=None if program is not None else model,
         packages=package,
+        options={
+            "sandbox": sandbox,
+            "auto": auto or None,
+            "fallback": fallback,
+            "max_attempts": max_attempts,
+            "timeout": timeout,
+        },
+    )
+    run_task(
+        invocation,
         compare=compare,
-        max_attempts=max_attempts,
-        timeout=timeout,
+        journal=journal,
+        no_journal=no_journal,
         quiet=quiet,
         html=html,
         as_json=as_json,
     )
+
+
+@app.command()
+def resume(
+    run_id: RUN,
+    decisions: Annotated[
+        str | None,
+        typer.Option(
+            help="What you decided about the calls that wait: a list in their order, or with their ids, such as "
+            """'[{"id": "1.2", "type": "approve"}, {"id": "1.3", "type": "reject", "message": "too much"}]'.""",
+            metavar="JSON",
+        ),
+    ] = None,
+    journal: JOURNAL = None,
+    quiet: QUIET = False,
+    html: HTML = None,
+    as_json: JSON = False,
+) -> None:
+    """Go on with a run that was killed, or that waits for approval: nothing is done twice.
+
+    Tools, servers, model and sandbox are those that it began with. Of a run that is over it prints the answer.
+    """
+    from codemode_graph.cli.history import resume_run
+
+    resume_run(run_id, decisions=decisions, journal=journal, quiet=quiet, html=html, as_json=as_json)
+
+
+@app.command()
+def show(run_id: RUN, journal: JOURNAL = None, html: HTML = None, as_json: JSON = False) -> None:
+    """Show what is recorded of a run: its programs, its calls and its answer."""
+    from codemode_graph.cli.history import show_run
+
+    show_run(run_id, journal=journal, html=html, as_json=as_json)
+
+
+runs = typer.Typer(help="List the recorded runs, or delete old ones.", invoke_without_command=True)
+app.add_typer(runs, name="runs")
+
+
+@runs.callback()
+def list_recorded(
+    context: typer.Context,
+    journal: JOURNAL = None,
+    limit: Annotated[int, typer.Option(min=1, help="The most runs.", metavar="N")] = 20,
+    as_json: JSON = False,
+) -> None:
+    """List the recorded runs, the newest first, or delete old ones."""
+    if context.invoked_subcommand is None:
+        from codemode_graph.cli.history import list_runs
+
+        list_runs(journal=journal, limit=limit, as_json=as_json)
+
+
+@runs.command()
+def prune(
+    older_than: Annotated[
+        str, typer.Option(help="A number of minutes, hours, days or weeks: 30d.", metavar="AGE", show_default=False)
+    ],
+    journal: JOURNAL = None,
+) -> None:
+    """Delete the runs that are over and older than this. Runs that can be resumed stay."""
+    from codemode_graph.cli.history import prune_runs
+
+    prune_runs(older_than=older_than, journal=journal)
 
 
 @app.command(name="tools")

@@ -5,22 +5,23 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, redirect_stdout
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import typer
 from codemode_sandboxes import SANDBOXES, Sandbox, SandboxError, create_sandbox
 from codemode_sandboxes.registry import PACKAGED, backend_name
+from langchain_core.language_models import BaseChatModel
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typing_extensions import Unpack
 
 from codemode_graph.api import CodeMode, RunResult, codemode
-from codemode_graph.cli.compare import Comparison, compare_sandboxes, show_comparison
+from codemode_graph.cli.compare import Comparison, compare_sandboxes
 from codemode_graph.demo.show import run_demo
 from codemode_graph.errors import CodeModeError, ConfigurationError
 from codemode_graph.mcp import MCPToolLoader
@@ -33,63 +34,105 @@ from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.progress import Progress
+from codemode_graph.trace.words import describe_remark
 
-__all__ = ["load_sandbox", "load_specs", "refuse", "run_async", "run_demo_task", "run_task", "show_tools"]
+__all__ = [
+    "Invocation",
+    "check_html",
+    "compare_task",
+    "do_task",
+    "finish",
+    "load_sandbox",
+    "load_specs",
+    "read_program",
+    "refuse",
+    "run_async",
+    "run_demo_task",
+    "show_tools",
+]
 
 T = TypeVar("T")
 
 
-def run_task(
-    task: str,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """What the command line was told to run, and how.
+
+    Attributes:
+        task: In plain language; empty where there is a program.
+        code: The program, where there is one; None also of a run that is resumed.
+        mcp: Files of MCP servers.
+        tools: References such as `mytools:TOOLS`.
+        model: Writes the programs; None where there is one.
+        packages: What programs may import.
+        options: The sandbox and the bounds, as plain values.
+    """
+
+    task: str = ""
+    code: str | None = None
+    mcp: Sequence[str] = ()
+    tools: Sequence[str] = ()
+    model: str | None = None
+    packages: Sequence[str] = ()
+    options: RunOptions = field(default_factory=RunOptions)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a run is resumed with."""
+        names = ("mcp", "tools", "model", "packages", "options")
+        return {name: getattr(self, name) for name in names}
+
+
+async def do_task(
+    invocation: Invocation,
+    work: Callable[[CodeMode, bool | Progress], Awaitable[RunResult]],
     *,
-    mcp: Sequence[Path],
-    tools: Sequence[str],
-    model: str,
-    program: Path | None,
-    packages: Sequence[str],
-    compare: bool,
+    durable: Path | None,
     quiet: bool,
-    html: Path | None,
-    as_json: bool,
-    **options: Unpack[RunOptions],
-) -> None:
-    """Run a task or a program, and print its answer, or the value that each sandbox returns for it."""
-    _check_html(html)
-    if compare and html is not None:
-        refuse("--html shows one run, and --compare makes several: leave one of them out")
-    code = None if program is None else _read_program(program)
+) -> RunResult:
+    """Load what an invocation names, and do its work.
 
-    async def work() -> RunResult | Comparison:
-        # A wrong model or sandbox name fails at once: check both before any server is started.
-        chat_model = None if code is not None else load_model(model)
-        backend = load_sandbox(options, packages=packages)
-        async with AsyncExitStack() as stack:
-            specs = await load_specs(stack, mcp, tools)
-            if compare:
-                return await compare_sandboxes(
-                    backend,
-                    specs=specs,
-                    model=chat_model,
-                    task=task,
-                    program=code,
-                    progress=None if quiet else Progress(),
-                    **options,
-                )
-            cm = await stack.enter_async_context(codemode(tools=specs, code_model=chat_model, **options))
-            if code is not None:
-                return await cm.run_code(code, verbose=not quiet)
-            return await (cm.run(task) if quiet else _run_aloud(cm, task))
+    Args:
+        invocation: What was asked for.
+        work: Runs something; it is given where to show progress.
+        durable: The file that keeps the run.
+        quiet: Show no progress.
+    """
+    # A wrong model or sandbox name fails at once: check both before any server is started.
+    model, options = _load(invocation)
+    async with AsyncExitStack() as stack:
+        specs = await load_specs(stack, invocation.mcp, invocation.tools)
+        cm = codemode(tools=specs, code_model=model, durable=durable, **options)
+        await stack.enter_async_context(cm)
+        return await work(cm, False if quiet else _progress(invocation.task))
 
-    result = run_async(work())
-    if isinstance(result, Comparison):
-        show_comparison(result, as_json=as_json)
-    _finish(result, quiet=quiet, html=html, as_json=as_json)
+
+async def compare_task(invocation: Invocation, *, quiet: bool) -> Comparison:
+    """Run a program, or one that is written for a task, in every sandbox."""
+    model, options = _load(invocation)
+    first = read_sandbox(options)
+    async with AsyncExitStack() as stack:
+        return await compare_sandboxes(
+            first,
+            specs=await load_specs(stack, invocation.mcp, invocation.tools),
+            model=model,
+            task=invocation.task,
+            program=invocation.code,
+            progress=None if quiet else Progress(),
+            **options,
+        )
+
+
+def _load(invocation: Invocation) -> tuple[BaseChatModel | None, RunOptions]:
+    model = None if invocation.model is None else load_model(invocation.model)
+    options = invocation.options.copy()
+    load_sandbox(options, packages=invocation.packages)
+    return model, options
 
 
 def run_demo_task(*, model: str | None, html: Path | None, as_json: bool) -> None:
     """Run the demo, and print its answer."""
-    _check_html(html)
-    _finish(run_async(run_demo(model, _run_aloud)), quiet=False, html=html, as_json=as_json)
+    check_html(html)
+    finish(run_async(run_demo(model, _run_aloud)), quiet=False, html=html, as_json=as_json)
 
 
 def show_tools(*, mcp: Sequence[Path], tools: Sequence[str], cards: bool) -> None:
@@ -119,11 +162,12 @@ def show_tools(*, mcp: Sequence[Path], tools: Sequence[str], cards: bool) -> Non
     console.print(table)
 
 
-def run_async(work: Coroutine[Any, Any, T]) -> T:
+def run_async(work: Coroutine[Any, Any, T], *, interrupted: str = "") -> T:
     """Run a coroutine to its end and return its value.
 
     Tools that print write to stderr: stdout holds the answer alone. An error that the caller can correct becomes one line
-    on stderr and exit status 2. Ctrl-C cancels the work, waits for its cleanup, and exits with status 130.
+    on stderr and exit status 2. Ctrl-C cancels the work, waits for its cleanup, and exits with status 130; `interrupted` is
+    what is printed then.
     """
     with asyncio.Runner() as runner:
         try:
@@ -132,7 +176,7 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         except (CodeModeError, SandboxError) as error:
             refuse(str(error))
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            print(f"interrupted{interrupted}", file=sys.stderr)
             # Synchronous tools still run in their threads; a normal exit would wait for them. `os._exit` flushes nothing.
             sys.stdout.flush()
             os._exit(130)
@@ -145,7 +189,7 @@ def refuse(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-async def load_specs(stack: AsyncExitStack, mcp: Sequence[Path], modules: Sequence[str]) -> tuple[ToolSpec, ...]:
+async def load_specs(stack: AsyncExitStack, mcp: Sequence[str | Path], modules: Sequence[str]) -> tuple[ToolSpec, ...]:
     """Load the tools of Python modules and of MCP servers.
 
     Args:
@@ -227,25 +271,40 @@ def load_sandbox(options: RunOptions, *, packages: Sequence[str]) -> Sandbox:
 
 
 async def _run_aloud(cm: CodeMode, task: str) -> RunResult:
+    return await cm.run(task, verbose=_progress(task))
+
+
+def _progress(task: str) -> Progress:
     console = Console(stderr=True)
-    say(console, task, prefix="Task ", style="bold")
-    return await cm.run(task, verbose=Progress(console))
+    if task:
+        say(console, task, prefix="Task ", style="bold")
+    return Progress(console)
 
 
-def _read_program(program: Path) -> str:
+def read_program(program: Path) -> str:
+    """Return the text of a file."""
     try:
         return program.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         refuse(f"--program {program}: {error.strerror if isinstance(error, OSError) else 'it is no text'}")
 
 
-def _check_html(html: Path | None) -> None:
+def check_html(html: Path | None) -> None:
     """Refuse a place where the page cannot be written, before the run rather than after it."""
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         refuse(f"--html {html}: " + ("it is a folder" if html.is_dir() else f"there is no folder {html.parent}"))
 
 
-def _finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool) -> None:
+def finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool, resume: str | None = None) -> None:
+    """Print the answer of a run, or why there is none, write its page, and exit with a status that says which.
+
+    Args:
+        result: The result.
+        quiet: Leave out what only a person reads.
+        html: Where the page is written.
+        as_json: Print the whole result.
+        resume: The command that goes on with the run where it is not over.
+    """
     console = Console(stderr=True)
     if html is not None:
         try:
@@ -264,6 +323,7 @@ def _finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool)
             console.print("\n[bold]Answer[/]")
         # A terminal would act on control characters in the answer; a file gets the answer as it is.
         print(visible(text) if sys.stdout.isatty() else text)
+    _tell_effects(console, result)
     if result["success"]:
         return
     count = len(result["attempts"])
@@ -271,9 +331,19 @@ def _finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool)
         if quiet:
             refuse(str(result["error"]))
         raise typer.Exit(2)
+    if resume is not None and result.trace.verdict is None:
+        waiting = [{"id": call["id"], "type": "approve"} for call in result.trace.pending if call["reason"] != "tool"]
+        decisions = f" --decisions '{json.dumps(waiting)}'" if waiting else ""
+        say(console, f"The run is not over. Go on with it: {resume}{decisions}", style="yellow")
     reason = f": {result['error']}" if quiet else ""
     say(console, Text(visible(f"No answer after {count} attempt{'s' * (count != 1)}{reason}"), style="red"))
     raise typer.Exit(1)
+
+
+def _tell_effects(console: Console, result: RunResult) -> None:
+    """Print the effects that a person should know of: all of a run without an answer, and those nobody asked for any more."""
+    for word, call in result.trace.remarks(effects=not result["success"]):
+        say(console, describe_remark(call), prefix=f"{word}: ", style="yellow")
 
 
 def _json(value: object) -> str:

@@ -6,6 +6,7 @@ from codemode_sandboxes import Failed, Finished, Program, Sandbox
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.calls.gate import by_digest
+from codemode_graph.calls.identity import place_of
 from codemode_graph.calls.make import ToolCalls
 from codemode_graph.calls.program import Paused, ProgramRun, run_program
 from codemode_graph.calls.resolve import Resolver
@@ -109,6 +110,8 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         await close(log, str(verdict), keep=checkpointer_of(config) is not None)
     else:
         await session.end("waiting" if paused else "failed" if failure else "finished")
+        if paused and log.journal is parts.memory and not place_of(config).thread:
+            await log.journal.delete(log.run)  # there is neither a checkpoint nor a thread by which it could be resumed
     return {**update, "sequence": log.view.length}
 
 

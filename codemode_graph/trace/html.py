@@ -27,6 +27,7 @@ from codemode_graph.trace.timeline import Bar, Gap, call_timeline
 from codemode_graph.trace.words import (
     at_line,
     describe_call,
+    describe_remark,
     describe_result,
     describe_wait,
     format_bytes,
@@ -123,6 +124,7 @@ def _context(run: RunData) -> dict[str, Any]:
         "sandbox_seconds": sum(attempt["seconds"] for attempt in ran),
         "sandboxes": ", ".join(dict.fromkeys(str(attempt["sandbox"]) for attempt in ran)),
         "left_out": left_out,
+        "remarks": [(word, describe_remark(call)) for word, call in run.remarks()[:_MAX_CALLS]],
         "attempts": (_attempt(run, *pair) for pair in zip(attempts, before, strict=False)),
     }
 

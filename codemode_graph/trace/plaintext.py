@@ -17,6 +17,7 @@ from codemode_graph.trace.words import (
     Tone,
     at_line,
     describe_call,
+    describe_remark,
     describe_result,
     describe_wait,
     format_cost,
@@ -46,6 +47,11 @@ def renderable(run: RunData) -> RenderableType:
     parts: list[RenderableType] = [_head(run)]
     for attempt in run.attempts:
         parts += ["", *_attempt(run, attempt)]
+    if remarks := run.remarks():
+        lines = [f"{word}: {one_line(visible(describe_remark(call)), 300)}" for word, call in remarks[:_MAX_CALLS]]
+        parts += ["", *(Text(line, style="yellow") for line in lines)]
+        if len(remarks) > len(lines):
+            parts.append(Text(f"… {plural(len(remarks) - len(lines), 'more call')}", style="dim"))
     if run.verdict == "ok":
         answer = run.output if isinstance(run.output, str) else sample(run.output, limit=2_000)
         parts += ["", Text.assemble(("Answer  ", "bold"), visible(answer[:2_000]))]

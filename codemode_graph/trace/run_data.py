@@ -18,6 +18,9 @@ from codemode_graph.state import (
 
 __all__ = ["RunData"]
 
+_EFFECTS = {"done": "took effect", "unknown": "may have taken effect", "started": "may have taken effect"}
+"""What is said of the effect of a call that stands, by the call's status."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RunData:
@@ -32,6 +35,7 @@ class RunData:
     usage: list[ModelCall] = field(default_factory=list)
     pending: list[PendingCall] = field(default_factory=list)
     decisions: Mapping[str, Decision] = field(default_factory=dict)
+    left_over: list[str] = field(default_factory=list)
     prices: Prices | None = None
 
     @classmethod
@@ -55,6 +59,7 @@ class RunData:
             usage=values.get("usage", []),
             pending=values.get("pending", []),
             decisions=values.get("decisions", {}),
+            left_over=values.get("left_over", []),
             prices=prices,
         )
 
@@ -75,6 +80,22 @@ class RunData:
             by_id.setdefault(call["id"], []).append(call)
         # An attempt names a call once for each time it made it; the journal has all records of that call.
         return [call for id in dict.fromkeys(attempt["calls"]) for call in by_id.get(id, [])]
+
+    def remarks(self, *, effects: bool = False) -> list[tuple[str, ToolCall]]:
+        """Return the calls that a person should look at, each with the reason.
+
+        Args:
+            effects: Return every call whose effect stands, too: a run without an answer may have done half of its task.
+        """
+        found = []
+        for call in {call["id"]: call for call in self.calls}.values():
+            if call["id"] in self.left_over:
+                found.append(("left over", call))
+            elif "mark" in call:
+                found.append(("look at", call))
+            elif effects and call["effect"] != "read" and "undone" not in call and call["status"] in _EFFECTS:
+                found.append((_EFFECTS[call["status"]], call))
+        return found
 
     def pending_of(self, attempt: Attempt) -> list[PendingCall]:
         """Return the calls of an attempt that wait for a person: only the last attempt can have any."""

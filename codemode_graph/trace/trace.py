@@ -28,6 +28,7 @@ class Trace(RunData):
         usage: The calls of the model.
         pending: The calls that wait for a person.
         decisions: The decisions of people, by `PendingCall.key`.
+        left_over: Ids of calls of earlier programs whose effects stand, and which the last one neither made nor undid.
         prices: The prices of the model; None where they are unknown.
     """
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
+from codemode_graph.preview import sample
 from codemode_graph.state import Attempt, Decision, PendingCall, ToolCall, Verdict
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Tone",
     "at_line",
     "describe_call",
+    "describe_remark",
     "describe_result",
     "describe_wait",
     "format_bytes",
@@ -73,7 +75,15 @@ def describe_call(call: ToolCall, attempt: Attempt, decisions: Mapping[str, Deci
         # A trace of an output has no decisions; that the call ran at all shows that a person approved it.
         approval = _APPROVALS.get(decision["type"], "approved") if decision is not None else "approved"
         tone, text = ("person", approval) if done else (tone, f"{approval}, {text}")
-    return ("bad", f"{text}, value not usable") if done and call["error"] else (tone, text)
+    if done and call["error"]:
+        tone, text = "bad", f"{text}, value not usable"
+    return (tone, f"{text}, undone by {call['undone']}") if "undone" in call else (tone, text)
+
+
+def describe_remark(call: ToolCall) -> str:
+    """Describe a call that a person should look at."""
+    text = f"{call['tool']} {sample(call['arguments'], limit=80)} (call {call['id']})"
+    return f"{text}: {call['mark']}" if "mark" in call else text
 
 
 def is_replayed(call: ToolCall, attempt: Attempt) -> bool:

@@ -1,8 +1,9 @@
 """A failed run that another program goes on from: what was done is not done again."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import CompiledStateGraph
 
 from codemode_graph import ToolPolicy, codemode
@@ -74,11 +75,11 @@ async def test_nothing_is_kept_of_a_run_that_cannot_be_gone_on_from(monkeypatch:
         monkeypatch.setattr(CompiledStateGraph, "aupdate_state", broken)
         with pytest.raises(OSError, match="no state"):
             await cm.run_code("1", after=run_id)
-        assert (cm._runs._failed, list(cm._runs._checkpoints.storage)) == ({}, [])
+        assert (cm._runs._kept, list(cast("InMemorySaver", cm._runs._checkpoints).storage)) == ({}, [])
 
 
 async def test_only_so_many_failed_runs_are_kept() -> None:
     async with codemode(tools=[world()[1]]) as cm:
         runs = [(await cm.run_code("1 / 0"))["run_id"] for _ in range(66)]
-        assert list(cm._runs._failed) == runs[2:]
-        assert {thread for thread, *_ in cm._runs._checkpoints.storage.items()} == set(runs[2:])
+        assert list(cm._runs._kept) == runs[2:]
+        assert set(cast("InMemorySaver", cm._runs._checkpoints).storage) == set(runs[2:])

@@ -1,0 +1,220 @@
+"""The runs of the command line: where they are kept; list, show, resume and prune them."""
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_state_path
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from codemode_graph.api import CodeMode, RunResult, codemode
+from codemode_graph.cli.compare import show_comparison
+from codemode_graph.cli.run import Invocation, check_html, compare_task, do_task, finish, refuse, run_async
+from codemode_graph.errors import ConfigurationError
+from codemode_graph.tools.text import one_line
+from codemode_graph.trace.console import say, visible
+from codemode_graph.trace.progress import Progress
+
+__all__ = ["journal_place", "list_runs", "prune_runs", "resume_run", "run_task", "show_run"]
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_INVOCATION = "codemode-graph run"
+"""The key of a run's metadata that says how the command line began it."""
+
+
+def journal_place(journal: Path | None) -> Path:
+    """Return the file of the runs: the one that is named, or one in the user's folder for state."""
+    if journal is not None:
+        return journal.absolute()
+    try:
+        place = user_state_path("codemode-graph") / "runs.sqlite"
+    except RuntimeError:
+        place = Path("~")
+    if (
+        not place.is_absolute()
+    ):  # there is no HOME, and the user is in no list of users: older platformdirs do not raise
+        refuse("there is no home folder to record runs in: give --journal FILE, or --no-journal to run without")
+    return place
+
+
+def run_task(
+    invocation: Invocation,
+    *,
+    compare: bool,
+    journal: Path | None,
+    no_journal: bool,
+    quiet: bool,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Run a task or a program, and print its answer, or the value that each sandbox returns for it.
+
+    The run is recorded, but for `no_journal` and `compare`.
+    """
+    check_html(html)
+    if compare:
+        if html is not None:
+            refuse("--html shows one run, and --compare makes several: leave one of them out")
+        show_comparison(run_async(compare_task(invocation, quiet=quiet)), as_json=as_json)
+    place = None if no_journal else _place_to_record(journal)
+    run_id = uuid.uuid4().hex[:12]
+    resume = None if place is None else _command(run_id, journal)
+    if resume is not None and not quiet:
+        say(Console(stderr=True), run_id, prefix="Run ", style="bold")
+    known: dict[str, Any] = {
+        "run_id": run_id,
+        "metadata": {_INVOCATION: {**invocation.to_json(), "folder": str(Path.cwd())}},
+    }
+
+    async def begin(cm: CodeMode, verbose: bool | Progress) -> RunResult:
+        if invocation.code is not None:
+            return await cm.run_code(invocation.code, verbose, **known)
+        return await cm.run(invocation.task, verbose, **known)
+
+    work = do_task(invocation, begin, durable=place, quiet=quiet)
+    result = run_async(work, interrupted="" if resume is None else f"; go on with: {resume}")
+    finish(result, quiet=quiet, html=html, as_json=as_json, resume=resume)
+
+
+def _place_to_record(journal: Path | None) -> Path | None:
+    """Return the file for a run; None, and say so, where the library for it is missing and nobody asked for the file."""
+    if find_spec("langgraph.checkpoint.sqlite") is not None:
+        return journal_place(journal)
+    if journal is not None:
+        refuse("--journal needs langgraph-checkpoint-sqlite: pip install 'codemode-graph[durable]'")
+    text = (
+        "this run is not recorded, and cannot be resumed: pip install 'codemode-graph[durable]', or give --no-journal"
+    )
+    say(Console(stderr=True), text, style="yellow")
+    return None
+
+
+def resume_run(
+    run_id: str, *, decisions: str | None, journal: Path | None, quiet: bool, html: Path | None, as_json: bool
+) -> None:
+    """Go on with a run as it was begun, in the folder where it was begun, and print its answer."""
+    check_html(html)
+    html = html and html.absolute()
+    place = journal_place(journal)
+    answers = None if decisions is None else _read_decisions(decisions)
+
+    async def invocation_of() -> Mapping[str, Any]:
+        async with _reader(place) as cm:
+            known = (await cm.summary(run_id)).metadata
+        if _INVOCATION not in known:
+            raise ConfigurationError(f"run {run_id} was not begun by the command line: use CodeMode.resume")
+        invocation: Mapping[str, Any] = known[_INVOCATION]
+        return invocation
+
+    known = dict(run_async(invocation_of()))
+    folder = known.pop("folder")
+    try:
+        os.chdir(folder)  # tools and servers are named as seen from there
+    except OSError as error:
+        refuse(f"run {run_id} was begun in {folder}: {error.strerror}")
+    invocation = Invocation(**known)
+
+    async def go_on(cm: CodeMode, verbose: bool | Progress) -> RunResult:
+        return await cm.resume(run_id, verbose, decisions=answers)
+
+    resume = _command(run_id, journal)
+    work = do_task(invocation, go_on, durable=place, quiet=quiet)
+    finish(
+        run_async(work, interrupted=f"; go on with: {resume}"), quiet=quiet, html=html, as_json=as_json, resume=resume
+    )
+
+
+def show_run(run_id: str, *, journal: Path | None, html: Path | None, as_json: bool) -> None:
+    """Print what is recorded of a run, or write its page."""
+    check_html(html)
+
+    async def read() -> RunResult:
+        async with _reader(journal_place(journal)) as cm:
+            return await cm.result(run_id)
+
+    result = run_async(read())
+    if as_json:
+        print(json.dumps(result, indent=2))
+    elif html is None:
+        Console(soft_wrap=False).print(result.trace)
+    if html is not None:
+        try:
+            result.trace.save(html)
+        except OSError as error:
+            refuse(f"--html {html}: {error.strerror}")
+        say(Console(stderr=True), f"The run is in {html}")
+
+
+def list_runs(*, journal: Path | None, limit: int, as_json: bool) -> None:
+    """Print the runs, the newest first."""
+
+    async def read() -> Any:
+        async with _reader(journal_place(journal)) as cm:
+            return await cm.runs(limit=limit)
+
+    runs = run_async(read())
+    if as_json:
+        shown = [
+            {"run_id": r.run_id, "task": r.task, "status": r.status, "changed": r.changed.isoformat()} for r in runs
+        ]
+        print(json.dumps(shown, indent=2))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("Run", "Status", "Changed", "Task"):
+        table.add_column(name, overflow="fold", no_wrap=name != "Task")
+    for run in runs:
+        task = one_line(run.task, 100) or "a program"
+        cells = (run.run_id, run.status, run.changed.astimezone().strftime("%Y-%m-%d %H:%M"), task)
+        table.add_row(*(Text(visible(cell)) for cell in cells))
+    Console().print(table)
+
+
+def prune_runs(*, older_than: str, journal: Path | None) -> None:
+    """Delete the runs that are over and older than this."""
+    found = re.fullmatch(r"(\d+)\s*([mhdw])", older_than.strip())
+    if found is None:
+        refuse(f"--older-than takes a number and m, h, d or w, such as 30d, not {older_than!r}")
+    try:
+        age = timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError:
+        refuse(f"--older-than {older_than} is longer than there are times for")
+
+    async def prune() -> int:
+        async with _reader(journal_place(journal)) as cm:
+            return len(await cm.prune(older_than=age))
+
+    count = run_async(prune())
+    print(f"{count} run{'s' * (count != 1)} deleted")
+
+
+def _reader(place: Path) -> AbstractAsyncContextManager[CodeMode]:
+    """Return a `CodeMode` over recorded runs, which runs nothing."""
+    if not place.exists():
+        raise ConfigurationError(f"there are no runs: {place} does not exist")
+    return codemode(tools=[], sandbox="monty", durable=place)
+
+
+def _read_decisions(text: str) -> Any:
+    try:
+        decisions = json.loads(text)
+    except ValueError as error:
+        refuse(f"--decisions takes JSON: {error}")
+    if isinstance(decisions, dict) and set(decisions) == {"decisions"}:
+        decisions = decisions["decisions"]
+    if isinstance(decisions, dict) or (isinstance(decisions, list) and all(isinstance(d, dict) for d in decisions)):
+        return decisions
+    return refuse('--decisions takes a list such as [{"type": "approve"}]')
+
+
+def _command(run_id: str, journal: Path | None) -> str:
+    return f"codemode-graph resume {run_id}" + (f" --journal {journal}" if journal is not None else "")

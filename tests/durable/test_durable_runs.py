@@ -1,0 +1,330 @@
+"""Runs in a file: of `codemode(durable=...)`, and of the command line, whose processes are killed."""
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codemode_graph import ToolPolicy, codemode, create_codemode
+from codemode_graph.calls.journal import MemoryJournal
+from codemode_graph.calls.sqlite import SQLiteJournal
+from codemode_graph.errors import ConfigurationError, JournalError, UnknownRun
+from codemode_graph.settings import Parts
+from tests.support import scripted
+
+GATED = {"pay": ToolPolicy(approval=True)}
+APPROVED = [{"type": "approve"}]
+
+
+class World:
+    def __init__(self) -> None:
+        self.paid: list[str] = []
+
+    async def pay(self, to: str) -> str:
+        """Pay."""
+        self.paid.append(to)
+        await asyncio.sleep(0)
+        return f"paid {to}"
+
+
+async def test_a_run_that_waits_goes_on_in_another_codemode_with_its_trace_and_prices(tmp_path: Path) -> None:
+    world, place = World(), tmp_path / "folder" / "runs.sqlite"
+    model = scripted("await tools.pay('ann')")
+    async with codemode(tools=[world.pay], code_model=model, durable=place, policies=GATED) as cm:
+        waiting = await cm.run("pay ann", metadata={"ticket": 7})
+        assert waiting["error"] is not None
+        assert "waits for a person" in waiting["error"]
+        (summary,) = await cm.runs()
+        assert (summary.run_id, summary.task, summary.status) == (waiting["run_id"], "pay ann", "waiting")
+        assert summary.metadata == {"ticket": 7}
+    async with codemode(tools=[world.pay], code_model=scripted(), durable=place, policies=GATED) as cm:
+        seen = await cm.result(summary.run_id)
+        assert (seen["success"], seen["error"], world.paid) == (False, waiting["error"], [])
+        done = await cm.resume(summary.run_id, decisions=APPROVED)
+        assert (done["output"], done["run_id"], world.paid) == ("paid ann", summary.run_id, ["ann"])
+        assert done.trace.task == "pay ann"
+        assert done["metrics"]["total_tokens"] > 0
+        assert (await cm.resume(summary.run_id, decisions=APPROVED))["output"] == "paid ann"
+        (summary,) = await cm.runs()
+        assert (summary.status, summary.metadata, world.paid) == ("ok", {"ticket": 7}, ["ann"])
+
+
+async def test_two_resumes_at_once_pay_once(tmp_path: Path) -> None:
+    world, place = World(), tmp_path / "runs.sqlite"
+    async with (
+        codemode(tools=[world.pay], durable=place, policies=GATED) as one,
+        codemode(tools=[world.pay], durable=SQLiteJournal(place), policies=GATED) as other,
+    ):
+        await one.run_code("[await tools.pay('ann'), await tools.pay('bob')]", run_id="r")
+        decisions = [{"type": "approve"}]
+        results = await asyncio.gather(*(cm.resume("r", decisions=decisions) for cm in (one, other, one)))
+        assert world.paid == ["ann"]
+        assert {result["run_id"] for result in results} == {"r"}
+        done = await asyncio.gather(*(cm.resume("r", decisions=decisions) for cm in (one, other)))
+        assert [result["output"] for result in done] == [["paid ann", "paid bob"]] * 2
+    assert world.paid == ["ann", "bob"]
+
+
+async def test_a_task_with_an_id_is_done_once(tmp_path: Path) -> None:
+    world, place = World(), tmp_path / "runs.sqlite"
+    for _ in range(2):
+        async with codemode(tools=[world.pay], code_model=scripted("await tools.pay('ann')"), durable=place) as cm:
+            assert (await cm.run("pay", run_id="invoice 7"))["output"] == "paid ann"
+    assert world.paid == ["ann"]
+    with pytest.raises(ConfigurationError, match="is of another task"):
+        await cm.run("pay twice", run_id="invoice 7")
+    with pytest.raises(ConfigurationError, match="is of another task"):
+        await cm.run_code("1", run_id="invoice 7")
+    await cm.aclose()
+
+
+async def test_a_failed_run_is_repaired_in_another_codemode_and_tells_what_is_left_over(tmp_path: Path) -> None:
+    world, place = World(), tmp_path / "runs.sqlite"
+    async with codemode(tools=[world.pay], durable=place) as cm:
+        await cm.run_code("await tools.pay('ann')\nawait tools.pay('eve')\n1 / 0", run_id="r")
+    async with codemode(tools=[world.pay], durable=place) as cm:
+        done = await cm.run_code("await tools.pay('ann')", after="r")
+        assert (done["output"], done["left_over"], world.paid) == ("paid ann", ["1.2"], ["ann", "eve"])
+        text = 'left over: pay {"to": "eve"} (call 1.2)'
+        assert text in str(done.trace)
+        assert text in done.trace.html().replace("&#34;", '"')
+        assert (await cm.result("r")).trace.left_over == ["1.2"]
+        with pytest.raises(UnknownRun, match="no failed run"):
+            await cm.run_code("1", after="r")
+
+
+async def test_an_unknown_run_and_a_wrong_place_are_errors(tmp_path: Path) -> None:
+    async with codemode(tools=[], durable=tmp_path / "runs.sqlite") as cm:
+        for reading in (cm.resume("no"), cm.result("no"), cm.summary("no"), cm.run_code("1", after="no")):
+            with pytest.raises(UnknownRun, match="'no'"):
+                await reading
+        assert await cm.runs() == []
+    with pytest.raises(ConfigurationError, match="a file or a SQLiteJournal"):
+        codemode(tools=[], durable=MemoryJournal())
+    with pytest.raises(ConfigurationError, match="leave out journal"):
+        codemode(tools=[], durable=tmp_path / "a", journal=MemoryJournal())
+    (tmp_path / "text").write_text("no database" * 100)
+    async with codemode(tools=[], durable=tmp_path / "text") as cm:
+        with pytest.raises(JournalError, match="cannot be used"):
+            await cm.runs()
+
+
+async def test_without_a_file_a_run_that_waits_is_resumed_in_its_process() -> None:
+    world = World()
+    async with codemode(tools=[world.pay], policies=GATED) as cm:
+        waiting = await cm.run_code("await tools.pay('ann')")
+        assert [run.status for run in await cm.runs()] == ["waiting"]
+        assert (await cm.resume(str(waiting["run_id"]), decisions=APPROVED))["output"] == "paid ann"
+        assert await cm.runs() == []
+        with pytest.raises(UnknownRun):
+            await cm.resume(str(waiting["run_id"]))
+
+
+async def test_memory_keeps_the_journals_of_those_runs_alone_that_can_be_gone_on_with() -> None:
+    world = World()
+    async with codemode(tools=[world.pay]) as cm:
+        failed = await cm.run_code("await tools.pay('ann')\n1 / 0")
+        for _ in range(70):
+            await cm.run_code("await tools.pay('ann')")
+        journal = cm._runs._journal
+        assert [run.thread for run in await journal.runs()] == [failed["run_id"]]
+        for _ in range(64):
+            await cm.run_code("1 / 0")
+        assert len(await journal.runs()) <= 64
+        assert failed["run_id"] not in {run.thread for run in await journal.runs()}
+
+
+async def test_a_run_that_waits_in_a_graph_that_cannot_resume_it_leaves_nothing_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[MemoryJournal] = []
+
+    class Watched(MemoryJournal):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr("codemode_graph.graph.Parts", lambda **parts: Parts(**parts, memory=Watched()))
+    graph = create_codemode(model=None, tools=[World().pay], policies=GATED).compile()
+    state = await graph.ainvoke({"task": "", "code": "await tools.pay('ann')"})
+    assert state["__interrupt__"]
+    (journal,) = made
+    assert await journal.runs() == []
+
+
+async def test_pruning_takes_what_is_over_and_old(tmp_path: Path) -> None:
+    world = World()
+    async with codemode(tools=[world.pay], durable=tmp_path / "runs.sqlite", policies=GATED) as cm:
+        await cm.run_code("1", run_id="over")
+        await cm.run_code("await tools.pay('ann')", run_id="waits")
+        assert await cm.prune(older_than=timedelta(days=1)) == []
+        assert await cm.prune(older_than=timedelta()) == ["over"]
+        assert [run.run_id for run in await cm.runs()] == ["waits"]
+        assert [run.thread for run in await cm._runs._journal.runs()] == ["waits"]
+
+
+def test_a_run_is_gone_on_with_in_another_event_loop_and_after_a_close(tmp_path: Path) -> None:
+    cm = codemode(tools=[World().pay], code_model=scripted("await tools.pay('ann')"), durable=tmp_path / "runs.sqlite")
+    assert cm.run_sync("pay")["output"] == "paid ann"
+    assert asyncio.run(cm.runs())[0].status == "ok"
+    asyncio.run(cm.aclose())
+    assert asyncio.run(cm.runs())[0].status == "ok"
+    asyncio.run(cm.aclose())
+
+
+def test_the_library_is_needed_only_for_a_file_and_its_absence_says_how_to_install_it(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['langgraph.checkpoint.sqlite'] = None\n"
+        "from codemode_graph import codemode\n"
+        "codemode(tools=[])\n"
+        "codemode(tools=[], durable='runs.sqlite')"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert found.stderr.splitlines()[-1].endswith("pip install 'codemode-graph[durable]'")
+    assert list(tmp_path.iterdir()) == []
+
+
+# The command line, each command in a process of its own.
+
+
+class Shell:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {**os.environ, "PAYMENTS": str(folder), "XDG_STATE_HOME": str(folder / "state"), "COLUMNS": "200"}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "codemode_graph", *arguments]
+        return subprocess.Popen(
+            command,
+            env=self.env,
+            cwd=Path(__file__).parents[2],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def call(self, *arguments: str, status: int = 0) -> tuple[str, str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == status, err
+        return out, err
+
+    def run(self, program: str, *, status: int = 0, deaths: Sequence[str] = ()) -> tuple[str, str]:
+        """Run a program, and return the id of the run and what went to stderr."""
+        (self.folder / "deaths").write_text(" ".join(deaths))
+        (self.folder / "program.py").write_text(program)
+        arguments = ("--program", str(self.folder / "program.py"), "--tools", "tests.durable.payments:TOOLS")
+        _, err = self.call("run", *arguments, status=status)
+        return next(line.removeprefix("Run ") for line in err.splitlines() if line.startswith("Run ")), err
+
+    @property
+    def ledger(self) -> list[str]:
+        path = self.folder / "ledger"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+KILLED = -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_between_payments_goes_on_and_pays_nothing_twice(shell: Shell) -> None:
+    program = "a = await tools.pay('ann', 1)\nb = await tools.look('ann')\n[a, b, await tools.pay('bob', 2)]"
+    run_id, _ = shell.run(program, status=KILLED, deaths=["look"])
+    assert shell.ledger == ["pay ann 1"]
+    listed, _ = shell.call("runs")
+    assert f"{run_id} " in listed
+    assert " open " in listed
+    shown, _ = shell.call("show", run_id)
+    assert "pay" in shown
+    out, _ = shell.call("resume", run_id)
+    assert json.loads(out) == ["paid 1", 100, "paid 2"]
+    assert shell.ledger == ["pay ann 1", "pay bob 2"]
+    again, _ = shell.call("resume", run_id)
+    assert again == out
+    assert shell.ledger == ["pay ann 1", "pay bob 2"]
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_in_a_payment_asks_before_it_pays_again(shell: Shell) -> None:
+    run_id, _ = shell.run("await tools.pay('ann', 1)", status=KILLED, deaths=["pay"])
+    _, err = shell.call("resume", run_id, status=1)
+    assert f"""codemode-graph resume {run_id} --decisions '[{{"id": "1.1", "type": "approve"}}]'""" in err
+    assert "may have taken effect: pay " in err
+    assert shell.ledger == ["pay ann 1"]
+    decisions = json.dumps([{"id": "1.1", "type": "respond", "message": "it was paid"}])
+    out, _ = shell.call("resume", run_id, "--decisions", decisions)
+    assert (out, shell.ledger) == ("it was paid\n", ["pay ann 1"])
+    page = shell.folder / "run.html"
+    assert "The run is in" in shell.call("show", run_id, "--html", str(page))[1]
+    assert "it was paid" in page.read_text()
+
+
+@pytest.mark.slow
+def test_two_commands_that_resume_at_once_pay_once(shell: Shell) -> None:
+    program = "await tools.look('ann')\nx = await tools.pay('ann', 1)\nx"
+    run_id, _ = shell.run(program, status=KILLED, deaths=["look"])
+    both = [shell.start("resume", run_id, "--quiet") for _ in range(2)]
+    ended = [process.communicate(timeout=120) for process in both]
+    assert [(process.returncode, out) for process, (out, _) in zip(both, ended, strict=True)] == [
+        (0, "paid 1\n")
+    ] * 2, ended
+    assert shell.ledger == ["pay ann 1"]
+
+
+@pytest.mark.slow
+def test_what_took_effect_is_told_after_a_failed_command_and_old_runs_are_pruned(shell: Shell) -> None:
+    run_id, err = shell.run("await tools.pay('ann', 1)\n1 / 0", status=1)
+    assert 'took effect: pay {"account": "ann", "amount": 1} (call 1.1)\n' in err
+    assert err.endswith("No answer after 1 attempt\n")
+    state = shell.folder / "state" / "codemode-graph"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert [stat.S_IMODE(path.stat().st_mode) for path in state.iterdir()] == [0o600] * len(list(state.iterdir()))
+    assert shell.call("runs", "prune", "--older-than", "30d")[0] == "0 runs deleted\n"
+    assert "such as 30d" in shell.call("runs", "prune", "--older-than", "a month", status=2)[1]
+    assert shell.call("runs", "prune", "--older-than", "0m")[0] == "1 run deleted\n"
+    assert f"no run '{run_id}'" in shell.call("resume", run_id, status=2)[1]
+
+
+def test_a_command_is_not_recorded_where_nobody_wants_it(shell: Shell) -> None:
+    (shell.folder / "program.py").write_text("await tools.pay('ann', 1)")
+    arguments = ("--program", str(shell.folder / "program.py"), "--tools", "tests.durable.payments:TOOLS")
+    out, err = shell.call("run", *arguments, "--no-journal")
+    assert (out, shell.ledger) == ("paid 1\n", ["pay ann 1"])
+    assert "Run " not in err
+    assert not (shell.folder / "state").exists()
+    assert "there are no runs" in shell.call("runs", status=2)[1]
+
+
+def test_without_a_home_a_command_says_what_to_do(shell: Shell) -> None:
+    del shell.env["XDG_STATE_HOME"]
+    shell.env.pop("HOME", None)
+    (shell.folder / "program.py").write_text("1")
+    # The user is in no list of users either, as in many containers.
+    script = "import pwd, sys; pwd.getpwuid = lambda uid: {}[uid]; from codemode_graph.cli import main; main()"
+    arguments = ["run", "--program", str(shell.folder / "program.py"), "--tools", "tests.durable.payments:TOOLS"]
+
+    def call(*more: str) -> Any:
+        command = [sys.executable, "-c", script, *arguments, *more]
+        root = Path(__file__).parents[2]
+        return subprocess.run(command, env=shell.env, cwd=root, capture_output=True, text=True, check=False)
+
+    refused = call()
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "no home folder" in refused.stderr
+    assert call("--no-journal").stdout == "1\n"
+    assert call("--journal", str(shell.folder / "my.sqlite")).stdout == "1\n"
+    assert stat.S_IMODE((shell.folder / "my.sqlite").stat().st_mode) == 0o600
