@@ -66,36 +66,36 @@ ERRORS: dict[str, tuple[list[str], str]] = {
 }
 
 
-@pytest.mark.parametrize(("args", "told"), ERRORS.values(), ids=ERRORS)
-def test_an_error_of_the_caller_is_one_line(args: list[str], told: str) -> None:
-    result = call("run", "a task", *args, key=None if "OPENAI_API_KEY" in told else SECRET)
+@pytest.mark.parametrize(("args", "message"), ERRORS.values(), ids=ERRORS)
+def test_an_error_of_the_caller_is_one_line(args: list[str], message: str) -> None:
+    result = call("run", "a task", *args, key=None if "OPENAI_API_KEY" in message else SECRET)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert re.fullmatch(r"codemode-graph: [^\n]+\n", result.stderr)
-    assert told in result.stderr
+    assert message in result.stderr
     assert SECRET not in result.stderr
 
 
 @pytest.mark.parametrize("quiet", [[], ["--quiet"], ["--json"]], ids=str)
 @pytest.mark.parametrize(
-    ("key", "model", "told"),
+    ("key", "model", "message"),
     [
         (SECRET, "openai:gpt-5.2", "Incorrect API key provided"),
         (None, "openai:no-such-model", "The model `no-such-model` does not exist"),
     ],
 )
 def test_what_the_model_s_service_refuses_is_told_once(
-    key: str | None, model: str, told: str, quiet: list[str]
+    key: str | None, model: str, message: str, quiet: list[str]
 ) -> None:
     with Service("never") as service:
         result = call("run", "a task", *TOOLS, "--model", model, *quiet, key=key or service.key, url=service.url)
     assert result.exit_code == 2
-    assert result.stderr.count(told) == 1
+    assert result.stderr.count(message) == 1
     assert service.key not in result.output
     assert SECRET not in result.output
     assert "Traceback" not in result.output
     if quiet == ["--json"]:
-        assert told in json.loads(result.stdout)["error"]
+        assert message in json.loads(result.stdout)["error"]
     else:
         assert result.stdout == ""
 

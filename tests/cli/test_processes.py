@@ -70,7 +70,7 @@ async def test_ctrl_c_during_an_mcp_tool_leaves_nothing_behind(sandbox: str, tmp
     others = children()
     args = ("run", "Wait", "--mcp", str(config), "--sandbox", sandbox)
     async with command(*args, program=program) as process:
-        told = await read_until(process, "| waiting")
+        printed = await read_until(process, "| waiting")
         left = children() - others - {process.pid}
         assert len(left) >= 2
         os.killpg(process.pid, signal.SIGINT)
@@ -81,10 +81,10 @@ async def test_ctrl_c_during_an_mcp_tool_leaves_nothing_behind(sandbox: str, tmp
         return not left & processes()
 
     await eventually(all_gone)
-    told += stderr.decode()
+    printed += stderr.decode()
     assert process.returncode == 130
-    assert told.endswith("interrupted\n")
-    assert "Traceback" not in told
+    assert printed.endswith("interrupted\n")
+    assert "Traceback" not in printed
     assert stdout == b""
 
 
@@ -104,12 +104,12 @@ async def test_ctrl_c_does_not_wait_for_a_function_in_its_thread() -> None:
 async def test_a_function_that_goes_on_is_waited_for_until_ctrl_c() -> None:
     args = ("run", "Wait", "--tools", "tests.cli.mytools:block", "--timeout", "1", "--max-attempts", "1")
     async with command(*args, program=BLOCKED) as process:
-        told = await read_until(process, "Ctrl-C leaves without it\n")
+        printed = await read_until(process, "Ctrl-C leaves without it\n")
         os.killpg(process.pid, signal.SIGINT)
         async with asyncio.timeout(60):
             _, stderr = await process.communicate()
     assert process.returncode == 130
-    assert "No answer after 1 attempt" in told
+    assert "No answer after 1 attempt" in printed
     assert stderr == b""
 
 

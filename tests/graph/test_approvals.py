@@ -37,7 +37,7 @@ def test_an_edit_changes_arguments_and_a_response_stands_for_the_value() -> None
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "problem"),
     [
         ("yes", "decisions"),
         ({"decisions": "approve"}, "decisions"),
@@ -53,8 +53,8 @@ def test_an_edit_changes_arguments_and_a_response_stands_for_the_value() -> None
         ),
     ],
 )
-def test_an_answer_that_fits_no_calls_is_refused(answer: object, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_an_answer_that_fits_no_calls_is_refused(answer: object, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
         read_decisions(PENDING, answer)
 
 

@@ -82,9 +82,9 @@ async def test_a_parent_without_a_schema_may_bring_a_context(context: dict[str, 
 @pytest.mark.parametrize("schema", [AsDataclass, AsModel, AsDict, None])
 @pytest.mark.parametrize("wrong", [0, "lots"])
 async def test_a_wrong_knob_of_a_parent_is_an_error(schema: Any, wrong: object) -> None:
-    given = {"max_attempts": wrong} if schema is not AsModel else AsModel.model_construct(max_attempts=wrong)
+    knobs = {"max_attempts": wrong} if schema is not AsModel else AsModel.model_construct(max_attempts=wrong)
     with pytest.raises(ConfigurationError, match=r"context\.max_attempts: Input should be"):
-        await attempts(schema, given)
+        await attempts(schema, knobs)
 
 
 async def test_a_cost_needs_prices() -> None:

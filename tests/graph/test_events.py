@@ -33,13 +33,13 @@ async def test_everything_that_a_run_tells_is_one_of_the_events() -> None:
         policies={"pay": ToolPolicy(approval=True)},
     )
     graph = builder.compile(checkpointer=InMemorySaver())
-    told: list[Any] = []
+    sent: list[Any] = []
     approval: Command[Any] = Command(resume={"decisions": [{"type": "approve"}]})
-    given: CodeModeInput | Command[Any]
-    for given in (CodeModeInput(task="Pay."), approval):
-        told += [
-            event async for event in graph.astream(given, {"configurable": {"thread_id": "1"}}, stream_mode="custom")
+    payload: CodeModeInput | Command[Any]
+    for payload in (CodeModeInput(task="Pay."), approval):
+        sent += [
+            event async for event in graph.astream(payload, {"configurable": {"thread_id": "1"}}, stream_mode="custom")
         ]
-    assert [read_event(event) for event in told] == told
+    assert [read_event(event) for event in sent] == sent
     kinds: set[Any] = {get_args(kind.__annotations__["type"])[0] for kind in get_args(Event)}
-    assert {event["type"] for event in told} == kinds
+    assert {event["type"] for event in sent} == kinds

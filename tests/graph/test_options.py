@@ -88,9 +88,9 @@ def test_a_contradiction_is_said_at_once(taker: str, options: dict[str, Any], pr
 
 def test_other_names_and_a_budget_are_read_as_the_options_that_they_are() -> None:
     sandbox = MockSandbox([])
-    given: RunOptions = {"backend": sandbox, "max_retries": 5, "budget": Context(max_tokens=7)}
-    assert read_options(given) == {"sandbox": sandbox, "max_attempts": 5, "max_tokens": 7}
-    assert read_context(read_options(given)) == Context(max_attempts=5, max_tokens=7)
+    chosen: RunOptions = {"backend": sandbox, "max_retries": 5, "budget": Context(max_tokens=7)}
+    assert read_options(chosen) == {"sandbox": sandbox, "max_attempts": 5, "max_tokens": 7}
+    assert read_context(read_options(chosen)) == Context(max_attempts=5, max_tokens=7)
     assert read_options({"max_retries": 5, "budget": Context(max_attempts=2)}) == {"max_attempts": 2}
 
 

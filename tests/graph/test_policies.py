@@ -264,9 +264,9 @@ async def test_a_tool_for_models_alone_has_no_card_and_cannot_be_reached_by_a_co
 async def test_a_review_says_what_may_be_decided_and_what_the_person_reads() -> None:
     world = World()
     review = Review(
-        when=lambda given: given["to"] != "a",
+        when=lambda call: call["to"] != "a",
         decisions=("approve", "reject"),
-        description=lambda given: f"Really write to {given['to']}?",
+        description=lambda call: f"Really write to {call['to']}?",
     )
     program = "await tools.write('a')\nawait tools.write('b')"
     app, config, (interrupt,) = await paused(program, world, {"write": ToolPolicy(approval=review)})

@@ -40,10 +40,10 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(codemode_sandboxes.registry.SANDBOXES, "absent", "tests.cli.sandboxes:absent")
 
 
-async def events_of(graph: Any, given: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+async def events_of(graph: Any, payload: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The last state, and the events about sandboxes."""
     events, state = [], {}
-    async for mode, part in graph.astream(given, stream_mode=["custom", "values"]):
+    async for mode, part in graph.astream(payload, stream_mode=["custom", "values"]):
         if mode == "values":
             state = part
         elif part["type"] == "sandbox":
@@ -131,8 +131,8 @@ async def test_the_model_is_told_what_the_sandboxes_offer_together() -> None:
 
 async def test_a_stopped_program_goes_on_where_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
     def graph(**options: Any) -> Any:
-        made = create_codemode(model=None, tools=[pay], policies={"pay": ToolPolicy(approval=True)}, **options)
-        return made.compile(checkpointer=checkpoints)
+        graph = create_codemode(model=None, tools=[pay], policies={"pay": ToolPolicy(approval=True)}, **options)
+        return graph.compile(checkpointer=checkpoints)
 
     checkpoints, config = InMemorySaver(), {"configurable": {"thread_id": "1"}}
     approve: Command[Any] = Command(resume={"decisions": [{"type": "approve"}]})
@@ -193,20 +193,20 @@ def test_what_contradicts_itself_is_refused() -> None:
 
 
 def test_a_served_graph_reads_its_sandboxes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    def made(**variables: str) -> Sandbox:
+    def new_sandbox(**variables: str) -> Sandbox:
         for name in ("SANDBOX", "AUTO", "FALLBACK"):
             monkeypatch.setenv(f"CODEMODE_{name}", variables.get(name, ""))
         return served_sandbox.__wrapped__()
 
-    default = made()
+    default = new_sandbox()
     assert isinstance(default, AutoSandbox)
     assert default.names[: len(BY_COST)] == BY_COST
-    assert made(SANDBOX="monty").name == "monty"
-    auto = made(AUTO="restricted, monty")
+    assert new_sandbox(SANDBOX="monty").name == "monty"
+    auto = new_sandbox(AUTO="restricted, monty")
     assert isinstance(auto, AutoSandbox)
     assert auto.names == ("monty", "restricted")
-    fallback = made(SANDBOX="nsjail", FALLBACK="restricted,monty")
+    fallback = new_sandbox(SANDBOX="nsjail", FALLBACK="restricted,monty")
     assert isinstance(fallback, FallbackSandbox)
     assert fallback.names == ("nsjail", "restricted", "monty")
     with pytest.raises(UnknownSandbox):
-        made(SANDBOX="nowhere")
+        new_sandbox(SANDBOX="nowhere")

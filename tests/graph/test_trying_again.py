@@ -54,11 +54,11 @@ class Bank:
 
     def answer(self, *decisions: dict[str, Any]) -> Callable[[Any], Any]:
         """Decide in turn; what is asked is noted."""
-        given = iter(decisions)
+        answers = iter(decisions)
 
         def approve(request: Any) -> Any:
             self.asked += [(each["reason"], each["args"]) for each in request["action_requests"]]
-            return {"decisions": [next(given) for _ in request["action_requests"]]}
+            return {"decisions": [next(answers) for _ in request["action_requests"]]}
 
         return approve
 
@@ -386,16 +386,16 @@ async def test_a_doubt_stays_until_it_is_settled_also_where_the_tool_asks_in_bet
 async def test_what_a_person_changed_does_not_settle_what_was_made_before() -> None:
     bank = Bank("late", "lost")
     edit = {"type": "edit", "edited_action": {"name": "pay", "args": {"to": "Ann", "amount": 1}}}
-    told: list[Any] = []
+    amounts: list[Any] = []
 
     async def verify(arguments: Any) -> Returned | None:
-        told.append(arguments["amount"])
-        if len(told) == 1:
+        amounts.append(arguments["amount"])
+        if len(amounts) == 1:
             raise RuntimeError("the bank is closed")
         return None
 
     result = await run(bank, UNTIL_IT_WORKS + "done", verify=verify, approve=bank.answer(edit, APPROVE))
-    assert (result["output"], told) == ("paid", [5, 1])
+    assert (result["output"], amounts) == ("paid", [5, 1])
     assert bank.asked == [("unknown", ARGUMENTS), ("unknown", {"to": "Ann", "amount": 1})]
     assert bank.paid == [("Ann", 5), ("Ann", 1)]
 

@@ -108,10 +108,10 @@ def text(result: types.CallToolResult) -> str:
 
 
 async def test_a_program_runs_and_tells_what_it_does(served: Open, letters: Letters) -> None:
-    told: list[tuple[float, str | None]] = []
+    progressed: list[tuple[float, str | None]] = []
 
     async def progress(progress: float, total: float | None, message: str | None) -> None:
-        told.append((progress, message))
+        progressed.append((progress, message))
 
     async with served() as session:
         (tool,) = (await session.list_tools()).tools
@@ -125,8 +125,8 @@ async def test_a_program_runs_and_tells_what_it_does(served: Open, letters: Lett
     assert text(result) == '["ann", "bob"]'
     assert result.structuredContent is not None
     assert result.structuredContent["output"] == letters.sent == ["ann", "bob"]
-    assert [number for number, _ in told] == list(range(1, len(told) + 1))
-    messages = [message for _, message in told]
+    assert [number for number, _ in progressed] == list(range(1, len(progressed) + 1))
+    messages = [message for _, message in progressed]
     assert messages[:2] == ["attempt 1", "checked"]
     assert "send: done" in messages
 

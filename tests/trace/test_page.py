@@ -114,7 +114,7 @@ def test_findings_and_errors_stand_below_their_line(runs: tuple[Trace, Trace]) -
 
 def test_it_tells_what_happened(runs: tuple[Trace, Trace]) -> None:
     text = Page(runs[1].html()).text
-    for told in [
+    for words in [
         "Pay the customers with open orders.",
         "since attempt 1",
         "stopped by the check",
@@ -130,7 +130,7 @@ def test_it_tells_what_happened(runs: tuple[Trace, Trace]) -> None:
         "monty",
         '["paid ann", "the call of \'pay\' was refused: disputed", "by hand"]',
     ]:
-        assert told in text, told
+        assert words in text, words
 
 
 def test_what_is_masked_stays_masked(runs: tuple[Trace, Trace]) -> None:
@@ -165,14 +165,14 @@ def test_a_page_of_very_much_is_bounded() -> None:
     source = trace.html()
     assert len(source) < 12_000_000
     text = Page(source).text
-    for told in (
+    for words in (
         "10 earlier attempts left out",
         "2,750 more calls",
         "88,500 more lines",
         "more characters",
         "here a sample",
     ):
-        assert told in text
+        assert words in text
 
 
 def test_a_notebook_gets_a_piece_of_a_page(runs: tuple[Trace, Trace]) -> None:

@@ -124,7 +124,7 @@ async def test_a_terminal_shows_it_too() -> None:
     waiting, ended = await eventful()
     text = str(ended)
     assert repr(ended) == text
-    for told in (
+    for text_part in (
         "ok · 3 attempts · ",
         "360 tokens · cost 0.0009",
         "✗ line 4: LookupError",
@@ -133,7 +133,7 @@ async def test_a_terminal_shows_it_too() -> None:
         "rejected",
         "| orders: 3",
     ):
-        assert told in text
+        assert text_part in text
     assert str(waiting).count("waits for approval") == 3
     assert max(map(len, text.splitlines())) <= 100
     console = Console(record=True, width=80, force_terminal=True, file=io.StringIO())

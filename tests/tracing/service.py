@@ -110,17 +110,17 @@ class Ingest:
                     content = json.loads(part.get_payload(decode=True) or b"null")  # type: ignore[arg-type]
                     self._merge(id, {rest[0]: content} if rest else content)
         elif path.endswith("/runs/batch"):
-            given = json.loads(body)
-            for each in [*given.get("post", ()), *given.get("patch", ())]:
+            update = json.loads(body)
+            for each in [*update.get("post", ()), *update.get("patch", ())]:
                 self._merge(each["id"], each)
 
-    def _merge(self, id: str, given: dict[str, Any]) -> None:
+    def _merge(self, id: str, update: dict[str, Any]) -> None:
         run = self.runs.setdefault(id, {})
-        run |= {key: value for key, value in given.items() if value is not None and key != "extra"}
-        if given.get("extra"):
+        run |= {key: value for key, value in update.items() if value is not None and key != "extra"}
+        if update.get("extra"):
             extra = run.setdefault("extra", {})
-            metadata = {**extra.get("metadata", {}), **given["extra"].get("metadata", {})}
-            extra |= {**given["extra"], "metadata": metadata}
+            metadata = {**extra.get("metadata", {}), **update["extra"].get("metadata", {})}
+            extra |= {**update["extra"], "metadata": metadata}
 
 
 @contextmanager

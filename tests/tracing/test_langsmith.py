@@ -86,11 +86,11 @@ TOOLS = [names, slow_report, person, account, broken]
 HIDING = {name: ToolPolicy(redact=frozenset({"token", "iban"})) for name in ("person", "account")}
 
 
-async def run(graph: Any, given: Any, config: Any = None) -> Ingest:
+async def run(graph: Any, payload: Any, config: Any = None) -> Ingest:
     with ingest() as service:
         client = Client(api_url=service.url, api_key="lsv2_pt_this_is_the_key")
         with tracing_context(enabled=True, client=client, project_name="tests"):
-            await graph.ainvoke(given, config)
+            await graph.ainvoke(payload, config)
         client.flush()
         client.cleanup()
     assert set(service.paths) == {"/runs/multipart"}
