@@ -6,7 +6,7 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["mask", "redact"]
+__all__ = ["mask", "redact", "unmask"]
 
 _MASK = "[redacted]"
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|DSN)S?($|_)", re.I)
@@ -51,6 +51,20 @@ def mask(value: Any, names: Collection[str]) -> Any:
     if isinstance(value, dict):
         return {key: _MASK if key in names else mask(item, names) for key, item in value.items()}
     return [mask(item, names) for item in value] if isinstance(value, list) else value
+
+
+def unmask(value: Any, names: Collection[str], original: Any) -> Any:
+    """Return a JSON value with what the original has in place of `[redacted]` under these keys, at any depth."""
+    if isinstance(value, dict) and isinstance(original, dict):
+        return {
+            key: original[key]
+            if key in names and item == _MASK and key in original
+            else unmask(item, names, original.get(key))
+            for key, item in value.items()
+        }
+    if isinstance(value, list) and isinstance(original, list) and len(value) == len(original):
+        return [unmask(item, names, known) for item, known in zip(value, original, strict=True)]
+    return value
 
 
 @lru_cache(maxsize=4)

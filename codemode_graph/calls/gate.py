@@ -5,7 +5,9 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import count
 from typing import Any, Literal
 
 from codemode_sandboxes import Call, Outcome, Raised
@@ -15,11 +17,14 @@ from codemode_graph.calls.decide import ProgramCall, needs_approval, other_argum
 from codemode_graph.calls.make import ToolCalls
 from codemode_graph.calls.occurrence import Occurrences
 from codemode_graph.calls.session import Session
+from codemode_graph.calls.values import is_reference
 from codemode_graph.calls.view import Identity, Record, View
-from codemode_graph.redact import mask
+from codemode_graph.preview import sample
+from codemode_graph.redact import mask, unmask
 from codemode_graph.state import Decision, PendingCall, Question, ToolCall, ToolError
 from codemode_graph.tools.canonical import canonical
-from codemode_graph.tools.schema import without_defaults
+from codemode_graph.tools.hints import to_plain
+from codemode_graph.tools.schema import with_defaults, without_defaults
 from codemode_graph.tools.spec import DecisionType, Review, ToolSpec
 
 __all__ = ["Gate", "OpenCall", "Start", "by_digest", "digest_of"]
@@ -128,7 +133,7 @@ class Gate:
             events.Refused(session=self.session.number, number=open.call.id, tool=open.call.tool, error=error)
         )
 
-    def gate(self, open: OpenCall) -> None:
+    async def gate(self, open: OpenCall) -> None:
         """Let a call be made, unless it is held, or a budget or a person has to say something."""
         refusal = self.hold(open) or self.budget(open)
         if refusal is not None:
@@ -137,8 +142,7 @@ class Gate:
             return
         # The name has the arguments in it, so an approval of other arguments, or of an earlier time, approves nothing
         # here.
-        question = self.question("approval", open.asked.identity, self._shown(open), self._times(open))
-        decision = self.decision(question)
+        question, decision = await self.answer("approval", open.asked.identity, self._shown(open), self._times(open))
         mark = None
         other = other_arguments(self.view, open.asked)
         if other is not None:
@@ -148,7 +152,9 @@ class Gate:
             return
         # A repair that changed the arguments may destroy a second thing: a person is asked whatever the policy says.
         destroys = mark is not None and open.tool.effect_in_force == "destructive"
-        if destroys or needs_approval(open.tool, open.arguments, self.view.count(open.tool.name)):
+        if destroys or needs_approval(
+            open.tool, seen_by_policy(open.tool, open.arguments), self.view.count(open.tool.name)
+        ):
             self.ask(open, question, open.arguments, "approval")
             return
         self.start_with(open, Start(arguments=open.arguments, mark=mark))
@@ -189,6 +195,29 @@ class Gate:
             self.session.log.add(events.Decided(question=question, decision=known))
         return known
 
+    async def answer(self, reason: str, identity: Identity, shown: Any, *times: int) -> tuple[str, Decision | None]:
+        """Return the name of a question, and what a person has answered to it, with its secrets."""
+        for again in count():
+            # An answer whose secrets have gone with the process that kept them is asked for under another name.
+            question = self.question(reason, identity, shown, *times, *[-again] * (again > 0))
+            decision = self.decision(question)
+            if decision is None or (plain := await self._plain(decision)) is not None:
+                return question, None if decision is None else plain
+        raise AssertionError("unreachable")
+
+    async def _plain(self, decision: Decision) -> Decision | None:
+        """Return a decision with the values that its references stand for; None where one is gone."""
+        found: Decision = {**decision}
+        try:
+            if "arguments" in decision:
+                given = decision["arguments"]
+                found["arguments"] = {name: await self.maker.values.load(value) for name, value in given.items()}
+            if is_reference(message := decision.get("message")):
+                found["message"] = await self.maker.values.load(message)
+        except KeyError:
+            return None
+        return found
+
     def _times(self, open: OpenCall) -> int:
         known = self.view.calls.get(open.asked.identity[:2], {}).get(open.asked.identity.occurrence, [])
         return len(known)
@@ -204,8 +233,10 @@ class Gate:
         arguments: dict[str, Any],
         reason: Literal["approval", "unknown"],
         cause: ToolError | None = None,
+        *,
+        value: bool = False,
     ) -> None:
-        """Let a call wait for a person, who sees these arguments."""
+        """Let a call wait for a person, who sees these arguments; with `value`, for the lost value of a call that is done."""
         pending = PendingCall(
             id=open.id,
             key=question,
@@ -229,6 +260,13 @@ class Gate:
             pending["allowed"] = limited
         if open.again and (held := self.held.get(open.asked.identity[:2])) is not None:
             pending["cause"] = f"an equal call was made at {_when(held)}, by a program that failed"
+        if value:
+            wanted: list[DecisionType] = ["respond", "reject"]
+            pending["allowed"] = wanted
+            pending["description"] = (
+                f"{open.tool.name} has been called with {sample(pending['arguments'])} and took effect, but the value that it "
+                "returned was kept by a process that is gone. Respond with the value, or reject."
+            )
         if cause is not None:
             pending["cause"] = f"{cause['type']}: {cause['message']}"
         self._coming[open.call.id] = open.tool.name
@@ -242,7 +280,8 @@ class Gate:
         open.approved = True
         start.question = question
         if "arguments" in decision:
-            start.arguments = dict(decision["arguments"])
+            # The person saw masked arguments: what is masked in the edit as well is to stay as it is.
+            start.arguments = unmask(decision["arguments"], open.tool.policy.redact, open.arguments)
             # The call is known by both spellings from now on, so a repaired program finds it under either.
             start.edited = digest_of(open.tool, start.arguments)
         if decision["type"] in ("reject", "respond"):
@@ -278,6 +317,20 @@ def by_digest(calls: Iterable[ToolCall]) -> dict[tuple[str, str], ToolCall]:
         for key in (call["key"], call.get("edited"))
         if key is not None
     }
+
+
+def seen_by_policy(tool: ToolSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that an approval's function judges: as the tool takes them, with defaults, objects as data."""
+    try:
+        values = arguments if tool.validate is None else tool.validate(arguments)
+    except Exception:  # the tool will refuse them itself
+        values = arguments
+    # Numbers and times stay what they are, so that they can be compared.
+    plain = {
+        name: value if isinstance(value, Decimal | date | time | timedelta) else to_plain(value)
+        for name, value in dict(values).items()
+    }
+    return with_defaults(tool.input_schema, plain)
 
 
 def digest_of(tool: ToolSpec, arguments: Mapping[str, Any]) -> str:

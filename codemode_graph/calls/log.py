@@ -84,7 +84,7 @@ class Attached:
     """An executor drives the program of an attempt from now on.
 
     `session` is its number in the run; a restart has the number of the session that it goes on with. `until` is when the
-    lease expires, in seconds since the epoch.
+    lease expires, and `time` is now, in seconds since the epoch.
     """
 
     type: ClassVar[str] = "attached"
@@ -93,6 +93,7 @@ class Attached:
     digest: str
     owner: str
     until: float
+    time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

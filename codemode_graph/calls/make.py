@@ -9,8 +9,8 @@ import asyncio
 import builtins
 import inspect
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from traceback import walk_tb
 from typing import Any, TypeAlias
 
@@ -32,7 +32,7 @@ from codemode_graph.errors import ToolOutcomeUnknown, UnusableResult
 from codemode_graph.events import CallFields, CallFinishedEvent, CallStartedEvent, emit, logger
 from codemode_graph.redact import mask, redact
 from codemode_graph.state import CodeModeState, Question, ToolCallStatus, ToolError
-from codemode_graph.tools.callbacks import masked, tagged
+from codemode_graph.tools.callbacks import masked, secrets_in, tagged
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.results import CommandRefused, Updated, to_json_update
 from codemode_graph.tools.spec import CutOffCall, ToolSpec
@@ -103,6 +103,18 @@ class ToolCalls:
     limits: Limits
     config: RunnableConfig
     state: CodeModeState
+    _secrets: set[str] = field(default_factory=set)
+
+    def note(self, value: Any, names: Collection[str]) -> None:
+        """Remember what a value has under names that a policy redacts."""
+        if names:
+            self._secrets |= secrets_in(value, names)
+
+    def hide(self, text: str) -> str:
+        """Return text without what has been noted."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[redacted]")
+        return text
 
     async def make(self, spec: ToolSpec, record: Record, arguments: Mapping[str, Any]) -> tuple[Ending, Outcome | None]:
         """Call a tool.
@@ -120,6 +132,7 @@ class ToolCalls:
         """
         event = record.event
         said = CallFields(id=record.id, tool=event.tool, arguments=event.arguments)
+        self.note(arguments, spec.policy.redact)
         emit(CallStartedEvent(type="call_started", **said, line=event.line))
         ending, outcome = await self._end(spec, record, arguments)
         self.report(said, record, ending)
@@ -169,7 +182,10 @@ class ToolCalls:
             return self._told(Failed(call=record.index, time=time.time(), error=error))
 
     def _told(self, ending: Done | Failed | Unknown) -> tuple[Ending, Outcome | None]:
-        return ending, None if ending.error is None else Raised(**ending.error)
+        if ending.error is None:
+            return ending, None
+        error = ToolError(type=ending.error["type"], message=self.hide(ending.error["message"]))
+        return replace(ending, error=error), Raised(**error)
 
     def _cut_off(self, spec: ToolSpec, record: Record, error: ToolError) -> Failed | Unknown:
         kind = Unknown if spec.has_effect else Failed
@@ -188,6 +204,7 @@ class ToolCalls:
             message = f"{spec.name} returned no usable value: {problem}"
             error = ToolError(type=_builtin(problem), message=message)
             return Done(call=record.index, time=time.time(), error=error), Raised(**error)
+        self.note(value, spec.policy.redact)
         shown = mask(value, spec.policy.redact)
         try:
             kept = await self.values.keep(value, shown=shown, secret=shown != value)

@@ -161,6 +161,7 @@ class _Run:
     def print(self, text: str) -> None:
         """Note what the program printed. What it prints again when it is started again has been sent before."""
         if text:
+            text = self.resolver.maker.hide(text)
             self.stdout.append(text)
             if not self.replay:
                 emit(StdoutEvent(type="stdout", text=text))
@@ -185,7 +186,8 @@ class _Run:
             elif self.pending:
                 return None
             elif self.ready:
-                return await self.tell_ready()
+                if frame := await self.tell_ready():
+                    return frame
             elif self.tasks:
                 if not await self.one_ended(wake_after):
                     return await self.tell([], self.live())
@@ -208,6 +210,22 @@ class _Run:
         self.queue = [open for open in self.queue if open not in opens]
         for open in opens:
             await self.resolver.recall(open)
+        lost = [open for open in opens if open.outcome is None]  # the value is gone: it is read again, or asked for
+        for open in lost:
+            self.place(open)
+        while self.waiting or self.tasks:
+            await self.launch()
+            if self.tasks:
+                await self.one_ended()
+            await self.collect()
+        if any(open.outcome is None for open in lost):
+            for open in opens:
+                if open not in lost:
+                    self.place(open)
+            self.replay = []
+            return None
+        for open in lost:
+            self.ready.pop(open.call.id, None)
         return await self.tell(opens, frame.clock, record=False)
 
     async def begin(self) -> None:
@@ -227,7 +245,7 @@ class _Run:
             emit(CallPendingEvent(type="call_pending", **open.pending))
         elif open.start is not None:
             self.waiting.append(open)
-        else:
+        elif open.outcome is not None or not self.resolver.waits_for_equal(open):
             self.ready[number] = open
 
     async def launch(self) -> None:
@@ -243,7 +261,10 @@ class _Run:
             if count >= self.limits.calls_in_flight or busy.get(open.call.tool, 0) >= most:
                 self.waiting.append(open)
                 continue
-            self.resolver.start(open)
+            if await self.resolver.join(open):
+                self.place(open)
+                continue
+            await self.resolver.start(open)
             started.append(open)
             count += 1
             busy[open.call.tool] = busy.get(open.call.tool, 0) + 1
@@ -306,7 +327,6 @@ class _Run:
             self.place(open)
         opens = [open for open in opens if open.outcome is not None]
         if not opens:
-            await self.launch()
             return []
         clocks = [open.record.clock for open in opens if open.record is not None and open.record.clock is not None]
         return await self.tell(opens, max(clocks) if clocks else self.resolver.clock_of(opens) or self.live())
@@ -359,6 +379,7 @@ class _Run:
         await asyncio.gather(*tasks.values(), return_exceptions=True)
         for open in given_up:
             await self.resolver.give_up(open, tasks.get(open.call.id))
+            self.queue += self.resolver.joined(open, given_up=True)  # they are decided on anew
 
     async def stop(self) -> None:
         """Leave no tool running."""

@@ -52,6 +52,7 @@ class Resolver(Gate):
                 arguments = bind(tool.name, tool.input_schema, call.args, keywords)
             except TypeError as error:
                 refusal = Raised("TypeError", str(error))
+        self.maker.note(arguments, tool.policy.redact)
         digest = digest_of(tool, arguments)
         # A refused call has no record, so it takes no occurrence from an equal call.
         identity = Identity(
@@ -94,7 +95,7 @@ class Resolver(Gate):
             assert verdict.record is not None
             await settle(self, open, verdict.record)
         else:
-            self.gate(open)
+            await self.gate(open)
 
     def _answer(self, open: OpenCall, record: Record, *, marked: bool = False) -> None:
         """Answer a call from a record."""
@@ -118,9 +119,25 @@ class Resolver(Gate):
             self._joins.setdefault(record.index, []).append(open)
         self.meet(open, record)
 
+    def waits_for_equal(self, open: OpenCall) -> bool:
+        """Tell whether a call gets the value of an equal read that is at work."""
+        return open.record is not None and open in self._joins.get(open.record.index, ())
+
     # Its tool is called.
 
-    def start(self, open: OpenCall) -> None:
+    async def join(self, open: OpenCall) -> bool:
+        """Have a read wait for an equal one that began since it was decided on, where the policy keeps values."""
+        if not open.asked.cache or open.tool.has_effect or open.approved:
+            return False
+        verdict = self.decide(open)
+        if verdict is None or verdict.why != "cache":
+            return False
+        open.start = None
+        self._coming.pop(open.call.id, None)
+        await self.apply(open, verdict)
+        return True
+
+    async def start(self, open: OpenCall) -> None:
         """Record that a call is made from now on, or what a person answered in the tool's place."""
         start = open.start
         assert start is not None
@@ -162,13 +179,13 @@ class Resolver(Gate):
             self.occurrences.take(record.alias)
         self.meet(open, record)
         if start.decision is not None:
-            self._answer_for_tool(open, record, start.decision)
+            await self._answer_for_tool(open, record, start.decision)
 
-    def _answer_for_tool(self, open: OpenCall, record: Record, decision: Decision) -> None:
+    async def _answer_for_tool(self, open: OpenCall, record: Record, decision: Decision) -> None:
         message = decision.get("message")
         if decision["type"] == "respond":
-            self.session.log.add(events.Done(call=record.index, time=time.time(), value=message))
-            open.outcome = Returned(message)
+            done, open.outcome = await self.maker.take(open.tool, record, message)
+            self.session.log.add(done)
         else:
             error = refused_by_person(open.tool.name, message)
             self.session.log.add(events.Denied(call=record.index, time=time.time(), error=error))
@@ -233,11 +250,14 @@ class Resolver(Gate):
             open.outcome = None
             await settle(self, open, open.record)
 
-    def joined(self, open: OpenCall) -> list[OpenCall]:
-        """Return the equal reads that waited for this one's value."""
-        if open.record is None or open.pending is not None or open.start is not None:
+    def joined(self, open: OpenCall, *, given_up: bool = False) -> list[OpenCall]:
+        """Return the equal reads that waited for this one's value; where it was given up, to be decided on anew."""
+        if open.record is None or (not given_up and (open.pending is not None or open.start is not None)):
             return []
-        return self._joins.pop(open.record.index, [])
+        others = self._joins.pop(open.record.index, [])
+        for other in others if given_up else ():
+            other.record = None
+        return others
 
     async def give_up(self, open: OpenCall, task: asyncio.Task[tuple[Ending, Outcome | None]] | None) -> None:
         """Record that the program, or the run, gave a call up."""
@@ -273,8 +293,9 @@ class Resolver(Gate):
             open.outcome = Raised(**known)
             return
         open.record = known
-        self.meet(open, known)
         await self.load(open)
+        if open.outcome is not None:
+            self.meet(open, known)
 
     async def load(self, open: OpenCall) -> None:
         """Find the outcome of a call that is answered from a record. Where its value is gone, the call is decided on anew."""
@@ -285,10 +306,28 @@ class Resolver(Gate):
             open.outcome = Raised(**record.error)
             return
         try:
-            open.outcome = Returned(await self.maker.values.load(record.value))
-        except KeyError as problem:
-            message = f"the recorded value of {record.event.tool!r} is gone: {problem.args[0]}"
-            open.outcome = Raised("RuntimeError", message)
+            value = await self.maker.values.load(record.value)
+        except KeyError:
+            await self._replace(open, record)
+            return
+        self.maker.note(value, open.tool.policy.redact)
+        open.outcome = Returned(value)
+
+    async def _replace(self, open: OpenCall, record: Record) -> None:
+        """Get another value for a call whose own is gone: a read is made again, of a call with an effect a person tells it."""
+        if not open.tool.has_effect:
+            open.record = None
+            await self.gate(open)
+            return
+        question, decision = await self.answer("value", record.identity, record.event.arguments, record.index)
+        if decision is None:
+            open.record = None
+            self.ask(open, question, record.event.arguments, "unknown", value=True)
+        elif decision["type"] == "respond":
+            done, open.outcome = await self.maker.take(open.tool, record, decision.get("message"))
+            self.session.log.add(done)
+        else:
+            open.outcome = Raised(**refused_by_person(open.tool.name, decision.get("message")))
 
     def tell(self, open: OpenCall) -> None:
         """Note that the program goes on with a call's outcome. After an error, an equal call is that call again."""

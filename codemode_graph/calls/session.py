@@ -147,7 +147,14 @@ class Session:
             log.add(Unknown(call=record.index, time=now))
         session._take_lease(now)
         log.add(
-            Attached(session=session.number, attempt=attempt, digest=digest, owner=session._owner, until=now + LEASE)
+            Attached(
+                session=session.number,
+                attempt=attempt,
+                digest=digest,
+                owner=session._owner,
+                until=now + LEASE,
+                time=now,
+            )
         )
         return session
 
@@ -202,7 +209,6 @@ class Session:
     def spent(self) -> float:
         """Seconds that the program has taken before, in the sessions that this one goes on with."""
         known = self.view.sessions[self.number]
-        # Of a session whose process died, only the program's clock tells how long it went.
         return max(known.spent, known.frames[-1].clock if known.frames else 0.0)
 
 

@@ -26,13 +26,12 @@ async def settle(gate: Gate, open: OpenCall, record: Record) -> None:
         return
     gate.meet(open, record)
     arguments = await _made_with(gate, open, record)
-    question = gate.question("unknown", record.identity, record.event.arguments, record.index)
-    decision = gate.decision(question)
+    question, decision = await gate.answer("unknown", record.identity, record.event.arguments, record.index)
     log = gate.session.log
     if decision is not None and decision["type"] == "respond":
         open.record, open.approved = record, True
-        log.add(events.Done(call=record.index, time=time.time(), value=decision.get("message")))
-        open.outcome = Returned(decision.get("message"))
+        done, open.outcome = await gate.maker.take(open.tool, record, decision.get("message"))
+        log.add(done)
         return
     if decision is not None and decision["type"] == "reject":
         open.record, open.approved = record, True
@@ -70,7 +69,7 @@ async def settle(gate: Gate, open: OpenCall, record: Record) -> None:
         # Of what it was called with before a person changed it, `verify` has said nothing.
         if found is False and not (record.event.doubt and record.event.edited is not None):
             log.add(events.Absent(call=record.index))
-            gate.gate(open)
+            await gate.gate(open)
             return
     # A repeated try would exceed the budget, so there is nothing for a person to approve.
     if (refusal := gate.budget(open)) is not None and record.session != gate.session.number:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, TypeGuard
 
@@ -19,7 +20,7 @@ from typing_extensions import TypedDict
 
 from codemode_graph.calls.journal import Journal
 from codemode_graph.preview import sample, shape
-from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 
 __all__ = ["LOAD_VALUE", "Reference", "Values", "is_reference", "load_value"]
 
@@ -148,10 +149,10 @@ LOAD_VALUE = ToolSpec(
 where there is something to load."""
 
 
-def load_value(values: Values) -> ToolSpec:
-    """Return `LOAD_VALUE` over the values of a run."""
+def load_value(values: Values, *, redact: Collection[str] = ()) -> ToolSpec:
+    """Return `LOAD_VALUE` over the values of a run, which hides what the policies of the other tools redact."""
 
     async def call(arguments: dict[str, Any], config: RunnableConfig) -> Any:
         return await values.fetch(str(arguments["handle"]))
 
-    return replace(LOAD_VALUE, call=call)
+    return replace(LOAD_VALUE, call=call, policy=ToolPolicy(redact=frozenset(redact)))

@@ -113,7 +113,8 @@ class SessionView:
         effects: Records of effects that it started, in order.
         own_effects: How many of them count as its own: making again what was undone does not.
         equal_calls: How often the program made a call with these arguments.
-        spent: Seconds that it has taken.
+        spent: Seconds that it has taken, until its process began or went on with it at the time `attached`.
+        alive: Seconds since, as far as is recorded.
     """
 
     attempt: int
@@ -124,6 +125,13 @@ class SessionView:
     own_effects: int = 0
     equal_calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     spent: float = 0.0
+    attached: float = 0.0
+    alive: float = 0.0
+
+    def note_time(self, time: float) -> None:
+        """Note that its process was alive at this time."""
+        if self.how is None and self.attached:
+            self.alive = max(self.alive, time - self.attached)
 
 
 class View:
@@ -199,13 +207,16 @@ class View:
             case events.Attached():
                 self.owner, self.until = event.owner, event.until
                 known = self.sessions.setdefault(event.session, SessionView(event.attempt, event.digest))
-                known.how = None
+                # Of a session whose process died, the last call that it began or ended tells how long it went.
+                known.spent += known.alive
+                known.how, known.attached, known.alive = None, event.time, 0.0
             case events.Renewed():
                 self.until = event.until
             case events.Ended():
                 session = self.sessions[event.session]
                 session.how, self.owner = event.how, None
                 session.spent += event.spent
+                session.alive = 0.0
             # Two executors may write a program for one attempt: the first one appended is the attempt's.
             case events.Proposed():
                 self.programs.setdefault(event.attempt, event)
@@ -227,6 +238,7 @@ class View:
         if event.mark is not None:
             self.marks[record.id] = event.mark
         session = self.sessions[event.session]
+        session.note_time(event.time)
         session.equal_calls[event.tool, event.digest] += 1
         self._counts[event.tool] += 1
         self._by_tool.setdefault(event.tool, []).append(record)
@@ -249,6 +261,8 @@ class View:
         record = self.records[event.call]
         record.status, record.ended = event.type, event.time
         record.error = event.error
+        if not isinstance(event, events.Unknown):  # of a dead session's calls, the next one says that
+            self.sessions[record.session].note_time(event.time)
         if isinstance(event, events.Done):
             record.value, record.updates = event.value, event.updates
         elif isinstance(event, events.Denied):

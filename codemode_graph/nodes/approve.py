@@ -13,8 +13,12 @@ from codemode_sandboxes.guest.json_values import to_json
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import interrupt
 
+from codemode_graph.calls.session import RunLog
+from codemode_graph.calls.values import Values
 from codemode_graph.nodes.node import Update
+from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.preview import sample
+from codemode_graph.redact import mask
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Decision, PendingCall
 from codemode_graph.tools.hints import to_plain
@@ -36,6 +40,13 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     Raises:
         TypeError, ValueError: An answer to a tool is no data. The question stays open.
     """
+    log = RunLog(journal_of(parts, config), state["run_id"])
+    await log.read()
+    known = {call["key"]: log.view.decisions.get(call["key"]) for call in state["pending"]}
+    if all(
+        known.values()
+    ):  # the process that was answered died before a checkpoint held the answer, but not the journal
+        return {"decisions": known}
     gated = [call for call in state["pending"] if call["reason"] != "tool"]
     if not gated:
         (call,) = state["pending"]
@@ -45,9 +56,33 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     # One interrupt an execution: LangGraph takes an answer to the first for the second one too.
     answer = interrupt(_request(state, gated, problem=state.get("problem")))
     try:
-        return {"decisions": read_decisions(gated, answer, first=not state["decisions"]), "problem": None}
+        decisions = read_decisions(gated, answer, first=not state["decisions"])
     except ValueError as error:
         return {"problem": str(error)}  # the program comes to the same calls again, and the person is asked again
+    values = Values(run=log.run, journal=log.journal)
+    names = {spec.name: spec.policy.redact for spec in parts.callable}
+    kept = {
+        call["key"]: await _without_secrets(decisions[call["key"]], names.get(call["tool"], frozenset()), values)
+        for call in gated
+        if call["key"] in decisions
+    }
+    return {"decisions": kept, "problem": None}
+
+
+async def _without_secrets(decision: Decision, names: frozenset[str], values: Values) -> Decision:
+    """Return a decision with references in place of what the tool's policy redacts."""
+
+    async def keep(value: object, shown: object) -> object:
+        return value if shown == value else await values.keep(value, shown=shown, secret=True)
+
+    if "arguments" in decision:
+        given = decision["arguments"]
+        shown = mask(given, names)
+        return {**decision, "arguments": {name: await keep(value, shown[name]) for name, value in given.items()}}
+    if decision["type"] == "respond":
+        message = decision.get("message")
+        return {**decision, "message": await keep(message, mask(message, names))}
+    return decision
 
 
 def _request(state: CodeModeState, pending: list[PendingCall], *, problem: str | None = None) -> dict[str, Any]:

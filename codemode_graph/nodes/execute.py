@@ -44,7 +44,8 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
 
 async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log: RunLog, session: Session) -> Update:
     values = Values(run=log.run, journal=log.journal, inline_bytes=parts.inline_bytes)
-    tools = {spec.name: load_value(values) if spec is LOAD_VALUE else spec for spec in parts.callable}
+    hidden = {name for spec in parts.tools for name in spec.policy.redact}
+    tools = {spec.name: load_value(values, redact=hidden) if spec is LOAD_VALUE else spec for spec in parts.callable}
     attempt = len(state["attempts"])
     maker = ToolCalls(values=values, limits=parts.limits, config=config, state=state)
     resolver = Resolver(
@@ -80,7 +81,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         # The journal has to say that nobody drives the run any more, also while the task is being cancelled.
         await asyncio.shield(session.end("cancelled"))
         raise
-    failure = _failure(run.event) if isinstance(run.event, Failed) else None
+    failure = _failure(run.event, maker) if isinstance(run.event, Failed) else None
     output = await values.keep(run.event.value) if isinstance(run.event, Finished) else None
     paused = isinstance(run.event, Paused)
     changes = {
@@ -122,5 +123,11 @@ def _timeout(state: CodeModeState, parts: Parts, session: Session) -> float:
     return max(0.0, left if most is None else min(left, most - seconds_spent(state)))
 
 
-def _failure(event: Failed) -> Failure:
-    return Failure(kind=event.kind, type=event.type, message=event.message, line=event.line, traceback=event.traceback)
+def _failure(event: Failed, maker: ToolCalls) -> Failure:
+    return Failure(
+        kind=event.kind,
+        type=event.type,
+        message=maker.hide(event.message),
+        line=event.line,
+        traceback=maker.hide(event.traceback),
+    )

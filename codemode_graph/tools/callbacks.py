@@ -19,7 +19,7 @@ from codemode_graph.redact import mask, redact
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.spec import ToolCaller
 
-__all__ = ["masked", "tagged", "traced"]
+__all__ = ["masked", "secrets_in", "tagged", "traced"]
 
 
 def traced(name: str, call: ToolCaller, *, description: str = "") -> ToolCaller:
@@ -93,7 +93,7 @@ def _as_run(name: str, description: str, call: ToolCaller, names: frozenset[str]
             with set_config_context(inside) as context:
                 value = await coro_with_context(call_inside(), context)
         except BaseException as error:
-            await run.on_tool_error(_without_secrets(error, _secrets(arguments, names)))
+            await run.on_tool_error(_without_secrets(error, secrets_in(arguments, names)))
             raise
         await run.on_tool_end(_mask(value, names) if names else value, name=name)
         return value
@@ -130,11 +130,11 @@ def _without_secrets(error: BaseException, secrets: Collection[str]) -> BaseExce
     return _Redacted(type(error).__name__, redact(message))
 
 
-def _secrets(value: Any, names: Collection[str], *, inside: bool = False) -> set[str]:
+def secrets_in(value: Any, names: Collection[str], *, inside: bool = False) -> set[str]:
     """Return the texts and numbers under these names. Those of under four characters occur by chance, and are left out."""
     if isinstance(value, dict):
-        return {leaf for key, item in value.items() for leaf in _secrets(item, names, inside=inside or key in names)}
+        return {leaf for key, item in value.items() for leaf in secrets_in(item, names, inside=inside or key in names)}
     if isinstance(value, list):
-        return {leaf for item in value for leaf in _secrets(item, names, inside=inside)}
+        return {leaf for item in value for leaf in secrets_in(item, names, inside=inside)}
     text = str(value)
     return {text} if inside and len(text) >= 4 else set()

@@ -235,11 +235,11 @@ class _Call:
             if isinstance(result, AsyncIterator):
                 result = await self._collect(result)
             elif isinstance(result, Iterator):
-                result = await self._in_thread(functools.partial(self._list, result))
-        except UnusableResult:
+                result = await self._in_thread(functools.partial(self._read, result))
+        except (UnusableResult, ToolOutcomeUnknown):
             raise
-        except Exception as error:  # how much of its work a generator has done by then, only its author knows
-            raise ToolOutcomeUnknown(f"{self.name} raised while its values were read: {error}") from error
+        except Exception as error:
+            raise self._broken_off(error) from error
         try:
             return from_commands(self.name, result) if has_command(result) else to_plain(result)
         except (CommandRefused, ToolCallError):
@@ -314,7 +314,7 @@ class _Call:
             running = True
             try:
                 result = work()
-                return self._list(result) if isinstance(result, Iterator) else result
+                return self._read(result) if isinstance(result, Iterator) else result
             finally:
                 running = False
 
@@ -327,9 +327,17 @@ class _Call:
                 _logger.warning("a call of %s was given up; its function goes on in its thread", self.name)
             raise
 
-    def _list(self, result: Iterator[Any]) -> list[Any]:
-        # One more than allowed tells a generator that is too long, or endless, from one that just fits.
-        return self._check_length(list(itertools.islice(result, MAX_STREAMED + 1)))
+    def _read(self, result: Iterator[Any]) -> list[Any]:
+        try:
+            # One more than allowed tells a generator that is too long, or endless, from one that just fits.
+            values = list(itertools.islice(result, MAX_STREAMED + 1))
+        except Exception as error:
+            raise self._broken_off(error) from error
+        return self._check_length(values)
+
+    def _broken_off(self, error: Exception) -> ToolOutcomeUnknown:
+        # How much of its work a generator has done by then, only its author knows.
+        return ToolOutcomeUnknown(f"{self.name} raised while its values were read: {error}")
 
     async def _collect(self, result: AsyncIterator[Any]) -> list[Any]:
         values: list[Any] = []

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from traceback import walk_tb
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from codemode_graph.compat import functions_of
-from codemode_graph.errors import ToolCallError, ToolLoadError
+from codemode_graph.errors import ToolCallError, ToolLoadError, UnusableResult
 from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, signature_of, to_plain, type_hints
 from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
 from codemode_graph.tools.results import from_blocks, from_commands, has_command, is_message, is_text_block, parse_json
@@ -163,6 +164,10 @@ class _Adapter:
         except ValidationErrorV1 as error:
             problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5])
             raise ValueError(f"{tool.name}() got invalid arguments: {problems}") from error
+        except ValueError as error:
+            if tool.response_format == "content_and_artifact" and _is_langchains(error):
+                raise UnusableResult(str(error)) from error
+            raise
 
     def _value(self, answer: Any) -> Any:
         """Return the value in a tool's answer: in a Command, a message, content blocks, or the answer itself."""
@@ -189,6 +194,12 @@ class _Adapter:
         if kind == "string":
             return text
         return parse_json(text, any_value=kind is not None)
+
+
+def _is_langchains(error: ValueError) -> bool:
+    """Tell whether LangChain found that what a tool had returned is no pair: then the tool has done its work."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__") == BaseTool.__module__ and frame.f_code.co_name in ("run", "arun")
 
 
 def _functions(tool: BaseTool) -> list[Callable[..., Any]]:

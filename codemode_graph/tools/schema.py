@@ -313,6 +313,12 @@ def without_defaults(schema: Mapping[str, Any], arguments: Mapping[str, Any]) ->
     return {name: value for name, value in arguments.items() if not (name in known and _is_default(value, known[name]))}
 
 
+def with_defaults(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with the defaults that the schema names for the others."""
+    known = _parameters(_Identity(schema)).by_name
+    return {name: each.default for name, each in known.items() if each.default is not MISSING} | dict(arguments)
+
+
 def _is_default(value: object, parameter: Parameter) -> bool:
     if parameter.required or parameter.default is MISSING or parameter.default != value:
         return False

@@ -1,0 +1,166 @@
+"""What happens once stays once where a branch of a larger graph fails, and where a run is forked or gone back in."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import START, StateGraph
+from langgraph.store.memory import InMemoryStore
+from langgraph.types import RetryPolicy
+from typing_extensions import TypedDict
+
+from codemode_graph import codemode, create_codemode
+from codemode_graph.tools import tool
+from tests.durable.ledger import CONFIG, Ledger, functions
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path)
+
+
+# 12. Branches of a larger graph, in a living process and without any store.
+
+
+class Outer(TypedDict, total=False):
+    task: str
+    code: str
+    output: Any
+
+
+def branches(ledger: Ledger, *, fails: str, retry: bool = False) -> StateGraph[Any, Any, Any, Any]:
+    """Code mode beside a branch that fails once, while code mode is at work or after it has ended."""
+    known = functions(ledger)
+    paid, twice = asyncio.Event(), asyncio.Event()
+
+    async def pay(account: str) -> str:
+        """Pay."""
+        ledger.write(f"pay {account}")
+        paid.set()
+        if ledger.count("pay") == 2:
+            twice.set()
+        return "paid"
+
+    async def beside(state: Outer) -> Outer:
+        ledger.write("read beside")
+        if ledger.count("read beside") == 1:
+            await paid.wait()
+            if fails == "after":
+                await twice.wait()
+            await asyncio.sleep(0.5 if fails == "after" else 0)
+            raise RuntimeError("the other branch failed")
+        return {}
+
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(Outer)
+    inner = create_codemode(model=None, tools=[pay, tool(effect="read")(known["look"][1])])
+    graph.add_node("codemode", inner.compile())
+    graph.add_node(
+        "beside", beside, retry_policy=RetryPolicy(initial_interval=0.01, retry_on=RuntimeError) if retry else None
+    )
+    return graph.add_edge(START, "codemode").add_edge(START, "beside")
+
+
+BRANCH = "import asyncio\nx = await tools.pay('a')\nawait asyncio.sleep(0.05)\ny = await tools.pay('b')\n[x, y]"
+
+
+@pytest.mark.parametrize("given", ["again", "input"])
+@pytest.mark.parametrize("fails", ["midway", "after"])
+@pytest.mark.parametrize("checkpointer", ["none", "memory", "sqlite"])
+@pytest.mark.parametrize("durability", ["async", "exit"])
+async def test_a_branch_that_failed_and_is_run_again_repeats_nothing(
+    given: str, fails: str, checkpointer: str, durability: Any, ledger: Ledger
+) -> None:
+    if checkpointer == "none" and (given == "again" or durability == "exit"):
+        pytest.skip("without a checkpointer only the input can be given again")
+    async with AsyncSqliteSaver.from_conn_string(str(ledger.folder / "saver.sqlite")) as sqlite:
+        saver = {"none": None, "memory": InMemorySaver(), "sqlite": sqlite}[checkpointer]
+        app = branches(ledger, fails=fails).compile(checkpointer=saver)
+        start = {"task": "", "code": BRANCH}
+        how: dict[str, Any] = {} if saver is None else {"durability": durability}
+        with pytest.raises(RuntimeError, match="the other branch"):
+            await app.ainvoke(start, CONFIG, **how)
+        state = await app.ainvoke(None if given == "again" else start, CONFIG, **how)
+    assert state["output"] == ["paid", "paid"]
+    # An input is a new run once the run of the one before has its verdict.
+    times = 2 if (fails, given) == ("after", "input") else 1
+    assert ledger.effects == ["pay a", "pay b"] * times
+
+
+async def test_a_branch_that_langgraph_retries_repeats_nothing(ledger: Ledger) -> None:
+    app = branches(ledger, fails="midway", retry=True).compile()
+    state = await app.ainvoke({"task": "", "code": BRANCH}, CONFIG)
+    assert (state["output"], ledger.effects) == (["paid", "paid"], ["pay a", "pay b"])
+
+
+# 14. Time travel.
+
+
+def travelled(ledger: Ledger, *, fails: int = 1) -> Any:
+    async def pay(account: str) -> str:
+        """Pay."""
+        ledger.write(f"pay {account}")
+        return "paid"
+
+    async def shaky(n: int) -> str:
+        """Fail the first time."""
+        ledger.write(f"read shaky {n}")
+        if ledger.count("read shaky") <= fails:
+            raise RuntimeError("not today")
+        return "worked"
+
+    look = tool(effect="read")(functions(ledger)["look"][1])
+    return create_codemode(model=None, tools=[pay, shaky, look])
+
+
+async def checkpoint_before(app: Any, node: str) -> RunnableConfig:
+    async for snapshot in app.aget_state_history(CONFIG):
+        if snapshot.next == (node,):
+            config: RunnableConfig = snapshot.config
+            return config
+    raise AssertionError(node)
+
+
+@pytest.mark.parametrize("store", [None, InMemoryStore()], ids=["memory", "store"])
+@pytest.mark.parametrize("node", ["check", "execute"])
+async def test_going_back_makes_the_failed_call_again_and_no_other(node: str, store: Any, ledger: Ledger) -> None:
+    app = travelled(ledger).compile(checkpointer=InMemorySaver(), store=store)
+    state = await app.ainvoke({"task": "", "code": "a = await tools.pay('a')\n[a, await tools.shaky(1)]"}, CONFIG)
+    assert state["error"]["message"].endswith("not today")
+    state = await app.ainvoke(None, await checkpoint_before(app, node))
+    assert (state["output"], ledger.effects) == (["paid", "worked"], ["pay a"])
+
+
+async def test_a_fork_with_another_program_is_answered_what_stands_and_reads_what_has_changed(ledger: Ledger) -> None:
+    app = travelled(ledger).compile(checkpointer=InMemorySaver())
+    program = "x = await tools.look('x')\na = await tools.pay('a')\n[x, a]"
+    assert (await app.ainvoke({"task": "", "code": program}, CONFIG))["output"] == [1, "paid"]
+    before = await checkpoint_before(app, "execute")
+    other = "a = await tools.pay('a')\nb = await tools.pay('b')\nx = await tools.look('x')\n[a, b, x]"
+    fork = await app.aupdate_state(before, {"program": other, "verdict": None}, as_node="check")
+    assert (await app.ainvoke(None, fork))["output"] == ["paid", "paid", 2]
+    assert ledger.effects == ["pay a", "pay b"]
+
+
+async def test_a_fork_from_before_generate_is_a_new_run(ledger: Ledger) -> None:
+    app = travelled(ledger).compile(checkpointer=InMemorySaver())
+    await app.ainvoke({"task": "", "code": "await tools.pay('a')"}, CONFIG)
+    await app.ainvoke(None, await checkpoint_before(app, "generate"))
+    assert ledger.effects == ["pay a", "pay a"]
+
+
+async def test_the_next_input_of_a_thread_is_a_new_run_also_where_it_is_equal(ledger: Ledger) -> None:
+    app = travelled(ledger).compile(checkpointer=InMemorySaver())
+    for _ in range(2):
+        await app.ainvoke({"task": "", "code": "await tools.pay('a')"}, CONFIG)
+    assert ledger.effects == ["pay a", "pay a"]
+
+
+async def test_a_program_that_is_repaired_by_hand_goes_on_from_what_was_done(ledger: Ledger) -> None:
+    async with codemode(tools=[functions(ledger)["pay"][1]]) as cm:
+        failed = await cm.run_code("x = await tools.pay('a')\n{}['x']")
+        done = await cm.run_code("[await tools.pay('a'), await tools.pay('b')]", after=failed["run_id"])
+    assert (done["output"], ledger.effects) == (["paid 1 to a", "paid 1 to b"], ["pay a 1", "pay b 1"])
