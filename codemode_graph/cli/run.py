@@ -155,7 +155,8 @@ def show_tools(*, mcp: Sequence[Path], tools: Sequence[str], cards: bool) -> Non
     table.add_column("Tokens", justify="right")
     costs = [estimate_tokens(text) for text in texts]
     for spec, cost in zip(specs, costs, strict=True):
-        row = (spec.name, spec.source, spec.effect_in_force, str(cost))
+        effect = f"{spec.effect} (not declared)" if spec.undeclared else spec.effect_in_force
+        row = (spec.name, spec.source, effect, str(cost))
         table.add_row(*(Text(visible(cell)) for cell in row))
     table.add_section()
     table.add_row(f"{len(specs)} tools", "", "", f"about {sum(costs)}")

@@ -114,7 +114,7 @@ def _spec_of(tool: BaseTool, spec: ToolSpec | None) -> ToolSpec:
         return replace(spec, call=loaded.call, input_schema=loaded.input_schema, name=tool.name)
     functions = [tool.func, tool.coroutine] if isinstance(tool, StructuredTool | Tool) else []
     effects = [effect for each in functions if (effect := marks_of(each).effect)]
-    return replace(loaded, effect=effects[0]) if effects else loaded
+    return replace(loaded, effect=effects[0], declared=True) if effects else loaded
 
 
 def reviews_of(interrupt_on: InterruptOn | HumanInTheLoopMiddleware[Any, Any, Any]) -> dict[str, Review]:

@@ -118,7 +118,8 @@ _INPUTS: Mapping[str, dict[str, Any]] = {
 
 
 def _tool(cm: CodeMode, name: str, description: str) -> types.Tool:
-    effects = {spec.effect_in_force for spec in cm.tools}
+    # What a tool's name alone says is no promise to others.
+    effects = {"write" if spec.undeclared else spec.effect_in_force for spec in cm.tools}
     return types.Tool(
         name=name,
         description=description,

@@ -53,16 +53,16 @@ def output_schema_of(tool: Tool) -> Mapping[str, Any] | None:
     return inner | definitions
 
 
-def effect_of(tool: Tool) -> Effect:
-    """Return the effect in a tool's annotations."""
+def effect_of(tool: Tool) -> Effect | None:
+    """Return the effect in a tool's annotations; None where they say nothing."""
     # MCP's default for `destructiveHint` is true. Here an unset hint counts as "write": it says nothing about the tool.
     hints = tool.annotations
     if hints is None:
-        return "write"
+        return None
     return effect_from_hints(
-        read_only=bool(hints.readOnlyHint),
-        destructive=bool(hints.destructiveHint),
-        idempotent=bool(hints.idempotentHint),
+        read_only=hints.readOnlyHint,
+        destructive=hints.destructiveHint,
+        idempotent=hints.idempotentHint,
     )
 
 

@@ -17,6 +17,7 @@ from codemode_graph.mcp.connection import finish
 from codemode_graph.mcp.content import effect_of, output_schema_of, value_of
 from codemode_graph.mcp.server import MCPServer
 from codemode_graph.tools.callbacks import traced
+from codemode_graph.tools.effects import infer_effect
 from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["MCPToolLoader"]
@@ -266,7 +267,8 @@ def _specs(listed: Iterable[tuple[MCPServer, list[Tool]]]) -> list[ToolSpec]:
 
 
 def _spec(name: str, server: MCPServer, tool: Tool) -> ToolSpec:
-    effect = effect_of(tool)
+    declared = effect_of(tool)
+    effect = declared or infer_effect(tool.name, tool.inputSchema)
     description = tool.description or ""
 
     async def call(arguments: dict[str, Any], config: RunnableConfig) -> Any:
@@ -279,5 +281,6 @@ def _spec(name: str, server: MCPServer, tool: Tool) -> ToolSpec:
         input_schema=tool.inputSchema,
         output_schema=output_schema_of(tool),
         effect=effect,
+        declared=declared is not None,
         source=f"mcp:{server.config.name}",
     )

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from codemode_graph.errors import ToolCallError, ToolLoadError, ToolOutcomeUnknown, UnusableResult
 from codemode_graph.tools.callbacks import traced
+from codemode_graph.tools.effects import infer_effect
 from codemode_graph.tools.hints import (
     Docs,
     adapter_of,
@@ -60,7 +61,8 @@ def tool(
     """Mark a function with facts that a tool has and a signature lacks. The function stays as it is.
 
     Args:
-        effect: What a call does to the world. Without it a function counts as one that writes.
+        effect: What a call does to the world. Without it a function counts as one that writes, unless its name and its
+            arguments can only mean a read.
         name: What programs call it; any characters. Without it, the function's own name.
         description: For the model. Without it, the function's docstring.
         timeout: Seconds that one call may take.
@@ -122,7 +124,7 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Tool
         name: What programs call it; else the name in its `tool` mark, else the function's own name.
 
     Returns:
-        The tool. Its effect is "write" unless its `tool` mark says otherwise.
+        The tool. Its effect is that of its `tool` mark, else that of `infer_effect`.
 
     Raises:
         ToolLoadError: It cannot be called, or has an argument that only LangGraph can inject.
@@ -134,14 +136,16 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Tool
     docs = _docs(plain)
     call = _Call(name, function, type_hints(_function_with_hints(plain)))
     returns = call.hints.get("return", Any)
+    input_schema = call.input_schema(docs)
     description = docs.text if marks.description is None else marks.description
     return ToolSpec(
         name=name,
         call=traced(name, call, description=description),
         description=description,
-        input_schema=call.input_schema(docs),
+        input_schema=input_schema,
         output_schema=None if is_message(returns) else output_schema_of(returns, name),
-        effect=marks.effect or "write",
+        effect=marks.effect or infer_effect(name_of(function), input_schema),
+        declared=marks.effect is not None,
         policy=ToolPolicy(timeout=marks.timeout),
         source="function",
         takes_key=bool(call.keys),

@@ -16,6 +16,7 @@ from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from codemode_graph.compat import functions_of
 from codemode_graph.errors import ToolCallError, ToolLoadError, UnusableResult
+from codemode_graph.tools.effects import infer_effect
 from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, signature_of, to_plain, type_hints
 from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
 from codemode_graph.tools.results import from_blocks, from_commands, has_command, is_message, is_text_block, parse_json
@@ -52,19 +53,21 @@ def from_langchain(tool: BaseTool, *, invoke: Invoke | None = None) -> ToolSpec:
         invoke: Runs it in another way, for instance by the `ToolNode` of an agent, which then injects as well.
 
     Returns:
-        The tool. Its effect comes from MCP annotations in its metadata, else it is "write".
+        The tool. Its effect comes from MCP annotations in its metadata, else from `infer_effect`.
 
     Raises:
         ToolLoadError: It needs a value that cannot reach it.
     """
     adapter = _Adapter(tool, invoke)
+    effect = _effect(tool.metadata or {})
     return ToolSpec(
         name=tool.name,
         call=adapter.call,
         description=tool.description,
         input_schema=adapter.input_schema,
         output_schema=adapter.output_schema,
-        effect=_effect(tool.metadata or {}),
+        effect=effect or infer_effect(tool.name, adapter.input_schema),
+        declared=effect is not None,
         source="langchain",
         takes_key=bool(adapter.keys),
         validate=adapter.validate,
@@ -241,20 +244,20 @@ def _optional(tool: BaseTool) -> set[str]:
     return found | {name for name, each in fields.items() if not each.is_required()}
 
 
-def _effect(metadata: Mapping[str, Any]) -> Effect:
-    """Read MCP annotations, where `langchain-mcp-adapters` or `langchain.mcp` puts them."""
+def _effect(metadata: Mapping[str, Any]) -> Effect | None:
+    """Read MCP annotations, where `langchain-mcp-adapters` or `langchain.mcp` puts them; None where they say nothing."""
     nested: Any = metadata.get("mcp")
     for key in ("tool", "annotations"):
         nested = nested.get(key) if isinstance(nested, Mapping) else None
     hints = {**metadata, **(nested if isinstance(nested, Mapping) else {})}
 
-    def is_set(*names: str) -> bool:
-        return any(hints.get(name) is True for name in names)
+    def hint(*names: str) -> bool | None:
+        return next((value for name in names if isinstance(value := hints.get(name), bool)), None)
 
     return effect_from_hints(
-        read_only=is_set("readOnlyHint", "read_only_hint"),
-        destructive=is_set("destructiveHint", "destructive_hint"),
-        idempotent=is_set("idempotentHint", "idempotent_hint"),
+        read_only=hint("readOnlyHint", "read_only_hint"),
+        destructive=hint("destructiveHint", "destructive_hint"),
+        idempotent=hint("idempotentHint", "idempotent_hint"),
     )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -35,7 +36,9 @@ OneTool: TypeAlias = ToolSpec | BaseTool | Callable[..., Any]
 Tools: TypeAlias = HasTools | BaseToolkit | Iterable[Any] | Mapping[str, Any]
 """Functions, LangChain tools and `ToolSpec`s: in a list, in a dict that names them, or in an object's `tools`."""
 
+_logger = logging.getLogger("codemode")
 _EFFECT = "effect:"
+_UNDECLARED = "effect:undeclared"
 _ACCEPTED = (
     "a tool is a function, a LangChain tool or a ToolSpec; several come as a list, a dict or an object with .tools"
 )
@@ -64,7 +67,8 @@ def load_tools(tools: Tools, *, policies: Mapping[str, ToolPolicy] | None = None
     Args:
         tools: The tools.
         policies: What is allowed of which tool: by its name, by a glob pattern (`delete_*`), or by its effect
-            (`effect:destructive`), that is the effect in its other policies, else its own. A name is the tool's name in
+            (`effect:destructive`), that is the effect in its other policies, else its own; `effect:undeclared` stands for
+            the tools that have neither, whatever they are taken for. A name is the tool's name in
             the run or its own, so `pay` covers a second tool `pay` that is called `pay_2` here. All that match apply:
             effects, then patterns, then own names, then names in the run; what a later one sets stands.
 
@@ -89,7 +93,9 @@ def load_with_origins(
         name = _free_name(each.spec, named)
         named[name] = each.renamed(name)
     found = list(named.values())
-    specs = _with_policies(found, policies or {})
+    specs = list(_with_policies(found, policies or {}))
+    if undeclared := [f"{spec.name} is taken for a {spec.effect}" for spec in specs if spec.undeclared]:
+        _logger.info("tools do not declare their effect: %s", ", ".join(undeclared))
     return tuple((spec, each.origin) for spec, each in zip(specs, found, strict=True))
 
 
@@ -159,6 +165,7 @@ def _from_injected(function: Callable[..., Any]) -> ToolSpec:
     return replace(
         spec,
         effect=marks.effect or spec.effect,
+        declared=marks.effect is not None,
         policy=ToolPolicy(timeout=marks.timeout),
         source="function",
         undoes=Undo(marks.undoes) if isinstance(marks.undoes, str) else marks.undoes,
@@ -213,15 +220,20 @@ def _with_policies(tools: Iterable[_Loaded], policies: Mapping[str, ToolPolicy])
     effects = {name: policy for name, policy in policies.items() if name not in names and name.startswith(_EFFECT)}
     patterns = {name: policy for name, policy in policies.items() if name not in names and name not in effects}
     for name, policy in effects.items():
-        if name.removeprefix(_EFFECT) not in get_args(Effect):
-            raise ConfigurationError(f"policies name {name!r}; the effects are {', '.join(get_args(Effect))}")
-        if policy.effect is not None:
+        if name.removeprefix(_EFFECT) not in (*get_args(Effect), "undeclared"):
+            raise ConfigurationError(
+                f"policies name {name!r}; the effects are {', '.join(get_args(Effect))}, undeclared"
+            )
+        if policy.effect is not None and name != _UNDECLARED:
             raise ConfigurationError(f"the policy for {name!r} cannot change the effect by which it was chosen")
     for each in tools:
         spec, both = each.spec, dict.fromkeys((each.own_name, each.spec.name))
         own = [policy for pattern, policy in patterns.items() if any(fnmatchcase(name, pattern) for name in both)]
         own += [policies[name] for name in both if name in policies]
-        # A policy by name may set the effect, and with it which policy by effect applies.
+        undeclared = not spec.declared and functools.reduce(_merge, own, spec.policy).effect is None
+        if undeclared and _UNDECLARED in effects:
+            own.insert(0, effects[_UNDECLARED])
+        # A policy by name, or for undeclared tools, may set the effect, and with it which policy by effect applies.
         effect = functools.reduce(_merge, own, spec.policy).effect or spec.effect
         general = [effects[f"{_EFFECT}{effect}"]] if f"{_EFFECT}{effect}" in effects else []
         policy = functools.reduce(_merge, [*general, *own], spec.policy)

@@ -293,7 +293,7 @@ def _card(signature: Signature, types: "_Types") -> str:
     if signature.parameters.open:
         arguments.append("**others: Any")
     returns = "" if signature.result is None else f" -> {types.text(signature.result)}"
-    about = " ".join(filter(None, [first_sentence(spec.description), _EFFECTS[spec.effect_in_force]]))
+    about = " ".join(filter(None, [first_sentence(spec.description), _effect(spec)]))
     lines = [
         f"await tools[{_literal(spec.name, 1000)}]({', '.join(arguments)}){returns}",
         f"    {about}" if about else "",
@@ -310,6 +310,10 @@ def _card(signature: Signature, types: "_Types") -> str:
             else "    returns: not declared; look before you index"
         )
     return "\n".join([*filter(None, lines), *types.definitions()])
+
+
+def _effect(spec: ToolSpec) -> str:
+    return f"[effect not declared; taken for a {spec.effect}]" if spec.undeclared else _EFFECTS[spec.effect_in_force]
 
 
 def _argument(item: Parameter, kind: str) -> str:

@@ -193,7 +193,9 @@ class ToolSpec:
         input_schema: JSON Schema of an object: one property an argument. Positional arguments are bound in the order
             of `tools.schema.parameter_order`.
         output_schema: JSON Schema of the value, or None where it is not known.
-        effect: What a call does, as the tool declares it. A tool that does not say has the effect "write".
+        effect: What a call does, as the tool declares it, or as it is taken where the tool does not say.
+        declared: The tool says what a call does. One that does not is taken for a read where its name and its arguments can
+            mean nothing else, else for a write.
         policy: What is allowed of it.
         call: Calls it.
         source: Where it comes from, for people: "function", "langchain", "mcp:files".
@@ -209,6 +211,7 @@ class ToolSpec:
     input_schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
     output_schema: Mapping[str, Any] | None = None
     effect: Effect = "write"
+    declared: bool = True
     policy: ToolPolicy = ToolPolicy()
     source: str = "function"
     takes_key: bool = False
@@ -227,6 +230,11 @@ class ToolSpec:
         return self.policy.effect or self.effect
 
     @property
+    def undeclared(self) -> bool:
+        """True where neither the tool nor its policy says what a call does."""
+        return not self.declared and self.policy.effect is None
+
+    @property
     def has_effect(self) -> bool:
         """True where a call may change something outside, so that it must not be repeated blindly."""
         return self.effect_in_force != "read"
@@ -242,8 +250,10 @@ class ToolSpec:
         return self.policy.callers != "program"
 
 
-def effect_from_hints(*, read_only: bool, destructive: bool, idempotent: bool) -> Effect:
-    """Return the effect in MCP annotations. Only what they state counts: silence is "write"."""
+def effect_from_hints(*, read_only: bool | None, destructive: bool | None, idempotent: bool | None) -> Effect | None:
+    """Return the effect in MCP annotations; None where they say nothing. Only what they state counts, not MCP's defaults."""
+    if read_only is None and destructive is None and idempotent is None:
+        return None
     # MCP gives the other hints a meaning only for a tool that is not read-only.
     if read_only:
         return "read"
