@@ -144,13 +144,7 @@ def _connection(where: str, value: Any) -> StdioConnection | SSEConnection | Str
     if entry.url is not None and entry.transport == "stdio":
         raise ConfigurationError(f'{where}: the transport "stdio" needs "command"')
     if entry.command is not None:
-        return {
-            "transport": "stdio",
-            "command": entry.command,
-            "args": entry.args,
-            "env": entry.env,
-            "cwd": entry.cwd,
-        }
+        return {"transport": "stdio", "command": entry.command, "args": entry.args, "env": entry.env, "cwd": entry.cwd}
     assert entry.url is not None
     if entry.transport == "sse":
         return {"transport": "sse", "url": entry.url, "headers": entry.headers}

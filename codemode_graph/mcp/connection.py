@@ -232,10 +232,7 @@ class Connection:
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[ClientSession]:
         connection = self._server.connection
-        options: dict[str, Any] = {
-            "logging_callback": self._log,
-            "message_handler": self._message_handler(),
-        }
+        options: dict[str, Any] = {"logging_callback": self._log, "message_handler": self._message_handler()}
         if connection["transport"] == "stdio":
             self._process = ServerProcess(self._server.name, connection, on_end=self._lose)
             async with self._process.streams() as (read, write), ClientSession(read, write, **options) as session:

@@ -56,7 +56,7 @@ from codemode_graph.tools.text import first_sentence
 __all__ = ["Signature", "Signatures", "estimate_tokens", "render_card", "render_cards", "render_stubs"]
 
 _RESERVED = frozenset(dir(builtins)) | {
-    *("Any", "Iterator", "List", "Literal", "Mapping", "NotRequired", "Protocol", "TypedDict", "TypeVar"),
+    *("Any", "Iterator", "List", "Literal", "Mapping", "NotRequired", "Protocol", "TypedDict", "TypeVar")
 }
 
 

@@ -5,16 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from codemode_graph.settings import Prices
-from codemode_graph.state import (
-    Attempt,
-    CodeModeOutput,
-    Decision,
-    Failure,
-    ModelCall,
-    PendingCall,
-    ToolCall,
-    Verdict,
-)
+from codemode_graph.state import Attempt, CodeModeOutput, Decision, Failure, ModelCall, PendingCall, ToolCall, Verdict
 
 __all__ = ["RunData"]
 

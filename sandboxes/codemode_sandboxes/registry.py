@@ -19,20 +19,13 @@ SANDBOXES: dict[str, str] = {
 }
 """The class of each backend. It is imported when it is first asked for, as some need packages of their own."""
 
-EXTRAS: dict[str, str] = {
-    "bubblewrap": "bubblewrap",
-    "docker": "docker",
-    "nsjail": "nsjail",
-    "pyodide": "pyodide",
-}
+EXTRAS: dict[str, str] = {"bubblewrap": "bubblewrap", "docker": "docker", "nsjail": "nsjail", "pyodide": "pyodide"}
 """For the backends that need more than this distribution: the extra that brings it."""
 
 PACKAGED = frozenset({"docker", "pyodide"})
 """Backends that take `packages`."""
 
-ALIASES: dict[str, str] = {
-    "pyodide-wasm": "pyodide",
-}
+ALIASES: dict[str, str] = {"pyodide-wasm": "pyodide"}
 """Other names of backends."""
 
 _AUTO = "codemode_sandboxes.choice:AutoSandbox"  # not imported: it makes its backends by `create_sandbox`

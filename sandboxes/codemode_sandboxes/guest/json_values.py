@@ -56,11 +56,7 @@ def are_plain(values: Iterable[Any]) -> bool:
 
 
 def to_json(
-    value: Any,
-    *,
-    max_bytes: int,
-    text: Callable[[str], str] = clean_text,
-    convert: Callable[[Any], Any] | None = None,
+    value: Any, *, max_bytes: int, text: Callable[[str], str] = clean_text, convert: Callable[[Any], Any] | None = None
 ) -> Any:
     """Return the JSON value that stands for a Python value.
 
@@ -91,11 +87,7 @@ def to_json(
 
 
 def to_sized_json(
-    value: Any,
-    *,
-    max_bytes: int,
-    text: Callable[[str], str] = clean_text,
-    convert: Callable[[Any], Any] | None = None,
+    value: Any, *, max_bytes: int, text: Callable[[str], str] = clean_text, convert: Callable[[Any], Any] | None = None
 ) -> tuple[Any, int]:
     """Return what `to_json` returns, and its size in bytes of compact UTF-8 JSON."""
     conversion = _Conversion(max_bytes, text, convert)

@@ -26,10 +26,7 @@ class Wire:
     """
 
     def __init__(
-        self,
-        read: Callable[[int], bytes],
-        write: Callable[[memoryview], int],
-        leave: Callable[[int], NoReturn],
+        self, read: Callable[[int], bytes], write: Callable[[memoryview], int], leave: Callable[[int], NoReturn]
     ) -> None:
         self._read, self._write, self.leave = read, write, leave
         self._buffer = bytearray()

@@ -8,15 +8,7 @@ from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.image import Image
-from codemode_sandboxes.jail.sandbox import (
-    NOBODY,
-    TASKS,
-    TMP_BYTES,
-    Jail,
-    JailCommand,
-    JailSandbox,
-    find_setpriv,
-)
+from codemode_sandboxes.jail.sandbox import NOBODY, TASKS, TMP_BYTES, Jail, JailCommand, JailSandbox, find_setpriv
 from codemode_sandboxes.linux.seccomp import write_kafel_deny_list
 
 __all__ = ["NsjailSandbox"]

@@ -206,13 +206,7 @@ def _allow_if(number: int, argument: int, test: Instruction) -> list[Instruction
     arguments that are tested here: flags below 2**32, and C integers.
     """
     # The argument replaces the call's number in the accumulator, so both ways end here.
-    return [
-        (_EQUAL, 0, 4, number),
-        (_LOAD, 0, 0, _ARGUMENTS + 8 * argument),
-        test,
-        (_RETURN, 0, 0, _ALLOW),
-        _REFUSE,
-    ]
+    return [(_EQUAL, 0, 4, number), (_LOAD, 0, 0, _ARGUMENTS + 8 * argument), test, (_RETURN, 0, 0, _ALLOW), _REFUSE]
 
 
 def _assemble(machine: str, rules: list[Instruction]) -> bytes:
