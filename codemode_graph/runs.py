@@ -175,6 +175,7 @@ class Runs:
             UnknownRun: There is none.
         """
         snapshot = await graph.aget_state(_config(run_id))
+        # LangGraph has an empty snapshot for a thread that it does not know.
         if snapshot.created_at is None:
             raise UnknownRun(f"there is no run {run_id!r} here")
         return snapshot

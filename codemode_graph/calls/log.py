@@ -302,6 +302,7 @@ def dump_events(events: Iterable[Event]) -> str:
         item: dict[str, Any] = {"type": event.type}
         for name, default in _FIELDS[event.type]:
             value = getattr(event, name)
+            # By identity: a value that only equals the default, such as 0 for False, is written.
             if value is not default:
                 item[name] = value
         listed.append(item)

@@ -33,6 +33,7 @@ class TypeChecker(Protocol):
 
 # Characters of a diagnostic that is read.
 _LONGEST = 5_000
+# Only types of different kinds certainly differ: within a kind, Python and the tools convert values.
 _KINDS = {
     **{"str": "str", "LiteralString": "str", "bytes": "bytes", "None": "None"},
     **{"int": "number", "float": "number", "bool": "number"},
@@ -63,6 +64,7 @@ class TypeFindings:
         lines = code.split("\n")
         self._nodes: dict[tuple[int, int], list[ast.AST]] = {}
         for node in tree.nodes:
+            # Diagnostics point at expressions and keyword arguments, by line and column.
             if isinstance(node, ast.expr | ast.keyword):
                 column = len(lines[node.lineno - 1].encode()[: node.col_offset].decode(errors="replace")) + 1
                 self._nodes.setdefault((node.lineno, column), []).append(node)

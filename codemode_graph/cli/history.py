@@ -28,8 +28,8 @@ from codemode_graph.trace.progress import Progress
 __all__ = ["journal_place", "list_runs", "prune_runs", "resume_run", "run_task", "show_run"]
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+# The key of a run's metadata that says how the command line began it.
 _INVOCATION = "codemode-graph run"
-"""The key of a run's metadata that says how the command line began it."""
 
 
 def journal_place(journal: Path | None) -> Path:
@@ -116,6 +116,7 @@ def resume_run(
         invocation: Mapping[str, Any] = known[_INVOCATION]
         return invocation
 
+    # Read first: the tools and the sandbox to go on with are those of the recorded command.
     known = dict(run_async(invocation_of()))
     folder = known.pop("folder")
     try:
@@ -209,6 +210,7 @@ def _read_decisions(text: str) -> Any:
         decisions = json.loads(text)
     except ValueError as error:
         refuse(f"--decisions takes JSON: {error}")
+    # The form in which an interrupt is answered elsewhere is taken as well.
     if isinstance(decisions, dict) and set(decisions) == {"decisions"}:
         decisions = decisions["decisions"]
     if isinstance(decisions, dict) or (isinstance(decisions, list) and all(isinstance(d, dict) for d in decisions)):

@@ -295,6 +295,7 @@ def _read_form(action: Mapping[str, Any], content: Mapping[str, Any]) -> dict[st
     Raises:
         ValueError: The arguments are no JSON object.
     """
+    # Clients may send a form unchecked; what is no decision is refused where it is read, and asked again.
     decision = {"type": content.get("decision")}
     if decision["type"] != "edit":
         return {**decision, "message": content.get("message") or ""}

@@ -62,8 +62,8 @@ class Unsettled:
     """Of this turn, as of one attempt before the first: equal calls of two programs stand there twice."""
     held: list[ToolCall] = field(init=False, default_factory=list)
     """Of turns before, whose equal calls are not made unless they are meant anew."""
+    # By the key of a call in `earlier`, where it stands in the state.
     _places: dict[str, tuple[str, str]] = field(init=False, default_factory=dict)
-    """By the key of a call in `earlier`, where it stands in the state."""
     _held_at: list[tuple[str, str, ToolCall]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:

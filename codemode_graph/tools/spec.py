@@ -134,6 +134,7 @@ def _at(value: Any, path: str) -> Any:
     return value
 
 
+# It equals no value, so a place that is missing never matches.
 _NOTHING = object()
 
 
@@ -276,4 +277,5 @@ under one key: so a call whose outcome is unknown is made again, and nobody is a
 
 def idempotency_key(config: RunnableConfig) -> str:
     """Return the key of the call that runs under a config, or a new one where no program makes the call."""
+    # A call that a model makes itself has no record from which a key could be derived.
     return str((config.get("metadata") or {}).get("codemode_idempotency_key") or uuid.uuid4())

@@ -9,8 +9,8 @@ from codemode_graph.state import Attempt, CodeModeOutput, Decision, Failure, Mod
 
 __all__ = ["RunData"]
 
+# What is said of the effect of a call that stands, by the call's status.
 _EFFECTS = {"done": "took effect", "unknown": "may have taken effect", "started": "may have taken effect"}
-"""What is said of the effect of a call that stands, by the call's status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -86,6 +86,7 @@ class _Value:
             named = sorted(_set_or_filled(self._tree, block))
         if len(named) == 1:
             return named[0] if self._ensure(named[0], block) else None
+        # A loop awaits many values, so the ends of loops are no candidates.
         waits = [s for s in _tails(block) if isinstance(s, ast.Expr) and isinstance(s.value, ast.Await)]
         if named or not waits or not self._ensure(self._fresh, block):
             return None
@@ -123,6 +124,7 @@ class _Value:
         if any(_binds([s], name) for s in body):
             return True
         bindings = set(self._tree.module.bound.get(name, ()))
+        # Before the first statement that binds it, so that no value of its own is lost.
         first = next((i for i, s in enumerate(body) if bindings.intersection(ast.walk(s))), len(body) - 1)
         for index in range(first, -1, -1):
             # No line may move, so the assignment takes a free line before the statement, or the end of the one before.

@@ -149,12 +149,14 @@ def _is_unused_after(tree: Tree, name: ast.Name) -> bool:
         return False
     if loop is None:
         return True
+    # The next turn of the loop must bind the name before anything reads it.
     first = min((use for use in uses if _place(loop) < _place(use)), key=_place)
     return isinstance(first.ctx, ast.Store) and _is_always_bound(tree, first, loop)
 
 
 def _is_always_bound(tree: Tree, first: ast.Name, loop: ast.AST) -> bool:
     """Return whether each turn of a loop binds a name before it does anything else with it."""
+    # The target of a `for` is bound at the head of each turn.
     if isinstance(loop, ast.For) and any(part is first for part in ast.walk(loop.target)):
         return True
     statement: ast.AST = first
