@@ -1,0 +1,128 @@
+"""What a process of a run writes to, as long as it lives: a journal, a checkpointer, and the author of its programs."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, CheckpointMetadata, CheckpointTuple
+
+from benchmarks.chaos.world import Life
+from codemode_graph.calls.journal import Journal, RunInfo
+from codemode_graph.calls.log import Attached, Event, Renewed
+
+__all__ = ["Author", "MortalJournal", "MortalSaver"]
+
+
+class MortalJournal:
+    """A journal that a process writes to while it lives, and may die before an append and after it.
+
+    Args:
+        journal: Where the runs are.
+        life: Of the process.
+        owners: The life of each executor. A lease of one that is dead has run out.
+    """
+
+    def __init__(self, journal: Journal, life: Life, owners: dict[str, Life]) -> None:
+        self.durable, self.fenced = journal.durable, journal.fenced
+        self._journal, self._life, self._owners = journal, life, owners
+
+    async def append(self, run: str, expected: int, events: Sequence[Event]) -> int:
+        """Append events to a run. See `Journal.append`."""
+        self._owners |= {event.owner: self._life for event in events if isinstance(event, Attached)}
+        self._life.tick()
+        length = await self._journal.append(run, expected, events)
+        self._life.tick()
+        return length
+
+    async def read(self, run: str, after: int = 0) -> list[Event]:
+        """Return events of a run. See `Journal.read`."""
+        return [self._seen(event) for event in await self._journal.read(run, after)]
+
+    def _seen(self, event: Event) -> Event:
+        # In one process the executor's process is alive after its kill, so that its lease would be waited for.
+        if not isinstance(event, Attached | Renewed):
+            return event
+        life = self._owners.get(event.owner)
+        return replace(event, until=0.0) if life is not None and life.dead else event
+
+    async def find(self, thread: str, namespace: str, digest: str) -> list[RunInfo]:
+        """Return the open runs of one input. See `Journal.find`."""
+        return await self._journal.find(thread, namespace, digest)
+
+    async def runs(self, *, before: RunInfo | None = None, limit: int = 100) -> list[RunInfo]:
+        """Return runs, the newest first. See `Journal.runs`."""
+        return await self._journal.runs(before=before, limit=limit)
+
+    async def keep(self, run: str, text: str) -> str:
+        """Keep a large value. See `Journal.keep`."""
+        return await self._journal.keep(run, text)
+
+    async def load(self, run: str, hash: str) -> str:
+        """Return a value. See `Journal.load`."""
+        return await self._journal.load(run, hash)
+
+    async def delete(self, run: str) -> None:
+        """Remove a run. See `Journal.delete`."""
+        await self._journal.delete(run)
+
+    async def aclose(self) -> None:
+        """Leave the journal open: other processes use it."""
+
+
+class MortalSaver(BaseCheckpointSaver[Any]):
+    """A checkpointer that a process writes to while it lives, and may die before a write and after it."""
+
+    def __init__(self, saver: BaseCheckpointSaver[Any], life: Life) -> None:
+        super().__init__(serde=saver.serde)
+        self._saver, self._life = saver, life
+
+    async def aput(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: Any
+    ) -> RunnableConfig:
+        """Write a checkpoint. See `BaseCheckpointSaver.aput`."""
+        self._life.tick()
+        written = await self._saver.aput(config, checkpoint, metadata, new_versions)
+        self._life.tick()
+        return written
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Write what a node returned. See `BaseCheckpointSaver.aput_writes`."""
+        self._life.tick()
+        await self._saver.aput_writes(config, writes, task_id, task_path)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return a checkpoint. See `BaseCheckpointSaver.aget_tuple`."""
+        return await self._saver.aget_tuple(config)
+
+    async def alist(self, config: RunnableConfig | None, **options: Any) -> AsyncIterator[CheckpointTuple]:
+        """Return checkpoints. See `BaseCheckpointSaver.alist`."""
+        async for found in self._saver.alist(config, **options):
+            yield found
+
+    def get_next_version(self, current: Any, channel: None = None) -> Any:
+        """Return the version that follows another. See `BaseCheckpointSaver.get_next_version`."""
+        return self._saver.get_next_version(current, channel)
+
+
+class Author(BaseChatModel):
+    """Writes the next program for the one that it is shown, so that it has no memory that a kill could take."""
+
+    programs: list[str]
+    life: Any
+
+    @property
+    def _llm_type(self) -> str:
+        return "author"
+
+    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        self.life.tick()
+        shown = [int(number) for number in re.findall(r"^attempt = (\d+)$", messages[-1].text, re.MULTILINE)]
+        program = self.programs[max(shown, default=0)]
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(f"```python\n{program}```"))])
