@@ -51,13 +51,14 @@ class Places:
     def __init__(self, kind: str, folder: Path, postgres: Server | None = None) -> None:
         self.kind, self.folder, self._postgres = kind, folder, postgres
         self._made = 0
-        self._url = "" if postgres is None else postgres.create()
 
     def place(self) -> Path:
         """Return a new folder."""
         self._made += 1
         path = self.folder / str(self._made)
         path.mkdir()
+        if self._postgres is not None:
+            (path / "address").write_text(self._postgres.create())
         return path
 
     @asynccontextmanager
@@ -66,8 +67,8 @@ class Places:
         opened: Any = MemoryJournal()
         if self.kind == "sqlite":
             opened = SQLiteJournal(place / "journal.db")
-        elif self._postgres is not None:
-            opened = PostgresJournal(self._url)
+        elif self.kind == "postgres":
+            opened = PostgresJournal((place / "address").read_text())
         try:
             yield opened
         finally:
