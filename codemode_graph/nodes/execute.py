@@ -12,7 +12,6 @@ from codemode_graph.calls.program import Paused, ProgramRun, run_program
 from codemode_graph.calls.resolve import Resolver
 from codemode_graph.calls.session import RunLog, Session, SessionLost
 from codemode_graph.calls.values import LOAD_VALUE, Values, load_value
-from codemode_graph.compat import checkpointer_of
 from codemode_graph.events import logger
 from codemode_graph.nodes.inspect_output import judge
 from codemode_graph.nodes.node import Update, amend, knobs, seconds_spent
@@ -108,7 +107,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
     # One append closes the session and the run, so a kill between the two cannot leave a run open that has its verdict.
     if verdict in ("ok", "exhausted"):
         session.note_end("failed" if failure else "finished")
-        await close(log, str(verdict), keep=checkpointer_of(config) is not None)
+        await close(log, str(verdict), config)
     else:
         await session.end("waiting" if paused else "failed" if failure else "finished")
         if paused and log.journal is parts.memory and not place_of(config).thread:

@@ -7,7 +7,7 @@ from codemode_sandboxes.source import parse
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
 
-from codemode_graph.calls.identity import find_run, input_digest, place_of
+from codemode_graph.calls.identity import REJOIN_FOR, find_run, input_digest, place_of
 from codemode_graph.calls.journal import Conflict
 from codemode_graph.calls.log import Closed
 from codemode_graph.calls.session import RunLog
@@ -29,11 +29,16 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     earlier = state.get("earlier") or []
     digest = input_digest({"task": task, "code": code, "earlier": earlier, "held": state.get("held") or []})
     journal = journal_of(parts, config)
-    log = RunLog(journal, await find_run(journal, place_of(config), digest, anew=knobs(parts).anew))
+    place, anew, before = place_of(config), knobs(parts).anew, state.get("run_id")
+    if before and state.get("verdict") in ("ok", "exhausted"):
+        # Its result has been delivered, so the same input is a new run from now on.
+        await _close(RunLog(journal, before), str(state["verdict"]))
+    run = before if not anew and place.server_run is None and _is_unfinished(state, digest) else None
+    log = RunLog(journal, run or await find_run(journal, place, digest, anew=anew))
     await log.read()
     opened = log.view.opened
     if state.get("pending") and state["run_id"] != log.run:
-        await _supersede(RunLog(journal, state["run_id"]))
+        await _close(RunLog(journal, state["run_id"]), "superseded")
     fresh: Update = {
         "code": None,
         "program": "",
@@ -65,11 +70,18 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     return {**fresh, **await write_program(task, parts, config, attempts=[], usage=[])}
 
 
-async def _supersede(log: RunLog) -> None:
-    """Close a run that waits for people: its thread has another input now."""
+def _is_unfinished(state: CodeModeState, digest: str) -> bool:
+    """Tell whether a thread was cut off in a run of the same input: also one that is closed, but whose result nobody has."""
+    if state.get("input_digest") != digest or state.get("verdict") in ("ok", "exhausted"):
+        return False
+    return time.time() - state["started"] < REJOIN_FOR
+
+
+async def _close(log: RunLog, how: str) -> None:
+    """Close an earlier run of the thread, if it is open: the thread has another input now."""
     await log.read()
     if log.view.opened is not None and log.view.closed is None:
-        log.add(Closed(how="superseded"))
+        log.add(Closed(how=how))
         try:
             await log.flush()
         except Conflict:  # somebody has answered it at this moment, and goes on with it

@@ -1,5 +1,6 @@
 """The journal of the run that a node works on: where it is kept, how it begins, how it ends."""
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -126,24 +127,39 @@ async def proposed(state: CodeModeState, parts: Parts, config: RunnableConfig, n
     return log.view.programs.get(number)
 
 
-async def close(log: RunLog, how: str, *, keep: bool) -> None:
+async def close(log: RunLog, how: str, config: RunnableConfig) -> None:
     """Close a run that has its verdict. Where nothing can come back to it, it is removed from this process's memory.
 
     Args:
         log: Its journal.
         how: The verdict.
-        keep: A checkpointer may bring the run back.
+        config: Of a node.
 
     Raises:
         JournalError: It cannot be written.
     """
-    if log.view.closed is None:
+    checkpointer, place = checkpointer_of(config), place_of(config)
+    # Until a checkpoint names the run, a process that goes on after a kill knows it by its input alone, and only while it
+    # is open: then the next input of the thread closes it. In a larger graph there is no state that the next one sees.
+    if log.view.closed is None and (place.namespace or await _is_kept(log.run, checkpointer, place)):
         log.add(Closed(how=how))
     await log.flush()
     # Without a checkpointer nothing can resume the run, and a server would otherwise collect the journals of all its
     # runs.
-    if not keep and isinstance(log.journal, MemoryJournal):
+    if checkpointer is None and isinstance(log.journal, MemoryJournal):
         await log.journal.delete(log.run)
+
+
+async def _is_kept(run: str, checkpointer: Any, place: Place) -> bool:
+    """Tell whether a checkpoint names a run, or there is nothing that could."""
+    if checkpointer is None:
+        return True
+    thread: RunnableConfig = {"configurable": {"thread_id": place.thread, "checkpoint_ns": ""}}
+    try:
+        newest = await checkpointer.aget_tuple(thread)
+    except NotImplementedError:  # one for synchronous graphs, which a node must not block its loop for
+        newest = await asyncio.to_thread(checkpointer.get_tuple, thread)
+    return newest is not None and newest.checkpoint["channel_values"].get("run_id") == run
 
 
 async def close_ended(state: CodeModeState, parts: Parts, config: RunnableConfig, how: str) -> None:
@@ -155,7 +171,7 @@ async def close_ended(state: CodeModeState, parts: Parts, config: RunnableConfig
     log = RunLog(journal_of(parts, config), state["run_id"])
     await log.read()
     if log.view.opened is not None:
-        await close(log, how, keep=checkpointer_of(config) is not None)
+        await close(log, how, config)
 
 
 def program_digest(program: str) -> str:
