@@ -1,10 +1,11 @@
 """The runs of the command line: where they are kept; list, show, resume and prune them."""
 
+import asyncio
 import json
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from importlib.util import find_spec
@@ -69,21 +70,20 @@ def run_task(
     place = None if no_journal else _place_to_record(journal)
     run_id = uuid.uuid4().hex[:12]
     resume = None if place is None else _command(run_id, journal)
-    if resume is not None and not quiet:
-        say(Console(stderr=True), run_id, prefix="Run ", style="bold")
     known: dict[str, Any] = {
         "run_id": run_id,
         "metadata": {_INVOCATION: {**invocation.to_json(), "folder": str(Path.cwd())}},
     }
 
     async def begin(cm: CodeMode, verbose: bool | Progress) -> RunResult:
+        if resume is not None and not quiet:
+            say(Console(stderr=True), run_id, prefix="Run ", style="bold")
         if invocation.code is not None:
-            return await cm.run_code(invocation.code, verbose, **known)
-        return await cm.run(invocation.task, verbose, **known)
+            return await _say_how_to_resume(cm.run_code(invocation.code, verbose, **known), resume)
+        return await _say_how_to_resume(cm.run(invocation.task, verbose, **known), resume)
 
     work = do_task(invocation, begin, durable=place, quiet=quiet)
-    result = run_async(work, interrupted="" if resume is None else f"; go on with: {resume}")
-    finish(result, quiet=quiet, html=html, as_json=as_json, resume=resume)
+    finish(run_async(work), quiet=quiet, html=html, as_json=as_json, resume=resume)
 
 
 def _place_to_record(journal: Path | None) -> Path | None:
@@ -126,13 +126,11 @@ def resume_run(
     invocation = Invocation(**known)
 
     async def go_on(cm: CodeMode, verbose: bool | Progress) -> RunResult:
-        return await cm.resume(run_id, verbose, decisions=answers)
+        return await _say_how_to_resume(cm.resume(run_id, verbose, decisions=answers), resume)
 
     resume = _command(run_id, journal)
     work = do_task(invocation, go_on, durable=place, quiet=quiet)
-    finish(
-        run_async(work, interrupted=f"; go on with: {resume}"), quiet=quiet, html=html, as_json=as_json, resume=resume
-    )
+    finish(run_async(work), quiet=quiet, html=html, as_json=as_json, resume=resume)
 
 
 def show_run(run_id: str, *, journal: Path | None, html: Path | None, as_json: bool) -> None:
@@ -220,3 +218,13 @@ def _read_decisions(text: str) -> Any:
 
 def _command(run_id: str, journal: Path | None) -> str:
     return f"codemode-graph resume {run_id}" + (f" --journal {journal}" if journal is not None else "")
+
+
+async def _say_how_to_resume(running: Awaitable[RunResult], resume: str | None) -> RunResult:
+    """Wait for a run. Where it is interrupted, print the command that goes on with it."""
+    try:
+        return await running
+    except asyncio.CancelledError:
+        if resume is not None:
+            say(Console(stderr=True), f"The run is not over. Go on with it: {resume}", style="yellow")
+        raise

@@ -163,12 +163,11 @@ def show_tools(*, mcp: Sequence[Path], tools: Sequence[str], cards: bool) -> Non
     console.print(table)
 
 
-def run_async(work: Coroutine[Any, Any, T], *, interrupted: str = "") -> T:
+def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end and return its value.
 
     Tools that print write to stderr: stdout holds the answer alone. An error that the caller can correct becomes one line
-    on stderr and exit status 2. Ctrl-C cancels the work, waits for its cleanup, and exits with status 130; `interrupted` is
-    what is printed then.
+    on stderr and exit status 2. Ctrl-C cancels the work, waits for its cleanup, and exits with status 130.
     """
     with asyncio.Runner() as runner:
         try:
@@ -177,7 +176,7 @@ def run_async(work: Coroutine[Any, Any, T], *, interrupted: str = "") -> T:
         except (CodeModeError, SandboxError) as error:
             refuse(str(error))
         except KeyboardInterrupt:
-            print(f"interrupted{interrupted}", file=sys.stderr)
+            print("interrupted", file=sys.stderr)
             # Synchronous tools still run in their threads; a normal exit would wait for them. `os._exit` flushes nothing.
             sys.stdout.flush()
             os._exit(130)
