@@ -95,6 +95,11 @@ def test_a_dict_names_its_tools() -> None:
     assert "tools['plus']" in result.stdout
 
 
+def test_what_a_silent_tool_is_taken_for_is_told() -> None:
+    result = call("tools", "--tools", "tests.cli.mytools:TOOLS")
+    assert re.search(r"^ ?fail +function +write \(not declared\) +\d+ *$", result.stdout, re.MULTILINE)
+
+
 def test_the_sandboxes_are_tried_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     places = codemode_sandboxes.registry.SANDBOXES
     for name in set(places) - {"monty"}:
