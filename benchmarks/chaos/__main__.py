@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -92,20 +92,19 @@ def play_in_processes(case: Case, places: Places, sandbox: str) -> Outcome:
         child = os.fork()
         if child == 0:
             try:
-                violations = asyncio.run(_in_process(case, places, place, sandbox, left))
-                (place / "outcome.json").write_text(json.dumps(violations))
+                ended = asyncio.run(_in_process(case, places, place, sandbox, left))
+                (place / "outcome.json").write_text(json.dumps(asdict(ended)))
             finally:
                 os._exit(0)
         _, status = os.waitpid(child, 0)
         if (place / "outcome.json").exists():
-            outcome.violations = json.loads((place / "outcome.json").read_text())
-            return outcome
+            return Outcome(**{**json.loads((place / "outcome.json").read_text()), "kills": outcome.kills})
         outcome.kills += os.WIFSIGNALED(status)
     outcome.violations = ["error: the last process wrote no outcome"]
     return outcome
 
 
-async def _in_process(case: Case, places: Places, place: Path, sandbox: str, left: int | None) -> list[str]:
+async def _in_process(case: Case, places: Places, place: Path, sandbox: str, left: int | None) -> Outcome:
     world = World(case.fails, path=place / "world.json")
     async with AsyncExitStack() as stack:
         journal = await stack.enter_async_context(places.journal(place))
@@ -117,9 +116,9 @@ async def _in_process(case: Case, places: Places, place: Path, sandbox: str, lef
             async with asyncio.timeout(_SECONDS):
                 state = await live(case, life, world, MortalJournal(journal, life, {}), MortalSaver(saver, life), box)
         except TimeoutError:
-            return [f"hangs: for more than {_SECONDS:g} seconds"]
+            return Outcome(violations=[f"hangs: for more than {_SECONDS:g} seconds"])
         except Exception as error:
-            return [f"error: {type(error).__name__}: {error}"]
+            return Outcome(violations=[f"error: {type(error).__name__}: {error}"])
         return await judge(case, world, journal, state)
 
 

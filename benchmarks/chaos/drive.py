@@ -234,8 +234,8 @@ async def _undisturbed(program: str, world: World) -> tuple[Any, bool]:
     return world.key(), True
 
 
-async def judge(case: Case, world: World, journal: Journal, state: Mapping[str, Any]) -> list[str]:
-    """Return what is broken after a case, each in words that begin with its kind.
+async def judge(case: Case, world: World, journal: Journal, state: Mapping[str, Any]) -> Outcome:
+    """Return what came of a case, and what is broken, each in words that begin with its kind.
 
     `twice`: two calls of one identity took effect, the first still standing. `lost`: a call is done, and the world has it
     not. `asked falsely`: a person was asked about a call whose outcome was recorded. `silent`, `marked`: the world is not
@@ -259,7 +259,7 @@ async def judge(case: Case, world: World, journal: Journal, state: Mapping[str, 
         found += _left(view, state)
     if len(await journal.runs()) > 1:
         found.append("another run: the same input began a second one")
-    return found
+    return Outcome(violations=found, asked=len(asked))
 
 
 def _asked(events: Sequence[Event]) -> list[tuple[str, bool]]:
@@ -331,6 +331,4 @@ async def play(case: Case, *, sandbox: Sandbox, journal: Journal, saver: BaseChe
             outcome.violations = [f"error: {type(error).__name__}: {error}"]
             return outcome
         break
-    outcome.violations = await judge(case, world, journal, state)
-    outcome.asked = len(_asked(await journal.read(state["run_id"])))
-    return outcome
+    return replace(await judge(case, world, journal, state), kills=outcome.kills)
