@@ -39,7 +39,6 @@ async def test_a_secret_is_not_in_the_journal_in_the_clear(monkeypatch: pytest.M
 
 
 async def test_with_a_key_it_is_encrypted_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("Crypto")
     journal = MemoryJournal()
     monkeypatch.setenv("LANGGRAPH_AES_KEY", "0123456789abcdef")
     kept = await Values(run="r1", journal=journal).keep({"token": SECRET}, shown={}, secret=True)
