@@ -43,9 +43,7 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     log = RunLog(journal_of(parts, config), state["run_id"])
     await log.read()
     known = {call["key"]: log.view.decisions.get(call["key"]) for call in state["pending"]}
-    if all(
-        known.values()
-    ):  # the process that was answered died before a checkpoint held the answer, but not the journal
+    if all(known.values()):  # of an answered process that died, the journal may hold what no checkpoint does
         return {"decisions": known}
     gated = [call for call in state["pending"] if call["reason"] != "tool"]
     if not gated:

@@ -83,20 +83,26 @@ WHERE = [
 ]
 
 
-@pytest.mark.parametrize("where", WHERE)
-@pytest.mark.parametrize(
-    "setup",
-    [
-        Setup(durability="async"),
-        Setup(durability="exit", kind="langchain", nested=True),
-        Setup(durability="sync", kind="mcp"),
-        Setup(durability="async", saver="slow", kind="mcp", nested=True),
-        Setup(durability="exit", saver="slow"),
-        Setup(durability="async", saver="postgres", kind="langchain"),
-        Setup(durability="exit", saver="postgres", nested=True, sandbox="restricted"),
-    ],
-    ids=lambda setup: "-".join([setup.kind, setup.saver, setup.durability, *["nested"] * setup.nested]),
-)
+SETUPS = [
+    Setup(durability="async"),
+    Setup(durability="exit", kind="langchain", nested=True),
+    Setup(durability="sync", kind="mcp"),
+    Setup(durability="async", saver="slow", kind="mcp", nested=True),
+    Setup(durability="exit", saver="slow"),
+    Setup(durability="async", saver="postgres", kind="langchain"),
+    Setup(durability="exit", saver="postgres", nested=True, sandbox="restricted"),
+]
+# Each way to run with three of the places, so that every place is met in several ways.
+CASES = [(setup, WHERE[(number + step) % 6]) for number, setup in enumerate(SETUPS) for step in (0, 2, 5)]
+
+
+def named(value: object) -> str:
+    if not isinstance(value, Setup):
+        return str(value)
+    return "-".join([value.kind, value.saver, value.durability, *["nested"] * value.nested])
+
+
+@pytest.mark.parametrize(("setup", "where"), CASES, ids=named)
 def test_a_kill_repeats_nothing_and_loses_nothing(
     setup: Setup, where: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
