@@ -47,6 +47,8 @@ class Finding(TypedDict):
     """One line: what is wrong, and what to write instead."""
     line: int | None
     """The program's line, counted from 1."""
+    excerpt: NotRequired[str]
+    """Of a syntax error: the line, and below it carets under what the parser points to."""
 
 
 class Failure(TypedDict):

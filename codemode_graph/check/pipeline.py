@@ -11,12 +11,13 @@ from codemode_sandboxes.source import Tree, plain_text, to_script, tree_of
 
 from codemode_graph.check.again import mark_again, without_marks
 from codemode_graph.check.arguments import find_wrong_calls
-from codemode_graph.check.awaits import add_awaits
+from codemode_graph.check.awaits import add_awaits, call_awaited_tools
 from codemode_graph.check.modules import add_missing_imports, drop_idle_imports, find_missing_modules, imported_modules
 from codemode_graph.check.spelling import correct_spelling
 from codemode_graph.check.syntax import find_misplaced, find_undefined_names, find_unsupported, syntax_finding
 from codemode_graph.check.tool_uses import References
 from codemode_graph.check.types import TypeChecker, TypeFindings
+from codemode_graph.check.wrapped import find_wrapped
 from codemode_graph.state import Finding
 from codemode_graph.tools.signatures import Signatures, render_stubs
 
@@ -80,6 +81,8 @@ async def check_program(
             return _refused(
                 program, "no-program", "there is no program: write one that calls the tools and ends in the answer"
             )
+        if wrapped := tuple(find_wrapped(tree)):
+            return Checked(program=program, findings=wrapped)
         if _is_large(tree):
             return _refused(program, "too-long", f"the program has {program.count(chr(10)):,} lines; {_SHORTER}")
         script = to_script(program)
@@ -124,8 +127,9 @@ def _fixed(code: str, signatures: Signatures, capabilities: Capabilities) -> tup
     code, spelling = correct_spelling(code, by_name, capabilities.modules)
     code, idle = drop_idle_imports(code, capabilities.modules)
     code, imports = add_missing_imports(code, capabilities.modules)
+    code, calls = call_awaited_tools(code, signatures.tools)
     code, awaits, findings = add_awaits(code, names)
-    return code, _Fixes([*anew, *spelling, *idle, *imports, *awaits], [*misused, *findings])
+    return code, _Fixes([*anew, *spelling, *idle, *imports, *calls, *awaits], [*misused, *findings])
 
 
 def _found(tree: Tree, references: References, signatures: Signatures, capabilities: Capabilities) -> Iterator[Finding]:

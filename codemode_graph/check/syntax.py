@@ -15,8 +15,11 @@ from codemode_graph.tools.text import one_line
 
 __all__ = ["find_misplaced", "find_undefined_names", "find_unsupported", "syntax_finding"]
 
-# Marks of JavaScript, which some models write when they hear of tools.
-_SCRIPT = re.compile(r"^\s*(?:const|let|var|function|async function)\s|=>|===|&&|\|\||\bnew \w+\(|[{;]\s*$|^\s*//")
+# Marks of JavaScript, which some models write when they hear of tools: at the start of a line, and where the parser stops.
+_SCRIPT = re.compile(r"^\s*(?:(?:const|let|var)\s+[\w{\[]|(?:async )?function\s+\w+\s*\(|//)")
+_OPERATOR = re.compile(r"[ \w)]?\s?(?:=>|===|!==|&&|\|\|)")
+_UNENDED = re.compile(r"(?:[,(\[{=+*/:.\\-]|\b(?:and|or|not|in|is|await|return await|import|lambda))$")
+_WIDTH = 120
 _KNOWN = frozenset(dir(builtins)) | {"tools", "again", "__name__", "__file__"}
 _LACKING = {"os": "os", "sys": "sys", "requests": "requests", "httpx": "httpx", "np": "numpy", "pd": "pandas"}
 _DEFINERS = ("exec", "globals", "locals", "vars")
@@ -72,27 +75,55 @@ def _is_in_loop(tree: Tree, node: ast.AST) -> bool:
 
 
 def syntax_finding(error: SyntaxError, code: str) -> Finding:
-    """Return the finding for a syntax error: the parser's words, the line, and the usual cause."""
+    """Return the finding for a syntax error: the parser's words, the line with a caret, and a hint that is surely right."""
     lines = code.split("\n")
     line = error.lineno if error.lineno and error.lineno <= len(lines) else None
     message = one_line(re.sub(r" \(<\w+>, line \d+\)", "", error.msg or "invalid syntax"), 200)
-    text = one_line(lines[line - 1], 120) if line else ""
+    text = one_line(lines[line - 1], _WIDTH) if line else ""
+    finding = Finding(rule="syntax-error", message=message, line=line)
     if text:
-        message = f"{message}: `{text}`"
-    return Finding(rule="syntax-error", message=message + _advice(error, lines, line), line=line)
+        column, excerpt = _point(error, lines[(line or 1) - 1])
+        finding["message"] += f": `{text}`{_hint(error, lines, line)}" + (f" (column {column})" if column else "")
+        finding["excerpt"] = excerpt
+    return finding
 
 
-def _advice(error: SyntaxError, lines: list[str], line: int | None) -> str:
+def _point(error: SyntaxError, text: str) -> tuple[int | None, str]:
+    """Return the column of a syntax error, counted from 1, and its line with carets under what the parser points to."""
+    text = "".join(character if character.isprintable() else " " for character in text)
+    # The parser has seen the program without its common indentation, and of an f-string perhaps a part.
+    seen = "".join(character if character.isprintable() else " " for character in (error.text or "").rstrip("\n"))
+    shift = text.find(seen) if seen.strip() else -1
+    indent = len(text) - len(text.lstrip())
+    shown = text.strip()
+    if shift < 0 or not error.offset or error.offset < 1:
+        return None, shown[:_WIDTH]
+    start = max(min(error.offset - 1 + shift - indent, len(shown)), 0)
+    same_line = error.end_lineno == error.lineno and error.end_offset
+    end = max(start + 1, min((error.end_offset or 0) - 1 + shift - indent, len(shown)) if same_line else 0)
+    # Of a long line the part around the error is shown.
+    first = max(0, start - _WIDTH // 2) if len(shown) > _WIDTH else 0
+    carets = "^" * (min(end, first + _WIDTH) - start)
+    return start + indent + 1, f"{shown[first : first + _WIDTH]}\n{' ' * (start - first)}{carets}"
+
+
+def _hint(error: SyntaxError, lines: list[str], line: int | None) -> str:
     text = lines[line - 1] if line else ""
-    if "f-string" in str(error.msg):
-        return "; inside the braces of an f-string use other quotes than around it, and no backslash"
-    if _SCRIPT.search(text):
+    if _SCRIPT.search(text) or (error.offset and _OPERATOR.match(text[max(0, error.offset - 2) :])):
         return "; write Python, no other language"
-    last = len("\n".join(lines).rstrip().split("\n"))
-    if line is not None and (
-        "was never closed" in str(error.msg) or "unterminated triple" in str(error.msg) or line >= last
+    whole = "\n".join(lines).rstrip()
+    last = whole.rpartition("\n")[2].rstrip()
+    # A statement cannot end there, so the text ended before the program did.
+    if (
+        line is not None
+        and _UNENDED.search(last)
+        and (
+            line >= whole.count("\n") + 1
+            or "was never closed" in str(error.msg)
+            or "unterminated triple" in str(error.msg)
+        )
     ):
-        return "; the end of the program is missing" if line >= last or "unterminated" in str(error.msg) else ""
+        return "; the end of the program is missing"
     return ""
 
 

@@ -6,19 +6,19 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.utils.json import parse_json_markdown
 from pydantic import SecretStr
 
-from codemode_graph.errors import ConfigurationError, ModelError
-from codemode_graph.model.reply import extract_program
+from codemode_graph.errors import ConfigurationError
+from codemode_graph.model.reply import read_reply
+from codemode_graph.model.thoughts import is_thought_name
 from codemode_graph.redact import redact
+from codemode_graph.state import Finding
 
 __all__ = ["Answer", "ask", "is_structured", "load_model", "model_name"]
 
@@ -42,7 +42,8 @@ class Answer:
     Attributes:
         program: The program, or an empty string where the reply has none.
         thoughts: The model's words about it.
-        error: Why the request failed, or how the reply was truncated; None where it is whole.
+        error: Why the request failed; None where there is a reply.
+        finding: Why a reply has no program, for the model to be asked again; None where it has one.
         model: The model's name.
         usage: `input_tokens`, `output_tokens` and `total_tokens`; zeros where the model does not report them.
         seconds: Duration of the request.
@@ -51,6 +52,7 @@ class Answer:
     program: str = ""
     thoughts: str = ""
     error: str | None = None
+    finding: Finding | None = None
     model: str
     usage: Mapping[str, int]
     seconds: float
@@ -127,7 +129,7 @@ def model_name(model: BaseChatModel) -> str:
 async def ask(
     model: BaseChatModel, messages: list[BaseMessage], *, structured: bool, config: RunnableConfig | None = None
 ) -> Answer:
-    """Ask once. Where the request fails or the reply is truncated, the answer's `error` says so; nothing is raised.
+    """Ask once. Where the request fails the answer's `error` says so, and where the reply has no program, its `finding`.
 
     Args:
         model: The model.
@@ -145,37 +147,86 @@ async def ask(
             assert isinstance(result, dict)
             reply = result["raw"]
             # LangChain's parser completes truncated JSON, so its result counts only for tool calls, not for JSON in text.
-            parsed = result["parsed"] if reply.tool_calls else _json_object(reply.text)
+            parsed = result["parsed"] if reply.tool_calls else _json_object(_text(reply).replace(_APART, ""))
         else:
             reply = await model.ainvoke(messages, config)
     except Exception as problem:
         # A truncated structured reply raises; its completion says how many tokens were spent.
-        usage = _completion_usage(getattr(problem, "completion", None))
-        error = _request_problem(problem, model)
-        return Answer(error=error, model=model_name(model), usage=usage, seconds=time.monotonic() - started)
-    truncation = _truncation(reply)
-    thoughts, program = _read(reply, parsed) if truncation is None else ("", "")
+        completion = getattr(problem, "completion", None)
+        usage, seconds = _completion_usage(completion), time.monotonic() - started
+        if completion is not None and _is_cut(completion.choices[0].finish_reason):
+            return Answer(finding=_finding("cut-off"), model=model_name(model), usage=usage, seconds=seconds)
+        return Answer(error=_request_problem(problem, model), model=model_name(model), usage=usage, seconds=seconds)
+    error = _stop_error(reply)
+    program, thoughts, finding = _read(reply, parsed) if error is None else ("", "", None)
     return Answer(
         program=program,
         thoughts=thoughts,
-        error=truncation,
+        error=error,
+        finding=finding,
         model=model_name(model),
         usage=_usage(reply.usage_metadata),
         seconds=time.monotonic() - started,
     )
 
 
-def _read(reply: AIMessage, parsed: object) -> tuple[str, str]:
-    """Return thoughts and program of a reply; the program is empty where the reply has none."""
-    thoughts, text = "", str(reply.text)
-    if isinstance(parsed, Mapping) and str(parsed.get("code") or "").strip():
-        thoughts, text = str(parsed.get("thoughts") or ""), str(parsed["code"])
-    elif "```" in text:
-        thoughts = text.partition("```")[0].strip()
-    try:
-        return thoughts, extract_program(text)
-    except ModelError:
-        return thoughts or text.strip() or _refusal(reply), ""
+_CUT = {"length", "max_tokens", "max_output_tokens", "model_length", "token_limit", "model_context_window_exceeded"}
+_FILTERED = {"content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content"}
+_REASONS = ("finish_reason", "stop_reason", "stopReason", "done_reason", "finishReason")
+_NO_PROGRAM = {
+    "cut-off": "the model's answer was cut off at its token limit: raise the model's max_tokens",
+    "tool-calls": "the model called tools itself in place of writing a program: {}",
+    "refusal": "the model wrote no program, but: {}",
+    "no-program": "there is no program: write one that calls the tools and ends in the answer",
+}
+_LONGEST_WORDS = 500
+
+
+def _finding(rule: str, words: str = "") -> Finding:
+    words = " ".join(words.split())
+    shown = words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}… ({len(words)} characters)"
+    return Finding(rule=rule, message=_NO_PROGRAM[rule].format(shown), line=None)
+
+
+def _read(reply: AIMessage, parsed: object) -> tuple[str, str, Finding | None]:
+    """Return the program of a reply, the thoughts about it, and where there is no program why."""
+    text = _text(reply)
+    fields = parsed if isinstance(parsed, Mapping) and str(parsed.get("code") or "").strip() else None
+    # Behind a whole JSON object there is nothing that could be missing; half a program may parse, and has half the effects.
+    if _is_cut(_reason(reply)) and (reply.tool_calls or fields is None):
+        return "", text.strip(), _finding("cut-off")
+    reading = read_reply(str(fields["code"]) if fields else text)
+    before = text.partition("```")[0] if "```" in text else ""
+    thoughts = str(fields.get("thoughts") or "") if fields else before.replace(_APART, "").strip()
+    if reading.lack is None:
+        return reading.program, thoughts, None
+    words = thoughts or text.replace(_APART, "").strip() or _refusal(reply)
+    if reading.lack != "no-program":
+        return "", words, Finding(rule=reading.lack, message=reading.why, line=None)
+    calls = [] if fields is not None else [*reply.tool_calls, *reply.invalid_tool_calls]
+    if calls and not reading.words.strip():
+        named = ", ".join(f"{call['name']}({json.dumps(call['args'], default=str)})" for call in calls)
+        return "", words, _finding("tool-calls", named)
+    said = reading.words.strip() or _refusal(reply)
+    return "", words, _finding("refusal" if said and "```" not in text else "no-program", said)
+
+
+_APART = "<think></think>"
+
+
+def _text(reply: AIMessage) -> str:
+    """Return the text of a reply. A block of reasoning becomes a mark, so that the texts around it stay apart."""
+    if isinstance(reply.content, str):
+        return reply.content
+    parts = []
+    for block in reply.content:
+        if isinstance(block, str):
+            parts.append(block)
+        elif is_thought_name(str(block.get("type"))):
+            parts.append(_APART)
+        elif block.get("type") in ("text", "output_text"):
+            parts.append(str(block.get("text") or ""))
+    return "".join(parts)
 
 
 def _refusal(reply: AIMessage) -> str:
@@ -183,38 +234,31 @@ def _refusal(reply: AIMessage) -> str:
     return "\n".join(str(part["refusal"]) for part in (reply.additional_kwargs, *blocks) if part.get("refusal"))
 
 
-def _truncation(reply: AIMessage) -> str | None:
-    """Return why a reply may lack the end of its program, or None. Half a program may parse, and has half the effects."""
+def _reason(reply: AIMessage) -> object:
+    """Return why the service ended a reply, under the name that it has for this."""
     metadata = reply.response_metadata
     details = metadata.get("incomplete_details") or {}
-    reason = details.get("reason") or metadata.get("finish_reason") or metadata.get("stop_reason")
-    error = _stop_error(reason)
+    return details.get("reason") or next((metadata[name] for name in _REASONS if metadata.get(name)), None)
+
+
+def _is_cut(reason: object) -> bool:
+    return str(reason).lower() in _CUT
+
+
+def _stop_error(reply: AIMessage) -> str | None:
+    """Return why a reply cannot be used and asking again would not help; None otherwise."""
+    reason, metadata = _reason(reply), reply.response_metadata
+    if str(reason).lower() in _FILTERED:
+        return "the model's answer was stopped by its content filter"
     # OpenAI ends every whole reply with a reason or a status; a stream without one lost its connection.
     if reason is None and metadata.get("model_provider") == "openai" and metadata.get("status") != "completed":
-        error = "the model's answer ended before it was complete: the connection was closed"
-    return None if error is None or _is_whole(reply) else error
-
-
-def _stop_error(reason: object) -> str | None:
-    if reason in ("length", "max_tokens", "max_output_tokens"):
-        return "the model's answer was cut off at its token limit: raise the model's max_tokens"
-    return "the model's answer was stopped by its content filter" if reason == "content_filter" else None
-
-
-def _is_whole(reply: AIMessage) -> bool:
-    """Return whether a truncated reply has its whole program: a closed fence, or a JSON object."""
-    # The arguments of a call that was cut off are parsed leniently and may look whole.
-    if reply.tool_calls:
-        return False
-    fences = len(re.findall(r"^\s*```", reply.text, re.MULTILINE))
-    if fences:
-        return fences % 2 == 0
-    return _json_object(reply.text) is not None
+        return "the model's answer ended before it was complete: the connection was closed"
+    return None
 
 
 def _json_object(text: str) -> dict[str, Any] | None:
     try:
-        value = parse_json_markdown(text, parser=partial(json.loads, strict=False))
+        value = json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -240,8 +284,8 @@ def _completion_usage(completion: object) -> dict[str, int]:
 def _request_problem(problem: Exception, model: BaseChatModel) -> str:
     """Describe a failed request in one line."""
     completion = getattr(problem, "completion", None)
-    if completion is not None and (stopped := _stop_error(completion.choices[0].finish_reason)):
-        return stopped
+    if completion is not None and completion.choices[0].finish_reason in _FILTERED:
+        return "the model's answer was stopped by its content filter"
     text = _kind(problem)
     # A service may repeat the key that it refuses.
     keys = [value.get_secret_value() for value in vars(model).values() if isinstance(value, SecretStr)]

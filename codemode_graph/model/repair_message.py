@@ -1,7 +1,9 @@
 """The message that asks for a repaired program: what ran, how it ended, and which effects must not be repeated."""
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
+from textwrap import indent
 from typing import Any
 
 from codemode_sandboxes.source import is_same_program
@@ -9,13 +11,16 @@ from codemode_sandboxes.source import is_same_program
 from codemode_graph.calls.view import newest
 from codemode_graph.model.system import render
 from codemode_graph.preview import sample, shape
-from codemode_graph.state import Attempt, CodeModeState, Failure, ToolCall
+from codemode_graph.state import Attempt, CodeModeState, Failure, Finding, ToolCall
 
 __all__ = ["find_key", "repair_message"]
 
 # A repair message competes with the task for the model's attention; of many calls the newest tell most.
 _MAX_TOOLS = 8
 _MAX_EFFECTS = 30
+# A repair message stays in the context of all later ones, and what it quotes may be megabytes.
+_PROGRAM_CHARS = 20_000
+_MESSAGE_CHARS = 2_000
 _LEFT_OVER = "it was done by an earlier program, and your last program neither made it nor undid it"
 
 STRATEGIES = {
@@ -25,6 +30,17 @@ STRATEGIES = {
     ),
     "missing": (
         "Give the whole program now, from `async def main():` to its `return`. A comment or a plan is not a program."
+    ),
+    "cut-off": (
+        "Think less before you write, and write a shorter program: use loops and functions, and no long comments or data. "
+        "Give the whole program, from `async def main():` to its `return`."
+    ),
+    "refusal": (
+        "If a program can do the task with these tools, give it now. If none can, say in one sentence why: that ends the work."
+    ),
+    "tool-calls": (
+        "You cannot call the tools yourself: a program does. Write the calls into `async def main():` as "
+        "`await tools['name'](argument=value)`, and give the whole program as text."
     ),
     "unchanged": (
         "You have written the same program twice, and it cannot work, so it is not shown here again. Write a different "
@@ -60,15 +76,16 @@ def repair_message(state: CodeModeState) -> str:
     attempts = state["attempts"]
     strategy = _strategy(attempts)
     # A model copies the program that it sees: a repeated one is left out, and its first failure is described again.
-    attempt = _first_like(attempts) if strategy == "unchanged" else attempts[-1]
-    shown = [] if strategy in ("unchanged", "missing") else ["```python", _as_written(attempt["program"]), "```"]
+    attempt = _first_like(attempts) if strategy == "unchanged" else _last_written(attempts)
+    shown = [] if strategy == "unchanged" else _quoted(attempt)
+    unwritten = _problem(attempts[-1]) + "\n\n" if attempt is not attempts[-1] and strategy != "unchanged" else ""
     ids = set(attempt["calls"])
     calls = [call for call in state["tool_calls"] if call["id"] in ids]
     return render(
         "repair",
         task=state["task"],
         program=_section("Your previous program", shown),
-        problem=_problem(attempt) + _hint(attempt["failure"], calls),
+        problem=unwritten + _problem(attempt) + _hint(attempt["failure"], calls),
         returned=_section("What the tools returned", _returned(calls)),
         happened=_section("What has already happened", _happened(state["tool_calls"], state.get("left_over", ()))),
         strategy=STRATEGIES[strategy],
@@ -78,6 +95,33 @@ def repair_message(state: CodeModeState) -> str:
 def _first_like(attempts: Sequence[Attempt]) -> Attempt:
     """Return the first attempt with the newest program: only that one was checked or run."""
     return next(attempt for attempt in attempts if is_same_program(attempt["program"], attempts[-1]["program"]))
+
+
+def _last_written(attempts: Sequence[Attempt]) -> Attempt:
+    """Return the last attempt that has a program: an answer without one leaves it the program to repair."""
+    return next((attempt for attempt in reversed(attempts) if _is_written(attempt)), attempts[-1])
+
+
+def _is_written(attempt: Attempt) -> bool:
+    return bool(attempt["program"].strip()) and not any(f["rule"] == "no-program" for f in attempt["findings"])
+
+
+def _quoted(attempt: Attempt) -> list[str]:
+    """Return the lines that quote an attempt's program: a part of a long one, nothing where there is none."""
+    if not _is_written(attempt):
+        return []
+    text = _as_written(attempt["program"])
+    half, more = _PROGRAM_CHARS // 2, len(text) - _PROGRAM_CHARS
+    if more > 0:
+        text = f"{text[:half]}\n# … {more:,} more characters …\n{text[-half:]}"
+    # A fence in the program must not end the one around it.
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`{3,}", text)), default=0))
+    return [f"{fence}python", text, fence]
+
+
+def _cut(text: str) -> str:
+    more = len(text) - _MESSAGE_CHARS
+    return text if more <= 0 else f"{text[:_MESSAGE_CHARS]}… ({more:,} more characters)"
 
 
 def _as_written(program: str) -> str:
@@ -92,7 +136,7 @@ def _hint(failure: Failure | None, calls: Sequence[ToolCall]) -> str:
     if failure["type"] == "TypeError" and failure["message"].startswith("string indices must be integers"):
         return "; what is indexed there is a text, not a dict: where it is an id, a tool may look up what belongs to it"
     found = find_key(failure["message"].strip("'\""), calls) if failure["type"] == "KeyError" else []
-    return f"; there is {', and '.join(found)}" if found else ""
+    return _cut(f"; there is {', and '.join(found)}") if found else ""
 
 
 def _section(title: str, lines: Sequence[str]) -> str:
@@ -101,16 +145,26 @@ def _section(title: str, lines: Sequence[str]) -> str:
 
 def _problem(attempt: Attempt) -> str:
     if attempt["findings"]:
-        found = [f"- {_at(f['line'], attempt['program'])}{f['message']}" for f in attempt["findings"]]
+        found = [f"- {_finding(f, attempt['program'])}" for f in attempt["findings"]]
+        if not attempt["program"].strip():
+            return "Your last answer could not be run:\n\n" + "\n".join(found)
         return "It was checked and did not run:\n\n" + "\n".join(found)
     if attempt["failure"] is not None:
         return _failure(attempt["failure"], attempt["program"])
     printed = f" It printed:\n\n{attempt['stdout'][:800].strip()}" if attempt["stdout"].strip() else ""
-    return f"It ran, and its tools returned data, but its value was {attempt['output']!r}.{printed}"
+    return f"It ran, and its tools returned data, but its value was {_cut(repr(attempt['output']))}.{printed}"
 
 
 def _failure(failure: Failure, program: str) -> str:
-    return f"{_at(failure['line'], program)}{failure['type']}: {failure['message']}"
+    return f"{_at(failure['line'], program)}{failure['type']}: {_cut(failure['message'])}"
+
+
+def _finding(finding: Finding, program: str) -> str:
+    message = _cut(finding["message"])
+    if "excerpt" not in finding:
+        return _at(finding["line"], program) + message
+    # The message of a syntax error has the line already.
+    return f"Line {finding['line']}: {message}\n\n" + indent(finding["excerpt"], "      ")
 
 
 def _at(line: int | None, program: str) -> str:
@@ -125,7 +179,7 @@ def _returned(calls: Sequence[ToolCall]) -> list[str]:
     latest = {call["tool"]: call for call in calls if call["status"] == "done"}
     failed = [call for call in newest(calls) if call["status"] == "failed" and call["error"] is not None]
     lines = [
-        f"- tools[{name!r}] returned {shape(call['value'])}, for example {sample(call['value'])}"
+        f"- tools[{name!r}] returned {_cut(shape(call['value']))}, for example {sample(call['value'])}"
         for name, call in list(latest.items())[:_MAX_TOOLS]
     ]
     lines += [
@@ -170,7 +224,10 @@ def _outcome(call: ToolCall) -> str:
 
 def _strategy(attempts: Sequence[Attempt]) -> str:
     last, previous = attempts[-1], attempts[-2] if len(attempts) > 1 else None
-    if any(finding["rule"] == "no-program" for finding in last["findings"]):
+    rules = [finding["rule"] for finding in last["findings"]]
+    if rules and rules[0] in ("cut-off", "refusal", "tool-calls"):
+        return rules[0]
+    if rules and rules[0] in ("no-program", "several-blocks"):
         return "missing"
     if any(is_same_program(attempt["program"], last["program"]) for attempt in attempts[:-1]):
         return "unchanged"

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from codemode_graph.check import check_program
 from codemode_graph.check.tool_uses import References
 from codemode_graph.events import CheckEvent, OutcomeEvent, emit
-from codemode_graph.nodes.node import Update, amend, judge_failure
+from codemode_graph.nodes.node import GAVE_UP, Update, amend, join_failures, judge_failure
 from codemode_graph.nodes.run_log import close_ended
 from codemode_graph.nodes.sandbox_choice import choose, tell, why_not_others
 from codemode_graph.settings import Parts
@@ -28,8 +28,12 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
         stubs=parts.stubs,
         type_checker=parts.checker,
     )
+    *earlier, newest = state["attempts"]
+    # An answer without a program comes with the reason, which the check cannot know.
+    unwritten = list(newest["findings"]) if not state["program"].strip() else []
+    findings = unwritten or _reserved(checked.program, parts.reserved, checked.findings)
     # A program that repeats a failed one would fail again, so that is looked for only where it passes the check.
-    findings = _reserved(checked.program, parts.reserved, checked.findings) or _unchanged(state, parts, checked.program)
+    findings = findings or _unchanged(state, parts, checked.program)
     choice = None if findings else await choose(checked.program, parts)
     if choice is not None and not isinstance(choice, Choice):
         findings = [choice]
@@ -43,11 +47,15 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
     if any(finding["rule"] in ("missing-module", "unsupported-syntax", "no-sandbox") for finding in findings):
         failure["message"] += await why_not_others(checked.program, parts)
     verdict, failure = judge_failure(state, parts, failure, verdict="error")
+    if findings[0]["rule"] in GAVE_UP and any(f["rule"] in GAVE_UP for attempt in earlier for f in attempt["findings"]):
+        verdict = "exhausted"
+    ended = failure
     if verdict == "exhausted":
+        ended = join_failures(earlier, failure, {**newest, "findings": findings})
         await close_ended(state, parts, config, verdict)
     changes |= {"verdict": verdict, "failure": failure}
-    emit(OutcomeEvent(type="outcome", verdict=verdict, error=failure))
-    return {"program": checked.program, "attempts": amend(state, changes), "verdict": verdict, "error": failure}
+    emit(OutcomeEvent(type="outcome", verdict=verdict, error=ended))
+    return {"program": checked.program, "attempts": amend(state, changes), "verdict": verdict, "error": ended}
 
 
 def _reserved(program: str, reserved: Sequence[str], findings: Sequence[Finding]) -> list[Finding]:
@@ -86,5 +94,9 @@ def _failure(findings: list[Finding]) -> Failure:
     first = findings[0]
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     return Failure(
-        kind="check", type="CheckError", message=f"{first['message']}{more}", line=first["line"], traceback=""
+        kind="check",
+        type="CheckError",
+        message=f"{first['message']}{more}",
+        line=first["line"],
+        traceback=first.get("excerpt", ""),
     )

@@ -3,7 +3,6 @@
 import secrets
 import time
 
-from codemode_sandboxes.source import parse
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
 
@@ -11,9 +10,8 @@ from codemode_graph.calls.identity import REJOIN_FOR, find_run, input_digest, pl
 from codemode_graph.calls.journal import Conflict
 from codemode_graph.calls.log import Closed
 from codemode_graph.calls.session import RunLog
-from codemode_graph.errors import ModelError
 from codemode_graph.events import AttemptEvent, emit
-from codemode_graph.model.reply import extract_program
+from codemode_graph.model.reply import program_of
 from codemode_graph.nodes.node import Update, add_attempt, knobs
 from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.nodes.write import take_program, write_program
@@ -89,12 +87,5 @@ async def _close(log: RunLog, how: str) -> None:
 
 
 def bare(code: str) -> str:
-    """Return a program without the fence and the prose that it may have come in; one that is Python stays as it is."""
-    try:
-        parse(code)
-    except SyntaxError:
-        try:
-            return extract_program(code)
-        except ModelError:
-            return code
-    return code
+    """Return the program in a text that a caller gives as one, as `program_of` finds it."""
+    return program_of(code)

@@ -10,7 +10,7 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.events import AttemptEvent, ModelEvent, emit
 from codemode_graph.model import system_message
 from codemode_graph.model.ask import ask
-from codemode_graph.nodes.node import Update, add_attempt
+from codemode_graph.nodes.node import Update, add_attempt, join_failures
 from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, Failure, ModelCall
 from codemode_graph.tools.callbacks import tagged
@@ -74,6 +74,8 @@ async def write_program(
     update: Update = {"usage": [*usage, call], "verdict": None, "error": None}
     if answer.error is not None:
         failure = Failure(kind="model", type="ModelError", message=answer.error, line=None, traceback="")
-        return {**update, "verdict": "error", "error": failure}
+        return {**update, "verdict": "error", "error": join_failures(attempts, failure)}
     attempts = add_attempt(attempts, answer.program, answer.thoughts)
+    if answer.finding is not None:
+        attempts[-1]["findings"] = [answer.finding]
     return {**update, "program": answer.program, "attempts": attempts}

@@ -124,18 +124,25 @@ async def test_a_refusal_is_what_the_model_thought(service: Service, answered: A
 async def test_half_a_program_is_no_program(service: Service, answered: Answered, way: Way) -> None:
     answer = await answered(way, Reply(text=ENDLESS if way.structured else f"```python\n{HALF}", finish="length"))
     assert answer.program == ""
-    assert answer.error == "the model's answer was cut off at its token limit: raise the model's max_tokens"
+    assert answer.error is None
+    assert answer.finding == {
+        "rule": "cut-off",
+        "message": "the model's answer was cut off at its token limit: raise the model's max_tokens",
+        "line": None,
+    }
     assert tokens(answer.usage) == service.usage
 
 
 @every_way
-async def test_a_program_that_ends_before_the_token_limit_is_whole(
+async def test_behind_a_fence_the_token_limit_may_have_cut_off_another_program(
     service: Service, answered: Answered, way: Way
 ) -> None:
     answer = await answered(way, Reply(code=CODE, finish="length"))
-    refused = way.structured and not way.responses  # by the SDK, which raises
-    assert answer.program.strip() == ("" if refused else CODE)
-    assert (answer.error is not None) == refused
+    # Behind whole JSON nothing follows. By chat completions, the SDK raises.
+    whole = way.structured and way.responses
+    assert answer.program.strip() == (CODE if whole else "")
+    assert answer.error is None
+    assert (answer.finding is None) == whole
     assert tokens(answer.usage) == service.usage
 
 
