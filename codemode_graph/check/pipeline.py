@@ -12,12 +12,12 @@ from codemode_sandboxes.source import Tree, plain_text, to_script, tree_of
 from codemode_graph.check.again import mark_again, without_marks
 from codemode_graph.check.arguments import find_wrong_calls
 from codemode_graph.check.awaits import add_awaits, call_awaited_tools
+from codemode_graph.check.envelope import find_wrapped
 from codemode_graph.check.modules import add_missing_imports, drop_idle_imports, find_missing_modules, imported_modules
 from codemode_graph.check.spelling import correct_spelling
 from codemode_graph.check.syntax import find_misplaced, find_undefined_names, find_unsupported, syntax_finding
 from codemode_graph.check.tool_uses import References
 from codemode_graph.check.types import TypeChecker, TypeFindings
-from codemode_graph.check.wrapped import find_wrapped
 from codemode_graph.state import Finding
 from codemode_graph.tools.signatures import Signatures, render_stubs
 

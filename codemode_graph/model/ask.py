@@ -208,9 +208,15 @@ def _read(reply: AIMessage, parsed: object) -> tuple[str, str, Finding | None]:
         named = ", ".join(f"{call['name']}({json.dumps(call['args'], default=str)})" for call in calls)
         return "", words, _finding("tool-calls", named)
     said = reading.words.strip() or _refusal(reply)
+    if _CALL_TEXT.search(said):
+        return "", words, _finding("tool-calls", said)
     return "", words, _finding("refusal" if said and "```" not in text else "no-program", said)
 
 
+# Calls in the text formats of model families, which a server that knows no tools leaves in the text.
+_CALL_TEXT = re.compile(
+    r"<tool_calls?>|<[|｜]tool|\[TOOL_CALLS\]|<function[=_]|<invoke |\"(?:arguments|parameters)\"\s*:"
+)
 _APART = "<think></think>"
 
 

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 from codemode_sandboxes.source import Tree, parse
 
-from codemode_graph.check.wrapped import PROGRAM_FIELDS, is_program_text, looks_like_code, parses, unwrap
+from codemode_graph.check.envelope import PROGRAM_FIELDS, is_program_text, looks_like_code, parses, unwrap
 from codemode_graph.errors import ModelError
 from codemode_graph.model.thoughts import Mark, edges_off, end_of_thoughts, find_mark, is_thought_name
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks.fuzz_replies import fuzz
-from codemode_graph.check.wrapped import parses, unwrap
+from codemode_graph.check.envelope import parses, unwrap
 from codemode_graph.model.reply import program_of, read_reply
 
 GOOD = "async def main():\n    return await tools['list_rows'](n=1)\n"

@@ -99,9 +99,16 @@ async def test_a_refusal_is_answered_once_and_ends_the_run_with_the_models_words
     assert "I am sorry, I cannot open doors." in model.prompts[1]
 
 
-async def test_native_tool_calls_are_answered_once_and_run_nothing() -> None:
-    call = {"name": "open_door", "args": {"number": 1}, "id": "c1"}
-    result, doors, model = await run(AIMessage("", tool_calls=[call]))
+@pytest.mark.parametrize(
+    "reply",
+    [
+        AIMessage("", tool_calls=[{"name": "open_door", "args": {"number": 1}, "id": "c1"}]),
+        '<tool_call>\n{"name": "open_door", "arguments": {"number": 1}}\n</tool_call>',
+        '[TOOL_CALLS][{"name": "open_door", "arguments": {"number": 1}}]',
+    ],
+)
+async def test_native_tool_calls_are_answered_once_and_run_nothing(reply: Any) -> None:
+    result, doors, model = await run(reply)
     assert (len(model.asked), doors.opened) == (2, [])
     assert "open_door" in result["error"]
     assert "await tools['name'](argument=value)" in model.prompts[1]
