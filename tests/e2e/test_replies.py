@@ -104,7 +104,7 @@ async def test_a_refusal_is_answered_once_and_ends_the_run_with_the_models_words
     [
         AIMessage("", tool_calls=[{"name": "open_door", "args": {"number": 1}, "id": "c1"}]),
         '<tool_call>\n{"name": "open_door", "arguments": {"number": 1}}\n</tool_call>',
-        '[TOOL_CALLS][{"name": "open_door", "arguments": {"number": 1}}]',
+        AIMessage('[TOOL_CALLS][{"name": "open_door", "arguments": {"number": 1}}]'),
     ],
 )
 async def test_native_tool_calls_are_answered_once_and_run_nothing(reply: Any) -> None:
