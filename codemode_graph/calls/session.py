@@ -79,6 +79,11 @@ class RunLog:
     async def _take_in_others(self) -> None:
         """Take in what others appended: answers of people and the like are no reason to stop, another executor is."""
         others = await self.journal.read(self.run, self._appended)
+        if others == self._buffer[: len(others)]:
+            # An append whose caller was cancelled, or whose answer was lost, has taken place after all.
+            self._appended += len(others)
+            del self._buffer[: len(others)]
+            return
         for event in others:
             if isinstance(event, Decided):
                 self.view.apply(event)

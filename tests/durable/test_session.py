@@ -1,0 +1,137 @@
+"""The one executor of a run: the fence, the lease, and appends whose answer is lost."""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from codemode_graph.calls import session as session_module
+from codemode_graph.calls.journal import Conflict, MemoryJournal
+from codemode_graph.calls.log import Attached, Closed, Decided, Ended, Event, Opened, Renewed
+from codemode_graph.calls.session import RunLog, Session, SessionLost
+from codemode_graph.state import Decision
+
+APPROVE = Decision(type="approve")
+REJECT = Decision(type="reject")
+
+
+class LateJournal(MemoryJournal):
+    """Loses the answer to an append that it has made: its caller is cancelled."""
+
+    loses = 0
+
+    async def append(self, run: str, expected: int, events: Sequence[Event]) -> int:
+        length = await super().append(run, expected, events)
+        if self.loses:
+            self.loses -= 1
+            raise asyncio.CancelledError
+        return length
+
+
+async def attach(journal: MemoryJournal, run: str = "r", digest: str = "d") -> Session:
+    return await Session.attach(RunLog(journal, run), 1, digest)
+
+
+async def test_the_first_to_append_is_the_executor_and_the_other_stops() -> None:
+    journal = MemoryJournal()
+    first, second = await attach(journal), await attach(journal)
+    await first.log.flush()
+    with pytest.raises(SessionLost):
+        await second.log.flush()
+    await first.end("finished")
+    assert [event.type for event in await journal.read("r")] == ["attached", "ended"]
+
+
+async def test_another_waits_until_the_first_has_ended() -> None:
+    journal = MemoryJournal()
+    first = await attach(journal)
+    await first.log.flush()
+    waiting = asyncio.create_task(attach(journal))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    await first.end("failed")
+    second = await waiting
+    assert (second.number, second.restart) == (2, False)
+
+
+@pytest.mark.parametrize("how", ["waiting", None])
+async def test_one_that_waited_for_people_or_died_is_gone_on_with(how: Any) -> None:
+    journal = MemoryJournal()
+    first = await attach(journal)
+    await first.log.flush()
+    if how is None:
+        journal._runs["r"][0] = Attached(
+            session=1, attempt=1, digest="d", owner="elsewhere/1/2/x", until=time.time() - 1
+        )
+    else:
+        await first.end(how)
+    second = await attach(journal)
+    assert (second.number, second.restart) == (1, True)
+    other = await attach(journal, digest="another program")
+    assert (other.number, other.restart) == (2, False)
+
+
+async def test_a_process_of_this_machine_that_is_gone_is_known_to_be_gone_at_once() -> None:
+    here = await session_module._this_process()
+    place, pid, born = here.rsplit("/", 2)
+    later = time.time() + 1000
+    assert not await session_module.is_over(f"{here}/x", later)
+    assert await session_module.is_over(f"{place}/{pid}/{born}0/x", later)  # another process has its id by now
+    assert await session_module.is_over(f"{place}/{2**22 + 1}/{born}/x", later)
+    assert not await session_module.is_over(f"another host/{pid}/{born}/x", later)
+    assert await session_module.is_over(f"another host/{pid}/{born}/x", time.time() - 1)
+    assert int(pid) == os.getpid()
+
+
+async def test_an_append_whose_answer_was_lost_is_not_taken_for_another_executor() -> None:
+    journal = LateJournal()
+    session = await attach(journal)
+    journal.loses = 1
+    with pytest.raises(asyncio.CancelledError):
+        await session.log.flush()
+    await session.end("cancelled")
+    assert [event.type for event in await journal.read("r")] == ["attached", "ended"]
+    second = await attach(journal)  # nobody has to wait for the lease to run out
+    assert second.number == 2
+
+
+async def test_answers_of_people_and_renewals_are_no_reason_to_stop() -> None:
+    journal = MemoryJournal()
+    session = await attach(journal)
+    await session.log.flush()
+    await journal.append("r", 1, [Decided(question="q", decision=REJECT), Renewed(owner="x", until=1.0)])
+    session.log.add(Decided(question="q", decision=APPROVE), Opened())
+    await session.log.flush()
+    # The first answer is the answer, in the journal and in what this executor goes by.
+    assert [event.type for event in await journal.read("r")] == ["attached", "decided", "renewed", "opened"]
+    assert session.view.decisions["q"] == REJECT
+
+
+async def test_a_run_that_somebody_closed_meanwhile_is_lost() -> None:
+    journal = MemoryJournal()
+    session = await attach(journal)
+    await session.log.flush()
+    await journal.append("r", 1, [Closed(how="superseded")])
+    session.log.add(Ended(session=1, how="waiting"))
+    with pytest.raises(SessionLost):
+        await session.log.flush()
+
+
+async def test_a_lease_that_has_run_out_makes_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = await attach(MemoryJournal())
+    session.hold()
+    now = time.monotonic()
+    monkeypatch.setattr("codemode_graph.calls.session.time.monotonic", lambda: now + session_module.LEASE + 1)
+    with pytest.raises(SessionLost, match="lease has run out"):
+        session.hold()
+
+
+async def test_the_memory_journal_lets_one_of_two_through() -> None:
+    journal = MemoryJournal()
+    assert await journal.append("r", 0, [Opened()]) == 1
+    with pytest.raises(Conflict):
+        await journal.append("r", 0, [Opened()])
