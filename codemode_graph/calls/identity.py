@@ -24,6 +24,7 @@ REJOIN_FOR = 3600.0
 # Runs that this process has matched to a place: two equal inputs that run side by side must not both take one run.
 _claims: OrderedDict[str, "Place"] = OrderedDict()
 _MOST_CLAIMS = 10_000
+_RUNS = uuid.UUID("0f0d1e5a-6c39-4b0e-9d0c-3f3f1b9a7a51")
 _lock = threading.Lock()
 
 
@@ -80,9 +81,9 @@ async def find_run(journal: Journal, place: Place, digest: str, *, anew: bool = 
         digest: Of the input.
         anew: Begin a new run in any case.
     """
-    new = uuid.uuid4().hex
     if not place.thread or anew:
-        return new
+        return uuid.uuid4().hex
+    new = _new_run(place, digest)
     found = await journal.find(place.thread, place.namespace, digest)
     # Graphs in several threads may look at the same moment; the look and the claim are one step.
     with _lock:
@@ -92,6 +93,17 @@ async def find_run(journal: Journal, place: Place, digest: str, *, anew: bool = 
                 return info.run
         _claim(new, place)
     return new
+
+
+def _new_run(place: Place, digest: str) -> str:
+    """Return an id for a new run.
+
+    A task of a larger graph that LangGraph starts again has the id that it had. Its run has an id made of that, so that it
+    is found though it is closed: the larger graph may not have kept its result.
+    """
+    if not place.task:
+        return uuid.uuid4().hex
+    return uuid.uuid5(_RUNS, "\0".join((place.thread, place.task, digest, place.server_run or ""))).hex
 
 
 def _is_same(info: RunInfo, place: Place) -> bool:

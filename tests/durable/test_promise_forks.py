@@ -164,3 +164,38 @@ async def test_a_program_that_is_repaired_by_hand_goes_on_from_what_was_done(led
         failed = await cm.run_code("x = await tools.pay('a')\n{}['x']")
         done = await cm.run_code("[await tools.pay('a'), await tools.pay('b')]", after=failed["run_id"])
     assert (done["output"], ledger.effects) == (["paid 1 to a", "paid 1 to b"], ["pay a 1", "pay b 1"])
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_a_node_that_fails_after_its_programs_ended_repeats_none_of_them(durability: Any) -> None:
+    """The larger graph has kept no result of them, so LangGraph starts the node again, with the id that its task had."""
+    paid: list[str] = []
+
+    async def pay(who: str) -> str:
+        """Pay somebody."""
+        paid.append(who)
+        return f"paid {who}"
+
+    inner = create_codemode(model=None, tools=[pay]).compile()
+    failures = [True]
+
+    async def work(state: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
+        outputs = []
+        for code in ("await tools.pay('ann')", "await tools.pay('bob')", "await tools.pay('bob')"):
+            outputs.append((await inner.ainvoke({"task": "", "code": code}, config))["output"])
+        if failures:
+            failures.pop()
+            raise RuntimeError("after it all")
+        return {"outputs": outputs}
+
+    class Outer(TypedDict, total=False):
+        outputs: list[str]
+
+    app = StateGraph(Outer).add_node("work", work).add_edge(START, "work").compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "t"}}
+    with pytest.raises(RuntimeError, match="after it all"):
+        await app.ainvoke({"outputs": []}, config, durability=durability)
+    state = await app.ainvoke(None, config, durability=durability)
+    assert (state["outputs"], paid) == (["paid ann", "paid bob", "paid bob"], ["ann", "bob", "bob"])
+    await app.ainvoke({"outputs": []}, config, durability=durability)
+    assert len(paid) == 6
