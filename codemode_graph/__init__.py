@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from codemode_sandboxes import Limits
 
     from codemode_graph.api import CodeMode, codemode
+    from codemode_graph.calls.journal import Journal, MemoryJournal
+    from codemode_graph.calls.postgres import PostgresJournal
+    from codemode_graph.calls.sqlite import SQLiteJournal
+    from codemode_graph.calls.store import StoreJournal
     from codemode_graph.errors import CodeModeError, ConfigurationError, ModelError, ToolLoadError
     from codemode_graph.graph import create_codemode
     from codemode_graph.integrations.agent import create_agent, create_codemode_tool
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from codemode_graph.settings import Context, Prices
     from codemode_graph.state import CodeModeState
     from codemode_graph.tools import IdempotencyKey, tool
-    from codemode_graph.tools.spec import ToolPolicy, ToolSpec
+    from codemode_graph.tools.spec import ToolPolicy, ToolSpec, Undo
     from codemode_graph.trace import Trace
 
 __all__ = [
@@ -32,16 +36,22 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "IdempotencyKey",
+    "Journal",
     "Limits",
     "MCPToolLoader",
+    "MemoryJournal",
     "ModelError",
+    "PostgresJournal",
     "Prices",
     "RunOptions",
     "RunResult",
+    "SQLiteJournal",
+    "StoreJournal",
     "ToolLoadError",
     "ToolPolicy",
     "ToolSpec",
     "Trace",
+    "Undo",
     "codemode",
     "create_agent",
     "create_codemode",
@@ -57,6 +67,11 @@ _PLACES = {
     "RunOptions": "codemode_graph.options",
     "RunResult": "codemode_graph.result",
     "codemode": "codemode_graph.api",
+    "Journal": "codemode_graph.calls.journal",
+    "MemoryJournal": "codemode_graph.calls.journal",
+    "PostgresJournal": "codemode_graph.calls.postgres",
+    "SQLiteJournal": "codemode_graph.calls.sqlite",
+    "StoreJournal": "codemode_graph.calls.store",
     "CodeModeError": "codemode_graph.errors",
     "ConfigurationError": "codemode_graph.errors",
     "ModelError": "codemode_graph.errors",
@@ -73,6 +88,7 @@ _PLACES = {
     "tool": "codemode_graph.tools",
     "ToolPolicy": "codemode_graph.tools.spec",
     "ToolSpec": "codemode_graph.tools.spec",
+    "Undo": "codemode_graph.tools.spec",
     "Trace": "codemode_graph.trace",
 }
 

@@ -19,8 +19,13 @@ OUTLINE: dict[str, dict[str, str]] = {
         "codemode_graph.updates": "ApplyUpdates",
     },
     "Tools": {
-        "codemode_graph": "tool ToolPolicy ToolSpec IdempotencyKey MCPToolLoader",
-        "codemode_graph.tools.spec": "AfterCalls Review",
+        "codemode_graph": "tool ToolPolicy ToolSpec IdempotencyKey Undo MCPToolLoader",
+        "codemode_graph.tools.spec": "AfterCalls Review CutOffCall",
+    },
+    "The journal": {
+        "codemode_graph": "Journal SQLiteJournal PostgresJournal StoreJournal MemoryJournal",
+        "codemode_graph.calls.journal": "Conflict RunInfo",
+        "codemode_graph.errors": "JournalError",
     },
     "In other agents": {
         "codemode_graph": "CodeModeMiddleware create_agent create_codemode_tool",
@@ -49,7 +54,7 @@ OUTLINE: dict[str, dict[str, str]] = {
     },
     "Errors": {
         "codemode_graph": "CodeModeError ConfigurationError ModelError ToolLoadError",
-        "codemode_graph.errors": "ToolCallError ToolOutcomeUnknown UnknownRun",
+        "codemode_graph.errors": "ToolCallError ToolOutcomeUnknown UnusableResult UnknownRun",
         "codemode_sandboxes": "SandboxError SandboxUnavailable UnknownSandbox NoSandboxFits SandboxClosed",
     },
 }
