@@ -69,7 +69,7 @@ def input_digest(payload: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-async def find_run(journal: Journal, place: Place, digest: str, *, anew: bool = False) -> str:
+async def find_run(journal: Journal, place: Place, digest: str, *, before: str = "", anew: bool = False) -> str:
     """Return the id of the run that an input is.
 
     An input that is given again on its thread, while a run of it has not ended, is that run: a checkpointer may not have
@@ -79,11 +79,12 @@ async def find_run(journal: Journal, place: Place, digest: str, *, anew: bool = 
         journal: Where runs are kept.
         place: Where the graph runs.
         digest: Of the input.
+        before: The run that the thread had before this one.
         anew: Begin a new run in any case.
     """
     if not place.thread or anew:
         return uuid.uuid4().hex
-    new = _new_run(place, digest)
+    new = _new_run(place, digest, before)
     found = await journal.find(place.thread, place.namespace, digest)
     # Graphs in several threads may look at the same moment; the look and the claim are one step.
     with _lock:
@@ -95,15 +96,14 @@ async def find_run(journal: Journal, place: Place, digest: str, *, anew: bool = 
     return new
 
 
-def _new_run(place: Place, digest: str) -> str:
-    """Return an id for a new run.
+def _new_run(place: Place, digest: str, before: str) -> str:
+    """Return an id for a new run: the same for all who begin it.
 
-    A task of a larger graph that LangGraph starts again has the id that it had. Its run has an id made of that, so that it
-    is found though it is closed: the larger graph may not have kept its result.
+    An input that is delivered twice at one time finds no run of its own yet; both have the same run before them. A task of
+    a larger graph that LangGraph starts again has the id that it had, so its run is found though it is closed: the larger
+    graph may not have kept its result.
     """
-    if not place.task:
-        return uuid.uuid4().hex
-    return uuid.uuid5(_RUNS, "\0".join((place.thread, place.task, digest, place.server_run or ""))).hex
+    return uuid.uuid5(_RUNS, "\0".join((place.thread, place.task, digest, before, place.server_run or ""))).hex
 
 
 def _is_same(info: RunInfo, place: Place) -> bool:

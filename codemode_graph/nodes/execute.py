@@ -13,8 +13,9 @@ from codemode_graph.calls.resolve import Resolver
 from codemode_graph.calls.session import RunLog, Session, SessionLost
 from codemode_graph.calls.values import LOAD_VALUE, Values, load_value
 from codemode_graph.events import logger
+from codemode_graph.nodes.check import check
 from codemode_graph.nodes.inspect_output import judge
-from codemode_graph.nodes.node import Update, amend, knobs, seconds_spent
+from codemode_graph.nodes.node import Update, add_attempt, amend, knobs, seconds_spent
 from codemode_graph.nodes.run_log import close, open_log, program_digest
 from codemode_graph.nodes.sandbox_choice import on_backend
 from codemode_graph.nodes.spans import sandbox_run
@@ -34,11 +35,30 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     """
     while True:
         log = await open_log(state, parts, config)
+        state = await _with_recorded_program(state, parts, config, log)
         session = await Session.attach(log, len(state["attempts"]), program_digest(state["program"]))
+        if log.view.programs[len(state["attempts"])].program != state["attempts"][-1]["written"]:
+            continue  # another executor has begun with its own program while this one was about to
         try:
             return await _drive(state, parts, config, log, session)
         except SessionLost as lost:
             logger.info("%s", lost)  # what the other one records answers this program's calls
+
+
+async def _with_recorded_program(
+    state: CodeModeState, parts: Parts, config: RunnableConfig, log: RunLog
+) -> CodeModeState:
+    """Return the state with the program that is recorded for its attempt.
+
+    An input that was delivered twice has a program from the model for each; the first to be recorded is the run's.
+    """
+    *before, newest = state["attempts"]
+    recorded = log.view.programs[newest["number"]]
+    if recorded.program == newest["written"]:
+        return state
+    attempts = add_attempt(before, recorded.program, recorded.thoughts)
+    own: CodeModeState = {**state, "program": recorded.program, "attempts": attempts}
+    return {**own, **await check(own, parts, config)}  # type: ignore[typeddict-item]
 
 
 async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log: RunLog, session: Session) -> Update:
@@ -57,12 +77,15 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         held=by_digest(state.get("held") or ()),
     )
 
+    opened = log.view.opened
+    assert opened is not None  # `open_log` has seen to it
+
     async def run_in(sandbox: Sandbox) -> ProgramRun:
         async with sandbox_run(sandbox.name, state["program"], attempt=attempt, config=config) as traced:
             maker.config = traced.config
             ended = await run_program(
                 sandbox,
-                Program(code=state["program"], tools=tuple(tools), seed=state["seed"], now=state["started"]),
+                Program(code=state["program"], tools=tuple(tools), seed=opened.seed, now=opened.now),
                 session=session,
                 resolver=resolver,
                 limits=parts.limits,
@@ -92,6 +115,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         "seconds": state["attempts"][-1]["seconds"] + run.seconds,
     }
     update: Update = {
+        "program": state["program"],
         "sandbox": sandbox,
         "attempts": amend(state, changes),
         "tool_calls": log.view.tool_calls(),

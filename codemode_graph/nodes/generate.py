@@ -2,6 +2,7 @@
 
 import secrets
 import time
+import uuid
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
@@ -32,9 +33,13 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         # Its result has been delivered, so the same input is a new run from now on.
         await _close(RunLog(journal, before), str(state["verdict"]))
     run = before if not anew and place.server_run is None and _is_unfinished(state, digest) else None
-    log = RunLog(journal, run or await find_run(journal, place, digest, anew=anew))
+    log = RunLog(journal, run or await find_run(journal, place, digest, before=before or "", anew=anew))
     await log.read()
     opened = log.view.opened
+    if run is None and opened is not None and not place.task:
+        # A fork from before this node, or an equal input much later, is meant anew.
+        if log.view.closed is not None or time.time() - opened.now > REJOIN_FOR:
+            log, opened = RunLog(journal, uuid.uuid4().hex), None
     if state.get("pending") and state["run_id"] != log.run:
         await _close(RunLog(journal, state["run_id"]), "superseded")
     fresh: Update = {

@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from codemode_graph import codemode, create_codemode
 from codemode_graph.tools import tool
 from tests.durable.ledger import CONFIG, Ledger, functions
+from tests.support import scripted
 
 
 @pytest.fixture
@@ -199,3 +200,31 @@ async def test_a_node_that_fails_after_its_programs_ended_repeats_none_of_them(d
     assert (state["outputs"], paid) == (["paid ann", "paid bob", "paid bob"], ["ann", "bob", "bob"])
     await app.ainvoke({"outputs": []}, config, durability=durability)
     assert len(paid) == 6
+
+
+# Deliveries of one input at one time.
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("how", ["code", "task"])
+async def test_an_input_that_is_delivered_twice_at_once_is_one_run(tmp_path: Path, durability: Any, how: str) -> None:
+    """Each delivery asks the model, which answers each with another program; the first that is recorded is the run's."""
+    paid: list[str] = []
+
+    async def pay(who: str, amount: int) -> str:
+        """Pay somebody."""
+        paid.append(who)
+        await asyncio.sleep(0)
+        return f"paid {who} {amount}"
+
+    chance = "import random\nawait tools.pay('{}', random.randint(1, 10**9))"
+    model = None if how == "code" else scripted(*(chance.format(who) for who in ("ann", "bob", "cid", "dan")))
+    given: Any = {"task": "", "code": chance.format("ann")} if how == "code" else {"task": "pay"}
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
+        app = create_codemode(model=model, tools=[pay]).compile(checkpointer=saver)
+        states = await asyncio.gather(*(app.ainvoke(given, CONFIG, durability=durability) for _ in range(3)))
+        assert len(paid) == 1
+        assert len({state["output"] for state in states}) == 1
+        # Once it has its verdict, the same input is meant anew.
+        await app.ainvoke(given, CONFIG, durability=durability)
+    assert len(paid) == 2

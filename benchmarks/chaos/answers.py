@@ -1,0 +1,143 @@
+"""Gives one answer several times at once: two to four executors, in one to four processes, on SQLite or PostgreSQL.
+
+Run it from the repository's root: `python -m benchmarks.chaos.answers --runs 1000 --journal sqlite`. Each run is a thread whose
+program waits for a person between two payments. Its answer, or the input itself where the thread was cut off, is given by all
+executors at the same moment. A payment that took effect twice, or not at all, is printed with the run's number.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.types import Command
+
+from codemode_graph import ToolPolicy, create_codemode
+from codemode_graph.calls.journal import Journal
+from codemode_graph.calls.postgres import PostgresJournal
+from codemode_graph.calls.sqlite import SQLiteJournal
+from tests.durable.postgres import binaries, server
+
+__all__ = ["main"]
+
+CODE = "a = await tools.pay('ann', {n})\nb = await tools.pay('bob', {n})\n[a, b]"
+"""A payment that nobody is asked about, and one that waits."""
+
+_loop: asyncio.AbstractEventLoop | None = None
+_place: dict[str, Any] = {}
+
+
+def _append(ledger: str, line: str) -> None:
+    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(descriptor, f"{line}\n".encode())  # one write: lines of several processes do not mix
+    finally:
+        os.close(descriptor)
+
+
+async def _app(address: str, ledger: str) -> Any:
+    """Return the graph on a database, made once in each process."""
+    if "app" not in _place:
+        stack = _place["stack"] = AsyncExitStack()
+        saver: Any
+        journal: Journal
+        if address.startswith("postgresql:"):
+            saver = await stack.enter_async_context(AsyncPostgresSaver.from_conn_string(address))
+            journal = PostgresJournal(address)
+        else:
+            saver = await stack.enter_async_context(AsyncSqliteSaver.from_conn_string(f"{address}.checkpoints"))
+            journal = SQLiteJournal(Path(address))
+        await saver.setup()
+
+        async def pay(who: str, number: int) -> str:
+            """Pay somebody."""
+            await asyncio.sleep(0)
+            _append(ledger, f"{number} {who}")
+            return f"paid {who}"
+
+        policies = {"pay": ToolPolicy(approval=lambda arguments: arguments["who"] == "bob")}
+        graph = create_codemode(model=None, tools=[pay], policies=policies, journal=journal, sandbox="monty")
+        _place["app"] = graph.compile(checkpointer=saver)
+    return _place["app"]
+
+
+async def _give(address: str, ledger: str, number: int, times: int, at: float, durability: Any, *, anew: bool) -> None:
+    """Give the answer, or the input, of a run several times at once, from this process."""
+    app = await _app(address, ledger)
+    config: Any = {"configurable": {"thread_id": f"t{number}"}}
+    given: Any = {"task": "", "code": CODE.format(n=number)}
+    if not anew:
+        given = Command(resume={"decisions": [{"type": "approve"}]})
+    await asyncio.sleep(max(0.0, at - time.time()))
+    await asyncio.gather(
+        *(app.ainvoke(given, config, durability=durability) for _ in range(times)), return_exceptions=True
+    )
+
+
+def work(*arguments: Any, anew: bool) -> None:
+    """Do a process's share of one run."""
+    global _loop
+    if _loop is None:
+        _loop = asyncio.new_event_loop()
+    _loop.run_until_complete(_give(*arguments, anew=anew))
+
+
+def play(address: str, ledger: str, runs: int, seed: int) -> Counter[str]:
+    """Play runs, and count what went wrong."""
+    rng, counts = random.Random(seed), Counter[str]()
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        for number in range(runs):
+            processes = rng.randint(1, 4)
+            times = max(1, rng.randint(2, 4) // processes)
+            durability = rng.choice(["sync", "async", "exit"])
+            for anew in (True, False):
+                at = time.time() + 0.002
+                shares = [
+                    pool.submit(work, address, ledger, number, times, at, durability, anew=anew)
+                    for _ in range(processes)
+                ]
+                for share in shares:
+                    share.result()
+                counts["deliveries"] += processes * times
+    paid = Counter(Path(ledger).read_text().splitlines())
+    for number in range(runs):
+        for who in ("ann", "bob"):
+            times = paid[f"{number} {who}"]
+            counts["effects"] += times
+            if times != 1:
+                counts["twice" if times else "lost"] += 1
+                print(f"run {number}: {who} was paid {times} times", flush=True)
+    return counts
+
+
+def main() -> None:
+    """Play runs as the command line says, and print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--journal", choices=["sqlite", "postgres"], default="sqlite")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        address = str(folder / "runs.sqlite")
+        if options.journal == "postgres":
+            programs = binaries()
+            assert programs is not None, "PostgreSQL is not installed"
+            address = stack.enter_context(server(programs)).create()
+        (folder / "ledger").touch()
+        counts = play(address, str(folder / "ledger"), options.runs, options.seed)
+    print(f"{options.journal}, seeds from {options.seed}: {options.runs} runs,", dict(counts))
+
+
+if __name__ == "__main__":
+    main()
