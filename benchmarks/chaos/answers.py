@@ -11,7 +11,6 @@ import os
 import random
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
 from multiprocessing import get_context
 from pathlib import Path
@@ -95,7 +94,7 @@ def work(*arguments: Any, anew: bool) -> None:
 def play(address: str, ledger: str, runs: int, seed: int) -> Counter[str]:
     """Play runs, and count what went wrong."""
     rng, counts = random.Random(seed), Counter[str]()
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+    with get_context("spawn").Pool(4) as pool:  # which ends its processes, whatever threads they have
         for number in range(runs):
             processes = rng.randint(1, 4)
             times = max(1, rng.randint(2, 4) // processes)
@@ -103,11 +102,11 @@ def play(address: str, ledger: str, runs: int, seed: int) -> Counter[str]:
             for anew in (True, False):
                 at = time.time() + 0.002
                 shares = [
-                    pool.submit(work, address, ledger, number, times, at, durability, anew=anew)
+                    pool.apply_async(work, (address, ledger, number, times, at, durability), {"anew": anew})
                     for _ in range(processes)
                 ]
                 for share in shares:
-                    share.result()
+                    share.get()
                 counts["deliveries"] += processes * times
     paid = Counter(Path(ledger).read_text().splitlines())
     for number in range(runs):
