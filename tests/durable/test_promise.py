@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import requests
+from codemode_sandboxes import Limits
 from langchain_core.tools import StructuredTool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.postgres.aio import AsyncPostgresStore
@@ -74,7 +75,11 @@ async def test_thousands_of_writes_are_answered_to_the_repaired_program(
 
     async def run(journal: Journal) -> None:
         graph = create_codemode(
-            model=scripted(program + "{}['x']", program + "total"), tools=[put], journal=journal, timeout=600
+            model=scripted(program + "{}['x']", program + "total"),
+            tools=[put],
+            journal=journal,
+            timeout=600,
+            limits=Limits(calls=2 * many),
         )
         state = await graph.compile().ainvoke({"task": "put"})
         assert state["output"] == sum(range(many))

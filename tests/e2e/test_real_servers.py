@@ -374,8 +374,8 @@ WRONG: dict[str, tuple[str, str]] = {
         "tabels",
     ),
     "a module that is not there": (
-        "import sqlite3\nawait tools.write_file(root + '/no.txt', '')\nsqlite3.connect(root)",
-        "sqlite3",
+        "import no_such_module\nawait tools.write_file(root + '/no.txt', '')\nno_such_module.connect(root)",
+        "no_such_module",
     ),
 }
 

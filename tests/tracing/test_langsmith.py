@@ -310,7 +310,7 @@ def test_the_environment_is_all_it_takes() -> None:
         assert done.returncode == 0, done.stderr
     root = service.root()
     assert root.session_name == "demo"
-    assert [run.name for run in root.walk() if run.run_type == "llm"] == ["_RecordedModel"] * 2
+    assert [run.name for run in root.walk() if run.run_type == "llm"] == ["RecordedModel"] * 2
     assert sum(run.metadata["usage_metadata"]["total_tokens"] for run in root.walk() if run.run_type == "llm") == 3230
     assert {"list-orders", "send_reminder", "send_letter"} <= {
         run.name for run in root.walk() if run.run_type == "tool"
