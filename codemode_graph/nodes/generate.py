@@ -36,10 +36,9 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     log = RunLog(journal, run or await find_run(journal, place, digest, before=before or "", anew=anew))
     await log.read()
     opened = log.view.opened
-    if run is None and opened is not None and not place.task:
+    if run is None and opened is not None and not place.task and _is_over(log, opened.now):
         # A fork from before this node, or an equal input much later, is meant anew.
-        if log.view.closed is not None or time.time() - opened.now > REJOIN_FOR:
-            log, opened = RunLog(journal, uuid.uuid4().hex), None
+        log, opened = RunLog(journal, uuid.uuid4().hex), None
     if state.get("pending") and state["run_id"] != log.run:
         await _close(RunLog(journal, state["run_id"]), "superseded")
     fresh: Update = {
@@ -71,6 +70,10 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         program_given = bare(code)
         return {**fresh, "program": program_given, "attempts": add_attempt([], program_given, "")}
     return {**fresh, **await write_program(task, parts, config, attempts=[], usage=[])}
+
+
+def _is_over(log: RunLog, opened: float) -> bool:
+    return log.view.closed is not None or time.time() - opened > REJOIN_FOR
 
 
 def _is_unfinished(state: CodeModeState, digest: str) -> bool:
