@@ -175,7 +175,8 @@ class Gate:
         """Return why no further call may be made. Calls that wait for a person or a slot count: they will be made."""
         most, name = open.tool.policy.max_calls, open.tool.name
         if most is None and self.max_calls is None:
-            return None  # to count for each call of a large gather what else is coming would cost the square of the calls
+            # To count for each call of a large gather what else is coming would cost the square of the calls.
+            return None
         coming = [tool for number, tool in self._coming.items() if number != open.call.id]
         if self.max_calls is not None and self.view.total() + len(coming) >= self.max_calls:
             return Raised("RuntimeError", f"the run has made its {self.max_calls} tool calls; no more are made")
