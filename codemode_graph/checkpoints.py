@@ -1,4 +1,4 @@
-"""Checkpoints in a SQLite file. The library for it is optional: `codemode-graph[durable]`."""
+"""Checkpoints in a SQLite file. The library for it is imported only where a run is recorded."""
 
 import asyncio
 import sqlite3

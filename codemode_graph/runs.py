@@ -87,7 +87,7 @@ def _checkpoints(journal: SQLiteJournal | None) -> BaseCheckpointSaver[Any]:
         if not (error.name or "").startswith(("langgraph.checkpoint.sqlite", "aiosqlite", "sqlite_vec")):
             raise
         raise ConfigurationError(
-            "durable runs need langgraph-checkpoint-sqlite: pip install 'codemode-graph[durable]'"
+            "durable runs need langgraph-checkpoint-sqlite: pip install langgraph-checkpoint-sqlite"
         ) from error
     return FileCheckpoints(journal.path)
 

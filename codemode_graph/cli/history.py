@@ -91,9 +91,9 @@ def _place_to_record(journal: Path | None) -> Path | None:
     if find_spec("langgraph.checkpoint.sqlite") is not None:
         return journal_place(journal)
     if journal is not None:
-        refuse("--journal needs langgraph-checkpoint-sqlite: pip install 'codemode-graph[durable]'")
+        refuse("--journal needs langgraph-checkpoint-sqlite: pip install langgraph-checkpoint-sqlite")
     text = (
-        "this run is not recorded, and cannot be resumed: pip install 'codemode-graph[durable]', or give --no-journal"
+        "this run is not recorded, and cannot be resumed: pip install langgraph-checkpoint-sqlite, or give --no-journal"
     )
     say(Console(stderr=True), text, style="yellow")
     return None

@@ -82,7 +82,8 @@ class RunData:
         for call in {call["id"]: call for call in self.calls}.values():
             if call["id"] in self.left_over:
                 found.append(("left over", call))
-            elif "mark" in call:
+            # That a standing effect was answered needs no look where the run has its answer: it is what a repair is for.
+            elif "mark" in call and (effects or call["mark"].startswith("made")):
                 found.append(("look at", call))
             elif effects and call["effect"] != "read" and "undone" not in call and call["status"] in _EFFECTS:
                 found.append((_EFFECTS[call["status"]], call))

@@ -189,7 +189,7 @@ def test_the_library_is_needed_only_for_a_file_and_its_absence_says_how_to_insta
         "codemode(tools=[], durable='runs.sqlite')"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert found.stderr.splitlines()[-1].endswith("pip install 'codemode-graph[durable]'")
+    assert found.stderr.splitlines()[-1].endswith("pip install langgraph-checkpoint-sqlite")
     assert list(tmp_path.iterdir()) == []
 
 

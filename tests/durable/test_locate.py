@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ async def check(saver: Any, url: str, **more: str) -> None:
     journal = journal_beside(saver)
     assert isinstance(journal, PostgresJournal)
     assert journal_beside(saver) is journal
-    name = f"run {type(saver).__name__} {type(saver.conn).__name__} {id(saver)}"
+    name = f"run {type(saver).__name__} {type(saver.conn).__name__} {uuid.uuid4().hex}"
     await journal.append(name, 0, [Opened()])
     found = await journal._run(
         lambda connection: (connection.info.get_parameters(), connection.info.password, connection.info.dbname)
