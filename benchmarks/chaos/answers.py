@@ -71,7 +71,7 @@ async def _app(address: str, ledger: str) -> Any:
 
 
 async def _give(address: str, ledger: str, number: int, times: int, at: float, durability: Any, *, anew: bool) -> None:
-    """Give the answer, or the input, of a run several times at once, from this process."""
+    """Deliver the answer, or the input, of a run several times at once, from this process."""
     app = await _app(address, ledger)
     config: Any = {"configurable": {"thread_id": f"t{number}"}}
     given: Any = {"task": "", "code": CODE.format(n=number)}

@@ -107,7 +107,7 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The session is over; `clock` is the program's, in seconds, and `spent` the seconds that the session took."""
+    """The session is over; `spent` is the seconds that it took."""
 
     type: ClassVar[str] = "ended"
     session: int

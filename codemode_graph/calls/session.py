@@ -122,7 +122,7 @@ class Session:
         Args:
             log: The run's journal.
             attempt: The attempt whose program is driven.
-            digest: Of the program and the sandbox's inputs.
+            digest: Of the program.
 
         Raises:
             JournalError: The journal cannot be read.
