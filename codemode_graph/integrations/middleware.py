@@ -28,7 +28,7 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.integrations.agent_tools import AgentCall, InterruptOn, Toolset, Toolsets, agent_call, reviews_of
 from codemode_graph.integrations.answer import LIMIT, answer_text, artifact_of, result_of
 from codemode_graph.integrations.langchain import ADVICE, Task, task_description
-from codemode_graph.integrations.unsettled import ProgramCalls, Unsettled, merge_programs
+from codemode_graph.integrations.turns import ProgramCalls, TurnCalls, merge_programs
 from codemode_graph.model import agent_message
 from codemode_graph.model.ask import load_model
 from codemode_graph.options import RunOptions, read_context, read_options, read_sandbox
@@ -57,7 +57,7 @@ class CodeModeAgentState(AgentState[Any]):
 
     codemode_offered: NotRequired[Annotated[list[str], PrivateStateAttr]]
     """The tools that the model last read programs may call; they can call no others."""
-    codemode_unsettled: NotRequired[Annotated[dict[str, ProgramCalls], PrivateStateAttr, merge_programs]]
+    codemode_turn_calls: NotRequired[Annotated[dict[str, ProgramCalls], PrivateStateAttr, merge_programs]]
     """What failed programs did and no later one has taken up."""
 
 
@@ -147,14 +147,14 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         """Run a program, or make any other call."""
         if request.tool_call["name"] != self.tool.name:
             return self._refuse(request) or handler(request)
-        toolset, unsettled = self._toolset(request), _unsettled(request)
+        toolset, turn_calls = self._toolset(request), _turn_calls(request)
         call = AgentCall(request=request, handler=handler, is_async=False)
 
         def run(config: RunnableConfig, **arguments: str) -> Any:
             # Set within the tool's own context, so that programs of one turn that run side by side each find their own
             # call.
             agent_call.set(call)
-            return self._answer(request, unsettled, toolset.graph.invoke(_input(unsettled, arguments), config))
+            return self._answer(request, turn_calls, toolset.graph.invoke(_input(turn_calls, arguments), config))
 
         return handler(request.override(tool=self._with_function(func=run)))
 
@@ -164,12 +164,12 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         """Run a program, or make any other call."""
         if request.tool_call["name"] != self.tool.name:
             return self._refuse(request) or await handler(request)
-        toolset, unsettled = self._toolset(request), _unsettled(request)
+        toolset, turn_calls = self._toolset(request), _turn_calls(request)
         call = AgentCall(request=request, handler=handler, is_async=True)
 
         async def run(config: RunnableConfig, **arguments: str) -> Any:
             agent_call.set(call)
-            return self._answer(request, unsettled, await toolset.graph.ainvoke(_input(unsettled, arguments), config))
+            return self._answer(request, turn_calls, await toolset.graph.ainvoke(_input(turn_calls, arguments), config))
 
         return await handler(request.override(tool=self._with_function(coroutine=run)))
 
@@ -231,7 +231,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
             name=self.tool.name, description=self.tool.description, args_schema=self.tool.args_schema, **function
         )
 
-    def _answer(self, request: ToolCallRequest, unsettled: Unsettled, state: Mapping[str, Any]) -> Any:
+    def _answer(self, request: ToolCallRequest, turn_calls: TurnCalls, state: Mapping[str, Any]) -> Any:
         result = result_of(state)
         text = answer_text(result, limit=self._max_chars, advice=_ADVICE if self._writer is None else ADVICE)
         message = ToolMessage(
@@ -244,17 +244,17 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         updates: list[Command[Any]] = [
             Command(update={key: value}) for key, value in writes(state["updates"], channels_of(request.runtime.config))
         ]
-        if changed := unsettled.update(result):
-            updates.append(Command(update={"codemode_unsettled": changed}))
+        if changed := turn_calls.update(result):
+            updates.append(Command(update={"codemode_turn_calls": changed}))
         return [message, *updates] if updates else message
 
 
-def _unsettled(request: ToolCallRequest) -> Unsettled:
-    return Unsettled(request.state.get("codemode_unsettled") or {}, request.state.get("messages", ()))
+def _turn_calls(request: ToolCallRequest) -> TurnCalls:
+    return TurnCalls(request.state.get("codemode_turn_calls") or {}, request.state.get("messages", ()))
 
 
-def _input(unsettled: Unsettled, arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"task": "", **arguments, "earlier": unsettled.earlier, "held": unsettled.held}
+def _input(turn_calls: TurnCalls, arguments: Mapping[str, str]) -> dict[str, Any]:
+    return {"task": "", **arguments, "earlier": turn_calls.earlier, "held": turn_calls.held}
 
 
 def _without_middleware(**_: str) -> str:

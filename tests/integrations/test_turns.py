@@ -13,7 +13,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
 from codemode_graph import CodeModeMiddleware, ToolPolicy, tool
-from codemode_graph.integrations.unsettled import merge_programs
+from codemode_graph.integrations.turns import merge_programs
 from tests.integrations.agents import USER, Agent, Shop, agent_model, answers, calling
 from tests.support import scripted
 
@@ -60,9 +60,9 @@ async def test_a_program_repairs_the_failed_one_whatever_becomes_of_the_messages
     agent = agent_of(shop.tools, program(FAILS), program(repaired), "done", others=[trim()], sandbox=sandbox)
     state = await agent.ainvoke(USER, THREAD)
     assert shop.paid == [("ann", 5), ("bob", 7)]
-    assert "codemode_unsettled" not in state
+    assert "codemode_turn_calls" not in state
     # What the repair has taken up is over: the next turn may pay Ann.
-    assert not (await agent.aget_state(THREAD)).values["codemode_unsettled"]
+    assert not (await agent.aget_state(THREAD)).values["codemode_turn_calls"]
 
 
 @pytest.mark.parametrize("sandbox", ["monty", "restricted"])

@@ -18,7 +18,7 @@ from codemode_graph.calls.gate import by_digest
 from codemode_graph.calls.view import newest
 from codemode_graph.state import ToolCall
 
-__all__ = ["ProgramCalls", "Unsettled", "merge_programs"]
+__all__ = ["ProgramCalls", "TurnCalls", "merge_programs"]
 
 _STANDS = ("done", "unknown", "started", "interrupted")
 # What was recorded for one run only, and does not hold in the run of the next program.
@@ -48,7 +48,7 @@ def merge_programs(known: Mapping[str, ProgramCalls], update: Mapping[str, Progr
 
 
 @dataclass(frozen=True, slots=True)
-class Unsettled:
+class TurnCalls:
     """The calls that a new program finds.
 
     Args:
