@@ -28,8 +28,8 @@ from codemode_graph.mcp import MCPToolLoader
 from codemode_graph.model.ask import load_model
 from codemode_graph.options import RunOptions, read_sandbox
 from codemode_graph.redact import redact
+from codemode_graph.tools.cards import estimate_tokens, render_card
 from codemode_graph.tools.load import load_tools
-from codemode_graph.tools.signatures import estimate_tokens, render_card
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import say, visible

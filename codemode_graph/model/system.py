@@ -7,7 +7,7 @@ from string import Template
 
 from codemode_sandboxes import Capabilities
 
-from codemode_graph.tools.signatures import render_cards
+from codemode_graph.tools.cards import render_cards
 from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["agent_message", "program_tool_description", "render", "system_message"]

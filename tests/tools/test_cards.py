@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codemode_graph.tools.signatures import estimate_tokens, render_card, render_cards
+from codemode_graph.tools.cards import estimate_tokens, render_card, render_cards
 from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec
 from codemode_graph.tools.text import first_sentence, one_line
 from tests.tools.hostile import names, schemas

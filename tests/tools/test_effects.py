@@ -10,9 +10,9 @@ from mcp.types import ToolAnnotations
 from codemode_graph import ToolPolicy, tool
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.mcp.content import effect_of
+from codemode_graph.tools.cards import render_card
 from codemode_graph.tools.effects import infer_effect
 from codemode_graph.tools.load import load_tools
-from codemode_graph.tools.signatures import render_card
 
 READS = """
 get_issue owner repo issue_number | list-events calendar_id limit start end | search_code query | find-orders query limit |
