@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from codemode_sandboxes import resolve_sandbox
+from codemode_sandboxes import SANDBOXES, resolve_sandbox
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -158,7 +158,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description="Play random programs, and count.")
     parser.add_argument("--runs", type=int, default=1000, help="programs (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the first; each further one has the next (default: 0)")
-    parser.add_argument("--sandbox", default="monty", choices=["monty", "restricted"])
+    parser.add_argument("--sandbox", default="monty", choices=sorted(SANDBOXES))
     parser.add_argument("--journal", default="memory", choices=["memory", "sqlite", "postgres"])
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="misfortunes (default: all)")
     parser.add_argument("--processes", action="store_true", help="real processes, killed by SIGKILL; not for memory")
