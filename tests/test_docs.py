@@ -60,14 +60,32 @@ def test_every_model_reply_of_a_page_is_found() -> None:
         assert len(_MODEL.findall(text)) == text.count("<!-- model")
 
 
-@pytest.fixture(scope="module")
-def described() -> list[tuple[str, Any]]:
-    spec = importlib.util.spec_from_file_location("build_api", ROOT / "docs" / "build_api.py")
+def test_the_readme_is_short() -> None:
+    assert TEXTS["README.md"].count("\n") <= 150
+
+
+async def test_the_picture_of_a_run_is_what_a_run_shows() -> None:
+    make = load(ROOT / "docs" / "images" / "make.py")
+    shown, now = (
+        re.sub(r"[\d.]+( |&#160;)ms", "TIME", text) for text in [make.PICTURE.read_text(), await make.terminal()]
+    )
+    assert "TIME" in shown
+    assert re.findall(r"<text[^>]*>([^<]*)", shown) == re.findall(r"<text[^>]*>([^<]*)", now)
+
+
+def load(path: Path) -> Any:
+    """Import a file of docs/."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
-    build_api = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build_api)
-    return [pair for pairs in build_api.objects().values() for pair in pairs]
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def described() -> list[tuple[str, Any]]:
+    return [pair for pairs in load(ROOT / "docs" / "build_api.py").objects().values() for pair in pairs]
 
 
 @pytest.mark.parametrize("package", [codemode_graph, codemode_sandboxes], ids=lambda package: package.__name__)

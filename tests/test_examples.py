@@ -13,11 +13,22 @@ from tests.wire.server import Service
 
 FOLDER = Path(__file__).parents[1] / "examples"
 PAY = "[await tools.pay(name, await tools.owed(name)) for name in ['ann', 'bob', 'cy']]"
+SUMS = """owed = {}
+for order in await tools.list_unpaid_orders():
+    owed[order['customer']] = owed.get(order['customer'], 0) + order['total']
+for customer, amount in owed.items():
+    await tools.send_reminder(customer=customer, amount=amount)
+owed"""
+REMINDED = ["reminding Ann of 125.0", "reminding Bob of 12.0"]
 EXAMPLES: dict[str, tuple[list[str], list[Reply | str]]] = {
     "loaders/langchain_mcp_adapters_tools.py": (["{'orders': 5, 'total': 282.5}"], []),
     "loaders/langchain_mcp_tools_tools.py": (["['Ann Ash', 'Bob Birch']"], []),
     "loaders/mcp_use_tools.py": (["['Ann Ash', 'Bob Birch']"], []),
     "loaders/raw_sdk_tools.py": (["{'orders': 5, 'total': 282.5}"], []),
+    "reminders.py": (
+        ["{'Ann': 125.0, 'Bob': 12.0}", "attempts: 1"],
+        [Reply(code=SUMS)],
+    ),
     "subgraph.py": (["asked: order {'item': 'toast'}", "tea ordered; toast is there already"], []),
     "agent_with_middleware.py": (
         ['["paid ann 80", "paid bob 12", "paid cy 31"]', "All three are paid."],
@@ -45,6 +56,41 @@ def test_every_example_is_here() -> None:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_prints_what_it_says(example: str) -> None:
     expected, replies = EXAMPLES[example]
+    printed = run_example(example, *replies)
+    for line in expected:
+        assert line in printed
+
+
+@pytest.mark.parametrize(
+    ("replies", "expected"),
+    [
+        ([Reply(code=SUMS)], [*REMINDED, "{'Ann': 125.0, 'Bob': 12.0}", "attempts: 1"]),
+        (
+            [Reply(code=SUMS.replace("total", "amount")), Reply(code=f"{SUMS}['all']"), Reply(code=SUMS)],
+            [*REMINDED, "{'Ann': 125.0, 'Bob': 12.0}", "attempts: 3"],
+        ),
+        (
+            [Reply(code=f"{SUMS}['{key}']") for key in ("all", "each", "both")],
+            [*REMINDED, "line 6: KeyError: both", "attempts: 3"],
+        ),
+        (["I cannot do that."], ["the model wrote no program, but: I cannot do that.", "attempts: 2"]),
+    ],
+    ids=["right at once", "repaired", "never right", "no program"],
+)
+def test_the_twenty_lines_of_the_readme_end_well_with_any_answer(
+    replies: list[Reply | str], expected: list[str]
+) -> None:
+    printed = run_example("reminders.py", *replies)
+    assert printed.splitlines() == expected
+
+
+def test_the_twenty_lines_of_the_readme_are_the_example() -> None:
+    code = (FOLDER / "reminders.py").read_text().partition('"""\n\n')[2]
+    assert f"```python\n{code}```\n" in (FOLDER.parent / "README.md").read_text()
+
+
+def run_example(example: str, *replies: Reply | str) -> str:
+    """Run an example with these replies of the model, and return what it prints."""
     root = FOLDER.parent
     with Service(*replies) as service:
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI", "LANGSMITH"))}
@@ -59,5 +105,4 @@ def test_an_example_prints_what_it_says(example: str) -> None:
             command, cwd=FOLDER, env=environment, capture_output=True, text=True, timeout=110, check=False
         )
     assert ended.returncode == 0, ended.stderr
-    for line in expected:
-        assert line in ended.stdout, ended.stdout + ended.stderr
+    return ended.stdout
