@@ -9,16 +9,25 @@ import json
 import logging
 import os
 import signal
+import subprocess
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
 
 import anyio
 from anyio.abc import ByteReceiveStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio.streams.file import FileReadStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from langchain_mcp_adapters.sessions import StdioConnection
 from mcp.client.stdio import get_default_environment
+from mcp.os.win32.utilities import (
+    FallbackProcess,
+    create_windows_process,
+    get_windows_executable_command,
+    terminate_windows_process_tree,
+)
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCMessage
 from pydantic import ValidationError
@@ -29,6 +38,7 @@ __all__ = ["ServerProcess"]
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 _MAX_LINE_CHARACTERS = 500
 _EXIT_SECONDS = 2.0
+_HAS_GROUPS = hasattr(os, "killpg")  # POSIX; on Windows a job object holds a server and what it starts
 _logger = logging.getLogger("codemode")
 
 
@@ -65,18 +75,13 @@ class ServerProcess:
         """Start the process; yield the streams that a `ClientSession` reads from and writes to.
 
         On leaving, its input is closed; two seconds later it gets SIGTERM, and two seconds later SIGKILL. When the task is
-        cancelled meanwhile, it is killed at once. All of that goes for its whole process group.
+        cancelled meanwhile, it is killed at once. All of that goes for its whole process group. On Windows it is killed
+        two seconds after its input was closed, with all that it started.
 
         Raises:
             OSError: It cannot be started.
         """
-        env = get_default_environment() | (self._connection.get("env") or {})
-        process = await anyio.open_process(
-            [self._connection["command"], *self._connection["args"]],
-            env=env,
-            cwd=self._connection.get("cwd"),
-            start_new_session=True,
-        )
+        process = await _start(self._connection)
         to_session, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         to_server, from_session = anyio.create_memory_object_stream[SessionMessage](0)
         try:
@@ -86,7 +91,7 @@ class ServerProcess:
                 try:
                     yield from_server, to_server
                 except asyncio.CancelledError:
-                    _signal_group(process, signal.SIGKILL)
+                    await _kill(process)
                     raise
                 finally:
                     self.ended = self.ended or "was closed"
@@ -195,6 +200,51 @@ def _printable(line: bytes) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+async def _start(connection: StdioConnection) -> Process:
+    """Start a server so that `_kill` ends it and all that it starts.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    command, args, cwd = connection["command"], connection["args"], connection.get("cwd")
+    env = get_default_environment() | (connection.get("env") or {})
+    if _HAS_GROUPS:
+        return await anyio.open_process([command, *args], env=env, cwd=cwd, start_new_session=True)
+    # "npx" is npx.cmd there. The annotation of `errlog` names a file alone, and it is handed on to `Popen`.
+    process = await create_windows_process(
+        get_windows_executable_command(command), list(args), env, cast(Any, subprocess.PIPE), cwd
+    )
+    return cast(Process, _ThreadedProcess(process)) if isinstance(process, FallbackProcess) else process
+
+
+class _ThreadedProcess:
+    """The part of anyio's `Process` that is used here, where the event loop of Windows starts none, as in a notebook."""
+
+    def __init__(self, process: FallbackProcess) -> None:
+        assert process.popen.stderr is not None
+        self._process = process
+        self.stdin, self.stdout, self.stderr = process.stdin, process.stdout, FileReadStream(process.popen.stderr)
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.popen.poll()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def wait(self) -> int:
+        while (status := self.returncode) is None:  # noqa: ASYNC110 - a thread that waits could not be cancelled
+            await anyio.sleep(0.02)
+        return status
+
+    def terminate(self) -> None:
+        self._process.popen.terminate()
+
+    async def aclose(self) -> None:
+        await self._process.__aexit__(None, None, None)
+
+
 async def _shut_down(process: Process) -> None:
     assert process.stdin is not None
     gone = False
@@ -204,6 +254,8 @@ async def _shut_down(process: Process) -> None:
                 await process.stdin.aclose()
             with anyio.move_on_after(_EXIT_SECONDS):
                 await process.wait()
+            if not _HAS_GROUPS:
+                return
             gone = not _signal_group(process, signal.SIGTERM)
             with anyio.move_on_after(_EXIT_SECONDS):
                 while not gone:
@@ -211,15 +263,22 @@ async def _shut_down(process: Process) -> None:
                     gone = not _signal_group(process, 0)
     finally:
         if not gone:
-            _signal_group(process, signal.SIGKILL)
+            await _kill(process)
+
+
+async def _kill(process: Process) -> None:
+    """Kill a server and all that it started."""
+    if _HAS_GROUPS:
+        _signal_group(process, signal.SIGKILL)
+        return
+    with anyio.CancelScope(shield=True):
+        await terminate_windows_process_tree(process)
+        with suppress(OSError):
+            process.terminate()  # the same as to kill it, there
 
 
 def _signal_group(process: Process, number: int) -> bool:
     """Signal the server's process group; return whether any process of it was left. Signal 0 only asks."""
-    if not hasattr(os, "killpg"):  # Windows
-        if process.returncode is None and number:
-            process.kill()
-        return process.returncode is None
     try:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):

@@ -541,7 +541,7 @@ def _all_may_run(path: str) -> bool:
 async def test_other_systems_are_refused_with_a_way_out(
     monkeypatch: pytest.MonkeyPatch, module: str, attribute: str, value: Any, part: str
 ) -> None:
-    monkeypatch.setattr(f"codemode_sandboxes.restricted.sandbox.{module}.{attribute}", value)
+    monkeypatch.setattr(f"{module}.{attribute}", value)
     sandbox = RestrictedSandbox(python="/another")
     with pytest.raises(SandboxUnavailable, match=part) as raised:
         await sandbox.start(Program(code="1"))

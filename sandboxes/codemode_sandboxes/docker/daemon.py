@@ -8,6 +8,7 @@ import importlib
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -132,6 +133,9 @@ class Daemon:
             self._errors: Any = importlib.import_module("docker.errors")
         except ImportError:
             raise SandboxUnavailable("docker", "the package docker is not installed", _INSTALL) from None
+        if sys.platform == "win32" or not hasattr(socket, "AF_UNIX"):
+            # Its event loop watches no descriptors, and its daemon's pipe is no socket.
+            raise SandboxUnavailable("docker", "it does not run on Windows", "Run the host in WSL, or use 'monty'")
         if address.startswith("ssh://"):  # its streams are no sockets, which guests need
             host = address.removeprefix("ssh://").rstrip("/")
             forward = f"ssh -N -L /tmp/docker.sock:/var/run/docker.sock {host}"

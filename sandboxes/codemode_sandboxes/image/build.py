@@ -1,6 +1,5 @@
 """Makes the folder of an image, once for each interpreter and version of the guest runner."""
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -57,7 +56,7 @@ def default_folder() -> Path:
     Raises:
         ImageError: This user has no cache.
     """
-    if os.geteuid() == 0:
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Path("/var/cache/codemode-sandboxes")
     if cache := os.environ.get("XDG_CACHE_HOME"):
         return Path(cache) / "codemode-sandboxes"
@@ -111,6 +110,8 @@ def _fingerprint(contents: Contents) -> str:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
+    import fcntl  # not at the top: Windows has none, and imports this module
+
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it when the process ends, however it ends
         # Whoever holds the lock is alone here, so these are of processes that were killed.

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import platform
 import shutil
 import sys
 import threading
@@ -15,11 +14,10 @@ from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.image import Image, ImageError, build_image
 from codemode_sandboxes.jail.cgroup import Cgroups, Leaf
 from codemode_sandboxes.jail.process import JailNewborn, JailProcess
-from codemode_sandboxes.linux.seccomp import ARCHITECTURES
 from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.pool import GuestPool, StartFailed
-from codemode_sandboxes.process.sandbox import ProcessSandbox, ask
+from codemode_sandboxes.process.sandbox import ELSEWHERE, ProcessSandbox, ask, require_linux
 from codemode_sandboxes.process.spawn import launch
 
 __all__ = [
@@ -47,7 +45,6 @@ ALLOW_NAMESPACES = (
 )
 """The remedy where a jail does not start."""
 
-_ELSEWHERE = "Use another sandbox; 'monty' runs everywhere"
 _REFILL_SECONDS = 0.05  # the run that took the spare has the processor first
 _HEADROOM_BYTES = TMP_BYTES + (32 << 20)  # a control group counts files in /tmp, and the interpreter itself
 _JAILS_OWN_TASKS = 4
@@ -194,11 +191,7 @@ class JailSandbox(ProcessSandbox[JailStarter]):
     def _find(self) -> _Parts:
         with self._finding:
             if self._found is None:
-                if sys.platform != "linux":
-                    raise SandboxUnavailable(self.name, "it needs Linux", _ELSEWHERE)
-                if platform.machine() not in ARCHITECTURES:
-                    reason = f"it has no system call table for {platform.machine()}"
-                    raise SandboxUnavailable(self.name, reason, _ELSEWHERE)
+                require_linux(self.name)
                 executable = self._executable()
                 if os.geteuid() == 0 and not _is_open_to_all(Path(executable)):
                     reason = f"the user that guests run as may not run {executable}"
@@ -206,7 +199,7 @@ class JailSandbox(ProcessSandbox[JailStarter]):
                 try:
                     image = build_image(self._python)
                 except ImageError as error:
-                    raise SandboxUnavailable(self.name, str(error), _ELSEWHERE) from error
+                    raise SandboxUnavailable(self.name, str(error), ELSEWHERE) from error
                 self._found = _Parts(image, self._jail(executable, image), Cgroups.find())
             return self._found
 

@@ -7,7 +7,6 @@ import platform
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +17,12 @@ from codemode_sandboxes.contract import Capabilities, Diagnostic, Execution, Lim
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.jail.bubblewrap import packaged_bwrap
 from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES, NOBODY, find_setpriv
-from codemode_sandboxes.linux.seccomp import ARCHITECTURES, build_deny_list
+from codemode_sandboxes.linux.seccomp import build_deny_list
 from codemode_sandboxes.monty.dialect import aprobe, probe
 from codemode_sandboxes.monty.session import MontyExecution
 from codemode_sandboxes.monty.typecheck import CHECKERS, TypeCheckers
 from codemode_sandboxes.monty.workers import Workers
+from codemode_sandboxes.process.sandbox import require_linux
 
 __all__ = ["MontySandbox"]
 
@@ -192,8 +192,11 @@ def write_jail_script(binary: str | Path | None) -> str:
     Raises:
         SandboxUnavailable: There is no bubblewrap, it cannot make jails here, or the binary cannot run in one.
     """
-    if sys.platform != "linux" or platform.machine() not in ARCHITECTURES:
-        raise SandboxUnavailable(_NAME, "a jail for its workers needs Linux on x86_64 or aarch64", "Leave `jail` out")
+    try:
+        require_linux(_NAME)
+    except SandboxUnavailable:
+        reason = "a jail for its workers needs Linux on x86_64 or aarch64"
+        raise SandboxUnavailable(_NAME, reason, "Leave `jail` out") from None
     bwrap = shutil.which("bwrap") or packaged_bwrap()
     if bwrap is None:
         raise SandboxUnavailable(_NAME, "a jail for its workers needs bwrap, which is not installed", _INSTALL)

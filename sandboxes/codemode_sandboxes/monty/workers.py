@@ -27,6 +27,7 @@ _Job: TypeAlias = tuple[Callable[[], Any], asyncio.Future[Any] | None]
 
 # A process is replaced after so many sessions, which bounds whatever it keeps of them.
 _MAX_CHECKOUTS = 500
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, any signal ends a process at once
 _REMEDY = "Reinstall it with `pip install --force-reinstall pydantic-monty`"
 
 
@@ -164,9 +165,9 @@ class _Process:
     def kill(self) -> None:
         with self._lock, suppress(OSError):
             if self._descriptor is not None:
-                signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+                signal.pidfd_send_signal(self._descriptor, _KILL)
             elif self.pid is not None:
-                os.kill(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+                os.kill(self.pid, _KILL)
 
     def forget(self) -> None:
         with self._lock:

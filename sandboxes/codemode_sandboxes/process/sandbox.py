@@ -1,6 +1,10 @@
 """What sandboxes have in common whose guests are processes that come from a pool."""
 
 import asyncio
+import os
+import platform
+import struct
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -9,13 +13,17 @@ from typing import Any, Generic, TypeVar
 
 from codemode_sandboxes.contract import Boundary, Capabilities, Finished, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.linux.seccomp import ARCHITECTURES
 from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.pool import GuestPool, S, StartFailed
 
-__all__ = ["ProcessSandbox", "SizedSandbox", "ask", "ask_apart"]
+__all__ = ["ELSEWHERE", "ProcessSandbox", "SizedSandbox", "ask", "ask_apart", "require_linux"]
 
 T = TypeVar("T")
+
+ELSEWHERE = "Use another sandbox; 'monty' runs everywhere"
+"""The remedy where a sandbox cannot run on this system at all."""
 
 _REFILL_SECONDS = 0.1  # the run that took the spare has the processor first
 
@@ -137,6 +145,27 @@ class SizedSandbox(ProcessSandbox[S]):
                 self._pool = self._new_pool(self._spares)
                 old.close()
             return self._pool
+
+
+def require_linux(name: str, *, seccomp: bool = True) -> None:
+    """Check that a sandbox of this name can work on this system: on Linux, with a Python that can hold processes fast.
+
+    Modules that only POSIX has are imported, and names that only Linux has are looked up, after this check alone.
+
+    Args:
+        name: The sandbox's name.
+        seccomp: It filters system calls, so it needs a table of this machine's.
+
+    Raises:
+        SandboxUnavailable: It cannot.
+    """
+    if sys.platform != "linux" or not hasattr(os, "fork"):
+        raise SandboxUnavailable(name, "it needs Linux", ELSEWHERE)
+    if not hasattr(os, "pidfd_open"):
+        raise SandboxUnavailable(name, "it needs Linux 5.3 or later, and a Python that was built for it", ELSEWHERE)
+    # The table is that of 64-bit calls, and a Python of 32 bits makes others on the same machine.
+    if seccomp and (platform.machine() not in ARCHITECTURES or struct.calcsize("P") != 8):
+        raise SandboxUnavailable(name, f"it has no system call table for {platform.machine()}", ELSEWHERE)
 
 
 async def ask(

@@ -18,6 +18,7 @@ from typing import Literal
 
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.jail.bubblewrap import packaged_bwrap
+from codemode_sandboxes.process.sandbox import require_linux
 from codemode_sandboxes.pyodide.packages import NAME
 
 __all__ = ["JAILS", "Jail", "JailName", "find_jail", "find_node"]
@@ -212,8 +213,7 @@ def find_jail(name: JailName, *, node: str | None, deno: str | None) -> Jail:
     Raises:
         SandboxUnavailable: It does not work, or none does. The reason names what each lacks.
     """
-    if sys.platform != "linux":
-        raise SandboxUnavailable(NAME, "it needs Linux", "Use another sandbox; 'monty' runs everywhere")
+    require_linux(NAME, seccomp=False)
     if name != "auto" and name not in JAILS:
         raise ValueError(f"no jail is named {name!r}; there are: auto, {', '.join(JAILS)}")
     reasons: list[SandboxUnavailable] = []

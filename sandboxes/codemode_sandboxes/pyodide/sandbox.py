@@ -11,7 +11,7 @@ from codemode_sandboxes.contract import Capabilities, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.guest.preload import MODULES
 from codemode_sandboxes.process.execution import ProcessExecution
-from codemode_sandboxes.process.sandbox import SizedSandbox, ask
+from codemode_sandboxes.process.sandbox import ELSEWHERE, SizedSandbox, ask
 from codemode_sandboxes.pyodide.jail import JailName, find_jail
 from codemode_sandboxes.pyodide.packages import NAME, cache_folder, find_packages, find_pyodide, normalize
 from codemode_sandboxes.pyodide.snapshot import find_snapshot, use_snapshot, zones
@@ -101,7 +101,7 @@ class PyodideSandbox(SizedSandbox[WorkerStarter]):
         return await super().start(program, limits)
 
     def _unavailable(self, reason: str) -> SandboxUnavailable:
-        return SandboxUnavailable(NAME, reason, "Use another sandbox; 'monty' runs everywhere")
+        return SandboxUnavailable(NAME, reason, ELSEWHERE)
 
     async def _ask(self) -> Capabilities:
         setup = await asyncio.wrap_future(in_spawner(self._find))

@@ -1,9 +1,6 @@
 """`RestrictedSandbox`: its guests are forked from a server that has imported the standard library."""
 
-import os
-import platform
 import shutil
-import struct
 import sys
 from functools import cache
 from pathlib import Path
@@ -11,16 +8,14 @@ from pathlib import Path
 from codemode_sandboxes.contract import Capabilities, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.guest.preload import MODULES
-from codemode_sandboxes.linux.seccomp import ARCHITECTURES
 from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.pool import GuestPool
-from codemode_sandboxes.process.sandbox import ProcessSandbox, ask, ask_apart
+from codemode_sandboxes.process.sandbox import ELSEWHERE, ProcessSandbox, ask, ask_apart, require_linux
 from codemode_sandboxes.restricted.server import ForkServer
 
 __all__ = ["RestrictedSandbox"]
 
 _NAME = "restricted"
-_ELSEWHERE = "Use another sandbox; 'monty' runs everywhere"
 _REFILL_SECONDS = 0.02  # the run that took the spare has the processor first
 
 
@@ -66,25 +61,16 @@ class RestrictedSandbox(ProcessSandbox[ForkServer]):
 
     async def start(self, program: Program, limits: Limits = Limits()) -> ProcessExecution:  # noqa: B008 - frozen
         """Take a guest for a program; see `Sandbox`."""
-        _check_platform()
+        require_linux(_NAME)
         return await super().start(program, limits)
 
     def _unavailable(self, reason: str) -> SandboxUnavailable:
         return _refused(reason)
 
 
-def _check_platform() -> None:
-    if sys.platform != "linux":
-        raise SandboxUnavailable(_NAME, "it needs Linux", _ELSEWHERE)
-    if platform.machine() not in ARCHITECTURES or struct.calcsize("P") != 8:
-        raise SandboxUnavailable(_NAME, f"it has no system call table for {platform.machine()}", _ELSEWHERE)
-    if not hasattr(os, "pidfd_open"):
-        raise SandboxUnavailable(_NAME, "it needs Linux 5.3 or later", _ELSEWHERE)
-
-
 @cache
 def _probe(python: str) -> tuple[Capabilities, tuple[str, ...]]:
-    _check_platform()
+    require_linux(_NAME)
     return ask_apart(lambda: _ask(python))
 
 
@@ -98,4 +84,4 @@ async def _ask(python: str) -> tuple[Capabilities, tuple[str, ...]]:
 
 
 def _refused(reason: str) -> SandboxUnavailable:
-    return SandboxUnavailable(_NAME, reason, _ELSEWHERE)
+    return SandboxUnavailable(_NAME, reason, ELSEWHERE)
