@@ -47,7 +47,7 @@ def create_codemode(
         ConfigurationError: The model cannot be used, or an option, see `RunOptions`.
         ToolLoadError: Something among the tools is not a tool.
 
-    Example:
+    Examples:
         ```python
         graph = create_codemode(model="openai:gpt-5.2", tools=[list_events, send_mail]).compile()
         state = await graph.ainvoke({"task": "Mail today's events to ann@example.com"})

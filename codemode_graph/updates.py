@@ -25,7 +25,7 @@ class ApplyUpdates:
     Args:
         schema: The state of the graph around. Where this is a node, the state has a key `updates`, which code mode fills.
 
-    Example:
+    Examples:
         ```python
         class State(MessagesState):
             task: str

@@ -9,16 +9,12 @@ import importlib.util
 import inspect
 import io
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
-import codemode_sandboxes
 import pytest
 
-import codemode_graph
 from tests.support import scripted
 
 ROOT = Path(__file__).parents[1]
@@ -81,31 +77,3 @@ def load(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(scope="module")
-def described() -> list[tuple[str, Any]]:
-    return [pair for pairs in load(ROOT / "docs" / "build_api.py").objects().values() for pair in pairs]
-
-
-@pytest.mark.parametrize("package", [codemode_graph, codemode_sandboxes], ids=lambda package: package.__name__)
-def test_every_public_name_is_in_the_api_reference(package: Any, described: list[tuple[str, Any]]) -> None:
-    assert set(package.__all__) <= {found.name for _, found in described}
-
-
-def test_the_api_reference_says_where_to_import_from(described: list[tuple[str, Any]]) -> None:
-    for module, found in described:
-        assert hasattr(importlib.import_module(module), found.name), f"{module}.{found.name}"
-
-
-def test_every_name_of_the_api_reference_has_a_docstring(described: list[tuple[str, Any]]) -> None:
-    assert [found.path for _, found in described if found.docstring is None] == []
-
-
-def test_the_api_reference_is_built_from_the_docstrings(described: list[tuple[str, Any]]) -> None:
-    command = [sys.executable, str(ROOT / "docs" / "build_api.py")]
-    page = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
-    for module, found in described:
-        heading = f"\n### `{found.name}`\n\nFrom `{module}`.\n"
-        assert page.count(heading) == 1, f"{module}.{found.name}"
-        assert found.docstring.value.partition("\n")[0] in page.partition(heading)[2]

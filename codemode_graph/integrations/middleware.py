@@ -86,7 +86,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
     Raises:
         ConfigurationError: `interrupt_on`, the model or an option cannot be used, see `RunOptions`.
 
-    Example:
+    Examples:
         ```python
         agent = create_agent("openai:gpt-5.2", tools=[list_events, send_mail], middleware=[CodeModeMiddleware()])
         ```

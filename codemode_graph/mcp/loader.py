@@ -40,7 +40,7 @@ class MCPToolLoader:
 
     Use a loader in one event loop at a time, the one that called `load()`.
 
-    Example:
+    Examples:
         ```python
         async with MCPToolLoader() as loader:
             loader.add_stdio_server("files", "npx", ["-y", "@modelcontextprotocol/server-filesystem", "."])
@@ -74,7 +74,7 @@ class MCPToolLoader:
         Raises:
             ConfigurationError: It cannot be read; the message says where and what to change.
 
-        Example:
+        Examples:
             >>> loader = MCPToolLoader.from_config({"mcpServers": {"time": {"command": "mcp-server-time"}}})
             >>> loader.servers
             ('time',)

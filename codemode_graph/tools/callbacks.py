@@ -37,7 +37,7 @@ def traced(name: str, call: ToolCaller, *, description: str = "") -> ToolCaller:
     Returns:
         A caller that returns and raises what `call` does.
 
-    Example:
+    Examples:
         >>> import asyncio
         >>> async def double(arguments, config):
         ...     return arguments["x"] * 2

@@ -71,7 +71,7 @@ def tool(
     Returns:
         A decorator that marks the function and returns it.
 
-    Example:
+    Examples:
         >>> @tool(effect="read", timeout=5)
         ... def temperature(city: str) -> float:
         ...     "The temperature in a city, in degrees Celsius."

@@ -72,7 +72,7 @@ class MockSandbox:
     Attributes:
         executions: Every run that was started, in order.
 
-    Example:
+    Examples:
         >>> def script(program):
         ...     outcomes = yield Blocked(calls=(Call(1, "weather", (), {"city": "Oslo"}),))
         ...     return Finished(outcomes[1].value["temperature"])
