@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 import requests
@@ -22,6 +23,7 @@ from pydantic import BaseModel, computed_field
 
 from codemode_graph import ToolPolicy, create_codemode
 from codemode_graph.calls.journal import Journal, MemoryJournal
+from codemode_graph.calls.postgres import PostgresJournal
 from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.calls.store import StoreJournal
 from tests.durable.ledger import CONFIG, Ledger, Setup, app_of, functions, prepare, step
@@ -57,7 +59,7 @@ def approved(*decisions: Any) -> Command[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("journal", ["memory", "sqlite", "sqlite store", "postgres store"])
+@pytest.mark.parametrize("journal", ["memory", "sqlite", "postgres", "sqlite store", "postgres store"])
 async def test_thousands_of_writes_are_answered_to_the_repaired_program(
     journal: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -88,6 +90,8 @@ async def test_thousands_of_writes_are_answered_to_the_repaired_program(
         await run(MemoryJournal())
     elif journal == "sqlite":
         await run(SQLiteJournal(tmp_path / "journal.sqlite"))
+    elif journal == "postgres":
+        await run(PostgresJournal(request.getfixturevalue("postgres").create()))
     elif journal == "sqlite store":
         async with AsyncSqliteStore.from_conn_string(str(tmp_path / "store.sqlite")) as sqlite_store:
             await sqlite_store.setup()
@@ -320,7 +324,7 @@ LOST: dict[str, Callable[[], BaseException]] = {
     "httpx": lambda: httpx.ReadTimeout("timed out"),
     "httpx disconnected": lambda: httpx.RemoteProtocolError("Server disconnected without sending a response."),
     "requests": lambda: requests.exceptions.ReadTimeout("timed out"),
-    "aiohttp": lambda: pytest.importorskip("aiohttp").ServerDisconnectedError(),
+    "aiohttp": lambda: aiohttp.ServerDisconnectedError(),
     "group": lambda: ExceptionGroup("several", [ValueError("x"), TimeoutError("y")]),
     "reset": lambda: ConnectionResetError("reset by peer"),
 }
