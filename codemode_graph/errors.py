@@ -32,15 +32,16 @@ class ConfigurationError(CodeModeError, ValueError):
     """A configuration cannot work; the message says what to change."""
 
 
-class JournalError(CodeModeError):
+# LangGraph Server tells its clients the message of a built-in exception alone, and so of those that are one, too.
+class JournalError(CodeModeError, RuntimeError):
     """A journal cannot be used: it is gone, of another version, or cannot be written."""
 
 
-class ToolLoadError(CodeModeError):
+class ToolLoadError(CodeModeError, RuntimeError):
     """Tools cannot be loaded: an MCP server does not answer, or an object is no tool."""
 
 
-class ModelError(CodeModeError):
+class ModelError(CodeModeError, RuntimeError):
     """The request to the model failed, or its reply has no program."""
 
 

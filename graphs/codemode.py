@@ -1,23 +1,21 @@
-"""The graph that LangGraph Server serves as `codemode`. Without a model it runs only the `code` of its input.
+"""The graph that LangGraph Server serves as `codemode`: code mode itself.
 
-`parts` lists the environment variables that it reads.
+Without a model it runs only the `code` of its input.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from langgraph.graph.state import CompiledStateGraph
+from langgraph_sdk.runtime import ServerRuntime
 
-from codemode_graph import create_codemode
-from graphs.parts import model_name, open_tools, policies, sandbox
+from codemode_graph.server import codemode
 
 __all__ = ["make_graph"]
 
 
-@asynccontextmanager
-async def make_graph() -> AsyncIterator[CompiledStateGraph[Any, Any, Any, Any]]:
-    """Make the graph for one run. The server adds checkpointer and store."""
-    async with open_tools() as tools:
-        graph = create_codemode(model=model_name(), tools=tools, policies=policies(), sandbox=sandbox())
-        yield graph.compile(name="codemode")
+def make_graph(
+    runtime: ServerRuntime[Any] | None = None,
+) -> AbstractAsyncContextManager[CompiledStateGraph[Any, Any, Any, Any]]:
+    """Make the graph for one run, or for reading. The server adds checkpointer and store."""
+    return codemode(runtime)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_mcp_adapters.sessions import SSEConnection, StdioConnection, StreamableHttpConnection
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
 
 from codemode_graph.errors import ConfigurationError
 
@@ -32,12 +32,14 @@ class ServerConfig:
         connection: Its command or its URL.
         timeout: Seconds that one call may take; None sets no bound.
         startup_timeout: Seconds until its first answer is due.
+        shared: Whether an `MCPPool` lets runs share one session with it.
     """
 
     name: str
     connection: StdioConnection | SSEConnection | StreamableHttpConnection = field(repr=False)
     timeout: float | None = DEFAULT_TIMEOUT
     startup_timeout: float = DEFAULT_STARTUP_TIMEOUT
+    shared: bool = True
 
 
 def read_config(
@@ -73,7 +75,14 @@ def read_config(
             continue
         where = f"{source}: mcpServers.{name}"
         connection = _connection(where, _expand(entry, where))
-        found.append(ServerConfig(name=name, connection=connection, timeout=timeout, startup_timeout=startup_timeout))
+        server = ServerConfig(
+            name=name,
+            connection=connection,
+            timeout=timeout,
+            startup_timeout=startup_timeout,
+            shared=entry.get("shared", True),
+        )
+        found.append(server)
     return found
 
 
@@ -125,6 +134,7 @@ class _Entry(BaseModel):
     cwd: str | None = None
     url: str | None = Field(None, pattern="^https?://")
     headers: dict[str, str] | None = None
+    shared: StrictBool = True
     transport: Annotated[str | None, BeforeValidator(_transport)] = Field(
         None, validation_alias=AliasChoices("transport", "type")
     )

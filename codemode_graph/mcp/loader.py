@@ -15,6 +15,7 @@ from codemode_graph.errors import ConfigurationError, ToolLoadError
 from codemode_graph.mcp.config import DEFAULT_STARTUP_TIMEOUT, DEFAULT_TIMEOUT, ServerConfig, read_config
 from codemode_graph.mcp.connection import finish
 from codemode_graph.mcp.content import effect_of, output_schema_of, value_of
+from codemode_graph.mcp.pool import MCPPool
 from codemode_graph.mcp.server import MCPServer
 from codemode_graph.tools.callbacks import traced
 from codemode_graph.tools.effects import infer_effect
@@ -40,6 +41,9 @@ class MCPToolLoader:
 
     Use a loader in one event loop at a time, the one that called `load()`.
 
+    Args:
+        pool: Keeps the sessions for other loaders beyond the end of this one. Without it they end with the loader.
+
     Examples:
         ```python
         async with MCPToolLoader() as loader:
@@ -51,7 +55,8 @@ class MCPToolLoader:
         ```
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, pool: MCPPool | None = None) -> None:
+        self._pool = pool
         self._configs: dict[str, ServerConfig] = {}
         self._servers: dict[str, MCPServer] = {}
         self._tools: list[ToolSpec] | None = None
@@ -63,6 +68,7 @@ class MCPToolLoader:
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
         startup_timeout: float = DEFAULT_STARTUP_TIMEOUT,
+        pool: MCPPool | None = None,
     ) -> Self:
         """Return a loader of the servers in an `mcpServers` configuration, the JSON form that MCP clients share.
 
@@ -70,6 +76,7 @@ class MCPToolLoader:
             config: The form, or the path of a file with it; see `codemode_graph.mcp.config.read_config`.
             timeout: Seconds that one call may take; None sets no bound.
             startup_timeout: Seconds until a server's first answer is due.
+            pool: Keeps the sessions beyond the end of the loader, for others.
 
         Raises:
             ConfigurationError: It cannot be read; the message says where and what to change.
@@ -79,7 +86,7 @@ class MCPToolLoader:
             >>> loader.servers
             ('time',)
         """
-        loader = cls()
+        loader = cls(pool=pool)
         for server in read_config(config, timeout=timeout, startup_timeout=startup_timeout):
             loader._add(server)
         return loader
@@ -195,7 +202,7 @@ class MCPToolLoader:
             ToolLoadError: A server cannot be reached; those that this call connected are closed again.
         """
         # Kept in `_servers` before they are asked, so that an `aclose` meanwhile ends them too.
-        new = {name: MCPServer(config) for name, config in self._configs.items() if name not in self._servers}
+        new = {name: self._open(config) for name, config in self._configs.items() if name not in self._servers}
         self._servers |= new
         servers = [self._servers[name] for name in self._configs]
         try:
@@ -204,7 +211,7 @@ class MCPToolLoader:
         except BaseException as error:
             # Close only what this call connected: tools of an earlier load may be in use.
             self._servers = {name: server for name, server in self._servers.items() if new.get(name) is not server}
-            ending = [task for server in new.values() for task in server.end()]
+            ending = [task for server in new.values() for task in self._close(server)]
             # A caller that was cancelled must not wait for servers to end in their own time.
             await finish(ending, at_once=isinstance(error, asyncio.CancelledError))
             raise
@@ -212,11 +219,12 @@ class MCPToolLoader:
         return self.tools
 
     async def aclose(self) -> None:
-        """End all sessions and the processes behind them, within seconds. May be called again, in any task of the loop.
+        """End all sessions and the processes behind them, within seconds; those of a pool are given back to it.
 
-        A call of a tool after that raises ConnectionError; `load()` connects the servers again.
+        May be called again, in any task of the loop. A call of a tool after that raises ConnectionError; `load()` connects
+        the servers again.
         """
-        ending = [task for server in self._servers.values() for task in server.end()]
+        ending = [task for server in self._servers.values() for task in self._close(server)]
         self._servers, self._tools = {}, None
         await finish(ending)
 
@@ -227,6 +235,12 @@ class MCPToolLoader:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def _open(self, config: ServerConfig) -> MCPServer:
+        return MCPServer(config) if self._pool is None else self._pool.acquire(config)
+
+    def _close(self, server: MCPServer) -> "list[asyncio.Task[Any]]":
+        return server.end() if self._pool is None else self._pool.release(server)
 
     def _add(self, server: ServerConfig) -> None:
         if server.name in self._configs:

@@ -54,6 +54,11 @@ class MCPServer:
         self._tools: list[Tool] = []
         self._listed_on: Connection | None = None
 
+    @property
+    def connected(self) -> bool:
+        """True while there is a connection that is not known to have ended."""
+        return self._connection is not None and self._connection.usable
+
     async def tools(self) -> list[Tool]:
         """List the tools. The server is asked only where the list is unknown or may have changed.
 

@@ -1,4 +1,4 @@
-"""graphs/composed.py: code mode as a node of a conversation."""
+"""The served conversation: code mode as a node of a conversation."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from codemode_graph import ToolPolicy, create_codemode
-from graphs.composed import compose
+from codemode_graph.server.conversation import compose
 from tests.wire.server import Service
 
 SENT: list[str] = []

@@ -13,7 +13,7 @@ from langgraph.types import Command
 
 from codemode_graph import ToolPolicy, codemode, create_codemode, tool
 from codemode_graph.errors import ConfigurationError
-from graphs.parts import sandbox as served_sandbox
+from codemode_graph.server.environment import sandbox as served_sandbox
 from tests.support import scripted
 
 YIELDS = "def g():\n    yield 3\nsum(g())"

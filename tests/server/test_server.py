@@ -33,13 +33,20 @@ pytestmark = [
 ]
 
 
+SHOP: dict[str, Any] = {
+    "mcpServers": {"shop": {"command": sys.executable, "args": ["-m", "codemode_graph.demo.shop_server"]}}
+}
+DEAD: dict[str, Any] = {"mcpServers": {"shop": {"command": "/nowhere/shop"}}}
+
+
 @dataclass(frozen=True)
 class Server:
-    """A server that asks before a reminder is sent."""
+    """A server that asks before a reminder is sent, with the MCP servers of the file `mcp`."""
 
     url: str
     pid: int
     log: Path
+    mcp: Path
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +61,15 @@ def server(tmp_path_factory: pytest.TempPathFactory, model: Service) -> Iterator
     shutil.copytree(ROOT / "graphs", folder / "graphs")
     served = json.loads((ROOT / "langgraph.json").read_text())
     (folder / "langgraph.json").write_text(json.dumps({**served, "dependencies": ["."]}))
+    (folder / "servers.json").write_text(json.dumps(SHOP))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {
         **os.environ,
         "CODEMODE_APPROVE": "send_*",
+        "CODEMODE_MCP": str(folder / "servers.json"),
+        "CODEMODE_TOOLS": "codemode_graph.demo:send_reminder",
         "CODEMODE_MODEL": "openai:gpt-4.1",
         "OPENAI_API_KEY": model.key,
         "OPENAI_BASE_URL": model.url,
@@ -80,7 +90,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, model: Service) -> Iterator
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-        yield Server(url, process.pid, log)
+        yield Server(url, process.pid, log, folder / "servers.json")
     finally:
         process.terminate()
         process.wait(timeout=30)
@@ -184,18 +194,26 @@ async def test_a_conversation_with_code_mode_in_it_streams_stops_and_goes_on(
     assert [message["content"] for message in done["messages"]] == ["remind c1", "C1 is reminded."]
 
 
+def shops(server: Server) -> set[int]:
+    """The MCP servers that run."""
+    return {pid for pid in descendants(server.pid) if b"shop_server" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
 async def test_a_run_that_is_cancelled_or_left_leaves_nothing(client: LangGraphClient, server: Server) -> None:
-    await client.runs.wait(None, "codemode", input={"task": "", "code": "1"})
+    # The first runs have started the MCP server, which all share, and the sandbox's worker that waits for the next.
+    await client.runs.wait(None, "codemode", input={"task": "", "code": "await tools['list-orders']('paid')"})
     before = len(descendants(server.pid))
-    endless: Any = {
-        "task": "",
-        "code": "await tools['list-orders']('paid')\nwhile True:\n    await asyncio.sleep(0.01)",
-    }
-    endless["code"] = "import asyncio\n" + endless["code"]
+    code = "import asyncio\nawait tools['list-orders']('paid')\nwhile True:\n    await asyncio.sleep(0.01)"
+    endless: Any = {"task": "", "code": code}
     thread = (await client.threads.create())["thread_id"]
-    run = await client.runs.create(thread, "codemode", input=endless)
-    await _until(lambda: len(descendants(server.pid)) > before)
-    await client.runs.cancel(thread, run["run_id"], wait=True)
+    stream = client.runs.stream(thread, "codemode", input=endless, stream_mode="custom")
+    async for part in stream:
+        if part.event == "metadata":
+            run_id = part.data["run_id"]
+        if part.event == "custom" and part.data["type"] == "call_finished":
+            break
+    await client.runs.cancel(thread, run_id, wait=True)
+    await stream.aclose()  # type: ignore[attr-defined]
     await _until(lambda: len(descendants(server.pid)) <= before)
     stream = client.runs.stream(None, "codemode", input=endless, stream_mode="custom", on_disconnect="cancel")
     async for part in stream:
@@ -203,6 +221,7 @@ async def test_a_run_that_is_cancelled_or_left_leaves_nothing(client: LangGraphC
             break
     await stream.aclose()  # type: ignore[attr-defined]
     await _until(lambda: len(descendants(server.pid)) <= before)
+    assert len(shops(server)) == 1
 
 
 async def _until(condition: Any) -> None:
@@ -249,7 +268,37 @@ async def test_the_servers_own_mcp_endpoint_offers_the_graphs(server: Server) ->
 
 
 async def test_no_node_blocks_the_event_loop(server: Server) -> None:
-    """Last in the file: the server has noted what blocked while the tests above ran."""
+    """After all tests whose runs end well: the server has noted what blocked meanwhile."""
     log = server.log.read_text()
     assert "Blocking" not in log
     assert "Traceback" not in log
+
+
+async def test_reads_start_nothing_and_work_while_mcp_servers_are_dead(
+    client: LangGraphClient, server: Server, model: Service
+) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread, "codemode", input={"task": "", "code": PROGRAM})
+    running = shops(server)
+    server.mcp.write_text(json.dumps(DEAD))
+    try:
+        for graph in ("codemode", "agent", "composed"):
+            (assistant,) = await client.assistants.search(graph_id=graph, metadata={"created_by": "system"})
+            await client.assistants.get_schemas(assistant["assistant_id"])
+            await client.assistants.get_graph(assistant["assistant_id"], xray=True)
+            other = (await client.threads.create(graph_id=graph))["thread_id"]
+            await client.threads.update_state(other, {"task": "x"} if graph != "agent" else {"messages": []})
+            await client.threads.get_state(other)
+        state: Any = await client.threads.get_state(thread)
+        assert [action["name"] for action in state["interrupts"][0]["value"]["action_requests"]] == ["send_reminder"]
+        assert state["next"] == ["approve"]
+        assert len(await client.threads.get_history(thread)) > 3
+        failed: Any = await client.runs.wait(None, "codemode", input={"task": "", "code": "1"}, raise_error=False)
+        assert "MCP server 'shop'" in failed["__error__"]["message"]
+        assert "cannot be started" in failed["__error__"]["message"]
+    finally:
+        server.mcp.write_text(json.dumps(SHOP))
+    done: Any = await client.runs.wait(thread, "codemode", command={"resume": {"decisions": [{"type": "approve"}]}})
+    assert done["output"] == [5, True]
+    assert shops(server) == running
+    assert len(running) == 1

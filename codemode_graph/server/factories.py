@@ -1,0 +1,113 @@
+"""The graphs that LangGraph Server serves: each is made for one run, or for reading.
+
+The server makes a graph for every request, also to show its schemas, its drawing and the state of its threads. Those reads
+need its nodes and no tools, so they get one that was made without: nothing is started, and servers that are down do not
+matter.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeAlias
+
+from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain_core.language_models import BaseChatModel
+from langgraph.graph.state import CompiledStateGraph
+from langgraph_sdk.runtime import ServerRuntime
+
+from codemode_graph.graph import create_codemode
+from codemode_graph.integrations.agent import create_agent, to_langchain
+from codemode_graph.options import RunOptions
+from codemode_graph.server import environment
+from codemode_graph.server.conversation import compose
+from codemode_graph.tools.load import load_tools
+
+__all__ = ["agent", "codemode", "composed"]
+
+Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """What a graph is made of.
+
+    Attributes:
+        tools: The tools.
+        model: Talks, and writes programs.
+        writer: The model for graphs that can do without one; None where none is set.
+        options: As for `create_codemode`.
+    """
+
+    tools: list[Any] = field(default_factory=list)
+    model: BaseChatModel = field(default_factory=environment.NoModel)
+    writer: BaseChatModel | None = None
+    options: RunOptions = field(default_factory=lambda: RunOptions(sandbox="monty"))
+
+
+def codemode(runtime: ServerRuntime[Any] | None = None) -> AbstractAsyncContextManager[Graph]:
+    """Make code mode itself. Without a model it runs only the `code` of its input.
+
+    Args:
+        runtime: Of the server: what the graph is for. Without it, it is for a run.
+    """
+    return _serve(_codemode, runtime)
+
+
+def agent(runtime: ServerRuntime[Any] | None = None) -> AbstractAsyncContextManager[Graph]:
+    """Make an agent that calls its tools itself, or by a program, as it decides. Approvals hold either way.
+
+    Args:
+        runtime: Of the server: what the graph is for. Without it, it is for a run.
+    """
+    return _serve(_agent, runtime)
+
+
+def composed(runtime: ServerRuntime[Any] | None = None) -> AbstractAsyncContextManager[Graph]:
+    """Make a conversation in which code mode is one node, see `compose`.
+
+    Args:
+        runtime: Of the server: what the graph is for. Without it, it is for a run.
+    """
+    return _serve(_composed, runtime)
+
+
+@asynccontextmanager
+async def _serve(build: Callable[[Equipment], Graph], runtime: ServerRuntime[Any] | None) -> AsyncIterator[Graph]:
+    if runtime is not None and runtime.execution_runtime is None:
+        yield _for_reading(build)
+        return
+    async with environment.open_tools() as tools:
+        options = RunOptions(policies=environment.policies(), sandbox=environment.sandbox())
+        model = environment.chat_model()
+        writer = None if isinstance(model, environment.NoModel) else model
+        yield build(Equipment(tools=tools, model=model, writer=writer, options=options))
+
+
+@cache
+def _for_reading(build: Callable[[Equipment], Graph]) -> Graph:
+    # The nodes are the same whatever the tools, so the server finds its way in the states of every run.
+    return build(Equipment())
+
+
+def _codemode(parts: Equipment) -> Graph:
+    return create_codemode(model=parts.writer, tools=parts.tools, **parts.options).compile(name="codemode")
+
+
+def _agent(parts: Equipment) -> Graph:
+    specs = load_tools(parts.tools, policies=parts.options.get("policies"))
+    gated = [to_langchain(spec).name for spec in specs if spec.policy.approval]
+    return create_agent(
+        parts.tools,
+        llm=parts.model,
+        system_prompt="You do what the user asks with the tools that you have, and answer shortly.",
+        middleware=[HumanInTheLoopMiddleware(interrupt_on=dict.fromkeys(gated, True))],
+        name="agent",
+        **parts.options,
+    )
+
+
+def _composed(parts: Equipment) -> Graph:
+    inner = create_codemode(model=parts.writer, tools=parts.tools, **parts.options)
+    names = [spec.name for spec in load_tools(parts.tools)]
+    return compose(inner.compile(), parts.model, names).compile(name="composed")
