@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
-from codemode_sandboxes import Sandbox, SandboxUnavailable, resolve_sandbox
+from codemode_sandboxes import Sandbox, resolve_sandbox
 from langchain_core.language_models import BaseChatModel
 from langchain_core.outputs import ChatResult
 from langchain_core.runnables import Runnable
@@ -95,13 +95,11 @@ def sandbox() -> Sandbox:
     """Return the sandbox: one for all runs of the process, so that its guests are started before they are needed.
 
     Raises:
-        ConfigurationError: There is none of that name, or it cannot run here.
+        SandboxUnavailable: It cannot run here.
+        UnknownSandbox: There is none of that name.
     """
     wanted, auto = os.environ.get("CODEMODE_SANDBOX") or None, _names("CODEMODE_AUTO") or None
-    try:
-        return resolve_sandbox(wanted, auto=auto, fallback=_names("CODEMODE_FALLBACK"))
-    except (SandboxUnavailable, ValueError) as error:
-        raise ConfigurationError(str(error)) from error
+    return resolve_sandbox(wanted, auto=auto, fallback=_names("CODEMODE_FALLBACK"))
 
 
 def model_name() -> str | None:

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeAlias
 
+from codemode_sandboxes import SandboxUnavailable
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.language_models import BaseChatModel
 from langgraph.graph.state import CompiledStateGraph
 from langgraph_sdk.runtime import ServerRuntime
 
+from codemode_graph.errors import ConfigurationError
 from codemode_graph.graph import create_codemode
 from codemode_graph.integrations.agent import create_agent, to_langchain
 from codemode_graph.options import RunOptions
@@ -78,7 +80,10 @@ async def _serve(build: Callable[[Equipment], Graph], runtime: ServerRuntime[Any
         yield _for_reading(build)
         return
     async with environment.open_tools() as tools:
-        options = RunOptions(policies=environment.policies(), sandbox=environment.sandbox())
+        try:
+            options = RunOptions(policies=environment.policies(), sandbox=environment.sandbox())
+        except SandboxUnavailable as error:
+            raise ConfigurationError(str(error)) from error  # the server tells its clients what a built-in error says
         model = environment.chat_model()
         writer = None if isinstance(model, environment.NoModel) else model
         yield build(Equipment(tools=tools, model=model, writer=writer, options=options))
