@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from codemode_graph.calls.postgres import PostgresJournal
     from codemode_graph.calls.sqlite import SQLiteJournal
     from codemode_graph.calls.store import StoreJournal
-    from codemode_graph.errors import CodeModeError, ConfigurationError, ModelError, ToolLoadError
+    from codemode_graph.errors import CodeModeError, ConfigurationError, ModelError, NoAnswer, ToolLoadError
     from codemode_graph.graph import create_codemode
     from codemode_graph.integrations.agent import create_agent, create_codemode_tool
     from codemode_graph.integrations.middleware import CodeModeMiddleware
@@ -41,6 +41,7 @@ __all__ = [
     "MCPToolLoader",
     "MemoryJournal",
     "ModelError",
+    "NoAnswer",
     "PostgresJournal",
     "Prices",
     "RunOptions",
@@ -75,6 +76,7 @@ _PLACES = {
     "CodeModeError": "codemode_graph.errors",
     "ConfigurationError": "codemode_graph.errors",
     "ModelError": "codemode_graph.errors",
+    "NoAnswer": "codemode_graph.errors",
     "ToolLoadError": "codemode_graph.errors",
     "create_codemode": "codemode_graph.graph",
     "create_agent": "codemode_graph.integrations.agent",

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from codemode_sandboxes import SandboxError
 from langchain_core.tools import BaseTool
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from typing_extensions import Unpack
+from typing_extensions import TypedDict, TypeVar, Unpack
 
 from codemode_graph.errors import CodeModeError, ConfigurationError
 from codemode_graph.graph import create_codemode
@@ -22,6 +22,7 @@ from codemode_graph.result import RunResult, not_run
 from codemode_graph.runs import Answers, Runs, RunSummary, open_journal, summary_of
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
+from codemode_graph.tools.return_type import Declared, ReturnType, read_return_type
 from codemode_graph.trace.progress import Watcher
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CodeMode", "RunResult", "codemode"]
 
+T = TypeVar("T")
 DEFAULT_MODEL = "openai:gpt-5.2"
 
 
@@ -46,6 +48,14 @@ def codemode(*, tools: Tools, **options: Unpack[CodeModeOptions]) -> "CodeMode":
     return CodeMode(tools=tools, **options)
 
 
+class _RunArguments(TypedDict, total=False):
+    """The arguments of `run` and `run_code` that say nothing of the type of the answer."""
+
+    approve: Approve | None
+    run_id: str | None
+    metadata: Mapping[str, Any] | None
+
+
 class CodeMode:
     """Runs tasks and programs. `codemode` makes it, and describes the arguments.
 
@@ -56,7 +66,7 @@ class CodeMode:
         run = read_options(options, known=CodeModeOptions.__annotations__)
         self.tools = load_tools(tools, policies=options.get("policies"))
         self.sandbox = read_sandbox(run)
-        read_context(run)
+        self._returns: ReturnType | None = read_context(run).returns
         self._model = options.get("code_model") or options.get("model") or DEFAULT_MODEL
         self._api_key = options.get("api_key")
         durable = None if (place := options.get("durable")) is None else open_journal(place)
@@ -90,20 +100,31 @@ class CodeMode:
     def _program_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         return self._runs.compile(self._create(model=None))
 
+    @overload
+    async def run(
+        self, task: str, verbose: bool | Watcher = ..., *, returns: Declared[T], **how: Unpack["_RunArguments"]
+    ) -> RunResult[T]: ...
+    @overload
+    async def run(
+        self, task: str, verbose: bool | Watcher = ..., *, returns: Any = ..., **how: Unpack["_RunArguments"]
+    ) -> RunResult[Any]: ...
     async def run(
         self,
         task: str,
         verbose: bool | Watcher = False,
         *,
+        returns: Any = None,
         approve: Approve | None = None,
         run_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> RunResult:
+    ) -> RunResult[Any]:
         """Do a task: ask the model for a program, check it, run it, and have it repaired where it fails.
 
         Args:
             task: The task, in plain language.
             verbose: Print events and what the run used on stderr; a `Watcher` shows them elsewhere.
+            returns: The type of the answer, in place of the `returns` of `codemode`: any that pydantic's `TypeAdapter`
+                takes, or a JSON Schema. The result's `value` is then an object of that type.
             approve: Answers for a person in this run, in place of the `approve` of `codemode`.
             run_id: An id of your own for the run. Where there is a run of that id it is gone on with, and its result is
                 returned where it is over: a task that is given twice is done once.
@@ -113,32 +134,65 @@ class CodeMode:
             The result. Its `error` says why there is no value: no program worked, or the model could not be asked.
 
         Raises:
-            ConfigurationError: The model cannot be used, or the run of that id is of another task.
+            ConfigurationError: The model, or `returns`, cannot be used, or the run of that id is of another task.
             JournalError: The runs cannot be read or written.
         """
+        declared, given = self._declare(returns)
         return await self._runs.run(
-            self.graph, {"task": task}, run_id=run_id, verbose=verbose, approve=approve, metadata=metadata
+            self.graph,
+            {"task": task, **given},
+            run_id=run_id,
+            verbose=verbose,
+            approve=approve,
+            metadata=metadata,
+            returns=declared,
         )
 
-    def run_sync(self, task: str, verbose: bool | Watcher = False) -> RunResult:
+    @overload
+    def run_sync(self, task: str, verbose: bool | Watcher = ..., *, returns: Declared[T]) -> RunResult[T]: ...
+    @overload
+    def run_sync(self, task: str, verbose: bool | Watcher = ..., *, returns: Any = ...) -> RunResult[Any]: ...
+    def run_sync(self, task: str, verbose: bool | Watcher = False, *, returns: Any = None) -> RunResult[Any]:
         """Do what `run` does, and block the calling thread meanwhile: for callers without an event loop."""
-        return wait_for(self.run(task, verbose))
+        return wait_for(self.run(task, verbose, returns=returns))
 
+    @overload
+    async def run_code(
+        self,
+        program: str,
+        verbose: bool | Watcher = ...,
+        *,
+        returns: Declared[T],
+        after: str | None = ...,
+        **how: Unpack["_RunArguments"],
+    ) -> RunResult[T]: ...
+    @overload
+    async def run_code(
+        self,
+        program: str,
+        verbose: bool | Watcher = ...,
+        *,
+        returns: Any = ...,
+        after: str | None = ...,
+        **how: Unpack["_RunArguments"],
+    ) -> RunResult[Any]: ...
     async def run_code(
         self,
         program: str,
         verbose: bool | Watcher = False,
         *,
+        returns: Any = None,
         after: str | None = None,
         approve: Approve | None = None,
         run_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> RunResult:
+    ) -> RunResult[Any]:
         """Check and run a program. No model is asked, so nothing is repaired.
 
         Args:
             program: Python.
             verbose: As for `run`.
+            returns: As for `run`.
             after: The `run_id` of a run that failed, which this program repairs: calls that took effect in that run are
                 answered from its journal and not made again.
             approve: Answers for a person in this run, in place of the `approve` of `codemode`.
@@ -146,32 +200,63 @@ class CodeMode:
             metadata: As for `run`.
 
         Raises:
-            ConfigurationError: There is both `after` and `run_id`, or the run of that id is of another program.
+            ConfigurationError: There is both `after` and `run_id`, the run of that id is of another program, or `returns`
+                cannot be used.
             UnknownRun: No failed run of that name is kept. Where `durable` names no file, the newest 64 are.
         """
-        graph = self._program_graph
+        graph, (declared, given) = self._program_graph, self._declare(returns)
         if after is None:
-            given = {"task": "", "code": program}
             return await self._runs.run(
-                graph, given, run_id=run_id, verbose=verbose, approve=approve, metadata=metadata
+                graph,
+                {"task": "", "code": program, **given},
+                run_id=run_id,
+                verbose=verbose,
+                approve=approve,
+                metadata=metadata,
+                returns=declared,
             )
         if run_id is not None:
             raise ConfigurationError("a run that is gone on from keeps its id: leave out run_id beside after")
-        return await self._runs.repair(graph, program, after=after, verbose=verbose, approve=approve)
+        return await self._runs.repair(
+            graph, program, after=after, verbose=verbose, approve=approve, returns=read_return_type(returns)
+        )
 
+    @overload
+    async def resume(
+        self,
+        run_id: str,
+        verbose: bool | Watcher = ...,
+        *,
+        returns: Declared[T],
+        decisions: Answers | None = ...,
+        approve: Approve | None = ...,
+    ) -> RunResult[T]: ...
+    @overload
+    async def resume(
+        self,
+        run_id: str,
+        verbose: bool | Watcher = ...,
+        *,
+        returns: Any = ...,
+        decisions: Answers | None = ...,
+        approve: Approve | None = ...,
+    ) -> RunResult[Any]: ...
     async def resume(
         self,
         run_id: str,
         verbose: bool | Watcher = False,
         *,
+        returns: Any = None,
         decisions: Answers | None = None,
         approve: Approve | None = None,
-    ) -> RunResult:
+    ) -> RunResult[Any]:
         """Go on with a run whose process was killed, or that waits for people: with the same program, and nothing twice.
 
         Args:
             run_id: The id of the run. It needs the tools that it began with.
             verbose: As for `run`.
+            returns: The Python type that the run was begun with, for the result's `value`. A run is held to its type without
+                it too: the JSON Schema is kept.
             decisions: What people decided: one decision for each call that waits, such as `{"type": "approve"}`, in order or
                 with the call's `id` in each. Questions of tools are answered by a dict: answers by the ids of interrupts.
                 Where nobody is asked any more they are not used.
@@ -182,13 +267,20 @@ class CodeMode:
 
         Raises:
             UnknownRun: There is no such run: not in the file, or not in this process where `durable` names none.
-            ConfigurationError: The model cannot be used.
+            ConfigurationError: The model cannot be used, or the run was begun with another `returns`.
             JournalError: The runs cannot be read or written.
         """
         snapshot = await self._runs.snapshot(self._program_graph, run_id)
         # A program of the caller's own has no task, and no model that repairs it.
         graph = self.graph if snapshot.next and snapshot.values["task"] else self._program_graph
-        return await self._runs.resume(graph, snapshot, decisions=decisions, verbose=verbose, approve=approve)
+        return await self._runs.resume(
+            graph,
+            snapshot,
+            decisions=decisions,
+            verbose=verbose,
+            approve=approve,
+            returns=read_return_type(returns),
+        )
 
     async def result(self, run_id: str) -> RunResult:
         """Return what is recorded of a run, over or not, and do nothing.
@@ -214,11 +306,22 @@ class CodeMode:
         """Delete the runs that are over and were last changed before this time, and return their ids."""
         return await self._runs.prune(self._program_graph, older_than=older_than)
 
-    async def batch_run(self, tasks: Sequence[str], *, concurrency: int = 8) -> list[RunResult]:
+    @overload
+    async def batch_run(
+        self, tasks: Sequence[str], *, returns: Declared[T], concurrency: int = ...
+    ) -> list[RunResult[T]]: ...
+    @overload
+    async def batch_run(
+        self, tasks: Sequence[str], *, returns: Any = ..., concurrency: int = ...
+    ) -> list[RunResult[Any]]: ...
+    async def batch_run(
+        self, tasks: Sequence[str], *, returns: Any = None, concurrency: int = 8
+    ) -> list[RunResult[Any]]:
         """Do several tasks at the same time, each as if it were alone.
 
         Args:
             tasks: The tasks, in plain language.
+            returns: The type of each answer, as for `run`.
             concurrency: The number of tasks that run at the same time.
 
         Returns:
@@ -226,14 +329,21 @@ class CodeMode:
         """
         slots = asyncio.Semaphore(concurrency)
 
-        async def one(task: str) -> RunResult:
+        declared = read_return_type(returns)
+
+        async def one(task: str) -> RunResult[Any]:
             async with slots:
                 try:
-                    return await self.run(task)
+                    return await self.run(task, returns=declared)
                 except (CodeModeError, SandboxError) as error:
                     return not_run(task, str(error))
 
         return list(await asyncio.gather(*map(one, tasks)))
+
+    def _declare(self, returns: Any) -> tuple[ReturnType | None, dict[str, Any]]:
+        """Return the type of an answer, and what a graph's input says of it."""
+        declared = self._returns if returns is None else read_return_type(returns)
+        return declared, {} if declared is None else {"returns": declared.schema}
 
     @cached_property
     def subgraph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
@@ -243,6 +353,11 @@ class CodeMode:
             ConfigurationError: The model cannot be used.
         """
         return self._task_graph.compile(name="codemode")
+
+    @property
+    def returns(self) -> ReturnType | None:
+        """The type of the answers, where `codemode` was given one."""
+        return self._returns
 
     @property
     def approves(self) -> bool:

@@ -4,6 +4,7 @@ CodeModeError
  ├─ ConfigurationError   a missing key, an unknown model, a bad argument: says what to do
  ├─ ToolLoadError        tools, or an MCP server, cannot be loaded
  ├─ ModelError           the request to the model failed, or its reply has no program
+ ├─ NoAnswer             the value of a run is asked for that has no answer
  ├─ UnknownRun           no run with that id can be continued
  ├─ ToolCallError        a tool answered with an error
  ├─ JournalError         a journal cannot be read or written
@@ -16,6 +17,7 @@ __all__ = [
     "ConfigurationError",
     "JournalError",
     "ModelError",
+    "NoAnswer",
     "ToolCallError",
     "ToolLoadError",
     "ToolOutcomeUnknown",
@@ -43,6 +45,10 @@ class ToolLoadError(CodeModeError, RuntimeError):
 
 class ModelError(CodeModeError, RuntimeError):
     """The request to the model failed, or its reply has no program."""
+
+
+class NoAnswer(CodeModeError):
+    """A run has no answer, so its value cannot be had; the message says why the run failed, or what it waits for."""
 
 
 class UnknownRun(CodeModeError, KeyError):

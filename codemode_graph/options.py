@@ -45,6 +45,9 @@ class RunOptions(TypedDict, total=False):
     """What is allowed of which tool, by name, glob pattern or effect (`effect:destructive`)."""
     limits: Limits | None
     """Bounds on one program: computing time, memory, output, calls."""
+    returns: Any
+    """The type of the answer: any that pydantic's `TypeAdapter` takes, or a JSON Schema. The model is shown it, a program is
+    held against it before anything runs, and a value of another type is repaired as an error is."""
     timeout: float
     """Seconds that one program may take, the time in tools included. The default is 60."""
     max_attempts: int

@@ -1,19 +1,26 @@
 """The result of a task or a program, as `CodeMode` returns it."""
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, overload
 
 from langgraph.graph.state import CompiledStateGraph
+from typing_extensions import TypeVar
 
+from codemode_graph.errors import NoAnswer
 from codemode_graph.metrics import Metrics, metrics
 from codemode_graph.settings import Prices
 from codemode_graph.state import Attempt, CodeModeOutput, CodeModeState, Failure, ToolCall
+from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.trace import Trace
 
 __all__ = ["RunResult", "TaskRunner", "not_run", "run_result"]
 
 
-class RunResult(dict[str, Any]):
+T = TypeVar("T", default=Any)
+
+
+class RunResult(dict[str, Any], Generic[T]):
     """The result of one task or program: a dict, with the run as its `trace`.
 
     Its keys: `success`, whether there is an answer; `output`, the program's value, made of JSON values; `error`, one line
@@ -26,9 +33,22 @@ class RunResult(dict[str, Any]):
         trace: The run: it shows itself in a notebook and a terminal, and writes a page.
     """
 
-    def __init__(self, values: dict[str, Any], trace: Trace) -> None:
+    def __init__(self, values: dict[str, Any], trace: Trace, returns: ReturnType | None = None) -> None:
         super().__init__(values)
         self.trace = trace
+        self._returns = returns
+
+    @cached_property
+    def value(self) -> T:
+        """The answer as the type that was declared by `returns`; where that is a JSON Schema, or nothing, the `output`.
+
+        Raises:
+            NoAnswer: The run has no answer; the message says why.
+        """
+        if not self["success"]:
+            raise NoAnswer(self["error"] or "the run has no answer")
+        output: T = self["output"]
+        return output if self._returns is None else self._returns.load(output)
 
     if TYPE_CHECKING:
 
@@ -62,12 +82,22 @@ class TaskRunner(Protocol):
     def subgraph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         """The graph of one task, without a checkpointer of its own."""
 
-    async def run(self, task: str) -> RunResult:
+    async def run(self, task: str) -> RunResult[Any]:
         """Do a task."""
 
 
-def run_result(state: CodeModeState, run_id: str, *, prices: Prices | None = None) -> RunResult:
-    """Return the result of a run from the graph's state."""
+def run_result(
+    state: CodeModeState, run_id: str, *, prices: Prices | None = None, returns: ReturnType | None = None
+) -> RunResult[Any]:
+    """Return the result of a run from the graph's state.
+
+    Args:
+        state: The state.
+        run_id: The run's id.
+        prices: What the model costs.
+        returns: The type that the caller knows the answer by. It counts where the run was asked for the same.
+    """
+    returns = returns if returns is not None and returns.schema == state.get("answer_schema") else None
     error = state["error"]
     if waiting := state["pending"]:
         names = ", ".join(
@@ -83,14 +113,14 @@ def run_result(state: CodeModeState, run_id: str, *, prices: Prices | None = Non
     where = f"line {error['line']}: " if error is not None and error["line"] else ""
     kind = (
         ""
-        if error is None or error["kind"] in ("model", "check", "empty", "approval", "open")
+        if error is None or error["kind"] in ("model", "check", "empty", "returns", "approval", "open")
         else f"{error['type']}: "
     )
     message = None if error is None else f"{where}{kind}{error['message']}"
-    return _result(state, message, run_id, Trace.from_state(state, prices=prices))
+    return _result(state, message, run_id, Trace.from_state(state, prices=prices), returns)
 
 
-def not_run(task: str, error: str) -> RunResult:
+def not_run(task: str, error: str) -> RunResult[Any]:
     """Return the result of a task whose run could not begin."""
     failure = Failure(kind="configuration", type="ConfigurationError", message=error, line=None, traceback="")
     state = CodeModeOutput(
@@ -108,7 +138,9 @@ def not_run(task: str, error: str) -> RunResult:
     return _result(state, error, None, Trace(task=task, verdict="error", error=failure))
 
 
-def _result(state: CodeModeOutput, error: str | None, run_id: str | None, trace: Trace) -> RunResult:
+def _result(
+    state: CodeModeOutput, error: str | None, run_id: str | None, trace: Trace, returns: ReturnType | None = None
+) -> RunResult[Any]:
     values = {
         "success": state["verdict"] == "ok",
         "output": state["output"],
@@ -122,4 +154,4 @@ def _result(state: CodeModeOutput, error: str | None, run_id: str | None, trace:
         "left_over": state.get("left_over", []),
         "run_id": run_id,
     }
-    return RunResult(values, trace)
+    return RunResult(values, trace, returns)

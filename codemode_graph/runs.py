@@ -17,7 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Command, Interrupt, StateSnapshot
+from langgraph.types import Command, Durability, Interrupt, StateSnapshot
 
 from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.locate import keep_beside
@@ -30,6 +30,7 @@ from codemode_graph.options import Approve
 from codemode_graph.result import RunResult, run_result
 from codemode_graph.settings import Prices
 from codemode_graph.state import CodeModeState
+from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.trace.progress import Progress, Watcher, follow
 
 __all__ = ["Answers", "RunSummary", "Runs", "open_journal", "summary_of"]
@@ -130,6 +131,7 @@ class Runs:
         verbose: bool | Watcher,
         approve: Approve | None,
         metadata: Mapping[str, Any] | None,
+        returns: ReturnType | None = None,
     ) -> RunResult:
         """Run a graph from its start, or go on with the run of that id. See `CodeMode.run`.
 
@@ -141,11 +143,20 @@ class Runs:
             with suppress(UnknownRun):
                 snapshot = await self.snapshot(graph, run_id)
                 _check_same(snapshot, input, run_id)
-                return await self.resume(graph, snapshot, decisions=None, verbose=verbose, approve=approve)
-        return await self._run(graph, input, config, verbose=verbose, approve=approve)
+                return await self.resume(
+                    graph, snapshot, decisions=None, verbose=verbose, approve=approve, returns=returns
+                )
+        return await self._run(graph, input, config, verbose=verbose, approve=approve, returns=returns)
 
     async def repair(
-        self, graph: _Graph, program: str, *, after: str, verbose: bool | Watcher, approve: Approve | None
+        self,
+        graph: _Graph,
+        program: str,
+        *,
+        after: str,
+        verbose: bool | Watcher,
+        approve: Approve | None,
+        returns: ReturnType | None = None,
     ) -> RunResult:
         """Continue a run that failed with a program that repairs its last one. See `CodeMode.run_code`.
 
@@ -157,6 +168,7 @@ class Runs:
             snapshot = await self.snapshot(graph, after)
         except UnknownRun:
             raise missing from None
+        _check_returns(snapshot, returns)
         if self._durable:
             if snapshot.next or snapshot.values.get("verdict") == "ok":
                 raise missing
@@ -166,7 +178,7 @@ class Runs:
             # Without an await until the run begins: two repairs of one run at the same time would share its checkpoints.
             del self._kept[after]
         config = _config(after, _metadata(snapshot))
-        return await self._run(graph, None, config, program=program, verbose=verbose, approve=approve)
+        return await self._run(graph, None, config, program=program, verbose=verbose, approve=approve, returns=returns)
 
     async def snapshot(self, graph: _Graph, run_id: str) -> StateSnapshot:
         """Return the newest checkpoint of a run.
@@ -188,16 +200,18 @@ class Runs:
         decisions: Answers | None,
         verbose: bool | Watcher,
         approve: Approve | None,
+        returns: ReturnType | None = None,
     ) -> RunResult:
         """Go on with a run. See `CodeMode.resume`."""
         run_id = snapshot.config["configurable"]["thread_id"]
+        _check_returns(snapshot, returns)
         if not snapshot.next:
-            return await self.result(snapshot)
+            return await self.result(snapshot, returns=returns)
         config = _config(run_id, _metadata(snapshot))
         command = None if decisions is None else _command(snapshot.interrupts, decisions)
-        return await self._run(graph, command, config, verbose=verbose, approve=approve)
+        return await self._run(graph, command, config, verbose=verbose, approve=approve, returns=returns)
 
-    async def result(self, snapshot: StateSnapshot) -> RunResult:
+    async def result(self, snapshot: StateSnapshot, *, returns: ReturnType | None = None) -> RunResult:
         """Return what is recorded of a run: its newest checkpoint, and the calls since then."""
         state: dict[str, Any] = dict.fromkeys(("verdict", "output", "error"))
         state |= {name: [] for name in ("attempts", "tool_calls", "updates", "usage", "left_over", "pending")}
@@ -212,7 +226,7 @@ class Runs:
                 {**last, "calls": list(dict.fromkeys([*last["calls"], *own]))},
             ]
         run_id = snapshot.config["configurable"]["thread_id"]
-        return run_result(cast("CodeModeState", state), run_id, prices=self._prices)
+        return run_result(cast("CodeModeState", state), run_id, prices=self._prices, returns=returns)
 
     async def summaries(self, graph: _Graph, *, limit: int) -> list[RunSummary]:
         """Return runs, the newest first. See `CodeMode.runs`."""
@@ -266,7 +280,10 @@ class Runs:
         program: str | None = None,
         verbose: bool | Watcher,
         approve: Approve | None,
+        returns: ReturnType | None,
     ) -> RunResult:
+        # The Python type goes by the context, which is kept nowhere; the state has its JSON Schema.
+        context = None if returns is None else {"returns": returns}
         watcher = (Progress() if verbose else None) if isinstance(verbose, bool) else verbose
         run_id = config["configurable"]["thread_id"]
         result = None
@@ -276,13 +293,15 @@ class Runs:
             waits = True
             while waits:
                 # The input is in the file before the model is asked: by the id alone, nothing else could say what it was.
-                await follow(graph, input, config, watcher, durability="sync" if self._durable else None)
+                durability: Durability | None = "sync" if self._durable else None
+                await follow(graph, input, config, watcher, durability=durability, context=context)
                 snapshot = await graph.aget_state(config)
                 if watcher is not None:
                     watcher.stop()
                 input = await _ask(snapshot.interrupts, approve or self.approve)
                 waits = input is not None
-            result = run_result(cast("CodeModeState", snapshot.values), run_id, prices=self._prices)
+            state = cast("CodeModeState", snapshot.values)
+            result = run_result(state, run_id, prices=self._prices, returns=returns)
         finally:
             if watcher is not None:
                 watcher.stop()
@@ -324,6 +343,17 @@ def _check_same(snapshot: StateSnapshot, input: Mapping[str, Any], run_id: str) 
     same = known["task"].strip() == input["task"].strip() and (code is None or bare(code) == first)
     if not same:
         raise ConfigurationError(f"run {run_id!r} is of another task: give this one an id of its own")
+
+
+def _check_returns(snapshot: StateSnapshot, returns: ReturnType | None) -> None:
+    """Refuse another type than the run was begun with: what it is asked for cannot change on the way."""
+    known = snapshot.values
+    schema = known.get("answer_schema") or known.get("returns")
+    if returns is not None and returns.schema != schema:
+        run_id = snapshot.config["configurable"]["thread_id"]
+        raise ConfigurationError(
+            f"run {run_id!r} was begun with another `returns`, or none: leave it out, or give that one"
+        )
 
 
 def summary_of(snapshot: StateSnapshot) -> RunSummary:

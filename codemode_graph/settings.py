@@ -15,6 +15,7 @@ from codemode_graph.calls.values import LOAD_VALUE
 from codemode_graph.check import TypeChecker
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.hints import complaint
+from codemode_graph.tools.return_type import Returns
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.spec import ToolSpec
 
@@ -45,6 +46,10 @@ class Context(BaseModel):
     ] = None
     max_cost: Annotated[
         float | None, Field(gt=0, description="Cost, at the graph's prices, after which the model is not asked again.")
+    ] = None
+    returns: Annotated[
+        Returns,
+        Field(description="JSON Schema of the program's value: a program whose value is another one is repaired."),
     ] = None
     anew: Annotated[
         bool,

@@ -55,7 +55,8 @@ class Failure(TypedDict):
     """Why an attempt has no value."""
 
     kind: str
-    """`model`, `check`, `empty`, or the kind of a sandbox's `Failed` event (`program`, `timeout`, ...)."""
+    """`model`, `check`, `empty`, `returns` where the value is not of the type that is asked for, or the kind of a sandbox's
+    `Failed` event (`program`, `timeout`, ...)."""
     type: str
     """Exception type, such as `KeyError`."""
     message: str
@@ -217,6 +218,8 @@ class CodeModeInput(TypedDict):
     """What is to be done, in plain language."""
     code: NotRequired[str | None]
     """A program to run as it is. The model is asked only to repair it, and not at all where there is none."""
+    returns: NotRequired[dict[str, Any] | None]
+    """JSON Schema of the answer: a program whose value is another one is repaired."""
     earlier: NotRequired[Annotated[list[ToolCall], SkipJsonSchema()]]
     """Calls of earlier runs that failed, of which this one is the repair: what they did is not done again. For middleware:
     it is in no schema that is shown."""
@@ -252,6 +255,9 @@ class CodeModeState(CodeModeOutput):
 
     task: str
     code: str | None
+    returns: NotRequired[dict[str, Any] | None]
+    answer_schema: NotRequired[dict[str, Any] | None]
+    """JSON Schema of this run's answer: of the input, else of the context, else of the graph."""
     earlier: list[ToolCall]
     held: NotRequired[list[ToolCall]]
     run_id: str

@@ -14,11 +14,13 @@ from codemode_graph.check.arguments import find_wrong_calls
 from codemode_graph.check.awaits import add_awaits, call_awaited_tools
 from codemode_graph.check.envelope import find_wrapped
 from codemode_graph.check.modules import add_missing_imports, drop_idle_imports, find_missing_modules, imported_modules
+from codemode_graph.check.return_value import find_wrong_values
 from codemode_graph.check.spelling import correct_spelling
 from codemode_graph.check.syntax import find_misplaced, find_undefined_names, find_unsupported, syntax_finding
 from codemode_graph.check.tool_uses import References
 from codemode_graph.check.types import TypeChecker, TypeFindings
 from codemode_graph.state import Finding
+from codemode_graph.tools.annotations import Shape
 from codemode_graph.tools.signatures import Signatures, render_stubs
 
 __all__ = ["Checked", "check_program"]
@@ -57,6 +59,7 @@ async def check_program(
     capabilities: Capabilities,
     stubs: str | None = None,
     type_checker: TypeChecker | None = None,
+    returns: Shape | None = None,
 ) -> Checked:
     """Bring a program into script form, fix what can be fixed exactly, and find what cannot work.
 
@@ -66,6 +69,7 @@ async def check_program(
         capabilities: Those of the sandbox.
         stubs: `render_stubs` of the same tools, where the caller has it.
         type_checker: Adds findings about types; None leaves them out.
+        returns: The type that its value must have.
 
     Returns:
         The program, the fixes and the findings. No text of a program makes it raise an exception.
@@ -93,17 +97,21 @@ async def check_program(
     tree = tree_of(plain)
     references = References(tree, [signature.tool.name for signature in signatures.tools])
     findings = [*fixes.findings, *_found(tree, references, signatures, capabilities)]
-    if type_checker is not None:
-        try:
-            if stubs is None:
-                stubs = render_stubs(signature.tool for signature in signatures.tools)
-            diagnostics = await type_checker.type_check(plain, stubs)
-        except SandboxUnavailable:
-            raise
-        except SandboxError as error:  # such as a check that took too long: the program may run all the same
-            _LOGGER.warning("a program was not type-checked: %s", error)
-        else:
+    try:
+        if type_checker is not None and stubs is None:
+            stubs = render_stubs(signature.tool for signature in signatures.tools)
+        if type_checker is not None:
+            diagnostics = await type_checker.type_check(plain, stubs or "")
             findings += TypeFindings(plain, tree, references, signatures).findings(diagnostics)
+        # Types follow from calls that are right: what is wrong with those is told first.
+        if returns is not None and not findings:
+            findings += await find_wrong_values(
+                plain, tree, returns, signatures=signatures, stubs=stubs or "", type_checker=type_checker
+            )
+    except SandboxUnavailable:
+        raise
+    except SandboxError as error:  # such as a check that took too long: the program may run all the same
+        _LOGGER.warning("a program was not type-checked: %s", error)
     return Checked(
         program=code,
         fixes=(*script.notes, *fixes.lines),

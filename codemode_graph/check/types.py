@@ -20,7 +20,7 @@ from codemode_graph.tools.annotations import Array, Record, Shape, Union
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.text import one_line
 
-__all__ = ["TypeChecker", "TypeFindings"]
+__all__ = ["TypeChecker", "TypeFindings", "stored_keys"]
 
 
 class TypeChecker(Protocol):
@@ -59,7 +59,7 @@ class TypeFindings:
         self._tree, self._references, self._signatures = tree, references, signatures
         self._records = {name: record for record, name in signatures.names.items()}
         self._returned_by = list(_returned_by(signatures))
-        self._stored = set(_stored_keys(tree))
+        self._stored = set(stored_keys(tree))
         # A type checker counts columns in characters, the tree in bytes.
         lines = code.split("\n")
         self._nodes: dict[tuple[int, int], list[ast.AST]] = {}
@@ -326,7 +326,7 @@ def _returned_by(signatures: Signatures) -> Iterator[tuple[str, str, _Part]]:
                     todo += [(member, part) for member in members]
 
 
-def _stored_keys(tree: Tree) -> Iterator[str]:
+def stored_keys(tree: Tree) -> Iterator[str]:
     """Yield keys that the program itself puts into dicts, or asks for."""
     for node in tree.of(ast.Subscript, ast.Compare, ast.Call):
         match node:

@@ -138,6 +138,13 @@ def run(
         Path | None,
         typer.Option(help="Run this program, and ask no model. There needs to be no task then.", metavar="FILE"),
     ] = None,
+    returns: Annotated[
+        Path | None,
+        typer.Option(
+            help="The JSON Schema of the answer. The model is shown it, and an answer of another type is repaired.",
+            metavar="FILE",
+        ),
+    ] = None,
     sandbox: SANDBOX = None,
     auto: AUTO = [],  # noqa: B006
     fallback: FALLBACK = [],  # noqa: B006
@@ -175,7 +182,7 @@ def run(
     if not task and program is None:
         raise typer.BadParameter("there is nothing to do: give a task in plain language, or --program FILE")
     from codemode_graph.cli.history import run_task
-    from codemode_graph.cli.run import Invocation, read_program
+    from codemode_graph.cli.run import Invocation, read_program, read_schema
 
     invocation = Invocation(
         task=task,
@@ -190,6 +197,7 @@ def run(
             "fallback": fallback,
             "max_attempts": max_attempts,
             "timeout": timeout,
+            **({} if returns is None else {"returns": read_schema(returns)}),
         },
     )
     run_task(

@@ -30,6 +30,7 @@ from codemode_graph.options import RunOptions, read_sandbox
 from codemode_graph.redact import redact
 from codemode_graph.tools.cards import estimate_tokens, render_card
 from codemode_graph.tools.load import load_tools
+from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import say, visible
@@ -45,6 +46,7 @@ __all__ = [
     "load_sandbox",
     "load_specs",
     "read_program",
+    "read_schema",
     "refuse",
     "run_async",
     "run_demo_task",
@@ -287,6 +289,22 @@ def read_program(program: Path) -> str:
         return program.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         refuse(f"--program {program}: {error.strerror if isinstance(error, OSError) else 'it is no text'}")
+
+
+def read_schema(returns: Path) -> dict[str, Any]:
+    """Return the JSON Schema in a file; a file that holds none is refused before the run."""
+    try:
+        schema = json.loads(returns.read_text(encoding="utf-8"))
+    except OSError as error:
+        refuse(f"--returns {returns}: {error.strerror}")
+    except ValueError as error:
+        refuse(f"--returns {returns}: it is no JSON: {error}")
+    if not isinstance(schema, dict):
+        refuse(f"--returns {returns}: it is no JSON Schema, which is an object")
+    try:
+        return ReturnType(schema).schema
+    except ConfigurationError as error:
+        refuse(f"--returns {returns}: {error}")
 
 
 def check_html(html: Path | None) -> None:

@@ -36,6 +36,7 @@ from codemode_graph.model import program_tool_description
 from codemode_graph.options import Approve
 from codemode_graph.preview import sample
 from codemode_graph.result import RunResult
+from codemode_graph.tools.signatures import Signatures
 
 __all__ = ["RunReport", "create_http_app", "create_mcp_server"]
 
@@ -84,7 +85,8 @@ def create_mcp_server(
     async def list_tools() -> list[types.Tool]:
         # To ask a sandbox may start it, which takes seconds; the event loop has other clients.
         capabilities = await asyncio.to_thread(lambda: cm.sandbox.capabilities)
-        described = {"run_code": program_tool_description(cm.tools, capabilities)}
+        returns = None if cm.returns is None else cm.returns.text(Signatures.of(cm.tools))
+        described = {"run_code": program_tool_description(cm.tools, capabilities, returns=returns)}
         if tasks:
             described["run_task"] = task_description(cm.tools)
         return [_tool(cm, tool, text) for tool, text in described.items()]

@@ -32,6 +32,7 @@ from codemode_graph.integrations.turns import ProgramCalls, TurnCalls, merge_pro
 from codemode_graph.model import agent_message
 from codemode_graph.model.ask import load_model
 from codemode_graph.options import RunOptions, read_context, read_options, read_sandbox
+from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.updates import writes
 
@@ -106,7 +107,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> None:
         super().__init__()
         options = read_options(options)
-        read_context(options)
+        self._returns = read_context(options).returns
         self._writer = None if model is None else load_model(model)
         self._sandbox = read_sandbox(options)
         self._knows_reviews = interrupt_on is not None
@@ -195,7 +196,8 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
             kept = [each for each in kept if not isinstance(each, BaseTool) or each.name != self.tool.name]
             return request.override(tools=kept), []
         if capabilities is not None:
-            message = agent_message(toolset.for_programs, capabilities, tool=self.tool.name)
+            returns = None if self._returns is None else self._returns.text(Signatures.of(toolset.for_programs))
+            message = agent_message(toolset.for_programs, capabilities, tool=self.tool.name, returns=returns)
             return request.override(tools=kept, system_message=_append(request.system_message, message)), offered
         described = self.tool.model_copy(update={"description": task_description(toolset.for_programs)})
         kept = [described if isinstance(each, BaseTool) and each.name == self.tool.name else each for each in kept]

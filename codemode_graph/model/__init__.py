@@ -1,6 +1,6 @@
 """The model: its prompts (text files, filled in), the request, the program in its reply."""
 
 from codemode_graph.model.repair_message import repair_message
-from codemode_graph.model.system import agent_message, program_tool_description, system_message
+from codemode_graph.model.system import agent_message, program_tool_description, request_message, system_message
 
-__all__ = ["agent_message", "program_tool_description", "repair_message", "system_message"]
+__all__ = ["agent_message", "program_tool_description", "repair_message", "request_message", "system_message"]

@@ -9,7 +9,7 @@ from typing import Any
 from codemode_sandboxes.source import is_same_program
 
 from codemode_graph.calls.view import newest
-from codemode_graph.model.system import render
+from codemode_graph.model.system import render, request_message
 from codemode_graph.preview import sample, shape
 from codemode_graph.state import Attempt, CodeModeState, Failure, Finding, ToolCall
 
@@ -51,6 +51,10 @@ STRATEGIES = {
         "It did not end in time. Write the whole program again so that it does: end every loop, make calls that do not "
         "depend on each other together, and ask for less of what is slow."
     ),
+    "returns": (
+        "Write the whole program again so that its value has the type that is asked for: take the fields that it names out "
+        "of what the tools return, convert numbers and texts, and leave out the rest. Keep the calls as they are."
+    ),
     "empty": (
         "Write the whole program again so that it returns the data. Most often a wrong key, a filter that nothing "
         "passes, or a missing `return` is the cause: compare your program with what the tools returned. "
@@ -64,11 +68,12 @@ STRATEGIES = {
 }
 
 
-def repair_message(state: CodeModeState) -> str:
+def repair_message(state: CodeModeState, *, returns: str | None = None) -> str:
     """Return the message that describes the last attempt to the model that has to repair it.
 
     Args:
         state: Its last attempt has a failure, findings, or an empty output.
+        returns: The type of the answer, as a model reads it; None where none is asked for.
 
     Returns:
         The user message.
@@ -83,7 +88,7 @@ def repair_message(state: CodeModeState) -> str:
     calls = [call for call in state["tool_calls"] if call["id"] in ids]
     return render(
         "repair",
-        task=state["task"],
+        task=request_message(state["task"], returns),
         program=_section("Your previous program", shown),
         problem=unwritten + _problem(attempt) + _hint(attempt["failure"], calls),
         returned=_section("What the tools returned", _returned(calls)),
@@ -149,6 +154,9 @@ def _problem(attempt: Attempt) -> str:
         if not attempt["program"].strip():
             return "Your last answer could not be run:\n\n" + "\n".join(found)
         return "It was checked and did not run:\n\n" + "\n".join(found)
+    if attempt["failure"] is not None and attempt["failure"]["kind"] == "returns":
+        value = f"{_cut(shape(attempt['output']))}, for example {sample(attempt['output'])}"
+        return f"It ran, and its value was {value}.\n\n{_cut(attempt['failure']['message'])}"
     if attempt["failure"] is not None:
         return _failure(attempt["failure"], attempt["program"])
     printed = f" It printed:\n\n{attempt['stdout'][:800].strip()}" if attempt["stdout"].strip() else ""
@@ -237,7 +245,7 @@ def _strategy(attempts: Sequence[Attempt]) -> str:
         return "check"
     if last["failure"] is None:
         return "empty"
-    return "late" if last["failure"]["kind"] == "timeout" else "error"
+    return {"timeout": "late", "returns": "returns"}.get(last["failure"]["kind"], "error")
 
 
 def _signature(attempt: Attempt) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from codemode_sandboxes import Capabilities
 from codemode_graph.tools.cards import render_cards
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["agent_message", "program_tool_description", "render", "system_message"]
+__all__ = ["agent_message", "program_tool_description", "render", "request_message", "system_message"]
 
 
 def system_message(tools: Sequence[ToolSpec], capabilities: Capabilities, *, structured: bool) -> str:
@@ -27,25 +27,41 @@ def system_message(tools: Sequence[ToolSpec], capabilities: Capabilities, *, str
     return f"{text}\n\n# Answer\n\n{render('structured' if structured else 'fenced')}"
 
 
-def program_tool_description(tools: Sequence[ToolSpec], capabilities: Capabilities) -> str:
+def program_tool_description(
+    tools: Sequence[ToolSpec], capabilities: Capabilities, *, returns: str | None = None
+) -> str:
     """Return the description of a tool that runs programs, for an agent's model: when to use it, and how.
 
     Args:
         tools: The tools a program may call.
         capabilities: The capabilities of the sandbox.
+        returns: The type of a program's value, as a model reads it; None where any will do.
     """
-    return _with_tools("program_tool", tools, capabilities)
+    return request_message(_with_tools("program_tool", tools, capabilities), returns)
 
 
-def agent_message(tools: Sequence[ToolSpec], capabilities: Capabilities, *, tool: str) -> str:
+def agent_message(
+    tools: Sequence[ToolSpec], capabilities: Capabilities, *, tool: str, returns: str | None = None
+) -> str:
     """Return the instructions for an agent that can run programs: when to, and how to write them.
 
     Args:
         tools: The tools a program may call.
         capabilities: The capabilities of the sandbox.
         tool: The name of the tool that runs programs.
+        returns: The type of a program's value, as a model reads it; None where any will do.
     """
-    return _with_tools("agent", tools, capabilities, tool=tool)
+    return request_message(_with_tools("agent", tools, capabilities, tool=tool), returns)
+
+
+def request_message(task: str, returns: str | None = None) -> str:
+    """Return the message that asks for a program.
+
+    Args:
+        task: The task.
+        returns: The type of the answer, as a model reads it; None where none is asked for.
+    """
+    return task if returns is None else f"{task}\n\n{render('answer_type', type=returns)}"
 
 
 def _with_tools(template: str, tools: Sequence[ToolSpec], capabilities: Capabilities, **more: str) -> str:

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from codemode_graph.check import check_program
 from codemode_graph.check.tool_uses import References
 from codemode_graph.events import CheckEvent, OutcomeEvent, emit
-from codemode_graph.nodes.node import GAVE_UP, Update, amend, join_failures, judge_failure
+from codemode_graph.nodes.node import GAVE_UP, Update, amend, join_failures, judge_failure, return_type
 from codemode_graph.nodes.run_log import close_ended
 from codemode_graph.nodes.sandbox_choice import choose, tell, why_not_others
 from codemode_graph.settings import Parts
@@ -21,12 +21,14 @@ __all__ = ["check"]
 
 async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
     """Normalise the program, fix what can be fixed exactly, and find what cannot work. No tool is called."""
+    returns = return_type(state, parts)
     checked = await check_program(
         state["program"],
         signatures=parts.signatures,
         capabilities=await parts.capabilities_for(state["program"]),
         stubs=parts.stubs,
         type_checker=parts.checker,
+        returns=None if returns is None else returns.shape,
     )
     *earlier, newest = state["attempts"]
     # An answer without a program comes with the reason, which the check cannot know.

@@ -14,7 +14,7 @@ from codemode_graph.calls.session import RunLog, Session, SessionLost
 from codemode_graph.calls.values import LOAD_VALUE, Values, load_value
 from codemode_graph.events import logger
 from codemode_graph.nodes.check import check
-from codemode_graph.nodes.inspect_output import judge
+from codemode_graph.nodes.inspect_output import inspect_value, judge
 from codemode_graph.nodes.node import Update, add_attempt, amend, knobs, seconds_spent
 from codemode_graph.nodes.run_log import close, open_log, program_digest
 from codemode_graph.nodes.sandbox_choice import on_backend
@@ -103,8 +103,12 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         # The journal has to say that nobody drives the run any more, also while the task is being cancelled.
         await asyncio.shield(session.end("cancelled"))
         raise
-    failure = _failure(run.event, maker) if isinstance(run.event, Failed) else None
-    output = await values.keep(run.event.value) if isinstance(run.event, Finished) else None
+    failure, output = None, None
+    if isinstance(run.event, Failed):
+        failure = _failure(run.event, maker)
+    elif isinstance(run.event, Finished):
+        failure = inspect_value(state, parts, run.event.value)
+        output = await values.keep(run.event.value)
     paused = isinstance(run.event, Paused)
     changes = {
         "failure": failure,
@@ -122,7 +126,8 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         "updates": state["updates"] if paused else log.view.updates(),
         "left_over": [] if paused else resolver.left_over(),
         "pending": run.event.pending if isinstance(run.event, Paused) else [],
-        "output": output,
+        # The attempt keeps a value of the wrong type; nobody is to take it for the answer.
+        "output": output if failure is None else None,
         "error": failure,
         "stdout": run.stdout,
     }

@@ -12,12 +12,14 @@ from codemode_graph.calls.journal import Conflict
 from codemode_graph.calls.log import Closed
 from codemode_graph.calls.session import RunLog
 from codemode_graph.events import AttemptEvent, emit
+from codemode_graph.model import request_message
 from codemode_graph.model.reply import program_of
 from codemode_graph.nodes.node import Update, add_attempt, knobs
 from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.nodes.write import take_program, write_program
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState
+from codemode_graph.tools.return_type import read_return_type
 
 __all__ = ["bare", "generate"]
 
@@ -26,7 +28,11 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     """Begin a run, or go on with one of the same input that never ended, and get a program for the task."""
     code, task = state.get("code"), state["task"].strip()
     earlier = state.get("earlier") or []
-    digest = input_digest({"task": task, "code": code, "earlier": earlier, "held": state.get("held") or []})
+    asked = knobs(parts).returns if state.get("returns") is None else read_return_type(state["returns"])
+    schema = None if asked is None else asked.schema
+    payload = {"task": task, "code": code, "earlier": earlier, "held": state.get("held") or []}
+    # Without a schema the digest is what earlier versions made it, so that their open runs are found again.
+    digest = input_digest(payload if schema is None else {**payload, "returns": schema})
     journal = journal_of(parts, config)
     place, anew, before = place_of(config), knobs(parts).anew, state.get("run_id")
     if before and state.get("verdict") in ("ok", "exhausted"):
@@ -43,6 +49,8 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         await _close(RunLog(journal, state["run_id"]), "superseded")
     fresh: Update = {
         "code": None,
+        "returns": None,
+        "answer_schema": schema,
         "program": "",
         "attempts": [],
         "earlier": [],
@@ -69,7 +77,8 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         emit(AttemptEvent(type="attempt", number=1))
         program_given = bare(code)
         return {**fresh, "program": program_given, "attempts": add_attempt([], program_given, "")}
-    return {**fresh, **await write_program(task, parts, config, attempts=[], usage=[])}
+    request = request_message(task, None if asked is None else asked.text(parts.signatures))
+    return {**fresh, **await write_program(request, parts, config, attempts=[], usage=[])}
 
 
 def _is_over(log: RunLog, opened: float) -> bool:

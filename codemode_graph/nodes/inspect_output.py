@@ -5,11 +5,11 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.events import OutcomeEvent, emit
-from codemode_graph.nodes.node import Update, amend, judge_failure
+from codemode_graph.nodes.node import Update, amend, judge_failure, return_type
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure, Verdict
 
-__all__ = ["inspect_output", "is_empty", "judge"]
+__all__ = ["inspect_output", "inspect_value", "is_empty", "judge"]
 
 _EMPTY = Failure(
     kind="empty",
@@ -35,6 +35,19 @@ async def inspect_output(state: CodeModeState, parts: Parts, config: RunnableCon
         "error": failure if verdict != "empty" else None,
         "attempts": amend(state, {"verdict": verdict, "failure": kept}),
     }
+
+
+def inspect_value(state: CodeModeState, parts: Parts, value: Any) -> Failure | None:
+    """Return why a program's value is not of the type that is asked for; None where it is, or none is asked for.
+
+    It sees the value itself, of which the state may have a reference, so that the program's run is recorded as what it was.
+    """
+    returns = return_type(state, parts)
+    problem = None if returns is None else returns.problem(value)
+    if problem is None:
+        return None
+    message = f"the program's value is not of the type that is asked for: {problem}"
+    return Failure(kind="returns", type="WrongAnswer", message=message, line=None, traceback="")
 
 
 def judge(state: CodeModeState, parts: Parts) -> tuple[Verdict, Failure | None]:

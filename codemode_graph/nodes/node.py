@@ -10,6 +10,7 @@ from langgraph.runtime import get_runtime
 from codemode_graph.settings import Context, Parts
 from codemode_graph.state import Attempt, CodeModeState, Failure, Verdict
 from codemode_graph.sync import wait_for
+from codemode_graph.tools.return_type import ReturnType
 
 __all__ = [
     "GAVE_UP",
@@ -21,6 +22,7 @@ __all__ = [
     "join_failures",
     "judge_failure",
     "knobs",
+    "return_type",
     "seconds_spent",
 ]
 
@@ -74,6 +76,19 @@ class Route(Runnable[CodeModeState, Any]):
 def knobs(parts: Parts) -> Context:
     """Return the knobs of the run that goes on; `Parts.context_of` says what it raises."""
     return parts.context_of(get_runtime().context)
+
+
+def return_type(state: CodeModeState, parts: Parts) -> ReturnType | None:
+    """Return the type that the run's answer must have; None where none is asked for.
+
+    The state has its JSON Schema. Where the run's context, or the graph, has the Python type of the same schema, that
+    validates too.
+    """
+    schema = state.get("answer_schema")
+    if schema is None:
+        return None
+    declared: ReturnType | None = knobs(parts).returns
+    return declared if declared is not None and declared.schema == schema else ReturnType(schema)
 
 
 def add_attempt(attempts: list[Attempt], program: str, thoughts: str) -> list[Attempt]:

@@ -3,7 +3,7 @@
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.model import repair_message
-from codemode_graph.nodes.node import Update
+from codemode_graph.nodes.node import Update, return_type
 from codemode_graph.nodes.run_log import close_ended, proposed
 from codemode_graph.nodes.write import take_program, write_program
 from codemode_graph.settings import Parts
@@ -21,7 +21,9 @@ async def repair(state: CodeModeState, parts: Parts, config: RunnableConfig) -> 
     program = await proposed(state, parts, config, len(attempts) + 1)
     if program is not None:
         return take_program(program, attempts=attempts, usage=usage)
-    update = await write_program(repair_message(state), parts, config, attempts=attempts, usage=usage)
+    returns = return_type(state, parts)
+    request = repair_message(state, returns=None if returns is None else returns.text(parts.signatures))
+    update = await write_program(request, parts, config, attempts=attempts, usage=usage)
     if update["verdict"] is not None:  # the model cannot be asked, so this run is over
         await close_ended(state, parts, config, update["verdict"])
     return update

@@ -33,7 +33,7 @@ from codemode_graph.tools.signatures import Signature, Signatures
 from codemode_graph.tools.spec import Effect, ToolSpec
 from codemode_graph.tools.text import first_sentence
 
-__all__ = ["estimate_tokens", "render_card", "render_cards"]
+__all__ = ["estimate_tokens", "render_card", "render_cards", "render_type"]
 
 # Characters of a type that stands in place of its name, of a default; literals of a union, keys of a type; characters of
 # all the types below one card. Cards are a large part of every prompt.
@@ -62,6 +62,17 @@ def render_cards(specs: Iterable[ToolSpec]) -> str:
     signatures = Signatures.of(specs)
     types = _Types(signatures.names)
     return "\n\n".join(_card(signature, types) for signature in signatures.tools)
+
+
+def render_type(shape: Shape, signatures: Signatures) -> list[str]:
+    """Write a type in the words of the cards: its own line, then one for each type that is named in it.
+
+    Args:
+        shape: The type.
+        signatures: Those of the tools, whose types have other names.
+    """
+    types = _Types(signatures.names_beside(shape))
+    return [types.text(shape), *types.definitions()]
 
 
 def estimate_tokens(text: str) -> int:

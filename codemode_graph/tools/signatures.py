@@ -89,6 +89,10 @@ class Signatures:
         # Results first: theirs are the names that a checker's messages use.
         return cls(tools, record_names([*records_in(results), *records_in(arguments)], _RESERVED))
 
+    def names_beside(self, shape: Shape) -> Mapping[Record, str]:
+        """Return names for the records of a type that is no tool's: none of them is the name of a tool's type."""
+        return record_names(records_in([shape]), {*_RESERVED, *self.names.values()})
+
 
 def _signature(spec: ToolSpec) -> Signature:
     parameters = Parameters(spec.input_schema)

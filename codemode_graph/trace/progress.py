@@ -51,13 +51,14 @@ async def follow(
     watcher: Watcher | None,
     *,
     durability: Durability | None = None,
+    context: Any = None,
 ) -> None:
     """Run a graph, and show its events to a watcher; values that tools stream on their own are ignored."""
     # Without a stream a tool call takes a tenth less time: no consumer has to wake for its events.
     if watcher is None:
-        await graph.ainvoke(values, config, durability=durability)
+        await graph.ainvoke(values, config, durability=durability, context=context)
         return
-    async for item in graph.astream(values, config, stream_mode="custom", durability=durability):
+    async for item in graph.astream(values, config, stream_mode="custom", durability=durability, context=context):
         if (event := read_event(item)) is not None:
             watcher.show(event)
 

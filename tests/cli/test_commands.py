@@ -54,6 +54,20 @@ def test_json_alone_is_on_stdout() -> None:
     assert result.stderr == "a tool may print\n"
 
 
+def test_a_run_may_declare_its_answer(tmp_path: Path) -> None:
+    schema = tmp_path / "answer.json"
+    schema.write_text('{"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}')
+    wrong = "```python\nawait tools.add(a=2, b=3)\n```"
+    result = call("run", "Add", *TOOLS, "--returns", str(schema), replies=(wrong, RIGHT))
+    assert json.loads(result.stdout)["sum"] == 5
+    assert "the answer is" in result.stderr
+    for text, words in (('{"type": 3}', "no JSON Schema"), ("[1]", "which is an object"), ("{", "it is no JSON")):
+        schema.write_text(text)
+        result = call("run", "Add", *TOOLS, "--returns", str(schema))
+        assert (result.exit_code, words in result.stderr, "Attempt" in result.stderr) == (2, True, False)
+    assert call("run", "Add", *TOOLS, "--returns", "/no/such").exit_code == 2
+
+
 def test_a_run_can_be_written_as_a_page(tmp_path: Path) -> None:
     page = tmp_path / "run.html"
     result = call("run", "Add [them]", *TOOLS, "--html", str(page), replies=(WRONG, RIGHT))

@@ -218,12 +218,12 @@ class Shell:
         assert process.returncode == status, err
         return out, err
 
-    def run(self, program: str, *, status: int = 0, deaths: Sequence[str] = ()) -> tuple[str, str]:
+    def run(self, program: str, *options: str, status: int = 0, deaths: Sequence[str] = ()) -> tuple[str, str]:
         """Run a program, and return the id of the run and what went to stderr."""
         (self.folder / "deaths").write_text(" ".join(deaths))
         (self.folder / "program.py").write_text(program)
         arguments = ("--program", str(self.folder / "program.py"), "--tools", "tests.durable.payments:TOOLS")
-        _, err = self.call("run", *arguments, status=status)
+        _, err = self.call("run", *arguments, *options, status=status)
         return next(line.removeprefix("Run ") for line in err.splitlines() if line.startswith("Run ")), err
 
     @property
@@ -271,6 +271,18 @@ def test_a_command_that_is_killed_in_a_payment_asks_before_it_pays_again(shell: 
     page = shell.folder / "run.html"
     assert "The run is in" in shell.call("show", run_id, "--html", str(page))[1]
     assert "it was paid" in page.read_text()
+
+
+@pytest.mark.slow
+def test_a_command_that_goes_on_holds_the_answer_to_the_type_that_it_began_with(shell: Shell) -> None:
+    schema = shell.folder / "answer.json"
+    schema.write_text('{"type": "integer"}')
+    program = "import json\nawait tools.look('ann')\nx = await tools.pay('ann', 1)\njson.loads(json.dumps(x))"
+    run_id, _ = shell.run(program, "--returns", str(schema), status=KILLED, deaths=["look"])
+    schema.unlink()
+    _, err = shell.call("resume", run_id, status=1)
+    assert "the answer is str, but must be of type integer" in err
+    assert shell.ledger == ["pay ann 1"]
 
 
 @pytest.mark.slow

@@ -119,9 +119,18 @@ async def test_knobs_come_by_context_and_others_stay() -> None:
 
 async def test_schemas_can_be_shown() -> None:
     graph = compiled(PROGRAM)
-    assert set(graph.get_input_jsonschema()["properties"]) == {"task", "code"}
+    assert set(graph.get_input_jsonschema()["properties"]) == {"task", "code", "returns"}
     assert set((graph.get_context_jsonschema() or {})["properties"]) == {
-        *("max_attempts", "max_tokens", "max_model_calls", "max_seconds", "max_tool_calls", "max_cost", "anew")
+        *(
+            "max_attempts",
+            "max_tokens",
+            "max_model_calls",
+            "max_seconds",
+            "max_tool_calls",
+            "max_cost",
+            "anew",
+            "returns",
+        )
     }
 
 

@@ -39,6 +39,7 @@ VALUES = RunOptions(
     fallback=["restricted"],
     policies={},
     limits=None,
+    returns=list[int],
     timeout=1,
     max_attempts=1,
     max_retries=1,

@@ -1,0 +1,202 @@
+"""Compare what an expression certainly is with the type that is asked for."""
+
+import ast
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from codemode_sandboxes.source import parse
+
+from codemode_graph.tools.annotations import (
+    NULL,
+    UNKNOWN,
+    Array,
+    Literals,
+    Map,
+    Record,
+    Scalar,
+    Shape,
+    Tuple,
+    Union,
+    Unknown,
+    union,
+)
+
+__all__ = ["Clash", "clash", "kinds_of", "read_type", "without_parts"]
+
+_SCALARS = {"str": "str", "LiteralString": "str", "int": "int", "float": "float", "bool": "bool"}
+_LISTS = {"list", "List", "set", "frozenset", "Sequence", "Iterable", "Collection"}
+_MAPS = {"dict", "Mapping", "defaultdict", "Counter", "OrderedDict"}
+_LONGEST = 5_000
+# Records may hold themselves.
+_DEPTH = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Why no value of one type is of another.
+
+    Attributes:
+        place: Where in the value, as it is indexed.
+        found: The type there, as it is; None for a key that is missing.
+        expected: The type that is asked for there.
+        key: The key that is missing.
+    """
+
+    place: str
+    found: Shape | None
+    expected: Shape
+    key: str = ""
+
+
+def read_type(text: str, records: Mapping[str, Record]) -> Shape:
+    """Return the shape of a type as the type checker writes it: unknown where it is not certain.
+
+    Args:
+        text: The type.
+        records: The types of the tools by their names.
+    """
+    try:
+        body = parse(text).body if len(text) <= _LONGEST else []
+    except SyntaxError:
+        return UNKNOWN
+    return _read(body[0].value, records) if len(body) == 1 and isinstance(body[0], ast.Expr) else UNKNOWN
+
+
+def _read(node: ast.expr, records: Mapping[str, Record]) -> Shape:
+    match node:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return union([_read(left, records), _read(right, records)])
+        case ast.Constant(value=None):
+            return NULL
+        case ast.Name(id=name) if name in records:
+            return records[name]
+        case ast.Name(id=name) if name in _SCALARS:
+            return Scalar(_SCALARS[name])
+        case ast.Name(id="None"):
+            return NULL
+        case ast.Name(id=name) if name in _LISTS:
+            return Array(UNKNOWN)
+        case ast.Name(id=name) if name in _MAPS:
+            return Map(UNKNOWN)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
+            items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            try:
+                return Literals(tuple(ast.literal_eval(item) for item in items))
+            except ValueError:
+                return UNKNOWN
+        case ast.Subscript(value=ast.Name(id=name), slice=inner) if name in _LISTS:
+            return Array(_read(inner, records))
+        case ast.Subscript(value=ast.Name(id="Counter")):
+            return Map(Scalar("int"))
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Tuple(elts=[_, value])) if name in _MAPS:
+            return Map(_read(value, records))
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[item, ast.Constant(value=rest)])) if (
+            rest is ...
+        ):
+            return Array(_read(item, records))
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=inner):
+            items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            return Tuple(tuple(_read(item, records) for item in items))
+    return UNKNOWN
+
+
+def without_parts(shape: Shape) -> Shape:
+    """Return a shape without what its containers hold: of a variable that has been filled since, no more is known."""
+    match shape:
+        case Array() | Tuple():
+            return Array(UNKNOWN)
+        case Map() | Record():
+            return Map(UNKNOWN)
+        case Union(members):
+            return union(map(without_parts, members))
+    return shape
+
+
+def kinds_of(shape: Shape) -> set[str]:
+    """Return what a JSON value of this shape may be: "number", "str", "bool", "None", "list", "dict", or "any"."""
+    match shape:
+        case Unknown():
+            return {"any"}
+        case Scalar(name):
+            return {"number" if name in ("int", "float") else name}
+        case Literals():
+            return {kind for each in shape.types for kind in kinds_of(each)}
+        case Array() | Tuple():
+            return {"list"}
+        case Map() | Record():
+            return {"dict"}
+        case Union(members):
+            return {kind for each in members for kind in kinds_of(each)}
+
+
+def clash(found: Shape, expected: Shape, stored: Collection[str], place: str = "", depth: int = 0) -> Clash | None:
+    """Return why no value of a type can be of another; None where one may be.
+
+    Args:
+        found: The type that an expression has.
+        expected: The type that is asked for.
+        stored: Keys that the program puts into dicts, of which the tools' types tell nothing.
+        place: Where in the value, for the result.
+        depth: How deep in the types.
+    """
+    if isinstance(found, Unknown) or isinstance(expected, Unknown) or depth > _DEPTH:
+        return None
+    whole = Clash(place, found, expected)
+    if isinstance(found, Union):
+        return _of_all(found.members, lambda each: clash(each, expected, stored, place, depth), whole)
+    if isinstance(expected, Union):
+        return _of_all(expected.members, lambda each: clash(found, each, stored, place, depth), whole)
+    match found, expected:
+        case Literals(values), Literals(allowed):
+            fits = {(type(value), value) for value in values} & {(type(value), value) for value in allowed}
+            return None if fits else whole
+        case Array(item), Array(wanted):
+            return clash(item, wanted, stored, f"{place}[i]", depth + 1)
+        case Tuple(items), Array(wanted):
+            every = (clash(item, wanted, stored, f"{place}[{i}]", depth + 1) for i, item in enumerate(items))
+            return next(filter(None, every), None)
+        case Tuple(items), Tuple(others):
+            if len(items) != len(others):
+                return whole
+            pairs = enumerate(zip(items, others, strict=True))
+            every = (clash(one, other, stored, f"{place}[{i}]", depth + 1) for i, (one, other) in pairs)
+            return next(filter(None, every), None)
+        case Array(item), Tuple(others):
+            every = (clash(item, other, stored, f"{place}[{i}]", depth + 1) for i, other in enumerate(others))
+            return next(filter(None, every), None)
+        case Map(value), Map(wanted):
+            return clash(value, wanted, stored, f"{place}[key]", depth + 1)
+        case Map(value), Record():
+            needed = ((key, each) for key, each in expected.fields.items() if each.required)
+            every = (clash(value, each.shape, stored, f"{place}[{key!r}]", depth + 1) for key, each in needed)
+            return next(filter(None, every), None)
+        case Record(), Map(wanted):
+            sure = ((key, each) for key, each in found.fields.items() if each.required and key not in stored)
+            every = (clash(each.shape, wanted, stored, f"{place}[{key!r}]", depth + 1) for key, each in sure)
+            return next(filter(None, every), None)
+        case Record(), Record():
+            return None if found is expected else _of_records(found, expected, stored, place, depth)
+    return None if kinds_of(found) & kinds_of(expected) else whole
+
+
+def _of_all(members: tuple[Shape, ...], compare: Callable[[Shape], Clash | None], whole: Clash) -> Clash | None:
+    """Return a clash where every member has one: the only one that looks into a container, else the whole."""
+    found = [compare(member) for member in members]
+    if None in found:
+        return None
+    inner = [each for each in found if each is not None and each.place != whole.place]
+    return inner[0] if len(inner) == 1 else whole
+
+
+def _of_records(found: Record, expected: Record, stored: Collection[str], place: str, depth: int) -> Clash | None:
+    for key, wanted in expected.fields.items():
+        if key in stored or not wanted.required:
+            continue
+        own = found.fields.get(key)
+        if own is not None:
+            inner = clash(own.shape, wanted.shape, stored, f"{place}[{key!r}]", depth + 1) if own.required else None
+        else:
+            inner = None if found.extra is not None else Clash(place, found, expected, key)
+        if inner is not None:
+            return inner
+    return None

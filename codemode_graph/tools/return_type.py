@@ -1,0 +1,210 @@
+"""The declared type of a program's value: its JSON Schema, its form for the model, its validator."""
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, time
+from functools import cached_property
+from itertools import islice
+from typing import Annotated, Any, TypeAlias
+from uuid import UUID
+
+from jsonschema import FormatChecker
+from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.exceptions import ValidationError as SchemaMismatch
+from jsonschema.protocols import Validator
+from jsonschema.validators import Draft202012Validator, validator_for
+from pydantic import BeforeValidator, PydanticUserError, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic_core import SchemaError as PydanticSchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from typing_extensions import TypeVar
+
+from codemode_graph.errors import ConfigurationError
+from codemode_graph.preview import shape as shape_of
+from codemode_graph.tools.annotations import Reader, Shape
+from codemode_graph.tools.cards import render_type
+from codemode_graph.tools.hints import complaint
+from codemode_graph.tools.schema import Document, mapping_at
+from codemode_graph.tools.signatures import Signatures
+from codemode_graph.tools.text import one_line
+
+__all__ = ["Declared", "ReturnType", "Returns", "read_return_type"]
+
+T = TypeVar("T")
+Declared: TypeAlias = type[T] | TypeAdapter[T]
+"""A Python type of which a type checker knows the values."""
+
+# What a model is shown of one schema, and how much of what is wrong with a value.
+_DESCRIBED = 40
+_DESCRIPTION = 200
+_PROBLEMS = 5
+_CONSTRAINTS = (
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "pattern"),
+    *("minLength", "maxLength", "minItems", "maxItems", "uniqueItems"),
+)
+# Formats are checked without libraries that may be missing: the same value is right on every machine.
+_FORMATS = FormatChecker(formats=())
+for _name, _parse in {
+    "date": date.fromisoformat,
+    "date-time": datetime.fromisoformat,
+    "time": time.fromisoformat,
+    "uuid": UUID,
+}.items():
+    _FORMATS.checks(_name, raises=ValueError)(
+        lambda value, parse=_parse: not isinstance(value, str) or bool(parse(value))
+    )
+# A schema may come from a client of a server: what it refers to is never fetched.
+_NOTHING_ELSE: Registry[Any] = Registry()
+
+
+class ReturnType:
+    """The type that a program's value must have.
+
+    Args:
+        schema: The JSON Schema. It alone is kept with a run.
+        adapter: The Python type's validator, where the caller gave a Python type.
+
+    Raises:
+        ConfigurationError: The schema is no JSON Schema.
+    """
+
+    def __init__(self, schema: Mapping[str, Any], adapter: TypeAdapter[Any] | None = None) -> None:
+        try:
+            self.schema: dict[str, Any] = json.loads(json.dumps(schema))
+            kind = validator_for(self.schema, default=Draft202012Validator)
+            kind.check_schema(self.schema)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigurationError(f"returns is no JSON Schema: {one_line(error)}") from None
+        except SchemaError as error:
+            place = "".join(f"[{step!r}]" for step in error.absolute_path)
+            raise ConfigurationError(f"returns{place} is no JSON Schema: {one_line(error.message)}") from None
+        self.adapter = adapter
+        self._validator: Validator = kind(self.schema, registry=_NOTHING_ELSE, format_checker=_FORMATS)
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The shape of the values, as far as a program's text can be held against it."""
+        return Reader(Document(self.schema)).shape(self.schema, "Answer")
+
+    def text(self, signatures: Signatures) -> str:
+        """Return the type as a model reads it: in the words of the tools' cards, with the descriptions and bounds.
+
+        Args:
+            signatures: The tools', whose types keep their names.
+        """
+        lines = [*render_type(self.shape, signatures), *_details(self.schema)]
+        return "\n".join(f"    {line}" for line in lines)
+
+    def problem(self, value: Any) -> str | None:
+        """Return what is wrong with a value, in short; None where it is right.
+
+        Args:
+            value: JSON values.
+        """
+        try:
+            errors = islice(self._validator.iter_errors(value), _PROBLEMS)
+            # An error of `anyOf` says nothing by itself: the best match is one of its branches'.
+            found = [best_match([error]) or error for error in errors]
+        except Unresolvable as error:
+            raise ConfigurationError(f"returns refers to a schema that is not part of it: {one_line(error)}") from None
+        except RecursionError:
+            return "it is nested too deeply, or its JSON Schema refers to itself without end"
+        if found:
+            return "; ".join(dict.fromkeys(map(_describe, found)))
+        try:
+            self.load(value)
+        except ValidationError as error:
+            return complaint(error)
+        return None
+
+    def load(self, value: Any) -> Any:
+        """Return the validated object for a value; the value itself where the type is a JSON Schema.
+
+        Raises:
+            pydantic.ValidationError: The Python type does not take the value.
+        """
+        # As JSON, so that a strict model takes the text of a date for a date.
+        return value if self.adapter is None else self.adapter.validate_json(json.dumps(value))
+
+
+def read_return_type(returns: Any) -> ReturnType | None:
+    """Return the type that a caller declared.
+
+    Args:
+        returns: A type that pydantic's `TypeAdapter` takes, a `TypeAdapter`, or a JSON Schema as a dict; None for no type.
+
+    Raises:
+        ConfigurationError: Pydantic cannot use the type, or it has no JSON Schema.
+    """
+    if returns is None or isinstance(returns, ReturnType):
+        return returns
+    if isinstance(returns, Mapping):
+        return ReturnType(returns)
+    if inspect.isroutine(returns):  # pydantic would take it for the type of its arguments
+        raise ConfigurationError("returns takes a type that pydantic can use, or a JSON Schema, not a function")
+    try:
+        adapter = returns if isinstance(returns, TypeAdapter) else TypeAdapter(returns)
+        return ReturnType(adapter.json_schema(), adapter)
+    except (PydanticUserError, PydanticInvalidForJsonSchema, PydanticSchemaError, TypeError, NameError) as error:
+        raise ConfigurationError(
+            f"returns takes a type that pydantic can use, or a JSON Schema: {one_line(error)}"
+        ) from None
+
+
+Returns: TypeAlias = Annotated[
+    Any,
+    BeforeValidator(read_return_type),
+    WithJsonSchema({"anyOf": [{"type": "object", "additionalProperties": True}, {"type": "null"}]}),
+]
+"""The field of a model that holds a `ReturnType`, and takes what `read_return_type` takes."""
+
+
+def _describe(error: SchemaMismatch) -> str:
+    place = "".join(f"[{step!r}]" for step in error.absolute_path)
+    # The library's own message quotes the whole value, which may be megabytes.
+    if error.validator == "type":
+        kinds: Any = error.validator_value
+        wanted = kinds if isinstance(kinds, str) else " or ".join(kinds)
+        return f"the answer{place} is {one_line(shape_of(error.instance, depth=2), 300)}, but must be of type {wanted}"
+    if error.validator == "required":
+        keys: Any = error.instance
+        has = f"; it has {one_line(', '.join(map(repr, keys)) or 'no keys', 300)}"
+        return f"the answer{place}: {one_line(error.message)}{has}"
+    value = f" (it is {one_line(shape_of(error.instance, depth=2), 200)})" if len(error.message) > _DESCRIPTION else ""
+    return f"the answer{place}: {one_line(error.message, _DESCRIPTION)}{value}"
+
+
+def _details(schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each field whose description or bounds say more than its type."""
+    own = {key: value for key, value in schema.items() if key != "$defs"}
+    found = [
+        ("", own),
+        *((name, each) for name, each in mapping_at(schema, "$defs").items() if isinstance(each, Mapping)),
+    ]
+    lines = [line for name, each in found for line in _fields(name, each)]
+    yield from lines[:_DESCRIBED]
+
+
+def _fields(name: str, schema: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    if depth > _PROBLEMS:
+        return
+    about = (
+        [one_line(schema["description"], _DESCRIPTION).rstrip(".")]
+        if isinstance(schema.get("description"), str)
+        else []
+    )
+    about += [f"{key} {one_line(json.dumps(schema[key]), 100)}" for key in _CONSTRAINTS if key in schema]
+    if about:
+        yield f"{name or 'the value'}: {'; '.join(about)}"
+    prefix = f"{name}." if name else ""
+    for key, each in mapping_at(schema, "properties").items():
+        if isinstance(each, Mapping):
+            yield from _fields(f"{prefix}{one_line(key, 60)}", each, depth + 1)
+    for key in ("items", "additionalProperties"):
+        if isinstance(inner := schema.get(key), Mapping):
+            yield from _fields(f"{name}[...]", inner, depth + 1)
+    for branch in schema.get("anyOf") or ():
+        if isinstance(branch, Mapping) and "$ref" not in branch:
+            yield from _fields(name, branch, depth + 1)
