@@ -70,4 +70,12 @@ class ToolOutcomeUnknown(CodeModeError):
 
 
 class UnusableResult(CodeModeError, ValueError):
-    """A tool has done its work, and what it returned cannot be read: its call took effect all the same."""
+    """A tool has done its work, and what it returned cannot be read: its call took effect all the same.
+
+    Attributes:
+        result: What it returned, for the text that is kept of it; None where there is nothing.
+    """
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result

@@ -12,6 +12,7 @@ from langgraph.config import get_stream_writer
 from pydantic import Discriminator, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from codemode_graph.exact import encode
 from codemode_graph.state import Failure, Finding, ModelCall, PendingCall, ToolCallStatus, ToolError, Verdict
 
 __all__ = [
@@ -163,7 +164,11 @@ Event: TypeAlias = (
 
 
 def emit(event: Event) -> None:
-    """Send an event on the stream `custom`, and to the logger `codemode` at debug level."""
+    """Send an event on the stream `custom`, and to the logger `codemode` at debug level.
+
+    The values in it are in the exact form of `codemode_graph.exact`: the stream may be sent on as JSON.
+    """
+    event = encode(event)
     logger.debug("%s", event)
     get_stream_writer()(event)
 

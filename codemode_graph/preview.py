@@ -3,9 +3,21 @@
 import json
 from typing import Any
 
-__all__ = ["sample", "shape"]
+from codemode_graph.exact import decode
+
+__all__ = ["as_text", "sample", "shape"]
 
 _MAX_KEYS = 30
+
+
+def as_text(value: Any) -> str:
+    """Return a value as JSON for a model or a person, in the exact form or not: `[NaN, 18446744073709551616]`.
+
+    NaN and the infinities are written as Python's `json` does, NUL as `\\u0000` and lone surrogates as `\\ud800`: the text
+    can be sent as UTF-8.
+    """
+    text = json.dumps(decode(value), ensure_ascii=False)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def shape(value: Any, *, depth: int = 4) -> str:
@@ -15,6 +27,7 @@ def shape(value: Any, *, depth: int = 4) -> str:
         value: Any JSON value.
         depth: Levels to describe; deeper ones are `...`.
     """
+    value = decode(value)
     if isinstance(value, dict):
         if depth == 0:
             return "{...}"
@@ -36,8 +49,9 @@ def sample(value: Any, *, limit: int = 600) -> str:
 
     A note stands where something is cut, so that a model does not take a part for the whole.
     """
+    value = decode(value)
     for items, characters in ((50, 400), (10, 200), (3, 100), (2, 60), (1, 30)):
-        text = json.dumps(_cut(value, items, characters), ensure_ascii=False)
+        text = as_text(_cut(value, items, characters))
         if len(text) <= limit:
             return text
     return f"{text[:limit]} … (cut)"

@@ -7,6 +7,7 @@ from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypeVar
 
 from codemode_graph.errors import NoAnswer
+from codemode_graph.exact import decode
 from codemode_graph.metrics import Metrics, metrics
 from codemode_graph.settings import Prices
 from codemode_graph.state import Attempt, CodeModeOutput, CodeModeState, Failure, ToolCall
@@ -23,8 +24,9 @@ T = TypeVar("T", default=Any)
 class RunResult(dict[str, Any], Generic[T]):
     """The result of one task or program: a dict, with the run as its `trace`.
 
-    Its keys: `success`, whether there is an answer; `output`, the program's value, made of JSON values; `error`, one line
-    that says why there is none; `program`, the last one, as it ran; `sandbox`, what ran it, None where nothing did;
+    Its keys: `success`, whether there is an answer; `output`, the program's value, made of JSON's types, its numbers and
+    texts exact; `error`, one line that says why there is none; `program`, the last one, as it ran; `sandbox`, what ran it,
+    None where nothing did;
     `attempts`, `tool_calls`, `stdout`, `metrics`; `left_over`, the ids of calls of earlier programs whose effects stand and
     which the last program neither made nor undid; and `run_id`, by which `CodeMode.run_code` goes on from a run that
     failed, None of one that never began.
@@ -143,12 +145,12 @@ def _result(
 ) -> RunResult[Any]:
     values = {
         "success": state["verdict"] == "ok",
-        "output": state["output"],
+        "output": decode(state["output"]),
         "error": error,
         "program": state["program"],
         "sandbox": state["attempts"][-1]["sandbox"] if state["attempts"] else None,
-        "attempts": state["attempts"],
-        "tool_calls": state["tool_calls"],
+        "attempts": decode(state["attempts"]),
+        "tool_calls": decode(state["tool_calls"]),
         "stdout": state["stdout"],
         "metrics": metrics(state),
         "left_over": state.get("left_over", []),

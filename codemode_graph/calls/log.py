@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from codemode_graph.errors import JournalError
+from codemode_graph.exact import decode, encode
 from codemode_graph.state import Decision, PendingCall, Question, ToolError
 from codemode_graph.tools.spec import Effect
 
@@ -41,8 +42,9 @@ __all__ = [
     "load_events",
 ]
 
-VERSION = 1
-"""Of the events' form. A journal that a later version wrote is refused."""
+VERSION = 2
+"""Of the events' form. A journal that a later version wrote is refused. Version 2 has values in the form of
+`codemode_graph.exact`, version 1 none that would have to be written so."""
 
 SessionEnd: TypeAlias = Literal["waiting", "finished", "failed", "cancelled"]
 """How a session ended: the program waits for people, has a value, has none, or was given up."""
@@ -306,7 +308,10 @@ def dump_events(events: Iterable[Event]) -> str:
             if value is not default:
                 item[name] = value
         listed.append(item)
-    return json.dumps({"version": VERSION, "events": listed}, ensure_ascii=True, separators=(",", ":"))
+    exact = encode(listed)
+    # An older package reads what it understands.
+    version = 1 if exact is listed else VERSION
+    return json.dumps({"version": version, "events": exact}, ensure_ascii=True, separators=(",", ":"))
 
 
 def load_events(text: str) -> list[Event]:
@@ -322,7 +327,7 @@ def load_events(text: str) -> list[Event]:
             f"this journal has version {batch['version']}, and this package reads up to {VERSION}: update codemode-graph"
         )
     events: list[Event] = []
-    for item in batch["events"]:
+    for item in batch["events"] if batch["version"] == 1 else decode(batch["events"]):
         kind = _TYPES[item.pop("type")]
         events.append(kind(**item))
     return events

@@ -8,8 +8,10 @@ been answered that one tool is started again, as the only node of a graph of its
 import asyncio
 import builtins
 import inspect
+import json
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from traceback import walk_tb
 from typing import Any, TypeAlias
@@ -26,14 +28,15 @@ from langgraph.types import Interrupt
 
 from codemode_graph.calls.log import Done, Failed, Unknown
 from codemode_graph.calls.transport import may_have_taken_effect
-from codemode_graph.calls.values import Values
+from codemode_graph.calls.values import Values, is_reference
 from codemode_graph.calls.view import Record, View
 from codemode_graph.errors import ToolOutcomeUnknown, UnusableResult
 from codemode_graph.events import CallFields, CallFinishedEvent, CallStartedEvent, emit, logger
+from codemode_graph.exact import encode
 from codemode_graph.redact import mask, redact
 from codemode_graph.state import CodeModeState, Question, ToolCallStatus, ToolError
 from codemode_graph.tools.callbacks import masked, secrets_in, tagged
-from codemode_graph.tools.hints import to_plain
+from codemode_graph.tools.hints import plain_object, to_plain
 from codemode_graph.tools.results import CommandRefused, Updated, to_json_update
 from codemode_graph.tools.spec import CutOffCall, ToolSpec
 
@@ -171,9 +174,10 @@ class ToolCalls:
             asked = record.event.asks
             assert asked is not None  # only a tool that has asked is given an answer
             return Asks(asked, again=True), None
-        except (CommandRefused, UnusableResult) as problem:
-            error = show(problem, spec, arguments)
-            return self._told(Done(call=record.index, time=time.time(), error=error))
+        except CommandRefused as problem:
+            return self._told(Done(call=record.index, time=time.time(), error=show(problem, spec, arguments)))
+        except UnusableResult as problem:
+            return self._told(await self._unusable(spec, record, problem.result, show(problem, spec, arguments)))
         except Exception as problem:
             cause = problem.__cause__ if isinstance(problem, ToolOutcomeUnknown) and not spec.has_effect else None
             error = show(cause or problem, spec, arguments)
@@ -191,6 +195,30 @@ class ToolCalls:
         kind = Unknown if spec.has_effect else Failed
         return kind(call=record.index, time=time.time(), error=error)
 
+    async def _unusable(self, spec: ToolSpec, record: Record, returned: object, error: ToolError) -> Done:
+        """Return the end of a call whose result no program can use: the error says where its text is kept."""
+        most = spec.policy.max_result_bytes or self.limits.value_bytes
+        message = error["message"]
+        if not message.startswith(spec.name):
+            message = f"what {spec.name} returned cannot be used: {message}"
+        message = f"{message}. The call has been made and counts as done, so do not make it in another way"
+        kept = None
+        # Whatever the text needs as JSON, it can be loaded: a character takes at most six bytes.
+        if returned is not None and (text := _text_of(returned)):
+            shown = text[: max(1, (most - 2) // 6)]
+            with suppress(Exception):  # the call was made all the same
+                # What is no data has no names by which something in it could be masked.
+                kept = await self.values.keep(shown, shown="", secret=bool(spec.policy.redact), apart=True)
+        if is_reference(kept):
+            part = "" if len(shown) == len(text) else f" the first {len(shown):,} characters of"
+            message += (
+                f". If you need the result, `await tools['load_value'](handle={kept['codemode_reference']!r})` returns{part}"
+                " its text: parse that"
+            )
+        return Done(
+            call=record.index, time=time.time(), value=kept, error=ToolError(type=error["type"], message=message)
+        )
+
     async def take(self, spec: ToolSpec, record: Record, returned: object) -> tuple[Done, Outcome]:
         """Take the value that a tool returned. One that is no data is an error in the program, though the call is done."""
         most = spec.policy.max_result_bytes or self.limits.value_bytes
@@ -199,15 +227,19 @@ class ToolCalls:
             if isinstance(returned, Updated):
                 updates = [to_json_update(update, max_bytes=most) for update in returned.updates]
                 returned = returned.value
-            value = to_json(returned, max_bytes=most)
+            value = to_json(returned, max_bytes=most, convert=plain_object)
         except (TypeError, ValueError) as problem:
-            message = f"{spec.name} returned no usable value: {problem}"
-            error = ToolError(type=_builtin(problem), message=message)
-            return Done(call=record.index, time=time.time(), error=error), Raised(**error)
+            # What follows the semicolon tells the tool's author what to do, whom the program cannot reach.
+            cause = str(problem).partition(";")[0]
+            error = ToolError(type=_builtin(problem), message=f"{spec.name} returned no usable value: {cause}")
+            done = await self._unusable(spec, record, returned, error)
+            assert done.error is not None
+            return done, Raised(**done.error)
         self.note(value, spec.policy.redact)
         shown = mask(value, spec.policy.redact)
+        # NaN differs from itself, and its exact form does not.
         try:
-            kept = await self.values.keep(value, shown=shown, secret=shown != value)
+            kept = await self.values.keep(value, shown=shown, secret=encode(shown) != encode(value))
         except Exception as problem:  # a disk that is full, a database that is gone: the call was made all the same
             error = show(problem, spec, {})
             error["message"] = f"what {spec.name} returned could not be kept: {error['message']}"
@@ -250,6 +282,20 @@ class ToolCalls:
             return self._told(self._cut_off(spec, record, error))
         schema = asked.response_schema if isinstance(asked.response_schema, dict) else None
         return Asks(Question(value=value, schema=schema)), None
+
+
+def _text_of(returned: object) -> str:
+    """Return a result that is no value as text, as far as it has one."""
+    if isinstance(returned, str):
+        return returned
+    try:
+        return json.dumps(returned, ensure_ascii=False, default=repr)
+    except Exception:
+        pass
+    try:
+        return repr(returned)
+    except Exception:
+        return ""
 
 
 async def verify(spec: ToolSpec, record: Record, arguments: Mapping[str, Any], view: View) -> Returned | bool:

@@ -17,7 +17,6 @@ from codemode_graph.calls.decide import (
 from codemode_graph.calls.gate import Gate, OpenCall, digest_of
 from codemode_graph.calls.make import Asks, Ending
 from codemode_graph.calls.settle import settle, undo
-from codemode_graph.calls.values import is_reference
 from codemode_graph.calls.view import Identity, Record
 from codemode_graph.events import CallAnsweredEvent, emit
 from codemode_graph.redact import mask
@@ -195,11 +194,7 @@ class Resolver(Gate):
         """Call the tool of a call that was started."""
         assert open.start is not None
         assert open.record is not None
-        arguments = open.start.arguments
-        # Arguments that a person edited may be references to large values of the run.
-        if any(is_reference(value) for value in arguments.values()):
-            arguments = {name: await self.maker.values.load(value) for name, value in arguments.items()}
-        return await self.maker.make(open.tool, open.record, arguments)
+        return await self.maker.make(open.tool, open.record, open.start.arguments)
 
     def must_last(self, open: OpenCall) -> bool:
         """Tell whether what happens to a call has to be durable before anything else happens.

@@ -19,6 +19,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from typing_extensions import TypedDict
 
 from codemode_graph.calls.journal import Journal
+from codemode_graph.exact import decode, encode
 from codemode_graph.preview import sample, shape
 from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 
@@ -59,21 +60,25 @@ class Values:
     def __init__(self, *, run: str, journal: Journal, inline_bytes: int = 32 * 1024) -> None:
         self._run, self._journal, self._inline_bytes = run, journal, inline_bytes
 
-    async def keep(self, value: Any, *, shown: Any = None, secret: bool = False) -> Any:
+    async def keep(
+        self, value: Any, *, shown: Any = None, secret: bool = False, apart: bool = False, final: bool = False
+    ) -> Any:
         """Return what the state holds for a value: itself where it is small and does not look like one, else a `Reference`.
 
         Args:
             value: A JSON value.
             shown: What shape and sample are made from; the value itself by default.
             secret: It has something to hide: it is kept encrypted, or in this process alone, whatever its size.
+            apart: It is kept by reference, whatever its size.
+            final: It is the program's own value. Nothing loads that again, so that one which looks like a reference stays.
 
         Raises:
             JournalError: It cannot be kept.
         """
-        text = json.dumps(value, ensure_ascii=False)
-        size = len(text.encode("utf-8", "surrogatepass"))
+        text = json.dumps(encode(value), ensure_ascii=False)
+        size = len(text.encode())
         # A tool may return what looks like a reference: kept by reference itself, it cannot point into other values.
-        if size <= self._inline_bytes and not secret and not is_reference(value):
+        if size <= self._inline_bytes and not secret and not apart and (final or not is_reference(value)):
             return value
         handle = await (self._hide(text) if secret else self._keep(text))
         preview = value if shown is None else shown
@@ -99,12 +104,12 @@ class Values:
         if run != self._run:
             raise missing
         if handle in _SECRETS:
-            return json.loads(_SECRETS[handle])
+            return decode(json.loads(_SECRETS[handle]))
         try:
             text = await self._journal.load(self._run, name.removeprefix("s"))
         except KeyError:
             raise missing from None
-        return json.loads(_decrypt(text) if name.startswith("s") else text)
+        return decode(json.loads(_decrypt(text) if name.startswith("s") else text))
 
     async def _keep(self, text: str) -> str:
         return f"{self._run}-{await self._journal.keep(self._run, text)}"
@@ -112,7 +117,7 @@ class Values:
     async def _hide(self, text: str) -> str:
         if os.environ.get(_KEY):
             return f"{self._run}-s{await self._journal.keep(self._run, _encrypt(text))}"
-        handle = f"{self._run}-s{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+        handle = f"{self._run}-s{hashlib.sha256(text.encode()).hexdigest()[:32]}"
         _SECRETS[handle] = text
         if len(_SECRETS) > _MOST_SECRETS:
             _SECRETS.popitem(last=False)

@@ -22,6 +22,7 @@ from codemode_graph.api import CodeMode, RunResult, codemode
 from codemode_graph.cli.compare import show_comparison
 from codemode_graph.cli.run import Invocation, check_html, compare_task, do_task, finish, refuse, run_async
 from codemode_graph.errors import ConfigurationError
+from codemode_graph.exact import encode
 from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.progress import Progress
@@ -143,7 +144,7 @@ def show_run(run_id: str, *, journal: Path | None, html: Path | None, as_json: b
 
     result = run_async(read())
     if as_json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(encode(dict(result)), indent=2))
     elif html is None:
         Console(soft_wrap=False).print(result.trace)
     if html is not None:

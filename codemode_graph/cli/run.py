@@ -24,6 +24,7 @@ from codemode_graph.api import CodeMode, RunResult, codemode
 from codemode_graph.cli.compare import Comparison, compare_sandboxes
 from codemode_graph.demo.show import run_demo
 from codemode_graph.errors import CodeModeError, ConfigurationError
+from codemode_graph.exact import encode
 from codemode_graph.mcp import MCPToolLoader
 from codemode_graph.model.ask import load_model
 from codemode_graph.options import RunOptions, read_sandbox
@@ -366,4 +367,5 @@ def _tell_effects(console: Console, result: RunResult) -> None:
 
 def _json(value: object) -> str:
     # Where stdout cannot encode every character, JSON escapes lose nothing; `backslashreplace` would break the JSON.
-    return json.dumps(value, ensure_ascii="utf" not in sys.stdout.encoding.lower(), indent=2)
+    plain = encode(dict(value) if isinstance(value, dict) else value)
+    return json.dumps(plain, ensure_ascii="utf" not in sys.stdout.encoding.lower(), indent=2)

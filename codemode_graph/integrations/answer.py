@@ -4,10 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from codemode_sandboxes.guest.json_values import to_json
-
 from codemode_graph.calls.view import newest
-from codemode_graph.preview import sample, shape
+from codemode_graph.exact import encode
+from codemode_graph.preview import as_text, sample, shape
 from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState, ToolCall
 from codemode_graph.tools.text import one_line
@@ -49,7 +48,9 @@ def result_of(state: Mapping[str, Any]) -> dict[str, Any]:
 def artifact_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a result that is kept with a message: plain data, without large values that were only read."""
     kept = {key: value for key, value in result.items() if key != "run_id"}
-    return {**kept, "tool_calls": [_small(call) for call in result["tool_calls"]]}
+    # Messages are kept in checkpoints.
+    small: dict[str, Any] = encode({**kept, "tool_calls": [_small(call) for call in result["tool_calls"]]})
+    return small
 
 
 def effects(calls: Sequence[ToolCall]) -> str:
@@ -82,7 +83,7 @@ def _listed(calls: Sequence[ToolCall]) -> str:
 
 
 def _value(value: Any, limit: int) -> str:
-    text = json.dumps(to_json(value, max_bytes=2**62), ensure_ascii=False)
+    text = as_text(value)
     if len(text) <= limit:
         return text
     head = f"The value has {len(text):,} characters, too many to show. It is {shape(value)}."

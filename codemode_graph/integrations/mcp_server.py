@@ -29,6 +29,7 @@ from typing_extensions import TypedDict
 from codemode_graph.api import CodeMode
 from codemode_graph.errors import CodeModeError
 from codemode_graph.events import Event
+from codemode_graph.exact import encode
 from codemode_graph.integrations.answer import answer_text
 from codemode_graph.integrations.langchain import task_description, task_schema
 from codemode_graph.metrics import Metrics
@@ -152,7 +153,8 @@ def _call_result(result: RunResult) -> types.CallToolResult:
     )
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=answer_text(result, advice=_ADVICE.format(result["run_id"])))],
-        structuredContent={**report},
+        # JSON of other languages, and pydantic, make null of NaN and cut integers.
+        structuredContent=encode({**report}),
         isError=not report["success"],
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
+from codemode_graph.exact import encode
 from codemode_graph.integrations.langchain import Task, task_description, task_schema
 from codemode_graph.result import TaskRunner
 from codemode_graph.tools.hints import complaint
@@ -35,7 +36,9 @@ def as_vercel_tool(cm: TaskRunner, *, description: str | None = None) -> VercelT
         except ValidationError as error:
             return {"success": False, "output": None, "error": f"the arguments are wrong: {complaint(error)}"}
         result = await cm.run(task)
-        return {key: result[key] for key in ("success", "output", "error", "stdout")}
+        # The bridge carries JSON, and JavaScript would make other numbers of some.
+        answer: dict[str, Any] = encode({key: result[key] for key in ("success", "output", "error", "stdout")})
+        return answer
 
     text = description or task_description(cm.tools)
     return VercelTool(description=text, inputSchema=schema, parameters=schema, execute=execute)

@@ -1,6 +1,7 @@
 """A server whose connection is held, and opened again when it was lost."""
 
 import asyncio
+import json
 import logging
 import time
 from typing import Any
@@ -16,7 +17,6 @@ from mcp.types import (
     Tool,
 )
 from pydantic import ValidationError
-from pydantic_core import to_json
 
 from codemode_graph.errors import ToolCallError, ToolLoadError
 from codemode_graph.mcp.config import ServerConfig
@@ -107,8 +107,9 @@ class MCPServer:
             RuntimeError: The connection lives in another event loop.
         """
         try:
-            to_json(arguments)
-        except ValueError as error:
+            # pydantic would send null for NaN, and raise in the middle of a session for a lone surrogate.
+            json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError) as error:
             raise ValueError(f"the arguments of {tool} cannot be sent as JSON: {error}") from None
         request = ClientRequest(CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments)))
 

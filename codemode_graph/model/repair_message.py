@@ -184,12 +184,15 @@ def _at(line: int | None, program: str) -> str:
 
 def _returned(calls: Sequence[ToolCall]) -> list[str]:
     # One example a tool is enough to see the shape of what it returns.
-    latest = {call["tool"]: call for call in calls if call["status"] == "done"}
+    done = [call for call in calls if call["status"] == "done"]
+    latest = {call["tool"]: call for call in done if call["error"] is None}
+    unusable = {call["tool"]: call["error"] for call in done if call["error"] is not None}
     failed = [call for call in newest(calls) if call["status"] == "failed" and call["error"] is not None]
     lines = [
         f"- tools[{name!r}] returned {_cut(shape(call['value']))}, for example {sample(call['value'])}"
         for name, call in list(latest.items())[:_MAX_TOOLS]
     ]
+    lines += [f"- tools[{name!r}]: {_cut(error['message'])}" for name, error in list(unusable.items())[:_MAX_TOOLS]]
     lines += [
         f"- tools[{call['tool']!r}] with {sample(call['arguments'], limit=200)} raised "
         f"{call['error']['type']}: {call['error']['message'][:300]}"

@@ -14,7 +14,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import interrupt
 
 from codemode_graph.calls.session import RunLog
-from codemode_graph.calls.values import Values
+from codemode_graph.calls.values import Values, is_reference
+from codemode_graph.exact import decode, encode
 from codemode_graph.nodes.node import Update
 from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.preview import sample
@@ -48,11 +49,12 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     gated = [call for call in state["pending"] if call["reason"] != "tool"]
     if not gated:
         (call,) = state["pending"]
-        answer = interrupt(call["question"]["value"], response_schema=call["question"]["schema"])
-        message = to_json(to_plain(answer), max_bytes=parts.limits.value_bytes)
+        answer = interrupt(encode(call["question"]["value"]), response_schema=call["question"]["schema"])
+        message = to_json(to_plain(decode(answer)), max_bytes=parts.limits.value_bytes)
         return {"decisions": {call["key"]: Decision(type="answer", message=message)}}
     # One interrupt an execution: LangGraph takes an answer to the first for the second one too.
-    answer = interrupt(_request(state, gated, problem=state.get("problem")))
+    # Through JSON and back: what a person leaves as it is comes back exactly.
+    answer = decode(interrupt(encode(_request(state, gated, problem=state.get("problem")))))
     try:
         decisions = read_decisions(gated, answer, first=not state["decisions"])
     except ValueError as error:
@@ -71,7 +73,9 @@ async def _without_secrets(decision: Decision, names: frozenset[str], values: Va
     """Return a decision with references in place of what the tool's policy redacts."""
 
     async def keep(value: object, shown: object) -> object:
-        return value if shown == value else await values.keep(value, shown=shown, secret=True)
+        secret = encode(shown) != encode(value)
+        # What looks like a reference is kept by one, or it would be read as one.
+        return await values.keep(value, shown=shown, secret=True) if secret or is_reference(value) else value
 
     if "arguments" in decision:
         given = decision["arguments"]

@@ -108,7 +108,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         failure = _failure(run.event, maker)
     elif isinstance(run.event, Finished):
         failure = inspect_value(state, parts, run.event.value)
-        output = await values.keep(run.event.value)
+        output = await values.keep(run.event.value, final=True)
     paused = isinstance(run.event, Paused)
     changes = {
         "failure": failure,

@@ -66,7 +66,9 @@ def _is_suspicious(state: CodeModeState) -> bool:
         return False
     own = set(newest["calls"])
     return any(
-        call["status"] == "done" and not is_empty(call["value"]) for call in state["tool_calls"] if call["id"] in own
+        call["status"] == "done" and call["error"] is None and not is_empty(call["value"])
+        for call in state["tool_calls"]
+        if call["id"] in own
     )
 
 

@@ -1,12 +1,13 @@
 """A node that runs in sync and async graphs alike, and what the nodes share about attempts."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langgraph.runtime import get_runtime
 
+from codemode_graph.exact import decode_fields, encode_fields
 from codemode_graph.settings import Context, Parts
 from codemode_graph.state import Attempt, CodeModeState, Failure, Verdict
 from codemode_graph.sync import wait_for
@@ -35,6 +36,9 @@ NodeFunction = Callable[[CodeModeState, Parts, RunnableConfig], Awaitable[Update
 class Node(Runnable[CodeModeState, Update]):
     """Runs `function` with the graph's parts.
 
+    The function sees the values of programs and tools as they are; the state has them in the exact form of
+    `codemode_graph.exact`, as no checkpoint changes that.
+
     Args:
         function: What the node does.
         parts: What it works with.
@@ -46,7 +50,8 @@ class Node(Runnable[CodeModeState, Update]):
 
     async def ainvoke(self, input: CodeModeState, config: RunnableConfig | None = None, **kwargs: Any) -> Update:
         """Run the node."""
-        return await self._function(input, self._parts, ensure_config(config))
+        state = cast("CodeModeState", decode_fields(input))
+        return encode_fields(await self._function(state, self._parts, ensure_config(config)))
 
     def invoke(self, input: CodeModeState, config: RunnableConfig | None = None, **kwargs: Any) -> Update:
         """Run the node and wait for it."""

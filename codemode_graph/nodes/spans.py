@@ -11,6 +11,7 @@ from langchain_core.runnables.config import get_async_callback_manager_for_confi
 from langgraph.types import TracePolicy
 
 from codemode_graph.calls.program import ProgramRun
+from codemode_graph.exact import encode
 from codemode_graph.preview import sample, shape
 from codemode_graph.state import CodeModeState, ToolCall
 from codemode_graph.tools.callbacks import tagged
@@ -78,7 +79,7 @@ class SandboxRun:
         if isinstance(event, Failed):
             self.failure = event
         elif isinstance(event, Finished):
-            outputs["value"] = _bounded(event.value)
+            outputs["value"] = _bounded(encode(event.value))
         else:
             outputs["waits"] = event.pending
         self.outputs = outputs

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from codemode_graph.exact import encode
 from codemode_graph.tools.hints import to_plain
 
 __all__ = ["canonical"]
@@ -18,12 +19,12 @@ def canonical(value: Any) -> Any:
     Args:
         value: Validated arguments, or what they hold.
     """
-    if isinstance(value, bool) or value is None or isinstance(value, int | str):
+    if isinstance(value, str):
+        return encode(str(value))  # in JSON two lone surrogates would be equal to the character that they make together
+    if isinstance(value, bool) or value is None or isinstance(value, int):
         return value
     if isinstance(value, float):
-        return (
-            int(value) if value.is_integer() else value if value == value and abs(value) != float("inf") else str(value)
-        )
+        return int(value) if value.is_integer() else encode(float(value))
     if isinstance(value, Decimal):
         return str(value.normalize()) if value.is_finite() and value != value.to_integral_value() else _whole(value)
     if isinstance(value, datetime):

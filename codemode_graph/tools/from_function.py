@@ -26,6 +26,7 @@ from codemode_graph.tools.hints import (
     docs_of,
     output_schema_of,
     signature_of,
+    to_data,
     to_plain,
     type_hints,
 )
@@ -245,11 +246,11 @@ class _Call:
         except Exception as error:
             raise self._broken_off(error) from error
         try:
-            return from_commands(self.name, result) if has_command(result) else to_plain(result)
+            return from_commands(self.name, result) if has_command(result) else to_data(result)
         except (CommandRefused, ToolCallError):
             raise
         except Exception as error:  # the function has returned: whatever a lazy attribute raises now, the call is done
-            raise UnusableResult(f"{self.name} returned what cannot be read: {error}") from error
+            raise UnusableResult(f"{self.name} returned what cannot be read: {error}", result) from error
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments as the function sees them: coerced, and with its defaults.

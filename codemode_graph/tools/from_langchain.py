@@ -17,7 +17,7 @@ from pydantic.v1 import ValidationError as ValidationErrorV1
 from codemode_graph.compat import functions_of
 from codemode_graph.errors import ToolCallError, ToolLoadError, UnusableResult
 from codemode_graph.tools.effects import infer_effect
-from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, signature_of, to_plain, type_hints
+from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, signature_of, to_data, type_hints
 from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
 from codemode_graph.tools.results import from_blocks, from_commands, has_command, is_message, is_text_block, parse_json
 from codemode_graph.tools.spec import Effect, ToolSpec, effect_from_hints, idempotency_key
@@ -180,14 +180,14 @@ class _Adapter:
             answer = answer[0]
         if not isinstance(answer, ToolMessage):
             texts = isinstance(answer, list) and len(answer) > 0 and all(map(is_text_block, answer))
-            return from_blocks(answer) if texts else to_plain(answer)
+            return from_blocks(answer) if texts else to_data(answer)
         if answer.status == "error":
             raise ToolCallError(answer.text or "it did not say why")
         artifact = answer.artifact
         if isinstance(artifact, Mapping) and artifact.get("structured_content") is not None:
             return _unwrap(artifact["structured_content"], answer.content)
         if artifact is not None and self.tool.response_format == "content":
-            return to_plain(artifact)
+            return to_data(artifact)
         blocks = from_blocks(answer.content)
         return self._parse(blocks) if isinstance(blocks, str) else blocks
 

@@ -20,18 +20,31 @@ from types import NoneType
 from typing import Any, get_args, get_origin
 
 import docstring_parser
+from codemode_sandboxes.guest.json_values import to_json
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import JsonSchemaMode
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from codemode_graph.tools.text import one_line
 
-__all__ = ["Docs", "adapter_of", "complaint", "docs_of", "output_schema_of", "signature_of", "to_plain", "type_hints"]
+__all__ = [
+    "Docs",
+    "adapter_of",
+    "complaint",
+    "docs_of",
+    "output_schema_of",
+    "plain_object",
+    "signature_of",
+    "to_data",
+    "to_plain",
+    "type_hints",
+]
 
 _logger = logging.getLogger("codemode")
 _NO_SIGNATURE = inspect.Signature(
     [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
 )
+_NO_BOUND = 2**62  # the run's own limits are looked at where the value is taken
 _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator, Iterator, Generator)
 
 
@@ -152,4 +165,27 @@ def to_plain(value: Any) -> Any:
     try:
         return to_jsonable_python(value, by_alias=True)
     except (PydanticSerializationError, ValueError, TypeError):
+        return value
+
+
+def plain_object(value: Any) -> Any:
+    """Return an object that is none of Python's own as plain data; for `to_json`.
+
+    Raises:
+        TypeError: It is no data.
+    """
+    plain = to_plain(value)
+    if plain is value:
+        raise TypeError(f"an object of type {type(value).__name__!r} is not JSON")
+    return plain
+
+
+def to_data(value: Any) -> Any:
+    """Return a result in the form in which programs get it, see `to_json`; models as `to_plain` has them.
+
+    What has no such form comes back as it is.
+    """
+    try:
+        return to_json(value, max_bytes=_NO_BOUND, convert=plain_object)
+    except (TypeError, ValueError):
         return value

@@ -14,7 +14,7 @@ from langchain_core.messages import BaseMessage, ToolMessage, message_to_dict, m
 from langgraph.types import Command
 
 from codemode_graph.errors import ToolCallError
-from codemode_graph.tools.hints import to_plain
+from codemode_graph.tools.hints import plain_object
 
 __all__ = [
     "CommandRefused",
@@ -140,17 +140,10 @@ def to_json_update(update: dict[str, Any], *, max_bytes: int) -> dict[str, Any]:
     """
 
     def convert(value: Any) -> Any:
-        return {_MESSAGE: message_to_dict(value)} if isinstance(value, BaseMessage) else _plain(value)
+        return {_MESSAGE: message_to_dict(value)} if isinstance(value, BaseMessage) else plain_object(value)
 
     found: dict[str, Any] = to_json(update, max_bytes=max_bytes, convert=convert)
     return found
-
-
-def _plain(value: Any) -> Any:
-    plain = to_plain(value)
-    if plain is value:
-        raise TypeError(f"{type(value).__name__} is no data")
-    return plain
 
 
 def update_from_json(value: Any) -> Any:

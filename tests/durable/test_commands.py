@@ -167,7 +167,7 @@ async def test_a_run_that_fails_gives_the_updates_that_were_made() -> None:
     ("tool", "told", "status"),
     [
         ("gone", "a Command that goes to another node: a program can use only its update", "done"),
-        ("unfit", "returned no usable value: object is no data", "done"),
+        ("unfit", "returned no usable value: an object of type 'object' is not JSON", "done"),
         ("failed", "no luck", "failed"),
     ],
 )

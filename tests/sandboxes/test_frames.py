@@ -50,7 +50,7 @@ def test_arguments_come_out_of_monty_as_other_values_do(
     args: list[Any], kwargs: dict[str, Any], max_bytes: int
 ) -> None:
     found = outcome(arguments_from_monty, tuple(args), kwargs, max_bytes=max_bytes)
-    assert found == outcome(from_monty, [args, kwargs], max_bytes=max_bytes)
+    assert found == outcome(from_monty, [args, kwargs], max_bytes=max_bytes, around=2)
 
 
 def frame(**parts: Any) -> bytes:
@@ -61,7 +61,9 @@ def converted(line: bytes, value_bytes: int) -> Any:
     found = json.loads(line)
     try:
         return found | {
-            key: to_json(found[key], max_bytes=value_bytes) for key in ("value", "arguments") if key in found
+            key: to_json(found[key], max_bytes=value_bytes, around=around)
+            for key, around in (("value", 0), ("arguments", 2))
+            if key in found
         }
     except (TypeError, ValueError) as error:
         raise ProtocolError(f"a frame holds a value that no guest sends: {error}") from None
@@ -75,14 +77,11 @@ def test_a_frame_is_read_as_one_that_is_converted(
     assert outcome(parse, line, value_bytes=value_bytes) == outcome(converted, line, value_bytes)
 
 
-@pytest.mark.parametrize("value", ["NaN", "1e999", "-1e999", '"\\ud800"', "[" * 100 + "]" * 100])
+@pytest.mark.parametrize("value", ["1" * 4301, "[" * 100 + "]" * 100])
 def test_plain_arguments_do_not_let_another_value_through(value: str) -> None:
     line = f'{{"type":"finished","value":{value},"arguments":[[1],{{}}]}}'.encode()
-    try:
-        found = parse(line, value_bytes=10_000)["value"]
-    except ProtocolError:
-        return
-    assert found == "\ufffd"
+    with pytest.raises(ProtocolError):
+        parse(line, value_bytes=10_000)
 
 
 def test_floats_that_are_written_longer_than_they_came_count_as_they_are_written() -> None:

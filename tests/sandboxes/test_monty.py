@@ -252,13 +252,13 @@ async def test_arguments_and_values_become_json(sandbox: MontySandbox) -> None:
     result = await run(sandbox, code, {"echo": echo})
     [call] = result.blocked[0].calls
     assert call.args == ([1, [2]],)
-    assert call.kwargs == {"when": "2026-01-02", "p": {"x": 1}, "n": str(2**70), "k": {"1": "1.5"}}
-    assert result.value == ["a\ufffdb", [1, 2], {"p": {"x": 3}}]
+    assert call.kwargs == {"when": "2026-01-02", "p": {"x": 1}, "n": 2**70, "k": {"1": "1.5"}}
+    assert result.value == ["a\x00b", [1, 2], {"p": {"x": 3}}]
 
 
 NOT_JSON = [
     ("b'x'", "TypeError", "base64"),
-    ("float('nan')", "ValueError", "nan"),
+    ("{(1, 2): 3}", "TypeError", "cannot be a key"),
     ("tools.echo", "TypeError", "call it"),
     ("tools.echo()", "TypeError", "await"),
     ("[{'a': tools.echo()}]", "TypeError", "await"),
@@ -313,13 +313,25 @@ async def test_large_values_pass_whole(sandbox: MontySandbox) -> None:
 async def test_an_answer_that_is_not_json_is_the_hosts_error(sandbox: MontySandbox) -> None:
     cycle: list[Any] = []
     cycle.append(cycle)
-    for value in (object(), {"a": [object()]}, cycle, "\ud800"):
+    for value in (object(), {"a": [object()]}, cycle):
         execution = await start(sandbox, "await tools.a()", "a")
         await execution.advance()
         with pytest.raises(TypeError, match="not a JSON value"):
             await execution.advance({1: Returned(value)})
         with pytest.raises(SandboxClosed):
             await execution.advance()
+
+
+@pytest.mark.parametrize("value", ["a\ud800", [{"\udfff": 1}]])
+async def test_a_result_that_monty_has_no_text_for_is_an_error_in_the_program(
+    sandbox: MontySandbox, value: Any
+) -> None:
+    async def read() -> Any:
+        return value
+
+    failed = (await run(sandbox, "await tools.read()", {"read": read})).failed
+    assert failed.type == "ValueError"
+    assert "lone surrogate" in failed.message
 
 
 # Errors

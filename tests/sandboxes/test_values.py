@@ -66,12 +66,15 @@ CONVERSIONS: list[tuple[Any, Any]] = [
     (Text("inner"), "inner"),
     (2**64 - 1, 2**64 - 1),
     (-(2**63), -(2**63)),
-    (2**64, "18446744073709551616"),
-    (-(2**63) - 1, "-9223372036854775809"),
-    ("a\x00b\ud800c", "a\ufffdb\ufffdc"),
+    (2**64, 2**64),
+    (-(2**63) - 1, -(2**63) - 1),
+    (10**4000, 10**4000),
+    (float("-inf"), float("-inf")),
+    ("a\x00b\ud800c", "a\x00b\ud800c"),
     ("\U0001f600", "\U0001f600"),
-    ({1: "a", 2.5: "b", (1, 2): "c", Colour.RED: "d"}, {"1": "a", "2.5": "b", "(1, 2)": "c", "red": "d"}),
-    ({"a\x00": 1}, {"a\ufffd": 1}),
+    ({1: "a", 2.5: "b", None: "c", Colour.RED: "d"}, {"1": "a", "2.5": "b", "None": "c", "red": "d"}),
+    ({datetime.datetime(2026, 3, 1): 1, decimal.Decimal("1.10"): 2}, {"2026-03-01T00:00:00": 1, "1.10": 2}),
+    ({"a\x00": 1}, {"a\x00": 1}),
     ([], []),
     ({}, {}),
 ]
@@ -85,7 +88,7 @@ CONVERSIONS: list[tuple[Any, Any]] = [
 def test_a_value_has_its_stated_json(value: Any, expected: Any) -> None:
     result = to_json(value, max_bytes=10_000)
     assert result == expected
-    assert json.loads(json.dumps(result, allow_nan=False)) == expected
+    assert json.loads(json.dumps(result)) == expected
     assert type(result) is type(expected)
 
 
@@ -116,9 +119,8 @@ REFUSALS: list[tuple[Any, type[Exception], str]] = [
     ({"a": [len]}, TypeError, "'builtin_function_or_method'"),
     (1j, TypeError, "'complex'"),
     (ValueError("x"), TypeError, "'ValueError'"),
-    (float("nan"), ValueError, "nan"),
-    ([float("-inf")], ValueError, "-inf"),
-    ({float("nan"): 1}, ValueError, "nan"),
+    ({(1, 2): "c"}, TypeError, "tuple cannot be a key"),
+    ({frozenset([1]): 1}, TypeError, "frozenset cannot be a key"),
     (_cycle(), ValueError, "contains itself"),
     (_nested(MAX_DEPTH + 1), ValueError, "60"),
     (_nested(100_000), ValueError, "60"),

@@ -1,9 +1,14 @@
-"""The conversion of Python values to JSON values, at the boundary of a sandbox."""
+"""The conversion of Python values to JSON values, at the boundary of a sandbox.
+
+The numbers and the texts are Python's: integers of any size, NaN and the infinities, NUL characters and lone surrogates
+arrive as they were sent. What JSON has no type for takes the form that `to_json` states, or is refused.
+"""
 
 import dataclasses
 import datetime
 import decimal
 import enum
+import json
 import math
 import pathlib
 import re
@@ -13,7 +18,16 @@ from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring
 from typing import Any
 
-__all__ = ["MAX_DEPTH", "ValueTooLarge", "are_plain", "clean_text", "most_containers", "to_json", "to_sized_json"]
+__all__ = [
+    "MAX_DEPTH",
+    "ValueTooLarge",
+    "are_plain",
+    "clean_text",
+    "has_surrogates",
+    "most_containers",
+    "to_json",
+    "to_sized_json",
+]
 
 MAX_DEPTH = 60
 """Containers within containers that a value may have."""
@@ -23,7 +37,8 @@ MAX_DEPTH = 60
 _LEAST_CONTAINERS, _BYTES_A_CONTAINER = 10_000, 32
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
-_WORD = range(-(2**63), 2**64)  # what databases and other languages read as an integer
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_WORD = range(-(2**63), 2**64)  # integers beyond may be long, and their length in JSON has to be looked at
 _MAX_NESTED_SET = 1024 * 1024  # sets are sorted by `repr`, which takes long for nested values
 _MOST_BITS = 14_000  # 4,214 digits: `str` refuses integers of more than 4,300
 
@@ -55,15 +70,40 @@ def are_plain(values: Iterable[Any]) -> bool:
     return True
 
 
+def has_surrogates(value: Any) -> bool:
+    """Return whether a text of a JSON value, or a key in it, holds a surrogate, which UTF-8 has no form for."""
+    try:
+        return _has_surrogates(value)
+    except RecursionError:  # it is no JSON value
+        return False
+
+
+def _has_surrogates(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.isascii() and _SURROGATES.search(value) is not None
+    if isinstance(value, dict):
+        return any(_has_surrogates(part) for item in value.items() for part in item)
+    return isinstance(value, list) and any(map(_has_surrogates, value))
+
+
+def _unchanged(text: str) -> str:
+    return text
+
+
 def to_json(
-    value: Any, *, max_bytes: int, text: Callable[[str], str] = clean_text, convert: Callable[[Any], Any] | None = None
+    value: Any,
+    *,
+    max_bytes: int,
+    text: Callable[[str], str] = _unchanged,
+    convert: Callable[[Any], Any] | None = None,
+    around: int = 0,
 ) -> Any:
     """Return the JSON value that stands for a Python value.
 
-    tuple, set, frozenset and deque become lists (sets sorted by the `repr` of their converted items); datetime, date and
-    time ISO 8601 strings; timedelta seconds; Decimal, UUID and Path strings; an enum member its value; a dataclass a dict
-    of its fields; an integer beyond 64 bits a decimal string; a key that is not a string its `str`. In strings NUL and
-    lone surrogates become U+FFFD. Subclasses count as their base.
+    None, booleans, integers, floats and strings stay what they are, NaN, infinities, NUL characters and lone surrogates
+    included. tuple, set, frozenset and deque become lists (sets sorted by the `repr` of their converted items); datetime,
+    date and time ISO 8601 strings; timedelta seconds; Decimal, UUID and Path strings; an enum member its value; a dataclass
+    a dict of its fields; a key that is not a string its `str`. Subclasses count as their base.
 
     An object that occurs more than once in the value is converted once and occurs as often in the result, so do not
     change the result in place.
@@ -71,28 +111,34 @@ def to_json(
     Args:
         value: Anything.
         max_bytes: Bound on the result, in bytes of compact UTF-8 JSON.
-        text: Cleans each string; it may raise `TypeError` on a string that stands for something else.
+        text: Replaces each string; it may raise `TypeError` on a string that stands for something else.
         convert: Called with each object of an unknown type; returns a replacement, or raises `TypeError`.
+        around: Containers around the values proper, which do not count as nesting: 2 for the arguments of a call.
 
     Returns:
         None, bool, int, float, str, or lists and dicts (with string keys) of them.
 
     Raises:
-        TypeError: Bytes, or an object that JSON has nothing for; the message names its type.
-        ValueError: NaN, an infinity, a cycle, nesting over `MAX_DEPTH`, an integer of thousands of digits, two keys
-            that become the same string, or, as `ValueTooLarge`, a result over `max_bytes`, one of more than
-            `most_containers` lists and dicts, or a set of tuples or sets over 1 MB.
+        TypeError: Bytes, a key that is a container, or an object that JSON has nothing for; the message names its type.
+        ValueError: A cycle, nesting over `MAX_DEPTH`, an integer of over 4,214 digits, two keys that become the same
+            string, or, as `ValueTooLarge`, a result over `max_bytes`, one of more than `most_containers` lists and dicts,
+            or a set of tuples or sets over 1 MB.
     """
-    return to_sized_json(value, max_bytes=max_bytes, text=text, convert=convert)[0]
+    return to_sized_json(value, max_bytes=max_bytes, text=text, convert=convert, around=around)[0]
 
 
 def to_sized_json(
-    value: Any, *, max_bytes: int, text: Callable[[str], str] = clean_text, convert: Callable[[Any], Any] | None = None
+    value: Any,
+    *,
+    max_bytes: int,
+    text: Callable[[str], str] = _unchanged,
+    convert: Callable[[Any], Any] | None = None,
+    around: int = 0,
 ) -> tuple[Any, int]:
     """Return what `to_json` returns, and its size in bytes of compact UTF-8 JSON."""
     conversion = _Conversion(max_bytes, text, convert)
     try:
-        result, size = conversion.value(value, 0)
+        result, size = conversion.value(value, -around)
     except RecursionError:
         raise _too_deep() from None
     conversion.check_size(size)
@@ -133,20 +179,17 @@ class _Conversion:
         # Most strings are short and plain, and their size is known without encoding them.
         if len(clean) < 512 and clean.isascii() and clean.isprintable() and '"' not in clean and "\\" not in clean:
             return clean, len(clean) + 2
-        return clean, len(encode_basestring(clean).encode("utf-8", "replace"))
+        return clean, len(encode_basestring(clean).encode("utf-8", "surrogatepass"))
 
-    def _integer(self, value: int) -> tuple[int | str, int]:
-        if value in _WORD:
-            return value, len(repr(value))
-        if value.bit_length() > _MOST_BITS:
-            raise ValueError("an integer has thousands of digits, which is no JSON number")
-        digits = str(value)
-        return digits, len(digits) + 2
+    def _integer(self, value: int) -> tuple[int, int]:
+        # `str` takes the square of the digits, and Python itself refuses more than 4,300.
+        if value not in _WORD and value.bit_length() > _MOST_BITS:
+            raise ValueError("an integer has more than 4,214 digits; pass it as text, such as hex(n)")
+        return value, len(repr(value))
 
     def _float(self, value: float) -> tuple[float, int]:
-        if not math.isfinite(value):
-            raise ValueError(f"{value} is not a JSON number; use None or a string in its place")
-        return value, len(repr(value))
+        # Both ends of the wire are Python's `json`, which writes NaN, Infinity and -Infinity.
+        return value, len(repr(value)) if math.isfinite(value) else len(json.dumps(value))
 
     def _container(self, value: Any, depth: int) -> tuple[Any, int]:
         if (known := self._seen.get(id(value))) is not None:
@@ -204,7 +247,12 @@ class _Conversion:
     def _key(self, key: Any, depth: int) -> str:
         converted, size = self.value(key, depth + 1)
         self.check_size(size)
-        return str(converted if isinstance(key, enum.Enum) else key)
+        # The text of a tuple is a key that nobody would look up.
+        if isinstance(converted, list | dict):
+            raise TypeError(
+                f"a {type(key).__name__} cannot be a key; join its parts to a string, or pass a list of pairs"
+            )
+        return str(converted)
 
     def _other(self, value: Any, depth: int) -> tuple[Any, int]:
         if isinstance(value, enum.Enum):
@@ -226,7 +274,9 @@ class _Conversion:
         if isinstance(value, bytes | bytearray | memoryview):
             raise TypeError("bytes are not JSON; decode them, or encode them with base64")
         self._reach(depth + 1)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # One of pydantic's has a serializer of its own, which `convert` knows.
+        own = self._convert is not None and hasattr(value, "__pydantic_serializer__")
+        if dataclasses.is_dataclass(value) and not isinstance(value, type) and not own:
             fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
             return self._dict(fields, depth)
         if self._convert is not None:

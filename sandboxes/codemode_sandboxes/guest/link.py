@@ -182,14 +182,14 @@ def _exception(type_name: str, message: str) -> Exception:
     return RuntimeError(message)
 
 
-def encode(value: Any, *, max_bytes: int) -> str:
-    """Return a program's value as JSON on one line.
+def encode(value: Any, *, max_bytes: int, around: int = 0) -> str:
+    """Return a program's value as JSON on one line; for `around` see `to_json`.
 
     Raises:
         TypeError: The value holds something that has no form in JSON. The message says what to write instead.
         ValueError: The value is too large, nested too deeply, or holds a number that has no form in JSON.
     """
-    return dumps(to_json(value, max_bytes=max_bytes, convert=_convert))
+    return dumps(to_json(value, max_bytes=max_bytes, convert=_convert, around=around))
 
 
 def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], *, max_bytes: int) -> str:
@@ -199,7 +199,7 @@ def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], *, max_bytes
         text = dumps((args, kwargs))
         if len(text) <= max_bytes and text.isascii() and "\\" not in text:
             return text
-    return encode((args, kwargs), max_bytes=max_bytes)
+    return encode((args, kwargs), max_bytes=max_bytes, around=2)
 
 
 def _convert(value: Any) -> Any:

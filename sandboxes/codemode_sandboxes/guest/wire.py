@@ -8,11 +8,11 @@ __all__ = ["Wire", "dumps"]
 
 _CHUNK = 1 << 20
 _READ = 1 << 16  # Python allocates it at each read; above this the C library asks the kernel for memory each time
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def dumps(value: Any) -> str:
-    """Return a value as JSON on one line."""
+    """Return a value as JSON on one line, NaN and the infinities as Python's `json` writes them."""
     return _ENCODER.encode(value)
 
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic_monty import ExcType, MontyClassProxy, MontyError, MontyStdTypeProxy
 
 from codemode_sandboxes.contract import Outcome, Returned
-from codemode_sandboxes.guest.json_values import are_plain, clean_text, to_sized_json
+from codemode_sandboxes.guest.json_values import are_plain, clean_text, has_surrogates, to_sized_json
 from codemode_sandboxes.guest.wire import dumps
 
 __all__ = ["LATER", "arguments_from_monty", "check_conversion", "error_answer", "from_monty", "to_answer"]
@@ -27,10 +27,14 @@ _OPAQUE = re.compile(
     re.DOTALL,
 )
 
+_SURROGATES = (
+    "the call was made, and its result holds a lone surrogate (\\ud800 to \\udfff), which no text in Monty can; every other "
+    "sandbox takes it"
+)
 _UNPLAIN = re.compile(r'\\|"[<dr_]')  # JSON text that may hold such a repr
 
 
-def from_monty(value: Any, *, max_bytes: int) -> tuple[Any, int]:
+def from_monty(value: Any, *, max_bytes: int, around: int = 0) -> tuple[Any, int]:
     """Return the JSON value that stands for a value of Monty's, and its size in bytes; see `to_sized_json`.
 
     A dataclass instance becomes a dict of its fields. What Monty hands over as the text of a repr (a coroutine, a
@@ -38,9 +42,9 @@ def from_monty(value: Any, *, max_bytes: int) -> tuple[Any, int]:
 
     Raises:
         TypeError: It holds something that JSON has nothing for.
-        ValueError: It holds a number that JSON has not, or is too large or too deep.
+        ValueError: It holds an integer of thousands of digits, or is too large or too deep.
     """
-    return to_sized_json(value, max_bytes=max_bytes, text=_text, convert=_convert)
+    return to_sized_json(value, max_bytes=max_bytes, text=_text, convert=_convert, around=around)
 
 
 def arguments_from_monty(
@@ -54,7 +58,7 @@ def arguments_from_monty(
         text = dumps((args, kwargs))
         if len(text) <= max_bytes and text.isascii() and not _UNPLAIN.search(text):
             return (list(args), kwargs), len(text)
-    (positional, named), size = from_monty((args, kwargs), max_bytes=max_bytes)
+    (positional, named), size = from_monty((args, kwargs), max_bytes=max_bytes, around=2)
     return (positional, named), size
 
 
@@ -66,7 +70,7 @@ def _text(text: str) -> str:
         if found["iterable"]:
             raise TypeError(f"{shown} is not JSON; make a list of it with list(...)")
         raise TypeError(f"{shown} is not JSON; call it, or pass its parts")
-    return clean_text(text)
+    return text
 
 
 def _convert(value: Any) -> Any:
@@ -81,6 +85,9 @@ def _convert(value: Any) -> Any:
 def to_answer(outcome: Outcome) -> Any:
     """Return the answer that resolves a call's coroutine."""
     if isinstance(outcome, Returned):
+        # Monty would refuse the answer as a whole, and the run with it.
+        if has_surrogates(outcome.value):
+            return error_answer("ValueError", _SURROGATES)
         return {"return_value": outcome.value}
     return error_answer(outcome.type, outcome.message)
 

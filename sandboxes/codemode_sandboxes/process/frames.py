@@ -114,9 +114,9 @@ def parse(line: bytes, *, value_bytes: int) -> dict[str, Any]:
             case [list() as args, dict() as kwargs] if are_plain(args) and are_plain(kwargs.values()):
                 return frame  # most calls are like this, and `to_json` would change nothing
     try:
-        for key in ("value", "arguments"):
+        for key, around in (("value", 0), ("arguments", 2)):
             if key in frame:
-                frame[key] = to_json(frame[key], max_bytes=value_bytes)
+                frame[key] = to_json(frame[key], max_bytes=value_bytes, around=around)
     except (TypeError, ValueError) as error:
         raise ProtocolError(f"a frame holds a value that no guest sends: {error}") from None
     return frame

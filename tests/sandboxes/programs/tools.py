@@ -213,12 +213,12 @@ TOOLS = (
         True,
     ),
     case(
-        "a number that is not JSON",
+        "an integer of thousands of digits",
         """
         try:
-            await tools.echo([float("nan")])
+            await tools.echo([10 ** 5000])
         except ValueError as error:
-            said = str(error).startswith("arguments of 'echo': nan ")
+            said = str(error).startswith("arguments of 'echo': an integer ")
         said
         """,
         True,

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
+from codemode_sandboxes.guest.json_values import has_surrogates
 from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap, find_classes
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Function, Tree
@@ -165,6 +166,11 @@ def _is_always_bound(tree: Tree, first: ast.Name, loop: ast.AST) -> bool:
     return isinstance(statement, ast.Assign) and statement in getattr(loop, "body", ()) and first in statement.targets
 
 
+def _lone_surrogates(tree: Tree) -> Iterator[ast.AST]:
+    """Yield the texts that Monty, whose texts are UTF-8, would change without a word."""
+    return (node for node in tree.of(ast.Constant) if isinstance(node.value, str) and has_surrogates(node.value))
+
+
 def _place(node: ast.AST) -> tuple[int, int]:
     return getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
 
@@ -229,5 +235,12 @@ STATEMENTS: tuple[Gap, ...] = (
     ),
     Gap("type statements", "write the type where it is used", find_classes("TypeAlias"), "type X = int\nTrue"),
     Gap("template strings", "use an f-string", find_classes("TemplateStr"), "t'{1}'\nTrue"),
+    Gap(
+        "lone surrogates",
+        "leave the halves of surrogate pairs out of texts",
+        _lone_surrogates,
+        "ord('\\ud800') == 0xD800",
+        rare=True,
+    ),
     Gap("import *", "import the names that are used", _star_imports, "from math import *\nsqrt(4) == 2"),
 )
