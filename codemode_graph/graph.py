@@ -74,6 +74,7 @@ def create_codemode(
         context=context,
         prices=options.get("prices"),
         inline_bytes=options.get("inline_bytes", 32 * 1024),
+        instructions=options.get("instructions", ""),
         journal=options.get("journal"),
         reserved=tuple(spec.name for spec in loaded_tools if not spec.for_programs),
     )

@@ -74,6 +74,8 @@ class RunOptions(TypedDict, total=False):
     journal: Journal | None
     """Where runs are recorded, so that no effect happens twice. The default is the database of the graph's checkpointer
     where that is SQLite or PostgreSQL, else LangGraph's store, else this process's memory."""
+    instructions: str
+    """Added to the system prompt of the model that writes programs."""
     structured: bool | None
     """Whether the model is asked for structured output, or for a fenced block. The default goes by its profile."""
 

@@ -87,6 +87,7 @@ class Parts:
         context: The knobs, where a run brings none.
         prices: What the model costs, where `max_cost` is to be kept.
         inline_bytes: Larger values are kept outside the state, by reference.
+        instructions: Added to the system prompt.
         journal: Where runs are recorded; None leaves that to the checkpointer's database, or the store.
         memory: Where they are recorded for want of anything else.
     """
@@ -103,6 +104,7 @@ class Parts:
     context: Context
     prices: Prices | None
     inline_bytes: int
+    instructions: str = ""
     reserved: tuple[str, ...] = ()
     journal: Journal | None = None
     memory: Journal = field(default_factory=MemoryJournal)

@@ -42,6 +42,7 @@ class MCPToolLoader:
     Use a loader in one event loop at a time, the one that called `load()`.
 
     Args:
+        servers: The first servers; more are added by the methods below.
         pool: Keeps the sessions for other loaders beyond the end of this one. Without it they end with the loader.
 
     Examples:
@@ -55,11 +56,13 @@ class MCPToolLoader:
         ```
     """
 
-    def __init__(self, *, pool: MCPPool | None = None) -> None:
+    def __init__(self, servers: Iterable[ServerConfig] = (), *, pool: MCPPool | None = None) -> None:
         self._pool = pool
         self._configs: dict[str, ServerConfig] = {}
         self._servers: dict[str, MCPServer] = {}
         self._tools: list[ToolSpec] | None = None
+        for server in servers:
+            self._add(server)
 
     @classmethod
     def from_config(
@@ -86,10 +89,7 @@ class MCPToolLoader:
             >>> loader.servers
             ('time',)
         """
-        loader = cls(pool=pool)
-        for server in read_config(config, timeout=timeout, startup_timeout=startup_timeout):
-            loader._add(server)
-        return loader
+        return cls(read_config(config, timeout=timeout, startup_timeout=startup_timeout), pool=pool)
 
     def add_stdio_server(
         self,

@@ -13,7 +13,9 @@ from codemode_graph.tools.spec import ToolSpec
 __all__ = ["agent_message", "program_tool_description", "render", "request_message", "system_message"]
 
 
-def system_message(tools: Sequence[ToolSpec], capabilities: Capabilities, *, structured: bool) -> str:
+def system_message(
+    tools: Sequence[ToolSpec], capabilities: Capabilities, *, structured: bool, instructions: str = ""
+) -> str:
     """Return the system prompt: the rules, the sandbox's Python, an example, one card a tool.
 
     The part that depends on the tools comes last, so that a server can cache the rest.
@@ -22,8 +24,11 @@ def system_message(tools: Sequence[ToolSpec], capabilities: Capabilities, *, str
         tools: The tools a program may call.
         capabilities: The capabilities of the sandbox.
         structured: Ask for the answer as fields, rather than as a fenced block.
+        instructions: More, of the graph's owner.
     """
     text = _with_tools("system", tools, capabilities)
+    if instructions.strip():
+        text += f"\n\n# Instructions\n\n{instructions.strip()}"
     return f"{text}\n\n# Answer\n\n{render('structured' if structured else 'fenced')}"
 
 

@@ -58,7 +58,9 @@ async def write_program(
         raise ConfigurationError("this graph was made without a model: give it `code` to run, or make it with `model=`")
     number = len(attempts) + 1
     emit(AttemptEvent(type="attempt", number=number))
-    system = system_message(parts.tools, await parts.capabilities(), structured=parts.structured)
+    system = system_message(
+        parts.tools, await parts.capabilities(), structured=parts.structured, instructions=parts.instructions
+    )
     messages = [SystemMessage(system), HumanMessage(request)]
     config = tagged(config, attempt=number)
     answer = await ask(parts.model, messages, structured=parts.structured, config=config)

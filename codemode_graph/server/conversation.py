@@ -51,23 +51,31 @@ class State(Input, total=False):
 
 
 def compose(
-    codemode: CompiledStateGraph[Any, Any, Any, Any], model: BaseChatModel, tools: list[str]
-) -> StateGraph[State, None, Input, State]:
+    codemode: CompiledStateGraph[Any, Any, Any, Any],
+    model: BaseChatModel,
+    tools: list[str],
+    *,
+    instructions: str = "",
+) -> StateGraph[Any, Any, Any, Any]:
     """Put code mode between a router and an answer.
 
     Args:
         codemode: Code mode, compiled without a checkpointer: it takes the outer graph's.
         model: Routes and answers.
         tools: The names of what code mode can call, for the router.
+        instructions: Added to what the router and the answer are told.
     """
 
+    def prompt(text: str) -> SystemMessage:
+        return SystemMessage("\n\n".join(filter(None, [text, instructions])))
+
     async def route(state: State) -> dict[str, Any]:
-        messages = [SystemMessage(_ROUTE.format(tools=", ".join(tools))), *state["messages"]]
+        messages = [prompt(_ROUTE.format(tools=", ".join(tools))), *state["messages"]]
         decided = await model.with_structured_output(Route.model_json_schema()).ainvoke(messages)
         return {"task": Route.model_validate(decided).task.strip(), "output": None, "error": None}
 
     async def answer(state: State) -> dict[str, Any]:
-        messages = [SystemMessage(_ANSWER.format(found=_found(state))), *state["messages"]]
+        messages = [prompt(_ANSWER.format(found=_found(state))), *state["messages"]]
         return {"messages": [await model.ainvoke(messages)]}
 
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(State, input_schema=Input)

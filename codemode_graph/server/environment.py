@@ -7,13 +7,19 @@ Its model is CODEMODE_MODEL, such as "openai:gpt-5.2".
 CODEMODE_APPROVE names the tools whose calls a person has to approve: patterns with commas between them.
 CODEMODE_SANDBOX is where programs run, by default "auto"; CODEMODE_AUTO names the sandboxes that "auto" may choose, and
 CODEMODE_FALLBACK those that are used where CODEMODE_SANDBOX is not available: names with commas between them.
+
+An assistant's configuration goes before. CODEMODE_MODELS and CODEMODE_ASSISTANTS_MAY say what it may choose: models by
+patterns with commas between them, by default any, and the settings that bring code to the server, by default none.
 """
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
@@ -25,14 +31,17 @@ from pydantic import ImportString, TypeAdapter, ValidationError
 
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.mcp import MCPPool, MCPToolLoader
+from codemode_graph.mcp.config import ServerConfig, read_config
 from codemode_graph.mcp.pool import DEFAULT_IDLE_SECONDS
 from codemode_graph.model.ask import load_model
 from codemode_graph.redact import redact
+from codemode_graph.server.assistant import Assistant, check_privileges
 from codemode_graph.tools.hints import complaint
+from codemode_graph.tools.load import is_general, load_tools
 from codemode_graph.tools.spec import ToolPolicy
 from codemode_graph.tools.text import one_line
 
-__all__ = ["NoModel", "chat_model", "import_tools", "model_name", "open_tools", "policies", "pool", "sandbox"]
+__all__ = ["NoModel", "chat_model", "import_tools", "open_tools", "policies", "pool", "sandbox"]
 
 _IMPORT: TypeAdapter[Any] = TypeAdapter(ImportString)
 _DEMO: Any = {"mcpServers": {"shop": {"command": sys.executable, "args": ["-m", "codemode_graph.demo.shop_server"]}}}
@@ -54,20 +63,45 @@ def pool() -> MCPPool:
 
 
 @asynccontextmanager
-async def open_tools() -> AsyncIterator[list[Any]]:
+async def open_tools(assistant: Assistant) -> AsyncIterator[list[Any]]:
     """Lease the MCP sessions for one run, and return the tools.
 
+    Args:
+        assistant: Its configuration chooses the servers, and may bring more.
+
     Raises:
-        ConfigurationError: The file of MCP servers cannot be read, or a module cannot be imported.
+        ConfigurationError: The file of MCP servers cannot be read, a module cannot be imported, there is no server of a
+            name, or the assistant may not bring what it brings.
         ToolLoadError: A server cannot be reached.
     """
+    check_privileges(assistant, _names("CODEMODE_ASSISTANTS_MAY"))
     path, modules = os.environ.get("CODEMODE_MCP"), _names("CODEMODE_TOOLS")
     if not path and not modules:
         path, modules = _DEMO, ["codemode_graph.demo:send_letter", "codemode_graph.demo:send_reminder"]
+    if assistant.tools_module:
+        modules = [*modules, assistant.tools_module]
     # An import reads files, which must not hold up the other runs of the event loop.
     own = [await asyncio.to_thread(import_tools, module) for module in modules]
-    async with MCPToolLoader.from_config(path or {"mcpServers": {}}, pool=pool()) as mcp:
+    servers = _chosen(read_config(path) if path else [], assistant.mcp_servers)
+    servers += _servers_of(assistant)
+    async with MCPToolLoader(servers, pool=pool()) as mcp:
         yield [*await mcp.load(), *own]
+
+
+def _chosen(servers: list[ServerConfig], names: list[str]) -> list[ServerConfig]:
+    known = [server.name for server in servers]
+    for name in names:
+        if name not in known:
+            listed = f"there are {', '.join(known) or 'none'}"
+            raise ConfigurationError(f"context.mcp_servers: no server is named {name!r}; {listed}")
+    return [server for server in servers if not names or server.name in names]
+
+
+def _servers_of(assistant: Assistant) -> list[ServerConfig]:
+    # Their author need not know the server's secrets, so none may be put into an address or a header.
+    if "${" in json.dumps(assistant.own_mcp_servers):
+        raise ConfigurationError("context.own_mcp_servers cannot use variables of the server's environment: ${...}")
+    return read_config({"mcpServers": assistant.own_mcp_servers})
 
 
 def import_tools(reference: str) -> Any:
@@ -85,36 +119,53 @@ def import_tools(reference: str) -> Any:
         raise ConfigurationError(f"the tools {reference!r} cannot be imported: {reason}") from error
 
 
-def policies() -> Mapping[str, ToolPolicy]:
-    """Return the policies that ask a person."""
-    return {pattern: ToolPolicy(approval=True) for pattern in _names("CODEMODE_APPROVE")}
+def policies(assistant: Assistant, tools: list[Any]) -> Mapping[str, ToolPolicy]:
+    """Return the assistant's policies, and over them those of the server that ask a person.
+
+    Args:
+        assistant: Its configuration.
+        tools: Its tools. Where it chose some MCP servers, the server's policies may name tools of others.
+    """
+    merged = dict(assistant.policy_of)
+    names = {spec.name for spec in load_tools(tools)} if assistant.mcp_servers else None
+    for pattern in _names("CODEMODE_APPROVE"):
+        if names is not None and pattern not in names and not is_general(pattern):
+            continue
+        merged[pattern] = replace(merged.get(pattern, ToolPolicy()), approval=True)
+    return merged
 
 
 @cache
-def sandbox() -> Sandbox:
+def sandbox(name: str = "") -> Sandbox:
     """Return the sandbox: one for all runs of the process, so that its guests are started before they are needed.
 
+    Args:
+        name: What an assistant chooses. Where the environment names sandboxes, it may choose among those.
+
     Raises:
+        ConfigurationError: The assistant chooses one that the server does not have.
         SandboxUnavailable: It cannot run here.
         UnknownSandbox: There is none of that name.
     """
-    wanted, auto = os.environ.get("CODEMODE_SANDBOX") or None, _names("CODEMODE_AUTO") or None
-    return resolve_sandbox(wanted, auto=auto, fallback=_names("CODEMODE_FALLBACK"))
+    wanted, auto = os.environ.get("CODEMODE_SANDBOX") or None, _names("CODEMODE_AUTO")
+    fallback = _names("CODEMODE_FALLBACK")
+    named = {*auto, *fallback, *([wanted] if wanted else [])} - {"auto"}
+    if name and named and name not in named:
+        raise ConfigurationError(f"context.sandbox: this server runs programs in {', '.join(sorted(named))} alone")
+    return resolve_sandbox(name) if name else resolve_sandbox(wanted, auto=auto or None, fallback=fallback)
 
 
-def model_name() -> str | None:
-    """Return the model's name; None where none is set."""
-    return os.environ.get("CODEMODE_MODEL") or None
-
-
-def chat_model() -> BaseChatModel:
+def chat_model(assistant: Assistant) -> BaseChatModel:
     """Return the model; where none is set, one that raises when it is asked, so that the server can show its graphs.
 
     Raises:
-        ConfigurationError: The model that is set cannot be used.
+        ConfigurationError: The model that is set cannot be used, or may not be chosen.
     """
-    name = model_name()
-    return NoModel() if name is None else load_model(name)
+    permitted = _names("CODEMODE_MODELS")
+    if assistant.model and permitted and not any(fnmatchcase(assistant.model, each) for each in permitted):
+        raise ConfigurationError(f"context.model: this server has {', '.join(permitted)}, and not {assistant.model!r}")
+    name = assistant.model or os.environ.get("CODEMODE_MODEL")
+    return load_model(name) if name else NoModel()
 
 
 class NoModel(BaseChatModel):

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeAlias
 
-from codemode_sandboxes import SandboxUnavailable
+from codemode_sandboxes import SandboxUnavailable, UnknownSandbox
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.language_models import BaseChatModel
+from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph_sdk.runtime import ServerRuntime
 
@@ -22,10 +23,13 @@ from codemode_graph.graph import create_codemode
 from codemode_graph.integrations.agent import create_agent, to_langchain
 from codemode_graph.options import RunOptions
 from codemode_graph.server import environment
+from codemode_graph.server.assistant import Assistant, read_assistant
 from codemode_graph.server.conversation import compose
 from codemode_graph.tools.load import load_tools
 
 __all__ = ["agent", "codemode", "composed"]
+
+_AGENT = "You do what the user asks with the tools that you have, and answer shortly."
 
 Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 
@@ -79,12 +83,20 @@ async def _serve(build: Callable[[Equipment], Graph], runtime: ServerRuntime[Any
     if runtime is not None and runtime.execution_runtime is None:
         yield _for_reading(build)
         return
-    async with environment.open_tools() as tools:
+    execution = None if runtime is None else runtime.execution_runtime
+    assistant = read_assistant(None if execution is None else execution.context)
+    async with environment.open_tools(assistant) as tools:
         try:
-            options = RunOptions(policies=environment.policies(), sandbox=environment.sandbox())
-        except SandboxUnavailable as error:
+            sandbox = environment.sandbox(assistant.sandbox)
+        except (SandboxUnavailable, UnknownSandbox) as error:
             raise ConfigurationError(str(error)) from error  # the server tells its clients what a built-in error says
-        model = environment.chat_model()
+        options = RunOptions(
+            policies=environment.policies(assistant, tools),
+            sandbox=sandbox,
+            prices=assistant.price,
+            instructions=assistant.instructions,
+        )
+        model = environment.chat_model(assistant)
         writer = None if isinstance(model, environment.NoModel) else model
         yield build(Equipment(tools=tools, model=model, writer=writer, options=options))
 
@@ -96,7 +108,9 @@ def _for_reading(build: Callable[[Equipment], Graph]) -> Graph:
 
 
 def _codemode(parts: Equipment) -> Graph:
-    return create_codemode(model=parts.writer, tools=parts.tools, **parts.options).compile(name="codemode")
+    graph: StateGraph[Any, Any, Any, Any] = create_codemode(model=parts.writer, tools=parts.tools, **parts.options)
+    graph.context_schema = Assistant
+    return graph.compile(name="codemode")
 
 
 def _agent(parts: Equipment) -> Graph:
@@ -105,8 +119,9 @@ def _agent(parts: Equipment) -> Graph:
     return create_agent(
         parts.tools,
         llm=parts.model,
-        system_prompt="You do what the user asks with the tools that you have, and answer shortly.",
+        system_prompt="\n\n".join(filter(None, [_AGENT, parts.options.get("instructions")])),
         middleware=[HumanInTheLoopMiddleware(interrupt_on=dict.fromkeys(gated, True))],
+        context_schema=Assistant,
         name="agent",
         **parts.options,
     )
@@ -115,4 +130,6 @@ def _agent(parts: Equipment) -> Graph:
 def _composed(parts: Equipment) -> Graph:
     inner = create_codemode(model=parts.writer, tools=parts.tools, **parts.options)
     names = [spec.name for spec in load_tools(parts.tools)]
-    return compose(inner.compile(), parts.model, names).compile(name="composed")
+    graph = compose(inner.compile(), parts.model, names, instructions=parts.options.get("instructions", ""))
+    graph.context_schema = Assistant
+    return graph.compile(name="composed")

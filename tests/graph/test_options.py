@@ -51,6 +51,7 @@ VALUES = RunOptions(
     budget=Context(),
     prices=Prices(input=1, output=1),
     inline_bytes=1,
+    instructions="Be short.",
     journal=MemoryJournal(),
     structured=False,
     backend="monty",

@@ -36,6 +36,13 @@ pytestmark = [
 SHOP: dict[str, Any] = {
     "mcpServers": {"shop": {"command": sys.executable, "args": ["-m", "codemode_graph.demo.shop_server"]}}
 }
+ARCHIVE = """
+from codemode_graph import tool
+
+@tool(effect="destructive")
+async def delete_order(order_id: str) -> str:
+    return f"deleted {order_id}"
+"""
 DEAD: dict[str, Any] = {"mcpServers": {"shop": {"command": "/nowhere/shop"}}}
 
 
@@ -62,6 +69,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, model: Service) -> Iterator
     served = json.loads((ROOT / "langgraph.json").read_text())
     (folder / "langgraph.json").write_text(json.dumps({**served, "dependencies": ["."]}))
     (folder / "servers.json").write_text(json.dumps(SHOP))
+    (folder / "archive.py").write_text(ARCHIVE)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -69,7 +77,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, model: Service) -> Iterator
         **os.environ,
         "CODEMODE_APPROVE": "send_*",
         "CODEMODE_MCP": str(folder / "servers.json"),
-        "CODEMODE_TOOLS": "codemode_graph.demo:send_reminder",
+        "CODEMODE_TOOLS": "codemode_graph.demo:send_reminder,archive:delete_order",
         "CODEMODE_MODEL": "openai:gpt-4.1",
         "OPENAI_API_KEY": model.key,
         "OPENAI_BASE_URL": model.url,
@@ -267,6 +275,40 @@ async def test_the_servers_own_mcp_endpoint_offers_the_graphs(server: Server) ->
     assert "42" in str(result.content)
 
 
+async def test_an_assistant_has_a_configuration_of_its_own(client: LangGraphClient, model: Service) -> None:
+    context: Any = {"max_attempts": 1, "policies": {"list-orders": {"max_calls": 1}}, "instructions": "In verse."}
+    assistant = await client.assistants.create("codemode", context=context)
+    model.script(Reply(code="await tools['list-orders']('paid')\nawait tools['list-orders']('unpaid')"))
+    failed: Any = await client.runs.wait(None, assistant["assistant_id"], input={"task": "Look."})
+    assert (failed["verdict"], len(failed["attempts"])) == ("exhausted", 1)
+    assert "In verse." in str(model.requests[-1].body)
+    over: Any = {"policies": {"list-orders": {"max_calls": 2}}}
+    code = "len(await tools['list-orders']('paid')) + len(await tools['list-orders']('unpaid'))"
+    given: Any = {"task": "", "code": code}
+    done: Any = await client.runs.wait(None, assistant["assistant_id"], input=given, context=over)
+    assert done["output"] == 6
+
+
+async def test_a_destructive_call_is_approved_by_the_json_that_studio_sends(server: Server) -> None:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as studio:
+        context = {"policies": {"effect:destructive": {"approval": True}}}
+        named = {"graph_id": "codemode", "context": context, "name": "careful"}
+        assistant = (await studio.post("/assistants", json=named)).json()["assistant_id"]
+        thread = (await studio.post("/threads", json={})).json()["thread_id"]
+        given = {"task": "", "code": "await tools.delete_order('o1')"}
+        run = {"assistant_id": assistant, "input": given}
+        await studio.post(f"/threads/{thread}/runs/wait", json=run)
+        state = (await studio.get(f"/threads/{thread}/state")).json()
+        (interrupt,) = state["interrupts"]
+        assert [action["name"] for action in interrupt["value"]["action_requests"]] == ["delete_order"]
+        resume = {"assistant_id": assistant, "command": {"resume": {"decisions": [{"type": "approve"}]}}}
+        done = (await studio.post(f"/threads/{thread}/runs/wait", json=resume)).json()
+    assert done["output"] == "deleted o1"
+    assert [(call["tool"], call["effect"], call["status"]) for call in done["tool_calls"]] == [
+        ("delete_order", "destructive", "done")
+    ]
+
+
 async def test_no_node_blocks_the_event_loop(server: Server) -> None:
     """After all tests whose runs end well: the server has noted what blocked meanwhile."""
     log = server.log.read_text()
@@ -302,3 +344,17 @@ async def test_reads_start_nothing_and_work_while_mcp_servers_are_dead(
     assert done["output"] == [5, True]
     assert shops(server) == running
     assert len(running) == 1
+
+
+@pytest.mark.parametrize("graph", ["codemode", "agent", "composed"])
+async def test_a_wrong_configuration_is_an_error_that_says_what_is_wrong(client: LangGraphClient, graph: str) -> None:
+    given: Any = {"task": "", "code": "1"} if graph == "codemode" else {"messages": []}
+
+    async def error(context: Any) -> str:
+        assistant = await client.assistants.create(graph, context=context)
+        failed: Any = await client.runs.wait(None, assistant["assistant_id"], input=given, raise_error=False)
+        return str(failed["__error__"]["message"])
+
+    assert "context.max_atempts: Extra inputs are not permitted" in await error({"max_atempts": 1})
+    assert "context.max_attempts: Input should be greater than" in await error({"max_attempts": 0})
+    assert "CODEMODE_ASSISTANTS_MAY=own_mcp_servers" in await error({"own_mcp_servers": {"x": {"command": "sh"}}})
