@@ -38,6 +38,7 @@ class Place:
         task: The same with them: another after time travel, and where a larger graph is given the same input again.
         parent: The checkpoint that the larger graph is at: equal for tasks that it runs side by side.
         server_run: The run of LangGraph Server.
+        is_fork: A caller named the checkpoint to go on from.
     """
 
     thread: str = ""
@@ -45,6 +46,7 @@ class Place:
     task: str = ""
     parent: str = ""
     server_run: str | None = None
+    is_fork: bool = False
 
 
 def place_of(config: RunnableConfig) -> Place:
@@ -60,6 +62,8 @@ def place_of(config: RunnableConfig) -> Place:
         task=namespace,
         parent=str(parents.get("") or "") if namespace else "",
         server_run=None if server_run is None else str(server_run),
+        # LangGraph keeps the caller's in the metadata, and has its own in `configurable`.
+        is_fork=metadata.get("checkpoint_id") is not None,
     )
 
 

@@ -114,7 +114,7 @@ class Session:
         self._holds_until = 0.0
 
     @classmethod
-    async def attach(cls, log: RunLog, attempt: int, digest: str) -> "Session":
+    async def attach(cls, log: RunLog, attempt: int, digest: str, *, is_fork: bool = False) -> "Session":
         """Become the executor of a run, once nobody else is.
 
         Waits while another executor is alive. Calls that a dead one had started are unknown from then on.
@@ -123,6 +123,7 @@ class Session:
             log: The run's journal.
             attempt: The attempt whose program is driven.
             digest: Of the program.
+            is_fork: It goes on from a checkpoint that a caller named.
 
         Raises:
             JournalError: The journal cannot be read.
@@ -135,17 +136,9 @@ class Session:
             pause = min(pause * 1.5, _POLL[1])
             await log.read()
         view = log.view
-        number = max(view.sessions, default=0)
-        newest = view.sessions.get(number)
-        # Ended or failed sessions, and forks, are judged call by call; only what stopped midway is replayed frame by frame.
-        restart = (
-            newest is not None
-            and newest.attempt == attempt
-            and newest.digest == digest
-            and newest.how in (None, "waiting")
-        )
+        number = _restarted(view, attempt, digest, is_fork)
         owner = f"{me}/{uuid.uuid4().hex[:8]}"
-        session = cls(log, number if restart else number + 1, owner=owner, restart=restart)
+        session = cls(log, number or max(view.sessions, default=0) + 1, owner=owner, restart=number is not None)
         now = time.time()
         # Their executor is gone, and with it the only one who could say how they ended.
         for record in view.doubts():
@@ -215,6 +208,21 @@ class Session:
         """Seconds that the program has taken before, in the sessions that this one goes on with."""
         known = self.view.sessions[self.number]
         return max(known.spent, known.frames[-1].clock if known.frames else 0.0)
+
+
+def _restarted(view: View, attempt: int, digest: str, is_fork: bool) -> int | None:
+    """Return the number of the session that an executor goes on with, frame by frame; None where it begins one.
+
+    It goes on with one that stopped midway or waits. One that has ended is told again to whom the end was lost: to the second
+    of two that answer the same question, and after a kill between the end and its checkpoint. Forks, and what follows a
+    cancellation, are judged call by call: there what failed is made again, and what was undone.
+    """
+    # A session of this attempt or an earlier one that came after it is a fork: from there on another way was taken.
+    number = max((number for number, known in view.sessions.items() if known.attempt <= attempt), default=0)
+    known = view.sessions.get(number)
+    if known is None or (known.attempt, known.digest) != (attempt, digest):
+        return None
+    return number if known.how in (None, "waiting") or (known.how != "cancelled" and not is_fork) else None
 
 
 async def is_over(holder: str, until: float) -> bool:

@@ -36,7 +36,8 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     while True:
         log = await open_log(state, parts, config)
         state = await _with_recorded_program(state, parts, config, log)
-        session = await Session.attach(log, len(state["attempts"]), program_digest(state["program"]))
+        digest = program_digest(state["program"])
+        session = await Session.attach(log, len(state["attempts"]), digest, is_fork=place_of(config).is_fork)
         if log.view.programs[len(state["attempts"])].program != state["attempts"][-1]["written"]:
             continue  # another executor has begun with its own program while this one was about to
         try:

@@ -31,8 +31,8 @@ class LateJournal(MemoryJournal):
         return length
 
 
-async def attach(journal: MemoryJournal, run: str = "r", digest: str = "d") -> Session:
-    return await Session.attach(RunLog(journal, run), 1, digest)
+async def attach(journal: MemoryJournal, run: str = "r", digest: str = "d", **where: Any) -> Session:
+    return await Session.attach(RunLog(journal, run), 1, digest, **where)
 
 
 async def test_the_first_to_append_is_the_executor_and_the_other_stops() -> None:
@@ -55,7 +55,21 @@ async def test_another_waits_until_the_first_has_ended() -> None:
     assert not waiting.done()
     await first.end("failed")
     second = await waiting
-    assert (second.number, second.restart) == (2, False)
+    assert (second.number, second.restart) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("how", "is_fork", "goes_on"),
+    [("failed", False, True), ("finished", False, True), ("failed", True, False), ("cancelled", False, False)],
+)
+async def test_an_end_that_was_lost_is_told_again_and_a_fork_begins_anew(
+    how: Any, is_fork: bool, goes_on: bool
+) -> None:
+    journal = MemoryJournal()
+    first = await attach(journal)
+    await first.end(how)
+    second = await attach(journal, is_fork=is_fork)
+    assert (second.number, second.restart) == ((1, True) if goes_on else (2, False))
 
 
 @pytest.mark.parametrize("how", ["waiting", None])

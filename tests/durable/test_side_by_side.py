@@ -176,3 +176,38 @@ async def test_a_node_that_calls_code_mode_is_resumed_into_its_run() -> None:
     state = await graph.ainvoke(Command(resume={"decisions": [{"type": "approve"}]}), config)
     assert state["outputs"] == [output("ann", 1)]
     assert office.paid == [("ann", 0)]
+
+
+@pytest.mark.parametrize("durability", ["sync", "exit"])
+async def test_the_second_of_two_answers_gets_the_end_that_the_first_got(durability: Any) -> None:
+    """The program undoes what it did before it fails: an executor that began it anew would do all of it again."""
+    done: list[str] = []
+
+    async def reserve(seat: str) -> str:
+        """Reserve."""
+        done.append("reserve")
+        return seat
+
+    @tool(undoes="reserve")
+    async def cancel(seat: str) -> str:
+        """Cancel."""
+        done.append("cancel")
+        return seat
+
+    async def pay(seat: str) -> str:
+        """Pay."""
+        done.append("pay")
+        raise ValueError("the card is refused")
+
+    code = (
+        "await tools.reserve('7a')\ntry:\n    await tools.pay('7a')\nexcept ValueError:\n"
+        "    await tools.cancel('7a')\n    raise"
+    )
+    graph = create_codemode(model=None, tools=[reserve, cancel, pay], policies={"pay": ToolPolicy(approval=True)})
+    app = graph.compile(checkpointer=InMemorySaver())
+    config: RunnableConfig = {"configurable": {"thread_id": "one"}}
+    state = await app.ainvoke({"task": "", "code": code}, config, durability=durability)
+    answer = approval(state["__interrupt__"][0])
+    states = await asyncio.gather(*(app.ainvoke(answer, config, durability=durability) for _ in range(3)))
+    assert {str(state["error"]["message"]) for state in states} == {"the card is refused"}
+    assert done == ["reserve", "pay", "cancel"]
