@@ -47,9 +47,14 @@ class RunLog:
         """Take in what the journal has.
 
         Raises:
+            SessionLost: Others have appended while events of this executor still wait: it has to begin again with theirs.
             JournalError: It cannot be read.
         """
-        for event in await self.journal.read(self.run, self._appended):
+        others = await self.journal.read(self.run, self._appended)
+        if others and self._buffer:
+            # Appended behind theirs, a second beginning of the run would give it another program, another seed, other calls.
+            raise SessionLost(f"another executor has begun run {self.run}")
+        for event in others:
             self.view.apply(event)
             self._appended += 1
 
@@ -126,6 +131,7 @@ class Session:
             is_fork: It goes on from a checkpoint that a caller named.
 
         Raises:
+            SessionLost: Another executor has begun the run, and this one has events of its own that are not appended.
             JournalError: The journal cannot be read.
         """
         await log.read()

@@ -37,10 +37,8 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
         log = await open_log(state, parts, config)
         state = await _with_recorded_program(state, parts, config, log)
         digest = program_digest(state["program"])
-        session = await Session.attach(log, len(state["attempts"]), digest, is_fork=place_of(config).is_fork)
-        if log.view.programs[len(state["attempts"])].program != state["attempts"][-1]["written"]:
-            continue  # another executor has begun with its own program while this one was about to
         try:
+            session = await Session.attach(log, len(state["attempts"]), digest, is_fork=place_of(config).is_fork)
             return await _drive(state, parts, config, log, session)
         except SessionLost as lost:
             logger.info("%s", lost)  # what the other one records answers this program's calls

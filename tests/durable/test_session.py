@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -149,3 +150,17 @@ async def test_the_memory_journal_lets_one_of_two_through() -> None:
     assert await journal.append("r", 0, [Opened()]) == 1
     with pytest.raises(Conflict):
         await journal.append("r", 0, [Opened()])
+
+
+async def test_one_that_begins_a_run_beside_another_begins_again_with_what_the_other_recorded() -> None:
+    journal = MemoryJournal()
+    opened = Opened(
+        thread="t", namespace="", place="", parent="", digest="i", task="", server_run=None, seed=1, now=1.0
+    )
+    log = RunLog(journal, "r")
+    await log.read()
+    log.add(opened)
+    await journal.append("r", 0, [replace(opened, seed=2)])
+    with pytest.raises(SessionLost):
+        await Session.attach(log, 1, "d")
+    assert [event.seed for event in await journal.read("r") if isinstance(event, Opened)] == [2]
