@@ -115,7 +115,7 @@ PROGRAMS = [
 ]
 
 DROPPED = {
-    "next() of a generator expression": [
+    "generator expressions that are kept, or taken in part": [
         "next(n for n in [1, 2, 3] if n > 1)",
         "next((n for n in [1, 2] if n > 5), None)",
         "users = [{'id': 1, 'name': 'a'}, {'id': 2, 'name': 'b'}]\nnext((u['name'] for u in users if u['id'] == 2), 'none')",

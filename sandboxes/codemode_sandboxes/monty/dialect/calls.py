@@ -3,17 +3,16 @@
 import ast
 import builtins
 import re
-from collections import Counter
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.change import Change, Find, RewrittenGap, opening_of
+from codemode_sandboxes.monty.dialect.kinds import kinds_of
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Function, Tree
 
 __all__ = ["CALLS"]
 
-_LISTS_HERE = frozenset({"enumerate", "filter", "map", "reversed", "zip"})
 _TYPES = {kind.__name__: kind for kind in (str, list, dict, set, tuple, bytes)}
 # Names that methods of Monty's values have: only those fail as values, whatever else a program defines.
 _METHODS = frozenset(name for kind in (*_TYPES.values(), re.Pattern) for name in dir(kind) if not name.startswith("_"))
@@ -30,8 +29,6 @@ _ONE_TEXT = frozenset(
         *("TypeError", "ValueError", "ZeroDivisionError"),
     }
 )
-
-_NO_TEXT = ast.Dict | ast.List | ast.Set | ast.Tuple | ast.ListComp | ast.DictComp | ast.SetComp
 
 
 def _keywords(function: str, **harmless: object) -> Find:
@@ -51,30 +48,6 @@ def _keywords(function: str, **harmless: object) -> Find:
                     break
 
     return find
-
-
-def _is_list_here(node: ast.AST) -> bool:
-    # Monty makes lists of generator expressions, `map`, `zip` and the like, and `next` takes no list.
-    return isinstance(node, ast.GeneratorExp) or (
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _LISTS_HERE
-    )
-
-
-def _next_of_list(tree: Tree) -> Iterator[ast.AST]:
-    lists = Counter(
-        target.id
-        for node in tree.of(ast.Assign)
-        if _is_list_here(node.value)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    )
-    # A name that is bound otherwise too may hold an iterator when `next` takes it.
-    always_lists = {name for name, times in lists.items() if times == tree.bound[name]}
-    for node in tree.of(ast.Call):
-        if isinstance(node.func, ast.Name) and node.func.id == "next" and node.args:
-            first = node.args[0]
-            if _is_list_here(first) or (isinstance(first, ast.Name) and first.id in always_lists):
-                yield node
 
 
 def _function_attributes(tree: Tree) -> Iterator[ast.AST]:
@@ -97,17 +70,16 @@ def _exception_internals(tree: Tree) -> Iterator[ast.AST]:
     caught = {node.name for node in tree.of(ast.ExceptHandler) if node.name}
     for node in tree.of(ast.Attribute):
         is_caught = isinstance(node.value, ast.Name) and node.value.id in caught
-        if node.attr in hidden or (is_caught and node.attr == "__class__"):
+        if node.attr in hidden or (is_caught and node.attr != "args"):
             yield node
 
 
 def _exception_arguments(tree: Tree) -> Iterator[ast.AST]:
+    kinds = kinds_of(tree)
     for node in tree.of(ast.Call):
-        if isinstance(node.func, ast.Name) and node.func.id in _EXCEPTIONS:
-            first = node.args[0] if node.args else None
-            odd = isinstance(first, ast.Constant) and not isinstance(first.value, str)
-            if len(node.args) > 1 or odd or isinstance(first, _NO_TEXT):
-                yield node
+        is_error = kinds.is_builtin(node.func, *_EXCEPTIONS) and bool(node.args)
+        if is_error and (len(node.args) > 1 or kinds.kind(node.args[0]) != "str"):
+            yield node
 
 
 def _methods_as_values(tree: Tree) -> Iterator[ast.AST]:
@@ -280,13 +252,8 @@ def _substitution(call: ast.Call, *, is_function: bool) -> Change:
 
 
 def _exceptions(tree: Tree) -> Iterator[Change]:
-    """Make a text of the value in `raise ValueError(value)`, where nothing reads an exception's `args`.
-
-    More is rewritten than the gap finds: that a variable holds no text cannot be seen, and to refuse every
-    `raise ValueError(message)` would send most programs elsewhere.
-    """
-    # Where something reads `args`, the value has to stay what it is.
-    if any(node.attr == "args" for node in tree.of(ast.Attribute)):
+    """Make a text of the value in `raise ValueError(value)`, where nothing shows what an exception was made with."""
+    if _shows_arguments(tree):
         return
     for node in tree.of(ast.Raise):
         match node.exc:
@@ -296,6 +263,20 @@ def _exceptions(tree: Tree) -> Iterator[Change]:
                 )
                 if name in _ONE_TEXT and not is_text and not isinstance(value, ast.Starred) and tree.are_builtin(name):
                     yield _exception(call, value)
+
+
+def _shows_arguments(tree: Tree) -> bool:
+    kinds = kinds_of(tree)
+    caught = {node.name for node in tree.of(ast.ExceptHandler) if node.name}
+    for node in tree.of(ast.Name):
+        if node.id in caught and isinstance(node.ctx, ast.Load):
+            parent = tree.parent(node)
+            read = isinstance(parent, ast.Call) and kinds.is_builtin(parent.func, "str", "type", "isinstance", "print")
+            shown = isinstance(parent, ast.FormattedValue) and parent.conversion != ord("r")
+            if not (read or shown or isinstance(parent, ast.Raise)):
+                return True
+    settles = any(keyword.arg == "return_exceptions" for keyword in tree.of(ast.keyword))
+    return settles and any(kinds.is_builtin(node, "repr") for node in tree.of(ast.Name))
 
 
 def _exception(call: ast.Call, value: ast.expr) -> Change:
@@ -316,7 +297,7 @@ CALLS: tuple[Gap, ...] = (
         _keywords("asyncio.gather", return_exceptions=...),
         "import asyncio\nasync def f():\n    return 1\nawait asyncio.gather(f(), return_exceptions=True) == [1]",
         rewrite=_gathers,
-        words="return_exceptions",
+        words=r"\breturn_exceptions\b",
         left="asyncio.gather(return_exceptions=...) computed",
     ),
     Gap(
@@ -324,12 +305,6 @@ CALLS: tuple[Gap, ...] = (
         "use a comprehension: `await asyncio.gather(*[tools.name(x) for x in items])`",
         _calls_from_callbacks,
         "list(map(host_function, [1])) == [1]",
-    ),
-    Gap(
-        "next() of a generator expression",
-        "write `next(iter([...]), default)`: generator expressions, map, zip and filter make lists here",
-        _next_of_list,
-        "next(x for x in [1, 2]) == 1",
     ),
     Gap(
         "methods of built-in types as values",
@@ -349,7 +324,7 @@ CALLS: tuple[Gap, ...] = (
         _exception_arguments,
         "ValueError(1, 2).args == (1, 2)",
         rewrite=_exceptions,
-        words="raise",
+        words=r"\braise\b",
         left="exceptions with other arguments than one string",
     ),
     Gap(
@@ -370,7 +345,7 @@ CALLS: tuple[Gap, ...] = (
         _callable_replacements,
         "import re\nre.sub('a', lambda m: 'b', 'a') == 'b'",
         rewrite=_substitutions,
-        words="sub",
+        words=r"\bsub\b",
     ),
     Gap(
         "json.dumps(default=)",

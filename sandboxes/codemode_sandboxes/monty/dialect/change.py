@@ -39,7 +39,7 @@ class RewrittenGap(Gap):
 
     Attributes:
         rewrite: Yields the changes that mean exactly the same in Monty; it passes over what cannot be said exactly.
-        words: A regular expression of words. A program without any of them does not have the gap, and is not parsed.
+        words: A regular expression. A program that it does not match does not have the gap, and is not parsed.
         left: The name of what stays open; empty where that is too little to tell a model of.
     """
 

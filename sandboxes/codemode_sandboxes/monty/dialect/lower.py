@@ -6,6 +6,7 @@ import keyword
 import re
 from dataclasses import dataclass
 
+from codemode_sandboxes.monty.dialect.assignments import ASSIGNMENTS
 from codemode_sandboxes.monty.dialect.calls import CALLS
 from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap
 from codemode_sandboxes.monty.dialect.statements import STATEMENTS
@@ -15,7 +16,7 @@ from codemode_sandboxes.source.tree import Tree, parse, tree_of
 __all__ = ["Lowered", "lower"]
 
 _REWRITTEN = [
-    (gap, re.compile(rf"\b(?:{gap.words})\b")) for gap in (*STATEMENTS, *CALLS) if isinstance(gap, RewrittenGap)
+    (gap, re.compile(gap.words)) for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS) if isinstance(gap, RewrittenGap)
 ]
 _BUILTINS = {name for name in dir(builtins) if not name.startswith("_") and not keyword.iskeyword(name)}
 _BIND = """\

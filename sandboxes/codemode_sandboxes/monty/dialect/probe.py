@@ -16,10 +16,16 @@ from pydantic_monty import Monty, MontyError, MontySession
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.monty.dialect.assignments import ASSIGNMENTS
 from codemode_sandboxes.monty.dialect.calls import CALLS
 from codemode_sandboxes.monty.dialect.change import RewrittenGap
+from codemode_sandboxes.monty.dialect.formats import FORMATS
+from codemode_sandboxes.monty.dialect.laziness import LAZINESS
 from codemode_sandboxes.monty.dialect.library import candidate_names, library_gaps
 from codemode_sandboxes.monty.dialect.objects import BUILTINS, METHOD_OWNERS, SPECIAL_METHODS, object_gaps
+from codemode_sandboxes.monty.dialect.oddities import ODDITIES
+from codemode_sandboxes.monty.dialect.orders import ORDERS
+from codemode_sandboxes.monty.dialect.shapes import Shapes, shape_gap, tried_shapes, values_here
 from codemode_sandboxes.monty.dialect.statements import STATEMENTS
 
 __all__ = ["Findings", "aprobe", "probe"]
@@ -80,7 +86,7 @@ def _probe(binary: str | Path | None) -> Findings:
 
 
 def _gaps(session: MontySession, modules: Iterable[str]) -> Iterable[Gap]:
-    for gap in (*STATEMENTS, *CALLS):
+    for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *LAZINESS, *ORDERS, *FORMATS, *ODDITIES):
         if not _works(session, gap.probe):
             yield gap.open_part() if isinstance(gap, RewrittenGap) else gap
     yield from library_gaps(_missing_names(session, candidate_names(list(modules))))
@@ -89,7 +95,20 @@ def _gaps(session: MontySession, modules: Iterable[str]) -> Iterable[Gap]:
         for name, (definition, check) in SPECIAL_METHODS.items()
         if not _works(session, f"class A:\n    def {name}{definition}\n{check}")
     ]
+    yield shape_gap(_shapes(session))
     yield from object_gaps(_missing_builtins(session), _missing_methods(session), special_methods)
+
+
+def _shapes(session: MontySession) -> Shapes:
+    here = values_here()
+    tries = [
+        f"try:\n    found[{number}] = repr({example})\nexcept Exception:\n    pass"
+        for number, example in enumerate(here)
+    ]
+    imports = "import collections, datetime, decimal, itertools, json, math, re\nfound = {}\n"
+    found = _run(session, imports + "\n".join(tries) + "\nfound")
+    same = {example for number, (example, value) in enumerate(here.items()) if found.get(number) == value}
+    return tried_shapes(same, here.keys() - same)
 
 
 def _works(session: MontySession, program: str) -> bool:

@@ -224,7 +224,7 @@ STATEMENTS: tuple[Gap, ...] = (
         find_classes("Delete"),
         "d = {'a': 1}\ndel d['a']\nd == {}",
         rewrite=_deletions,
-        words="del",
+        words=r"\bdel\b",
         left="del of attributes, and of names that are used again",
     ),
     Gap(

@@ -1,0 +1,262 @@
+"""Single expressions that mean something else in Monty, and errors whose text differs."""
+
+import ast
+import builtins
+from collections.abc import Iterator
+
+from codemode_sandboxes.contract import Gap
+from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, kinds_of
+from codemode_sandboxes.source.tree import Function, Tree
+
+__all__ = ["ODDITIES"]
+
+_EXCEPTIONS = frozenset(
+    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
+)
+_ATTRIBUTES = frozenset(
+    name
+    for kind in (str, bytes, int, float, list, tuple, dict, set, range, type, complex)
+    for name in dir(kind)
+    if not name.startswith("__")
+)
+_DATA_ATTRIBUTES = frozenset({"denominator", "imag", "numerator", "real", "step"})
+# Exceptions that only the program itself and its tools raise, or whose text is the same.
+_SAME_TEXT = frozenset({"AssertionError", "NotImplementedError", "PermissionError", "RuntimeError", "TimeoutError"})
+_QUIET_FUNCTIONS = frozenset(
+    [
+        "abs",
+        "bool",
+        "enumerate",
+        "float",
+        "id",
+        "int",
+        "isinstance",
+        "len",
+        "list",
+        "print",
+        "range",
+        "repr",
+        "str",
+        "tuple",
+        "type",
+    ]
+)
+_QUIET_METHODS = frozenset(["append", "items", "keys", "values", "lower", "upper", "strip", "copy", "isoformat"])
+
+
+def _types_of_exceptions(tree: Tree) -> Iterator[ast.AST]:
+    kinds = kinds_of(tree)
+    for node in tree.of(ast.Compare):
+        sides = (node.left, *node.comparators)
+        is_type = any(isinstance(side, ast.Call) and kinds.is_builtin(side.func, "type") for side in sides)
+        named = (each for side in sides for each in ast.walk(side))
+        if is_type and any(isinstance(each, ast.Name) and each.id in _EXCEPTIONS for each in named):
+            yield node
+
+
+def _attributes_by_name(tree: Tree) -> Iterator[ast.AST]:
+    kinds = kinds_of(tree)
+    for node in tree.of(ast.Call):
+        if kinds.is_builtin(node.func, "getattr", "hasattr") and len(node.args) > 1:
+            name = node.args[1]
+            if not isinstance(name, ast.Constant) or name.value in _ATTRIBUTES - tree.function_names:
+                yield node
+    for attribute in tree.of(ast.Attribute):
+        if attribute.attr in _DATA_ATTRIBUTES - tree.own_attributes and isinstance(attribute.ctx, ast.Load):
+            yield attribute
+
+
+def _assertions(tree: Tree) -> Iterator[ast.AST]:
+    kinds = kinds_of(tree)
+    return (node for node in tree.of(ast.Assert) if node.msg is not None and kinds.kind(node.msg) != "str")
+
+
+def _slices_of_ranges(tree: Tree) -> Iterator[ast.AST]:
+    kinds = kinds_of(tree)
+    for node in tree.of(ast.Subscript):
+        if isinstance(node.slice, ast.Slice) and kinds.kind(node.value) == "range":
+            yield node
+
+
+def _equal_keys(tree: Tree) -> Iterator[ast.AST]:
+    """Find keys that may equal a key of another type: CPython keeps the first, Monty the last."""
+    kinds = kinds_of(tree)
+    for display in (*tree.of(ast.Dict), *tree.of(ast.List), *tree.of(ast.Set, ast.Tuple)):
+        items = display.keys if isinstance(display, ast.Dict) else display.elts
+        firsts = [item.elts[0] if isinstance(item, ast.Tuple) and item.elts else item for item in items]
+        constants = [item.value for item in firsts if isinstance(item, ast.Constant)]
+        if len(set(constants)) < len({(type(value), value) for value in constants}):
+            yield display
+        if isinstance(display, ast.Dict):
+            yield from (key for key in items if key is not None and _may_be_fraction(kinds, key))
+    for node in tree.of(ast.Subscript):
+        if isinstance(node.ctx, ast.Store) and not isinstance(node.slice, ast.Slice):
+            is_flag = isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, bool)
+            if is_flag or _may_be_fraction(kinds, node.slice):
+                yield node
+    yield from (node.key for node in tree.of(ast.DictComp) if _may_be_fraction(kinds, node.key))
+
+
+def _may_be_fraction(kinds: Kinds, node: ast.expr) -> bool:
+    match node:
+        case ast.Constant(value=value):
+            return isinstance(value, float)
+        case ast.BinOp(op=ast.Div()):
+            return kinds.kind(node) == "number"
+        case ast.Call(func=function):
+            return kinds.is_builtin(function, "float") or (kinds.is_builtin(function, "round") and len(node.args) > 1)
+    return False
+
+
+def _texts_of_errors(tree: Tree) -> Iterator[ast.AST]:
+    """Find handlers that read an error's text where more than tools and the program's own `raise` may have written it."""
+    quiet = _Quiet(tree)
+    for node in tree.of(ast.Try):
+        if all(map(quiet.is_quiet, node.body)):
+            continue
+        for handler in node.handlers:
+            caught = [each.id for each in ast.walk(handler.type) if isinstance(each, ast.Name)] if handler.type else []
+            if handler.name and not (caught and _SAME_TEXT.issuperset(caught)) and _reads_text(tree, handler):
+                yield handler
+    kinds = kinds_of(tree)
+    for call in tree.calls("asyncio.gather"):
+        settles = any(keyword.arg == "return_exceptions" for keyword in call.keywords)
+        own = [
+            each
+            for each in ast.walk(call)
+            if isinstance(each, ast.Call) and each is not call and not is_tools(each.func)
+        ]
+        texts = any(kinds.is_builtin(node, "str", "repr", "print") for node in tree.of(ast.Name)) or any(
+            True for _ in tree.of(ast.FormattedValue)
+        )
+        if settles and texts and not all(quiet.is_quiet(each) for each in own):
+            yield call
+
+
+def _reads_text(tree: Tree, handler: ast.ExceptHandler) -> bool:
+    for statement in handler.body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and node.id == handler.name:
+                parent = tree.parent(node)
+                by_type = isinstance(parent, ast.Call) and kinds_of(tree).is_builtin(parent.func, "type", "isinstance")
+                if not by_type and not isinstance(parent, ast.Raise):
+                    return True
+    return False
+
+
+class _Quiet:
+    """Whether code raises nothing itself but what has the same text in CPython."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree, self._kinds = tree, kinds_of(tree)
+        self._open: set[Function] = set()
+
+    def is_quiet(self, node: ast.AST) -> bool:
+        """Return whether a statement or an expression, and what it calls, is quiet."""
+        return all(map(self._is_quiet_alone, ast.walk(node)))
+
+    def _is_quiet_alone(self, node: ast.AST) -> bool:
+        match node:
+            case ast.Call():
+                return self._is_quiet_call(node)
+            case ast.Subscript(slice=ast.Slice()):
+                return True
+            case ast.Subscript(value=value, slice=key, ctx=ast.Load()):
+                return (
+                    is_tools(node)
+                    or self._kinds.kind(key) == "str"
+                    or self._kinds.kind(value) in ("list", "tuple", "str")
+                )
+            case ast.BinOp(op=ast.Div() | ast.FloorDiv() | ast.Mod() | ast.Pow()):
+                return self._kinds.kind(node) == "str" or _is_nonzero(node.right)
+            case ast.Subscript(slice=key, ctx=ast.Store()):
+                return self._kinds.kind(key) in ("number", "str")
+            case ast.Dict(keys=keys):
+                return all(key is not None and self._kinds.kind(key) in ("number", "str") for key in keys)
+            case ast.AugAssign(target=target, value=value):
+                return {self._kinds.kind(target), self._kinds.kind(value)} in ({"number"}, {"str"})
+            case ast.Compare(ops=ops):
+                return not any(
+                    isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE | ast.In | ast.NotIn) for op in ops
+                ) or all(self._is_simple(side) for side in (node.left, *node.comparators))
+            case (
+                ast.Tuple(ctx=ast.Store()) | ast.Import() | ast.ImportFrom() | ast.Assert() | ast.With() | ast.Delete()
+            ):
+                return False
+            case ast.Set() | ast.SetComp() | ast.DictComp() | ast.Starred() | ast.List(ctx=ast.Store()):
+                return False
+        return True
+
+    def _is_simple(self, node: ast.expr) -> bool:
+        # Two tuples or lists that cannot be ordered are told of as such by Monty, and by their items in CPython.
+        return not isinstance(node, ast.Tuple | ast.List | ast.ListComp)
+
+    def _is_quiet_call(self, call: ast.Call) -> bool:
+        if is_tools(call.func) or isinstance(self._tree.parent(call), ast.Raise):
+            return True
+        if self._tree.dotted(call.func) == "asyncio.gather":
+            return True
+        if isinstance(call.func, ast.Attribute):
+            if call.func.attr == "get" and call.args and self._kinds.kind(call.args[0]) == "str":
+                return True
+            return call.func.attr in _QUIET_METHODS - self._tree.own_attributes and not self._tree.dotted(call.func)
+        if isinstance(call.func, ast.Name) and self._tree.owner(call.func) is None:
+            return call.func.id in _QUIET_FUNCTIONS | _EXCEPTIONS
+        function = self._tree.function(call.func)
+        if function is None or function in self._open:
+            return function is not None
+        self._open.add(function)
+        try:
+            return all(map(self.is_quiet, function.body))
+        finally:
+            self._open.discard(function)
+
+
+def _is_nonzero(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int | float) and bool(node.value)
+
+
+ODDITIES: tuple[Gap, ...] = (
+    Gap(
+        "comparisons of an exception's type",
+        "use `isinstance(e, ValueError)`, or `type(e).__name__`",
+        _types_of_exceptions,
+        "try:\n    1 / 0\nexcept Exception as e:\n    r = type(e) is ZeroDivisionError\nr",
+        rare=True,
+    ),
+    Gap(
+        "attributes of built-in values by name",
+        "use `isinstance(value, dict)` and the like",
+        _attributes_by_name,
+        "hasattr('a', 'upper') and (5).real == 5",
+        rare=True,
+    ),
+    Gap(
+        "assert with a message that is no text",
+        "write the message as text: `assert ok, f'...'`",
+        _assertions,
+        "try:\n    assert 1 == 2, [1]\nexcept AssertionError as e:\n    r = str(e)\nr == '[1]'",
+        rare=True,
+    ),
+    Gap(
+        "slices of ranges",
+        "slice a list: `list(range(n))[::2]`",
+        _slices_of_ranges,
+        "repr(range(10)[::3]) == 'range(0, 10, 3)'",
+        rare=True,
+    ),
+    Gap(
+        "keys that equal a key of another type",
+        "make all keys texts or all of them integers",
+        _equal_keys,
+        "d = {1: 'a'}\nd[1.0] = 'b'\nrepr(d) == \"{1: 'b'}\"",
+        rare=True,
+    ),
+    Gap(
+        "the texts of built-in errors",
+        "use `type(e).__name__`, or catch the errors of tools alone: only the call inside of `try`",
+        _texts_of_errors,
+        "try:\n    {}[1]\nexcept KeyError as e:\n    r = str(e)\nr == '1'",
+        rare=True,
+    ),
+)

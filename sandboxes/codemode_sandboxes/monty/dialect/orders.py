@@ -1,0 +1,312 @@
+"""Orders that Monty does not share with CPython: of a set's items, and of what coroutines do."""
+
+import ast
+from collections.abc import Iterator
+
+from codemode_sandboxes.contract import Gap
+from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, kinds_of
+from codemode_sandboxes.source.tree import Function, Tree
+
+__all__ = ["ORDERS"]
+
+_SET_MAKERS = frozenset({"copy", "difference", "intersection", "symmetric_difference", "union"})
+_ORDERLESS = _SET_MAKERS | {
+    *("add", "clear", "difference_update", "discard", "intersection_update", "isdisjoint", "issubset", "issuperset"),
+    *("remove", "symmetric_difference_update", "update"),
+}
+_ORDERLESS_FUNCTIONS = frozenset(
+    {"all", "any", "bool", "frozenset", "isinstance", "len", "max", "min", "set", "sorted"}
+)
+_SET_OPERATORS = ast.BitOr | ast.BitAnd | ast.Sub | ast.BitXor
+
+
+def _set_orders(tree: Tree) -> Iterator[ast.AST]:
+    if not any(True for _ in tree.of(ast.Set, ast.SetComp)) and not any(
+        node.id in ("set", "frozenset") for node in tree.of(ast.Name)
+    ):
+        return
+    sets = _Sets(tree)
+    for node in tree.nodes:
+        if isinstance(node, ast.expr) and sets.may_be_set(node) and not sets.is_orderless(node):
+            yield node
+        # `defaultdict(set)` and `map(set, groups)` make sets that cannot be followed.
+        if sets.kinds.is_builtin(node, "set", "frozenset") and not _is_called_or_compared(tree, node):
+            yield node
+
+
+def _is_called_or_compared(tree: Tree, node: ast.AST) -> bool:
+    parent = tree.parent(node)
+    if isinstance(parent, ast.Tuple):
+        parent = tree.parent(parent)
+    if isinstance(parent, ast.Call):
+        called = parent.func
+        return called is node or (isinstance(called, ast.Name) and called.id == "isinstance")
+    annotation = any(getattr(around, "annotation", None) is node for around in (parent, tree.parent(parent)))
+    return annotation or isinstance(parent, ast.Compare | ast.BinOp | ast.Subscript | ast.arg | ast.AnnAssign)
+
+
+class _Sets:
+    """The expressions of a program that may be sets."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self.kinds: Kinds = kinds_of(tree)
+        self._known: dict[ast.AST, bool] = {}
+        self._returning: set[Function] = set()
+        # A function that returns a set is known by its `return`, and that by what the function's variables are.
+        for _ in range(3):
+            self._known = {}
+            returning = {
+                function
+                for node in tree.of(ast.Return)
+                if node.value is not None and self.may_be_set(node.value)
+                and (function := tree.function_around(node)) is not None
+            }  # fmt: skip
+            if returning == self._returning:
+                break
+            self._returning = returning
+
+    def may_be_set(self, node: ast.AST) -> bool:
+        """Return whether an expression may be a set; what comes out of a container or a parameter is not followed."""
+        if node not in self._known:
+            self._known[node] = False  # for a variable that is bound to itself
+            self._known[node] = self._may_be_set(node)
+        return self._known[node]
+
+    def _may_be_set(self, node: ast.AST) -> bool:
+        match node:
+            case ast.Set() | ast.SetComp():
+                return True
+            case ast.BinOp(op=op, left=left, right=right) if isinstance(op, _SET_OPERATORS):
+                return any(self.may_be_set(side) or _is_view(side) for side in (left, right))
+            case ast.BoolOp(values=values):
+                return any(map(self.may_be_set, values))
+            case ast.IfExp(body=body, orelse=orelse):
+                return self.may_be_set(body) or self.may_be_set(orelse)
+            case ast.NamedExpr(value=value) | ast.Await(value=value):
+                return self.may_be_set(value)
+            case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in _SET_MAKERS:
+                return self.may_be_set(value)
+            case ast.Call(func=function):
+                return (
+                    self.kinds.is_builtin(function, "set", "frozenset")
+                    or self._tree.function(function) in self._returning
+                )
+            case ast.Name(ctx=ast.Load()):
+                return any(self._binds_set(each) for each, _ in self.kinds.bindings(node))
+        return False
+
+    def _binds_set(self, node: ast.AST) -> bool:
+        parent = self._tree.parent(node)
+        if isinstance(parent, ast.AugAssign):
+            return isinstance(parent.op, _SET_OPERATORS) and (self.may_be_set(parent.value) or _is_view(parent.value))
+        value = getattr(parent, "value", None)
+        return (
+            isinstance(parent, ast.Assign | ast.AnnAssign | ast.NamedExpr)
+            and value is not None
+            and self.may_be_set(value)
+        )
+
+    def is_orderless(self, node: ast.expr) -> bool:
+        """Return whether what is done with a set does not depend on the order of its items."""
+        parent = self._tree.parent(node)
+        match parent:
+            case ast.Assign(targets=[ast.Name()]) | ast.AnnAssign(target=ast.Name()) | ast.NamedExpr() | ast.Await():
+                return True
+            case ast.AugAssign(target=ast.Name() as target):
+                return self._binds_set(target)
+            case ast.BoolOp() | ast.IfExp() | ast.UnaryOp(op=ast.Not()) | ast.If() | ast.While():
+                return True
+            case ast.BinOp():
+                return self.may_be_set(parent)
+            case ast.Compare():
+                return True
+            case ast.Expr():
+                return True
+            case ast.Return():
+                return self._can_follow(self._tree.function_around(parent))
+            case ast.Attribute(attr=name):
+                return name in _ORDERLESS
+            case ast.Call() | ast.keyword():
+                return self._is_orderless_argument(node, parent)
+            case ast.comprehension(iter=iterable) if iterable is node:
+                return self._is_orderless_loop(self._tree.parent(parent))
+            case ast.Dict() | ast.List() | ast.Tuple():
+                return self._is_handed_over(parent)
+        return False
+
+    def _can_follow(self, function: Function | None) -> bool:
+        if function is None:
+            return True
+        return all(
+            self._tree.function(name) is function
+            and isinstance(parent := self._tree.parent(name), ast.Call)
+            and parent.func is name
+            for name in self._tree.names(function.name)
+        )
+
+    def _is_orderless_argument(self, node: ast.expr, parent: ast.Call | ast.keyword) -> bool:
+        call = self._tree.parent(parent) if isinstance(parent, ast.keyword) else parent
+        if not isinstance(call, ast.Call):
+            return False
+        if is_tools(call.func):
+            return True  # arguments and values are sorted on their way out
+        if isinstance(call.func, ast.Attribute) and call.func.attr in _ORDERLESS:
+            return self.may_be_set(call.func.value)
+        by_key = any(keyword.arg == "key" for keyword in call.keywords)
+        return self.kinds.is_builtin(call.func, *_ORDERLESS_FUNCTIONS) and not by_key
+
+    def _is_orderless_loop(self, comprehension: ast.AST) -> bool:
+        if self.kinds.catches(comprehension) or not self.kinds.is_pure(comprehension):
+            return False
+        if isinstance(comprehension, ast.SetComp):
+            return True
+        call = self._tree.parent(comprehension)
+        if not isinstance(call, ast.Call) or not isinstance(comprehension, ast.GeneratorExp | ast.ListComp):
+            return False
+        if self.kinds.is_builtin(call.func, "sum"):
+            return isinstance(comprehension.elt, ast.Constant)
+        return self._is_orderless_argument(comprehension, call)
+
+    def _is_handed_over(self, node: ast.AST) -> bool:
+        """Return whether a display that holds a set is the program's value, or an argument of a tool."""
+        around = self._tree.parent(node)
+        while isinstance(around, ast.Dict | ast.List | ast.Tuple | ast.keyword):
+            around = self._tree.parent(around)
+        if isinstance(around, ast.Call):
+            return is_tools(around.func)
+        return isinstance(around, ast.Expr) and self._tree.parent(around) is self._tree.root
+
+
+def _is_view(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("keys", "items")
+
+
+def _early_calls(tree: Tree) -> Iterator[ast.AST]:
+    """Find calls of tools that Monty begins before the program awaits them, where something comes in between."""
+    for node in tree.of(ast.Call):
+        if is_tools(node.func) and not _is_begun_at_once(tree, node):
+            yield node
+
+
+def _is_begun_at_once(tree: Tree, call: ast.Call) -> bool:
+    if isinstance(call.func, ast.Attribute) and call.func.attr in ("get", "items", "keys", "values"):
+        return True
+    node: ast.AST = call
+    parent = tree.parent(node)
+    while isinstance(parent, ast.Starred | ast.ListComp | ast.GeneratorExp | ast.List | ast.Tuple | ast.IfExp):
+        node, parent = parent, tree.parent(parent)
+    if isinstance(parent, ast.Await) or (isinstance(parent, ast.Call) and _is_gather(tree, parent)):
+        return True
+    if isinstance(parent, ast.Lambda | ast.Expr):
+        # The check finds a call that is never awaited; a lambda's call is awaited by who calls it, or found there.
+        return True
+    name = _collected_in(tree, node, parent)
+    return name is not None and _is_gathered_next(tree, name)
+
+
+def _collected_in(tree: Tree, node: ast.AST, parent: ast.AST) -> ast.Name | None:
+    """Return the variable that takes a call's coroutine, or a list of them."""
+    match parent:
+        case ast.Assign(targets=[ast.Name() as name]):
+            return name
+        case ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="append")):
+            return name
+    return None
+
+
+def _is_gathered_next(tree: Tree, name: ast.Name) -> bool:
+    """Return whether a variable's coroutines are awaited, all at once, before the program awaits anything else."""
+    scope = tree.owner(name)
+    if scope is None:
+        return False
+    frame = tree.frame(name)
+    waits = sorted((node for node in tree.of(ast.Await) if tree.frame(node) is frame), key=_place)
+    following = [node for node in waits if _place(node) > _place(name)]
+    if not following:
+        return False
+    uses = [use for use in tree.uses(name.id, scope) if not _is_append(tree, use)]
+    inside = {each for each in ast.walk(following[0]) if isinstance(each, ast.Name)}
+    first = [node for node in scope.bound.get(name.id, ()) if isinstance(node, ast.Name)]
+    begun = min(map(_place, first), default=_place(name))
+    between = [node for node in waits if begun < _place(node) < _place(following[0])]
+    return len(uses) == 1 and uses[0] in inside and not between
+
+
+def _is_append(tree: Tree, use: ast.Name) -> bool:
+    parent = tree.parent(use)
+    return isinstance(parent, ast.Attribute) and parent.attr == "append"
+
+
+def _gathers(tree: Tree) -> Iterator[ast.AST]:
+    """Find `asyncio.gather` where its coroutines could be seen to begin later than in CPython, or not at all."""
+    kinds = kinds_of(tree)
+    prints = any(
+        isinstance(node.func, ast.Name) and node.func.id == "print"
+        and isinstance(tree.function_around(node), ast.AsyncFunctionDef)
+        for node in tree.of(ast.Call)
+    )  # fmt: skip
+    calls_tools = any(
+        is_tools(node.func) and isinstance(tree.function_around(node), ast.AsyncFunctionDef)
+        for node in tree.of(ast.Call)
+    )
+    for call in tree.of(ast.Call):
+        if not _is_gather(tree, call):
+            continue
+        # Monty runs a gather when it is awaited, and stops at the first error: what has not begun by then does not begin.
+        if not isinstance(tree.parent(call), ast.Await):
+            yield call
+            continue
+        settles = any(keyword.arg == "return_exceptions" for keyword in call.keywords)
+        has_tools = calls_tools and any(isinstance(each, ast.Call) and is_tools(each.func) for each in ast.walk(call))
+        own = any(
+            isinstance(each, ast.Call) and not is_tools(each.func) and _may_run(tree, each) for each in ast.walk(call)
+        )
+        named = any(not isinstance(argument, ast.Call) and not _has_call(argument) for argument in call.args)
+        if (own and has_tools) or (
+            not settles
+            and (own or (named and any(True for _ in tree.of(ast.AsyncFunctionDef))))
+            and (prints or kinds.catches(call))
+        ):  # Monty begins the tools' calls first
+            yield call
+
+
+def _may_run(tree: Tree, call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and tree.owner(call.func) is not None
+
+
+def _has_call(node: ast.AST) -> bool:
+    return any(isinstance(each, ast.Call) for each in ast.walk(node))
+
+
+def _is_gather(tree: Tree, call: ast.Call) -> bool:
+    return tree.dotted(call.func) == "asyncio.gather"
+
+
+def _place(node: ast.AST) -> tuple[int, int]:
+    return getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
+
+
+ORDERS: tuple[Gap, ...] = (
+    Gap(
+        "the order of a set",
+        "use `sorted(items)`; to drop repetitions and keep the order `list(dict.fromkeys(items))`",
+        _set_orders,
+        "list({3, 1, 2}) == [1, 2, 3]",
+    ),
+    Gap(
+        "coroutines of tools kept for later",
+        "write `await` before each call, or collect the calls within `await asyncio.gather(...)`",
+        _early_calls,
+        "c = host_function(1)\nd = [c]\ntype(c).__name__ == 'coroutine'",
+        rare=True,
+    ),
+    Gap(
+        "errors caught around asyncio.gather",
+        "catch the error in the function that is gathered, or pass `return_exceptions=True`; write `await` before gather",
+        _gathers,
+        "import asyncio\nseen = []\nasync def f(n):\n    seen.append(n)\n    if n:\n        raise ValueError('x')\n"
+        "try:\n    await asyncio.gather(f(0), f(1), f(0))\nexcept ValueError:\n    pass\nseen == [0, 1, 0]",
+        rare=True,
+    ),
+)
