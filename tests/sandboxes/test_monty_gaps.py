@@ -30,7 +30,7 @@ GAPS = {
     *("rare directives of dates", "encodings other than UTF-8 and ASCII", "rare regular expressions"),
     *("comparisons of an exception's type", "attributes of built-in values by name", "slices of ranges"),
     *("assert with a message that is no text", "keys that equal a key of another type", "the texts of built-in errors"),
-    "rare arguments of built-in functions and methods",
+    *("rare arguments of built-in functions and methods", "lone surrogates"),
     *("methods called on a built-in type", "exceptions with other arguments than one string"),
     *("exception internals", "function attributes", "re.sub with a function", "json.dumps(default=)"),
     *("json.loads with hooks", "dataclass options", "field options", "set.union of several", "object()"),
