@@ -25,12 +25,28 @@ from codemode_graph import ToolPolicy, create_codemode
 from codemode_graph.calls.journal import Journal
 from codemode_graph.calls.postgres import PostgresJournal
 from codemode_graph.calls.sqlite import SQLiteJournal
+from codemode_graph.tools import tool
 from tests.durable.postgres import binaries, server
 
 __all__ = ["main"]
 
-CODE = "a = await tools.pay('ann', {n})\nb = await tools.pay('bob', {n})\n[a, b]"
-"""A payment that nobody is asked about, and one that waits."""
+CODE = """
+import random
+await tools.hold({n})
+a = await tools.pay('ann', {n}, random.randint(1, 10**9))
+b = await tools.pay('bob', {n}, random.randint(1, 10**9))
+try:
+    await tools.pay('cid', {n}, 0)
+except ValueError:
+    await tools.release({n})
+[a, b]
+"""
+"""A payment that nobody is asked about, one that waits, and one that fails, after which the program undoes what it did first.
+
+The amounts are of the run's own seed: an executor that begins the run a second time pays others, which no journal answers."""
+
+EFFECTS = ("hold", "ann", "bob", "release")
+"""What a run does, each once."""
 
 _loop: asyncio.AbstractEventLoop | None = None
 _place: dict[str, Any] = {}
@@ -58,14 +74,27 @@ async def _app(address: str, ledger: str) -> Any:
             journal = SQLiteJournal(Path(address))
         await saver.setup()
 
-        async def pay(who: str, number: int) -> str:
+        async def pay(who: str, number: int, amount: int) -> str:
             """Pay somebody."""
             await asyncio.sleep(0)
+            if not amount:
+                raise ValueError("there is nothing to pay")
             _append(ledger, f"{number} {who}")
             return f"paid {who}"
 
+        async def hold(number: int) -> None:
+            """Hold."""
+            _append(ledger, f"{number} hold")
+
+        @tool(undoes="hold")
+        async def release(number: int) -> None:
+            """Release."""
+            _append(ledger, f"{number} release")
+
         policies = {"pay": ToolPolicy(approval=lambda arguments: arguments["who"] == "bob")}
-        graph = create_codemode(model=None, tools=[pay], policies=policies, journal=journal, sandbox="monty")
+        graph = create_codemode(
+            model=None, tools=[pay, hold, release], policies=policies, journal=journal, sandbox="monty"
+        )
         _place["app"] = graph.compile(checkpointer=saver)
     return _place["app"]
 
@@ -110,12 +139,12 @@ def play(address: str, ledger: str, runs: int, seed: int) -> Counter[str]:
                 counts["deliveries"] += processes * times
     paid = Counter(Path(ledger).read_text().splitlines())
     for number in range(runs):
-        for who in ("ann", "bob"):
+        for who in EFFECTS:
             times = paid[f"{number} {who}"]
             counts["effects"] += times
             if times != 1:
                 counts["twice" if times else "lost"] += 1
-                print(f"run {number}: {who} was paid {times} times", flush=True)
+                print(f"run {number}: {who} took effect {times} times", flush=True)
     return counts
 
 
