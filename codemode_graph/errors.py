@@ -9,7 +9,8 @@ CodeModeError
  ├─ ToolCallError        a tool answered with an error
  ├─ JournalError         a journal cannot be read or written
  ├─ UnusableResult       a tool has done its work, and its result cannot be read
- └─ ToolOutcomeUnknown   a tool gave no answer: its call may have had its effect
+ ├─ ToolOutcomeUnknown   a tool gave no answer: its call may have had its effect
+ └─ Undecided            an `approve` function leaves a request unanswered
 """
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ToolCallError",
     "ToolLoadError",
     "ToolOutcomeUnknown",
+    "Undecided",
     "UnknownRun",
     "UnusableResult",
 ]
@@ -67,6 +69,10 @@ class ToolOutcomeUnknown(CodeModeError):
 
     A tool may raise it; a `TimeoutError` means the same.
     """
+
+
+class Undecided(CodeModeError):
+    """An `approve` function raises it to leave a request unanswered: the run then waits, and can be resumed."""
 
 
 class UnusableResult(CodeModeError, ValueError):

@@ -70,6 +70,7 @@ def create_codemode(
         checker=_checker(sandbox),
         limits=options.get("limits") or Limits(),
         timeout=options.get("timeout", 60.0),
+        model_timeout=options.get("model_timeout"),
         structured=(loaded is not None and is_structured(loaded)) if structured is None else structured,
         context=context,
         prices=options.get("prices"),

@@ -50,6 +50,9 @@ class RunOptions(TypedDict, total=False):
     held against it before anything runs, and a value of another type is repaired as an error is."""
     timeout: float
     """Seconds that one program may take, the time in tools included. The default is 60."""
+    model_timeout: float | None
+    """Seconds that one request to the model may take, after which the run ends with an error; None, the default, leaves it
+    to the model's own client. `max_seconds` bounds a request, too."""
     max_attempts: int
     """Programs that are tried for a task, the first included. The default is 3."""
     max_retries: int
@@ -92,7 +95,8 @@ class CodeModeOptions(RunOptions, total=False):
     """For a model named by a string; otherwise the provider's environment variable is used."""
     approve: Approve | None
     """Answers for a person where calls wait: it takes the request, with its `action_requests`, and returns
-    `{"decisions": [...]}`. Without it a run that waits stops there, and says so; `CodeMode.resume` goes on with it."""
+    `{"decisions": [...]}`. Without it, and where it raises `Undecided`, a run that waits stops there, and says so;
+    `CodeMode.resume` goes on with it."""
     durable: str | os.PathLike[str] | Journal | None
     """A file, or a `SQLiteJournal`, that keeps all runs: another process goes on with one by its id, after a kill or for an
     approval, and nothing is done twice. It takes the place of `journal`. Without it runs are in this process's memory."""

@@ -23,7 +23,7 @@ from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.locate import keep_beside
 from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.calls.view import fold
-from codemode_graph.errors import ConfigurationError, UnknownRun
+from codemode_graph.errors import ConfigurationError, Undecided, UnknownRun
 from codemode_graph.exact import encode
 from codemode_graph.nodes.generate import bare
 from codemode_graph.nodes.node import add_attempt
@@ -34,7 +34,7 @@ from codemode_graph.state import CodeModeState
 from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.trace.progress import Progress, Watcher, follow
 
-__all__ = ["Answers", "RunSummary", "Runs", "open_journal", "summary_of"]
+__all__ = ["Answers", "RunSummary", "Runs", "answer_interrupts", "open_journal", "summary_of"]
 
 _Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 Answers: TypeAlias = Sequence[Mapping[str, Any]] | Mapping[str, Any]
@@ -299,7 +299,7 @@ class Runs:
                 snapshot = await graph.aget_state(config)
                 if watcher is not None:
                     watcher.stop()
-                input = await _ask(snapshot.interrupts, approve or self.approve)
+                input = await answer_interrupts(snapshot.interrupts, approve or self.approve)
                 waits = input is not None
             state = cast("CodeModeState", snapshot.values)
             result = run_result(state, run_id, prices=self._prices, returns=returns)
@@ -307,7 +307,8 @@ class Runs:
             if watcher is not None:
                 watcher.stop()
             if not self._durable:
-                await self._forget(run_id, failed=result is not None and not result["success"])
+                # A run that was cut short is kept with the failed ones: its caller may ask what took effect, or go on with it.
+                await self._forget(run_id, failed=result is None or not result["success"])
         if watcher is not None:
             watcher.end(result["metrics"])
         return result
@@ -396,12 +397,11 @@ async def _begin_repair(graph: _Graph, config: RunnableConfig, program: str) -> 
     await graph.aupdate_state(config, update, as_node="repair")
 
 
-async def _ask(interrupts: Sequence[Interrupt], approve: Approve | None) -> Command[Any] | None:
+async def answer_interrupts(interrupts: Sequence[Interrupt], approve: Approve | None) -> Command[Any] | None:
     """Return the answers to a run's interrupts; None where there are none, or nobody who answers."""
-    if not interrupts or approve is None:
-        return None
     answers = {}
-    for waiting in interrupts:
-        answer = approve(waiting.value)
-        answers[waiting.id] = await answer if inspect.isawaitable(answer) else answer
-    return Command(resume=answers)
+    for waiting in interrupts if approve is not None else ():
+        with suppress(Undecided):
+            answer = approve(waiting.value)  # type: ignore[misc]
+            answers[waiting.id] = await answer if inspect.isawaitable(answer) else answer
+    return Command(resume=answers) if answers else None

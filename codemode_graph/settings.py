@@ -84,6 +84,7 @@ class Parts:
         limits: Bounds on a program.
         timeout: Seconds that one program may take, tools included.
         structured: Whether the model is asked for structured output.
+        model_timeout: Seconds that one request to the model may take; None for no limit.
         context: The knobs, where a run brings none.
         prices: What the model costs, where `max_cost` is to be kept.
         inline_bytes: Larger values are kept outside the state, by reference.
@@ -105,6 +106,7 @@ class Parts:
     prices: Prices | None
     inline_bytes: int
     instructions: str = ""
+    model_timeout: float | None = None
     reserved: tuple[str, ...] = ()
     journal: Journal | None = None
     memory: Journal = field(default_factory=MemoryJournal)

@@ -297,4 +297,5 @@ def _spec(name: str, server: MCPServer, tool: Tool) -> ToolSpec:
         effect=effect,
         declared=declared is not None,
         source=f"mcp:{server.config.name}",
+        own_name="" if name == tool.name else tool.name,
     )

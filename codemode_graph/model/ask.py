@@ -1,5 +1,6 @@
 """The request to the model for a program, and its answer."""
 
+import asyncio
 import json
 import os
 import re
@@ -12,13 +13,14 @@ from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.model.reply import read_reply
 from codemode_graph.model.thoughts import is_thought_name
 from codemode_graph.redact import redact
 from codemode_graph.state import Finding
+from codemode_graph.tools.text import one_line
 
 __all__ = ["Answer", "ask", "is_structured", "load_model", "model_name"]
 
@@ -74,6 +76,9 @@ def load_model(model: str | BaseChatModel, *, api_key: str | None = None) -> Bas
         raise ConfigurationError(f"a model is a chat model or a string such as 'openai:gpt-5.2', not {_kind(model)}")
     if not model:
         raise ConfigurationError("a model is a chat model or a string such as 'openai:gpt-5.2', not an empty one")
+    # A provider's client is content with an empty name, and the service refuses it only after everything has started.
+    if not model.partition(":")[2].strip() and ":" in model:
+        raise ConfigurationError(f"model {model!r} has no name behind its provider: write it as 'openai:gpt-5.2'")
     try:
         options: dict[str, Any] = {} if api_key is None else {"api_key": api_key}
         return _prepare(init_chat_model(model, **options))
@@ -85,6 +90,9 @@ def load_model(model: str | BaseChatModel, *, api_key: str | None = None) -> Bas
 
 def _load_problem(model: str, error: Exception) -> str:
     reason = _first_line(error)
+    if isinstance(error, ValidationError):  # its first line only counts the errors
+        messages = (each["msg"].removeprefix("Value error, ") for each in error.errors(include_url=False))
+        reason = redact(one_line("; ".join(messages), 400))
     if "model_provider" in reason:
         provider, colon, _ = model.partition(":")
         hint = "write it as 'provider:model', such as 'openai:gpt-5.2'"
@@ -127,7 +135,12 @@ def model_name(model: BaseChatModel) -> str:
 
 
 async def ask(
-    model: BaseChatModel, messages: list[BaseMessage], *, structured: bool, config: RunnableConfig | None = None
+    model: BaseChatModel,
+    messages: list[BaseMessage],
+    *,
+    structured: bool,
+    timeout: float | None = None,
+    config: RunnableConfig | None = None,
 ) -> Answer:
     """Ask once. Where the request fails the answer's `error` says so, and where the reply has no program, its `finding`.
 
@@ -135,22 +148,28 @@ async def ask(
         model: The model.
         messages: The conversation.
         structured: Ask for `PROGRAM_SCHEMA` rather than for text with a fenced block.
+        timeout: Seconds that the request may take, whatever the client of the model allows and tries again.
         config: Callbacks and tags.
     """
     started = time.monotonic()
     reply: AIMessage
     parsed: object = None
+    bound = asyncio.timeout(timeout)
     try:
-        if structured:
-            writer = model.with_structured_output(PROGRAM_SCHEMA, include_raw=True)
-            result = await writer.with_config(run_name="structured program").ainvoke(messages, config)
-            assert isinstance(result, dict)
-            reply = result["raw"]
-            # LangChain's parser completes truncated JSON, so its result counts only for tool calls, not for JSON in text.
-            parsed = result["parsed"] if reply.tool_calls else _json_object(_text(reply).replace(_APART, ""))
-        else:
-            reply = await model.ainvoke(messages, config)
+        async with bound:
+            if structured:
+                writer = model.with_structured_output(PROGRAM_SCHEMA, include_raw=True)
+                result = await writer.with_config(run_name="structured program").ainvoke(messages, config)
+                assert isinstance(result, dict)
+                reply = result["raw"]
+                # LangChain's parser completes truncated JSON: its result counts only for tool calls, not for JSON in text.
+                parsed = result["parsed"] if reply.tool_calls else _json_object(_text(reply).replace(_APART, ""))
+            else:
+                reply = await model.ainvoke(messages, config)
     except Exception as problem:
+        if bound.expired():
+            late = f"the model did not answer within {timeout:g} seconds"
+            return Answer(error=late, model=model_name(model), usage=_usage(None), seconds=time.monotonic() - started)
         # A truncated structured reply raises; its completion says how many tokens were spent.
         completion = getattr(problem, "completion", None)
         usage, seconds = _completion_usage(completion), time.monotonic() - started

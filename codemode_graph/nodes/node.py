@@ -9,7 +9,7 @@ from langgraph.runtime import get_runtime
 
 from codemode_graph.exact import decode_fields, encode_fields
 from codemode_graph.settings import Context, Parts
-from codemode_graph.state import Attempt, CodeModeState, Failure, Verdict
+from codemode_graph.state import Attempt, CodeModeState, Failure, ModelCall, Verdict
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.return_type import ReturnType
 
@@ -23,6 +23,7 @@ __all__ = [
     "join_failures",
     "judge_failure",
     "knobs",
+    "request_seconds",
     "return_type",
     "seconds_spent",
 ]
@@ -118,7 +119,18 @@ def add_attempt(attempts: list[Attempt], program: str, thoughts: str) -> list[At
 
 def seconds_spent(state: CodeModeState) -> float:
     """Return the seconds that the run's models and programs have taken."""
-    return sum(call["seconds"] for call in state["usage"]) + sum(attempt["seconds"] for attempt in state["attempts"])
+    return _seconds(state["attempts"], state["usage"])
+
+
+def request_seconds(parts: Parts, attempts: list[Attempt], usage: list[ModelCall]) -> float | None:
+    """Return the seconds that the next request to the model may take: of its own, and of the run's; None for no limit."""
+    most = knobs(parts).max_seconds
+    left = None if most is None else max(0.0, most - _seconds(attempts, usage))
+    return min((limit for limit in (left, parts.model_timeout) if limit is not None), default=None)
+
+
+def _seconds(attempts: list[Attempt], usage: list[ModelCall]) -> float:
+    return sum(call["seconds"] for call in usage) + sum(attempt["seconds"] for attempt in attempts)
 
 
 def amend(state: CodeModeState, changes: dict[str, Any]) -> list[Attempt]:

@@ -10,7 +10,7 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.events import AttemptEvent, ModelEvent, emit
 from codemode_graph.model import system_message
 from codemode_graph.model.ask import ask
-from codemode_graph.nodes.node import Update, add_attempt, join_failures
+from codemode_graph.nodes.node import Update, add_attempt, join_failures, request_seconds
 from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, Failure, ModelCall
 from codemode_graph.tools.callbacks import tagged
@@ -63,7 +63,13 @@ async def write_program(
     )
     messages = [SystemMessage(system), HumanMessage(request)]
     config = tagged(config, attempt=number)
-    answer = await ask(parts.model, messages, structured=parts.structured, config=config)
+    answer = await ask(
+        parts.model,
+        messages,
+        structured=parts.structured,
+        timeout=request_seconds(parts, attempts, usage),
+        config=config,
+    )
     call = ModelCall(
         attempt=number,
         model=answer.model,

@@ -46,14 +46,15 @@ _ACCEPTED = (
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A tool, the object that it comes from, and its name before a dict or a clash renames it."""
+    """A tool, and the object that it comes from."""
 
     spec: ToolSpec
     origin: object
-    own_name: str
 
     def renamed(self, name: str) -> "_Loaded":
-        return self if name == self.spec.name else replace(self, spec=replace(self.spec, name=name))
+        # The first name stays with the tool: it may be loaded, and renamed, more than once before policies are applied.
+        own_name = self.spec.own_name or self.spec.name
+        return self if name == self.spec.name else replace(self, spec=replace(self.spec, name=name, own_name=own_name))
 
 
 def load_tools(tools: Tools, *, policies: Mapping[str, ToolPolicy] | None = None) -> tuple[ToolSpec, ...]:
@@ -144,8 +145,9 @@ def _load_one(thing: Any, name: str | None) -> _Loaded:
     else:
         # The name goes in, and is not put over the result: the function's messages and traces bear it.
         spec = from_callable(thing, name)
-    own_name = spec.name if isinstance(thing, ToolSpec | BaseTool) else name_of(thing)
-    loaded = _Loaded(spec, thing, own_name).renamed(spec.name if name is None else name)
+    if not isinstance(thing, ToolSpec | BaseTool) and (own_name := name_of(thing)) != spec.name:
+        spec = replace(spec, own_name=own_name)
+    loaded = _Loaded(spec, thing).renamed(spec.name if name is None else name)
     if not loaded.spec.name:
         raise ToolLoadError(f"a tool has no name: {one_line(repr(thing), 80)}")
     return loaded
@@ -214,7 +216,7 @@ def check_policy_names(policies: Iterable[str], tools: Collection[str]) -> None:
 
 def _with_policies(tools: Iterable[_Loaded], policies: Mapping[str, ToolPolicy]) -> Iterator[ToolSpec]:
     tools = list(tools)
-    names = {name for each in tools for name in (each.spec.name, each.own_name)}
+    names = {name for each in tools for name in each.spec.names}
     check_policy_names(policies, names)
     # A tool's name may look like a pattern or an effect; then it is the name that counts.
     effects = {name: policy for name, policy in policies.items() if name not in names and name.startswith(_EFFECT)}
@@ -227,7 +229,7 @@ def _with_policies(tools: Iterable[_Loaded], policies: Mapping[str, ToolPolicy])
         if policy.effect is not None and name != _UNDECLARED:
             raise ConfigurationError(f"the policy for {name!r} cannot change the effect by which it was chosen")
     for each in tools:
-        spec, both = each.spec, dict.fromkeys((each.own_name, each.spec.name))
+        spec, both = each.spec, each.spec.names
         own = [policy for pattern, policy in patterns.items() if any(fnmatchcase(name, pattern) for name in both)]
         own += [policies[name] for name in both if name in policies]
         undeclared = not spec.declared and functools.reduce(_merge, own, spec.policy).effect is None

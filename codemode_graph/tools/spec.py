@@ -200,6 +200,8 @@ class ToolSpec:
         policy: What is allowed of it.
         call: Calls it.
         source: Where it comes from, for people: "function", "langchain", "mcp:files".
+        own_name: The name that it had before it was renamed, by a dict or because another tool had the name; policies for
+            this name cover it, too. Empty where `name` is its own.
         takes_key: It takes the call's `IdempotencyKey`, and does nothing twice under one key: a call whose outcome is
             unknown is made again under its key, and nobody is asked.
         undoes: The tool whose calls it undoes, as it declares it.
@@ -215,9 +217,15 @@ class ToolSpec:
     declared: bool = True
     policy: ToolPolicy = ToolPolicy()
     source: str = "function"
+    own_name: str = ""
     takes_key: bool = False
     undoes: Undo | None = None
     validate: Callable[[Mapping[str, Any]], Any] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which policies cover it: its own, and the one that it has in the run."""
+        return tuple(dict.fromkeys((self.own_name or self.name, self.name)))
 
     @property
     def undo(self) -> Undo | None:
