@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # The command line needs one of these names before it loads a
 
 __all__ = [
     "channels_of",
+    "chat_providers",
     "checkpointer_of",
     "functions_of",
     "module_of_thread",
@@ -118,3 +119,14 @@ def run_on_aiosqlite(connection: Connection, function: Callable[[sqlite3.Connect
     if error is not None:
         raise error
     return answer  # type: ignore[return-value]
+
+
+def chat_providers() -> dict[str, tuple[str, str]]:
+    """Return the providers that `init_chat_model` knows, each with the module and the package that it needs.
+
+    LangChain lists them in the docstring of that function alone.
+    """
+    from langchain.chat_models.base import _BUILTIN_PROVIDERS
+
+    modules = {name: module.split(".")[0] for name, (module, *_) in _BUILTIN_PROVIDERS.items()}
+    return {name: (module, module.replace("_", "-")) for name, module in modules.items()}

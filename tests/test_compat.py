@@ -13,6 +13,7 @@ from typing import Any
 
 import aiosqlite
 import anyio
+import langchain.chat_models
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
@@ -24,6 +25,7 @@ from mcp.shared.message import SessionMessage
 
 from codemode_graph.compat import (
     channels_of,
+    chat_providers,
     functions_of,
     module_of_thread,
     next_request_id,
@@ -147,3 +149,11 @@ def _private_names(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_compat_uses_private_names_of_libraries(path: Path) -> None:
     assert path.name == "compat.py" or not _private_names(path)
+
+
+def test_langchain_lists_its_providers_in_a_private_name_alone() -> None:
+    providers = chat_providers()
+    assert providers["openai"] == ("langchain_openai", "langchain-openai")
+    assert providers["anthropic"] == ("langchain_anthropic", "langchain-anthropic")
+    public = [name for name in vars(langchain.chat_models) if not name.startswith("_") and name != "base"]
+    assert sorted(public) == ["BaseChatModel", "init_chat_model"]

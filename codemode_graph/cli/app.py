@@ -10,6 +10,28 @@ from typing import Annotated
 
 import typer
 
+from codemode_graph.cli.flags import (
+    APPROVE,
+    AUTO,
+    BUDGET,
+    FALLBACK,
+    HTML,
+    JOURNAL,
+    JSON,
+    MAX_ATTEMPTS,
+    MAX_CALLS,
+    MCP,
+    MODEL_OPTION,
+    MODEL_TIMEOUT,
+    PACKAGES,
+    PRICES,
+    QUIET,
+    RUN,
+    SANDBOX,
+    TIMEOUT,
+    TOOLS,
+)
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -21,88 +43,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-# Options that several commands have, once each, so that their help reads the same everywhere.
-MCP = Annotated[
-    list[Path],
-    typer.Option(
-        "--mcp",
-        help='A JSON file of MCP servers, {"mcpServers": {...}}, as other MCP clients have. May be repeated.',
-        metavar="FILE",
-    ),
-]
-TOOLS = Annotated[
-    list[str],
-    typer.Option(
-        "--tools",
-        help="Python functions or tools, such as mytools:TOOLS: a function, a tool, or a list or dict of them, in a "
-        "module that can be imported from here. May be repeated.",
-        metavar="MODULE:NAME",
-    ),
-]
-MODEL_OPTION = typer.Option(
-    help="Who writes the programs: a provider and a model. The provider's key is read from the environment.",
-    metavar="PROVIDER:MODEL",
-)
-SANDBOX = Annotated[
-    str | None,
-    typer.Option(
-        help="Where the programs run; `codemode-graph sandboxes` lists what there is.",
-        metavar="NAME",
-        show_default="auto",
-    ),
-]
-AUTO = Annotated[
-    list[str],
-    typer.Option(
-        "--auto",
-        help="A sandbox that may be chosen: each program gets the cheapest that offers what it uses. May be repeated; "
-        "without it all may be.",
-        metavar="NAME",
-    ),
-]
-FALLBACK = Annotated[
-    list[str],
-    typer.Option(
-        help="What is used where the sandbox is not available, and only there. May be repeated: the first that is "
-        "available is used.",
-        metavar="NAME",
-    ),
-]
-PACKAGES = Annotated[
-    list[str],
-    typer.Option(
-        "--package",
-        help="What programs may import beside the standard library, in the sandboxes pyodide and docker, as it was made "
-        "ready for them. May be repeated.",
-        metavar="NAME",
-    ),
-]
-MAX_ATTEMPTS = Annotated[
-    int, typer.Option(min=1, help="Programs that are tried for a task, the first included.", metavar="N")
-]
-TIMEOUT = Annotated[
-    float, typer.Option(min=0.1, help="Seconds that one program may take, its tools included.", metavar="SECONDS")
-]
-HTML = Annotated[
-    Path | None,
-    typer.Option(
-        "--html", help="Write the run to look at: one page that needs no network and no other file.", metavar="FILE"
-    ),
-]
-JOURNAL = Annotated[
-    Path | None,
-    typer.Option(
-        "--journal",
-        help="The file that keeps the runs; by default one in your folder for state, which only you can read.",
-        envvar="CODEMODE_JOURNAL",
-        metavar="FILE",
-        show_default=False,
-    ),
-]
-RUN = Annotated[str, typer.Argument(help="The id of the run.", metavar="ID", show_default=False)]
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell what happens, only the answer.")]
-JSON = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else, on stdout.")]
 
 
 def _version_of(distribution: str) -> str:
@@ -158,8 +98,19 @@ def run(
             "that the first did not make fails. Exit status 0 where all give the same value.",
         ),
     ] = False,
+    approve: APPROVE = [],  # noqa: B006
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Ask nobody: destructive tools are called, too. Without it they ask in the terminal."
+        ),
+    ] = False,
     max_attempts: MAX_ATTEMPTS = 3,
     timeout: TIMEOUT = 60.0,
+    model_timeout: MODEL_TIMEOUT = None,
+    max_calls: MAX_CALLS = None,
+    budget: BUDGET = [],  # noqa: B006
+    prices: PRICES = None,
     journal: JOURNAL = None,
     no_journal: Annotated[
         bool,
@@ -174,7 +125,8 @@ def run(
     """Do a task.
 
     The answer goes to stdout, what happens meanwhile to stderr. The exit status is 0 with an answer, 1 without one,
-    2 where something has to be put right first, and 130 after Ctrl-C.
+    2 where something has to be put right first, 3 where the answer cannot be written, 130 after Ctrl-C, and 143 after
+    SIGTERM.
 
     For example: codemode-graph run "Which files are larger than 1 MB?" --mcp servers.json
     """
@@ -182,8 +134,11 @@ def run(
     if not task and program is None:
         raise typer.BadParameter("there is nothing to do: give a task in plain language, or --program FILE")
     from codemode_graph.cli.history import run_task
-    from codemode_graph.cli.run import Invocation, read_program, read_schema
+    from codemode_graph.cli.invocation import Invocation, read_bounds
+    from codemode_graph.cli.run import read_program, read_schema, refusing
 
+    with refusing():
+        bounds, numbers = read_bounds(max_calls=max_calls, budget=budget, prices=prices)
     invocation = Invocation(
         task=task,
         code=None if program is None else read_program(program),
@@ -198,7 +153,12 @@ def run(
             "max_attempts": max_attempts,
             "timeout": timeout,
             **({} if returns is None else {"returns": read_schema(returns)}),
+            "model_timeout": model_timeout,
+            **bounds,
         },
+        approve=approve,
+        yes=yes,
+        prices=numbers,
     )
     run_task(
         invocation,
@@ -222,6 +182,9 @@ def resume(
             metavar="JSON",
         ),
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Approve the calls that wait, and those that come, without asking.")
+    ] = False,
     journal: JOURNAL = None,
     quiet: QUIET = False,
     html: HTML = None,
@@ -229,11 +192,12 @@ def resume(
 ) -> None:
     """Go on with a run that was killed, or that waits for approval: nothing is done twice.
 
-    Tools, servers, model and sandbox are those that it began with. Of a run that is over it prints the answer.
+    Tools, servers, model and sandbox are those that it began with. In a terminal it asks about the calls that wait. Of a
+    run that is over it prints the answer.
     """
     from codemode_graph.cli.history import resume_run
 
-    resume_run(run_id, decisions=decisions, journal=journal, quiet=quiet, html=html, as_json=as_json)
+    resume_run(run_id, decisions=decisions, yes=yes, journal=journal, quiet=quiet, html=html, as_json=as_json)
 
 
 @app.command()
@@ -282,9 +246,19 @@ def list_tools(
     cards: Annotated[bool, typer.Option("--cards", help="Print what the model reads of each, too.")] = False,
 ) -> None:
     """Show the tools that programs could call, and what telling the model of them costs."""
-    from codemode_graph.cli.run import show_tools
+    from codemode_graph.cli.inventory import show_tools
 
     show_tools(mcp=mcp, tools=tools, cards=cards)
+
+
+@app.command()
+def providers(
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON on stdout.")] = False,
+) -> None:
+    """Show the providers of models that --model takes, and how the package of each is installed."""
+    from codemode_graph.cli.inventory import show_providers
+
+    show_providers(as_json=as_json)
 
 
 @app.command()
@@ -337,14 +311,7 @@ def serve(
     auto: AUTO = [],  # noqa: B006
     fallback: FALLBACK = [],  # noqa: B006
     package: PACKAGES = [],  # noqa: B006
-    approve: Annotated[
-        list[str],
-        typer.Option(
-            help="Tools whose calls a person at the client has to approve: a name, a pattern such as 'send_*', or an "
-            "effect such as effect:destructive. May be repeated.",
-            metavar="PATTERN",
-        ),
-    ] = [],  # noqa: B006
+    approve: APPROVE = [],  # noqa: B006
     max_attempts: MAX_ATTEMPTS = 3,
     timeout: TIMEOUT = 60.0,
     http: Annotated[

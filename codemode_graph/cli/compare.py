@@ -21,9 +21,10 @@ from codemode_graph.calls.journal import MemoryJournal
 from codemode_graph.calls.log import Closed, Ended
 from codemode_graph.graph import create_codemode
 from codemode_graph.nodes.node import add_attempt
-from codemode_graph.options import RunOptions
+from codemode_graph.options import Approve, RunOptions
 from codemode_graph.redact import redact
 from codemode_graph.result import run_result
+from codemode_graph.runs import answer_interrupts
 from codemode_graph.state import CodeModeState
 from codemode_graph.tools.canonical import canonical
 from codemode_graph.tools.spec import ToolSpec
@@ -80,6 +81,7 @@ async def compare_sandboxes(
     task: str,
     program: str | None,
     progress: Progress | None,
+    approve: Approve | None,
     **options: Unpack[RunOptions],
 ) -> Comparison:
     """Run a task or a program in one sandbox, then the program in the others, with the journal in place of the tools.
@@ -91,6 +93,7 @@ async def compare_sandboxes(
         task: The task.
         program: A program that does the task.
         progress: Shows the first run.
+        approve: Answers for a person in the first run.
         options: For the run in each sandbox; `first` takes the place of the sandbox that they name.
     """
     real: CodeModeState | None = None
@@ -109,6 +112,7 @@ async def compare_sandboxes(
                 journal=journal if real is None else await _rewind(journal, real["run_id"]),
                 replayed=real is not None,
                 progress=progress if real is None else None,
+                approve=approve if real is None else None,
                 model=model if program is None else None,
                 tools=specs,
                 options=options,
@@ -136,6 +140,7 @@ async def _run(
     journal: MemoryJournal,
     replayed: bool,
     progress: Progress | None,
+    approve: Approve | None,
     model: BaseChatModel | None,
     tools: Sequence[ToolSpec],
     options: RunOptions,
@@ -148,8 +153,15 @@ async def _run(
         graph = create_codemode(model=model, tools=specs, **own).compile(checkpointer=InMemorySaver())
         if replayed:  # as if the node `repair` had just written the program: the graph goes on with the check
             await graph.aupdate_state(config, values, as_node="repair")
-        await follow(graph, None if replayed else values, config, progress)
-        return cast("CodeModeState", (await graph.aget_state(config)).values)
+        input: Any = None if replayed else values
+        while True:
+            await follow(graph, input, config, progress)
+            snapshot = await graph.aget_state(config)
+            if progress is not None:
+                progress.stop()
+            input = await answer_interrupts(snapshot.interrupts, approve)
+            if input is None:
+                return cast("CodeModeState", snapshot.values)
     finally:
         if progress is not None:
             progress.stop()

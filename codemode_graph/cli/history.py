@@ -1,17 +1,17 @@
 """The runs of the command line: where they are kept; list, show, resume and prune them."""
 
-import asyncio
 import json
 import os
 import re
 import uuid
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import typer
 from platformdirs import user_state_path
 from rich import box
 from rich.console import Console
@@ -20,7 +20,9 @@ from rich.text import Text
 
 from codemode_graph.api import CodeMode, RunResult, codemode
 from codemode_graph.cli.compare import show_comparison
-from codemode_graph.cli.run import Invocation, check_html, compare_task, do_task, finish, refuse, run_async
+from codemode_graph.cli.flags import UNWRITTEN
+from codemode_graph.cli.invocation import Invocation
+from codemode_graph.cli.run import check_html, compare_task, do_task, finish, refuse, run_async, save_page
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.exact import encode
 from codemode_graph.tools.text import one_line
@@ -80,10 +82,10 @@ def run_task(
         if resume is not None and not quiet:
             say(Console(stderr=True), run_id, prefix="Run ", style="bold")
         if invocation.code is not None:
-            return await _say_how_to_resume(cm.run_code(invocation.code, verbose, **known), resume)
-        return await _say_how_to_resume(cm.run(invocation.task, verbose, **known), resume)
+            return await cm.run_code(invocation.code, verbose, **known)
+        return await cm.run(invocation.task, verbose, **known)
 
-    work = do_task(invocation, begin, durable=place, quiet=quiet)
+    work = do_task(invocation, begin, run_id=run_id, durable=place, quiet=quiet, resume=resume)
     finish(run_async(work), quiet=quiet, html=html, as_json=as_json, resume=resume)
 
 
@@ -101,7 +103,14 @@ def _place_to_record(journal: Path | None) -> Path | None:
 
 
 def resume_run(
-    run_id: str, *, decisions: str | None, journal: Path | None, quiet: bool, html: Path | None, as_json: bool
+    run_id: str,
+    *,
+    decisions: str | None,
+    yes: bool,
+    journal: Path | None,
+    quiet: bool,
+    html: Path | None,
+    as_json: bool,
 ) -> None:
     """Go on with a run as it was begun, in the folder where it was begun, and print its answer."""
     check_html(html)
@@ -124,13 +133,15 @@ def resume_run(
         os.chdir(folder)  # tools and servers are named as seen from there
     except OSError as error:
         refuse(f"run {run_id} was begun in {folder}: {error.strerror}")
+    if yes:
+        known |= {"yes": True, "approve": ()}
     invocation = Invocation(**known)
 
     async def go_on(cm: CodeMode, verbose: bool | Progress) -> RunResult:
-        return await _say_how_to_resume(cm.resume(run_id, verbose, decisions=answers), resume)
+        return await cm.resume(run_id, verbose, decisions=answers)
 
     resume = _command(run_id, journal)
-    work = do_task(invocation, go_on, durable=place, quiet=quiet)
+    work = do_task(invocation, go_on, run_id=run_id, durable=place, quiet=quiet, resume=resume)
     finish(run_async(work), quiet=quiet, html=html, as_json=as_json, resume=resume)
 
 
@@ -147,12 +158,8 @@ def show_run(run_id: str, *, journal: Path | None, html: Path | None, as_json: b
         print(json.dumps(encode(dict(result)), indent=2))
     elif html is None:
         Console(soft_wrap=False).print(result.trace)
-    if html is not None:
-        try:
-            result.trace.save(html)
-        except OSError as error:
-            refuse(f"--html {html}: {error.strerror}")
-        say(Console(stderr=True), f"The run is in {html}")
+    if not save_page(result, html, quiet=False):
+        raise typer.Exit(UNWRITTEN)
 
 
 def list_runs(*, journal: Path | None, limit: int, as_json: bool) -> None:
@@ -219,13 +226,3 @@ def _read_decisions(text: str) -> Any:
 
 def _command(run_id: str, journal: Path | None) -> str:
     return f"codemode-graph resume {run_id}" + (f" --journal {journal}" if journal is not None else "")
-
-
-async def _say_how_to_resume(running: Awaitable[RunResult], resume: str | None) -> RunResult:
-    """Wait for a run. Where it is interrupted, print the command that goes on with it."""
-    try:
-        return await running
-    except asyncio.CancelledError:
-        if resume is not None:
-            say(Console(stderr=True), f"The run is not over. Go on with it: {resume}", style="yellow")
-        raise

@@ -19,7 +19,8 @@ from rich.console import Console
 from typing_extensions import Unpack
 
 from codemode_graph.api import codemode
-from codemode_graph.cli.run import load_sandbox, load_specs, run_async
+from codemode_graph.cli.invocation import load_sandbox, load_specs
+from codemode_graph.cli.run import run_async
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.integrations.mcp_server import create_http_app, create_mcp_server
 from codemode_graph.model.ask import load_model

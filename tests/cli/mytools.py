@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from codemode_graph.tools import tool
 
@@ -35,3 +36,37 @@ TOOLS = [add, fail]
 NAMED = {"plus": add}
 EMPTY: list[object] = []
 NUMBER = 7
+
+BOOK: list[str] = []
+
+
+@tool(effect="destructive")
+def pay(to: str, amount: int, note: str = "") -> str:
+    """Pay somebody."""
+    BOOK.append(f"{to} {amount}")
+    return f"paid {to} {amount}"
+
+
+def note(text: str) -> str:
+    """Write something down."""
+    return text
+
+
+def _other() -> Callable[[str], str]:
+    def note(text: str) -> str:
+        """Write something down elsewhere."""
+        return text
+
+    return note
+
+
+async def fail_later(text: str) -> str:
+    """Change something, and never say so."""
+    print("fail_later has begun", flush=True)
+    await asyncio.sleep(100)
+    return text
+
+
+BANK = [pay]
+LATER = [fail_later, sleep]
+TWICE = [note, _other()]

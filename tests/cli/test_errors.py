@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from pathlib import Path
 
 import codemode_sandboxes.registry
@@ -34,6 +35,9 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, form in files.items():
         (tmp_path / name).write_text(json.dumps(form))
+    (tmp_path / "undefined.py").write_text("import json\n\nX = nothing\n")
+    (tmp_path / "unparsed.py").write_text("X = 1\ndef f(:\n")
+    (tmp_path / "above.py").write_text("import undefined\n")
     (tmp_path / "broken.json").write_text('{\n"mcpServers": {')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(codemode_sandboxes.registry.SANDBOXES, "absent", "tests.cli.sandboxes:absent")
@@ -54,6 +58,14 @@ ERRORS: dict[str, tuple[list[str], str]] = {
     "no attribute": (["--tools", "tests.cli.mytools"], "--tools takes MODULE:NAME, such as mytools:TOOLS"),
     "a file for a module": (["--tools", "mytools.py:TOOLS"], "--tools takes MODULE:NAME, such as mytools:TOOLS"),
     "a module that raises": (["--tools", "tests.cli.raises:X"], "importing tests.cli.raises failed: RuntimeError"),
+    "a name that is not there": (
+        ["--tools", "undefined:X"],
+        "NameError: name 'nothing' is not defined (undefined.py:3)",
+    ),
+    "a syntax error": (["--tools", "unparsed:X"], "(unparsed.py:2)"),
+    "an error below": (["--tools", "above:X"], "(undefined.py:3)"),
+    "no model": (["--model", "openai:", *TOOLS], "has no name behind its provider: write it as 'openai:gpt-5.2'"),
+    "azure": (["--model", "azure_openai:x", *TOOLS], "AZURE_OPENAI_API_KEY"),
     "a module that leaves": (["--tools", "tests.cli.leaves:X"], "failed: SystemExit: wrong arguments"),
     "no tool": (["--tools", "tests.cli.mytools:NUMBER"], "7 is no tool: a tool is a function"),
     "missing file": (["--mcp", "nosuch.json"], "nosuch.json: cannot be read: No such file or directory"),
@@ -104,6 +116,44 @@ def test_a_service_that_is_not_there_is_told() -> None:
     result = call("run", "a task", *TOOLS)
     assert result.exit_code == 2
     assert "Connection error. (POST http://127.0.0.1:9/v1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"AZURE_OPENAI_API_KEY": "x" * 9}, "`OPENAI_API_VERSION` environment variable"),
+        ({"AZURE_OPENAI_API_KEY": "x" * 9, "OPENAI_API_VERSION": "1"}, "`AZURE_OPENAI_ENDPOINT` environment variable"),
+    ],
+    ids=str,
+)
+def test_a_client_that_lacks_several_things_says_which(
+    known: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION", "OPENAI_API_BASE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in known.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(app, ["run", "x", *TOOLS, "--model", "azure_openai:x"])
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert said in result.stderr
+
+
+def test_a_model_that_hangs_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        for bound in (["--model-timeout", "0.3"], ["--budget", "seconds=0.3"]):
+            result = call("run", "a task", *TOOLS, *bound, "--quiet", url=url)
+            assert (result.exit_code, result.stderr.count("did not answer within 0.3 seconds")) == (2, 1)
+
+
+def test_the_providers_are_told_and_how_to_install_them() -> None:
+    found = {each["provider"]: each for each in json.loads(call("providers", "--json").stdout)}
+    assert found["openai"]["installed"]
+    assert found["openai"]["version"]
+    table = call("providers").stdout
+    missing = [each for each in found.values() if not each["installed"]]
+    assert all(each["package"] in table for each in missing)
+    assert table.count("no: pip install") == len(missing)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from codemode_sandboxes import SANDBOXES, AutoSandbox, FallbackSandbox
 from codemode_sandboxes.docker import DockerSandbox
 from codemode_sandboxes.pyodide import PyodideSandbox
 
-from codemode_graph.cli.run import load_sandbox
+from codemode_graph.cli.invocation import load_sandbox
 
 
 def packaged(sandbox: Any) -> bool:

@@ -62,18 +62,29 @@ async def read_until(process: Process, text: str) -> str:
     return read
 
 
-@pytest.mark.parametrize("sandbox", ["monty", "restricted"])
-async def test_ctrl_c_during_an_mcp_tool_leaves_nothing_behind(sandbox: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sandbox", "number", "word"),
+    [
+        ("monty", signal.SIGINT, "interrupted"),
+        ("restricted", signal.SIGINT, "interrupted"),
+        ("monty", signal.SIGTERM, "terminated"),
+        ("restricted", signal.SIGHUP, "terminated"),
+    ],
+)
+async def test_a_signal_during_an_mcp_tool_leaves_nothing_behind(
+    sandbox: str, number: int, word: str, tmp_path: Path
+) -> None:
     config = tmp_path / "servers.json"
     config.write_text(json.dumps({"mcpServers": {"memory": own_server("memory")}}))
     program = "await tools.count()\nprint('waiting')\nawait tools.wait(name='x')"
     others = children()
-    args = ("run", "Wait", "--mcp", str(config), "--sandbox", sandbox)
+    args = ("run", "Wait", "--mcp", str(config), "--sandbox", sandbox, "--journal", str(tmp_path / "runs"))
     async with command(*args, program=program) as process:
         printed = await read_until(process, "| waiting")
         left = children() - others - {process.pid}
         assert len(left) >= 2
-        os.killpg(process.pid, signal.SIGINT)
+        # A shell sends Ctrl-C to the whole group; who sends SIGTERM means the one process.
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
         async with asyncio.timeout(60):
             stdout, stderr = await process.communicate()
 
@@ -82,10 +93,88 @@ async def test_ctrl_c_during_an_mcp_tool_leaves_nothing_behind(sandbox: str, tmp
 
     await eventually(all_gone)
     printed += stderr.decode()
-    assert process.returncode == 130
-    assert printed.endswith("interrupted\n")
+    assert process.returncode == 128 + number
+    assert printed.endswith(f"{word}\n")
+    assert "may have taken effect: wait" in printed
+    assert re.search(r"Go on with it: codemode-graph resume \w+ --journal", printed)
     assert "Traceback" not in printed
     assert stdout == b""
+
+
+async def test_what_took_effect_is_told_without_a_journal_too(tmp_path: Path) -> None:
+    program = "await tools.fail_later('x')\nawait tools.sleep(seconds=100)"
+    async with command("run", "Wait", "--tools", "tests.cli.mytools:LATER", "--no-journal", program=program) as process:
+        await read_until(process, "fail_later has begun")
+        os.kill(process.pid, signal.SIGTERM)
+        async with asyncio.timeout(60):
+            _, stderr = await process.communicate()
+    assert process.returncode == 143
+    assert "may have taken effect: fail_later" in stderr.decode()
+
+
+async def test_sigterm_ends_the_servers_of_other_commands(tmp_path: Path) -> None:
+    config = tmp_path / "servers.json"
+    config.write_text(json.dumps({"mcpServers": {"mute": {"command": "sleep", "args": ["1000"]}}}))
+    others = children()
+    async with command("tools", "--mcp", str(config), program="") as process:
+
+        def started() -> set[int]:
+            return {pid for pid in children() - others if b"1000" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+        async def has_started() -> bool:
+            return bool(started())
+
+        await eventually(has_started)
+        left = started()
+        os.kill(process.pid, signal.SIGTERM)
+        async with asyncio.timeout(60):
+            _, stderr = await process.communicate()
+    assert (process.returncode, stderr) == (143, b"terminated\n")
+    assert not left & processes()
+
+
+PRINTS = ["run", "Print", "--tools", "tests.cli.mytools:TOOLS", "--no-journal"]
+
+
+@pytest.mark.parametrize(
+    ("args", "redirect", "said"),
+    [
+        (["--json", "--quiet"], "> /dev/full", "codemode-graph: stdout cannot be written: No space left on device\n"),
+        (["--quiet"], "> /dev/full", "codemode-graph: stdout cannot be written: No space left on device\n"),
+        (["--json", "--quiet"], "| true", "codemode-graph: stdout cannot be written: Broken pipe\n"),
+        (
+            ["--html", "/dev/full", "--quiet"],
+            "> /dev/null",
+            "codemode-graph: --html /dev/full: No space left on device\n",
+        ),
+        ([], "2>&1 | true", ""),
+    ],
+)
+async def test_what_cannot_be_written_is_one_line(args: list[str], redirect: str, said: str) -> None:
+    with Service("```python\nawait tools.add(a=1, b=2)\n'x' * 200_000\n```") as service:
+        line = " ".join([sys.executable, "-m", "codemode_graph", *PRINTS, *args, redirect])
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"),
+            env={**os.environ, "OPENAI_API_KEY": service.key, "OPENAI_BASE_URL": service.url},
+            cwd=ROOT,
+            stderr=PIPE,
+        )
+        _, stderr = await process.communicate()
+    assert stderr.decode().replace("a tool may print\n", "") == said
+    assert process.returncode == 3
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX"])
+async def test_a_plain_locale_gets_plain_text(locale: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "codemode_graph", "tools", "--tools", "tests.cli.mytools:TOOLS"),
+        env={**os.environ, "LC_ALL": locale},
+        cwd=ROOT,
+        stdout=PIPE,
+    )
+    stdout, _ = await process.communicate()
+    assert b"----" in stdout
+    assert b"\\u" not in stdout.decode("ascii").encode()
 
 
 BLOCKED = "await tools.block(seconds=100)"

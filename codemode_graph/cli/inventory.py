@@ -1,0 +1,79 @@
+"""Show what a run could use: the tools, and the providers of models."""
+
+import json
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from codemode_graph.cli.invocation import load_specs
+from codemode_graph.cli.run import run_async
+from codemode_graph.compat import chat_providers
+from codemode_graph.tools.cards import estimate_tokens, render_card
+from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.trace.console import say, visible
+from codemode_graph.trace.words import plural
+
+__all__ = ["show_providers", "show_tools"]
+
+
+def show_tools(*, mcp: Sequence[Path], tools: Sequence[str], cards: bool) -> None:
+    """Print the tools with their cost in tokens, and with `cards` also the text that the model reads of each."""
+
+    async def work() -> tuple[ToolSpec, ...]:
+        async with AsyncExitStack() as stack:
+            return await load_specs(stack, mcp, tools)
+
+    specs = run_async(work())
+    console = Console()
+    texts = [render_card(spec) for spec in specs]
+    if cards:
+        for text in texts:
+            console.print(Text(visible(text)), soft_wrap=True)
+            console.print()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("Tool", "From", "Effect"):
+        table.add_column(name, overflow="fold")
+    table.add_column("Tokens", justify="right")
+    costs = [estimate_tokens(text) for text in texts]
+    for spec, cost in zip(specs, costs, strict=True):
+        effect = f"{spec.effect} (not declared)" if spec.undeclared else spec.effect_in_force
+        row = (spec.name, spec.source, effect, str(cost))
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    table.add_section()
+    table.add_row(plural(len(specs), "tool"), "", "", f"about {sum(costs)}")
+    console.print(table)
+
+
+def show_providers(*, as_json: bool) -> None:
+    """Print the providers that `--model` takes, the package of each, and the command that installs a missing one."""
+    found = [
+        {"provider": name, "package": package, "installed": find_spec(module) is not None, "version": _version(package)}
+        for name, (module, package) in sorted(chat_providers().items())
+    ]
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("Provider", "Installed"):
+        table.add_column(heading, overflow="fold")
+    for each in sorted(found, key=lambda each: not each["installed"]):
+        state = f"{each['package']} {each['version']}" if each["installed"] else f"no: pip install {each['package']}"
+        table.add_row(str(each["provider"]), state)
+    console = Console()
+    console.print(table)
+    say(console, "--model takes PROVIDER:MODEL, such as openai:gpt-5.2. A provider reads its key from the environment.")
+    say(console, "For a server of your own that speaks OpenAI's protocol, set OPENAI_BASE_URL and take openai:MODEL.")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
