@@ -32,7 +32,8 @@ results
 def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (tmp_path / "pay.py").write_text(PAY)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(mytools, "BOOK", book := [])
+    book: list[str] = []
+    monkeypatch.setattr(mytools, "BOOK", book)
     return book
 
 
