@@ -124,11 +124,12 @@ def _wrong_arguments(call: ast.Call, signature: Signature) -> Iterator[Finding]:
         and not isinstance(call.args[0], ast.Constant | ast.List | ast.JoinedStr)
     ):
         return
-    if len(call.args) > len(parameters) and not starred:
+    places = parameters.positional(len(call.args))
+    if len(call.args) > len(places) and not starred:
         message = f"tools[{name!r}] takes {len(parameters)} positional arguments, not {len(call.args)}; {tail}"
         yield _finding("unknown-argument", message, call)
         return
-    passed = [] if starred else [item.name for item in parameters[: len(call.args)]]
+    passed = [] if starred else [item.name for item in places]
     for keyword in call.keywords:
         if keyword.arg is None:
             continue

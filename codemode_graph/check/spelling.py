@@ -185,8 +185,8 @@ def _arguments(step: _Step) -> None:
                 start = step.edits.span(keyword)[0]
                 step.edits.replace(start, start + len(keyword.arg), meant)
                 step.fix(keyword, f"wrote {meant}, which is the argument's name, for {keyword.arg}")
-        for parameter, value in _bound(call, signature):
-            text = _converted(value, signature.shape_of(parameter))
+        for parameter, shape, value in _bound(call, signature):
+            text = _converted(value, shape)
             if text is not None:
                 step.edits.replace(*step.edits.span(value), text)
                 step.fix(
@@ -198,14 +198,15 @@ def _arguments(step: _Step) -> None:
             step.fix(call, "passed the dict as keyword arguments")
 
 
-def _bound(call: ast.Call, signature: Signature) -> Iterator[tuple[Parameter, ast.expr]]:
-    for parameter, value in zip(signature.parameters, call.args, strict=False):
+def _bound(call: ast.Call, signature: Signature) -> Iterator[tuple[Parameter, Shape, ast.expr]]:
+    for parameter, value in zip(signature.parameters.positional(len(call.args)), call.args, strict=False):
         if isinstance(value, ast.Starred):
             break
-        yield parameter, value
+        yield parameter, signature.value_shape(parameter), value
     for keyword in call.keywords:
         if keyword.arg in signature.parameters.by_name:
-            yield signature.parameters.by_name[keyword.arg], keyword.value
+            parameter = signature.parameters.by_name[keyword.arg]
+            yield parameter, signature.shape_of(parameter), keyword.value
 
 
 def _converted(value: ast.expr, shape: Shape) -> str | None:
@@ -226,7 +227,7 @@ def _means_keywords(call: ast.Call, signature: Signature) -> bool:
             names = {key.value if isinstance(key, ast.Constant) else None for key in keys}
             if not names & signature.parameters.by_name.keys() or not all(isinstance(name, str) for name in names):
                 return False
-            return not _may_be_object(signature.shape_of(signature.parameters[0]))
+            return not _may_be_object(signature.value_shape(signature.parameters[0]))
     return False
 
 

@@ -93,17 +93,24 @@ class TypeFindings:
         signature = next(each for each in self._signatures.tools if each.tool.name == reference.tool)
         if isinstance(node, ast.keyword) and node.arg in signature.parameters.by_name:
             parameter = signature.parameters.by_name[node.arg]
-        elif node in call.args and call.args.index(node) < len(signature.parameters):
+        elif node in call.args:
+            places = signature.parameters.positional(len(call.args))[: call.args.index(node) + 1]
+            if len(places) <= call.args.index(node):
+                return None
             if actual.startswith("dict[") and len(call.args) == 1:
                 return None  # a single dict may stand for the keyword arguments
-            parameter = signature.parameters[call.args.index(node)]
+            parameter = places[-1]
         else:
             return None
         if actual == "None" and not parameter.required:
             return None  # for an optional argument None stands for its absence
         argument = parameter.keyword
         message = f"the argument {argument!r} of tools[{reference.tool!r}] is {_plain_type(actual)}"
-        return "wrong-type", f"{message}, but must be {_plain_type(expected)}"
+        # A list for `*args` is the commonest mistake.
+        spread = (
+            ": pass each value by itself, as in f(*values)" if parameter.variadic and actual.startswith("list") else ""
+        )
+        return "wrong-type", f"{message}, but must be {_plain_type(expected)}{spread}"
 
     def unknown_key(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
         """Report a key that a result does not have."""

@@ -85,7 +85,7 @@ def estimate_tokens(text: str) -> int:
 
 def _card(signature: Signature, types: "_Types") -> str:
     spec = signature.tool
-    arguments = [_argument(item, types.text(signature.shape_of(item))) for item in signature.parameters]
+    arguments = [_argument(item, types.text(signature.value_shape(item))) for item in signature.parameters]
     if signature.parameters.open:
         arguments.append("**others: Any")
     returns = "" if signature.result is None else f" -> {types.text(signature.result)}"
@@ -113,6 +113,8 @@ def _effect(spec: ToolSpec) -> str:
 
 
 def _argument(item: Parameter, kind: str) -> str:
+    if item.variadic:
+        return f"*{item.keyword}: {kind}"
     if item.required:
         return f"{item.keyword}: {kind}"
     default = "" if item.default is MISSING else _literal(item.default)

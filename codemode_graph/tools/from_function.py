@@ -32,6 +32,7 @@ from codemode_graph.tools.hints import (
 )
 from codemode_graph.tools.injection import injection_in, is_config
 from codemode_graph.tools.results import CommandRefused, from_commands, has_command, is_message
+from codemode_graph.tools.schema import VARIADIC
 from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec, Undo, idempotency_key
 
 __all__ = ["MAX_STREAMED", "Marks", "from_callable", "marks_of", "name_of", "tool"]
@@ -110,9 +111,9 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Tool
 
     Arguments are validated and converted as their hints say (dates, enums, dataclasses, pydantic models, ...) before
     the function is called; a hint that cannot be used accepts anything. Arguments that a partial binds are none of
-    the tool's. `*args` is an optional argument that takes a list; `**kwargs` accepts further arguments. An argument with
-    the hint `RunnableConfig` gets the run's config, one with the hint `IdempotencyKey` the call's key. The docstring
-    describes the tool and its arguments.
+    the tool's. `*args` takes all further positional values, or their list by its name; `**kwargs` accepts further
+    arguments. An argument with the hint `RunnableConfig` gets the run's config, one with the hint `IdempotencyKey` the
+    call's key. The docstring describes the tool and its arguments.
 
     Models and dataclasses come back as dicts, the `ToolMessage` of a `Command` as its content, the values of a
     generator as a list of at most `MAX_STREAMED`.
@@ -191,7 +192,7 @@ class _Call:
 
     def _hint(self, parameter: Parameter) -> Any:
         hint = self.hints.get(parameter.name, Any)
-        if parameter.kind is Parameter.VAR_POSITIONAL and hint is not Any:
+        if parameter.kind is Parameter.VAR_POSITIONAL:
             return list[hint]  # type: ignore[valid-type]
         if isinstance(parameter.default, FieldInfo):
             return Annotated[hint, parameter.default]
@@ -207,7 +208,7 @@ class _Call:
         for key, each in self.parameters.items():
             schema = dict(schemas.get((key, "validation"), {}))
             if each.kind is Parameter.VAR_POSITIONAL:
-                schema["type"] = "array"
+                schema |= {"type": "array", VARIADIC: True}
             if "description" not in schema and (text := _description(self.hints.get(key)) or docs.arguments.get(key)):
                 schema["description"] = text
             default = _default(each)
@@ -262,6 +263,8 @@ class _Call:
         if problems:
             raise ValueError("; ".join(problems))
         for key, each in self.parameters.items():
+            if each.kind is Parameter.VAR_POSITIONAL and not values.get(key, True):
+                del values[key]  # no values are the same call as none at all
             # A default that a factory makes is another one each time, and would make equal calls different.
             if key in values or (isinstance(each.default, FieldInfo) and each.default.default_factory is not None):
                 continue

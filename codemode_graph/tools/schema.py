@@ -124,6 +124,9 @@ def _are_equal(a: object, b: object) -> bool:
         return False
 
 
+VARIADIC: Final = "x-variadic"
+"""The keyword of a property of an input schema that stands for a function's `*args`."""
+
 MISSING: Final = object()
 """Marks an argument without a default: None is a default like any other."""
 
@@ -140,6 +143,7 @@ class Parameter:
         required: Whether a call must have it.
         default: The value in the schema that stands for a missing argument, or `MISSING`.
         description: From the schema.
+        variadic: Whether it takes all further positional values, as `*args` does; its own value is their list.
     """
 
     name: str
@@ -148,12 +152,19 @@ class Parameter:
     required: bool
     default: Any = MISSING
     description: str = ""
+    variadic: bool = False
+
+    @property
+    def value_schema(self) -> Any:
+        """The JSON Schema of one positional value."""
+        return mapping_at({"": self.schema}, "").get("items", True) if self.variadic else self.schema
 
 
 class Parameters(Sequence[Parameter]):
     """The arguments that a tool takes, in the order in which positional ones are bound.
 
-    Required ones come first, then the others, each in the order of the schema's properties.
+    Required ones come first, then the others, each in the order of the schema's properties. Where one is variadic, those
+    before it keep the order of the schema, and those behind it are keywords alone, as in Python.
 
     Args:
         schema: The tool's input schema.
@@ -163,7 +174,12 @@ class Parameters(Sequence[Parameter]):
         self.document = Document(schema)
         self._flat = self.document.flat(schema)
         properties, required = self._properties()
-        ordered = sorted(properties, key=lambda name: name not in required)
+        names = list(properties)
+        rest = next((n for n, name in enumerate(names) if mapping_at(properties, name).get(VARIADIC) is True), None)
+        self._rest = rest
+        # The order of a function with `*args` is part of how it is called; in any other case a schema has none.
+        fixed, free = ([], names) if rest is None else (names[: rest + 1], names[rest + 1 :])
+        ordered = [*fixed, *sorted(free, key=lambda name: name not in required)]
         keywords = keyword_names(ordered)
         self._items = tuple(self._read(name, keywords[name], properties[name], name in required) for name in ordered)
 
@@ -172,6 +188,12 @@ class Parameters(Sequence[Parameter]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def positional(self, count: int) -> list[Parameter]:
+        """Return the argument that each of so many positional values goes to; fewer where the tool takes no more."""
+        if self._rest is None:
+            return list(self._items[:count])
+        return [self._items[min(index, self._rest)] for index in range(count)]
 
     @cached_property
     def open(self) -> bool:
@@ -185,7 +207,7 @@ class Parameters(Sequence[Parameter]):
     @cached_property
     def first_may_be_object(self) -> bool:
         """True where the first argument may itself be an object."""
-        return not self._items or _may_be_object(self.document, self._items[0].schema)
+        return not self._items or _may_be_object(self.document, self._items[0].value_schema)
 
     @cached_property
     def exact(self) -> bool:
@@ -206,6 +228,8 @@ class Parameters(Sequence[Parameter]):
 
     @staticmethod
     def _show(item: Parameter) -> str:
+        if item.variadic:
+            return f"*{item.keyword}"
         if item.required:
             return item.keyword
         return f"{item.keyword}={'...' if item.default is MISSING else one_line(repr(item.default), 40)}"
@@ -218,7 +242,8 @@ class Parameters(Sequence[Parameter]):
             properties = {**mapping_at(branch, "properties"), **properties}
         if alternatives:
             required |= set.intersection(*(set(names_at(branch, "required")) for branch in alternatives))
-        return properties, required
+        # Servers require what they do not describe: it takes any value.
+        return properties | dict.fromkeys(sorted(required - properties.keys()), True), required
 
     def _read(self, name: str, word: str, schema: object, required: bool) -> Parameter:
         flat = self.document.flat(schema)
@@ -230,6 +255,7 @@ class Parameters(Sequence[Parameter]):
             required=required,
             default=flat.get("default", MISSING),
             description=description if isinstance(description, str) else "",
+            variadic=flat.get(VARIADIC) is True,
         )
 
 
@@ -268,10 +294,10 @@ def parameter_order(schema: Mapping[str, Any]) -> list[str]:
 def bind(tool: str, schema: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Bind a call's arguments to the tool's own names.
 
-    Positional arguments go to the arguments in `parameter_order`. A single positional dict whose keys are all names of
-    arguments means keyword arguments, unless the first argument may itself be an object. An argument whose name cannot
-    be written as a keyword is also known by the nearest word that can (`from_` for `from`). None is a value
-    like any other; defaults are not filled in.
+    Positional arguments go to the arguments in `parameter_order`, and all further ones to the variadic one, if there is
+    one. A single positional dict whose keys are all names of arguments means keyword arguments, unless the first argument
+    may itself be an object. An argument whose name cannot be written as a keyword is also known by the nearest word that
+    can (`from_` for `from`). None is a value like any other; defaults are not filled in.
 
     Args:
         tool: The tool's name, for messages.
@@ -289,10 +315,16 @@ def bind(tool: str, schema: Mapping[str, Any], args: Sequence[Any], kwargs: Mapp
     known = parameters.by_name
     if len(args) == 1 and _means_keywords(args[0], parameters):
         args, kwargs = [], _join(tool, args[0], kwargs)
-    if len(args) > len(parameters):
+    places = parameters.positional(len(args))
+    if len(args) > len(places):
         expected = f"{len(parameters)} positional argument{'' if len(parameters) == 1 else 's'}"
         raise _refusal(tool, f"takes {expected} but {len(args)} were given", parameters)
-    bound = {item.name: value for item, value in zip(parameters, args, strict=False)}
+    bound: dict[str, Any] = {}
+    for item, value in zip(places, args, strict=True):
+        if item.variadic:
+            bound.setdefault(item.name, []).append(value)
+        else:
+            bound[item.name] = value
     for word, value in kwargs.items():
         if word not in known and not parameters.open:
             hint = f" ({close})" if (close := suggest(word, known)) else ""

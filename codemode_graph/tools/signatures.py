@@ -67,6 +67,11 @@ class Signature:
         """Return the shape of an argument's values."""
         return self.arguments[parameter.name]
 
+    def value_shape(self, parameter: Parameter) -> Shape:
+        """Return the shape of one positional value of an argument: of `*args`, of each."""
+        shape = self.arguments[parameter.name]
+        return shape.item if parameter.variadic and isinstance(shape, Array) else shape
+
 
 @dataclass(frozen=True, slots=True)
 class Signatures:
@@ -181,7 +186,10 @@ class _Writer:
         words = {item.keyword for item in parameters}
         arguments = [_free("self", words)]
         for item in parameters:
-            kind = self._argument(signature.shape_of(item)) if exact else "Any"
+            kind = self._argument(signature.value_shape(item)) if exact else "Any"
+            if item.variadic:
+                arguments.append(f"*{item.keyword}: {kind}")
+                continue
             arguments.append(f"{item.keyword}: {kind}{'' if item.required and exact else ' = ...'}")
         if parameters.open or not exact:
             arguments.append(f"**{_free('kwargs', words)}: Any")

@@ -222,7 +222,7 @@ class Tool:
     def __init__(self, name: str, call: Caller) -> None:
         self.__name__, self._call = name, call
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Prepare a call. Awaiting it returns the answer."""
         return self._call(self.__name__, args, kwargs)
 
