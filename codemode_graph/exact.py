@@ -27,8 +27,8 @@ _WORD = range(-(2**63), 2**64)  # msgpack, which checkpoints are written in, tak
 # From here on PostgreSQL's JSON returns a whole float as an integer.
 _WHOLE = 2.0**53
 _MOST_DIGITS = 4_300  # Python parses no longer integer
-# The keys of the graph's state that hold values of programs and tools.
-_FIELDS = ("output", "attempts", "tool_calls", "updates", "pending", "decisions", "earlier", "held")
+# The keys of the graph's state that hold values of programs and tools, or texts that quote them.
+_FIELDS = ("output", "attempts", "tool_calls", "updates", "pending", "decisions", "earlier", "held", "prompts")
 
 
 def encode(value: Any) -> Any:

@@ -119,7 +119,7 @@ def run_result(
         else f"{error['type']}: "
     )
     message = None if error is None else f"{where}{kind}{error['message']}"
-    return _result(state, message, run_id, Trace.from_state(state, prices=prices), returns)
+    return _result(state, message, run_id, Trace.from_state(state, prices=prices, run_id=run_id or None), returns)
 
 
 def not_run(task: str, error: str) -> RunResult[Any]:

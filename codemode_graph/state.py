@@ -21,6 +21,7 @@ __all__ = [
     "Finding",
     "ModelCall",
     "PendingCall",
+    "Prompt",
     "Question",
     "StateUpdate",
     "ToolCall",
@@ -75,6 +76,16 @@ class ModelCall(TypedDict):
     output_tokens: int
     total_tokens: int
     seconds: float
+
+
+class Prompt(TypedDict):
+    """The messages of one request to the model."""
+
+    attempt: int
+    system: NotRequired[str]
+    """The system message; left out where it is that of the request before."""
+    request: str
+    """The user message: the task, or how the last program ended."""
 
 
 class ToolError(TypedDict):
@@ -278,3 +289,7 @@ class CodeModeState(CodeModeOutput):
     """Fixed for the run, so that a program that is started again sees the same random numbers."""
     started: float
     """When the run began, in seconds since the epoch; also what the program's clock says."""
+    ended: NotRequired[float | None]
+    """When its newest verdict was given, in seconds since the epoch; None before the first."""
+    prompts: NotRequired[list[Prompt]]
+    """What the model was asked, request by request."""

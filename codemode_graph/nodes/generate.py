@@ -57,6 +57,8 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         "tool_calls": log.view.tool_calls() or earlier,
         "updates": [],
         "usage": [],
+        "prompts": [],
+        "ended": None,
         "verdict": None,
         "output": None,
         "error": None,
@@ -78,7 +80,7 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         program_given = bare(code)
         return {**fresh, "program": program_given, "attempts": add_attempt([], program_given, "")}
     request = request_message(task, None if asked is None else asked.text(parts.signatures))
-    return {**fresh, **await write_program(request, parts, config, attempts=[], usage=[])}
+    return {**fresh, **await write_program(request, parts, config, attempts=[], usage=[], prompts=[])}
 
 
 def _is_over(log: RunLog, opened: float) -> bool:

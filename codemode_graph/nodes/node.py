@@ -1,5 +1,6 @@
 """A node that runs in sync and async graphs alike, and what the nodes share about attempts."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
@@ -50,9 +51,10 @@ class Node(Runnable[CodeModeState, Update]):
         self._function, self._parts = function, parts
 
     async def ainvoke(self, input: CodeModeState, config: RunnableConfig | None = None, **kwargs: Any) -> Update:
-        """Run the node."""
+        """Run the node, and note the time where it gives a verdict."""
         state = cast("CodeModeState", decode_fields(input))
-        return encode_fields(await self._function(state, self._parts, ensure_config(config)))
+        update = encode_fields(await self._function(state, self._parts, ensure_config(config)))
+        return {**update, "ended": time.time()} if update.get("verdict") is not None else update
 
     def invoke(self, input: CodeModeState, config: RunnableConfig | None = None, **kwargs: Any) -> Update:
         """Run the node and wait for it."""

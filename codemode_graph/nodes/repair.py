@@ -23,7 +23,9 @@ async def repair(state: CodeModeState, parts: Parts, config: RunnableConfig) -> 
         return take_program(program, attempts=attempts, usage=usage)
     returns = return_type(state, parts)
     request = repair_message(state, returns=None if returns is None else returns.text(parts.signatures))
-    update = await write_program(request, parts, config, attempts=attempts, usage=usage)
+    update = await write_program(
+        request, parts, config, attempts=attempts, usage=usage, prompts=state.get("prompts", [])
+    )
     if update["verdict"] is not None:  # the model cannot be asked, so this run is over
         await close_ended(state, parts, config, update["verdict"])
     return update

@@ -12,7 +12,7 @@ from codemode_graph.model import system_message
 from codemode_graph.model.ask import ask
 from codemode_graph.nodes.node import Update, add_attempt, join_failures, request_seconds
 from codemode_graph.settings import Parts
-from codemode_graph.state import Attempt, Failure, ModelCall
+from codemode_graph.state import Attempt, Failure, ModelCall, Prompt
 from codemode_graph.tools.callbacks import tagged
 
 __all__ = ["take_program", "write_program"]
@@ -40,7 +40,13 @@ def take_program(program: Proposed, *, attempts: list[Attempt], usage: list[Mode
 
 
 async def write_program(
-    request: str, parts: Parts, config: RunnableConfig, *, attempts: list[Attempt], usage: list[ModelCall]
+    request: str,
+    parts: Parts,
+    config: RunnableConfig,
+    *,
+    attempts: list[Attempt],
+    usage: list[ModelCall],
+    prompts: list[Prompt],
 ) -> Update:
     """Ask the model, and begin an attempt with what it wrote.
 
@@ -50,6 +56,7 @@ async def write_program(
         config: Callbacks and tags.
         attempts: The attempts so far.
         usage: The model calls so far.
+        prompts: Their prompts.
 
     Raises:
         ConfigurationError: The graph has no model.
@@ -62,6 +69,10 @@ async def write_program(
         parts.tools, await parts.capabilities(), structured=parts.structured, instructions=parts.instructions
     )
     messages = [SystemMessage(system), HumanMessage(request)]
+    prompt = Prompt(attempt=number, request=request)
+    # It is the longest part of the state, and the same in each attempt unless the tools change.
+    if system != next((before["system"] for before in reversed(prompts) if "system" in before), None):
+        prompt["system"] = system
     config = tagged(config, attempt=number)
     answer = await ask(
         parts.model,
@@ -79,7 +90,7 @@ async def write_program(
         seconds=answer.seconds,
     )
     emit(ModelEvent(type="model", **call, thoughts=answer.thoughts, error=answer.error))
-    update: Update = {"usage": [*usage, call], "verdict": None, "error": None}
+    update: Update = {"usage": [*usage, call], "prompts": [*prompts, prompt], "verdict": None, "error": None}
     if answer.error is not None:
         failure = Failure(kind="model", type="ModelError", message=answer.error, line=None, traceback="")
         return {**update, "verdict": "error", "error": join_failures(attempts, failure)}

@@ -4,12 +4,14 @@ The markup is in `templates/`; this module prepares the data for it. A page is s
 Jinja2 escapes every value, and `_text` first turns it into a plain string.
 """
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, TypeAlias
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,13 +27,16 @@ from codemode_graph.trace.console import visible
 from codemode_graph.trace.run_data import RunData
 from codemode_graph.trace.timeline import Bar, Gap, call_timeline
 from codemode_graph.trace.words import (
+    Mark,
     at_line,
     describe_call,
+    describe_effect,
     describe_remark,
     describe_result,
     describe_wait,
     format_bytes,
     format_cost,
+    format_moment,
     format_seconds,
     is_replayed,
     plural,
@@ -42,6 +47,7 @@ __all__ = ["Line", "ShownValue", "ValueRoom", "diff_lines", "fragment", "highlig
 # Bounds of a page: a browser still opens one that reaches all of them.
 _MAX_ATTEMPTS = 30
 _MAX_CALLS = 250
+_MAX_ALIKE = 5  # more calls that are alike become one row
 _MAX_LINES = 1_500
 _MAX_CHARACTERS = 60_000
 _MAX_VALUES = 2_000_000
@@ -99,6 +105,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters.update(plural=plural, seconds=format_seconds, cost=format_cost, at_line=at_line, place=_place)
+    templates.filters["moment"] = format_moment
     return templates
 
 
@@ -114,6 +121,14 @@ def _context(run: RunData) -> dict[str, Any]:
     # Each attempt is compared with the one before it, the first that is shown with the last that is left out.
     before: list[Attempt | None] = [run.attempts[left_out - 1] if left_out else None, *attempts]
     calls = [(call, attempt) for attempt in run.attempts for call in run.calls_of(attempt)]
+    shown = [_attempt(run, *pair) for pair in zip(attempts, before, strict=False)]
+    rows = {
+        (attempt["data"]["number"], row.call["id"]): row
+        for attempt in shown
+        for row in attempt["rows"]
+        if not is_replayed(row.call, attempt["data"])
+    }
+    failed = [row for attempt in shown for row in attempt["failed"]]
     ran = [attempt for attempt in run.attempts if attempt["sandbox"] is not None]
     return {
         "run": run,
@@ -123,32 +138,164 @@ def _context(run: RunData) -> dict[str, Any]:
         "model_seconds": sum(call["seconds"] for call in run.usage),
         "sandbox_seconds": sum(attempt["seconds"] for attempt in ran),
         "sandboxes": ", ".join(dict.fromkeys(str(attempt["sandbox"]) for attempt in ran)),
+        "version": _version(),
+        "reads": sum(call["effect"] == "read" for call in run.calls),
+        "failed": failed,
+        "effects": _effects(run, rows),
         "left_out": left_out,
         "remarks": [(word, describe_remark(call)) for word, call in run.remarks()[:_MAX_CALLS]],
-        "attempts": (_attempt(run, *pair) for pair in zip(attempts, before, strict=False)),
+        "attempts": shown,
     }
+
+
+@cache
+def _version() -> str:
+    try:
+        return version("codemode-graph")
+    except PackageNotFoundError:  # it runs from a checkout that is not installed
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A call as an attempt shows it.
+
+    Attributes:
+        call: The call.
+        anchor: The name of its place on the page.
+        signature: Its arguments, shortened.
+        effect: The CSS class and the word for what it does to the world.
+        mark: What came of it.
+        bar: Its place on the scale of time; None where no tool ran.
+    """
+
+    call: ToolCall
+    anchor: str
+    signature: str
+    effect: Mark
+    mark: Mark
+    bar: Bar | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Calls that are alike: of one tool, with the same effect and outcome. It looks like a row, and opens to all of them.
+
+    Attributes:
+        rows: The calls.
+        bar: Their place on the scale of time, from the first start to the last end; None where no tool ran.
+        seconds: The length of that bar, in seconds.
+    """
+
+    rows: list[Row]
+    bar: Bar | None
+    seconds: float
+
+    @property
+    def first(self) -> Row:
+        """The first of the calls."""
+        return self.rows[0]
+
+    @property
+    def last(self) -> Row:
+        """The last of the calls."""
+        return self.rows[-1]
+
+
+def _group(rows: Sequence[Row]) -> list[Row | Group]:
+    """Return the rows in their order, with those of many that are alike as one group, where the first of them stood."""
+    kinds: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        error = row.call["error"]
+        kind = (row.call["tool"], row.effect, row.mark, None if error is None else (error["type"], error["message"]))
+        kinds.setdefault(kind, []).append(row)
+    shown: list[tuple[int, Row | Group]] = []
+    place = {row.anchor: number for number, row in enumerate(rows)}
+    for alike in kinds.values():
+        if len(alike) <= _MAX_ALIKE:
+            shown += [(place[row.anchor], row) for row in alike]
+            continue
+        bars = [row.bar for row in alike if row.bar is not None]
+        start = min((bar.start for bar in bars), default=0.0)
+        whole = Bar(start=start, width=max(bar.start + bar.width for bar in bars) - start) if bars else None
+        ran = [row.call for row in alike if row.bar is not None]
+        end = max((call["started"] + call["seconds"] for call in ran), default=0.0)
+        seconds = end - min((call["started"] for call in ran), default=0.0)
+        shown.append((place[alike[0].anchor], Group(rows=alike, bar=whole, seconds=seconds)))
+    return [each for _, each in sorted(shown, key=lambda pair: pair[0])]
+
+
+def _effects(run: RunData, rows: Mapping[tuple[int, str], Row]) -> list[dict[str, Any]]:
+    """Return what took effect, with the place of each call on the page; many calls that are alike are one entry."""
+    kinds: dict[tuple[str, str], list[ToolCall]] = {}
+    for word, call in run.effects():
+        kinds.setdefault((word, call["tool"]), []).append(call)
+    found = []
+    for (word, _), calls in kinds.items():
+        together = [calls] if len(calls) > _MAX_ALIKE else [[call] for call in calls]
+        for alike in together:
+            row = rows.get((alike[0]["attempt"], alike[0]["id"]))
+            found.append(
+                {
+                    "word": word,
+                    "call": alike[0],
+                    "effect": describe_effect(alike[0]["effect"]),
+                    "signature": _signature(alike[0]["arguments"]),
+                    "count": len(alike),
+                    "anchor": None if row is None else row.anchor,
+                }
+            )
+    return found[:_MAX_CALLS]
 
 
 def _attempt(run: RunData, attempt: Attempt, before: Attempt | None) -> dict[str, Any]:
     calls, pending = run.calls_of(attempt), run.pending_of(attempt)
-    rows = calls[:_MAX_CALLS]
-    timeline, bars = call_timeline(rows, attempt)
-    more = Counter((call["tool"], call["status"]) for call in calls[_MAX_CALLS:]).most_common(20)
+    kept, left = _select(calls)
+    timeline, bars = call_timeline(kept, attempt)
+    more = Counter((call["tool"], call["status"]) for call in left).most_common(20)
+    # Two runs can stand in one notebook, so the names of places on the page begin with the run's own.
+    key = hashlib.sha256(f"{run.run_id} {run.started} {run.task}".encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    rows = [
+        Row(
+            call=call,
+            anchor=f"codemode-{key}-{attempt['number']:d}-{place}",
+            signature=_signature(call["arguments"]),
+            effect=describe_effect(call["effect"]),
+            mark=describe_call(call, attempt, run.decisions),
+            bar=bar,
+        )
+        for place, (call, bar) in enumerate(zip(kept, bars, strict=True), 1)
+    ]
+    prompt = next((each for each in run.prompts if each["attempt"] == attempt["number"]), None)
     return {
         "data": attempt,
         "result": describe_result(attempt["verdict"], attempt, waits=bool(pending)),
         "program": _program(attempt, before, calls),
         "before": before,
+        "prompt": prompt,
         "calls": len(calls),
         "timeline": timeline,
-        "rows": [
-            (call, _signature(call["arguments"]), describe_call(call, attempt, run.decisions), bar)
-            for call, bar in zip(rows, bars, strict=True)
-        ],
-        "left_out": len(calls) - len(rows),
+        "rows": rows,
+        "grouped": _group(rows),
+        "failed": [row for row in rows if row.mark[0] == "bad" and row.call["status"] != "denied"],
+        "left_out": len(left),
         "more": ", ".join(f"{tool} {status} × {count:,}" for (tool, status), count in more),
         "pending": [(call, _signature(call["arguments"]), describe_wait(call)) for call in pending],
     }
+
+
+def _select(calls: list[ToolCall]) -> tuple[list[ToolCall], list[ToolCall]]:
+    """Split calls into those that a page has room for and the rest, both in their order.
+
+    Failures have room before calls with an effect, and those before reads.
+    """
+
+    def rank(number: int) -> tuple[bool, bool]:
+        return calls[number]["status"] not in ("failed", "unknown"), calls[number]["effect"] == "read"
+
+    kept = set(sorted(range(len(calls)), key=rank)[:_MAX_CALLS])
+    numbered = list(enumerate(calls))
+    return [call for number, call in numbered if number in kept], [c for number, c in numbered if number not in kept]
 
 
 def _place(span: Bar | Gap) -> str:

@@ -4,8 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from codemode_graph.exact import decode
 from codemode_graph.settings import Prices
-from codemode_graph.state import Attempt, CodeModeOutput, Decision, Failure, ModelCall, PendingCall, ToolCall, Verdict
+from codemode_graph.state import (
+    Attempt,
+    CodeModeOutput,
+    Decision,
+    Failure,
+    ModelCall,
+    PendingCall,
+    Prompt,
+    ToolCall,
+    Verdict,
+)
 
 __all__ = ["RunData"]
 
@@ -28,15 +39,20 @@ class RunData:
     decisions: Mapping[str, Decision] = field(default_factory=dict)
     left_over: list[str] = field(default_factory=list)
     prices: Prices | None = None
+    prompts: list[Prompt] = field(default_factory=list)
+    run_id: str = ""
+    started: float | None = None
+    ended: float | None = None
 
     @classmethod
-    def from_state(cls, state: CodeModeOutput, *, prices: Prices | None = None) -> Self:
+    def from_state(cls, state: CodeModeOutput, *, prices: Prices | None = None, run_id: str | None = None) -> Self:
         """Build a trace from the state of a graph.
 
         Args:
             state: The output of the graph. The `values` of `get_state` have the task, the decisions and the pending
                 calls as well.
             prices: The prices of the model.
+            run_id: The id that the run is known by; by default that of its journal.
         """
         # An output lacks the keys that only the full state has, and a run that has just begun lacks nearly all.
         values: Mapping[str, Any] = state
@@ -52,6 +68,10 @@ class RunData:
             decisions=values.get("decisions", {}),
             left_over=values.get("left_over", []),
             prices=prices,
+            prompts=decode(values.get("prompts", [])),
+            run_id=values.get("run_id", "") if run_id is None else run_id,
+            started=values.get("started"),
+            ended=values.get("ended"),
         )
 
     @property
@@ -63,6 +83,17 @@ class RunData:
     def cost(self) -> float | None:
         """The cost of the model so far, in the currency of the prices; None without prices."""
         return None if self.prices is None else self.prices.cost(*self.tokens)
+
+    @property
+    def seconds(self) -> float | None:
+        """The seconds from the run's begin to its last verdict, waits for people included; None before that."""
+        return None if self.started is None or self.ended is None else max(0.0, self.ended - self.started)
+
+    def effects(self) -> list[tuple[str, ToolCall]]:
+        """Return the calls whose effects stand, or may stand, each with what is said of it."""
+        calls = {call["id"]: call for call in self.calls}.values()
+        standing = (call for call in calls if call["effect"] != "read" and "undone" not in call)
+        return [(_EFFECTS[call["status"]], call) for call in standing if call["status"] in _EFFECTS]
 
     def calls_of(self, attempt: Attempt) -> list[ToolCall]:
         """Return the calls of an attempt in order, with those that the journal answered."""
@@ -79,14 +110,15 @@ class RunData:
             effects: Return every call whose effect stands, too: a run without an answer may have done half of its task.
         """
         found = []
+        standing = {call["id"]: word for word, call in self.effects()} if effects else {}
         for call in {call["id"]: call for call in self.calls}.values():
             if call["id"] in self.left_over:
                 found.append(("left over", call))
             # That a standing effect was answered needs no look where the run has its answer: it is what a repair is for.
             elif "mark" in call and (effects or call["mark"].startswith("made")):
                 found.append(("look at", call))
-            elif effects and call["effect"] != "read" and "undone" not in call and call["status"] in _EFFECTS:
-                found.append((_EFFECTS[call["status"]], call))
+            elif call["id"] in standing:
+                found.append((standing[call["id"]], call))
         return found
 
     def pending_of(self, attempt: Attempt) -> list[PendingCall]:

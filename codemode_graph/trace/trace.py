@@ -30,6 +30,10 @@ class Trace(RunData):
         decisions: The decisions of people, by `PendingCall.key`.
         left_over: Ids of calls of earlier programs whose effects stand, and which the last one neither made nor undid.
         prices: The prices of the model; None where they are unknown.
+        prompts: What the model was asked, request by request.
+        run_id: The id that the run is known by.
+        started: When it began, in seconds since the epoch; None where that is unknown.
+        ended: When its newest verdict was given; None before the first.
     """
 
     def html(self) -> str:

@@ -1,6 +1,7 @@
 """The words for calls, attempts, times and sums that a page and a terminal share."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 from codemode_graph.preview import sample
@@ -12,18 +13,20 @@ __all__ = [
     "Tone",
     "at_line",
     "describe_call",
+    "describe_effect",
     "describe_remark",
     "describe_result",
     "describe_wait",
     "format_bytes",
     "format_cost",
+    "format_moment",
     "format_seconds",
     "is_replayed",
     "plural",
 ]
 
-Tone: TypeAlias = Literal["good", "journal", "person", "wait", "bad"]
-"""The colour of a word: good; answered by the journal; decided by a person; not at its end; bad."""
+Tone: TypeAlias = Literal["good", "journal", "person", "wait", "bad", "reads", "writes", "destroys"]
+"""The colour of a word: good; answered by the journal; decided by a person; not at its end; bad; and of effects."""
 Mark: TypeAlias = tuple[Tone, str]
 """A short text and its tone."""
 
@@ -80,6 +83,12 @@ def describe_call(call: ToolCall, attempt: Attempt, decisions: Mapping[str, Deci
     return (tone, f"{text}, undone by {call['undone']}") if "undone" in call else (tone, text)
 
 
+def describe_effect(effect: str) -> Mark:
+    """Describe what a call does to the world."""
+    # Whatever has no name that is known may change something.
+    return {"read": "reads", "destructive": "destroys"}.get(effect, "writes"), effect  # type: ignore[return-value]
+
+
 def describe_remark(call: ToolCall) -> str:
     """Describe a call that a person should look at."""
     text = f"{call['tool']} {sample(call['arguments'], limit=80)} (call {call['id']})"
@@ -125,6 +134,11 @@ def format_seconds(time: float) -> str:
         return f"{time:.1f} s"
     minutes, rest = divmod(round(time), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def format_moment(time: float) -> str:
+    """Format seconds since the epoch as a date and a time, in UTC."""
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def format_bytes(size: int) -> str:

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["CHROMIUM", "Site", "dump", "screenshot", "site"]
+__all__ = ["CHROMIUM", "Site", "dump", "print_to_pdf", "screenshot", "site"]
 
 CHROMIUM = shutil.which("chromium")
 _OPTIONS = [
@@ -66,6 +66,12 @@ def dump(url: str) -> str:
 def screenshot(url: str, path: Path, *, width: int, height: int) -> bytes:
     """Open a page, and give a picture of it, as PNG."""
     _chromium(f"--window-size={width},{height}", f"--screenshot={path}", url)
+    return path.read_bytes()
+
+
+def print_to_pdf(url: str, path: Path) -> bytes:
+    """Open a page, and give it as it would be printed, as PDF."""
+    _chromium(f"--print-to-pdf={path}", "--no-pdf-header-footer", url)
     return path.read_bytes()
 
 

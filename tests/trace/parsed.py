@@ -14,6 +14,8 @@ class Page(HTMLParser):
         self.attributes: set[str] = set()
         self.texts: list[str] = []
         self.styles: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
         self.lines: list[tuple[str, str]] = []
         self._open: list[str] = []
         self.feed(source)
@@ -28,6 +30,8 @@ class Page(HTMLParser):
         self.elements.add(tag)
         self.attributes |= {name for name, _ in attrs}
         self.styles += [value or "" for name, value in attrs if name == "style"]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.links += [value or "" for name, value in attrs if name == "href"]
         if tag not in VOID:
             self._open.append(tag)
 

@@ -113,4 +113,8 @@ def hostile(payload: str) -> Trace:
         calls=[call, failed, call | {"id": "1.3", "value": kept}],
         usage=[used],
         pending=[pending],
+        prompts=[{"attempt": 1, "system": payload, "request": payload}, {"attempt": 2, "request": payload}],
+        run_id=payload,
+        started=5.0,
+        ended=7.0,
     )

@@ -3,13 +3,16 @@
 import html
 import re
 from collections.abc import Iterator
+from importlib.metadata import files
 from pathlib import Path
 
+import nbformat
 import pytest
 from jinja2 import ChoiceLoader, DictLoader
+from nbconvert import HTMLExporter
 
 from codemode_graph.trace.html import environment
-from tests.trace.browser import CHROMIUM, Site, dump, screenshot, site
+from tests.trace.browser import CHROMIUM, Site, dump, print_to_pdf, screenshot, site
 from tests.trace.runs import eventful, hostile
 
 pytestmark = [
@@ -32,6 +35,37 @@ MEASURE = """<!doctype html><title>measuring</title><iframe style="width:{width}
   root.querySelectorAll('details').forEach(each => each.open = {opened});
   document.title = [root.scrollWidth, root.clientWidth, root.scrollHeight].join(' ');
 }}</script>"""
+
+
+# Where each element of the run stands, in one page and in another.
+COMPARE = """<!doctype html><title>comparing</title>
+<iframe style="width:1200px;height:900px;border:0" src="/one"></iframe>
+<iframe style="width:1200px;height:900px;border:0" src="/other"></iframe>
+<script>onload = () => {
+  const [one, other] = [...document.querySelectorAll('iframe')].map(frame => {
+    const run = frame.contentDocument.querySelector('.codemode-run');
+    run.querySelectorAll('details').forEach(each => each.open = true);
+    const origin = run.getBoundingClientRect();
+    return [...run.querySelectorAll('*')].map(each => {
+      const box = each.getBoundingClientRect();
+      const style = frame.contentWindow.getComputedStyle(each);
+      return [each.tagName, each.className, box.x - origin.x, box.y - origin.y, box.width, box.height, style.color,
+        style.fontSize, style.fontFamily, style.backgroundColor, each.textContent].join(' ');
+    });
+  });
+  const wrong = one.findIndex((each, place) => each !== other[place]);
+  document.title = wrong < 0 && one.length === other.length ? `same ${one.length}` : `${one[wrong]} / ${other[wrong]}`;
+}</script>"""
+# All that a page shows, where its style for paper holds for the screen, too.
+ON_PAPER = """<!doctype html><title>printing</title><iframe style="width:700px;height:900px;border:0" src="/paper"></iframe>
+<script>onload = () => {
+  const page = document.querySelector('iframe').contentDocument;
+  const root = page.documentElement;
+  const cut = [...page.querySelectorAll('pre, .name, .chip, .effect, td')].filter(each => each.textContent.trim() && (
+    each.offsetHeight === 0 || each.scrollWidth > each.clientWidth + 1 || each.scrollHeight > each.clientHeight + 1));
+  const names = cut.map(each => [each.tagName, each.className, each.textContent.slice(0, 40)].join('.'));
+  document.title = `${root.scrollWidth === 700} ${cut.length} ${names.slice(0, 5)}`;
+}</script>"""
 
 
 # JupyterLab's rules for outputs that are HTML, with colours in place of its variables, and the rule for `dt` of its themes.
@@ -122,3 +156,49 @@ async def test_it_looks_the_same_in_a_notebook(served: Site, tmp_path: Path) -> 
         for name in ("plain", "notebook")
     ]
     assert seen[0] == seen[1]
+
+
+def jupyter_folder() -> str:
+    """Return where nbconvert has its templates. It looks below the prefix, where not all installers put them."""
+    template = next(file for file in files("nbconvert") or () if file.match("templates/lab/index.html.j2"))
+    return str(Path(str(template.locate())).resolve().parents[3])
+
+
+def notebook(piece: str) -> str:
+    """Return the page that nbconvert makes of a notebook with this output: it has JupyterLab's own style."""
+    output = {"output_type": "execute_result", "data": {"text/html": piece}, "metadata": {}, "execution_count": 1}
+    cell = {"cell_type": "code", "source": "trace", "outputs": [output], "metadata": {}, "execution_count": 1}
+    node = nbformat.from_dict(
+        {"cells": [cell], "metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 4}
+    )  # type: ignore[no-untyped-call]
+    page, _ = HTMLExporter(template_name="lab").from_notebook_node(node)  # type: ignore[no-untyped-call]
+    # Scripts of other hosts, for formulas, are not to be waited for.
+    return re.sub(r'<script[^>]*src="https?:[^"]*"[^>]*></script>', "", page)
+
+
+async def test_it_looks_the_same_through_nbconvert(
+    served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piece = f'<div style="width:1000px">{(await eventful())[1]._repr_html_()}</div>'
+    monkeypatch.setenv("JUPYTER_PATH", jupyter_folder())
+    served.pages["/one"] = f'<!doctype html><meta charset=utf-8><body data-jp-theme-light="true">{piece}</body>'
+    served.pages["/other"] = notebook(piece)
+    served.pages["/compare"] = COMPARE
+    compared = title(dump(f"{served.url}/compare"))
+    assert compared.startswith("same "), html.unescape(compared)
+    assert int(compared.split()[1]) > 200
+    seen = screenshot(f"{served.url}/other", tmp_path / "notebook.png", width=1200, height=1500)
+    assert len(seen) > 50_000
+
+
+@pytest.mark.parametrize("text", ["", "x" * 3_000, "word " * 2_000])
+async def test_paper_cuts_nothing_off(text: str, served: Site, tmp_path: Path) -> None:
+    page = hostile(text).html() if text else (await eventful())[1].html()
+    assert page.count("@media print") == 2
+    served.pages["/paper"] = page.replace("@media print", "@media all")
+    served.pages["/printing"] = ON_PAPER
+    assert title(dump(f"{served.url}/printing")) == "true 0 "
+    served.pages["/printed"] = page
+    printed = print_to_pdf(f"{served.url}/printed", tmp_path / "run.pdf")
+    assert printed.startswith(b"%PDF-")
+    assert printed.count(b"/Type /Page\n") > 1

@@ -3,6 +3,8 @@
 import html
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
@@ -20,9 +22,9 @@ from tests.trace.runs import PAYLOADS, eventful, hostile
 ELEMENTS = {
     "html", "head", "meta", "title", "style", "body", "article", "header", "section", "div", "span", "p", "b", "i", "small",
     "h1", "h2", "h3", "h4", "dl", "dt", "dd", "ul", "li", "blockquote", "pre", "code", "details", "summary", "label", "input",
-    "table", "thead", "tbody", "tr", "th", "td",
+    "table", "thead", "tbody", "tr", "th", "td", "a",
 }  # fmt: skip
-ATTRIBUTES = {"lang", "charset", "http-equiv", "content", "name", "class", "style", "type", "checked"}
+ATTRIBUTES = {"lang", "charset", "http-equiv", "content", "name", "class", "style", "type", "checked", "id", "href"}
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -39,6 +41,9 @@ def test_no_text_becomes_markup(payload: str) -> None:
         assert page.elements <= ELEMENTS
         assert page.attributes <= ATTRIBUTES
         assert all(re.fullmatch(r"--at:[\d.]+%;--long:[\d.]+%", style) for style in page.styles)
+        assert all(re.fullmatch(r"codemode-[0-9a-f]{8}-\d+-\d+", name) for name in page.ids)
+        assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+        assert all(link.startswith("#") for link in page.links)
         shown = visible(payload).encode("utf-8", "backslashreplace").decode()
         # Task, thoughts, fixes, findings, errors, tracebacks, names, arguments, values, stdout, model, sandbox, question.
         assert page.text.count(shown) > 25
@@ -71,7 +76,7 @@ def test_templates_have_no_attribute_that_could_do_something(name: str) -> None:
         assert tag in ELEMENTS
         # Values stand between quotes, where no text can end the attribute.
         assert set(re.sub(r'"[^"]*"', "", text).replace("=", "").split()) <= ATTRIBUTES
-        assert set(re.findall(r'([\w-]+)="[^"]*{{', text)) <= {"class", "style"}
+        assert set(re.findall(r'([\w-]+)="[^"]*{{', text)) <= {"class", "style", "id", "href"}
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -131,6 +136,86 @@ def test_it_tells_what_happened(runs: tuple[Trace, Trace]) -> None:
         '["paid ann", "the call of \'pay\' was refused: disputed", "by hand"]',
     ]:
         assert words in text, words
+
+
+def test_it_says_when_where_and_how_long(runs: tuple[Trace, Trace]) -> None:
+    trace = runs[1]
+    assert trace.started is not None
+    text = Page(trace.html()).text
+    moment = datetime.fromtimestamp(trace.started, UTC)
+    for words in (
+        f"Began{moment:%Y-%m-%d %H:%M:%S} UTC",
+        f"Run{trace.run_id}",
+        "Total time",
+        version("codemode-graph"),
+    ):
+        assert words in text.replace("\n", ""), words
+    assert trace.run_id
+    assert trace.seconds is not None
+    assert trace.seconds > sum(attempt["seconds"] for attempt in trace.attempts)
+    waiting = Page(runs[0].html()).text
+    assert "Began" in waiting
+    # A run that waits has no end; its last verdict was that on the attempt before.
+    assert "waits for a person" in waiting
+
+
+def test_what_the_model_was_asked_is_there_and_folded(runs: tuple[Trace, Trace]) -> None:
+    source = runs[1].html()
+    assert [prompt["attempt"] for prompt in runs[1].prompts] == [1, 2, 3]
+    assert ["system" in prompt for prompt in runs[1].prompts] == [True, False, False]
+    assert source.count('<details class="fold prompt">') == 3
+    text = Page(source).text
+    assert "You write one Python program" in text
+    assert "there is no customer" in runs[1].prompts[2]["request"]
+    for prompt in runs[1].prompts:
+        assert prompt["request"].splitlines()[-1] in text
+
+
+def test_what_took_effect_comes_first(runs: tuple[Trace, Trace]) -> None:
+    source = runs[1].html()
+    before, _, after = source.partition("What took effect")
+    assert "Attempt 1" not in before
+    section = after.partition("</section>")[0]
+    # One call was approved, one answered by a person, and one refused.
+    assert section.count("<li>") == 2
+    assert "(name=&#34;bob&#34;)" not in section
+    assert "no call changed anything" in Page(reading(["1.1"]).html()).text
+
+
+@pytest.mark.parametrize("effect", ["read", "write", "destructive"])
+def test_reads_and_writes_look_different(effect: str) -> None:
+    looks = {"read": "reads", "write": "writes", "destructive": "destroys"}
+    assert f'<span class="effect {looks[effect]}">{effect}</span>' in reading(["1.1"], effect=effect).html()
+
+
+def reading(ids: list[str], *, failed: str = "", effect: str = "read") -> Trace:
+    """A run with these calls, of which one may have failed."""
+    base = hostile("x")
+    calls: Any = [
+        {**base.calls[1 if id == failed else 0], "id": id, "arguments": {"n": id}, "effect": effect} for id in ids
+    ]
+    return Trace(task="Read", verdict="ok", attempts=[{**base.attempts[0], "calls": ids}], calls=calls)
+
+
+def test_many_calls_are_one_row_and_a_failure_among_them_is_a_jump_away() -> None:
+    ids = [f"1.{number}" for number in range(1, 1001)]
+    page = reading(ids, failed="1.900").html()
+    outside = re.sub(r'<div class="members">.*?</details>\s*</div>', "", page, flags=re.DOTALL)
+    assert len(re.findall(r'<details class="call [^"]*"', outside)) == 2
+    parsed = Page(page)
+    assert "× 249" in parsed.text
+    assert len(parsed.links) == 2
+    (target,) = {link.removeprefix("#") for link in parsed.links}
+    # It does not stand in the group, which may be closed.
+    row = outside.partition(f'id="{target}"')[2].partition("</details>")[0]
+    assert "1.900" in row
+    assert "failed" in row
+
+
+def test_a_few_calls_are_a_row_each() -> None:
+    page = reading([f"1.{number}" for number in range(1, 6)]).html()
+    assert page.count('<details class="call reads"') == 5
+    assert "×" not in Page(page).text
 
 
 def test_what_is_masked_stays_masked(runs: tuple[Trace, Trace]) -> None:
