@@ -25,8 +25,9 @@ class RunResult(dict[str, Any], Generic[T]):
     """The result of one task or program: a dict, with the run as its `trace`.
 
     Its keys: `success`, whether there is an answer; `output`, the program's value, made of JSON's types, its numbers and
-    texts exact; `error`, one line that says why there is none; `program`, the last one, as it ran; `sandbox`, what ran it,
-    None where nothing did;
+    texts exact; `content`, the images, sounds and files whose handles the value holds, as content blocks of LangChain's
+    messages; `error`, one line that says why there is none; `program`, the last one, as it ran; `sandbox`, what ran it, None
+    where nothing did;
     `attempts`, `tool_calls`, `stdout`, `metrics`; `left_over`, the ids of calls of earlier programs whose effects stand and
     which the last program neither made nor undid; and `run_id`, by which `CodeMode.run_code` goes on from a run that
     failed, None of one that never began.
@@ -146,6 +147,7 @@ def _result(
     values = {
         "success": state["verdict"] == "ok",
         "output": decode(state["output"]),
+        "content": state.get("content", []),
         "error": error,
         "program": state["program"],
         "sandbox": state["attempts"][-1]["sandbox"] if state["attempts"] else None,

@@ -244,7 +244,10 @@ class CodeModeOutput(TypedDict):
     verdict: Verdict | None
     """None while an attempt is being made."""
     output: Any
-    """The program's value: JSON values only."""
+    """The program's value: JSON values only, in the exact form of `codemode_graph.exact`."""
+    content: NotRequired[list[dict[str, Any]]]
+    """The images, sounds and files whose handles the value holds, as content blocks of LangChain's messages, with the handle's
+    name as `id`."""
     error: Failure | None
     """Why there is no value."""
     stdout: str

@@ -28,13 +28,14 @@ from langgraph.types import Interrupt
 
 from codemode_graph.calls.log import Done, Failed, Unknown
 from codemode_graph.calls.transport import may_have_taken_effect
-from codemode_graph.calls.values import Values, is_reference
+from codemode_graph.calls.values import LOAD_VALUE, Values, is_reference
 from codemode_graph.calls.view import Record, View
 from codemode_graph.errors import ToolOutcomeUnknown, UnusableResult
 from codemode_graph.events import CallFields, CallFinishedEvent, CallStartedEvent, emit, logger
 from codemode_graph.exact import encode
 from codemode_graph.redact import mask, redact
 from codemode_graph.state import CodeModeState, Question, ToolCallStatus, ToolError
+from codemode_graph.tools.artifacts import is_handle, takes_artifact, with_artifacts
 from codemode_graph.tools.callbacks import masked, secrets_in, tagged
 from codemode_graph.tools.hints import plain_object, to_plain
 from codemode_graph.tools.results import CommandRefused, Updated, to_json_update
@@ -227,6 +228,11 @@ class ToolCalls:
             if isinstance(returned, Updated):
                 updates = [to_json_update(update, max_bytes=most) for update in returned.updates]
                 returned = returned.value
+            found = with_artifacts(returned)
+            # What a policy redacts may stand in any data, which has no names.
+            returned = await self.values.keep_artifacts(
+                found, secret=bool(spec.policy.redact), most=spec.policy.max_result_bytes
+            )
             value = to_json(returned, max_bytes=most, convert=plain_object)
         except (TypeError, ValueError) as problem:
             # What follows the semicolon tells the tool's author what to do, whom the program cannot reach.
@@ -235,20 +241,51 @@ class ToolCalls:
             done = await self._unusable(spec, record, returned, error)
             assert done.error is not None
             return done, Raised(**done.error)
+        except Exception as problem:
+            return self._lost(spec, record, problem)
         self.note(value, spec.policy.redact)
         shown = mask(value, spec.policy.redact)
         # NaN differs from itself, and its exact form does not.
         try:
             kept = await self.values.keep(value, shown=shown, secret=encode(shown) != encode(value))
-        except Exception as problem:  # a disk that is full, a database that is gone: the call was made all the same
-            error = show(problem, spec, {})
-            error["message"] = f"what {spec.name} returned could not be kept: {error['message']}"
-            return Done(call=record.index, time=time.time(), error=error), Raised(**error)
+        except Exception as problem:
+            return self._lost(spec, record, problem)
         return Done(call=record.index, time=time.time(), value=kept, updates=updates or None), Returned(value)
+
+    def _lost(self, spec: ToolSpec, record: Record, problem: Exception) -> tuple[Done, Outcome]:
+        """Return the end of a call that was made, whose result no disk and no database would take."""
+        error = show(problem, spec, {})
+        error["message"] = f"what {spec.name} returned could not be kept: {error['message']}"
+        return Done(call=record.index, time=time.time(), error=error), Raised(**error)
+
+    async def _with_data(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return arguments with artifacts in place of their handles, in the form that the tool's schema asks for.
+
+        Raises:
+            ValueError: There is no artifact with such a handle.
+        """
+        if spec.source == LOAD_VALUE.source:
+            return arguments
+        schemas = spec.input_schema.get("properties") or {}
+        found = dict(arguments)
+        for name, value in arguments.items():
+            form = takes_artifact(schemas.get(name)) if is_handle(value) else None
+            if form is None:
+                continue
+            try:
+                artifact = await self.values.artifact(value)
+            except KeyError:
+                raise ValueError(
+                    f"the argument {name!r} of {spec.name}: there is no artifact with this handle"
+                ) from None
+            text = artifact.base64 if artifact.text is None else artifact.text
+            found[name] = {"artifact": artifact, "bytes": artifact.data, "text": text}[form]
+        return found
 
     async def _call(self, spec: ToolSpec, record: Record, arguments: Mapping[str, Any]) -> Any:
         names, event = spec.policy.redact, record.event
         call = masked(spec.name, spec.call, names, description=spec.description) if names else spec.call
+        arguments = await self._with_data(spec, arguments)
         said: dict[str, Any] = {"id": record.id, "attempt": event.attempt, "line": event.line, "effect": event.effect}
         if event.key is not None:
             said["idempotency_key"] = event.key

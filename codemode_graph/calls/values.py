@@ -10,10 +10,12 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeGuard
 
+from codemode_sandboxes.guest.json_values import MAX_DEPTH
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from typing_extensions import TypedDict
@@ -21,6 +23,7 @@ from typing_extensions import TypedDict
 from codemode_graph.calls.journal import Journal
 from codemode_graph.exact import decode, encode
 from codemode_graph.preview import sample, shape
+from codemode_graph.tools.artifacts import Artifact, ArtifactHandle, handle_of, handles_in, is_handle
 from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 
 __all__ = ["LOAD_VALUE", "Reference", "Values", "is_reference", "load_value"]
@@ -84,6 +87,45 @@ class Values:
         preview = value if shown is None else shown
         return Reference(codemode_reference=handle, bytes=size, shape=shape(preview), sample=sample(preview))
 
+    async def keep_artifacts(self, value: Any, *, secret: bool = False, most: int | None = None) -> Any:
+        """Return a result with handles in place of its artifacts, whose data are in the journal then.
+
+        Args:
+            value: The result.
+            secret: The data may have something to hide, see `keep`.
+            most: The most bytes of an artifact; None for no limit.
+
+        Raises:
+            ValueError: An artifact is larger.
+            JournalError: They cannot be kept.
+        """
+        kept: dict[Artifact, ArtifactHandle] = {}
+        for artifact in dict.fromkeys(_artifacts(value, set())):
+            if most is not None and len(artifact.data) > most:
+                raise ValueError(f"{artifact!r} has more than {most:,} bytes")
+            reference = await self.keep(artifact.to_json(), shown="", secret=secret, apart=True)
+            kept[artifact] = handle_of(artifact, reference["codemode_reference"])
+        return _with_handles(value, kept) if kept else value
+
+    async def artifact(self, handle: ArtifactHandle) -> Artifact:
+        """Return the artifact with this handle.
+
+        Raises:
+            KeyError: This run has no such artifact, or this process cannot read it.
+        """
+        found = await self.fetch(handle["codemode_artifact"])
+        if not isinstance(found, dict) or found.keys() != {"type", "name", "base64"}:
+            raise KeyError(f"no artifact has the handle {handle['codemode_artifact']!r}")
+        return Artifact.from_json(found)
+
+    async def blocks(self, value: Any) -> list[dict[str, Any]]:
+        """Return the content blocks of the artifacts in a value, each once; those that are gone are left out."""
+        blocks = {}
+        for handle in handles_in(value):
+            with suppress(KeyError):
+                blocks[handle["codemode_artifact"]] = (await self.artifact(handle)).block
+        return [{**block, "id": name} for name, block in blocks.items()]
+
     async def load(self, value: Any) -> Any:
         """Return the value that the state's value stands for.
 
@@ -138,6 +180,25 @@ def _decrypt(text: str) -> str:
     return str(_cipher().loads_typed((kind, base64.b64decode(data))))
 
 
+def _artifacts(value: Any, seen: set[int]) -> Iterator[Artifact]:
+    if isinstance(value, Artifact):
+        yield value
+    elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+        seen.add(id(value))  # a cycle is refused where the value is taken
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _artifacts(item, seen)
+
+
+def _with_handles(value: Any, kept: Mapping[Artifact, ArtifactHandle], depth: int = 0) -> Any:
+    if isinstance(value, Artifact):
+        return kept[value]
+    if depth > MAX_DEPTH:
+        return value
+    if isinstance(value, dict):
+        return {key: _with_handles(item, kept, depth + 1) for key, item in value.items()}
+    return [_with_handles(item, kept, depth + 1) for item in value] if isinstance(value, list | tuple) else value
+
+
 async def _nothing(arguments: dict[str, Any], config: RunnableConfig) -> Any:
     raise KeyError("there are no values to load")
 
@@ -145,8 +206,8 @@ async def _nothing(arguments: dict[str, Any], config: RunnableConfig) -> Any:
 LOAD_VALUE = ToolSpec(
     name="load_value",
     call=_nothing,
-    description="Load a value that is kept by reference.",
-    input_schema={"type": "object", "properties": {"handle": {"type": "string"}}, "required": ["handle"]},
+    description="Load a value that is kept by reference; of an artifact its text, or its base64 where it is no text.",
+    input_schema={"type": "object", "properties": {"handle": {"type": ["string", "object"]}}, "required": ["handle"]},
     effect="read",
     source="codemode",
 )
@@ -158,6 +219,10 @@ def load_value(values: Values, *, redact: Collection[str] = ()) -> ToolSpec:
     """Return `LOAD_VALUE` over the values of a run, which hides what the policies of the other tools redact."""
 
     async def call(arguments: dict[str, Any], config: RunnableConfig) -> Any:
-        return await values.fetch(str(arguments["handle"]))
+        handle = arguments["handle"]
+        if is_handle(handle):
+            artifact = await values.artifact(handle)
+            return artifact.base64 if artifact.text is None else artifact.text
+        return await values.fetch(str(handle["codemode_reference"] if is_reference(handle) else handle))
 
     return replace(LOAD_VALUE, call=call, policy=ToolPolicy(redact=frozenset(redact)))

@@ -155,7 +155,7 @@ def show_run(run_id: str, *, journal: Path | None, html: Path | None, as_json: b
 
     result = run_async(read())
     if as_json:
-        print(json.dumps(encode(dict(result)), indent=2))
+        print(json.dumps(encode({key: value for key, value in result.items() if key != "content"}), indent=2))
     elif html is None:
         Console(soft_wrap=False).print(result.trace)
     if not save_page(result, html, quiet=False):

@@ -249,7 +249,8 @@ def finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool, 
     console = Console(stderr=True)
     written = save_page(result, html, quiet=quiet)
     if as_json:
-        print(_json(result))
+        # Of artifacts the handles are enough here: their data are in the journal.
+        print(_json({key: value for key, value in result.items() if key != "content"}))
     elif result["success"]:
         output = result["output"]
         text = output if isinstance(output, str) else _json(output)
@@ -328,5 +329,4 @@ def _print_answer(text: str) -> None:
 
 def _json(value: object) -> str:
     # Where stdout cannot encode every character, JSON escapes lose nothing; `backslashreplace` would break the JSON.
-    plain = encode(dict(value) if isinstance(value, dict) else value)
-    return json.dumps(plain, ensure_ascii="utf" not in sys.stdout.encoding.lower(), indent=2)
+    return json.dumps(encode(value), ensure_ascii="utf" not in sys.stdout.encoding.lower(), indent=2)

@@ -11,7 +11,7 @@ from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState, ToolCall
 from codemode_graph.tools.text import one_line
 
-__all__ = ["LIMIT", "answer_text", "artifact_of", "listed", "result_of"]
+__all__ = ["LIMIT", "answer_content", "answer_text", "artifact_of", "listed", "result_of"]
 
 LIMIT = 20_000
 """The default limit of an answer, in characters."""
@@ -21,6 +21,7 @@ _PRINTED_CHARS = 2000
 _LISTED_CALLS = 30
 _ARGUMENT_CHARS = 200
 _READ_CHARS = 4096
+_PDF = "application/pdf"
 
 
 def answer_text(result: Mapping[str, Any], *, limit: int = LIMIT, advice: str = "") -> str:
@@ -40,6 +41,16 @@ def answer_text(result: Mapping[str, Any], *, limit: int = LIMIT, advice: str = 
     return "\n".join(filter(None, [f"It failed: {result['error']}", effects(result["tool_calls"]), advice])) + printed
 
 
+def answer_content(result: Mapping[str, Any], text: str) -> str | list[str | dict[Any, Any]]:
+    """Return what a model reads as the content of a message: the text, with the images, sounds and files of the value.
+
+    Of files models take PDFs; for others, which providers refuse with the whole message, the handle in the text stands.
+    """
+    shown = [block for block in result.get("content") or () if block["type"] != "file" or block["mime_type"] == _PDF]
+    blocks = [{key: value for key, value in block.items() if key != "id"} for block in shown]
+    return [{"type": "text", "text": text}, *blocks] if blocks else text
+
+
 def result_of(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the graph's state in the form in which `CodeMode.run` returns it."""
     return dict(run_result(cast("CodeModeState", {**state, "pending": []}), ""))
@@ -47,7 +58,7 @@ def result_of(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def artifact_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a result that is kept with a message: plain data, without large values that were only read."""
-    kept = {key: value for key, value in result.items() if key != "run_id"}
+    kept = {key: value for key, value in result.items() if key not in ("run_id", "content")}
     # Messages are kept in checkpoints.
     small: dict[str, Any] = encode({**kept, "tool_calls": [_small(call) for call in result["tool_calls"]]})
     return small

@@ -16,7 +16,7 @@ from langgraph.runtime import get_runtime
 from pydantic import BaseModel, Field
 
 from codemode_graph.compat import with_subgraph_number
-from codemode_graph.integrations.answer import LIMIT, answer_text, artifact_of, listed, result_of
+from codemode_graph.integrations.answer import LIMIT, answer_content, answer_text, artifact_of, listed, result_of
 from codemode_graph.result import TaskRunner
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.spec import ToolSpec
@@ -103,7 +103,7 @@ def as_langchain_tool(
     def answer(result: dict[str, Any], runtime: ToolRuntime[Any, Any] | None) -> Any:
         text = answer_text(result, limit=max_chars, advice=ADVICE)
         if result["success"]:
-            return text, artifact_of(result)
+            return answer_content(result, text), artifact_of(result)
         if runtime is None or runtime.tool_call_id is None:
             raise ToolException(text)
         message = ToolMessage(

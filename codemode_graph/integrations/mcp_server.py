@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import anyio
 from mcp import types
@@ -18,7 +19,7 @@ from mcp.server.session import ServerSession
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.context import RequestContext
-from pydantic import TypeAdapter
+from pydantic import AnyUrl, TypeAdapter
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
@@ -152,10 +153,27 @@ def _call_result(result: RunResult) -> types.CallToolResult:
         run_id=result["run_id"],
     )
     return types.CallToolResult(
-        content=[types.TextContent(type="text", text=answer_text(result, advice=_ADVICE.format(result["run_id"])))],
+        content=[
+            types.TextContent(type="text", text=answer_text(result, advice=_ADVICE.format(result["run_id"]))),
+            *map(_content, result["content"]),
+        ],
         # JSON of other languages, and pydantic, make null of NaN and cut integers.
         structuredContent=encode({**report}),
         isError=not report["success"],
+    )
+
+
+def _content(block: dict[str, Any]) -> types.ContentBlock:
+    """Return a content block of LangChain's in the form of MCP."""
+    data, kind = block["base64"], block["mime_type"]
+    if block["type"] == "image":
+        return types.ImageContent(type="image", data=data, mimeType=kind)
+    if block["type"] == "audio":
+        return types.AudioContent(type="audio", data=data, mimeType=kind)
+    # The address is that of no server: the data are here.
+    uri = AnyUrl(f"artifact:{quote(block['id'])}")
+    return types.EmbeddedResource(
+        type="resource", resource=types.BlobResourceContents(uri=uri, mimeType=kind, blob=data)
     )
 
 

@@ -26,7 +26,7 @@ from typing_extensions import Unpack
 from codemode_graph.compat import channels_of
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.integrations.agent_tools import AgentCall, InterruptOn, Toolset, Toolsets, agent_call, reviews_of
-from codemode_graph.integrations.answer import LIMIT, answer_text, artifact_of, result_of
+from codemode_graph.integrations.answer import LIMIT, answer_content, answer_text, artifact_of, result_of
 from codemode_graph.integrations.langchain import ADVICE, Task, task_description
 from codemode_graph.integrations.turns import ProgramCalls, TurnCalls, merge_programs
 from codemode_graph.model import agent_message
@@ -237,7 +237,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         result = result_of(state)
         text = answer_text(result, limit=self._max_chars, advice=_ADVICE if self._writer is None else ADVICE)
         message = ToolMessage(
-            text,
+            answer_content(result, text),
             name=self.tool.name,
             tool_call_id=request.tool_call["id"],
             status="success" if result["success"] else "error",

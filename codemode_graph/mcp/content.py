@@ -4,10 +4,20 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mcp.types import CallToolResult, ContentBlock, TextContent, Tool
+from mcp.types import (
+    AudioContent,
+    BlobResourceContents,
+    CallToolResult,
+    ContentBlock,
+    EmbeddedResource,
+    ImageContent,
+    TextContent,
+    Tool,
+)
 
-from codemode_graph.errors import ToolCallError
-from codemode_graph.tools.results import one_or_all, parse_json
+from codemode_graph.errors import ToolCallError, UnusableResult
+from codemode_graph.tools.artifacts import artifact_of_block
+from codemode_graph.tools.results import one_or_all, parse_json, parts_beside, with_parts
 from codemode_graph.tools.spec import Effect, effect_from_hints
 
 __all__ = ["effect_of", "output_schema_of", "value_of"]
@@ -18,22 +28,33 @@ def value_of(result: CallToolResult, *, tool: Tool) -> Any:
 
     Structured content wins; where the tool's schema is a mere wrapper (see `output_schema_of`) it is unwrapped. Without
     it, no content is None, one part is its value, several are a list of values. A text that is a JSON object or array is
-    parsed; any other text stays, `123`, `true` or `"x"` too. Images, audio and resources are dicts as in the protocol:
-    `{"type": "image", "mimeType": ..., "data": ...}`.
+    parsed; any other text stays, `123`, `true` or `"x"` too. Images, audio and resources of bytes are `Artifact`s; links and
+    resources of text are dicts as in the protocol.
+
+    What an answer has beside that is kept: the parts of the content that do not repeat the structured content, a list under
+    `_content`, and the server's `_meta`, under that name. They are further keys of a value that is a dict; any other value
+    is `{"result": value}` then.
 
     Args:
         result: The answer.
         tool: The tool that answered, as its server lists it.
 
     Raises:
-        ToolCallError: The answer says that the tool failed; the message is its text.
+        ToolCallError: The answer says that the tool failed; the message is its text, then its structured content as JSON.
     """
     if result.isError:
         raise ToolCallError(_error_text(result) or f"{tool.name} failed and did not say why")
     structured = result.structuredContent
-    if structured is not None:
-        return structured["result"] if _is_wrapped(tool) and structured.keys() == {"result"} else structured
-    return one_or_all([_part(part) for part in result.content])
+    parts = [(_part(part), part.text if isinstance(part, TextContent) else None) for part in result.content]
+    if structured is None:
+        value: Any = one_or_all([part for part, _ in parts])
+        beside = []
+    else:
+        value = structured["result"] if _is_wrapped(tool) and structured.keys() == {"result"} else structured
+        beside = parts_beside(structured, parts)
+    # What the library of a server notes for clients of its own says nothing of the answer.
+    meta = {key: item for key, item in (result.meta or {}).items() if key not in ("fastmcp", "_fastmcp")}
+    return with_parts(value, beside, meta)
 
 
 def output_schema_of(tool: Tool) -> Mapping[str, Any] | None:
@@ -89,11 +110,20 @@ def _references(schema: Any) -> Iterator[str]:
 def _part(part: ContentBlock) -> Any:
     if isinstance(part, TextContent):
         return parse_json(part.text)
+    if isinstance(part, ImageContent | AudioContent):
+        return artifact_of_block(part.model_dump()) or _broken(part)
+    if isinstance(part, EmbeddedResource) and isinstance(part.resource, BlobResourceContents):
+        return artifact_of_block(part.resource.model_dump(mode="json")) or _broken(part)
     return part.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"annotations", "meta"})
+
+
+def _broken(part: ContentBlock) -> Any:
+    raise UnusableResult("the answer holds data that are no base64", part.model_dump(mode="json", by_alias=True))
 
 
 def _error_text(result: CallToolResult) -> str:
     texts = [part.text for part in result.content if isinstance(part, TextContent) and part.text.strip()]
-    if not texts and result.structuredContent:
-        return json.dumps(result.structuredContent, ensure_ascii=False)
+    structured = result.structuredContent
+    if structured and not any(parse_json(text) == structured for text in texts):
+        texts.append(json.dumps(structured, ensure_ascii=False))
     return "\n".join(texts)

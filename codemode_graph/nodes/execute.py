@@ -130,6 +130,10 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         "error": failure,
         "stdout": run.stdout,
     }
+    # Most runs have none, and their output no such key.
+    content = await values.blocks(run.event.value) if isinstance(run.event, Finished) and failure is None else []
+    if content or state.get("content"):
+        update["content"] = content
     after: CodeModeState = {**state, **update}  # type: ignore[typeddict-item]
     verdict = None if paused else judge(after, parts)[0]
     # One append closes the session and the run, so a kill between the two cannot leave a run open that has its verdict.

@@ -73,6 +73,8 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         "seed": secrets.randbits(32) if opened is None else opened.seed,
         "started": time.time() if opened is None else opened.now,
     }
+    if state.get("content"):  # of an earlier run of the thread
+        fresh["content"] = []
     if (program := log.view.programs.get(1)) is not None:
         return {**fresh, **take_program(program, attempts=[], usage=[])}
     if code is not None:

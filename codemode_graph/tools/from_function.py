@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from codemode_graph.errors import ToolCallError, ToolLoadError, ToolOutcomeUnknown, UnusableResult
+from codemode_graph.tools.artifacts import with_artifacts, with_handles
 from codemode_graph.tools.callbacks import traced
 from codemode_graph.tools.effects import infer_effect
 from codemode_graph.tools.hints import (
@@ -206,7 +207,7 @@ class _Call:
         )
         properties: dict[str, Any] = {}
         for key, each in self.parameters.items():
-            schema = dict(schemas.get((key, "validation"), {}))
+            schema = with_handles(dict(schemas.get((key, "validation"), {})), argument=True)
             if each.kind is Parameter.VAR_POSITIONAL:
                 schema |= {"type": "array", VARIADIC: True}
             if "description" not in schema and (text := _description(self.hints.get(key)) or docs.arguments.get(key)):
@@ -247,7 +248,11 @@ class _Call:
         except Exception as error:
             raise self._broken_off(error) from error
         try:
-            return from_commands(self.name, result) if has_command(result) else to_data(result)
+            if has_command(result):
+                return from_commands(self.name, result)
+            # With bytes in it, it is data only once their handles are there.
+            found = with_artifacts(result)
+            return to_data(result) if found is result else found
         except (CommandRefused, ToolCallError):
             raise
         except Exception as error:  # the function has returned: whatever a lazy attribute raises now, the call is done

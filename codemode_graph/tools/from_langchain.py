@@ -6,6 +6,7 @@ from traceback import walk_tb
 from typing import Any, TypeAlias
 from uuid import uuid4
 
+from codemode_sandboxes.guest.json_values import to_json
 from langchain_core.messages import ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, Tool
@@ -16,10 +17,29 @@ from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from codemode_graph.compat import functions_of
 from codemode_graph.errors import ToolCallError, ToolLoadError, UnusableResult
+from codemode_graph.tools.artifacts import Artifact, with_artifacts
 from codemode_graph.tools.effects import infer_effect
-from codemode_graph.tools.hints import complaint, docs_of, output_schema_of, signature_of, to_data, type_hints
+from codemode_graph.tools.hints import (
+    complaint,
+    docs_of,
+    output_schema_of,
+    plain_object,
+    signature_of,
+    to_data,
+    type_hints,
+)
 from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
-from codemode_graph.tools.results import from_blocks, from_commands, has_command, is_message, is_text_block, parse_json
+from codemode_graph.tools.results import (
+    block_values,
+    from_blocks,
+    from_commands,
+    has_command,
+    is_message,
+    is_text_block,
+    parse_json,
+    parts_beside,
+    with_parts,
+)
 from codemode_graph.tools.spec import Effect, ToolSpec, effect_from_hints, idempotency_key
 
 __all__ = ["Invoke", "from_langchain"]
@@ -37,7 +57,10 @@ def from_langchain(tool: BaseTool, *, invoke: Invoke | None = None) -> ToolSpec:
 
     Each call is a run of the tool under the call's config: its arguments are validated, callbacks and traces see it. The
     value is what the tool returns, not the text that a `ToolMessage` would hold: for an artifact with
-    `structured_content` (MCP adapters) that, for content blocks their text, parsed where it is a JSON object or array.
+    `structured_content` (MCP adapters) that, with what stands beside it as `mcp.content.value_of` has it; for another
+    artifact (`response_format="content_and_artifact"`) `{"content": ..., "artifact": ...}`; for content blocks their text,
+    parsed where it is a JSON object or array. Images, sounds, files and bytes are `Artifact`s, and an artifact that is no
+    data is one of its text.
     A failure that the tool reports in a message (`handle_tool_error`, `status="error"`) is raised as `ToolCallError`. Of a
     `Command` the value is the `ToolMessage` in it (see `tools.results`).
 
@@ -179,17 +202,20 @@ class _Adapter:
         if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], ToolMessage):
             answer = answer[0]
         if not isinstance(answer, ToolMessage):
-            texts = isinstance(answer, list) and len(answer) > 0 and all(map(is_text_block, answer))
-            return from_blocks(answer) if texts else to_data(answer)
+            blocks = isinstance(answer, list) and len(answer) > 0 and all(map(_is_block, answer))
+            return from_blocks(answer) if blocks else to_data(answer)
         if answer.status == "error":
             raise ToolCallError(answer.text or "it did not say why")
         artifact = answer.artifact
         if isinstance(artifact, Mapping) and artifact.get("structured_content") is not None:
-            return _unwrap(artifact["structured_content"], answer.content)
+            structured = artifact["structured_content"]
+            beside = parts_beside(structured, block_values(answer.content))
+            return with_parts(_unwrap(structured, answer.content), beside, artifact.get("_meta") or {})
         if artifact is not None and self.tool.response_format == "content":
             return to_data(artifact)
         blocks = from_blocks(answer.content)
-        return self._parse(blocks) if isinstance(blocks, str) else blocks
+        value = self._parse(blocks) if isinstance(blocks, str) else blocks
+        return value if artifact is None else {"content": value, "artifact": _artifact(artifact)}
 
     def _parse(self, text: str) -> Any:
         # LangChain writes a value that is no text as JSON; a schema that is not of a text shows that it did.
@@ -259,6 +285,32 @@ def _effect(metadata: Mapping[str, Any]) -> Effect | None:
         destructive=hint("destructiveHint", "destructive_hint"),
         idempotent=hint("idempotentHint", "idempotent_hint"),
     )
+
+
+def _is_block(value: Any) -> bool:
+    """Tell whether a part of a raw result can be nothing but a content block: a text, or data with their media type."""
+    if is_text_block(value):
+        return True
+    known = isinstance(value, dict) and value.get("type") in (
+        "image",
+        "image_url",
+        "audio",
+        "input_audio",
+        "video",
+        "file",
+    )
+    return known and any(isinstance(part, Artifact) for part, _ in block_values([value]))
+
+
+def _artifact(artifact: Any) -> Any:
+    """Return an artifact as data; of one that is none, its text as an `Artifact`."""
+    found = with_artifacts(artifact)
+    if found is not artifact:
+        return found
+    try:
+        return to_json(artifact, max_bytes=2**62, convert=plain_object)
+    except (TypeError, ValueError):
+        return Artifact(str(artifact).encode("utf-8", "replace"), "text/plain", type(artifact).__name__)
 
 
 def _unwrap(structured: Any, content: Any) -> Any:

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import JsonSchemaMode
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from codemode_graph.tools.artifacts import with_handles
 from codemode_graph.tools.text import one_line
 
 __all__ = [
@@ -138,7 +139,7 @@ def output_schema_of(hint: Any, what: str) -> dict[str, Any] | None:
     if hint in (None, NoneType, typing.NoReturn):
         return None
     adapter = adapter_of(hint, f"the result of {what}", "serialization")
-    schema = adapter.json_schema(mode="serialization") if adapter is not None else {}
+    schema = with_handles(adapter.json_schema(mode="serialization")) if adapter is not None else {}
     return schema or None
 
 

@@ -5,7 +5,7 @@ the program, not a model whose history they would belong to. All else that a Com
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
@@ -14,11 +14,13 @@ from langchain_core.messages import BaseMessage, ToolMessage, message_to_dict, m
 from langgraph.types import Command
 
 from codemode_graph.errors import ToolCallError
+from codemode_graph.tools.artifacts import artifact_of_block, standard_blocks
 from codemode_graph.tools.hints import plain_object
 
 __all__ = [
     "CommandRefused",
     "Updated",
+    "block_values",
     "from_blocks",
     "from_commands",
     "has_command",
@@ -26,9 +28,11 @@ __all__ = [
     "is_text_block",
     "one_or_all",
     "parse_json",
+    "parts_beside",
     "read_message",
     "to_json_update",
     "update_from_json",
+    "with_parts",
 ]
 
 # The only key of a dict that stands for a message in an update that is kept as JSON.
@@ -156,10 +160,46 @@ def update_from_json(value: Any) -> Any:
 
 
 def from_blocks(content: Any) -> Any:
-    """Return the content blocks of a message as values, one alone or a list of several; anything else as it is."""
+    """Return the content blocks of a message as values, one alone or a list of several; anything else as it is.
+
+    A text is parsed where it is a JSON object or array; an image, a sound or a file with its data is an `Artifact`.
+    """
     if not isinstance(content, list) or not all(isinstance(block, dict) and "type" in block for block in content):
         return content
-    return one_or_all([_from_block(block) for block in content])
+    return one_or_all([_from_block(block) for block in standard_blocks(content)])
+
+
+def parts_beside(structured: Any, parts: Sequence[tuple[Any, str | None]]) -> list[Any]:
+    """Return the parts of an MCP answer that do not repeat its structured content.
+
+    Args:
+        structured: The structured content.
+        parts: The value of each part of the content, and its text where it is one.
+    """
+    texts = [parse_json(text, any_value=True) for _, text in parts if text is not None]
+    same = [structured]
+    if isinstance(structured, Mapping) and structured.keys() == {"result"}:
+        same.append(structured["result"])
+    # Python servers write a list as one text for each item, and a text as it is.
+    repeats = any(one_or_all(texts) == each or texts == each for each in same)
+    plain = [text for _, text in parts if text is not None]
+    if repeats or any(plain == [str(each)] for each in same):
+        return [part for part, text in parts if text is None]
+    return [part for part, _ in parts]
+
+
+def with_parts(value: Any, beside: list[Any], meta: Mapping[str, Any]) -> Any:
+    """Return the value of an answer with what stands beside it: see `mcp.content.value_of`."""
+    more = ({"_content": beside} if beside else {}) | ({"_meta": dict(meta)} if meta else {})
+    if not more:
+        return value
+    return {**(value if isinstance(value, dict) else {"result": value}), **more}
+
+
+def block_values(content: Any) -> list[tuple[Any, str | None]]:
+    """Return the value of each content block of a message, and its text where it is one."""
+    blocks = standard_blocks([content] if isinstance(content, str) else content)
+    return [(_from_block(block), block["text"] if is_text_block(block) else None) for block in blocks]
 
 
 def one_or_all(values: list[Any]) -> Any:
@@ -170,6 +210,8 @@ def one_or_all(values: list[Any]) -> Any:
 def _from_block(block: dict[str, Any]) -> Any:
     if is_text_block(block):
         return parse_json(block["text"])
+    if (artifact := artifact_of_block(block)) is not None:
+        return artifact
     # LangChain puts random ids on blocks; a value that differs from call to call is of no use to a program.
     return {key: value for key, value in block.items() if key != "id" or not str(value).startswith("lc_")}
 

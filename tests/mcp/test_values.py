@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from codemode_graph.errors import ToolCallError
+from codemode_graph.tools.artifacts import Artifact
 from tests.mcp.conftest import Tools, loaded
 from tests.servers import own_server
 
-IMAGE = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
+IMAGE = Artifact(b"hi", "image/png")
 
 
 @pytest.mark.parametrize(
@@ -26,13 +27,16 @@ IMAGE = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
         ("two_texts", ["one", {"two": 2}]),
         ("text_and_image", ["a picture", IMAGE]),
         ("image", IMAGE),
-        ("audio", {"type": "audio", "data": "aGk=", "mimeType": "audio/wav"}),
+        ("audio", Artifact(b"hi", "audio/wav")),
         ("link", {"type": "resource_link", "uri": "file:///a.txt", "name": "a.txt"}),
         (
             "resource",
             {"type": "resource", "resource": {"uri": "file:///a.txt", "mimeType": "text/plain", "text": "hello"}},
         ),
-        ("structured", {"content": "text"}),
+        ("structured", {"content": "text", "_content": ["other words"]}),
+        ("structured_and_more", {"n": 1, "_content": [IMAGE], "_meta": {"cursor": "next"}}),
+        ("list_and_more", {"result": [1, 2], "_content": [IMAGE]}),
+        ("blob", Artifact(b"%PDF", "application/pdf", "file:///a.pdf")),
         ("wrapped", [1, 2]),
         ("marked", 7),
         ("own_result", {"result": "x", "took": 0.5}),
@@ -51,6 +55,7 @@ async def test_the_value_is_plain(answers: Tools, tool: str, value: Any) -> None
     [
         ("failed", "no such file: x\nlook again"),
         ("failed_structured", '{"code": 4}'),
+        ("failed_with_both", 'no such file\n{"code": 4}'),
         ("failed_silently", "failed_silently failed and did not say why"),
         ("refused", "there is no parameter 'x'"),
     ],

@@ -1,3 +1,4 @@
+import datetime as dt
 from typing import Annotated, Any
 
 import pytest
@@ -23,6 +24,7 @@ from pydantic.v1 import BaseModel as BaseModelV1
 from typing_extensions import TypedDict
 
 from codemode_graph.errors import ToolCallError, ToolLoadError
+from codemode_graph.tools.artifacts import Artifact
 from codemode_graph.tools.from_langchain import from_langchain
 
 
@@ -286,6 +288,9 @@ async def test_a_tool_that_handles_its_errors_still_returns_its_raw_value() -> N
     assert await from_langchain(failing(handle_tool_error=True)).call({"n": 3}, {}) == 3
 
 
+TYPE_NAME = type(len).__name__
+
+
 def structured(content: Any, artifact: Any) -> StructuredTool:
     async def run(**arguments: Any) -> tuple[Any, Any]:
         return content, artifact
@@ -302,7 +307,13 @@ def text(value: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("content", "artifact", "value"),
     [
-        ([text("prose")], {"structured_content": {"a": 1}}, {"a": 1}),
+        ([text("prose")], {"structured_content": {"a": 1}}, {"a": 1, "_content": ["prose"]}),
+        ([text('{"a": 1}')], {"structured_content": {"a": 1}}, {"a": 1}),
+        (
+            [text("5"), {"type": "image", "base64": "aGk=", "mime_type": "image/png"}],
+            {"structured_content": {"result": 5}},
+            {"result": 5, "_content": [Artifact(b"hi", "image/png")]},
+        ),
         ([text("5")], {"structured_content": {"result": 5}}, 5),
         (
             [text('{"a": 1}'), text('{"a": 2}')],
@@ -316,7 +327,14 @@ def text(value: str) -> dict[str, str]:
         ([text("one"), text("two")], None, ["one", "two"]),
         ([text('{"a": 1}'), text('["b"]')], None, [{"a": 1}, ["b"]]),
         ([text("one"), {"type": "image", "id": "lc_2", "url": "x"}], None, ["one", {"type": "image", "url": "x"}]),
-        ("[1, 2]", {"other": 1}, [1, 2]),
+        ("[1, 2]", {"other": b"hi"}, {"content": [1, 2], "artifact": {"other": Artifact(b"hi")}}),
+        ("see there", [dt.date(2026, 1, 2)], {"content": "see there", "artifact": ["2026-01-02"]}),
+        ("see there", len, {"content": "see there", "artifact": Artifact(str(len).encode(), "text/plain", TYPE_NAME)}),
+        (
+            [{"type": "image_url", "image_url": {"url": "data:image/gif;base64,aGk="}}],
+            None,
+            Artifact(b"hi", "image/gif"),
+        ),
         ("[broken", None, "[broken"),
         ([], None, None),
     ],

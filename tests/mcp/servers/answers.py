@@ -6,6 +6,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import McpError
 from mcp.types import (
     AudioContent,
+    BlobResourceContents,
     CallToolRequest,
     CallToolResult,
     ContentBlock,
@@ -74,8 +75,21 @@ ANSWERS: dict[str, CallToolResult] = {
     "encoded_twice": gives(structured={"result": '{"rows": []}', "took": 1}),
     "against_its_schema": gives(structured={"n": "not a number"}),
     "schema_but_text": gives(text('{"n": 1}')),
+    "structured_and_more": CallToolResult(
+        content=[text('{"n": 1}'), IMAGE],
+        structuredContent={"n": 1},
+        _meta={"cursor": "next", "fastmcp": {"wrap_result": True}},
+    ),
+    "list_and_more": gives(text("1"), text("2"), IMAGE, structured={"result": [1, 2]}),
+    "blob": gives(
+        EmbeddedResource(
+            type="resource",
+            resource=BlobResourceContents(uri=AnyUrl("file:///a.pdf"), mimeType="application/pdf", blob="JVBERg=="),
+        )
+    ),
     "failed": gives(text("no such file: x"), text("look again"), error=True),
     "failed_structured": gives(structured={"code": 4}, error=True),
+    "failed_with_both": gives(text("no such file"), structured={"code": 4}, error=True),
     "failed_silently": gives(error=True),
 }
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -83,6 +97,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "marked": MARKED,
     "own_result": OWN_RESULT,
     "rows": ROWS,
+    "list_and_more": WRAPPED,
     "encoded_twice": OWN_RESULT,
     "against_its_schema": NUMBER,
     "schema_but_text": NUMBER,
