@@ -14,6 +14,7 @@ from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypedDict, TypeVar, Unpack
 
+from codemode_graph.catalogue import CARD_TOKENS, Catalogue
 from codemode_graph.errors import CodeModeError, ConfigurationError
 from codemode_graph.graph import create_codemode
 from codemode_graph.model.ask import load_model
@@ -67,6 +68,7 @@ class CodeMode:
         self.tools = load_tools(tools, policies=options.get("policies"))
         self.sandbox = read_sandbox(run)
         self._returns: ReturnType | None = read_context(run).returns
+        self._card_tokens, self._embeddings = run.get("card_tokens", CARD_TOKENS), run.get("embeddings")
         self._model = options.get("code_model") or options.get("model") or DEFAULT_MODEL
         self._api_key = options.get("api_key")
         durable = None if (place := options.get("durable")) is None else open_journal(place)
@@ -82,6 +84,12 @@ class CodeMode:
         if durable is not None:
             graph_options["journal"] = durable
         self._create = partial(create_codemode, tools=self.tools, **graph_options)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The tools that programs may call, as prompts tell of them."""
+        specs = [spec for spec in self.tools if spec.for_programs]
+        return Catalogue(specs, tokens=self._card_tokens, embeddings=self._embeddings)
 
     @cached_property
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:

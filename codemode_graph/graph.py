@@ -11,9 +11,11 @@ from langgraph.types import Send
 from typing_extensions import Unpack
 
 from codemode_graph.calls.values import LOAD_VALUE
+from codemode_graph.catalogue import CARD_TOKENS, Catalogue
 from codemode_graph.model.ask import is_structured, load_model
 from codemode_graph.nodes.approve import approve
 from codemode_graph.nodes.check import check
+from codemode_graph.nodes.discover import discover
 from codemode_graph.nodes.execute import execute
 from codemode_graph.nodes.generate import generate
 from codemode_graph.nodes.inspect_output import inspect_output
@@ -60,12 +62,15 @@ def create_codemode(
     loaded_tools = load_tools(tools, policies=options.get("policies"))
     specs = tuple(spec for spec in loaded_tools if spec.for_programs)
     sandbox = read_sandbox(options)
+    catalogue = Catalogue(specs, tokens=options.get("card_tokens", CARD_TOKENS), embeddings=options.get("embeddings"))
+    callable_specs = (*specs, *catalogue.tools, LOAD_VALUE)
     structured = options.get("structured")
     parts = Parts(
         model=loaded,
         tools=specs,
-        signatures=Signatures.of((*specs, LOAD_VALUE)),
-        stubs=render_stubs((*specs, LOAD_VALUE)),
+        signatures=Signatures.of(callable_specs),
+        stubs=render_stubs(callable_specs),
+        catalogue=catalogue,
         sandbox=sandbox,
         checker=_checker(sandbox),
         limits=options.get("limits") or Limits(),
@@ -84,7 +89,10 @@ def create_codemode(
     )
     for function in (generate, check, execute, approve, inspect_output, repair):
         graph.add_node(function.__name__, Node(function, parts), trace_policy=trace_policy(function.__name__))
-    graph.add_edge(START, "generate")
+    if catalogue.is_searched:
+        graph.add_node(discover.__name__, Node(discover, parts), trace_policy=trace_policy(discover.__name__))
+        graph.add_edge("discover", "generate")
+    graph.add_edge(START, "discover" if catalogue.is_searched else "generate")
     graph.add_conditional_edges("generate", Route(after_writing), ["check", END])
     graph.add_conditional_edges("check", Route(after_check), ["execute", "repair", END])
     graph.add_conditional_edges("execute", Route(after_execution), ["approve", "inspect_output"])
@@ -132,5 +140,5 @@ def after_execution(state: CodeModeState) -> list[Send | Literal["approve", "ins
 
 
 def after_inspection(state: CodeModeState) -> Literal["repair", "__end__"]:
-    """Repair a program that failed or returned nothing while an attempt is left; else end the run."""
-    return "repair" if state["verdict"] in ("error", "empty") else "__end__"
+    """Ask again after a program that failed, returned nothing or only looked for tools; else end the run."""
+    return "repair" if state["verdict"] in ("error", "empty", "looked") else "__end__"

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from codemode_sandboxes import Limits, Sandbox, UnknownSandbox, resolve_sandbox
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from pydantic import ValidationError
 from typing_extensions import TypedDict
@@ -79,6 +80,11 @@ class RunOptions(TypedDict, total=False):
     where that is SQLite or PostgreSQL, else LangGraph's store, else this process's memory."""
     instructions: str
     """Added to the system prompt of the model that writes programs."""
+    card_tokens: int | None
+    """Estimated tokens of the tools' cards in a prompt, 8,000 by default. Where all cards are more, the prompt shows those that
+    fit the task best, and programs find the others with `search_tools` and `describe_tool`. None always shows all."""
+    embeddings: Embeddings | None
+    """Lets searches of tools go by meaning as well as by words."""
     structured: bool | None
     """Whether the model is asked for structured output, or for a fenced block. The default goes by its profile."""
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.values import LOAD_VALUE
+from codemode_graph.catalogue import Catalogue
 from codemode_graph.check import TypeChecker
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.hints import complaint
@@ -79,6 +80,7 @@ class Parts:
         reserved: Names of tools that only a model may call, by a tool call of its own.
         signatures: The signatures of the tools.
         stubs: The same as declarations, for the type checker.
+        catalogue: The tools as prompts tell of them.
         sandbox: Where programs run; a `SandboxChoice` chooses for each.
         checker: Checks the types of programs; None leaves that out.
         limits: Bounds on a program.
@@ -97,6 +99,7 @@ class Parts:
     tools: tuple[ToolSpec, ...]
     signatures: Signatures
     stubs: str
+    catalogue: Catalogue
     sandbox: Sandbox
     checker: TypeChecker | None
     limits: Limits
@@ -133,10 +136,11 @@ class Parts:
 
     @property
     def callable(self) -> tuple[ToolSpec, ...]:
-        """The tools that a program may call, with the one that loads values kept by reference."""
+        """The tools that a program may call, with those that search them and the one that loads values kept by reference."""
         # A tool of the caller keeps its name; values kept by reference then cannot be loaded by programs.
         taken = any(spec.name == LOAD_VALUE.name for spec in self.tools)
-        return self.tools if taken else (*self.tools, LOAD_VALUE)
+        tools = (*self.tools, *self.catalogue.tools)
+        return tools if taken else (*tools, LOAD_VALUE)
 
     async def capabilities(self) -> Capabilities:
         """Return what the sandbox offers. The first time may start it, so that it is asked in a thread."""

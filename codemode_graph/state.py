@@ -30,9 +30,9 @@ __all__ = [
     "Verdict",
 ]
 
-Verdict: TypeAlias = Literal["ok", "error", "empty", "exhausted"]
+Verdict: TypeAlias = Literal["ok", "error", "empty", "exhausted", "looked"]
 """What came of an attempt: a value; a failure that may be repaired; nothing, though tools returned data; a failure with
-no attempt, token or second left."""
+no attempt, token or second left; a search of tools, after which the program for the task is written."""
 
 ToolCallStatus: TypeAlias = Literal["not_started", "started", "interrupted", "done", "failed", "denied", "unknown"]
 """How far a call got. `interrupted`: the tool asked something, and is started again with the answer. `unknown`: it was
@@ -278,6 +278,8 @@ class CodeModeState(CodeModeOutput):
     """Names this run in its journal."""
     input_digest: str
     """What equal inputs of the graph have in common."""
+    found: list[str]
+    """Names of tools that searches of the run have found, the newest first."""
     sequence: int
     """The number of the journal's events that `tool_calls` shows."""
     pending: list[PendingCall]

@@ -13,7 +13,7 @@ PACKAGES = {"codemode_graph": ROOT, "codemode_sandboxes": ROOT / "sandboxes"}
 LAYERS = (
     {"errors", "redact", "preview", "sync", "compat", "events", "exact", "state"},
     {"tools", "mcp"},
-    {"check"},
+    {"check", "catalogue"},
     {"calls", "updates"},
     {"model"},
     {"settings", "options", "nodes"},

@@ -2,7 +2,7 @@
 
 import ast
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from codemode_sandboxes import Capabilities, SandboxUnavailable
@@ -60,6 +60,7 @@ async def check_program(
     stubs: str | None = None,
     type_checker: TypeChecker | None = None,
     returns: Shape | None = None,
+    search_tools: Collection[str] = (),
 ) -> Checked:
     """Bring a program into script form, fix what can be fixed exactly, and find what cannot work.
 
@@ -70,6 +71,7 @@ async def check_program(
         stubs: `render_stubs` of the same tools, where the caller has it.
         type_checker: Adds findings about types; None leaves them out.
         returns: The type that its value must have.
+        search_tools: Tools that find tools: a program that calls no others is no answer yet, and its value of any type.
 
     Returns:
         The program, the fixes and the findings. No text of a program makes it raise an exception.
@@ -96,6 +98,7 @@ async def check_program(
     plain = without_marks(code)
     tree = tree_of(plain)
     references = References(tree, [signature.tool.name for signature in signatures.tools])
+    tools = tuple(dict.fromkeys(r.tool for _, r in references.calls() if r.tool is not None))
     findings = [*fixes.findings, *_found(tree, references, signatures, capabilities)]
     try:
         if type_checker is not None and stubs is None:
@@ -104,7 +107,7 @@ async def check_program(
             diagnostics = await type_checker.type_check(plain, stubs or "")
             findings += TypeFindings(plain, tree, references, signatures).findings(diagnostics)
         # Types follow from calls that are right: what is wrong with those is told first.
-        if returns is not None and not findings:
+        if returns is not None and not findings and not (tools and set(tools) <= set(search_tools)):
             findings += await find_wrong_values(
                 plain, tree, returns, signatures=signatures, stubs=stubs or "", type_checker=type_checker
             )
@@ -116,7 +119,7 @@ async def check_program(
         program=code,
         fixes=(*script.notes, *fixes.lines),
         findings=tuple(_in_order(findings)),
-        tools=tuple(dict.fromkeys(r.tool for _, r in references.calls() if r.tool is not None)),
+        tools=tools,
         imports=imported_modules(tree),
     )
 

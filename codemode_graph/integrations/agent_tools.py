@@ -23,6 +23,7 @@ from langgraph.runtime import get_runtime
 from langgraph.types import Command
 from pydantic import Field
 
+from codemode_graph.catalogue import CARD_TOKENS, Catalogue
 from codemode_graph.errors import ConfigurationError, ToolLoadError
 from codemode_graph.graph import create_codemode
 from codemode_graph.sync import wait_for
@@ -179,6 +180,12 @@ class Toolset:
         self._specs, self._options = specs, options
         self.for_programs = [spec for spec in specs if spec.for_programs]
         self.hidden = frozenset(spec.name for spec in specs if not spec.for_models)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The tools that programs may call, as prompts tell of them."""
+        tokens = self._options.get("card_tokens", CARD_TOKENS)
+        return Catalogue(self.for_programs, tokens=tokens, embeddings=self._options.get("embeddings"))
 
     @cached_property
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:

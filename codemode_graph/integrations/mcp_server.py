@@ -88,7 +88,7 @@ def create_mcp_server(
         # To ask a sandbox may start it, which takes seconds; the event loop has other clients.
         capabilities = await asyncio.to_thread(lambda: cm.sandbox.capabilities)
         returns = None if cm.returns is None else cm.returns.text(Signatures.of(cm.tools))
-        described = {"run_code": program_tool_description(cm.tools, capabilities, returns=returns)}
+        described = {"run_code": program_tool_description(cm.catalogue.text(), capabilities, returns=returns)}
         if tasks:
             described["run_task"] = task_description(cm.tools)
         return [_tool(cm, tool, text) for tool, text in described.items()]

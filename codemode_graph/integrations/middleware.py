@@ -16,7 +16,7 @@ from langchain.agents.middleware.types import (
     ToolCallRequest,
 )
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import SystemMessage, ToolMessage
+from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.types import Command
@@ -197,7 +197,8 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
             return request.override(tools=kept), []
         if capabilities is not None:
             returns = None if self._returns is None else self._returns.text(Signatures.of(toolset.for_programs))
-            message = agent_message(toolset.for_programs, capabilities, tool=self.tool.name, returns=returns)
+            cards = toolset.catalogue.text(_task_of(request.messages))
+            message = agent_message(cards, capabilities, tool=self.tool.name, returns=returns)
             return request.override(tools=kept, system_message=_append(request.system_message, message)), offered
         described = self.tool.model_copy(update={"description": task_description(toolset.for_programs)})
         kept = [described if isinstance(each, BaseTool) and each.name == self.tool.name else each for each in kept]
@@ -249,6 +250,11 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         if changed := turn_calls.update(result):
             updates.append(Command(update={"codemode_turn_calls": changed}))
         return [message, *updates] if updates else message
+
+
+def _task_of(messages: Sequence[AnyMessage]) -> str:
+    """Return the newest words of a person, by which cards are chosen where an agent has many tools."""
+    return next((str(message.text) for message in reversed(messages) if isinstance(message, HumanMessage)), "")
 
 
 def _turn_calls(request: ToolCallRequest) -> TurnCalls:

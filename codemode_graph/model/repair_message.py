@@ -46,6 +46,10 @@ STRATEGIES = {
         "You have written the same program twice, and it cannot work, so it is not shown here again. Write a different "
         "one: do the step that failed in another way, and go by what is said above."
     ),
+    "looked": (
+        "You have seen what `search_tools` finds, and the cards of those tools are among your tools now. Write the program for "
+        "the task."
+    ),
     "error": "Find the line that failed, write the whole program again with it put right, and keep what was right.",
     "late": (
         "It did not end in time. Write the whole program again so that it does: end every loop, make calls that do not "
@@ -160,6 +164,8 @@ def _problem(attempt: Attempt) -> str:
     if attempt["failure"] is not None:
         return _failure(attempt["failure"], attempt["program"])
     printed = f" It printed:\n\n{attempt['stdout'][:800].strip()}" if attempt["stdout"].strip() else ""
+    if attempt["verdict"] == "looked":
+        return f"It ran, and did nothing but look for tools.{printed}"
     return f"It ran, and its tools returned data, but its value was {_cut(repr(attempt['output']))}.{printed}"
 
 
@@ -236,6 +242,8 @@ def _outcome(call: ToolCall) -> str:
 def _strategy(attempts: Sequence[Attempt]) -> str:
     last, previous = attempts[-1], attempts[-2] if len(attempts) > 1 else None
     rules = [finding["rule"] for finding in last["findings"]]
+    if last["verdict"] == "looked":
+        return "looked"
     if rules and rules[0] in ("cut-off", "refusal", "tool-calls"):
         return rules[0]
     if rules and rules[0] in ("no-program", "several-blocks"):

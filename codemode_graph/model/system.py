@@ -1,62 +1,52 @@
 """The system prompt: the rules, the sandbox's Python, an example, the tools; and the text files that it is made of."""
 
-from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from string import Template
 
 from codemode_sandboxes import Capabilities
 
-from codemode_graph.tools.cards import render_cards
-from codemode_graph.tools.spec import ToolSpec
-
 __all__ = ["agent_message", "program_tool_description", "render", "request_message", "system_message"]
 
 
-def system_message(
-    tools: Sequence[ToolSpec], capabilities: Capabilities, *, structured: bool, instructions: str = ""
-) -> str:
-    """Return the system prompt: the rules, the sandbox's Python, an example, one card a tool.
+def system_message(cards: str, capabilities: Capabilities, *, structured: bool, instructions: str = "") -> str:
+    """Return the system prompt: the rules, the sandbox's Python, an example, the tools.
 
     The part that depends on the tools comes last, so that a server can cache the rest.
 
     Args:
-        tools: The tools a program may call.
+        cards: What is said of the tools, see `Catalogue.text`.
         capabilities: The capabilities of the sandbox.
         structured: Ask for the answer as fields, rather than as a fenced block.
         instructions: More, of the graph's owner.
     """
-    text = _with_tools("system", tools, capabilities)
+    text = _with_tools("system", cards, capabilities)
     if instructions.strip():
         text += f"\n\n# Instructions\n\n{instructions.strip()}"
     return f"{text}\n\n# Answer\n\n{render('structured' if structured else 'fenced')}"
 
 
-def program_tool_description(
-    tools: Sequence[ToolSpec], capabilities: Capabilities, *, returns: str | None = None
-) -> str:
+def program_tool_description(cards: str, capabilities: Capabilities, *, returns: str | None = None) -> str:
     """Return the description of a tool that runs programs, for an agent's model: when to use it, and how.
 
     Args:
-        tools: The tools a program may call.
+        cards: What is said of the tools, see `Catalogue.text`.
         capabilities: The capabilities of the sandbox.
         returns: The type of a program's value, as a model reads it; None where any will do.
     """
-    return request_message(_with_tools("program_tool", tools, capabilities), returns)
+    return request_message(_with_tools("program_tool", cards, capabilities), returns)
 
 
-def agent_message(
-    tools: Sequence[ToolSpec], capabilities: Capabilities, *, tool: str, returns: str | None = None
-) -> str:
+def agent_message(cards: str, capabilities: Capabilities, *, tool: str, returns: str | None = None) -> str:
     """Return the instructions for an agent that can run programs: when to, and how to write them.
 
     Args:
-        tools: The tools a program may call.
+        cards: What is said of the tools, see `Catalogue.text`.
         capabilities: The capabilities of the sandbox.
         tool: The name of the tool that runs programs.
         returns: The type of a program's value, as a model reads it; None where any will do.
     """
-    return request_message(_with_tools("agent", tools, capabilities, tool=tool), returns)
+    return request_message(_with_tools("agent", cards, capabilities, tool=tool), returns)
 
 
 def request_message(task: str, returns: str | None = None) -> str:
@@ -69,8 +59,7 @@ def request_message(task: str, returns: str | None = None) -> str:
     return task if returns is None else f"{task}\n\n{render('answer_type', type=returns)}"
 
 
-def _with_tools(template: str, tools: Sequence[ToolSpec], capabilities: Capabilities, **more: str) -> str:
-    cards = render_cards(tools) or "(none)"
+def _with_tools(template: str, cards: str, capabilities: Capabilities, **more: str) -> str:
     return render(template, rules=render("rules"), python=_python(capabilities), cards=cards, **more)
 
 

@@ -29,6 +29,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
         stubs=parts.stubs,
         type_checker=parts.checker,
         returns=None if returns is None else returns.shape,
+        search_tools=[spec.name for spec in parts.catalogue.tools],
     )
     *earlier, newest = state["attempts"]
     # An answer without a program comes with the reason, which the check cannot know.

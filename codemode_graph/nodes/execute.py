@@ -14,7 +14,7 @@ from codemode_graph.calls.session import RunLog, Session, SessionLost
 from codemode_graph.calls.values import LOAD_VALUE, Values, load_value
 from codemode_graph.events import logger
 from codemode_graph.nodes.check import check
-from codemode_graph.nodes.inspect_output import inspect_value, judge
+from codemode_graph.nodes.inspect_output import inspect_value, is_look, judge
 from codemode_graph.nodes.node import Update, add_attempt, amend, knobs, seconds_spent
 from codemode_graph.nodes.run_log import close, open_log, program_digest
 from codemode_graph.nodes.sandbox_choice import on_backend
@@ -106,7 +106,8 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
     if isinstance(run.event, Failed):
         failure = _failure(run.event, maker)
     elif isinstance(run.event, Finished):
-        failure = inspect_value(state, parts, run.event.value)
+        if not is_look(parts, resolver.calls, log.view.tool_calls()):
+            failure = inspect_value(state, parts, run.event.value)
         output = await values.keep(run.event.value, final=True)
     paused = isinstance(run.event, Paused)
     changes = {

@@ -82,7 +82,9 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         program_given = bare(code)
         return {**fresh, "program": program_given, "attempts": add_attempt([], program_given, "")}
     request = request_message(task, None if asked is None else asked.text(parts.signatures))
-    return {**fresh, **await write_program(request, parts, config, attempts=[], usage=[], prompts=[])}
+    found = state.get("found") or []
+    written = await write_program(request, parts, config, task=task, found=found, attempts=[], usage=[], prompts=[])
+    return {**fresh, **written}
 
 
 def _is_over(log: RunLog, opened: float) -> bool:

@@ -1,15 +1,19 @@
 """The node that judges what a program gave back."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.events import OutcomeEvent, emit
-from codemode_graph.nodes.node import Update, amend, judge_failure, return_type
+from codemode_graph.nodes.node import Update, amend, crossed_budget, judge_failure, knobs, return_type
 from codemode_graph.settings import Parts
-from codemode_graph.state import CodeModeState, Failure, Verdict
+from codemode_graph.state import CodeModeState, Failure, ToolCall, Verdict
 
-__all__ = ["inspect_output", "inspect_value", "is_empty", "judge"]
+__all__ = ["inspect_output", "inspect_value", "is_empty", "is_look", "judge"]
+
+# Programs of a run that may do nothing but search. A task may itself be to find tools: then the next one is its answer.
+_MOST_LOOKS = 2
 
 _EMPTY = Failure(
     kind="empty",
@@ -24,13 +28,16 @@ async def inspect_output(state: CodeModeState, parts: Parts, config: RunnableCon
     """Judge the newest attempt.
 
     A failure is an `error`. A value of nothing is `empty` where tools returned data, unless an earlier program returned
-    nothing too: then it is the answer. Either becomes `exhausted` where no further attempt may follow.
+    nothing too: then it is the answer. Either becomes `exhausted` where no further attempt may follow. A program that did
+    nothing but search tools has `looked`: its attempt is not counted, and the next program has the cards of what it found.
     """
     verdict, failure = judge(state, parts)
     emit(OutcomeEvent(type="outcome", verdict=verdict, error=failure))
     # An empty attempt has run as it should: it is not the attempt that failed, but the run, if it ends here.
     kept = failure if failure is None or failure["kind"] != "empty" else None
+    found = find_tools(state, parts) if verdict == "looked" else []
     return {
+        "found": list(dict.fromkeys([*found, *(state.get("found") or [])])),
         "verdict": verdict,
         "error": failure if verdict != "empty" else None,
         "attempts": amend(state, {"verdict": verdict, "failure": kept}),
@@ -55,9 +62,33 @@ def judge(state: CodeModeState, parts: Parts) -> tuple[Verdict, Failure | None]:
     failure = state["error"]
     if failure is not None:
         return judge_failure(state, parts, failure, verdict="error")
+    if is_look(parts, state["attempts"][-1]["calls"], state["tool_calls"]):
+        return ("looked", None) if _may_look(state, parts) else ("ok", None)
     if _is_suspicious(state) and parts.model is not None:
         return judge_failure(state, parts, _EMPTY, verdict="empty")
     return "ok", None
+
+
+def _may_look(state: CodeModeState, parts: Parts) -> bool:
+    looks = sum(attempt["verdict"] == "looked" for attempt in state["attempts"])
+    return looks < _MOST_LOOKS and crossed_budget(state, parts, knobs(parts)) is None
+
+
+def is_look(parts: Parts, own: Collection[str], calls: Sequence[ToolCall]) -> bool:
+    """Tell whether a program, by its `own` calls, did nothing but search the catalogue of tools."""
+    tools = {call["tool"] for call in calls if call["id"] in own}
+    return bool(tools) and parts.model is not None and tools <= {spec.name for spec in parts.catalogue.tools}
+
+
+def find_tools(state: CodeModeState, parts: Parts) -> list[str]:
+    """Return the names of the tools that the newest program found, in its order."""
+    own = set(state["attempts"][-1]["calls"])
+    names: list[str] = []
+    for call in state["tool_calls"]:
+        if call["id"] in own and call["status"] == "done":
+            # The search is made again: what it returned may be so large that it is kept by reference.
+            names += parts.catalogue.names(call["tool"], call["arguments"])
+    return names
 
 
 def _is_suspicious(state: CodeModeState) -> bool:

@@ -21,6 +21,7 @@ __all__ = [
     "Update",
     "add_attempt",
     "amend",
+    "crossed_budget",
     "join_failures",
     "judge_failure",
     "knobs",
@@ -180,13 +181,15 @@ def judge_failure(state: CodeModeState, parts: Parts, failure: Failure, *, verdi
     if parts.model is None:
         return "exhausted", failure
     limits = knobs(parts)
-    crossed = _crossed(state, parts, limits)
+    crossed = crossed_budget(state, parts, limits)
     if crossed:
         return "exhausted", {**failure, "message": f"{failure['message']} (not repaired: {crossed})"}
-    return ("exhausted" if len(state["attempts"]) >= limits.max_attempts else verdict), failure
+    # A program that only searched tools is no attempt at the task.
+    tried = sum(attempt["verdict"] != "looked" for attempt in state["attempts"])
+    return ("exhausted" if tried >= limits.max_attempts else verdict), failure
 
 
-def _crossed(state: CodeModeState, parts: Parts, limits: Context) -> str | None:
+def crossed_budget(state: CodeModeState, parts: Parts, limits: Context) -> str | None:
     """Return which budget the run has used up."""
     read, written = (sum(call[name] for call in state["usage"]) for name in ("input_tokens", "output_tokens"))
     # Budgets are looked at between attempts: a request that is under way is paid for anyway.

@@ -24,7 +24,14 @@ async def repair(state: CodeModeState, parts: Parts, config: RunnableConfig) -> 
     returns = return_type(state, parts)
     request = repair_message(state, returns=None if returns is None else returns.text(parts.signatures))
     update = await write_program(
-        request, parts, config, attempts=attempts, usage=usage, prompts=state.get("prompts", [])
+        request,
+        parts,
+        config,
+        task=state["task"],
+        found=state.get("found") or [],
+        attempts=attempts,
+        usage=usage,
+        prompts=state.get("prompts", []),
     )
     if update["verdict"] is not None:  # the model cannot be asked, so this run is over
         await close_ended(state, parts, config, update["verdict"])

@@ -20,6 +20,7 @@ __all__ = ["SandboxRun", "sandbox_run", "trace_policy"]
 
 _LARGE = 100_000
 _READS = {
+    "discover": ("task",),
     "generate": ("task", "code"),
     "check": ("program",),
     "execute": ("program",),
@@ -27,7 +28,7 @@ _READS = {
     "inspect_output": ("output", "error"),
     "repair": ("program", "error"),
 }
-_WRITES = ("program", "verdict", "output", "error", "stdout", "pending")
+_WRITES = ("program", "verdict", "output", "error", "stdout", "pending", "found")
 _OF_ATTEMPT = {
     "generate": ("thoughts",),
     "check": ("fixes", "findings"),

@@ -1,5 +1,7 @@
 """Asking the model for a program: what generate and repair have in common."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import cast
 
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -44,6 +46,8 @@ async def write_program(
     parts: Parts,
     config: RunnableConfig,
     *,
+    task: str,
+    found: Sequence[str],
     attempts: list[Attempt],
     usage: list[ModelCall],
     prompts: list[Prompt],
@@ -54,6 +58,8 @@ async def write_program(
         request: The user message.
         parts: The graph's parts.
         config: Callbacks and tags.
+        task: What is to be done, by which cards are chosen where there are many tools.
+        found: Tools that a search of the run has found.
         attempts: The attempts so far.
         usage: The model calls so far.
         prompts: Their prompts.
@@ -65,8 +71,10 @@ async def write_program(
         raise ConfigurationError("this graph was made without a model: give it `code` to run, or make it with `model=`")
     number = len(attempts) + 1
     emit(AttemptEvent(type="attempt", number=number))
+    # Cards of a thousand tools take a second, which the event loop has not.
+    cards = await asyncio.to_thread(parts.catalogue.text, task, names=found)
     system = system_message(
-        parts.tools, await parts.capabilities(), structured=parts.structured, instructions=parts.instructions
+        cards, await parts.capabilities(), structured=parts.structured, instructions=parts.instructions
     )
     messages = [SystemMessage(system), HumanMessage(request)]
     prompt = Prompt(attempt=number, request=request)

@@ -55,6 +55,7 @@ _WAITS = {
 _RESULTS: dict[Verdict | None, Mark] = {
     "ok": ("good", "ok"),
     "empty": ("wait", "gave nothing back"),
+    "looked": ("good", "looked for tools"),
     "error": ("bad", "failed"),
     "exhausted": ("bad", "failed"),
     None: ("wait", "not over"),

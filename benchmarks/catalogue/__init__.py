@@ -1,0 +1,1 @@
+"""Finding tools among many: what questions find, and what a prompt costs."""

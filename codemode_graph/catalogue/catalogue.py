@@ -1,0 +1,212 @@
+"""The tools of a run as a model reads them: all their cards, or where these are many, a way to find the right ones.
+
+Past a budget of tokens the prompt names the places that tools come from, shows the cards that fit the task best, and tells
+how a program finds more: `search_tools` and `describe_tool`. The check knows all tools, whatever the prompt shows.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import zip_longest
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import RunnableConfig
+
+from codemode_graph.catalogue.search import ToolIndex
+from codemode_graph.errors import ToolLoadError
+from codemode_graph.tools.cards import estimate_tokens, render_card, render_cards
+from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.text import one_line, suggest
+
+__all__ = ["CARD_TOKENS", "DESCRIBE_TOOL", "SEARCH_TOOLS", "Catalogue"]
+
+CARD_TOKENS = 8_000
+"""Estimated tokens that the cards in a prompt may take, unless `card_tokens` says otherwise."""
+
+# Tokens of the list of places, which every prompt has; and the tools that a place is told by.
+_PLACES_TOKENS = 1_200
+_EXAMPLES = 4
+# Cards that a prompt shows, and the share of the budget that they may take: a model reads few cards better than many.
+_CARDS = 12
+_CARDS_SHARE = 0.4
+_LIMIT = 8
+_MOST_FOUND = 50
+_MOST_STEPS = 6
+_STEPS = re.compile(r"[.;:,\n]+|\b(?:and|then|if|for each)\b")
+_PLACE = re.compile(r"^(\w[\w -]*?)(?:/|\.|:|__)")
+
+
+async def _nothing(arguments: dict[str, Any], config: RunnableConfig) -> Any:
+    raise KeyError("there is no catalogue")
+
+
+SEARCH_TOOLS = ToolSpec(
+    name="search_tools",
+    call=_nothing,
+    description="Find tools by what they do, best first. Each has its `name` and its `card`.",
+    input_schema={
+        "type": "object",
+        "properties": {
+            "query": {"type": "string", "description": "Words for what the tool is to do."},
+            "limit": {"type": "integer", "default": _LIMIT, "minimum": 1, "maximum": _MOST_FOUND},
+        },
+        "required": ["query"],
+    },
+    output_schema={
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "card": {"type": "string"}},
+            "required": ["name", "card"],
+        },
+    },
+    effect="read",
+    source="codemode",
+)
+DESCRIBE_TOOL = ToolSpec(
+    name="describe_tool",
+    call=_nothing,
+    description="Return the card of one tool: how it is called, and what comes back.",
+    input_schema={"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+    output_schema={"type": "string"},
+    effect="read",
+    source="codemode",
+)
+
+
+class Catalogue:
+    """The tools of a run, as its prompts tell of them.
+
+    Args:
+        specs: The tools that programs may call.
+        tokens: Estimated tokens that all cards may take; past that, programs and prompts search. None shows all cards.
+        embeddings: Lets searches go by meaning as well.
+
+    Raises:
+        ToolLoadError: Programs are to search, and a tool has the name of `search_tools` or `describe_tool`.
+    """
+
+    def __init__(
+        self, specs: Sequence[ToolSpec], *, tokens: int | None = CARD_TOKENS, embeddings: Embeddings | None = None
+    ) -> None:
+        self._specs, self._tokens, self._embeddings = specs, tokens, embeddings
+        if self.is_searched:
+            for name in {spec.name for spec in specs} & {SEARCH_TOOLS.name, DESCRIBE_TOOL.name}:
+                raise ToolLoadError(
+                    f"the tools are so many that programs search them with {SEARCH_TOOLS.name} and {DESCRIBE_TOOL.name}, "
+                    f"and one of yours is called {name!r}: give it another name, or show all cards with card_tokens=None"
+                )
+
+    @cached_property
+    def cards(self) -> str:
+        """The cards of all tools."""
+        return render_cards(self._specs)
+
+    @cached_property
+    def is_searched(self) -> bool:
+        """True where the cards are too many for a prompt."""
+        return self._tokens is not None and estimate_tokens(self.cards) > self._tokens
+
+    @cached_property
+    def index(self) -> ToolIndex:
+        """The index of the tools."""
+        return ToolIndex(self._specs, embeddings=self._embeddings)
+
+    @cached_property
+    def tools(self) -> tuple[ToolSpec, ...]:
+        """The tools by which programs search; empty where the prompt shows all cards."""
+        if not self.is_searched:
+            return ()
+        return (replace(SEARCH_TOOLS, call=self._search), replace(DESCRIBE_TOOL, call=self._describe))
+
+    def text(self, task: str = "", *, names: Sequence[str] = ()) -> str:
+        """Return what a prompt says of the tools: all cards, or the places, the cards that fit, and how to find more.
+
+        Args:
+            task: What the program is to do. Without it no cards are shown beside the places.
+            names: Tools whose cards come first, such as those that an earlier search found.
+        """
+        if not self.is_searched:
+            return self.cards or "(none)"
+        parts = [
+            f"There are {len(self._specs)} tools, too many to show. They are from:\n\n{self._places()}",
+            "A program finds more tools, and what they take and return, with these:\n\n"
+            + render_cards([SEARCH_TOOLS, DESCRIBE_TOOL]),
+            "Call no tool whose card you have not read. Where the cards below do not do, write a short program first that "
+            "returns what `search_tools` finds, and nothing else: you then see it, and write the program for the task.",
+        ]
+        if cards := self._fitting(task, names):
+            parts.append(f"These may fit the task:\n\n{cards}")
+        return "\n\n".join(parts)
+
+    def names(self, tool: str, arguments: dict[str, Any]) -> list[str]:
+        """Return the names of the tools that a call of `search_tools` or `describe_tool` finds."""
+        if tool == DESCRIBE_TOOL.name:
+            return [str(arguments["name"])]
+        limit = min(int(arguments.get("limit", _LIMIT)), _MOST_FOUND)
+        return [spec.name for spec in self.index.search(str(arguments["query"]), limit=limit)]
+
+    def find(self, task: str) -> list[ToolSpec]:
+        """Return the tools that fit a task best: for the whole of it and for each of its steps, in turn.
+
+        A task of several steps has words for several tools, and the words of one step must not outweigh the others.
+        """
+        steps = [task, *(part for part in _STEPS.split(task) if len(part.split()) > 1)][: 1 + _MOST_STEPS]
+        orders = [self.index.search(step, limit=_CARDS) for step in dict.fromkeys(steps)]
+        turns = (spec for turn in zip_longest(*orders) for spec in turn if spec is not None)
+        return list({spec.name: spec for spec in turns}.values())[:_CARDS]
+
+    def _fitting(self, task: str, names: Sequence[str]) -> str:
+        by_name = {spec.name: spec for spec in self._specs}
+        found = [by_name[name] for name in names if name in by_name]
+        found += self.find(task)
+        left = int((self._tokens or 0) * _CARDS_SHARE)
+        shown: list[ToolSpec] = []
+        for spec in {spec.name: spec for spec in found}.values():
+            left -= estimate_tokens(render_card(spec))
+            # The best one is shown even where its card is long: without any, the model could only guess.
+            if left >= 0 or not shown:
+                shown.append(spec)
+        return render_cards(shown)
+
+    def _places(self) -> str:
+        places: defaultdict[str, list[str]] = defaultdict(list)
+        for spec in self._specs:
+            places[_place_of(spec)].append(spec.name)
+        lines, left, others = list[str](), _PLACES_TOKENS, list[str]()
+        for place, names in sorted(places.items(), key=lambda item: -len(item[1])):
+            step = max(1, len(names) // _EXAMPLES)
+            examples = ", ".join(name.removeprefix(f"{place}/") for name in names[::step][:_EXAMPLES])
+            count = f"{len(names)} tools" if len(names) > 1 else "1 tool"
+            line = one_line(f"- {place}, {count}: {examples}{', ...' if len(names) > _EXAMPLES else ''}")
+            left -= estimate_tokens(line)
+            if left >= 0:
+                lines.append(line)
+            else:
+                others.append(place)
+        if others:
+            lines.append(one_line(f"- and {len(others)} others: {', '.join(others)}"))
+        return "\n".join(lines)
+
+    async def _search(self, arguments: dict[str, Any], config: RunnableConfig) -> Any:
+        by_name = {spec.name: spec for spec in self._specs}
+        return [{"name": n, "card": render_card(by_name[n])} for n in self.names(SEARCH_TOOLS.name, arguments)]
+
+    async def _describe(self, arguments: dict[str, Any], config: RunnableConfig) -> Any:
+        name = str(arguments["name"])
+        spec = next((spec for spec in self._specs if spec.name == name), None)
+        if spec is None:
+            raise KeyError(
+                f"no tool is named {name!r}; {suggest(name, [spec.name for spec in self._specs])}".rstrip("; ")
+            )
+        return render_card(spec)
+
+
+def _place_of(spec: ToolSpec) -> str:
+    if spec.source.startswith("mcp:"):
+        return spec.source.removeprefix("mcp:")
+    found = _PLACE.match(spec.name)
+    return found[1] if found else "tools"
