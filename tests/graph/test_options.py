@@ -51,6 +51,7 @@ VALUES = RunOptions(
     budget=Context(),
     prices=Prices(input=1, output=1),
     inline_bytes=1,
+    model_timeout=1,
     card_tokens=None,
     embeddings=None,
     instructions="Be short.",
