@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from codemode_graph.errors import CodeModeError, ConfigurationError, ModelError, NoAnswer, ToolLoadError
     from codemode_graph.graph import create_codemode
     from codemode_graph.integrations.agent import create_agent, create_codemode_tool
+    from codemode_graph.integrations.chat import create_codemode_chat
     from codemode_graph.integrations.middleware import CodeModeMiddleware
     from codemode_graph.mcp import MCPToolLoader
     from codemode_graph.options import CodeModeOptions, RunOptions
@@ -56,6 +57,7 @@ __all__ = [
     "codemode",
     "create_agent",
     "create_codemode",
+    "create_codemode_chat",
     "create_codemode_tool",
     "tool",
 ]
@@ -81,6 +83,7 @@ _PLACES = {
     "create_codemode": "codemode_graph.graph",
     "create_agent": "codemode_graph.integrations.agent",
     "create_codemode_tool": "codemode_graph.integrations.agent",
+    "create_codemode_chat": "codemode_graph.integrations.chat",
     "CodeModeMiddleware": "codemode_graph.integrations.middleware",
     "MCPToolLoader": "codemode_graph.mcp",
     "Context": "codemode_graph.settings",

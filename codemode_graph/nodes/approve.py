@@ -56,6 +56,7 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     # Through JSON and back: what a person leaves as it is comes back exactly.
     answer = decode(interrupt(encode(_request(state, gated, problem=state.get("problem")))))
     try:
+        answer = _from_words(answer, gated) if isinstance(answer, str) else answer
         decisions = read_decisions(gated, answer, first=not state["decisions"])
     except ValueError as error:
         return {"problem": str(error)}  # the program comes to the same calls again, and the person is asked again
@@ -167,6 +168,21 @@ def read_decisions(pending: list[PendingCall], answer: object, *, first: bool = 
     if None in calls or len({call["id"] for call in calls if call}) != len(calls):
         raise ValueError(f"the ids have to be among {', '.join(by_id)}, each once")
     return {call["key"]: _decision(call, answer) for call, answer in zip(calls, decisions, strict=True) if call}
+
+
+def _from_words(text: str, pending: list[PendingCall]) -> object:
+    """Return what a person said in a chat as an answer: JSON, or one word for all calls, with a reason after `reject`."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    word, _, reason = text.strip().partition(":") if ":" in text else (text.strip(), "", "")
+    decision = {"approve": "approve", "yes": "approve", "reject": "reject", "no": "reject"}.get(
+        word.strip(" .!").lower()
+    )
+    if decision is None:
+        raise ValueError(f"{len(pending)} calls wait: answer approve, or reject: and why")
+    return [{"type": decision, **({"message": reason.strip()} if reason.strip() else {})} for _ in pending]
 
 
 def _allowed(call: PendingCall) -> list[DecisionType]:

@@ -3,6 +3,6 @@
 Their settings come from environment variables, see `codemode_graph.server.environment`.
 """
 
-from codemode_graph.server.factories import agent, codemode, composed
+from codemode_graph.server.factories import agent, chat, codemode, composed
 
-__all__ = ["agent", "codemode", "composed"]
+__all__ = ["agent", "chat", "codemode", "composed"]

@@ -21,13 +21,14 @@ from langgraph_sdk.runtime import ServerRuntime
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.graph import create_codemode
 from codemode_graph.integrations.agent import create_agent, to_langchain
+from codemode_graph.integrations.chat import create_codemode_chat
 from codemode_graph.options import RunOptions
 from codemode_graph.server import environment
 from codemode_graph.server.assistant import Assistant, read_assistant
 from codemode_graph.server.conversation import compose
 from codemode_graph.tools.load import load_tools
 
-__all__ = ["agent", "codemode", "composed"]
+__all__ = ["agent", "chat", "codemode", "composed"]
 
 _AGENT = "You do what the user asks with the tools that you have, and answer shortly."
 
@@ -76,6 +77,15 @@ def composed(runtime: ServerRuntime[Any] | None = None) -> AbstractAsyncContextM
         runtime: Of the server: what the graph is for. Without it, it is for a run.
     """
     return _serve(_composed, runtime)
+
+
+def chat(runtime: ServerRuntime[Any] | None = None) -> AbstractAsyncContextManager[Graph]:
+    """Make code mode as a participant of a conversation, see `create_codemode_chat`.
+
+    Args:
+        runtime: Of the server: what the graph is for. Without it, it is for a run.
+    """
+    return _serve(_chat, runtime)
 
 
 @asynccontextmanager
@@ -133,3 +143,9 @@ def _composed(parts: Equipment) -> Graph:
     graph = compose(inner.compile(), parts.model, names, instructions=parts.options.get("instructions", ""))
     graph.context_schema = Assistant
     return graph.compile(name="composed")
+
+
+def _chat(parts: Equipment) -> Graph:
+    graph: StateGraph[Any, Any, Any, Any] = create_codemode_chat(model=parts.model, tools=parts.tools, **parts.options)
+    graph.context_schema = Assistant
+    return graph.compile(name="chat")

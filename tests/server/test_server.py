@@ -67,6 +67,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, model: Service) -> Iterator
     folder = tmp_path_factory.mktemp("server")
     shutil.copytree(ROOT / "graphs", folder / "graphs")
     served = json.loads((ROOT / "langgraph.json").read_text())
+    served["graphs"]["chat"] = "codemode_graph.server:chat"
     (folder / "langgraph.json").write_text(json.dumps({**served, "dependencies": ["."]}))
     (folder / "servers.json").write_text(json.dumps(SHOP))
     (folder / "archive.py").write_text(ARCHIVE)
@@ -270,7 +271,7 @@ async def test_the_servers_own_mcp_endpoint_offers_the_graphs(server: Server) ->
     ):
         await session.initialize()
         names = {tool.name for tool in (await session.list_tools()).tools}
-        assert names == {"codemode", "composed", "agent"}
+        assert names == {"codemode", "composed", "agent", "chat"}
         result = await session.call_tool("codemode", {"task": "", "code": "40 + 2"})
     assert "42" in str(result.content)
 
@@ -307,6 +308,34 @@ async def test_a_destructive_call_is_approved_by_the_json_that_studio_sends(serv
     assert [(call["tool"], call["effect"], call["status"]) for call in done["tool_calls"]] == [
         ("delete_order", "destructive", "done")
     ]
+
+
+async def test_a_conversation_over_a2a_waits_and_is_answered_there(
+    client: LangGraphClient, server: Server, model: Service
+) -> None:
+    (assistant,) = await client.assistants.search(graph_id="chat", metadata={"created_by": "system"})
+    program = "f\"It is sent: {await tools.send_reminder('c1', 125.0)}\""
+    model.script(Reply(code=program), Reply(code=program))
+
+    async def say(text: str, **more: str) -> Any:
+        message = {"role": "user", "messageId": text, "parts": [{"kind": "text", "text": text}], **more}
+        call = {"jsonrpc": "2.0", "id": "1", "method": "message/send", "params": {"message": message}}
+        answer = await http.post(f"/a2a/{assistant['assistant_id']}", json=call)
+        return answer.json()["result"]
+
+    headers = {"Accept": "application/json"}
+    async with httpx.AsyncClient(base_url=server.url, timeout=60, headers=headers) as http:
+        task = await say("Remind c1.")
+        assert task["status"]["state"] == "input-required"
+        (part,) = task["artifacts"][0]["parts"]
+        assert part["data"]["value"]["action_requests"][0]["name"] == "send_reminder"
+        task = await say("approve", contextId=task["contextId"], taskId=task["id"])
+        assert task["status"]["state"] == "completed"
+        assert "It is sent:" in json.dumps(task["artifacts"])
+        task = await say("And again.", contextId=task["contextId"])
+        assert task["status"]["state"] == "input-required"
+        task = await say("reject: enough", contextId=task["contextId"], taskId=task["id"])
+        assert "enough" in json.dumps(task["artifacts"])
 
 
 async def test_no_node_blocks_the_event_loop(server: Server) -> None:
