@@ -6,14 +6,13 @@ Run it from the repository's root, where codemode-graph and its `test` extra are
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,19 +21,24 @@ from codemode_sandboxes import SANDBOXES, resolve_sandbox
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from benchmarks.chaos.drive import KINDS, Case, Outcome, judge, live, play, random_case
+from benchmarks.chaos.cases import KINDS, SHAPES, Case, Scene, random_scene
+from benchmarks.chaos.drive import live, play
+from benchmarks.chaos.judge import Outcome, judge
 from benchmarks.chaos.mortal import MortalJournal, MortalSaver
 from benchmarks.chaos.programs import size, smaller
-from benchmarks.chaos.world import Life, World
+from benchmarks.chaos.serve import RemoteWorlds, serving
+from benchmarks.chaos.tools import Life
 from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.postgres import PostgresJournal
 from codemode_graph.calls.sqlite import SQLiteJournal
 from tests.durable.postgres import Server, binaries, server
 
-__all__ = ["Places", "main", "play_in_processes"]
+__all__ = ["ALLOWED", "Places", "main", "play_here", "play_in_processes"]
 
-_SECONDS = 30.0
-"""For one case. A run that waits for nobody is over long before."""
+ALLOWED = ("marked", "forked")
+"""Kinds that docs/journal.md says may be; all others are broken promises."""
+_SECONDS = 120.0
+"""For one process. A scene that waits for nobody is over long before."""
 _CHOICES = 200
 """Smaller programs that are tried at most, for one that goes wrong."""
 
@@ -75,72 +79,104 @@ class Places:
             await opened.aclose()
 
 
-async def play_here(case: Case, places: Places, sandbox: Any) -> Outcome:
-    """Play a case in this process."""
+async def play_here(scene: Scene, places: Places, sandbox: Any) -> Outcome:
+    """Play a scene in this process."""
     async with places.journal(places.place()) as journal:
         try:
             async with asyncio.timeout(_SECONDS):
-                return await play(case, sandbox=sandbox, journal=journal, saver=InMemorySaver())
+                return await play(scene, sandbox=sandbox, journal=journal, saver=InMemorySaver())
         except TimeoutError:
             return Outcome(violations=[f"hangs: for more than {_SECONDS:g} seconds"])
 
 
-def play_in_processes(case: Case, places: Places, sandbox: str) -> Outcome:
-    """Play a case in processes that are killed by SIGKILL, one after the other; the world is a file."""
-    place, outcome = places.place(), Outcome()
-    for left in (*case.kills, None):
-        child = os.fork()
-        if child == 0:
-            try:
-                ended = asyncio.run(_in_process(case, places, place, sandbox, left))
-                (place / "outcome.json").write_text(json.dumps(asdict(ended)))
-            finally:
-                os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if (place / "outcome.json").exists():
-            return Outcome(**{**json.loads((place / "outcome.json").read_text()), "kills": outcome.kills})
-        outcome.kills += os.WIFSIGNALED(status)
-    outcome.violations = ["error: the last process wrote no outcome"]
-    return outcome
+def play_in_processes(scene: Scene, places: Places, sandbox: str, worlds: Path) -> Outcome:
+    """Play a scene in processes that are killed by SIGKILL, up to four at one time; the worlds are another process's."""
+    place, kills, found = places.place(), 0, list[str]()
+    remote = RemoteWorlds(worlds, place.name)
+    # Those that work at one time die at moments of their own; the last process is alone, and lives on.
+    generations: list[list[int | None]] = [
+        [left + 7 * executor for executor in range(scene.executors)] for left in scene.kills
+    ]
+    generations += [[None] * scene.executors, [None]]
+    for lives in generations:
+        children = [_fork(scene, places, place, sandbox, remote, executor, left) for executor, left in enumerate(lives)]
+        kills += sum(os.WIFSIGNALED(os.waitpid(child, 0)[1]) for child in children)
+    if (place / "error").exists():
+        found.append((place / "error").read_text())
+    if found:
+        return Outcome(violations=found, kills=kills)
+    return replace(asyncio.run(_judge(scene, places, place, remote)), kills=kills)
 
 
-async def _in_process(case: Case, places: Places, place: Path, sandbox: str, left: int | None) -> Outcome:
-    world = World(case.fails, path=place / "world.json")
+def _fork(
+    scene: Scene, places: Places, place: Path, sandbox: str, worlds: RemoteWorlds, executor: int, left: int | None
+) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(_in_process(scene, places, place, sandbox, worlds, executor, left))
+        except BaseException as error:
+            (place / "error").write_text(f"error: {type(error).__name__}: {error}")
+        finally:
+            os._exit(0)
+    return child
+
+
+async def _in_process(
+    scene: Scene, places: Places, place: Path, sandbox: str, worlds: RemoteWorlds, executor: int, left: int | None
+) -> None:
     async with AsyncExitStack() as stack:
         journal = await stack.enter_async_context(places.journal(place))
         saver = await stack.enter_async_context(AsyncSqliteSaver.from_conn_string(str(place / "checkpoints.db")))
         box = resolve_sandbox(sandbox)
         stack.push_async_callback(box.aclose)
         life = Life(left, real=True)
-        try:
-            async with asyncio.timeout(_SECONDS):
-                state = await live(case, life, world, MortalJournal(journal, life, {}), MortalSaver(saver, life), box)
-        except TimeoutError:
-            return Outcome(violations=[f"hangs: for more than {_SECONDS:g} seconds"])
-        except Exception as error:
-            return Outcome(violations=[f"error: {type(error).__name__}: {error}"])
-        return await judge(case, world, journal, state)
+        async with asyncio.timeout(_SECONDS):
+            await live(
+                scene, life, worlds, MortalJournal(journal, life, {}), MortalSaver(saver, life), box, executor=executor
+            )
 
 
-def shrink(case: Case, kind: str, outcome_of: Any) -> Case:
-    """Return the smallest case that is found to go wrong in the same way."""
+async def _judge(scene: Scene, places: Places, place: Path, worlds: RemoteWorlds) -> Outcome:
+    async with places.journal(place) as journal:
+        snapshots = [await worlds.call(f"thread {number}", "snapshot") for number in range(len(scene.threads))]
+        return await judge(scene, snapshots, journal)
+
+
+def shrink(scene: Scene, kind: str, outcome_of: Any) -> Scene:
+    """Return the smallest scene that is found to go wrong in the same way."""
     tries = 0
     found = True
     while found and tries < _CHOICES:
         found = False
-        for candidate in _smaller(case):
+        for candidate in _smaller_scenes(scene):
             tries += 1
             if any(each.startswith(kind) for each in outcome_of(candidate).violations):
-                case, found = candidate, True
+                scene, found = candidate, True
                 break
             if tries >= _CHOICES:
                 break
-    return case
+    return scene
+
+
+def _smaller_scenes(scene: Scene) -> Iterator[Scene]:
+    for at, turns in enumerate(scene.threads):
+        if len(scene.threads) > 1:
+            yield replace(scene, threads=scene.threads[:at] + scene.threads[at + 1 :])
+        for turn, case in enumerate(turns):
+            rest = [*([] if len(turns) == 1 else [turns[:turn] + turns[turn + 1 :]])]
+            rest += [(*turns[:turn], less, *turns[turn + 1 :]) for less in _smaller(case)]
+            for fewer in rest:
+                yield replace(scene, threads=(*scene.threads[:at], fewer, *scene.threads[at + 1 :]))
+    for at in range(len(scene.kills)):
+        yield replace(scene, kills=scene.kills[:at] + scene.kills[at + 1 :])
+    if scene.executors > 1:
+        yield replace(scene, executors=scene.executors - 1)
 
 
 def _smaller(case: Case) -> Iterator[Case]:
-    for at in range(len(case.kills)):
-        yield replace(case, kills=case.kills[:at] + case.kills[at + 1 :])
+    if case.fork is not None:
+        yield replace(case, fork=None)
     if case.answers != "at once":
         yield replace(case, answers="at once")
     for body in smaller(case.body):
@@ -161,6 +197,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sandbox", default="monty", choices=sorted(SANDBOXES))
     parser.add_argument("--journal", default="memory", choices=["memory", "sqlite", "postgres"])
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="misfortunes (default: all)")
+    parser.add_argument("--shapes", nargs="+", default=SHAPES, choices=SHAPES, help="of graphs (default: all)")
     parser.add_argument("--processes", action="store_true", help="real processes, killed by SIGKILL; not for memory")
     parsed = parser.parse_args(arguments)
     if parsed.processes and parsed.journal == "memory":
@@ -181,36 +218,44 @@ def main(arguments: list[str] | None = None) -> int:
             postgres = stack.enter_context(server(programs))
         places = Places(options.journal, folder, postgres)
         if options.processes:
-            return _report(options, lambda case: play_in_processes(case, places, options.sandbox))
+            worlds = stack.enter_context(serving(folder))
+            return _report(options, lambda scene: play_in_processes(scene, places, options.sandbox, worlds))
         loop = stack.enter_context(asyncio.Runner())
         sandbox = resolve_sandbox(options.sandbox)
         stack.callback(lambda: loop.run(sandbox.aclose()))
-        return _report(options, lambda case: loop.run(play_here(case, places, sandbox)))
+        return _report(options, lambda scene: loop.run(play_here(scene, places, sandbox)))
 
 
 def _report(options: argparse.Namespace, outcome_of: Any) -> int:
     began = time.monotonic()
     counts: Counter[str] = Counter()
-    broken: list[tuple[Case, str]] = []
+    broken: list[tuple[Scene, str]] = []
     for seed in range(options.seed, options.seed + options.runs):
-        case = random_case(seed, slots=options.sandbox != "monty", kinds=tuple(options.kinds))
-        outcome = outcome_of(case)
-        counts["kills"] += outcome.kills
-        counts["asked"] += outcome.asked
+        scene = random_scene(
+            seed,
+            slots=options.sandbox != "monty",
+            kinds=tuple(options.kinds),
+            shapes=tuple(options.shapes),
+            processes=options.processes,
+        )
+        outcome = outcome_of(scene)
+        counts += Counter(kills=outcome.kills, asked=outcome.asked, turns=outcome.turns)
         for violation in outcome.violations[:1]:
             kind = violation.partition(":")[0]
             counts[kind] += 1
-            print(f"seed {seed}, {case.kind}: {violation}", flush=True)
-            if kind != "marked":
-                broken.append((case, kind))
+            print(f"seed {seed}, {scene.shape}: {violation}", flush=True)
+            if kind not in ALLOWED:
+                broken.append((scene, kind))
     seconds = time.monotonic() - began
-    print(f"{options.runs} runs of {options.sandbox} with {options.journal}, seed {options.seed}, {seconds:.0f} s")
+    print(f"{options.runs} scenes of {options.sandbox} with {options.journal}, seed {options.seed}, {seconds:.0f} s")
     print(", ".join(f"{name}: {count}" for name, count in sorted(counts.items())) or "nothing happened")
     if broken:
-        case, kind = min(broken, key=lambda each: size(each[0].body))
-        case = shrink(case, kind, outcome_of)
-        print(f"\nThe smallest that is {kind}: seed {case.seed}, {replace(case, body=(), repair=None)}\n")
-        print("\n".join(case.programs()))
+        scene, kind = min(broken, key=lambda each: sum(size(case.body) for case in each[0].cases))
+        scene = shrink(scene, kind, outcome_of)
+        print(f"\nThe smallest that is {kind}: {replace(scene, threads=())}")
+        for case in scene.cases:
+            print(f"\n{replace(case, body=(), repair=None)}\n")
+            print("\n".join(case.programs()))
     return int(bool(broken))
 
 

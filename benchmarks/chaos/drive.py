@@ -1,334 +1,244 @@
-"""Playing one case: a random program with its misfortunes on the real product, and judging what came of it."""
+"""Driving a scene on the real product, as a caller and a truthful person do, in one process or in several."""
 
 import asyncio
-import inspect
-import itertools
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from random import Random
-from types import SimpleNamespace
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any
 
 from codemode_sandboxes import Sandbox
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
-from benchmarks.chaos.mortal import Author, MortalJournal, MortalSaver
-from benchmarks.chaos.programs import Body, changed, random_body, size, source
-from benchmarks.chaos.world import Killed, Life, World
-from codemode_graph import create_codemode
+from benchmarks.chaos.cases import Case, Scene
+from benchmarks.chaos.judge import Outcome, judge
+from benchmarks.chaos.mortal import MortalJournal, MortalSaver
+from benchmarks.chaos.shapes import compiled, input_of, is_in_turn, result_of
+from benchmarks.chaos.tools import Killed, Life, Tools, WorldCalls
+from benchmarks.chaos.world import Worlds, unnoticed, value_of
 from codemode_graph.calls.journal import Journal
-from codemode_graph.calls.log import Asked, Event
-from codemode_graph.calls.view import Record, View, fold
 
-__all__ = ["KINDS", "Case", "Outcome", "accepted", "judge", "live", "play", "random_case"]
+__all__ = ["live", "play"]
 
-Kind: TypeAlias = Literal["kills", "bugs", "both", "changed"]
-KINDS: tuple[Kind, ...] = ("kills", "bugs", "both", "changed")
-"""Kills alone; bugs, repaired with the same program; both; repairs that add, remove and reorder."""
-
-_FAILS = [{"x": x, "y": y} for x, y in itertools.product(range(3), repeat=2)]
-_MOST_STEPS = 60
-THREAD: RunnableConfig = {"configurable": {"thread_id": "thread"}}
-INPUT = {"task": "do it"}
+_MOST_STEPS = 100
+_WRONG = 2
+"""Answers of a turn that fit nothing, at most."""
+_PATIENCE = 20
+"""Looks of a second executor for a turn that the first begins, a twentieth of a second apart. The first may be dead."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A program and what happens to it.
-
-    Attributes:
-        seed: From which the case was made.
-        kind: Which misfortunes it has.
-        body: The program.
-        repair: The program of the last attempt; the same where it is None.
-        bugs: The attempts that raise before an operation, by its number.
-        attempts: Programs that are tried.
-        fails: How often flaky tools fail.
-        kills: Events that each process of the run survives; the last process lives on.
-        durability: Of LangGraph's checkpoints.
-        answers: How people answer: at once; one call at a time; two at the same time; again when all is over.
-        again: After a kill the input is given again, also where a checkpoint could be gone on from.
-        reads_for: Seconds for which reads answer equal ones.
-    """
-
-    seed: int
-    kind: Kind
-    body: Body
-    repair: Body | None = None
-    bugs: Mapping[int, list[int]] = field(default_factory=dict)
-    attempts: int = 1
-    fails: Mapping[str, int] = field(default_factory=dict)
-    kills: tuple[int, ...] = ()
-    durability: Literal["sync", "async", "exit"] = "sync"
-    answers: Literal["at once", "one by one", "twice", "late"] = "at once"
-    again: bool = False
-    reads_for: float = 300.0
-
-    def programs(self) -> list[str]:
-        """Return the texts of the attempts' programs."""
-        bugs = dict(self.bugs)
-        texts = [source(self.body, attempt=n, bugs=bugs) for n in range(1, self.attempts + 1)]
-        if self.repair is not None:
-            texts[-1] = source(self.repair, attempt=self.attempts, bugs={})
-        return texts
+class _GaveUp(Exception):
+    """A second executor found nothing to do."""
 
 
-@dataclass(kw_only=True)
-class Outcome:
-    """What came of a case.
+@dataclass
+class _Thread:
+    """One thread, in one process."""
 
-    Attributes:
-        violations: What is broken, in words that begin with its kind.
-        kills: Processes that died.
-        asked: Questions about calls whose outcome is unknown.
-    """
+    scene: Scene
+    number: int
+    executor: int
+    apps: tuple[Any, Any]
+    worlds: WorldCalls
+    journal: Journal
+    answer: Any = None
+    given_again: bool = False
+    wronged: int = 0
 
-    violations: list[str] = field(default_factory=list)
-    kills: int = 0
-    asked: int = 0
+    @property
+    def name(self) -> str:
+        return f"thread {self.number}"
+
+    @property
+    def config(self) -> RunnableConfig:
+        return {"configurable": {"thread_id": self.name}}
+
+    async def live(self) -> None:
+        """Go on with the thread until its last turn has ended."""
+        for turn, case in enumerate(self.scene.threads[self.number]):
+            await self.worlds.call(self.name, "begin", str(turn), case.fails)
+            if await self._ended(str(turn)) is None:
+                await self._turn(turn, case)
+                await self._end(str(turn))
+            if case.fork is not None and self.executor == 0:
+                await self._fork(turn, case)
+
+    async def _ended(self, name: str) -> Any:
+        world = await self.worlds.call(self.name, "snapshot")
+        return world["turns"][name]["ended"]
+
+    async def _end(self, name: str) -> None:
+        state = await self.apps[0].aget_state(self.config)
+        runs = [run for run in await self.journal.runs(limit=1000) if run.thread == self.name]
+        ended = {"runs": [[run.run, run.length] for run in reversed(runs)], **result_of(self.scene, state.values)}
+        await self.worlds.call(self.name, "end", name, ended)
+
+    async def _turn(self, turn: int, case: Case) -> None:
+        self.answer, self.wronged, given, looks = None, 0, input_of(self.scene, self.number, turn), 0
+        world = await self.worlds.call(self.name, "snapshot")
+        ended = [each["ended"]["runs"][-1][0] for each in world["turns"].values() if each["ended"] is not None]
+        for _ in range(_MOST_STEPS):
+            state = await self.apps[0].aget_state(self.config)
+            # `next` leaves out those whose result is written, though no checkpoint has it yet.
+            if state.interrupts or state.tasks:
+                again = case.again and self.scene.shape != "agent" and self.scene.executors == 1
+                if again and not self.given_again and not state.interrupts:
+                    await self._invoke(given)
+                else:
+                    await self._go_on(case, state)
+            elif is_in_turn(self.scene, state.values, turn, ended):
+                break
+            elif self.executor == 0:
+                await self._invoke(given)
+            else:
+                looks += 1
+                await asyncio.sleep(0.05)
+                if await self._ended(str(turn)) is not None:
+                    return
+                if looks > _PATIENCE:
+                    raise _GaveUp
+            self.given_again = True
+        else:
+            raise RuntimeError("the run does not end")
+        if case.answers in ("late", "stale") and self.answer is not None:
+            await self._invoke(self.answer)
+
+    async def _fork(self, turn: int, case: Case) -> None:
+        """Go back to a checkpoint of the turn's run: the run goes on from there, or, from before it began, another one."""
+        world = await self.worlds.call(self.name, "snapshot")
+        name = next((each for each in world["turns"] if each.startswith(f"{turn}.")), None)
+        assert case.fork is not None
+        at: Any = None
+        if name is None:
+            run = world["turns"][str(turn)]["ended"]["runs"][-1][0]
+            places = [
+                each
+                async for each in self.apps[0].aget_state_history(self.config)
+                if each.next
+                and run in (each.values.get("run_id"), _begins(each, self.scene.task(self.number, turn)) and run)
+            ]
+            if not places:
+                return
+            place = places[int(case.fork * len(places))]
+            at, name = place.config, f"{turn}.back" if place.values.get("run_id") == run else f"{turn}.anew"
+            await self.worlds.call(self.name, "begin", name, case.fails if name.endswith("anew") else {})
+        elif world["turns"][name]["ended"] is not None:
+            return
+        if at is not None:
+            await self._invoke(None, at)
+        for _ in range(_MOST_STEPS):
+            state = await self.apps[0].aget_state(self.config)
+            if not state.tasks:
+                await self._end(name)
+                return
+            await self._go_on(case, state)
+        raise RuntimeError("the fork does not end")
+
+    async def _go_on(self, case: Case, state: Any) -> None:
+        if not state.interrupts:
+            await self._invoke(None)
+            return
+        asked = state.interrupts[0]
+        if case.answers == "wrong" and self.wronged < _WRONG:
+            self.wronged += 1
+            await self._invoke(Command(resume={asked.id: {"decisions": [{"type": "approve", "id": "none"}]}}))
+            return
+        if case.answers == "stale" and self.answer is not None and self.wronged < _WRONG:
+            self.wronged += 1
+            await self._invoke(self.answer)
+            return
+        self.answer = answer = await self._answer(case, asked)
+        if case.answers == "twice":
+            # Both executors answer at one time: one drives the program, the other goes on from what is recorded.
+            await asyncio.gather(*(self._invoke(answer, app=app) for app in self.apps))
+        else:
+            await self._invoke(answer)
+
+    async def _invoke(self, given: Any, config: RunnableConfig | None = None, app: Any = None) -> None:
+        await (app or self.apps[0]).ainvoke(given, config or self.config, durability=self.scene.durability)
+
+    async def _answer(self, case: Case, asked: Any) -> Command[Any]:
+        """Answer as a truthful person does, who looks what is in the world."""
+        world = await self.worlds.call(self.name, "snapshot")
+        *_, turn = (each for name, each in world["turns"].items() if not name.endswith(".back"))
+        landed = world["state"]["landed"][len(turn["before"]["landed"]) :]
+        # `done` lists the calls with an effect, as far as they have been made.
+        left = unnoticed(landed, [{**each, "effect": "write"} for each in asked.value["done"]])
+        decisions = []
+        for action in asked.value["action_requests"]:
+            name, arguments = action["name"], list(action["args"].values())
+            decision: dict[str, Any] = {"type": "approve"}
+            if action["reason"] == "approval" and arguments == ["change"]:
+                decision = {"type": "edit", "edited_action": {"name": name, "args": {"text": "changed"}}}
+            elif action["reason"] == "approval" and arguments == ["refuse"]:
+                decision = {"type": "reject"}
+            elif action["reason"] == "unknown":
+                key = (name, json.dumps(arguments))
+                if left[key] > 0:
+                    left[key] -= 1
+                    decision = {"type": "respond", "message": value_of(landed, name, arguments)}
+            decisions.append({**decision, "id": action["id"]})
+        if case.answers == "one by one":
+            decisions = decisions[:1]
+        return Command(resume={asked.id: {"decisions": decisions}})
 
 
-def random_case(seed: int, *, slots: bool, kinds: tuple[Kind, ...] = KINDS) -> Case:
-    """Return the case of a seed.
+def _begins(snapshot: Any, task: str) -> bool:
+    """Tell whether a checkpoint is the one in which a run of this task begins."""
+    return bool(snapshot.next == ("generate",) and snapshot.values.get("task") == task)
+
+
+async def live(
+    scene: Scene, life: Life, worlds: WorldCalls, journal: Journal, saver: Any, sandbox: Sandbox, *, executor: int = 0
+) -> None:
+    """Go on with a scene in one process, until all of its threads have ended.
 
     Args:
-        seed: Any number.
-        slots: The sandbox has `asyncio.Semaphore`.
-        kinds: Which misfortunes there may be.
-    """
-    random = Random(seed)
-    kind = random.choice(kinds)
-    body = random_body(random, slots=slots)
-    count = size(body)
-    case = Case(
-        seed=seed,
-        kind=kind,
-        body=body,
-        fails=random.choice(_FAILS),
-        durability=random.choice(["sync", "async", "exit"]),
-        answers=random.choice(["at once", "one by one", "twice", "late"]),
-        again=random.random() < 0.15,
-        reads_for=random.choice([300.0, 300.0, 0.0]),
-    )
-    if kind in ("kills", "both"):
-        case = replace(case, kills=tuple(random.randint(0, 40) for _ in range(random.randint(1, 3))))
-    if kind in ("bugs", "both"):
-        bugs = [random.randrange(count) for _ in range(random.randint(1, 2))]
-        by_number: dict[int, list[int]] = {}
-        for attempt, bug in enumerate(bugs, 1):
-            by_number.setdefault(bug, []).append(attempt)
-        case = replace(case, bugs=by_number, attempts=len(bugs) + 1)
-    if kind == "changed":
-        case = replace(case, bugs={random.randrange(count): [1]}, attempts=2, repair=changed(random, body))
-    return case
-
-
-async def live(case: Case, life: Life, world: World, journal: Journal, saver: Any, sandbox: Sandbox) -> dict[str, Any]:
-    """Go on with a case in one process, until the run has ended.
-
-    Args:
-        case: The case.
+        scene: The scene.
         life: Of this process.
-        world: Where tools take effect.
-        journal: Where the run is recorded.
-        saver: Where its checkpoints are.
+        worlds: Where tools take effect.
+        journal: Where the runs are recorded.
+        saver: Where their checkpoints are.
         sandbox: Where programs run.
-
-    Returns:
-        The state at the end.
+        executor: Of several processes at one time, the first begins the turns, and the others only go on with them.
 
     Raises:
         Killed: The process died.
     """
-    world.life = life
-
-    def compiled() -> Any:
-        graph = create_codemode(
-            model=Author(programs=case.programs(), life=life),
-            tools=world.tools(),
-            policies=world.policies(reads_for=case.reads_for),
-            sandbox=sandbox,
-            journal=journal,
-            max_attempts=case.attempts,
-        )
-        return graph.compile(checkpointer=saver)
-
-    app = compiled()
-    given: Any = None
-    answer: Any = None
-    state = await app.aget_state(THREAD)
-    began = bool(state.values or state.tasks) and not (case.again and state.tasks and not state.interrupts)
-    for _ in range(_MOST_STEPS):
-        if not began:
-            given, began = INPUT, True
-        elif state.interrupts:
-            answer = given = _answer(case, world, state)
-        elif state.tasks:  # `next` leaves out those whose result is written, though no checkpoint has it yet
-            given = None
-        else:
-            break
-        if case.answers == "twice" and isinstance(given, Command):
-            # Both executors answer at one time: one drives the program, the other goes on from what is recorded.
-            both = (app, compiled())
-            await asyncio.gather(*(each.ainvoke(given, THREAD, durability=case.durability) for each in both))
-        else:
-            await app.ainvoke(given, THREAD, durability=case.durability)
-        state = await app.aget_state(THREAD)
-    else:
-        raise RuntimeError("the run does not end")
-    if case.answers == "late" and answer is not None:
-        await app.ainvoke(answer, THREAD, durability=case.durability)
-        state = await app.aget_state(THREAD)
-    values: dict[str, Any] = state.values
-    return values
+    tools = Tools(worlds, life)
+    apps = tuple(compiled(scene, tools, life, journal=journal, saver=saver, sandbox=sandbox) for _ in range(2))
+    threads = [
+        _Thread(scene, number, executor, (apps[0], apps[1]), worlds, journal).live()
+        for number in range(len(scene.threads))
+    ]
+    # Every thread ends before the process does, as a kill would have it: no one goes on behind the next process's back.
+    every = await asyncio.gather(*threads, return_exceptions=True)
+    if life.dead:  # LangChain makes other errors of it
+        raise Killed
+    for ended in every:
+        if isinstance(ended, BaseException) and not isinstance(ended, _GaveUp):
+            raise ended
 
 
-def _answer(case: Case, world: World, state: Any) -> Command[Any]:
-    """Answer as a truthful person does, who looks what is in the world."""
-    (asked,) = state.interrupts
-    actions = asked.value["action_requests"]
-    unnoticed = world.unnoticed(state.values["tool_calls"])
-    decisions = []
-    for action in actions:
-        name, arguments = action["name"], list(action["args"].values())
-        decision: dict[str, Any] = {"type": "approve"}
-        if action["reason"] == "approval" and arguments == ["change"]:
-            decision = {"type": "edit", "edited_action": {"name": name, "args": {"text": "changed"}}}
-        elif action["reason"] == "approval" and arguments == ["refuse"]:
-            decision = {"type": "reject"}
-        elif action["reason"] == "unknown":
-            key = (name, json.dumps(arguments))
-            if unnoticed[key] > 0:
-                unnoticed[key] -= 1
-                decision = {"type": "respond", "message": world.value_of(name, arguments)}
-        decisions.append({**decision, "id": action["id"]})
-    if case.answers == "one by one":
-        decisions = decisions[:1]
-    return Command(resume={asked.id: {"decisions": decisions}})
-
-
-async def accepted(case: Case) -> list[tuple[Any, bool]]:
-    """Return the worlds that the undisturbed program leaves, and whether it ends well, however often flaky tools fail."""
-    program = source(case.body, attempt=0, bugs={})
-    possible = [fails for fails in _FAILS if all(fails[name] <= case.fails.get(name, 0) for name in fails)]
-    return [await _undisturbed(program, World(fails, calm=True)) for fails in possible]
-
-
-async def _undisturbed(program: str, world: World) -> tuple[Any, bool]:
-    """Run a program in this process. This is the second model: it has no journal and no sandbox."""
-
-    def bound(function: Any) -> Any:
-        hidden = {name: None for name in ("key", "config") if name in inspect.signature(function).parameters}
-        return lambda *arguments: function(*arguments, **hidden)
-
-    names: dict[str, Any] = {"tools": SimpleNamespace(**{each.__name__: bound(each) for each in world.tools()})}
-    exec(compile(program, "program", "exec"), names)
-    try:
-        await names["main"]()
-    except (ValueError, PermissionError):
-        return world.key(), False
-    return world.key(), True
-
-
-async def judge(case: Case, world: World, journal: Journal, state: Mapping[str, Any]) -> Outcome:
-    """Return what came of a case, and what is broken, each in words that begin with its kind.
-
-    `twice`: two calls of one identity took effect, the first still standing. `lost`: a call is done, and the world has it
-    not. `asked falsely`: a person was asked about a call whose outcome was recorded. `silent`, `marked`: the world is not
-    that of the undisturbed program, and the result does not say that it may be, or says it. `left`: an effect of an earlier
-    program stands that neither was made by the last one nor is listed as left over.
-    """
-    events = await journal.read(state["run_id"])
-    view, asked = fold(events), _asked(events)
-    found = [f"asked falsely: {tool}" for tool, doubtful in asked if not doubtful]
-    landed = Counter((name, json.dumps(arguments)) for name, arguments, _, _ in world.landed)
-    most, least = _expected(view)
-    found += [f"twice: {name}{arguments}" for (name, arguments), n in landed.items() if n > most[name, arguments]]
-    found += [f"lost: {name}{arguments}" for (name, arguments), n in least.items() if n > landed[name, arguments]]
-    if case.repair is None:
-        possible = await accepted(case)
-        if (world.key(), state["verdict"] == "ok") not in possible:
-            marked = state["left_over"] or any("mark" in call for call in state["tool_calls"])
-            kind = "marked" if marked else "silent"
-            found.append(f"{kind}: {world.key()} {state['verdict']} {state['error']}, not {possible[-1]}")
-    elif state["verdict"] == "ok":
-        found += _left(view, state)
-    if len(await journal.runs()) > 1:
-        found.append("another run: the same input began a second one")
-    return Outcome(violations=found, asked=len(asked))
-
-
-def _asked(events: Sequence[Event]) -> list[tuple[str, bool]]:
-    """Return the questions about calls whose outcome is unknown: the tool, and whether it was unknown."""
-    view, found = View(), []
-    for event in events:
-        if isinstance(event, Asked) and event.pending["reason"] == "unknown":
-            tool, arguments = event.pending["tool"], event.pending["arguments"]
-            records = [each for each in view.of_tool(tool) if each.event.arguments == arguments]
-            found.append((tool, any(record.status == "unknown" for record in records)))
-        view.apply(event)
-    return found
-
-
-_Calls: TypeAlias = "Counter[tuple[str, str]]"
-
-
-def _expected(view: View) -> tuple[_Calls, _Calls]:
-    """Return how often calls may have taken effect at most, by what is recorded, and how often at least."""
-    most: _Calls = Counter()
-    least: _Calls = Counter()
-    standing: set[tuple[tuple[str, str], Any]] = set()
-    for record in view.records:
-        if not record.has_effect:
-            continue
-        call = (record.event.tool, json.dumps(list(record.event.arguments.values())))
-        least[call] += record.status == "done" and record.event.effect != "idempotent"
-        if record.event.effect == "idempotent":
-            most[call] += 1000  # it may be made again
-        elif not record.stands:
-            most[call] += record.status == "done"
-        elif (call, record.identity) not in standing:
-            standing.add((call, record.identity))
-            most[call] += 1
-    return most, least
-
-
-def _left(view: View, state: Mapping[str, Any]) -> list[str]:
-    session = max(view.sessions)
-    met = {
-        record.identity
-        for (number, _), record in view.numbers.items()
-        if number == session and isinstance(record, Record)
-    }
-    left = [record for record in view.standing() if record.session < session and record.identity not in met]
-    return [f"left: {each.id} {each.event.tool}" for each in left if each.id not in state["left_over"]]
-
-
-async def play(case: Case, *, sandbox: Sandbox, journal: Journal, saver: BaseCheckpointSaver[Any]) -> Outcome:
-    """Play a case in this process: a kill is an exception, after which nothing that it had can be written to any more.
+async def play(scene: Scene, *, sandbox: Sandbox, journal: Journal, saver: BaseCheckpointSaver[Any]) -> Outcome:
+    """Play a scene in this process: a kill is an exception, after which nothing that it had can be written to any more.
 
     Args:
-        case: The case.
+        scene: The scene.
         sandbox: Where programs run.
         journal: An empty one.
         saver: An empty one.
     """
-    world, owners, outcome = World(case.fails), dict[str, Life](), Outcome()
-    for left in (*case.kills, None):
+    worlds, owners, kills = Worlds(), dict[str, Life](), 0
+    for left in (*scene.kills, None):
         life = Life(left)
         try:
-            state = await live(
-                case, life, world, MortalJournal(journal, life, owners), MortalSaver(saver, life), sandbox
-            )
+            await live(scene, life, worlds, MortalJournal(journal, life, owners), MortalSaver(saver, life), sandbox)
         except Killed:
-            outcome.kills += 1
+            kills += 1
             continue
         except Exception as error:
-            outcome.violations = [f"error: {type(error).__name__}: {error}"]
-            return outcome
+            return Outcome(violations=[f"error: {type(error).__name__}: {error}"], kills=kills)
         break
-    return replace(await judge(case, world, journal, state), kills=outcome.kills)
+    snapshots = [worlds.do(f"thread {number}", "snapshot") for number in range(len(scene.threads))]
+    return replace(await judge(scene, snapshots, journal), kills=kills)

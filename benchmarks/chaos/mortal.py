@@ -6,16 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, CheckpointMetadata, CheckpointTuple
 
-from benchmarks.chaos.world import Life
+from benchmarks.chaos.tools import Life
 from codemode_graph.calls.journal import Journal, RunInfo
 from codemode_graph.calls.log import Attached, Event, Renewed
 
-__all__ = ["Author", "MortalJournal", "MortalSaver"]
+__all__ = ["AgentAuthor", "Author", "MortalJournal", "MortalSaver"]
 
 
 class MortalJournal:
@@ -111,10 +111,14 @@ class MortalSaver(BaseCheckpointSaver[Any]):
         return self._saver.get_next_version(current, channel)
 
 
+_TASK = re.compile(r"do case \d+\.\d+\.")
+
+
 class Author(BaseChatModel):
     """Writes the next program for the one that it is shown, so that it has no memory that a kill could take."""
 
-    programs: list[str]
+    programs: dict[str, list[str]]
+    """By the words of the task."""
     life: Any
 
     @property
@@ -123,6 +127,30 @@ class Author(BaseChatModel):
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
         self.life.tick()
+        task = _TASK.findall(messages[-1].text)[-1]
         shown = [int(number) for number in re.findall(r"^attempt = (\d+)$", messages[-1].text, re.MULTILINE)]
-        program = self.programs[max(shown, default=0)]
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(f"```python\n{program}```"))])
+        # Several inputs have one bound on attempts, so a program may have to be written once more: it fails again.
+        program = self.programs[task][min(max(shown, default=0), len(self.programs[task]) - 1)]
+        return _reply(AIMessage(f"```python\n{program}```"))
+
+
+class AgentAuthor(Author):
+    """The model of an agent: it calls the tool for programs until one succeeds, or it has no other to try."""
+
+    def bind_tools(self, tools: Any, **_: Any) -> Any:
+        """Return this model: it knows its tool."""
+        return self
+
+    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        self.life.tick()
+        last = max(n for n, message in enumerate(messages) if isinstance(message, HumanMessage))
+        answers = [message for message in messages[last:] if isinstance(message, ToolMessage)]
+        programs = self.programs[_TASK.findall(messages[last].text)[-1]]
+        if len(answers) == len(programs) or any(answer.status == "success" for answer in answers):
+            return _reply(AIMessage("That is all."))
+        call = ToolCall(name="run_program", args={"code": programs[len(answers)]}, id=f"call {last}.{len(answers)}")
+        return _reply(AIMessage("", tool_calls=[call]))
+
+
+def _reply(message: AIMessage) -> ChatResult:
+    return ChatResult(generations=[ChatGeneration(message=message)])

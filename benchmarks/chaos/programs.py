@@ -6,7 +6,7 @@ from itertools import count
 from random import Random
 from typing import Any, TypeAlias
 
-__all__ = ["Body", "Op", "changed", "random_body", "size", "smaller", "source"]
+__all__ = ["Body", "Op", "changed", "random_body", "size", "smaller", "source", "without_keys"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,21 @@ def call(tool: str, *arguments: Any) -> Op:
 def size(body: Body) -> int:
     """Return the number of operations in a program."""
     return sum(1 + sum(map(size, op.bodies)) for op in body)
+
+
+def without_keys(body: Body) -> Body:
+    """Return the program with tools that take no idempotency key in place of those that do."""
+    other = {"addk": "addv", "setk": "set"}
+    return tuple(
+        Op(
+            op.kind,
+            tuple(
+                other.get(each, each) if op.kind == "call" and n == 0 else each for n, each in enumerate(op.arguments)
+            ),
+            tuple(map(without_keys, op.bodies)),
+        )
+        for op in body
+    )
 
 
 @dataclass

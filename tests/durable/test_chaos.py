@@ -7,17 +7,24 @@ from pathlib import Path
 import pytest
 from codemode_sandboxes import resolve_sandbox
 
-from benchmarks.chaos.__main__ import Places, play_here
-from benchmarks.chaos.drive import random_case
+from benchmarks.chaos.__main__ import ALLOWED, Places, play_here
+from benchmarks.chaos.cases import SHAPES, Scene, Shape, random_case, random_scene
 
 ROOT = Path(__file__).parents[2]
 WINDOWS = [6, 266, 385, 420]
 """Seeds whose process dies between the end of its run and the checkpoint that has the result."""
+SEEDS: dict[Shape, range] = {each: range(3) for each in SHAPES}
 
 
 def broken(violations: list[str]) -> list[str]:
     """What is marked differs, and says so: docs/journal.md lists when."""
-    return [each for each in violations if not each.startswith("marked")]
+    return [each for each in violations if not each.startswith(ALLOWED)]
+
+
+def alone(seed: int, *, slots: bool) -> Scene:
+    """The case of a seed in a thread of its own."""
+    case = random_case(seed, slots=slots)
+    return Scene(shape="graph", threads=((case,),), kills=case.kills, durability=case.durability)
 
 
 @pytest.mark.parametrize(
@@ -37,8 +44,19 @@ async def test_nothing_happens_twice_and_nothing_is_lost(
     box = resolve_sandbox(sandbox)
     found = {}
     for seed in seeds:
-        case = random_case(seed, slots=sandbox != "monty")
-        found[seed] = broken((await play_here(case, places, box)).violations)
+        found[seed] = broken((await play_here(alone(seed, slots=sandbox != "monty"), places, box)).violations)
+    await box.aclose()
+    assert {seed: violations for seed, violations in found.items() if violations} == {}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_the_same_in_larger_graphs_with_turns_forks_and_threads(shape: Shape, tmp_path: Path) -> None:
+    places, box = Places("memory", tmp_path), resolve_sandbox("monty")
+    found = {}
+    for seed in SEEDS[shape]:
+        found[seed] = broken(
+            (await play_here(random_scene(seed, slots=False, shapes=(shape,)), places, box)).violations
+        )
     await box.aclose()
     assert {seed: violations for seed, violations in found.items() if violations} == {}
 

@@ -9,9 +9,9 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langchain_core.runnables import RunnableConfig
 
-from benchmarks.chaos.world import World
+from benchmarks.chaos.tools import Life, Tools
+from benchmarks.chaos.world import OneWorld, World
 from codemode_graph import RunResult, codemode
 from codemode_graph.calls.decide import ProgramCall, Verdict, decide
 from codemode_graph.calls.log import (
@@ -44,8 +44,11 @@ BUG = "raise KeyError('bug')\n"
 async def play(*programs: str, world: World | None = None, sandbox: str = "monty") -> tuple[World, list[RunResult]]:
     """Run programs, each of which repairs the one before."""
     world, results = world or World(), list[RunResult]()
-    policies = world.policies(reads_for=300.0)
-    async with codemode(tools=world.tools(), policies=policies, sandbox=sandbox, approve=approve) as cm:
+    world.begin("0", world.state["fails"])
+    tools = Tools(OneWorld(world), Life())
+    async with codemode(
+        tools=tools.functions(), policies=tools.policies(reads_for=300.0), sandbox=sandbox, approve=approve
+    ) as cm:
         for n, program in enumerate(programs, 1):
             lines = (
                 f"import asyncio\nimport time\nattempt = {n}\nasync def main():\n{textwrap.indent(program, '    ')}\n"
@@ -64,7 +67,7 @@ def rows(world: World) -> list[Any]:
 
 
 def landed(world: World, *tools: str) -> list[Any]:
-    return [[name, *arguments] for name, arguments, _, _ in world.landed if name in tools]
+    return [[name, *arguments] for name, arguments, _, _ in world.state["landed"] if name in tools]
 
 
 def marks(result: RunResult) -> list[str]:
@@ -178,9 +181,8 @@ class Slow(World):
         super().__init__()
         self._random = Random(seed)
 
-    async def _do(self, name: str, config: RunnableConfig | None, *arguments: Any, key: str | None = None) -> Any:
+    async def delay(self) -> None:
         await asyncio.sleep(self._random.random() * 0.004)
-        return await super()._do(name, config, *arguments, key=key)
 
 
 @pytest.mark.parametrize("seed", range(4))
