@@ -16,6 +16,7 @@ from benchmarks.chaos.mortal import MortalJournal, MortalSaver
 from benchmarks.chaos.shapes import compiled, input_of, is_in_turn, result_of
 from benchmarks.chaos.tools import Killed, Life, Tools, WorldCalls
 from benchmarks.chaos.world import Worlds, unnoticed, value_of
+from codemode_graph.calls import identity
 from codemode_graph.calls.journal import Journal
 
 __all__ = ["live", "play"]
@@ -236,6 +237,7 @@ async def play(scene: Scene, *, sandbox: Sandbox, journal: Journal, saver: BaseC
             await live(scene, life, worlds, MortalJournal(journal, life, owners), MortalSaver(saver, life), sandbox)
         except Killed:
             kills += 1
+            identity._claims.clear()  # what a process knows of runs ends with it
             continue
         except Exception as error:
             return Outcome(violations=[f"error: {type(error).__name__}: {error}"], kills=kills)

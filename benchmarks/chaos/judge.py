@@ -89,7 +89,7 @@ async def _judge_turn(
     # A thread that went back in its run has appended to it since. An agent has a run for each program.
     known = [] if previous is None or back else [run for run, _ in previous["ended"]["runs"]]
     logs = [(await journal.read(run))[:length] for run, length in ended["runs"] if run not in known]
-    logs = logs if scene.shape == "agent" else logs[-1:]
+    logs = logs if scene.shape == "agent" and logs else logs[-1:] or [[]]
     view, asked = fold(logs[-1]), [question for log in logs for question in _asked(log)]
     outcome.asked += len(asked)
     found = [f"asked falsely: {tool}" for tool, doubtful in asked if not doubtful]
@@ -161,8 +161,8 @@ def _expected(views: Iterable[View]) -> tuple[_Calls, _Calls]:
     """Return how often calls may have taken effect at most, by what is recorded, and how often at least."""
     most: _Calls = Counter()
     least: _Calls = Counter()
-    standing: set[tuple[tuple[str, str], Any]] = set()
-    for record in (record for view in views for record in view.records):
+    standing: set[tuple[int, tuple[str, str], Any]] = set()
+    for at, record in ((at, record) for at, view in enumerate(views) for record in view.records):
         if not record.has_effect or record.session == 0:  # session 0 has the calls of an agent's programs before
             continue
         call = _call(record)
@@ -171,8 +171,8 @@ def _expected(views: Iterable[View]) -> tuple[_Calls, _Calls]:
             most[call] += 1000  # it may be made again
         elif not record.stands:
             most[call] += record.status == "done"
-        elif (call, record.identity) not in standing:
-            standing.add((call, record.identity))
+        elif (at, call, record.identity) not in standing:
+            standing.add((at, call, record.identity))
             most[call] += 1
     return most, least
 

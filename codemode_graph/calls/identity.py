@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from codemode_graph.calls.journal import Journal, RunInfo
 from codemode_graph.calls.log import Attached, Denied, Done, Ended, Event, Failed, Opened, Started, Unknown
 from codemode_graph.state import ToolCall
 
-__all__ = ["REJOIN_FOR", "Place", "find_run", "import_calls", "input_digest", "place_of"]
+__all__ = ["REJOIN_FOR", "Place", "find_run", "import_calls", "input_digest", "is_of_this_process", "place_of"]
 
 REJOIN_FOR = 3600.0
 """Seconds for which the same input, given again on its thread, is the run that it began before."""
@@ -73,7 +73,15 @@ def input_digest(payload: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-async def find_run(journal: Journal, place: Place, digest: str, *, before: str = "", anew: bool = False) -> str:
+async def find_run(
+    journal: Journal,
+    place: Place,
+    digest: str,
+    *,
+    before: str = "",
+    anew: bool = False,
+    is_over: Callable[[RunInfo], Awaitable[bool]] | None = None,
+) -> str:
     """Return the id of the run that an input is.
 
     An input that is given again on its thread, while a run of it has not ended, is that run: a checkpointer may not have
@@ -85,11 +93,14 @@ async def find_run(journal: Journal, place: Place, digest: str, *, before: str =
         digest: Of the input.
         before: The run that the thread had before this one.
         anew: Begin a new run in any case.
+        is_over: Says of a run in a larger graph whether it has its result, and the larger graph has kept it.
     """
     if not place.thread or anew:
         return uuid.uuid4().hex
     new = _new_run(place, digest, before)
     found = await journal.find(place.thread, place.namespace, digest)
+    if is_over is not None:
+        found = [info for info in found if info.place == place.task or not await is_over(info)]
     # Graphs in several threads may look at the same moment; the look and the claim are one step.
     with _lock:
         for info in sorted(found, key=lambda info: (info.place != place.task, info.opened)):
@@ -125,6 +136,12 @@ def _is_same(info: RunInfo, place: Place) -> bool:
         info.parent == place.parent or (claim is not None and claim.parent == place.parent and claim != place)
     )
     return not beside
+
+
+def is_of_this_process(run: str, place: Place) -> bool:
+    """Tell whether this process has begun or gone on with a run, at another place than this one."""
+    claim = _claims.get(run)
+    return claim is not None and claim != place
 
 
 def _claim(run: str, place: Place) -> None:

@@ -33,7 +33,8 @@ class RunInfo:
         task: What was to be done, shortened.
         server_run: LangGraph Server's own run.
         opened: When it began, in seconds since the epoch.
-        closed: How it ended; None while it is open.
+        closed: How it ended; None while it is open. A run in a larger graph stays open until its input comes again, after the
+            larger graph has kept its result.
         length: The number of its events.
     """
 

@@ -1,6 +1,6 @@
 """The events of a run: what happened to its calls, in order. They are appended, never changed.
 
-opened     proposed  attached  renewed  ended  closed          the run, its programs and who drives them
+opened     proposed  attached  renewed  ended  judged  closed  the run, its programs and who drives them
 asked      decided                                             a question to a person, and the answer
 started    done  failed  denied  refused  unknown  absent      a call, and how it ended
 undone     answered  told                                      what a call undid, and what the program was told
@@ -29,6 +29,7 @@ __all__ = [
     "Ended",
     "Event",
     "Failed",
+    "Judged",
     "Opened",
     "Proposed",
     "Refused",
@@ -270,6 +271,14 @@ class Closed:
     how: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The run has its verdict, and a larger graph has yet to keep it: until then the same input is this run."""
+
+    type: ClassVar[str] = "judged"
+    how: str
+
+
 Event: TypeAlias = (
     Opened
     | Proposed
@@ -288,6 +297,7 @@ Event: TypeAlias = (
     | Undone
     | Answered
     | Told
+    | Judged
     | Closed
 )
 

@@ -81,9 +81,9 @@ class StoreJournal:
         if expected == 0:
             puts.append(_put(_opened(info), hash_of(run), {"run": json.dumps(run)}))
         if expected == 0 and info.closed is None:
-            puts.append(_put(_open(info.thread), hash_of(run), {"run": json.dumps(run)}))
+            puts.append(_put(_open(info), hash_of(run), {"run": json.dumps(run)}))
         elif info.closed is not None:
-            puts.append(PutOp(_open(info.thread), hash_of(run), None))
+            puts.append(PutOp(_open(info), hash_of(run), None))
         await self._batch(*puts)
         return info.length
 
@@ -98,13 +98,9 @@ class StoreJournal:
 
     async def find(self, thread: str, namespace: str, digest: str) -> list[RunInfo]:
         """Return the open runs of one input. See `Journal.find`."""
-        items = sorted(await self._search(_open(thread)), key=lambda item: (item.created_at, item.key))
-        wanted = (thread, namespace, digest)
-        return [
-            info
-            for info in await self._infos(items)
-            if info.closed is None and (info.thread, info.namespace, info.digest) == wanted
-        ]
+        wanted = RunInfo(run="", thread=thread, namespace=namespace, digest=digest)
+        items = sorted(await self._search(_open(wanted)), key=lambda item: (item.created_at, item.key))
+        return [info for info in await self._infos(items) if info.closed is None]
 
     async def runs(self, *, before: RunInfo | None = None, limit: int = 100) -> list[RunInfo]:
         """Return runs, the newest first. See `Journal.runs`."""
@@ -140,7 +136,7 @@ class StoreJournal:
         ops = [PutOp(item.namespace, item.key, None) for item in await self._search(_namespace(run))]
         if head is not None:
             info = _load(head)
-            ops += [PutOp(_opened(info), hash_of(run), None), PutOp(_open(info.thread), hash_of(run), None)]
+            ops += [PutOp(_opened(info), hash_of(run), None), PutOp(_open(info), hash_of(run), None)]
         if ops:
             await self._batch(*ops)
 
@@ -193,8 +189,9 @@ def _namespace(run: str) -> tuple[str, ...]:
     return ROOT, "run", hash_of(run)
 
 
-def _open(thread: str) -> tuple[str, ...]:
-    return ROOT, "open", hash_of(thread)
+def _open(info: RunInfo) -> tuple[str, ...]:
+    # By the whole input: an agent's thread may have many runs that are open, each of another program.
+    return ROOT, "open", hash_of(json.dumps([info.thread, info.namespace, info.digest]))
 
 
 def _opened(info: RunInfo) -> tuple[str, ...]:

@@ -140,6 +140,7 @@ class View:
     Attributes:
         length: The number of events.
         opened: How the run began; None before.
+        judged: Its verdict, where the larger graph that it is in may not have kept it.
         closed: How it ended; None while it is open.
         programs: The program of each attempt.
         sessions: By number.
@@ -154,6 +155,7 @@ class View:
     def __init__(self) -> None:
         self.length = 0
         self.opened: events.Opened | None = None
+        self.judged: str | None = None
         self.closed: str | None = None
         self.programs: dict[int, events.Proposed] = {}
         self.sessions: dict[int, SessionView] = {}
@@ -222,6 +224,8 @@ class View:
                 self.programs.setdefault(event.attempt, event)
             case events.Opened():
                 self.opened = event
+            case events.Judged():
+                self.judged = event.how
             case events.Closed():
                 self.closed = event.how
 

@@ -3,6 +3,7 @@
 import secrets
 import time
 import uuid
+from functools import partial
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
@@ -15,7 +16,7 @@ from codemode_graph.events import AttemptEvent, emit
 from codemode_graph.model import request_message
 from codemode_graph.model.reply import program_of
 from codemode_graph.nodes.node import Update, add_attempt, knobs
-from codemode_graph.nodes.run_log import journal_of
+from codemode_graph.nodes.run_log import is_delivered, journal_of
 from codemode_graph.nodes.write import take_program, write_program
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState
@@ -39,7 +40,10 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         # Its result has been delivered, so the same input is a new run from now on.
         await _close(RunLog(journal, before), str(state["verdict"]))
     run = before if not anew and place.server_run is None and _is_unfinished(state, digest) else None
-    log = RunLog(journal, run or await find_run(journal, place, digest, before=before or "", anew=anew))
+    is_over = partial(is_delivered, journal=journal, config=config) if place.parent else None
+    log = RunLog(
+        journal, run or await find_run(journal, place, digest, before=before or "", anew=anew, is_over=is_over)
+    )
     await log.read()
     opened = log.view.opened
     if run is None and opened is not None and not place.task and _is_over(log, opened.now):

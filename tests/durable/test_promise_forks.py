@@ -5,15 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool as langchain_tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import RetryPolicy
 from typing_extensions import TypedDict
 
-from codemode_graph import codemode, create_codemode
+from benchmarks.chaos.mortal import AgentAuthor, MortalSaver
+from benchmarks.chaos.tools import Killed, Life
+from codemode_graph import CodeModeMiddleware, MemoryJournal, ToolPolicy, codemode, create_codemode
+from codemode_graph.calls import identity
 from codemode_graph.tools import tool
 from tests.durable.ledger import CONFIG, Ledger, functions
 from tests.support import scripted
@@ -228,3 +234,80 @@ async def test_an_input_that_is_delivered_twice_at_once_is_one_run(tmp_path: Pat
         # Once it has its verdict, the same input is meant anew.
         await app.ainvoke(given, CONFIG, durability=durability)
     assert len(paid) == 2
+
+
+# A larger graph whose process dies between the end of its program and the checkpoint that has the result.
+
+
+class Round(Outer, total=False):
+    round: int
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("rounds", [1, 3])
+async def test_a_program_whose_result_no_checkpoint_has_is_not_run_again(rounds: int, durability: Any) -> None:
+    """The larger graph comes to code mode several times with the same input: those are several runs."""
+    paid: list[str] = []
+    journal, saver = MemoryJournal(), InMemorySaver()
+
+    async def pay(account: str) -> int:
+        """Pay."""
+        paid.append(account)
+        return len(paid)
+
+    def app_of(life: Life, *, dies_in: int) -> Any:
+        async def after(state: Round) -> Any:
+            life.dead = life.dead or state.get("round", 0) + 1 == dies_in
+            life.tick()
+            return {"round": state.get("round", 0) + 1}
+
+        graph: StateGraph[Any, Any, Any, Any] = StateGraph(Round)
+        inner = create_codemode(model=None, tools=[pay], journal=journal).compile()
+        graph.add_node("codemode", inner).add_node(after).add_edge(START, "codemode").add_edge("codemode", "after")
+        graph.add_conditional_edges("after", lambda state: END if state["round"] >= rounds else "codemode")
+        return graph.compile(checkpointer=MortalSaver(saver, life))
+
+    start = {"task": "", "code": "await tools.pay('a')", "round": 0}
+    with pytest.raises(Killed):
+        await app_of(Life(), dies_in=rounds).ainvoke(start, CONFIG, durability=durability)
+    identity._claims.clear()  # what a process knows of runs ends with it
+    assert len(paid) == rounds
+    app = app_of(Life(), dies_in=0)
+    again = (await app.aget_state(CONFIG)).next
+    state = await app.ainvoke(None if again else start, CONFIG, durability=durability)
+    assert (state["output"], len(paid)) == (rounds, rounds)
+    # Now that a checkpoint has the result, the same input is meant anew.
+    state = await app.ainvoke(start, CONFIG, durability=durability)
+    assert (state["output"], len(paid)) == (2 * rounds, 2 * rounds)
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_an_agent_that_died_with_the_result_of_its_program_repeats_nothing(durability: Any) -> None:
+    paid: list[str] = []
+    journal, saver = MemoryJournal(), InMemorySaver()
+
+    @langchain_tool
+    async def pay(account: str) -> int:
+        """Pay."""
+        paid.append(account)
+        return len(paid)
+
+    def agent(life: Life) -> Any:
+        model = AgentAuthor(programs={"do case 0.0.": ["await tools.pay('a')"]}, life=life)
+        code = CodeModeMiddleware(journal=journal, policies={"pay": ToolPolicy(effect="write")})
+        return create_agent(model, tools=[pay], middleware=[code], checkpointer=MortalSaver(saver, life))
+
+    person = {"messages": [HumanMessage("do case 0.0.", id="one")]}
+
+    class Mortal(Life):
+        def tick(self) -> None:
+            self.dead = bool(paid)
+            super().tick()
+
+    with pytest.raises(BaseException):  # noqa: B017, PT011  # LangChain makes others of it
+        await agent(Mortal()).ainvoke(person, CONFIG, durability=durability)
+    identity._claims.clear()
+    app = agent(Life())
+    again = (await app.aget_state(CONFIG)).next
+    state = await app.ainvoke(None if again else person, CONFIG, durability=durability)
+    assert (state["messages"][-1].text, paid) == ("That is all.", ["a"])
