@@ -393,8 +393,8 @@ class CodeMode:
     def as_vercel_tool(self, description: str | None = None) -> "VercelTool":
         """Return the tool for Vercel's AI SDK: a dict with `description`, `inputSchema`, `parameters` and `execute`.
 
-        `execute` takes `{"task": ...}` and returns `{"success", "output", "error", "stdout"}`. From TypeScript, connect the
-        SDK's MCP client to `codemode-graph serve` instead.
+        `execute` takes `{"task": ...}` and returns `{"success", "output", "error", "warning", "stdout"}`. From TypeScript,
+        connect the SDK's MCP client to `codemode-graph serve` instead.
         """
         from codemode_graph.integrations.vercel import as_vercel_tool
 

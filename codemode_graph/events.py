@@ -6,7 +6,7 @@ Every event is a dict of JSON values with a `type`. Tools may write to the strea
 
 import logging
 from functools import cache
-from typing import Annotated, Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias, cast
 
 from langgraph.config import get_stream_writer
 from pydantic import Discriminator, TypeAdapter, ValidationError
@@ -147,6 +147,8 @@ class OutcomeEvent(TypedDict):
     verdict: Verdict
     error: Failure | None
     """Why there is no value."""
+    warning: NotRequired[str | None]
+    """What to know of a value: the calls that failed, and that the program went on without."""
 
 
 Event: TypeAlias = (

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, overload
 from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypeVar
 
+from codemode_graph.calls.view import standing_effects
 from codemode_graph.errors import NoAnswer
 from codemode_graph.exact import decode
 from codemode_graph.metrics import Metrics, metrics
@@ -26,11 +27,11 @@ class RunResult(dict[str, Any], Generic[T]):
 
     Its keys: `success`, whether there is an answer; `output`, the program's value, made of JSON's types, its numbers and
     texts exact; `content`, the images, sounds and files whose handles the value holds, as content blocks of LangChain's
-    messages; `error`, one line that says why there is none; `program`, the last one, as it ran; `sandbox`, what ran it, None
-    where nothing did;
-    `attempts`, `tool_calls`, `stdout`, `metrics`; `left_over`, the ids of calls of earlier programs whose effects stand and
-    which the last program neither made nor undid; and `run_id`, by which `CodeMode.run_code` goes on from a run that
-    failed, None of one that never began.
+    messages; `error`, one line that says why there is none; `warning`, one line that says which calls failed and the
+    program went on without; `program`, the last one, as it ran; `sandbox`, what ran it, None where nothing did;
+    `attempts`, `tool_calls`, `stdout`, `metrics`; `took_effect`, the ids of calls whose effects stand, or may; `left_over`,
+    those of them that earlier programs made and that the last program neither made nor undid; and `run_id`, by which
+    `CodeMode.run_code` goes on from a run that failed, None of one that never began.
 
     Attributes:
         trace: The run: it shows itself in a notebook and a terminal, and writes a page.
@@ -58,7 +59,7 @@ class RunResult(dict[str, Any], Generic[T]):
         @overload
         def __getitem__(self, key: Literal["success"], /) -> bool: ...
         @overload
-        def __getitem__(self, key: Literal["error", "run_id", "sandbox"], /) -> str | None: ...
+        def __getitem__(self, key: Literal["error", "warning", "run_id", "sandbox"], /) -> str | None: ...
         @overload
         def __getitem__(self, key: Literal["program", "stdout"], /) -> str: ...
         @overload
@@ -149,12 +150,14 @@ def _result(
         "output": decode(state["output"]),
         "content": state.get("content", []),
         "error": error,
+        "warning": state.get("warning"),
         "program": state["program"],
         "sandbox": state["attempts"][-1]["sandbox"] if state["attempts"] else None,
         "attempts": decode(state["attempts"]),
         "tool_calls": decode(state["tool_calls"]),
         "stdout": state["stdout"],
         "metrics": metrics(state),
+        "took_effect": [call["id"] for call in standing_effects(state["tool_calls"])],
         "left_over": state.get("left_over", []),
         "run_id": run_id,
     }

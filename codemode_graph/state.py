@@ -250,6 +250,8 @@ class CodeModeOutput(TypedDict):
     name as `id`."""
     error: Failure | None
     """Why there is no value."""
+    warning: NotRequired[str | None]
+    """What to know of a value: the calls that failed, and that the program went on without."""
     stdout: str
     """What the last program printed."""
     program: str

@@ -9,7 +9,7 @@ from codemode_graph.calls import log as events
 from codemode_graph.calls.log import Event, SessionEnd, Started
 from codemode_graph.state import Decision, PendingCall, StateUpdate, ToolCall, ToolCallStatus, ToolError
 
-__all__ = ["Frame", "Identity", "Record", "SessionView", "View", "fold", "newest"]
+__all__ = ["Frame", "Identity", "Record", "SessionView", "View", "fold", "newest", "standing_effects"]
 
 
 class Identity(NamedTuple):
@@ -375,6 +375,15 @@ class View:
 def newest(calls: Iterable[ToolCall]) -> list[ToolCall]:
     """Return the newest record of each call: how it ended at last."""
     return list({call["key"]: call for call in calls}.values())
+
+
+def standing_effects(calls: Iterable[ToolCall]) -> list[ToolCall]:
+    """Return the calls whose effects stand, or may: those that are cut off are among them."""
+    return [
+        call
+        for call in newest(calls)
+        if call["effect"] != "read" and call["status"] in ("done", "unknown", "started") and "undone" not in call
+    ]
 
 
 def fold(log: Iterable[Event]) -> View:

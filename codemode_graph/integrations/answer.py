@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from codemode_graph.calls.view import newest
+from codemode_graph.calls.view import standing_effects
 from codemode_graph.exact import encode
 from codemode_graph.preview import as_text, sample, shape
 from codemode_graph.result import run_result
@@ -18,6 +18,7 @@ LIMIT = 20_000
 
 # An answer stays in the conversation for all its later turns, so that each part of it is bounded.
 _PRINTED_CHARS = 2000
+_ERROR_CHARS = 3000
 _LISTED_CALLS = 30
 _ARGUMENT_CHARS = 200
 _READ_CHARS = 4096
@@ -33,12 +34,15 @@ def answer_text(result: Mapping[str, Any], *, limit: int = LIMIT, advice: str = 
         advice: The last line of a failure: what the model should do next.
 
     Returns:
-        The value as JSON; of a run that failed, the reason, and the calls that took effect all the same.
+        The value as JSON, and which calls failed that its program went on without; of a run that failed, the reason, and
+        the calls that took effect all the same.
     """
     printed = f"\n\nPrinted:\n{_cut(result['stdout'], _PRINTED_CHARS)}" if result["stdout"].strip() else ""
     if result["success"]:
-        return f"{_value(result['output'], limit)}{printed}"
-    return "\n".join(filter(None, [f"It failed: {result['error']}", effects(result["tool_calls"]), advice])) + printed
+        note = f"\n\nNote: {warning}." if (warning := result.get("warning")) else ""
+        return f"{_value(result['output'], limit)}{note}{printed}"
+    reason = _cut_inside(str(result["error"]), _ERROR_CHARS)
+    return "\n".join(filter(None, [f"It failed: {reason}", effects(result["tool_calls"]), advice])) + printed
 
 
 def answer_content(result: Mapping[str, Any], text: str) -> str | list[str | dict[Any, Any]]:
@@ -66,9 +70,9 @@ def artifact_of(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def effects(calls: Sequence[ToolCall]) -> str:
     """Return which calls took effect or may have, so that the model does not ask for them again."""
-    effective = [call for call in newest(calls) if call["effect"] != "read" and "undone" not in call]
-    done = [call for call in effective if call["status"] == "done"]
-    unsure = [call for call in effective if call["status"] in ("unknown", "started")]
+    standing = standing_effects(calls)
+    done = [call for call in standing if call["status"] == "done"]
+    unsure = [call for call in standing if call["status"] != "done"]
     lines = [
         f"These calls took effect and stand: {_listed(done)}." if done else "No call took effect.",
         f"These were cut off, and may have taken effect: {_listed(unsure)}." if unsure else "",
@@ -103,3 +107,9 @@ def _value(value: Any, limit: int) -> str:
 
 def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def _cut_inside(text: str, limit: int) -> str:
+    """Cut a text in its middle: the last words of an error may be the model's, or the cause."""
+    half, more = limit // 2, len(text) - limit
+    return text if more <= 0 else f"{text[:half]}… ({more} more characters) …{text[-half:]}"

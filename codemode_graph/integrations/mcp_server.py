@@ -59,6 +59,7 @@ class RunReport(TypedDict):
     success: bool
     output: Any
     error: str | None
+    warning: str | None
     program: str
     stdout: str
     tool_calls: list[ReportedCall]
@@ -144,6 +145,7 @@ def _call_result(result: RunResult) -> types.CallToolResult:
         success=result["success"],
         output=result["output"],
         error=result["error"],
+        warning=result["warning"],
         program=result["program"],
         stdout=result["stdout"],
         tool_calls=[

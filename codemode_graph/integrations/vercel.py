@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from typing_extensions import TypedDict
 
 from codemode_graph.exact import encode
-from codemode_graph.integrations.langchain import Task, task_description, task_schema
+from codemode_graph.integrations.answer import answer_text
+from codemode_graph.integrations.langchain import ADVICE, Task, task_description, task_schema
 from codemode_graph.result import TaskRunner
 from codemode_graph.tools.hints import complaint
 
@@ -34,10 +35,14 @@ def as_vercel_tool(cm: TaskRunner, *, description: str | None = None) -> VercelT
         try:
             task = Task.model_validate(dict(arguments)).task
         except ValidationError as error:
-            return {"success": False, "output": None, "error": f"the arguments are wrong: {complaint(error)}"}
+            reason = f"the arguments are wrong: {complaint(error)}"
+            return {"success": False, "output": None, "error": reason, "warning": None, "stdout": ""}
         result = await cm.run(task)
+        shown = {key: result[key] for key in ("success", "output", "error", "warning", "stdout")}
+        if not result["success"]:
+            shown["error"] = answer_text(result, advice=ADVICE)
         # The bridge carries JSON, and JavaScript would make other numbers of some.
-        answer: dict[str, Any] = encode({key: result[key] for key in ("success", "output", "error", "stdout")})
+        answer: dict[str, Any] = encode(shown)
         return answer
 
     text = description or task_description(cm.tools)

@@ -8,7 +8,7 @@ from typing import Any
 
 from codemode_sandboxes.source import is_same_program
 
-from codemode_graph.calls.view import newest
+from codemode_graph.calls.view import newest, standing_effects
 from codemode_graph.model.system import render, request_message
 from codemode_graph.preview import sample, shape
 from codemode_graph.state import Attempt, CodeModeState, Failure, Finding, ToolCall
@@ -209,11 +209,7 @@ def _returned(calls: Sequence[ToolCall]) -> list[str]:
 
 
 def _happened(calls: Sequence[ToolCall], left_over: Sequence[str]) -> list[str]:
-    effects = [
-        call
-        for call in newest(calls)
-        if call["effect"] != "read" and call["status"] in ("done", "unknown", "started") and "undone" not in call
-    ]
+    effects = standing_effects(calls)
     if not effects:
         return []
     lines = [

@@ -10,7 +10,8 @@ from langchain_core.runnables import RunnableConfig
 from codemode_graph.check import check_program
 from codemode_graph.check.tool_uses import References
 from codemode_graph.events import CheckEvent, OutcomeEvent, emit
-from codemode_graph.nodes.node import GAVE_UP, Update, amend, join_failures, judge_failure, return_type
+from codemode_graph.nodes.causes import GAVE_UP, join_failures
+from codemode_graph.nodes.node import Update, amend, judge_failure, return_type
 from codemode_graph.nodes.run_log import close_ended
 from codemode_graph.nodes.sandbox_choice import choose, tell, why_not_others
 from codemode_graph.settings import Parts
@@ -54,7 +55,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
         verdict = "exhausted"
     ended = failure
     if verdict == "exhausted":
-        ended = join_failures(earlier, failure, {**newest, "findings": findings})
+        ended = join_failures(earlier, failure, state["tool_calls"], {**newest, "findings": findings})
         await close_ended(state, parts, config, verdict)
     changes |= {"verdict": verdict, "failure": failure}
     emit(OutcomeEvent(type="outcome", verdict=verdict, error=ended))

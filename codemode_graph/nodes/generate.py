@@ -66,6 +66,7 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         "verdict": None,
         "output": None,
         "error": None,
+        "warning": None,
         "stdout": "",
         "left_over": [],
         "run_id": log.run,
@@ -87,7 +88,9 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         return {**fresh, "program": program_given, "attempts": add_attempt([], program_given, "")}
     request = request_message(task, None if asked is None else asked.text(parts.signatures))
     found = state.get("found") or []
-    written = await write_program(request, parts, config, task=task, found=found, attempts=[], usage=[], prompts=[])
+    written = await write_program(
+        request, parts, config, task=task, found=found, attempts=[], usage=[], prompts=[], calls=[]
+    )
     return {**fresh, **written}
 
 

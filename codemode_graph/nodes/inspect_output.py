@@ -6,6 +6,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.events import OutcomeEvent, emit
+from codemode_graph.nodes.causes import EMPTY, add_causes, warning_of
 from codemode_graph.nodes.node import Update, amend, crossed_budget, judge_failure, knobs, return_type
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure, ToolCall, Verdict
@@ -14,14 +15,6 @@ __all__ = ["inspect_output", "inspect_value", "is_empty", "is_look", "judge"]
 
 # Programs of a run that may do nothing but search. A task may itself be to find tools: then the next one is its answer.
 _MOST_LOOKS = 2
-
-_EMPTY = Failure(
-    kind="empty",
-    type="EmptyOutput",
-    message="the program called tools that returned data, and gave back nothing",
-    line=None,
-    traceback="",
-)
 
 
 async def inspect_output(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
@@ -32,7 +25,8 @@ async def inspect_output(state: CodeModeState, parts: Parts, config: RunnableCon
     nothing but search tools has `looked`: its attempt is not counted, and the next program has the cards of what it found.
     """
     verdict, failure = judge(state, parts)
-    emit(OutcomeEvent(type="outcome", verdict=verdict, error=failure))
+    warning = warning_of(state["attempts"][-1], state["tool_calls"]) if verdict == "ok" else None
+    emit(OutcomeEvent(type="outcome", verdict=verdict, error=failure, warning=warning))
     # An empty attempt has run as it should: it is not the attempt that failed, but the run, if it ends here.
     kept = failure if failure is None or failure["kind"] != "empty" else None
     found = find_tools(state, parts) if verdict == "looked" else []
@@ -40,6 +34,7 @@ async def inspect_output(state: CodeModeState, parts: Parts, config: RunnableCon
         "found": list(dict.fromkeys([*found, *(state.get("found") or [])])),
         "verdict": verdict,
         "error": failure if verdict != "empty" else None,
+        "warning": warning,
         "attempts": amend(state, {"verdict": verdict, "failure": kept}),
     }
 
@@ -60,13 +55,15 @@ def inspect_value(state: CodeModeState, parts: Parts, value: Any) -> Failure | N
 def judge(state: CodeModeState, parts: Parts) -> tuple[Verdict, Failure | None]:
     """Return the verdict on the newest attempt, which has run, and why there is no value."""
     failure = state["error"]
-    if failure is not None:
-        return judge_failure(state, parts, failure, verdict="error")
-    if is_look(parts, state["attempts"][-1]["calls"], state["tool_calls"]):
+    if failure is None and is_look(parts, state["attempts"][-1]["calls"], state["tool_calls"]):
         return ("looked", None) if _may_look(state, parts) else ("ok", None)
-    if _is_suspicious(state) and parts.model is not None:
-        return judge_failure(state, parts, _EMPTY, verdict="empty")
-    return "ok", None
+    if failure is None and not (_is_suspicious(state) and parts.model is not None):
+        return "ok", None
+    wanted: Verdict = "empty" if failure is None else "error"
+    verdict, judged = judge_failure(state, parts, failure or EMPTY, verdict=wanted)
+    # A repair is told of the calls by themselves.
+    ended = verdict == "exhausted"
+    return verdict, add_causes(judged, state["attempts"][-1], state["tool_calls"]) if ended else judged
 
 
 def _may_look(state: CodeModeState, parts: Parts) -> bool:

@@ -1,7 +1,7 @@
 """A node that runs in sync and async graphs alike, and what the nodes share about attempts."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -15,14 +15,12 @@ from codemode_graph.sync import wait_for
 from codemode_graph.tools.return_type import ReturnType
 
 __all__ = [
-    "GAVE_UP",
     "Node",
     "Route",
     "Update",
     "add_attempt",
     "amend",
     "crossed_budget",
-    "join_failures",
     "judge_failure",
     "knobs",
     "request_seconds",
@@ -140,36 +138,6 @@ def amend(state: CodeModeState, changes: dict[str, Any]) -> list[Attempt]:
     """Return the attempts with `changes` made to the newest."""
     *earlier, newest = state["attempts"]
     return [*earlier, {**newest, **changes}]  # type: ignore[typeddict-item]
-
-
-GAVE_UP = ("refusal", "tool-calls")
-"""Findings of answers that mean it: a model that gives the second one is not asked again."""
-_WORDLESS = ("no-program", "unchanged-program")
-_NO_PROGRAM = (*GAVE_UP, *_WORDLESS, "cut-off", "several-blocks", "too-long")
-_WORDS = 500
-
-
-def join_failures(earlier: Sequence[Attempt], failure: Failure, answer: Attempt | None = None) -> Failure:
-    """Return the failure of a run that ended before its last program could run: it has the last real failure too.
-
-    Args:
-        earlier: The attempts before the last answer.
-        failure: Why the last answer could not be run, or the model not be asked.
-        answer: The attempt that was made of the answer; None where there is none.
-    """
-    rule = answer["findings"][0]["rule"] if answer is not None and answer["findings"] else ""
-    gave_up = answer is None or rule in _NO_PROGRAM
-    words = " ".join(answer["thoughts"].split())[:_WORDS] if answer is not None and rule in _WORDLESS else ""
-    end = f"{failure['message']}; its last words: {words}" if words else failure["message"]
-    for attempt in reversed(earlier):
-        real: Failure | None = attempt["failure"]
-        if real is None or any(finding["rule"] in _NO_PROGRAM for finding in attempt["findings"]):
-            continue
-        if gave_up:
-            return {**real, "message": f"{real['message']} (then {end})"}
-        if real["kind"] != "check":
-            return {**failure, "message": f"{end} (before that: {real['type']}: {real['message']})"}
-    return {**failure, "message": end}
 
 
 def judge_failure(state: CodeModeState, parts: Parts, failure: Failure, *, verdict: Verdict) -> tuple[Verdict, Failure]:

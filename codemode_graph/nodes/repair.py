@@ -32,6 +32,7 @@ async def repair(state: CodeModeState, parts: Parts, config: RunnableConfig) -> 
         attempts=attempts,
         usage=usage,
         prompts=state.get("prompts", []),
+        calls=state["tool_calls"],
     )
     if update["verdict"] is not None:  # the model cannot be asked, so this run is over
         await close_ended(state, parts, config, update["verdict"])

@@ -12,9 +12,10 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.events import AttemptEvent, ModelEvent, emit
 from codemode_graph.model import system_message
 from codemode_graph.model.ask import ask
-from codemode_graph.nodes.node import Update, add_attempt, join_failures, request_seconds
+from codemode_graph.nodes.causes import join_failures
+from codemode_graph.nodes.node import Update, add_attempt, request_seconds
 from codemode_graph.settings import Parts
-from codemode_graph.state import Attempt, Failure, ModelCall, Prompt
+from codemode_graph.state import Attempt, Failure, ModelCall, Prompt, ToolCall
 from codemode_graph.tools.callbacks import tagged
 
 __all__ = ["take_program", "write_program"]
@@ -51,6 +52,7 @@ async def write_program(
     attempts: list[Attempt],
     usage: list[ModelCall],
     prompts: list[Prompt],
+    calls: Sequence[ToolCall],
 ) -> Update:
     """Ask the model, and begin an attempt with what it wrote.
 
@@ -63,6 +65,7 @@ async def write_program(
         attempts: The attempts so far.
         usage: The model calls so far.
         prompts: Their prompts.
+        calls: The journal so far.
 
     Raises:
         ConfigurationError: The graph has no model.
@@ -101,7 +104,7 @@ async def write_program(
     update: Update = {"usage": [*usage, call], "prompts": [*prompts, prompt], "verdict": None, "error": None}
     if answer.error is not None:
         failure = Failure(kind="model", type="ModelError", message=answer.error, line=None, traceback="")
-        return {**update, "verdict": "error", "error": join_failures(attempts, failure)}
+        return {**update, "verdict": "error", "error": join_failures(attempts, failure, calls)}
     attempts = add_attempt(attempts, answer.program, answer.thoughts)
     if answer.finding is not None:
         attempts[-1]["findings"] = [answer.finding]

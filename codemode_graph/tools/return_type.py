@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from functools import cached_property
@@ -55,6 +56,7 @@ for _name, _parse in {
     _FORMATS.checks(_name, raises=ValueError)(
         lambda value, parse=_parse: not isinstance(value, str) or bool(parse(value))
     )
+_SURROGATE = re.compile(r"\\ud[89a-f]")
 # A schema may come from a client of a server: what it refers to is never fetched.
 _NOTHING_ELSE: Registry[Any] = Registry()
 
@@ -125,8 +127,11 @@ class ReturnType:
         Raises:
             pydantic.ValidationError: The Python type does not take the value.
         """
-        # As JSON, so that a strict model takes the text of a date for a date.
-        return value if self.adapter is None else self.adapter.validate_json(json.dumps(value))
+        if self.adapter is None:
+            return value
+        text = json.dumps(value)
+        # As JSON, so that a strict model takes the text of a date for a date. Its parser takes no lone surrogates.
+        return self.adapter.validate_python(value) if _SURROGATE.search(text) else self.adapter.validate_json(text)
 
 
 def read_return_type(returns: Any) -> ReturnType | None:

@@ -172,6 +172,8 @@ class Progress:
         error = event["error"]
         if event["verdict"] == "ok":
             self._line("✓", "done", "green")
+            if warning := event.get("warning"):
+                self._line("!", warning, "yellow")
         elif error is not None and error["kind"] == "empty":
             self._line("✗", error["message"], "yellow")
         elif error is not None and error["kind"] != "check":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from codemode_graph.exact import decode
+from codemode_graph.nodes.causes import unmentioned_failures
 from codemode_graph.settings import Prices
 from codemode_graph.state import (
     Attempt,
@@ -109,7 +110,9 @@ class RunData:
         Args:
             effects: Return every call whose effect stands, too: a run without an answer may have done half of its task.
         """
-        found = []
+        good = self.verdict == "ok" and bool(self.attempts)
+        failed = unmentioned_failures(self.attempts[-1], self.calls) if good else []
+        found = [("failed, and the program went on", call) for call in failed]
         standing = {call["id"]: word for word, call in self.effects()} if effects else {}
         for call in {call["id"]: call for call in self.calls}.values():
             if call["id"] in self.left_over:

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from codemode_graph.preview import sample
 from codemode_graph.state import Attempt, Decision, PendingCall, ToolCall, Verdict
+from codemode_graph.tools.text import one_line
 
 __all__ = [
     "NEVER_STARTED",
@@ -93,6 +94,8 @@ def describe_effect(effect: str) -> Mark:
 def describe_remark(call: ToolCall) -> str:
     """Describe a call that a person should look at."""
     text = f"{call['tool']} {sample(call['arguments'], limit=80)} (call {call['id']})"
+    if call["status"] in ("failed", "denied") and call["error"] is not None:
+        text += f": {call['error']['type']}: {one_line(call['error']['message'], 300)}"
     return f"{text}: {call['mark']}" if "mark" in call else text
 
 

@@ -33,6 +33,7 @@ async def test_ainvoke_gives_the_output_schema() -> None:
         "verdict",
         "output",
         "error",
+        "warning",
         "stdout",
         "program",
         "attempts",

@@ -80,6 +80,7 @@ async def test_the_tool_as_the_sdk_has_it() -> None:
             "success": True,
             "output": ["ann", "bob"],
             "error": None,
+            "warning": None,
             "stdout": "looked\n",
         }
         failed = await tool["execute"]({"task": "who is there?"})
