@@ -1,8 +1,10 @@
-"""The command `python -m codemode_sandboxes.pyodide install`, which fetches Pyodide and packages for it."""
+"""The commands `python -m codemode_sandboxes.pyodide install` and `build`: fetch Pyodide and packages, build one's own."""
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from codemode_sandboxes.errors import SandboxUnavailable
@@ -15,7 +17,9 @@ from codemode_sandboxes.pyodide.packages import (
     install_pyodide,
     normalize,
 )
+from codemode_sandboxes.pyodide.project import build_project, find_built
 from codemode_sandboxes.pyodide.sandbox import PyodideSandbox
+from codemode_sandboxes.pyodide.snapshot import compile_wheels
 
 
 def main() -> int:
@@ -32,14 +36,31 @@ def main() -> int:
         help="fetch a package for programs, too, such as python-dateutil or 'attrs>=25'; may be repeated: the packages "
         "named together are those of one PyodideSandbox(packages=[...])",
     )
+    command.add_argument(
+        "--no-compile",
+        action="store_true",
+        help="leave the packages without bytecode: they are smaller and sooner installed, and import more slowly",
+    )
+    builder = commands.add_parser(
+        "build",
+        help="make a wheel of a project of your own, with pyodide-build, which `install --package NAME` then takes",
+    )
+    builder.add_argument("path", type=Path, metavar="PATH", help="the project's folder")
+    builder.add_argument("--cache", type=Path, help="the folder, as for install")
+    builder.add_argument(
+        "--no-isolation", action="store_true", help="build it with what is installed here, without the package index"
+    )
     arguments = parser.parse_args()
     cache = (arguments.cache or cache_folder()).absolute()
     try:
+        if arguments.command == "build":
+            _build(arguments.path, cache, isolated=not arguments.no_isolation)
+            return 0
         requirements = normalize(arguments.package)
         folder = _find_or_install(cache) if requirements else install_pyodide(cache)
         print(f"Pyodide {VERSION} is in {folder}")  # noqa: T201
         if requirements:
-            _add(requirements, folder, cache)
+            _add(requirements, folder, cache, compiled=not arguments.no_compile)
     except (SandboxUnavailable, ValueError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
@@ -52,13 +73,31 @@ def _find_or_install(cache: Path) -> Path:
     return install_pyodide(cache)
 
 
-def _add(requirements: tuple[str, ...], pyodide: Path, cache: Path) -> None:
-    packages = install_packages(requirements, pyodide, cache)
-    print("Packages: " + ", ".join(f"{package.name} {package.version}" for package in packages))  # noqa: T201
+def _build(project: Path, cache: Path, *, isolated: bool) -> None:
+    wheel = build_project(project, cache, isolated=isolated)
+    name, version = wheel.name.split("-")[:2]
+    option = "" if cache == cache_folder().absolute() else f" --cache {cache}"
+    print(f"{name} {version} is in {wheel}")  # noqa: T201
+    print(f"Add it: python -m codemode_sandboxes.pyodide install --package {name}=={version}{option}")  # noqa: T201
+
+
+def _add(requirements: tuple[str, ...], pyodide: Path, cache: Path, *, compiled: bool) -> None:
+    from packaging.requirements import Requirement
+
+    prepare: Callable[[Sequence[Path]], None] | None = None
     try:
-        find_jail("auto", node=None, deno=None)
+        jail = find_jail("auto", node=None, deno=None)
     except SandboxUnavailable as error:
-        print(f"They could not be tried here: {error.reason}")  # noqa: T201
+        reason = error.reason
+    else:
+        reason = ""
+        prepare = partial(compile_wheels, jail, pyodide) if compiled else None
+    packages = install_packages(
+        requirements, pyodide, cache, prepare=prepare, own=lambda text: find_built(Requirement(text), cache)
+    )
+    print("Packages: " + ", ".join(f"{package.name} {package.version}" for package in packages))  # noqa: T201
+    if reason:
+        print(f"They could be neither compiled nor tried here: {reason}")  # noqa: T201
         return
     # A guest imports every package when its snapshot is made; the error names one that it cannot import.
     offered = PyodideSandbox(packages=requirements, cache=cache).capabilities.modules

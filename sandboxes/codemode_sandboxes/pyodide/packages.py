@@ -1,7 +1,7 @@
 """Pyodide and packages for it: a command fetches them, and guests find them without a network.
 
-npm fetches Pyodide. pip fetches wheels of Python alone, and pyodide-lock writes a lockfile of them. pyodide-build has no
-part in it: it compiles packages, with tools that it downloads. No code of a package runs on this machine.
+npm fetches Pyodide. pip fetches wheels of Python alone, and pyodide-lock writes a lockfile of them. No code of a package
+runs on this machine.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,13 +166,22 @@ def normalize(packages: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(requirements))
 
 
-def install_packages(requirements: Sequence[str], pyodide: Path, cache: Path) -> list[Package]:
+def install_packages(
+    requirements: Sequence[str],
+    pyodide: Path,
+    cache: Path,
+    *,
+    prepare: Callable[[Sequence[Path]], None] | None = None,
+    own: Callable[[str], Path | None] = lambda requirement: None,
+) -> list[Package]:
     """Fetch packages and all that they need, and write their lockfile. Needs a network.
 
     Args:
         requirements: The result of `normalize`.
         pyodide: The folder of the npm package.
         cache: The cache folder.
+        prepare: Changes the files of the wheels before they are locked.
+        own: Returns the wheel of a requirement that is a project of the user's, which is taken in place of the index's.
 
     Raises:
         SandboxUnavailable: A package has no wheel of Python alone, or the extra `pyodide` is not installed.
@@ -188,7 +197,13 @@ def install_packages(requirements: Sequence[str], pyodide: Path, cache: Path) ->
         lock.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=lock.parent, prefix="new-") as name:
             folder = Path(name)
-            wheels = [_store(wheel, cache) for wheel in download_wheels(requirements, info["python"], folder)]
+            places = [(requirement, own(requirement)) for requirement in requirements]
+            # By its address, a wheel counts whatever versions the index has.
+            wanted = [_at(requirement, wheel) if wheel else requirement for requirement, wheel in places]
+            wheels = download_wheels(wanted, info["python"], folder)
+            if prepare is not None:
+                prepare(wheels)
+            wheels = [_store(wheel, cache) for wheel in wheels]
             empty = PyodideLockSpec(
                 info=InfoSpec(**{"version": VERSION} | {key: info.get(key) for key in _LOCK_INFO}), packages={}
             )
@@ -203,6 +218,15 @@ def install_packages(requirements: Sequence[str], pyodide: Path, cache: Path) ->
     except (RuntimeError, ValueError) as error:
         raise SandboxUnavailable(NAME, f"the packages cannot be locked: {str(error)[:300]}") from None
     return find_packages(requirements, cache)
+
+
+def _at(requirement: str, wheel: Path) -> str:
+    """Return a requirement, with its extras, that names the wheel itself."""
+    from packaging.requirements import Requirement
+
+    parsed = Requirement(requirement)
+    extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
+    return f"{parsed.name}{extras} @ {wheel.absolute().as_uri()}"
 
 
 def find_packages(requirements: Sequence[str], cache: Path) -> list[Package]:

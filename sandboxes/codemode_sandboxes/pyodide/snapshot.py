@@ -19,10 +19,11 @@ from codemode_sandboxes.process.spawn import guest_files
 from codemode_sandboxes.pyodide.jail import Jail
 from codemode_sandboxes.pyodide.packages import NAME, Package
 
-__all__ = ["WORKER", "find_snapshot", "use_snapshot", "zones"]
+__all__ = ["WORKER", "compile_wheels", "find_snapshot", "use_snapshot", "zones"]
 
 WORKER = Path(__file__).with_name("worker.mjs")
 _BOOT = Path(__file__).with_name("boot.py")
+_WHEELS = Path(__file__).with_name("wheels.py")
 _GUEST = "/guest/codemode_sandboxes"  # as boot.py expects
 _ZONES = "/usr/share/zoneinfo"
 _SECONDS = 180.0
@@ -44,14 +45,14 @@ def find_snapshot(jail: Jail, pyodide: Path, cache: Path, packages: Sequence[Pac
     Raises:
         SandboxUnavailable: It cannot be made or kept.
     """
-    files = json.dumps({path: base64.b64encode(data).decode() for path, data in _files(packages).items()}).encode()
+    files = _as_json(_files(packages))
     key = hashlib.sha256(files)
     key.update(WORKER.read_bytes())
     key.update((pyodide / "pyodide.asm.wasm").read_bytes())
     key.update(f"{jail.runtime} {jail.version}".encode())  # one version's snapshot may not start in another
     snapshot = cache / "snapshots" / f"{key.hexdigest()[:32]}.bin"
     if not use_snapshot(snapshot):
-        _keep(snapshot, _make(jail, pyodide, files))
+        _keep(snapshot, _run(jail, pyodide, "make", files, "its memory snapshot could not be made"))
         _remove_unused(snapshot.parent)
     return snapshot
 
@@ -71,7 +72,7 @@ def _files(packages: Sequence[Package]) -> dict[str, bytes]:
     files = {"/boot.py": _BOOT.read_bytes(), **zones()}
     files |= {f"{_GUEST}/{place}": content for place, content in guest_files().items()}
     if packages:
-        files[f"{_GUEST}/wheels.py"] = Path(__file__).with_name("wheels.py").read_bytes()
+        files[f"{_GUEST}/wheels.py"] = _WHEELS.read_bytes()
         files.update({f"/packages/{package.name}.whl": package.wheel for package in packages})
         requested = {package.name: package.modules for package in packages if package.requested}
         files["/packages/requested.json"] = json.dumps(requested).encode()
@@ -96,15 +97,36 @@ def _zone(name: str) -> bytes:
     return importlib.resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
 
 
-def _make(jail: Jail, pyodide: Path, files: bytes) -> bytes:
-    command = jail.command(WORKER, "make", pyodide, memory_bytes=_MEMORY_BYTES)
+def compile_wheels(jail: Jail, pyodide: Path, wheels: Sequence[Path]) -> None:
+    """Add bytecode to wheels, in their files: guests, which can write none, would compile each module anew.
+
+    Pyodide's own Python compiles them, in a jail. The command `py-compile` of pyodide-build compiles for the Python that it
+    runs in, and Pyodide's takes no other's.
+
+    Raises:
+        SandboxUnavailable: They cannot be compiled.
+        OSError: They cannot be written.
+    """
+    files = {"/wheels.py": _WHEELS.read_bytes()} | {f"/packages/{wheel.name}": wheel.read_bytes() for wheel in wheels}
+    compiled = json.loads(_run(jail, pyodide, "compile", _as_json(files), "the packages could not be compiled"))
+    for wheel in wheels:
+        wheel.write_bytes(base64.b64decode(compiled[f"/packages/{wheel.name}"]))
+
+
+def _as_json(files: Mapping[str, bytes]) -> bytes:
+    return json.dumps({path: base64.b64encode(data).decode() for path, data in files.items()}).encode()
+
+
+def _run(jail: Jail, pyodide: Path, mode: str, files: bytes, problem: str) -> bytes:
+    """Return what Pyodide writes in a mode of `worker.mjs` that works on files."""
+    command = jail.command(WORKER, mode, pyodide, memory_bytes=_MEMORY_BYTES)
     try:
         done = subprocess.run(command, input=files, capture_output=True, env=jail.environment, timeout=_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise SandboxUnavailable(NAME, f"its memory snapshot could not be made: {error}") from None
+        raise SandboxUnavailable(NAME, f"{problem}: {error}") from None
     if done.returncode or not done.stdout:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.returncode}"]
-        raise SandboxUnavailable(NAME, f"its memory snapshot could not be made: {lines[-1][:300]}")
+        raise SandboxUnavailable(NAME, f"{problem}: {lines[-1][:300]}")
     return done.stdout
 
 

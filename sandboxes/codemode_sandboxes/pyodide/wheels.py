@@ -1,7 +1,10 @@
-"""Imports packages out of wheels in memory, for guests have no files. Runs inside Pyodide."""
+"""Imports packages out of wheels in memory, for guests have no files; adds bytecode to wheels. Runs inside Pyodide."""
 
+import base64
 import importlib
 import io
+import json
+import py_compile
 import re
 import sys
 import zipfile
@@ -11,12 +14,12 @@ from importlib.abc import MetaPathFinder, SourceLoader
 from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution, DistributionFinder, PathDistribution
 from importlib.resources.abc import TraversableResources
-from importlib.util import spec_from_loader
-from pathlib import PurePosixPath
+from importlib.util import cache_from_source, spec_from_loader
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
-__all__ = ["WheelImporter", "import_ahead"]
+__all__ = ["WheelImporter", "compile_wheels", "import_ahead"]
 
 _PLACE = "<python>/"
 _JAVASCRIPT = ("js", "pyodide", "pyodide_js")
@@ -70,6 +73,11 @@ class WheelImporter(MetaPathFinder, SourceLoader):  # type: ignore[misc]  # type
             raise FileNotFoundError(f"there is no {path!r}")
         return self._files[name].read(name)
 
+    def path_stats(self, path: str | bytes) -> dict[str, Any]:
+        """Return the facts of a file, without which no bytecode is looked for; that of wheels is never out of date."""
+        self._files[str(path).removeprefix(_PLACE)]
+        return {"mtime": 0}
+
     def get_resource_reader(self, fullname: str) -> TraversableResources:
         """Return the reader of a package for `importlib.resources`."""
         file = self.get_filename(fullname).removeprefix(_PLACE)
@@ -119,6 +127,41 @@ def import_ahead(importer: WheelImporter, packages: Mapping[str, Sequence[str]])
         for name in _JAVASCRIPT:
             sys.modules.pop(name, None)
         sys.modules.update(hidden)
+
+
+def compile_wheels(folder: str) -> str:
+    """Compile the modules of the wheels in a folder for this Python.
+
+    Returns:
+        The wheels with their bytecode, in base64, by their paths, as JSON. Modules of another Python's syntax, which some
+        wheels have for tests, have none.
+    """
+    wheels = sorted(Path(folder).glob("*.whl"))
+    return json.dumps({str(wheel): base64.b64encode(_compile(wheel.read_bytes())).decode() for wheel in wheels})
+
+
+def _compile(wheel: bytes) -> bytes:
+    source, compiled = Path("/source.py"), Path("/compiled.pyc")
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(wheel)) as before, zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as after:
+        names = set(before.namelist())
+        for file in before.namelist():
+            content = before.read(file)
+            after.writestr(zipfile.ZipInfo(file), content, zipfile.ZIP_DEFLATED)
+            name = cache_from_source(file) if file.endswith(".py") else ""
+            if not name or name in names:
+                continue
+            source.write_bytes(content)
+            try:
+                # Its source stands beside it in the wheel, and nobody changes it: there is nothing to compare.
+                mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+                place = _PLACE + file
+                py_compile.compile(str(source), str(compiled), dfile=place, doraise=True, invalidation_mode=mode)
+            except py_compile.PyCompileError:
+                continue
+            # The same bytes each time, so that the wheel has the same hash.
+            after.writestr(zipfile.ZipInfo(name), compiled.read_bytes(), zipfile.ZIP_DEFLATED)
+    return result.getvalue()
 
 
 def _import_some(package: str, modules: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 // Runs Pyodide under node or deno: makes the snapshot from which guests start, or serves one program from it.
 //
 //   worker.mjs make PYODIDE              reads {path: base64} from standard input, writes the snapshot to standard output
+//   worker.mjs compile PYODIDE           reads the same, writes {path: base64} of the wheels with bytecode
 //   worker.mjs serve PYODIDE SNAPSHOT    carries the guest runner's frames on standard input and output
 //
 // PYODIDE is the npm package's folder. What a program can reach of JavaScript it may use to attack: the jail around this
@@ -40,19 +41,21 @@ const globals = Object.assign(Object.create(null), {
   Promise,
   AbortController,
 });
-const image = mode === "make" ? null : new Uint8Array(fs.readFileSync(snapshot));
+const image = mode !== "serve" ? null : new Uint8Array(fs.readFileSync(snapshot));
 if (image) makeRoom(image);
 const { loadPyodide } = await import(pathToFileURL(`${pyodide}/pyodide.mjs`).href);
 const python = await loadPyodide({
   indexURL: `${pyodide}/`,
   env: { HOME: "/", PYTHONHASHSEED: "0", TZ: "UTC", LANG: "C.UTF-8" },
   jsglobals: globals,
-  ...(mode === "make" ? { _makeSnapshot: true } : { _loadSnapshot: image }),
+  ...(image ? { _loadSnapshot: image } : { _makeSnapshot: mode === "make" }),
 });
 
-if (mode === "make") {
+if (mode !== "serve") {
   try {
-    make();
+    putFiles();
+    writeAll(mode === "make" ? makeSnapshot() : compileWheels());
+    exit(0);
   } catch (error) {
     write(2, `${error?.message ?? error}`.trimEnd().split("\n").at(-1));
     exit(1);
@@ -77,19 +80,29 @@ function makeRoom(image) {
   }
 }
 
-function make() {
+function putFiles() {
   const files = JSON.parse(fs.readFileSync(0, "utf8"));
   for (const [path, content] of Object.entries(files)) {
     python.FS.mkdirTree(path.slice(0, path.lastIndexOf("/")));
     python.FS.writeFile(path, new Uint8Array(Buffer.from(content, "base64")));
   }
+}
+
+function makeSnapshot() {
   python.runPython(python.FS.readFile("/boot.py", { encoding: "utf8" }));
   python.runPython("prepare()");
-  let rest = python.makeMemorySnapshot();
+  return python.makeMemorySnapshot();
+}
+
+function compileWheels() {
+  python.runPython(python.FS.readFile("/wheels.py", { encoding: "utf8" }));
+  return Buffer.from(python.runPython("compile_wheels('/packages')"));
+}
+
+function writeAll(rest) {
   while (rest.length > 0) {
     rest = rest.subarray(write(1, rest));
   }
-  exit(0);
 }
 
 function serve() {
