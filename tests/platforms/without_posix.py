@@ -1,13 +1,14 @@
 """A Python that lacks what POSIX alone has, as on Windows: `python without_posix.py SCRIPT ARGUMENT ...` runs a script in it.
 
-The standard library keeps its own names, as it could not run without them here, and so does platformdirs, which takes
-its code by the system's name. All that is imported after them finds modules that lack those names: these packages, and
+The standard library keeps its own names, as it could not run without them here, and so do platformdirs and numpy, which
+take their code by the system's name. All that is imported after them finds modules that lack those names: these packages, and
 every library that they need.
 """
 
 import asyncio
 import importlib
 import importlib.abc
+import importlib.util
 import os
 import pathlib
 import runpy
@@ -23,7 +24,7 @@ from typing import Any
 BEFORE = (
     "asyncio.unix_events concurrent.futures.thread ctypes getpass inspect logging.config logging.handlers "
     "multiprocessing.context multiprocessing.synchronize multiprocessing.util pdb platform selectors shutil socketserver "
-    "sqlite3 ssl subprocess tarfile tempfile unittest.mock urllib.request uuid zipfile zoneinfo platformdirs.unix"
+    "sqlite3 ssl subprocess tarfile tempfile unittest.mock urllib.request uuid zipfile zoneinfo platformdirs.unix numpy"
 )
 """Modules that are imported whole."""
 
@@ -67,7 +68,8 @@ class _Missing(importlib.abc.MetaPathFinder):
 def remove_posix() -> None:
     """Take away the modules, and the names of others, for all that is imported from now on."""
     for name in BEFORE.split():
-        importlib.import_module(name)
+        if importlib.util.find_spec(name) is not None:  # numpy need not be there
+            importlib.import_module(name)
     sys.meta_path.insert(0, _Missing())
     for name in MODULES:
         sys.modules.pop(name, None)
