@@ -412,7 +412,7 @@ class CodeMode:
             why the arguments are wrong, or why the run failed.
 
         Raises:
-            ValueError: `call` is no function call.
+            ValueError: `call` is no function call, or one of a function of another name than this was given to the model by.
         """
         from codemode_graph.integrations.openai import answer_openai
 

@@ -18,7 +18,7 @@ from langgraph.types import Checkpointer
 from typing_extensions import Unpack
 
 from codemode_graph.api import codemode as create_code_mode
-from codemode_graph.integrations.agent_tools import asks_per_call
+from codemode_graph.integrations.agent_tools import asks_per_call, require_checkpointer
 from codemode_graph.integrations.langchain import as_langchain_tool
 from codemode_graph.integrations.middleware import CodeModeMiddleware
 from codemode_graph.model.ask import load_model
@@ -77,7 +77,8 @@ def create_agent(
             `response_format`, ... The `callers` of `policies` hold for the agent's own calls too.
 
     Raises:
-        ConfigurationError: A model or an option cannot be used, see `RunOptions`.
+        ConfigurationError: A model or an option cannot be used, see `RunOptions`; or calls wait for people, and there is no
+            checkpointer. LangGraph Server brings one.
         ToolLoadError: Something among the tools is not a tool.
     """
     # LangChain's own options are read off its function: a newer LangChain may take more than `AgentOptions` lists.
@@ -86,6 +87,10 @@ def create_agent(
     run = {name: theirs.pop(name) for name in RunOptions.__annotations__ if name in theirs}
     loaded = load_with_origins(tools, policies=run.pop("policies", None))
     bound = [(spec, to_langchain(spec, origin)) for spec, origin in loaded]
+    if not theirs.get("checkpointer") and (asking := _who_asks([spec for spec, _ in loaded], middleware)):
+        require_checkpointer(
+            asking, "create_agent(checkpointer=...); checkpointer=True takes that of a graph around it"
+        )
     first: list[AgentMiddleware[Any, Any, Any]] = []
     if codemode:
         writer = load_model(code_model, api_key=api_key) if isinstance(code_model, str) else code_model
@@ -149,6 +154,13 @@ def to_langchain(spec: ToolSpec, origin: object = None) -> BaseTool:
     return StructuredTool(
         name=name, description=description, args_schema=dict(spec.input_schema), func=call_sync, coroutine=call
     )
+
+
+def _who_asks(specs: Sequence[ToolSpec], middleware: Sequence[AgentMiddleware[Any, Any, Any]]) -> str:
+    """Return the name of a tool whose calls wait for people; an empty text where none does."""
+    humans = [each for each in middleware if isinstance(each, HumanInTheLoopMiddleware)]
+    names = [name for each in humans for name in each.interrupt_on]
+    return next(iter([*names, *(spec.name for spec in specs if spec.policy.approval)]), "")
 
 
 def _interrupt_on(middleware: Sequence[AgentMiddleware[Any, Any, Any]]) -> Any:

@@ -6,6 +6,7 @@ under the program's config, so that traces show it there and an `interrupt()` in
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -32,7 +33,16 @@ from codemode_graph.tools.from_langchain import Run, from_langchain
 from codemode_graph.tools.load import check_policy_names, is_general, load_tools
 from codemode_graph.tools.spec import Review, ToolPolicy, ToolSpec
 
-__all__ = ["AgentCall", "InterruptOn", "Toolset", "Toolsets", "agent_call", "asks_per_call", "reviews_of"]
+__all__ = [
+    "AgentCall",
+    "InterruptOn",
+    "Toolset",
+    "Toolsets",
+    "agent_call",
+    "asks_per_call",
+    "require_checkpointer",
+    "reviews_of",
+]
 
 InterruptOn = Mapping[str, bool | InterruptOnConfig]
 
@@ -140,6 +150,18 @@ def reviews_of(interrupt_on: InterruptOn | HumanInTheLoopMiddleware[Any, Any, An
 def asks_per_call(human: HumanInTheLoopMiddleware[Any, Any, Any]) -> bool:
     """Return whether it asks about each call on the way to the tool, as LangChain can from 1.4.7 on."""
     return getattr(human, "interrupt_mode", "batched") == "per_call"
+
+
+def require_checkpointer(tool: str, remedy: str) -> None:
+    """Raise `ConfigurationError`: an agent without a checkpointer cannot go on after an interrupt. Not on LangGraph Server.
+
+    Args:
+        tool: A tool whose calls wait for people.
+        remedy: Where to give a checkpointer.
+    """
+    # The server replaces the checkpointer of every graph that it loads.
+    if "langgraph_api" not in sys.modules:
+        raise ConfigurationError(f"calls of {tool!r} wait for people, and the agent has no checkpointer: give {remedy}")
 
 
 def _review(name: str, config: Any) -> Review:

@@ -81,11 +81,11 @@ def create_codemode_chat(
 
     def answer(state: ChatState, config: RunnableConfig) -> Command[Any]:
         turn = TurnCalls(state.get("codemode_turn_calls") or {}, state["messages"])
-        return _reply(inner.invoke(_input(state, turn), config), turn, config, name)
+        return _reply(inner.invoke(_input(state, turn)), turn, config, name)
 
     async def answer_async(state: ChatState, config: RunnableConfig) -> Command[Any]:
         turn = TurnCalls(state.get("codemode_turn_calls") or {}, state["messages"])
-        return _reply(await inner.ainvoke(_input(state, turn), config), turn, config, name)
+        return _reply(await inner.ainvoke(_input(state, turn)), turn, config, name)
 
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(ChatState, Context, input_schema=Chat, output_schema=Chat)
     graph.add_node("answer", RunnableLambda(answer, answer_async, name="answer"))

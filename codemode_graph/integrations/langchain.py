@@ -122,7 +122,11 @@ def as_langchain_tool(
 
 
 def _config_of_call(config: RunnableConfig, runtime: ToolRuntime[Any, Any] | None) -> RunnableConfig:
-    """Return the config under which a call's subgraph has the same checkpoints whenever its node runs."""
+    """Return the config under which a call's subgraph has the same checkpoints whenever its node runs.
+
+    It has no callbacks: LangGraph adds those of the context, and would have every tracer twice.
+    """
+    config = {**config, "callbacks": None}
     if runtime is None or runtime.tool_call_id is None:
         return config
     # The id of the call, since the order in which calls of one node start differs from run to run.

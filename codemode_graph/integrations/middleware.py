@@ -17,15 +17,23 @@ from langchain.agents.middleware.types import (
 )
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
+from langgraph.config import get_config
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 from typing_extensions import Unpack
 
-from codemode_graph.compat import channels_of
+from codemode_graph.compat import channels_of, checkpointer_of
 from codemode_graph.errors import ConfigurationError
-from codemode_graph.integrations.agent_tools import AgentCall, InterruptOn, Toolset, Toolsets, agent_call, reviews_of
+from codemode_graph.integrations.agent_tools import (
+    AgentCall,
+    InterruptOn,
+    Toolset,
+    Toolsets,
+    agent_call,
+    require_checkpointer,
+    reviews_of,
+)
 from codemode_graph.integrations.answer import LIMIT, answer_content, answer_text, artifact_of, result_of
 from codemode_graph.integrations.langchain import ADVICE, Task, task_description
 from codemode_graph.integrations.turns import ProgramCalls, TurnCalls, merge_programs
@@ -151,11 +159,11 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         toolset, turn_calls = self._toolset(request), _turn_calls(request)
         call = AgentCall(request=request, handler=handler, is_async=False)
 
-        def run(config: RunnableConfig, **arguments: str) -> Any:
+        def run(**arguments: str) -> Any:
             # Set within the tool's own context, so that programs of one turn that run side by side each find their own
             # call.
             agent_call.set(call)
-            return self._answer(request, turn_calls, toolset.graph.invoke(_input(turn_calls, arguments), config))
+            return self._answer(request, turn_calls, toolset.graph.invoke(_input(turn_calls, arguments)))
 
         return handler(request.override(tool=self._with_function(func=run)))
 
@@ -168,9 +176,10 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         toolset, turn_calls = self._toolset(request), _turn_calls(request)
         call = AgentCall(request=request, handler=handler, is_async=True)
 
-        async def run(config: RunnableConfig, **arguments: str) -> Any:
+        async def run(**arguments: str) -> Any:
             agent_call.set(call)
-            return self._answer(request, turn_calls, await toolset.graph.ainvoke(_input(turn_calls, arguments), config))
+            # Under the config of the context: one that is passed as well brings its tracers a second time.
+            return self._answer(request, turn_calls, await toolset.graph.ainvoke(_input(turn_calls, arguments)))
 
         return await handler(request.override(tool=self._with_function(coroutine=run)))
 
@@ -188,6 +197,9 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         """Return the request as the model gets it, and the tools that it reads programs may call."""
         tools = [tool for tool in request.tools if isinstance(tool, BaseTool) and tool.name != self.tool.name]
         toolset = self._toolsets.of(tools)
+        asking = next((spec.name for spec in toolset.for_programs if spec.policy.approval), None)
+        if asking is not None and checkpointer_of(get_config()) is None:
+            require_checkpointer(asking, "LangChain's create_agent(checkpointer=...)")
         is_there = any(isinstance(tool, BaseTool) and tool.name == self.tool.name for tool in request.tools)
         # Middleware before this one may have taken the tool away: then no program can be run at all.
         offered = [spec.name for spec in toolset.for_programs] if is_there else []

@@ -4,6 +4,7 @@ The `openai` package is not imported: its objects are read by attribute, and dic
 """
 
 import json
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +17,12 @@ from codemode_graph.tools.hints import complaint
 
 __all__ = ["answer_openai", "as_openai_function", "as_openai_tool"]
 
+_DEFAULT = "codemode"
+# The names under which each code mode is a tool: a reply may call functions of others beside it.
+_names: weakref.WeakKeyDictionary[TaskRunner, set[str]] = weakref.WeakKeyDictionary()
 
-def as_openai_tool(cm: TaskRunner, *, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
+
+def as_openai_tool(cm: TaskRunner, *, name: str = _DEFAULT, description: str | None = None) -> dict[str, Any]:
     """Return the tool's definition for the Responses API.
 
     Args:
@@ -25,11 +30,13 @@ def as_openai_tool(cm: TaskRunner, *, name: str = "codemode", description: str |
         name: The tool's name.
         description: The tool's description for the model.
     """
+    _names.setdefault(cm, set()).add(name)
     return {"type": "function", **_function(cm, name, description)}
 
 
-def as_openai_function(cm: TaskRunner, *, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
+def as_openai_function(cm: TaskRunner, *, name: str = _DEFAULT, description: str | None = None) -> dict[str, Any]:
     """Return the tool's definition for Chat Completions. Its arguments are those of `as_openai_tool`."""
+    _names.setdefault(cm, set()).add(name)
     return {"type": "function", "function": _function(cm, name, description)}
 
 
@@ -37,15 +44,24 @@ async def answer_openai(cm: TaskRunner, call: Any) -> dict[str, Any]:
     """Do the task of a call. See `CodeMode.answer_openai`."""
     kind, function = _get(call, "type"), _get(call, "function")
     if kind == "function_call":
+        _check_name(cm, _get(call, "name"))
         text = await _answer(cm, _get(call, "arguments"))
         return {"type": "function_call_output", "call_id": _get(call, "call_id"), "output": text}
     if kind in ("function", None) and function is not None:
+        _check_name(cm, _get(function, "name"))
         text = await _answer(cm, _get(function, "arguments"))
         return {"role": "tool", "tool_call_id": _get(call, "id"), "content": text}
     raise ValueError(
         f"{kind or type(call).__name__!r} is no function call: give an item of type 'function_call' of a response's "
         "output, or one of a chat message's tool_calls"
     )
+
+
+def _check_name(cm: TaskRunner, name: Any) -> None:
+    known = _names.get(cm) or {_DEFAULT}
+    if name not in known:
+        listed = " or ".join(map(repr, sorted(known)))
+        raise ValueError(f"{name!r} is a function of somebody else: this answers calls of {listed}")
 
 
 def _function(cm: TaskRunner, name: str, description: str | None) -> dict[str, Any]:

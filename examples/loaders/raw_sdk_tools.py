@@ -17,13 +17,19 @@ orders = await tools['list-orders'](status='unpaid')
 
 
 def spec(session: ClientSession, tool: types.Tool) -> ToolSpec:
-    """A tool as programs call it. A result that the server wrapped, because it is no object, is unwrapped."""
+    """A tool as programs call it. A result that the server wrapped, because it is no object, is unwrapped.
+
+    A server that gives no structured content gives texts.
+    """
 
     async def call(arguments: dict[str, Any], config: RunnableConfig) -> Any:
         result = await session.call_tool(tool.name, arguments)
+        text = "\n".join(block.text for block in result.content if isinstance(block, types.TextContent))
         if result.isError:
-            raise RuntimeError(" ".join(getattr(block, "text", "") for block in result.content))
-        value = result.structuredContent or {}
+            raise RuntimeError(text)
+        value = result.structuredContent
+        if value is None:
+            return text
         return value["result"] if set(value) == {"result"} else value
 
     read_only = tool.annotations is not None and tool.annotations.readOnlyHint

@@ -152,6 +152,10 @@ async def test_dicts_are_answered_as_objects_are_and_what_is_no_call_is_refused(
         function = {"name": "codemode", "arguments": '{"task": "add"}'}
         told = {"role": "tool", "tool_call_id": "c2", "content": "2"}
         assert await cm.answer_openai({"id": "c2", "type": "function", "function": function}) == told
+        cm.as_openai_function(name="books")
+        for foreign in (function, {"name": "pay", "arguments": "{}"}):
+            with pytest.raises(ValueError, match=r"is a function of somebody else: this answers calls of 'books'"):
+                await cm.answer_openai({"id": "c3", "type": "function", "function": foreign})
         for other in ({"type": "message"}, "text", None):
             with pytest.raises(ValueError, match="is no function call"):
                 await cm.answer_openai(other)

@@ -13,6 +13,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command, interrupt
 
 from codemode_graph import CodeModeMiddleware, ConfigurationError, ToolPolicy
+from codemode_graph import create_agent as codemode_agent
 from tests.integrations.agents import USER, Shop, agent_model, answers, calling
 from tests.integrations.test_middleware import program, sync
 
@@ -223,3 +224,27 @@ async def test_a_call_that_was_cut_off_by_a_kill_is_asked_about() -> None:
     state = await agent.ainvoke(decide({"type": "respond", "message": "paid bob"}), THREAD)
     assert answers(state)[0].text == '["paid ann", "paid bob"]'
     assert paid == ["ann", "bob"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"middleware": [HumanInTheLoopMiddleware({"pay": True})]},
+        {"policies": {"pay": ToolPolicy(approval=True)}},
+        {"policies": {"effect:write": ToolPolicy(approval=True)}, "checkpointer": False},
+    ],
+)
+def test_an_agent_that_asks_people_is_not_made_without_a_checkpointer(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="calls of 'pay' wait for people, and the agent has no checkpointer"):
+        codemode_agent(Shop().tools, agent_model("Hi."), **options)
+    codemode_agent(Shop().tools, agent_model("Hi."), **{**options, "checkpointer": InMemorySaver()})
+    codemode_agent(Shop().tools, agent_model("Hi."), **{**options, "checkpointer": True})
+
+
+async def test_langchains_agent_says_so_before_its_model_is_asked() -> None:
+    model = agent_model("Hi.")
+    human = HumanInTheLoopMiddleware({"pay": True})
+    agent = create_agent(model, tools=Shop().tools, middleware=[CodeModeMiddleware(interrupt_on=human), human])
+    with pytest.raises(ConfigurationError, match="calls of 'pay' wait for people"):
+        await agent.ainvoke(USER)
+    assert model.asked == []

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from langchain.agents import create_agent
 from langchain_core.tools import tool as langchain_tool
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
@@ -18,7 +19,16 @@ from langgraph.types import Command
 from langsmith import Client, traceable, tracing_context
 from pydantic import SecretStr
 
-from codemode_graph import ToolPolicy, codemode, create_codemode, tool
+from codemode_graph import (
+    CodeModeMiddleware,
+    ToolPolicy,
+    codemode,
+    create_codemode,
+    create_codemode_chat,
+    create_codemode_tool,
+    tool,
+)
+from tests.integrations.agents import agent_model, calling
 from tests.support import scripted
 from tests.tracing.service import Ingest, Run, ingest
 from tests.wire.server import Service
@@ -257,6 +267,29 @@ async def test_it_stands_below_what_runs_it(caplog: pytest.LogCaptureFixture) ->
     ]
     # A tracer that meets a run twice logs that.
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("way", ["middleware", "middleware, sync", "tool", "chat"])
+async def test_in_an_agent_each_run_is_traced_once(caplog: pytest.LogCaptureFixture, way: str) -> None:
+    program, said = "[await tools.names(), await tools.names()]", {"messages": [("user", "go")]}
+    app: Any
+    if way == "chat":
+        app = create_codemode_chat(model=scripted(program), tools=[names]).compile(name="books")
+    elif way == "tool":
+        desk = create_codemode_tool([names], model=scripted(program))
+        app = create_agent(agent_model(calling("codemode", {"task": "names"}), "Done."), tools=[desk])
+    else:
+        model = agent_model(calling("run_program", {"code": program}), "Done.")
+        app = create_agent(model, tools=[names], middleware=[CodeModeMiddleware()])
+    with ingest() as service:
+        client = Client(api_url=service.url, api_key="k")
+        with tracing_context(enabled=True, client=client):
+            await (asyncio.to_thread(app.invoke, said) if way.endswith("sync") else app.ainvoke(said))
+        client.flush()
+        client.cleanup()
+    assert caplog.messages == []
+    assert len(service.root().all("names")) == 2
+    assert len(service.root().all("execute")) == 1
 
 
 @pytest.mark.parametrize("structured", [False, True])
