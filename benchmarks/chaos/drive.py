@@ -77,7 +77,9 @@ class _Thread:
     async def _turn(self, turn: int, case: Case) -> None:
         self.answer, self.wronged, given, looks = None, 0, input_of(self.scene, self.number, turn), 0
         world = await self.worlds.call(self.name, "snapshot")
-        ended = [each["ended"]["runs"][-1][0] for each in world["turns"].values() if each["ended"] is not None]
+        ended = [
+            run for each in world["turns"].values() if each["ended"] is not None for run, _ in each["ended"]["runs"]
+        ]
         for _ in range(_MOST_STEPS):
             state = await self.apps[0].aget_state(self.config)
             # `next` leaves out those whose result is written, though no checkpoint has it yet.
@@ -111,7 +113,10 @@ class _Thread:
         assert case.fork is not None
         at: Any = None
         if name is None:
-            run = world["turns"][str(turn)]["ended"]["runs"][-1][0]
+            made = world["turns"][str(turn)]["ended"]["runs"]
+            if not made:
+                return
+            run = made[-1][0]
             places = [
                 each
                 async for each in self.apps[0].aget_state_history(self.config)

@@ -67,6 +67,8 @@ async def judge(scene: Scene, worlds: Sequence[Mapping[str, Any]], journal: Jour
             found = await _judge_turn(
                 scene, case, known["before"], after, ended, before, journal, outcome, back=fork == "back"
             )
+            if ended["refused"]:  # it may have no journal
+                runs = len(ended["runs"])
             if scene.shape != "agent" and len(ended["runs"]) != runs:
                 found.append(f"another run: the thread has {len(ended['runs'])} and not {runs}")
             outcome.violations += [f"{each} [thread {number}, turn {name}]" for each in found]
@@ -99,11 +101,11 @@ async def _judge_turn(
     found += [f"lost: {name}{arguments}" for (name, arguments), n in least.items() if n > landed[name, arguments]]
     if scene.shape == "agent" and previous is not None and previous["ended"]["verdict"] != "ok":
         # What a failed program of an earlier turn did is held, until a program says that it means it anew.
-        held = fold(await journal.read(previous["ended"]["runs"][-1][0]))
+        held = fold(await journal.read(previous["ended"]["runs"][-1][0])) if previous["ended"]["runs"] else View()
         standing = {_call(record) for record in held.standing() if record.event.effect in ("write", "destructive")}
         return found + [f"twice: {name}{arguments} in a later turn" for name, arguments in standing & set(landed)]
     # How far a gather comes that fails in the end is for the event loop to say.
-    if case.repair is None and not case.fails_in_the_end:
+    if case.repair is None and not case.fails_in_the_end and not ended["refused"]:
         possible = await _accepted(case, before)
         if (key_of(after), ended["verdict"] == "ok") not in possible:
             kind = "forked" if back else "marked" if ended["marked"] else "silent"

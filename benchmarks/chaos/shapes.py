@@ -126,9 +126,12 @@ def result_of(scene: Scene, values: Mapping[str, Any]) -> dict[str, Any]:
         result = {**result, "verdict": "ok" if result["success"] else "error"}
     marked = bool(result["left_over"]) or any("mark" in call for call in result["tool_calls"])
     error = result["error"]
+    text = str(error["message"] if isinstance(error, dict) else error or "")
     return {
+        # The check knows what a sandbox lacks, and has none of such a program run.
+        "refused": "not available here" in text,
         "verdict": result["verdict"],
-        "error": error["message"] if isinstance(error, dict) else error,
+        "error": text or None,
         "left_over": list(result["left_over"]),
         "marked": marked,
     }
