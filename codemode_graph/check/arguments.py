@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from codemode_sandboxes.source import Tree
 
-from codemode_graph.check.tool_uses import References
+from codemode_graph.check.tool_uses import References, same_tools
 from codemode_graph.state import Finding
 from codemode_graph.tools.schema import Parameters
 from codemode_graph.tools.signatures import Signature
@@ -33,15 +33,16 @@ def find_wrong_calls(tree: Tree, references: References, signatures: Mapping[str
             message = f"tools.get(...) looks a tool up by its name: write {form} to call that tool, or tools[name]"
             yield _finding("uncalled-tool", message, reference.node)
         elif reference.written is not None and reference.tool is None and not _is_expected(tree, reference.node):
-            yield _finding("unknown-tool", _no_tool(reference.written, signatures), reference.node)
+            chain = references.chained(reference)
+            server = any(name.startswith(f"{reference.written}.") for name in signatures)
+            is_chain = chain is not None and (server or same_tools(chain[1], signatures))
+            written = chain[1] if chain is not None and is_chain else reference.written
+            yield _finding("unknown-tool", _no_tool(written, signatures), reference.node)
         # Attributes such as `__name__` are those of any function.
         parent = tree.parent(reference.node)
         if reference.tool is not None and isinstance(parent, ast.Attribute) and not parent.attr.startswith("__"):
             message = f"a tool has no {one_line(parent.attr, 80)!r}: call the tool itself, {_form(signatures[reference.tool])}"
             yield _finding("unknown-tool", message, reference.node)
-        if reference.tool is not None and isinstance(parent, ast.Await):
-            message = f"the tool is not called: write await {_form(signatures[reference.tool])}"
-            yield _finding("uncalled-tool", message, reference.node)
     for call in tree.of(ast.Call):
         if references.is_tools(call.func):
             yield _finding("unknown-tool", f"tools is not a function: {_forms(signatures)}", call)
@@ -72,15 +73,37 @@ def _finding(rule: str, message: str, node: ast.expr | ast.stmt | ast.keyword) -
 
 
 def _no_tool(written: str, signatures: Mapping[str, Signature]) -> str:
-    # Models write a dash as an underscore; both spellings lead to the tool.
-    names = {name.lower(): name for name in signatures} | {name.replace("-", "_").lower(): name for name in signatures}
-    close = difflib.get_close_matches(written.lower(), names, 1)
     head = f"there is no tool {one_line(written, 80)!r}"
-    if close:
-        hint = f"{head}; did you mean {_form(signatures[names[close[0]]])}?"
-        others = [name for name in _offered(signatures) if name != names[close[0]]]
-        return f"{hint} The others are {listed(map(repr, others))}" if 0 < len(others) <= _FEW else hint
-    return f"{head}; {_forms(signatures)}"
+    offered = _offered(signatures)
+    meant = same_tools(written, signatures) or _close_tools(written, signatures)
+    if not meant:
+        return f"{head}; {_forms(signatures)}"
+    forms = [_form(signatures[name]) for name in meant[:_FEW]]
+    more = f" or {len(meant) - _FEW} more" if len(meant) > _FEW else ""
+    hint = f"{head}; did you mean {' or '.join(forms)}{more}?"
+    others = [name for name in offered if name not in meant]
+    return f"{hint} The others are {listed(map(repr, others))}" if 0 < len(others) <= _FEW else hint
+
+
+def _close_tools(written: str, names: Iterable[str]) -> list[str]:
+    """Return the tools whose name is spelled most like this one: all that share the name, on their servers."""
+    known: dict[str, dict[str, None]] = {}
+    for name in names:
+        # Models write a dash as an underscore, and leave the server out.
+        for spelling in (
+            name,
+            name.replace("-", "_"),
+            name.rpartition(".")[2],
+            name.rpartition(".")[2].replace("-", "_"),
+        ):
+            known.setdefault(spelling.lower(), {})[name] = None
+    spellings = {written.lower(), written.lower().rpartition(".")[2]}
+    close = [
+        found
+        for each in sorted(spellings, key=len, reverse=True)
+        for found in difflib.get_close_matches(each, known, 1)
+    ]
+    return list(known[close[0]]) if close else []
 
 
 def _form(signature: Signature) -> str:

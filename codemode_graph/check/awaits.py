@@ -3,14 +3,13 @@
 import ast
 from collections.abc import Sequence
 
-from codemode_sandboxes.source import AsyncEdits, Edits, Function, Tree, can_await, convertible, is_waiting, tree_of
+from codemode_sandboxes.source import AsyncEdits, Edits, Function, can_await, convertible, is_waiting, tree_of
 
 from codemode_graph.check.coroutines import Flow
 from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
-from codemode_graph.tools.signatures import Signature
 
-__all__ = ["add_awaits", "call_awaited_tools"]
+__all__ = ["add_awaits"]
 
 # A function that becomes async is awaited by its callers in the next pass, and so on outwards.
 _PASSES = 12
@@ -39,45 +38,6 @@ def add_awaits(code: str, tools: Sequence[str]) -> tuple[str, list[str], list[Fi
             return code, _in_order(fixes), step.findings
         code = step.edits.apply()
     return code, _in_order(fixes), []
-
-
-_WAITERS = ("create_task", "ensure_future", "gather", "shield", "wait_for")
-
-
-def call_awaited_tools(code: str, signatures: Sequence[Signature]) -> tuple[str, list[str]]:
-    """Call the tools that are awaited without a call, such as `await tools['x']`, where they require no argument.
-
-    Args:
-        code: A program in script form.
-        signatures: The tools.
-
-    Returns:
-        The program, its lines unmoved, and the changes, a line each.
-    """
-    by_name = {signature.tool.name: signature for signature in signatures}
-    tree, edits, fixes = tree_of(code), Edits(code), []
-    references = References(tree, list(by_name))
-    for node in tree.nodes:
-        if not isinstance(node, ast.Attribute | ast.Subscript | ast.Name | ast.Call):
-            continue
-        if not _is_awaited_uncalled(tree, node) or (isinstance(node, ast.Call) and "get" in by_name):
-            continue
-        found = references.find(node)
-        if found is None or found.tool is None or any(item.required for item in by_name[found.tool].parameters):
-            continue
-        edits.insert(edits.span(node)[1], "()")
-        fixes.append(f"line {node.lineno}: called {edits.text(node)}, which was awaited without a call")
-    return (edits.apply(), fixes) if edits else (code, [])
-
-
-def _is_awaited_uncalled(tree: Tree, node: ast.expr) -> bool:
-    """Return whether an expression itself is awaited, by `await` or as an argument of `asyncio.gather` and its kin."""
-    match tree.parent(node):
-        case ast.Await():
-            return True
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio"), attr=attribute), args=arguments):
-            return attribute in _WAITERS and any(argument is node for argument in arguments)
-    return False
 
 
 def _in_order(fixes: list[str]) -> list[str]:

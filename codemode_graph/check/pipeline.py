@@ -11,8 +11,9 @@ from codemode_sandboxes.source import Tree, plain_text, to_script, tree_of
 
 from codemode_graph.check.again import mark_again, without_marks
 from codemode_graph.check.arguments import find_wrong_calls
-from codemode_graph.check.awaits import add_awaits, call_awaited_tools
+from codemode_graph.check.awaits import add_awaits
 from codemode_graph.check.envelope import find_wrapped
+from codemode_graph.check.missing_calls import call_tools, find_missing_calls
 from codemode_graph.check.modules import add_missing_imports, drop_idle_imports, find_missing_modules, imported_modules
 from codemode_graph.check.return_value import find_wrong_values
 from codemode_graph.check.spelling import correct_spelling
@@ -138,7 +139,7 @@ def _fixed(code: str, signatures: Signatures, capabilities: Capabilities) -> tup
     code, spelling = correct_spelling(code, by_name, capabilities.modules)
     code, idle = drop_idle_imports(code, capabilities.modules)
     code, imports = add_missing_imports(code, capabilities.modules)
-    code, calls = call_awaited_tools(code, signatures.tools)
+    code, calls = call_tools(code, signatures.tools)
     code, awaits, findings = add_awaits(code, names)
     return code, _Fixes([*anew, *spelling, *idle, *imports, *calls, *awaits], [*misused, *findings])
 
@@ -147,9 +148,10 @@ def _found(tree: Tree, references: References, signatures: Signatures, capabilit
     by_name = {signature.tool.name: signature for signature in signatures.tools}
     yield from find_misplaced(tree)
     yield from find_wrong_calls(tree, references, by_name)
+    yield from find_missing_calls(tree, references, by_name)
     yield from find_missing_modules(tree, capabilities.modules)
     yield from find_unsupported(tree, capabilities.gaps)
-    yield from find_undefined_names(tree)
+    yield from find_undefined_names(tree, by_name)
 
 
 def _in_order(findings: Iterable[Finding]) -> list[Finding]:

@@ -9,7 +9,7 @@ from codemode_sandboxes.source import Edits, tree_of
 from codemode_sandboxes.tool_names import attribute_names
 
 from codemode_graph.check.coroutines import Flow
-from codemode_graph.check.tool_uses import MAPPING_METHODS, Reference, References
+from codemode_graph.check.tool_uses import MAPPING_METHODS, Reference, References, plain_name
 from codemode_graph.tools.annotations import Map, Record, Scalar, Shape, Union, Unknown
 from codemode_graph.tools.schema import Parameter
 from codemode_graph.tools.signatures import Signature
@@ -138,6 +138,8 @@ def _tool_names(step: _Step) -> None:
     for reference in step.references.direct():
         if reference.tool is not None or reference.written is None:
             continue
+        if _chain(step, reference):
+            continue
         span = _dashed(step, reference) or _name_span(step, reference)
         written = step.edits.code[span[0] : span[1]].lstrip(".")
         tool = written if written in step.signatures else _meant(reference.written, step.signatures)
@@ -149,6 +151,21 @@ def _tool_names(step: _Step) -> None:
         else:
             step.edits.replace(*span, f".{attribute}" if attribute else f"[{tool!r}]")
         step.fix(reference.node, f"wrote {tool!r}, which is the tool's name, for {written}")
+
+
+def _chain(step: _Step, reference: Reference) -> bool:
+    """Write `tools['server.name']` for `tools.server.name`, where that is a tool; return whether it is."""
+    chain = step.references.chained(reference)
+    if chain is None or isinstance(reference.node, ast.Call):
+        return False
+    whole, written = chain
+    tool = written if written in step.signatures else _meant(written, step.signatures)
+    if tool is None or not isinstance(reference.node, ast.Attribute | ast.Subscript):
+        return False
+    start = step.edits.span(reference.node.value)[1]
+    step.edits.replace(start, step.edits.span(whole)[1], f"[{tool!r}]")
+    step.fix(reference.node, f"wrote tools[{tool!r}] for {ast.unparse(whole)}")
+    return True
 
 
 def _dashed(step: _Step, reference: Reference) -> tuple[int, int] | None:
@@ -239,9 +256,5 @@ def _may_be_object(shape: Shape) -> bool:
 
 def _meant(written: str, names: Iterable[str]) -> str | None:
     """Return the only name that differs just in case, dashes and underscores."""
-    found = [name for name in names if _plain(name) == _plain(written)]
+    found = [name for name in names if plain_name(name) == plain_name(written)]
     return found[0] if len(found) == 1 else None
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).lower()

@@ -4,12 +4,13 @@ import ast
 import builtins
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.source import Scope, Tree, is_waiting
 
 from codemode_graph.check.modules import instead_of
+from codemode_graph.check.tool_uses import same_tools
 from codemode_graph.state import Finding
 from codemode_graph.tools.text import one_line
 
@@ -142,8 +143,13 @@ def _line(node: ast.AST) -> int:
     return next((n.lineno for n in ast.walk(node) if isinstance(n, ast.expr | ast.stmt | ast.alias | ast.arg)), 1)
 
 
-def find_undefined_names(tree: Tree) -> Iterator[Finding]:
-    """Find names that are read but that neither Python nor the program defines, one finding a name."""
+def find_undefined_names(tree: Tree, tools: Collection[str] = ()) -> Iterator[Finding]:
+    """Find names that are read but that neither Python nor the program defines, one finding a name.
+
+    Args:
+        tree: The program.
+        tools: The names of the tools, one of which may be meant.
+    """
     # A program that uses `exec` and the like may define names in ways that its text does not show.
     if any(scope.star for scope in tree.scopes()) or any(tree.names(name) for name in _DEFINERS):
         return
@@ -152,11 +158,14 @@ def find_undefined_names(tree: Tree) -> Iterator[Finding]:
         if name.id in _KNOWN or name.id in found:
             continue
         found.add(name.id)
-        yield Finding(rule="undefined-name", message=_message(tree, name.id, tree.scope(name)), line=name.lineno)
+        yield Finding(rule="undefined-name", message=_message(tree, name.id, tree.scope(name), tools), line=name.lineno)
 
 
-def _message(tree: Tree, name: str, scope: Scope) -> str:
+def _message(tree: Tree, name: str, scope: Scope, tools: Collection[str]) -> str:
     head = f"{one_line(name, 80)} is not defined"
+    if meant := same_tools(name, tools) or [tool for tool in tools if tool.startswith(f"{name}.")]:
+        shown = " or ".join(f"tools[{tool!r}](...)" for tool in meant[:_MOST])
+        return f"{head}; did you mean {shown}?"
     if name in _LACKING:
         return f"{head}, and the module {_LACKING[name]} does not exist here: {instead_of(_LACKING[name])}"
     defined: dict[str, None] = {}

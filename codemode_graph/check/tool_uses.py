@@ -1,16 +1,38 @@
 """The places where a program refers to tools."""
 
 import ast
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from codemode_sandboxes.source import Function, Tree
 from codemode_sandboxes.tool_names import attribute_names
 
-__all__ = ["MAPPING_METHODS", "Reference", "References"]
+__all__ = ["MAPPING_METHODS", "Reference", "References", "plain_name", "same_tools"]
 
 MAPPING_METHODS = frozenset({"get", "items", "keys", "values"})
 """Attributes of `tools` that are methods of the mapping, also where a tool has such a name."""
+
+
+_PARTS = re.compile(r"[./:]|__")
+
+
+def plain_name(name: str) -> str:
+    """Return a name without case, dashes and underscores, in which models differ."""
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def same_tools(written: str, names: Iterable[str]) -> list[str]:
+    """Return the tools that a name may mean: those of the name, else those of the name on any server.
+
+    Args:
+        written: As the program has it; `server.name` also where there is no such server.
+        names: The tools.
+    """
+    names = list(names)
+    whole = [name for name in names if plain_name(name) == plain_name(written)]
+    last = plain_name(_PARTS.split(written)[-1])
+    return whole or [name for name in names if last and plain_name(_PARTS.split(name)[-1]) == last]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +56,14 @@ class References:
     Args:
         tree: The program.
         tools: The tools that there are.
+
+    Attributes:
+        names: Their names.
     """
 
     def __init__(self, tree: Tree, tools: Sequence[str]) -> None:
         self._tree = tree
-        self._names = frozenset(tools)
+        self.names = frozenset(tools)
         self._by_attribute = {attribute: name for name, attribute in attribute_names(tools).items()}
 
     def is_tools(self, node: ast.AST, depth: int = 0) -> bool:
@@ -72,13 +97,28 @@ class References:
                 return self._named(node, index)
             case ast.Call(func=ast.Attribute(value=value, attr="get"), args=[index, *_]) if self.is_tools(value):
                 return self._named(node, index)
-            case ast.Name(id=name, ctx=ast.Load()) if depth < 8:
-                scope = self._tree.resolve(name, self._tree.scope(node))
-                if scope is None or scope.kind == "class" or len(bindings := scope.bound[name]) != 1:
-                    return None
-                assigned = _assigned(self._tree, bindings[0])
+            case ast.Name(ctx=ast.Load()) if depth < 8:
+                assigned = self.assigned(node)
                 found = None if assigned is None else self.find(assigned, depth + 1)
                 return found and Reference(node, found.written, found.tool)
+        return None
+
+    def assigned(self, name: ast.Name) -> ast.expr | None:
+        """Return the only expression that a variable is assigned; None where there are others, or none."""
+        scope = self._tree.resolve(name.id, self._tree.scope(name))
+        if scope is None or scope.kind == "class" or len(bindings := scope.bound[name.id]) != 1:
+            return None
+        return _assigned(self._tree, bindings[0])
+
+    def chained(self, reference: Reference) -> tuple[ast.expr, str] | None:
+        """Return the whole of `tools.server.name`, and its name, where there is no tool of the first name; else None."""
+        if reference.tool is not None or reference.written is None:
+            return None
+        match self._tree.parent(reference.node):
+            case ast.Attribute(value=value, attr=name) as whole if value is reference.node:
+                return whole, f"{reference.written}.{name}"
+            case ast.Subscript(value=value, slice=ast.Constant(value=str(name))) as whole if value is reference.node:
+                return whole, f"{reference.written}.{name}"
         return None
 
     def direct(self) -> Iterator[Reference]:
@@ -96,7 +136,7 @@ class References:
     def _named(self, node: ast.expr, index: ast.expr) -> Reference:
         match index:
             case ast.Constant(value=str(name)):
-                return Reference(node, name, name if name in self._names else None)
+                return Reference(node, name, name if name in self.names else None)
         return Reference(node, None, None)
 
     def _arguments(self, function: ast.AST, parameter: ast.arg) -> list[ast.expr]:
@@ -122,6 +162,6 @@ class References:
 
 def _assigned(tree: Tree, binding: ast.AST) -> ast.expr | None:
     match tree.parent(binding):
-        case ast.Assign(targets=[target], value=value) if target is binding:
+        case ast.Assign(targets=[target], value=value) | ast.NamedExpr(target=target, value=value) if target is binding:
             return value
     return None

@@ -158,7 +158,7 @@ BAD = {
     "unknown attribute": ("x = 1\nawait tools.serch(query='a')", "unknown-tool", 2, "did you mean tools['search']("),
     "no such tool at all": ("await tools.qqq()", "unknown-tool", 1, "there is no tool 'qqq'; call one of these as tools['name'](argument=value): 'list-events', 'get_issue',"),
     "a tool's method": ("await tools.search.ainvoke({'query': 'a'})", "unknown-tool", 1, "a tool has no 'ainvoke': call the tool itself, tools['search'](query, page=..., cursor=None)"),
-    "a tool that is not called": ("await tools.add", "uncalled-tool", 1, "the tool is not called: write await tools['add'](a, b)"),
+    "a tool that is not called": ("await tools.add", "uncalled-tool", 1, "the tool is not called: write await tools['add'](a=..., b=...)"),
     "tools called": ("await tools('search', query='a')", "unknown-tool", 1, "tools is not a function: call one of these as tools['name'](argument=value)"),
     "unknown argument": ("await tools['list-events'](calendar_id='a', limt=3)", "unknown-argument", 1, "tools['list-events'] has no argument 'limt' (did you mean 'limit'?); its arguments are calendar_id, limit=..., status=..."),
     "unknown argument over lines": ("await tools['list-events'](\n    calendar_id='a',\n    max=3,\n)", "unknown-argument", 3, "has no argument 'max'; its arguments are calendar_id"),

@@ -273,5 +273,8 @@ class Tools(Mapping[str, Tool]):
 
 
 def _hint(wanted: Any, known: Mapping[str, Tool]) -> str:
-    close = difflib.get_close_matches(str(wanted), known, n=3)
+    # Several servers may have a tool of the name; an attribute has the server before an underscore.
+    last = str(wanted).rpartition(".")[2]
+    same = [name for name in known if last and (name.rpartition(".")[2] == last or name.endswith(f"_{last}"))]
+    close = same or difflib.get_close_matches(str(wanted), known, n=3)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -29,7 +29,9 @@ class Tools:
         def likeness(known):
             return 2 * len(pairs(known) & pairs(name)) / (len(pairs(known)) + len(pairs(name)) + 1)
         close = sorted([known for known in self._functions if likeness(known) > 0.5], key=likeness, reverse=True)
-        hint = '; did you mean ' + ' or '.join([repr(known) for known in close[:3]]) + '?' if close else ''
+        last = str(name).split('.')[-1]
+        same = [known for known in self._functions if last and known.split('.')[-1] == last]
+        hint = '; did you mean ' + ' or '.join([repr(known) for known in same or close[:3]]) + '?' if same or close else ''
         raise KeyError('no tool named ' + repr(name) + hint)
     def __contains__(self, name):
         return name in self._functions
@@ -81,5 +83,7 @@ def unknown_attribute(message: str, tools: Sequence[str]) -> str:
     found = re.fullmatch(r"'Tools' object has no attribute '(\w+)'", message)
     if found is None:
         return message
-    close = difflib.get_close_matches(found[1], attribute_names(tools).values(), n=3)
+    attributes = list(attribute_names(tools).values())
+    same = [each for each in attributes if each.endswith(f"_{found[1]}")]
+    close = same or difflib.get_close_matches(found[1], attributes, n=3)
     return f"no tool tools.{found[1]}" + (f"; did you mean {' or '.join(close)}?" if close else "")
