@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:  # The command line needs one of these names before it loads any library.
     import sqlite3
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from aiosqlite import Connection
     from langchain_core.runnables import RunnableConfig
@@ -31,6 +31,8 @@ __all__ = [
     "module_of_thread",
     "next_request_id",
     "run_on_aiosqlite",
+    "state_of",
+    "with_state_of",
     "with_subgraph_number",
 ]
 
@@ -38,6 +40,7 @@ T = TypeVar("T")
 
 # LangGraph keeps these in a node's config. Its own `ToolNode` reads the first; nothing public stands for either.
 _READ = "__pregel_read"
+_SEND = "__pregel_send"
 _CHECKPOINTER = "__pregel_checkpointer"
 _SCRATCHPAD = "__pregel_scratchpad"
 
@@ -58,6 +61,55 @@ def channels_of(config: RunnableConfig) -> Mapping[str, Any]:
     read = config.get("configurable", {}).get(_READ)
     channels = read.args[1] if isinstance(read, partial) and len(read.args) > 1 else {}
     return channels if isinstance(channels, Mapping) else {}
+
+
+def with_state_of(
+    config: RunnableConfig, other: RunnableConfig, written: Iterable[tuple[str, Any]], send: Callable[[Any], None]
+) -> RunnableConfig:
+    """Return a config under which a tool reads and writes the state of another graph than the one that calls it.
+
+    Backends such as deepagents' `StateBackend` read and write by the config, and mean the state of the agent.
+
+    Args:
+        config: Of the node that calls the tool.
+        other: Of the node whose state is meant; without one the config comes back as it is.
+        written: What has been written to that state, but is not in it yet, as pairs of key and value.
+        send: Takes such pairs in place of that graph.
+    """
+    read = other.get("configurable", {}).get(_READ)
+    if not isinstance(read, partial) or len(read.args) != 4:
+        return config
+    scratchpad, channels, managed, task = read.args
+    writes = _last_values([*task.writes, *written], channels)
+    own = partial(read.func, scratchpad, channels, managed, task._replace(writes=writes))
+
+    def record(pairs: Iterable[tuple[str, Any]]) -> None:
+        pairs = list(pairs)
+        writes[:] = _last_values([*writes, *pairs], channels)  # the tool reads what it has written
+        send(pairs)
+
+    return {**config, "configurable": {**config.get("configurable", {}), _READ: own, _SEND: record}}
+
+
+def _last_values(pairs: list[tuple[str, Any]], channels: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return writes with only the last one for each key that has no reducer: LangGraph refuses several."""
+    from langgraph.channels import LastValue
+
+    last = {key: place for place, (key, _) in enumerate(pairs)}
+    return [
+        (key, value)
+        for place, (key, value) in enumerate(pairs)
+        if last[key] == place or not isinstance(channels.get(key), LastValue)
+    ]
+
+
+def state_of(config: RunnableConfig, key: str) -> Any:
+    """Return a value in the state of the running graph, with what the node has written; None outside of a graph.
+
+    A node reads its state by its argument. A tool has the config alone.
+    """
+    read = config.get("configurable", {}).get(_READ)
+    return None if read is None else read(key, True)
 
 
 def checkpointer_of(config: RunnableConfig) -> Any:

@@ -30,6 +30,8 @@ from codemode_graph.compat import (
     module_of_thread,
     next_request_id,
     run_on_aiosqlite,
+    state_of,
+    with_state_of,
     with_subgraph_number,
 )
 
@@ -63,6 +65,28 @@ async def test_a_node_finds_the_channels_of_its_graph_in_its_config() -> None:
     assert "messages" in found
     assert channels_of({}) == {}
     assert not {"channels", "graph"} & set(dir(Runtime)), "LangGraph's Runtime has a public name"
+
+
+async def test_a_node_reads_the_state_of_another_graph_with_what_was_written_to_it() -> None:
+    class State(MessagesState):
+        name: str
+
+    sent: list[tuple[str, Any]] = []
+    found: list[Any] = []
+
+    def node(state: State, config: RunnableConfig) -> None:
+        own = with_state_of({"configurable": {"other": 1}}, config, [("name", "a"), ("name", "b")], sent.extend)
+        found.append(state_of(own, "name"))
+        own["configurable"]["__pregel_send"]([("name", "c")])
+        found.extend([state_of(own, "name"), state_of(config, "name"), own["configurable"]["other"]])
+
+    graph = StateGraph(State).add_node("node", node).add_edge(START, "node").compile()
+    await graph.ainvoke({"messages": [], "name": "of the graph"})
+    assert found == ["b", "c", "of the graph", 1]
+    assert sent == [("name", "c")]
+    assert state_of({}, "name") is None
+    assert with_state_of({}, {}, [], sent.extend) == {}
+    assert not {"state", "read"} & set(dir(Runtime)), "LangGraph's Runtime has a public name"
 
 
 async def _namespaces(order: list[str], *, numbered: bool) -> dict[str, str]:

@@ -25,12 +25,14 @@ from langgraph.types import Command
 from pydantic import Field
 
 from codemode_graph.catalogue import CARD_TOKENS, Catalogue
+from codemode_graph.compat import channels_of, state_of, with_state_of
 from codemode_graph.errors import ConfigurationError, ToolLoadError
 from codemode_graph.graph import create_codemode
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.from_function import marks_of
 from codemode_graph.tools.from_langchain import Run, from_langchain
 from codemode_graph.tools.load import check_policy_names, is_general, load_tools
+from codemode_graph.tools.results import update_from_json
 from codemode_graph.tools.spec import Review, ToolPolicy, ToolSpec
 
 __all__ = [
@@ -58,28 +60,60 @@ class AgentCall:
         request: The request as the middleware got it.
         handler: The rest of the agent's way to a tool; a coroutine function where the agent runs asynchronously.
         is_async: Whether the agent runs asynchronously.
+        sent: What calls updated in the agent's state, by the step of the program's graph.
     """
 
     request: ToolCallRequest
     handler: Callable[[ToolCallRequest], Any]
     is_async: bool
+    sent: dict[int, list[tuple[str, Any]]] = field(default_factory=dict)
 
     async def make(self, tool: BaseTool, call: ToolCall, config: RunnableConfig, run: Run) -> Any:
         """Make a program's call of a tool the agent's way, and return its value."""
+        sent: list[tuple[str, Any]] = []
+        below = with_state_of(config, self.request.runtime.config, written := self._written(config), sent.extend)
+        state = self.request.state
+        if isinstance(state, dict):
+            state = {**state, **{key: state_of(below, key) for key, _ in written}}
         nested = _NestedTool(
             name=tool.name,
             description=tool.description,
             args_schema=tool.args_schema,
             metadata=tool.metadata,
             tags=tool.tags,
-            program_config=config,
+            program_config=below,
             run_tool=run,
         )
-        runtime = replace(self.request.runtime, config=config, tool_call_id=call["id"])
-        request = replace(self.request, tool_call=call, tool=nested, runtime=runtime)
+        runtime = replace(self.request.runtime, config=config, tool_call_id=call["id"], state=state)
+        request = replace(self.request, tool_call=call, tool=nested, runtime=runtime, state=state)
         answer = await (self.handler(request) if self.is_async else asyncio.to_thread(self.handler, request))
+        self.sent.setdefault(_step(config), []).extend([*sent, *_updates(answer)])
+        if sent:
+            # As updates by Commands: they are recorded with the call, so a program that is started again keeps them.
+            answers = answer if isinstance(answer, list) else [answer]
+            return [*answers, *(Command(update={key: value}) for key, value in sent)]
         # Middleware needs a message, the program the value: return the value where no middleware changed its message.
         return next((value for message, value in nested.values if message is answer), answer)
+
+    def _written(self, config: RunnableConfig) -> list[tuple[str, Any]]:
+        """Return what the program's calls have updated in the agent's state, before it was stopped and after."""
+        calls: list[Any] = state_of(config, "tool_calls") or []
+        before = [pair for call in calls for update in call.get("updates", ()) for pair in update.items()]
+        known = [(key, update_from_json(value)) for key, value in before if key != "messages"]
+        channels = channels_of(self.request.runtime.config)
+        return [(key, value) for key, value in known + self.sent.get(_step(config), []) if key in channels]
+
+
+def _updates(answer: Any) -> list[tuple[str, Any]]:
+    """Return what Commands update beside the conversation, which the messages of a program's calls do not belong to."""
+    commands = [each for each in (answer if isinstance(answer, list) else [answer]) if isinstance(each, Command)]
+    updates = [each.update for each in commands if isinstance(each.update, dict)]
+    return [(key, value) for update in updates for key, value in update.items() if key != "messages"]
+
+
+def _step(config: RunnableConfig) -> int:
+    # The state of a step has what the steps before it did.
+    return int((config.get("metadata") or {}).get("langgraph_step", 0))
 
 
 agent_call: ContextVar[AgentCall] = ContextVar("codemode_agent_call")

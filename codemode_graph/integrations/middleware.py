@@ -256,12 +256,45 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
             status="success" if result["success"] else "error",
             artifact=artifact_of(result),
         )
-        updates: list[Command[Any]] = [
-            Command(update={key: value}) for key, value in writes(state["updates"], channels_of(request.runtime.config))
-        ]
+        channels = channels_of(request.runtime.config)
+        pairs = writes(state["updates"], channels)
         if changed := turn_calls.update(result):
-            updates.append(Command(update={"codemode_turn_calls": changed}))
-        return [message, *updates] if updates else message
+            pairs.append(("codemode_turn_calls", changed))
+        if not pairs:
+            return message
+        # One Command where that says the same: middleware of others, such as deepagents', knows no list.
+        joined = _join(pairs, channels)
+        if joined is None:
+            return [message, *(Command(update={key: value}) for key, value in pairs)]
+        return Command(update={**joined, "messages": [message, *joined.get("messages", [])]})
+
+
+def _join(pairs: Sequence[tuple[str, Any]], channels: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return updates as one value for each key; None where the state would not be the same."""
+    values: dict[str, list[Any]] = {}
+    for key, value in pairs:
+        values.setdefault(key, []).append(value)
+    joined: dict[str, Any] = {}
+    for key, several in values.items():
+        if all(isinstance(value, dict) for value in several):
+            joined[key] = {name: item for value in several for name, item in value.items()}
+        elif all(isinstance(value, list) for value in several):
+            joined[key] = [item for value in several for item in value]
+        else:
+            joined[key] = several[-1]
+        # Messages get ids when they are added, so no two states with new ones are equal.
+        if len(several) > 1 and key != "messages" and not _is_same(channels.get(key), several, joined[key]):
+            return None
+    return joined
+
+
+def _is_same(channel: Any, several: Sequence[Any], joined: Any) -> bool:
+    if channel is None:
+        return False
+    one, other = channel.copy(), channel.copy()
+    one.update(list(several))
+    other.update([joined])
+    return bool(one.get() == other.get())
 
 
 def _task_of(messages: Sequence[AnyMessage]) -> str:
