@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -270,16 +271,28 @@ class AutoSandbox(SandboxChoice):
         Raises:
             SandboxUnavailable: None of the backends is available.
         """
-        return self._offer_until(lambda offered: not find_lacks(code, offered))
+        return self._offer_until(
+            lambda offered: not find_lacks(code, offered) and not (offered.gaps and _optional_lacks(code, offered))
+        )
 
     def choose_now(self, code: str, *, without: Collection[str] = ()) -> Choice:
         """Do what `choose` does, in the calling thread."""
         passed_over: list[PassedOver] = []
+        second: Choice | None = None
         for name in self._available(passed_over, without):
             if lacks := find_lacks(code, self._ask(name)):
                 passed_over.append(PassedOver(name=name, lacks=lacks))
-            else:
-                return Choice(sandbox=self.backend(name), passed_over=tuple(passed_over))
+                continue
+            choice = Choice(sandbox=self.backend(name), passed_over=tuple(passed_over))
+            if not (missed := _optional_lacks(code, self._ask(name))):
+                return choice
+            # A module that the program can do without, as its `try` says, is better had: what it does may depend on it.
+            second = second or choice
+            if not self._ask(name).gaps:  # the first with the whole language is as good as any that would take longer
+                break
+            passed_over.append(PassedOver(name=name, lacks=missed))
+        if second is not None:
+            return second
         raise self._explain(passed_over)
 
     def _offer_until(self, enough: Callable[[Capabilities], bool]) -> Capabilities:
@@ -398,12 +411,26 @@ def needed_modules(tree: Tree) -> Iterator[tuple[str, ast.Import | ast.ImportFro
 
     An import that a `try` guards against failure is no need. A relative import needs the module ".".
     """
+    return ((module, node) for module, node in _imported_modules(tree) if not _is_guarded(tree, node))
+
+
+def _optional_lacks(code: str, capabilities: Capabilities) -> tuple[str, ...]:
+    """Return the standard library's modules that a program tries to import, and that a backend does not offer."""
+    try:
+        tree = tree_of(code)
+    except SyntaxError:
+        return ()
+    tried = {module for module, node in _imported_modules(tree) if _is_guarded(tree, node)}
+    missing = sorted(tried & sys.stdlib_module_names - capabilities.modules)
+    return tuple(f"the module {module}" for module in missing)
+
+
+def _imported_modules(tree: Tree) -> Iterator[tuple[str, ast.Import | ast.ImportFrom]]:
     for node in tree.of(ast.Import, ast.ImportFrom):
-        if not _is_guarded(tree, node):
-            if isinstance(node, ast.Import):
-                yield from ((alias.name.partition(".")[0], node) for alias in node.names)
-            else:
-                yield ("." if node.level else (node.module or "").partition(".")[0]), node
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.partition(".")[0], node) for alias in node.names)
+        else:
+            yield ("." if node.level else (node.module or "").partition(".")[0]), node
 
 
 def _is_guarded(tree: Tree, node: ast.AST) -> bool:

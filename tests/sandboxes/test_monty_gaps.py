@@ -28,7 +28,12 @@ GAPS = {
     *("methods of built-in types as values", "augmented assignment to lists and sets", "the order of a set"),
     *("coroutines of tools kept for later", "errors caught around asyncio.gather", "formats of unknown values"),
     *("rare directives of dates", "encodings other than UTF-8 and ASCII", "rare regular expressions"),
-    *("comparisons of an exception's type", "attributes of built-in values by name", "slices of ranges"),
+    *(
+        "comparisons of an exception's type",
+        "attributes of built-in values by name",
+        "slices of ranges",
+        "classes as text",
+    ),
     *("assert with a message that is no text", "keys that equal a key of another type", "the texts of built-in errors"),
     *("rare arguments of built-in functions and methods", "lone surrogates"),
     *("methods called on a built-in type", "exceptions with other arguments than one string"),

@@ -1,4 +1,4 @@
-"""What a program finds when it starts: `tools`, whose items are the host's functions, and a `round` like CPython's.
+"""What a program finds when it starts: `tools`, whose items are the host's functions, and `round` and `sum` like CPython's.
 
 The functions cross into Monty by name, so that each call suspends in the program's own code: its position is that of
 the expression that its author wrote.
@@ -57,6 +57,28 @@ def round(number, ndigits=None):
         return float(f'{number:.{ndigits}f}')
     return _round(number, ndigits)
 """
+
+# CPython has carried the rounding errors of a sum of floats along since 3.12, and those of integers among them since
+# 3.14. Monty adds one after the other, so it gets the sum of the Python beside it.
+_SUM = """\
+_sum = sum
+def sum(iterable, /, start=0):
+    items = list(iterable)
+    total = _sum(items, start)
+    if type(total) is not float:
+        return total
+    result, error = start, 0.0
+    for item in items:
+        if type(result) is not float or not (type(item) is float or INTEGERS):
+            result += item
+            continue
+        longer = result + item
+        error += (result - longer) + item if abs(result) >= abs(item) else (item - longer) + result
+        result = longer
+    return result + error if error and error - error == 0 else result
+""".replace("INTEGERS", str(sum([1e16, 1, -1e16]) == 1.0))
+if sum([0.1] * 10) == 1.0:
+    PRELUDE += _SUM
 
 
 def function_names(tools: Sequence[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from codemode_sandboxes.source.tree import Function, Scope, Tree
 
@@ -89,6 +89,7 @@ _PURE_METHODS = frozenset(
     }
 )
 _PLAIN_SPECIAL = frozenset({"__init__", "__post_init__", "__repr__", "__str__"})
+_DEEPEST = 40
 _ARITHMETIC = ast.Add | ast.Sub | ast.Mult | ast.FloorDiv | ast.Mod | ast.Div | ast.Pow
 
 
@@ -107,7 +108,9 @@ class Kinds:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._open: set[object] = set()
+        self._known: dict[ast.AST, str | None] = {}
+        self._pure: dict[Function, bool] = {}
+        self._depth = 0
         special = {name for node in tree.of(ast.ClassDef) for name in _method_names(node) if name[:2] == "__"}
         self.has_operators = bool(special - _PLAIN_SPECIAL)
         self._catching = [node for node in tree.of(ast.Try) if node.handlers] + [
@@ -126,6 +129,18 @@ class Kinds:
 
     def kind(self, node: ast.expr | None) -> str | None:
         """Return the kind of an expression's value: "number", "str", "list" and so on; None where it is not known."""
+        if node is None:
+            return None
+        # Hostile programs have long chains of variables, and circles: each expression is looked at once.
+        if node not in self._known:
+            self._known[node] = None
+            if self._depth < _DEEPEST:
+                self._depth += 1
+                self._known[node] = self._kind(node)
+                self._depth -= 1
+        return self._known[node]
+
+    def _kind(self, node: ast.expr) -> str | None:
         match node:
             case ast.Constant(value=value):
                 return "number" if isinstance(value, int | float) else type(value).__name__
@@ -177,13 +192,15 @@ class Kinds:
         if isinstance(node, ast.Name) and self._tree.owner(node) is None:
             return node.id in _PURE
         function = self._tree.function(node)
-        if not isinstance(function, ast.FunctionDef) or function in self._open:
+        if not isinstance(function, ast.FunctionDef):
             return False
-        self._open.add(function)
-        try:
-            return all(self._is_pure_statement(statement) for statement in function.body)
-        finally:
-            self._open.discard(function)
+        if function not in self._pure:
+            self._pure[function] = False  # also for one that calls itself
+            if self._depth < _DEEPEST:
+                self._depth += 1
+                self._pure[function] = all(map(self._is_pure_statement, function.body))
+                self._depth -= 1
+        return self._pure[function]
 
     def is_safe(self, node: ast.expr | None) -> bool:
         """Return whether evaluating an expression changes nothing and cannot raise."""
@@ -209,17 +226,22 @@ class Kinds:
 
     def catches(self, node: ast.AST) -> bool:
         """Return whether the program may catch an exception that is raised at a node, and go on."""
-        if not self._catching and not self._gathers_errors():
+        if not self._catching and not self._gathers_errors:
             return False
         inner = node
         for around in self._tree.ancestors(node):
             if isinstance(around, Function | ast.Lambda):
-                return any(self._calls_own_function(each) for each in self._catching) or self._gathers_errors()
+                return self._catches_calls or self._gathers_errors
             if around in self._catching and inner in around.body:
                 return True
             inner = around
         return False
 
+    @cached_property
+    def _catches_calls(self) -> bool:
+        return any(self._calls_own_function(each) for each in self._catching)
+
+    @cached_property
     def _gathers_errors(self) -> bool:
         return any(keyword.arg == "return_exceptions" for keyword in self._tree.of(ast.keyword))
 
@@ -239,10 +261,10 @@ class Kinds:
         return isinstance(call.func, ast.Name) and self._tree.owner(call.func) is None
 
     def _is_pure_call(self, call: ast.Call) -> bool:
+        dotted = self._tree.dotted(call.func)
+        if dotted is not None:
+            return dotted.startswith(("math.", "datetime.", "json.", "re.")) and not dotted.endswith((".now", ".today"))
         if isinstance(call.func, ast.Attribute):
-            dotted = self._tree.dotted(call.func)
-            if dotted is not None:
-                return dotted.startswith(("math.", "datetime.", "json.", "re."))
             return call.func.attr in _PURE_METHODS and call.func.attr not in self._tree.own_attributes
         if isinstance(call.func, ast.Name) and call.func.id in ("map", "filter") and call.args:
             return self.is_builtin(call.func, "map", "filter") and self.is_pure_function(call.args[0])
@@ -298,13 +320,9 @@ class Kinds:
 
     def _kind_of_name(self, name: ast.Name) -> str | None:
         scope = self._tree.owner(name)
-        if scope is None or (name.id, scope) in self._open or scope.kind == "class":
+        if scope is None or scope.kind == "class":
             return None
-        self._open.add((name.id, scope))
-        try:
-            kinds = {self._kind_of_binding(node, name.id, scope) for node in scope.bound[name.id]}
-        finally:
-            self._open.discard((name.id, scope))
+        kinds = {self._kind_of_binding(node, name.id, scope) for node in scope.bound[name.id]}
         # An augmented assignment keeps a number a number and a text a text, or it raises.
         kinds.discard("same")
         return kinds.pop() if len(kinds) == 1 else None

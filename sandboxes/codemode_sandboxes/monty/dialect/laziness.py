@@ -1,7 +1,9 @@
 """Iterators that CPython makes of generator expressions, `map` and the like, where Monty makes lists."""
 
 import ast
+import math
 from collections.abc import Iterator
+from functools import cached_property
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.kinds import LAZY, Kinds, is_tools, kinds_of, root_of
@@ -60,6 +62,8 @@ _MUTATORS = frozenset(
 _VIEWS = frozenset({"items", "keys", "values"})
 # A list of as many items takes about 1 MB in Monty.
 _LONGEST_RANGE = 100_000
+# How far variables are followed to a range, and how many of a variable's values.
+_DEEPEST = 4
 
 
 def _generators(tree: Tree) -> Iterator[ast.AST]:
@@ -117,7 +121,8 @@ class _Rules:
             if name in _WHOLE:
                 return first and self._is_short(node)
             if name in ("any", "all"):
-                return first and self._is_still(node) and self._is_short(node)
+                # They may stop long before the end of what is too long for a list.
+                return first and self._is_still(node) and self._is_short(node, unknown=math.inf)
             if name in _STEPWISE:
                 alone = len(call.args) == 1 or name == "sum"
                 return first and alone and (self._is_order_unseen(node) or self._cannot_fail(name, node))
@@ -190,31 +195,42 @@ class _Rules:
             return len(target.elts) == 2
         return self._kinds.is_builtin(iterable.func, "zip") and len(target.elts) == len(iterable.args)
 
-    def _is_short(self, node: ast.GeneratorExp | ast.Call) -> bool:
-        """Return whether no range is so long that a list of it would not do."""
+    def _is_short(self, node: ast.GeneratorExp | ast.Call, unknown: float = 0) -> bool:
+        """Return whether no range is so long that a list of it would not do.
+
+        Args:
+            node: What makes the iterator.
+            unknown: The number to take for one that is not known.
+        """
         iterables = [part.iter for part in node.generators] if isinstance(node, ast.GeneratorExp) else node.args
-        return not any(self._is_long(iterable) for iterable in iterables)
+        return math.prod(max(self._length(iterable, unknown), 1) for iterable in iterables) <= _LONGEST_RANGE
 
-    def _is_long(self, node: ast.expr) -> bool:
-        if isinstance(node, ast.Name):
-            return any(value is not None and self._is_long(value) for _, value in self._kinds.bindings(node))
-        if not (isinstance(node, ast.Call) and self._kinds.is_builtin(node.func, "range")):
-            return False
-        return any(self._size(argument) > _LONGEST_RANGE for argument in node.args)
+    def _length(self, node: ast.expr, unknown: float, depth: int = 0) -> float:
+        if isinstance(node, ast.Name) and depth < _DEEPEST:
+            values = [value for _, value in self._kinds.bindings(node) if value is not None]
+            return max([self._length(value, unknown, depth + 1) for value in values[:_DEEPEST]], default=0)
+        if isinstance(node, ast.Call) and self._kinds.is_builtin(node.func, "range"):
+            return max([self._size(argument, unknown) for argument in node.args], default=0)
+        return 0
 
-    def _size(self, node: ast.expr, depth: int = 0) -> float:
+    def _size(self, node: ast.expr, unknown: float, depth: int = 0) -> float:
         match node:
             case ast.Constant(value=int(value)):
-                return abs(value)
-            case ast.BinOp(left=left, right=right) if depth < 9:
-                one, other = self._size(left, depth + 1), self._size(right, depth + 1)
+                return min(abs(value), 1 << 64)
+            case ast.UnaryOp(operand=operand) if depth < _DEEPEST:
+                return self._size(operand, unknown, depth + 1)
+            case ast.BinOp(left=left, right=right) if depth < _DEEPEST:
+                one, other = self._size(left, unknown, depth + 1), self._size(right, unknown, depth + 1)
                 if isinstance(node.op, ast.Pow):
-                    return one**other if one < 100 and other < 20 else float("inf")
-                return one * other if isinstance(node.op, ast.Mult) else one + other
-            case ast.Name() if depth < 9:
-                values = [value for _, value in self._kinds.bindings(node) if value is not None]
-                return max([self._size(value, depth + 1) for value in values], default=0)
-        return 0
+                    return one**other if one < 100 and other < 20 else math.inf
+                return one * other if isinstance(node.op, ast.Mult) and one and other else one + other
+            case ast.Name() if depth < _DEEPEST:
+                values = [value for _, value in self._kinds.bindings(node)][:_DEEPEST]
+                sizes = [unknown if value is None else self._size(value, unknown, depth + 1) for value in values]
+                return max(sizes, default=unknown)
+            case ast.Call(func=function) if self._kinds.is_builtin(function, "len"):
+                return 0
+        return unknown
 
     def _is_list(self, node: ast.expr) -> bool:
         """Return whether an expression is no iterator, which something else could advance, too."""
@@ -270,14 +286,19 @@ class _Rules:
         return False
 
     def _aliases(self, root: str) -> set[str]:
-        # One pass over the assignments: a chain of names in the order of the text is followed, as programs have them.
-        names = {root}
+        return self._groups.get(root, {root})
+
+    @cached_property
+    def _groups(self) -> dict[str, set[str]]:
+        """Names that may be of one object, or of one and what it holds, as an assignment says; each has its group."""
+        groups: dict[str, set[str]] = {}
         for node in self._tree.of(ast.Assign):
             for target in node.targets:
                 one, other = root_of(target), root_of(node.value)
-                if one is not None and other is not None and (one in names or other in names):
-                    names |= {one, other}
-        return names
+                if one is not None and other is not None and groups.get(one, one) is not groups.get(other, other):
+                    united = groups.get(one, {one}) | groups.get(other, {other})
+                    groups.update(dict.fromkeys(united, united))
+        return groups
 
     def _changes(self, roots: set[str], body: list[ast.AST], index: str | None) -> bool:
         calls_own = False

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.source.tree import Tree
+from codemode_sandboxes.source.tree import Function, Tree
 
 __all__ = ["BUILTINS", "METHOD_OWNERS", "SPECIAL_METHODS", "object_gaps"]
 
@@ -70,7 +70,7 @@ SPECIAL_METHODS: dict[str, tuple[str, str]] = {
     "__iter__": ("(self): return iter([1])", "[x for x in A()] == list(A()) == [1]"),
     "__reversed__": ("(self): return iter([1])", "list(reversed(A())) == [1]"),
     "__contains__": ("(self, x): return True", "1 in A()"),
-    "__getitem__": ("(self, i): return i", "A()[3] == 3"),
+    "__getitem__": ("(self, i): return [7, 8][i]", "A()[1] == 8 and list(A()) == [7, 8]"),
     "__setitem__": ("(self, i, v): self.v = v", "a = A()\na[1] = 5\na.v == 5"),
     "__getattr__": ("(self, n): return n", "A().x == 'x'"),
     "__call__": ("(self, x): return x", "A()(1) == 1"),
@@ -119,5 +119,15 @@ def _methods(tree: Tree, missing: Collection[str]) -> Iterator[ast.AST]:
 
 
 def _special_methods(tree: Tree, missing: Collection[str]) -> Iterator[ast.AST]:
+    # Of a special name that was not tried it is not known whether Monty asks for it: `__slots__`, `__setattr__`.
+    known = (SPECIAL_METHODS.keys() - set(missing)) | {"__init__", "__post_init__", "__exit__", "__delitem__"}
     for node in tree.of(ast.ClassDef):
-        yield from (item for item in node.body if isinstance(item, ast.FunctionDef) and item.name in missing)
+        for item in node.body:
+            name = item.name if isinstance(item, Function) else _assigned_name(item)
+            if name.startswith("__") and name.endswith("__") and name not in known:
+                yield item
+
+
+def _assigned_name(item: ast.stmt) -> str:
+    target = item.targets[0] if isinstance(item, ast.Assign) else getattr(item, "target", None)
+    return target.id if isinstance(target, ast.Name) else ""

@@ -22,6 +22,7 @@ _ATTRIBUTES = frozenset(
 _DATA_ATTRIBUTES = frozenset({"denominator", "imag", "numerator", "real", "step"})
 # Exceptions that only the program itself and its tools raise, or whose text is the same.
 _SAME_TEXT = frozenset({"AssertionError", "NotImplementedError", "PermissionError", "RuntimeError", "TimeoutError"})
+_MOST_FUNCTIONS = 60
 _QUIET_FUNCTIONS = frozenset(
     [
         "abs",
@@ -64,6 +65,23 @@ def _attributes_by_name(tree: Tree) -> Iterator[ast.AST]:
     for attribute in tree.of(ast.Attribute):
         if attribute.attr in _DATA_ATTRIBUTES - tree.own_attributes and isinstance(attribute.ctx, ast.Load):
             yield attribute
+
+
+def _class_texts(tree: Tree) -> Iterator[ast.AST]:
+    """Find classes of the program, and `type(...)` of what may be one's object, that are shown: Monty leaves the module out."""
+    kinds = kinds_of(tree)
+    classes = {node.name for node in tree.of(ast.ClassDef)}
+    named = [node for node in tree.of(ast.Name) if node.id in classes and isinstance(node.ctx, ast.Load)]
+    typed = [node for node in tree.of(ast.Call) if classes and kinds.is_builtin(node.func, "type")]
+    for node in (*named, *typed):
+        parent = tree.parent(node)
+        by_call = isinstance(parent, ast.Call) and kinds.is_builtin(parent.func, "str", "repr", "print", "format")
+        by_call = by_call and node in getattr(parent, "args", ())
+        in_display = isinstance(parent, ast.List | ast.Dict) or (
+            isinstance(parent, ast.Tuple) and not isinstance(tree.parent(parent), ast.Call | ast.Compare)
+        )
+        if by_call or in_display or isinstance(parent, ast.FormattedValue):
+            yield node
 
 
 def _assertions(tree: Tree) -> Iterator[ast.AST]:
@@ -149,7 +167,7 @@ class _Quiet:
 
     def __init__(self, tree: Tree) -> None:
         self._tree, self._kinds = tree, kinds_of(tree)
-        self._open: set[Function] = set()
+        self._known: dict[Function, bool] = {}
 
     def is_quiet(self, node: ast.AST) -> bool:
         """Return whether a statement or an expression, and what it calls, is quiet."""
@@ -179,6 +197,8 @@ class _Quiet:
                 return not any(
                     isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE | ast.In | ast.NotIn) for op in ops
                 ) or all(self._is_simple(side) for side in (node.left, *node.comparators))
+            case ast.Starred(value=ast.ListComp() | ast.GeneratorExp() | ast.List() | ast.Tuple()):
+                return True
             case (
                 ast.Tuple(ctx=ast.Store()) | ast.Import() | ast.ImportFrom() | ast.Assert() | ast.With() | ast.Delete()
             ):
@@ -203,13 +223,14 @@ class _Quiet:
         if isinstance(call.func, ast.Name) and self._tree.owner(call.func) is None:
             return call.func.id in _QUIET_FUNCTIONS | _EXCEPTIONS
         function = self._tree.function(call.func)
-        if function is None or function in self._open:
-            return function is not None
-        self._open.add(function)
-        try:
-            return all(map(self.is_quiet, function.body))
-        finally:
-            self._open.discard(function)
+        if function is None:
+            return False
+        if function not in self._known:
+            # One that calls itself is as quiet as the rest of it. A long chain of functions is not followed to its end.
+            self._known[function] = len(self._known) < _MOST_FUNCTIONS
+            if self._known[function]:
+                self._known[function] = all(map(self.is_quiet, function.body))
+        return self._known[function]
 
 
 def _is_nonzero(node: ast.expr) -> bool:
@@ -229,6 +250,13 @@ ODDITIES: tuple[Gap, ...] = (
         "use `isinstance(value, dict)` and the like",
         _attributes_by_name,
         "hasattr('a', 'upper') and (5).real == 5",
+        rare=True,
+    ),
+    Gap(
+        "classes as text",
+        "show the name: `Point.__name__`, `type(value).__name__`",
+        _class_texts,
+        "class A:\n    pass\nrepr(A) == \"<class '__main__.A'>\"",
         rare=True,
     ),
     Gap(

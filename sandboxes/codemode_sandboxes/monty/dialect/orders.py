@@ -17,6 +17,7 @@ _ORDERLESS = _SET_MAKERS | {
 _ORDERLESS_FUNCTIONS = frozenset(
     {"all", "any", "bool", "frozenset", "isinstance", "len", "max", "min", "set", "sorted"}
 )
+_DEEPEST = 40
 _SET_OPERATORS = ast.BitOr | ast.BitAnd | ast.Sub | ast.BitXor
 
 
@@ -52,6 +53,7 @@ class _Sets:
         self._tree = tree
         self.kinds: Kinds = kinds_of(tree)
         self._known: dict[ast.AST, bool] = {}
+        self._depth = 0
         self._returning: set[Function] = set()
         # A function that returns a set is known by its `return`, and that by what the function's variables are.
         for _ in range(3):
@@ -69,8 +71,13 @@ class _Sets:
     def may_be_set(self, node: ast.AST) -> bool:
         """Return whether an expression may be a set; what comes out of a container or a parameter is not followed."""
         if node not in self._known:
-            self._known[node] = False  # for a variable that is bound to itself
-            self._known[node] = self._may_be_set(node)
+            # For a variable that is bound to itself, and at the end of a chain that is too long to be a person's: whatever
+            # is in it may be a set.
+            self._known[node] = self._depth >= _DEEPEST
+            if self._depth < _DEEPEST:
+                self._depth += 1
+                self._known[node] = self._may_be_set(node)
+                self._depth -= 1
         return self._known[node]
 
     def _may_be_set(self, node: ast.AST) -> bool:
@@ -129,6 +136,8 @@ class _Sets:
                 return name in _ORDERLESS
             case ast.Call() | ast.keyword():
                 return self._is_orderless_argument(node, parent)
+            case ast.comprehension(ifs=tests) if node in tests:
+                return True
             case ast.comprehension(iter=iterable) if iterable is node:
                 return self._is_orderless_loop(self._tree.parent(parent))
             case ast.Dict() | ast.List() | ast.Tuple():
@@ -184,9 +193,35 @@ def _is_view(node: ast.AST) -> bool:
 
 def _early_calls(tree: Tree) -> Iterator[ast.AST]:
     """Find calls of tools that Monty begins before the program awaits them, where something comes in between."""
-    for node in tree.of(ast.Call):
-        if is_tools(node.func) and not _is_begun_at_once(tree, node):
+    names = {
+        target.id
+        for node in tree.of(ast.Assign)
+        if is_tools(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for call in tree.of(ast.Call):
+        is_named = isinstance(call.func, ast.Name) and call.func.id in names
+        if (is_tools(call.func) or is_named) and not _is_begun_at_once(tree, call):
+            yield call
+    # A tool that is handed on is called by another name, which is then awaited at once, or may be anything.
+    kept = [
+        call for call in tree.of(ast.Call) if _may_be_tool(tree, call) and not isinstance(tree.parent(call), ast.Await)
+    ]
+    for node in (*tree.of(ast.Attribute), *tree.of(ast.Subscript)) if kept else ():
+        parent = tree.parent(node)
+        called = isinstance(parent, ast.Call) and parent.func is node
+        if is_tools(node) and not called and not isinstance(parent, ast.Assign | ast.Attribute):
             yield node
+
+
+def _may_be_tool(tree: Tree, call: ast.Call) -> bool:
+    if isinstance(call.func, ast.Subscript | ast.Call):
+        return not is_tools(call.func)
+    if not isinstance(call.func, ast.Name) or tree.function(call.func) is not None or tree.dotted(call.func):
+        return False
+    scope = tree.owner(call.func)
+    return scope is not None and not any(isinstance(node, ast.ClassDef) for node in scope.bound[call.func.id])
 
 
 def _is_begun_at_once(tree: Tree, call: ast.Call) -> bool:
@@ -194,15 +229,47 @@ def _is_begun_at_once(tree: Tree, call: ast.Call) -> bool:
         return True
     node: ast.AST = call
     parent = tree.parent(node)
+    if isinstance(parent, ast.Await):
+        return True
+    # An error that comes before the `await`, and is caught, would leave calls behind that CPython never makes.
+    if kinds_of(tree).catches(call) and not _cannot_fail_before(tree, call):
+        return False
     while isinstance(parent, ast.Starred | ast.ListComp | ast.GeneratorExp | ast.List | ast.Tuple | ast.IfExp):
         node, parent = parent, tree.parent(parent)
-    if isinstance(parent, ast.Await) or (isinstance(parent, ast.Call) and _is_gather(tree, parent)):
-        return True
-    if isinstance(parent, ast.Lambda | ast.Expr):
-        # The check finds a call that is never awaited; a lambda's call is awaited by who calls it, or found there.
-        return True
+    if isinstance(parent, ast.Call) and _is_gather(tree, parent):
+        return isinstance(tree.parent(parent), ast.Await)
+    if isinstance(parent, ast.Expr):
+        return node is call and parent is tree.root.body[-1]  # the program's value, which is refused in both
     name = _collected_in(tree, node, parent)
     return name is not None and _is_gathered_next(tree, name)
+
+
+def _cannot_fail_before(tree: Tree, call: ast.Call) -> bool:
+    """Return whether nothing can fail between a tool's call in a gather and the gather's `await`."""
+    kinds = kinds_of(tree)
+    gather = next(
+        (node for node in tree.ancestors(call) if isinstance(node, ast.Call) and _is_gather(tree, node)), None
+    )
+    if gather is None:
+        return False
+    for node in ast.walk(gather):
+        if isinstance(node, ast.Call) and node is not gather and node not in _iterables(gather):
+            values = (*node.args, *(keyword.value for keyword in node.keywords))
+            if not is_tools(node.func) or not all(map(kinds.is_safe, values)):
+                return False
+        if isinstance(node, ast.comprehension) and not (
+            isinstance(node.target, ast.Name) and all(map(kinds.is_safe, node.ifs))
+        ):
+            return False
+    # What is unpacked or evaluated behind a call comes after the call.
+    return all(isinstance(part, ast.Call) for part in gather.args[1:])
+
+
+def _iterables(gather: ast.Call) -> set[ast.AST]:
+    """Return the nodes of the iterables over which a gather's calls are made: they are evaluated before the first call."""
+    lists = (part.value for part in gather.args if isinstance(part, ast.Starred))
+    first = (each.generators[0].iter for each in lists if isinstance(each, ast.ListComp | ast.GeneratorExp))
+    return {node for iterable in first for node in ast.walk(iterable)}
 
 
 def _collected_in(tree: Tree, node: ast.AST, parent: ast.AST) -> ast.Name | None:

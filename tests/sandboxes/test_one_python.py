@@ -1,0 +1,205 @@
+"""A program gives the same on CPython and on `auto`, or is refused before anything runs: ordinary ones, and random ones."""
+
+import ast
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from codemode_sandboxes import AutoSandbox
+from codemode_sandboxes.choice import find_lacks
+from codemode_sandboxes.monty import MontySandbox
+
+from benchmarks.fuzz_python import fuzz, run_here, run_in
+
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+
+# One program a line; ` ;; ` is a line break. A value is compared by its repr, as the program itself makes it.
+LAZINESS = r"""
+g = (x for x in [1, 2, 3]) ;; [len(list(g)), len(list(g))]
+rows = [{'id': 1}, {}] ;; any(r['id'] == 1 for r in rows)
+rows = [{'id': 1}, {}] ;; all(r['id'] == 2 for r in rows)
+any(x > 3 for x in range(10**8))
+n = 10 ;; for _ in range(3): ;;     n = n * n ;; any(x > 3 for x in range(n))
+any(x == y for x in range(30_000) for y in range(30_000))
+next(x for x in [1, 2])
+seen = [] ;; next((seen.append(x) or x for x in [1, 2]), None), seen
+m = map(str, [1, 2]) ;; [list(m), list(m)]
+f = filter(None, [0, 1]) ;; [list(f), list(f)]
+z = zip([1], 'a') ;; [list(z), list(z)]
+e = enumerate('ab') ;; [next(e), list(e)]
+r = reversed([1, 2]) ;; [next(r), list(r)]
+[type(map(str, [])).__name__, bool(zip()), isinstance(filter(None, []), list)]
+len(x for x in [1])
+map(str, [1])[0]
+zip([1]) == [(1,)]
+print(map(str, [1]) == ['1'])
+for x in map(lambda x: print('m', x), [1, 2]): print('b')
+for x in (print('g', i) for i in range(2)): print('b')
+for a, b in zip([1, 2], (print(x) for x in 'ab')): print('z')
+xs = [1, 2] ;; for i, x in enumerate(xs): ;;     if len(xs) < 5: ;;         xs.append(x) ;; xs
+xs = [1, 2, 3] ;; for i, x in enumerate(xs): ;;     xs[i] = x * 2 ;; xs
+xs = [1, 2, 3] ;; for i, x in enumerate(xs): ;;     if i < 2: ;;         xs[i + 1] = 0 ;; xs
+xs = [1, 2, 3] ;; for x in reversed(xs): ;;     xs.remove(x) ;; xs
+d = {'a': 1} ;; for i, (k, v) in enumerate(d.items()): ;;     d[k] = i ;; d
+it = iter([1, 2, 3]) ;; for i, x in enumerate(it): ;;     break ;; list(it)
+xs = [1] ;; g = (x for x in xs) ;; xs.append(2) ;; list(g)
+n = 1 ;; g = (x + n for x in [1]) ;; n = 5 ;; list(g)
+a, b = (x for x in [1, 2]) ;; [a, b]
+a, *b = map(int, '123') ;; [a, b]
+try: ;;     a, b = map(int, ['1', '2', '3', 'x']) ;; except ValueError as e: ;;     r = type(e).__name__ ;; r
+out = [] ;; try: ;;     out.extend(1 // x for x in [1, 0]) ;; except ZeroDivisionError: ;;     pass ;; out
+try: ;;     sum(r['n'] for r in [{'n': None}, {}]) ;; except Exception as e: ;;     r = type(e).__name__ ;; r
+2 in (x for x in [1, 2, 3])
+sum(x for x in [1, 2]), max(x for x in [1, 3]), sorted(x for x in [2, 1]), ','.join(str(x) for x in [1])
+dict(zip('ab', [1, 2])), list(zip(*[[1, 2], [3, 4]])), [*map(str, [1])], set(map(abs, [-1, 1])) == {1}
+[(i, x) for i, x in enumerate('ab', 1)], [a + b for a, b in zip([1], [2])]
+def f(): ;;     return (x for x in [1]) ;; [list(f()), list(f())]
+import itertools ;; for x in itertools.chain((print(i) for i in 'ab'), [1]): print('x')
+import functools ;; functools.reduce(lambda a, b: a + b, (x for x in [1, 2]))
+"""
+
+IN_PLACE = r"""
+xs = [1] ;; ys = xs ;; xs += (2, 3) ;; [xs, ys]
+xs = [1] ;; xs += {2} ;; xs += range(2) ;; xs += 'ab' ;; xs += {'k': 1} ;; xs += {'k': 1}.items() ;; xs += iter([9]) ;; xs
+xs = [1] ;; xs += map(str, [1]) ;; xs
+xs = [1] ;; ys = xs ;; xs *= 2 ;; ys
+d = {'k': [1]} ;; k = d['k'] ;; d['k'] += (3,) ;; [d, k]
+class O: ;;     def __init__(self): ;;         self.x = [1] ;; o = O() ;; x = o.x ;; o.x += {5} ;; [o.x, x]
+t = ([1],) ;; try: ;;     t[0] += [2] ;; except TypeError: ;;     pass ;; t
+xs = [[1]] ;; for x in xs: ;;     x += (2,) ;; xs
+def f(items=[]): ;;     items += 'a' ;;     return items ;; [f(), f()]
+xs = [1] ;; try: ;;     xs += None ;; except TypeError as e: ;;     r = type(e).__name__ ;; r, xs
+s = {1} ;; t = s ;; s |= {2} ;; s ^= {1, 5} ;; sorted(t)
+s = {1, 2} ;; t = s ;; s &= {2} ;; s -= {9} ;; [s == t, s is t]
+s = {1} ;; t = s ;; s |= {'a': 1}.keys() ;; [len(s), len(t)]
+s = {1} ;; try: ;;     s |= [2] ;; except TypeError as e: ;;     r = str(e) ;; r
+s = {1} ;; s.update([2], (3,)) ;; s.update() ;; sorted(s)
+d = {1: 2} ;; e = d ;; d |= {3: 4} ;; d |= [(5, 6)] ;; e
+from collections import Counter, deque ;; c = Counter('ab') ;; b = c ;; c += Counter('a') ;; q = deque([1]) ;; p = q ;; q *= 2 ;; q += (5,) ;; [b, list(p)]
+t = (1,) ;; u = t ;; t += (2,) ;; x = 'a' ;; x += 'b' ;; x *= 2 ;; n = 5 ;; n //= 2 ;; n **= 3 ;; b = b'a' ;; b += b'c' ;; [t, u, x, n, b]
+xs = [1] ;; i = [0] ;; xs[i.pop()] += 5 ;; xs
+xs = [3] ;; xs[0] += await tools.double(2) ;; xs
+rows = [] ;; rows += await tools.rows() ;; len(rows)
+"""
+
+ORDERS = r"""
+list({3, 1, 2}), [x for x in {10, 9}], str({2, 1}), tuple(set([9, 8]))
+for x in {3, 1}: ;;     await tools.put(key='x', value=x)
+s = set() ;; s.add(5) ;; s.add(3) ;; s.pop()
+len({1, 2}), 1 in {1}, sorted({2, 1}), {1} | {2} == {1, 2}, min({1, 2})
+{'k': sorted({3, 1})}
+from collections import defaultdict ;; d = defaultdict(set) ;; d['a'].add(5) ;; d['a'].add(3) ;; {k: list(v) for k, v in d.items()}
+c = tools.double(1) ;; d = tools.double(2) ;; [await d, await c]
+cs = [tools.double(x) for x in [1, 2]] ;; await tools.double(9) ;; [await c for c in cs]
+import asyncio ;; rows = [{'id': 1}, {}] ;; try: ;;     await asyncio.gather(*[tools.put(key='p', value=r['id']) for r in rows]) ;; except KeyError: ;;     await tools.double(3) ;; 1
+import asyncio ;; cs = [] ;; try: ;;     for r in [{'id': 1}, {}]: ;;         cs.append(tools.double(r['id'])) ;;     await asyncio.gather(*cs) ;; except KeyError: ;;     await tools.double(3) ;; 1
+cs = [tools.double(1)] ;; await tools.double(9) ;; 1
+double = tools.double ;; c = double(1) ;; d = double(2) ;; [await d, await c]
+def later(f, x): ;;     return f(x) ;; c = later(tools.double, 1) ;; d = later(tools.double, 2) ;; [await d, await c]
+import asyncio ;; g = asyncio.gather(tools.double(1), tools.double(2)) ;; await tools.double(5) ;; await g
+import asyncio ;; async def f(x): ;;     if x: ;;         raise ValueError('x') ;;     await tools.put(key='f', value=x) ;; try: ;;     await asyncio.gather(f(0), f(1), f(0)) ;; except ValueError: ;;     await tools.double(1) ;; 1
+import asyncio ;; async def f(x): ;;     return await tools.double(x) ;; await asyncio.gather(f(1), tools.double(2), f(3))
+import asyncio ;; await asyncio.gather(*[tools.double(x) for x in [1, 2]]), await asyncio.gather(*map(tools.double, [3]))
+"""
+
+DETAILS = r"""
+f'{None:>5}'
+try: ;;     f'{[1]:.2f}' ;; except Exception as e: ;;     r = type(e).__name__ ;; r
+f'{3.14159:.2f}|{5:03d}|{"a":>3}|{1234567:,}|{0.25:.0%}|{2.5:.0f}|{-5:+}', '{:>4}|{:<3}'.format(1, 'a'), '%5.1f|%s' % (2.25, [1])
+f"{f'{1}' + 'b'!r:>6}", f"{ {'a': 1}['a'] }", f'{1 + 1 = }'
+sum([0.1] * 10), sum([0.1, 0.2, 0.3]), sum([1, 0.5]), sum([0.1, 1, 0.2, 2, 0.7], 0.5), round(2.675, 2), 0.1 + 0.2
+{1: 'a', True: 'b', 1.0: 'c'}
+d = {1: 'a'} ;; d[True] = 'b' ;; d[1.0] = 'c' ;; d
+try: ;;     {}[1] ;; except KeyError as e: ;;     r = [e.args, str(e), repr(e)] ;; r
+try: ;;     [1].index(5) ;; except ValueError as e: ;;     r = str(e) ;; r
+try: ;;     1 // 0 ;; except Exception as e: ;;     r = [str(e), type(e) is ZeroDivisionError] ;; r
+try: ;;     raise KeyError(5) ;; except KeyError as e: ;;     r = e.args ;; r
+try: ;;     assert False, [1] ;; except AssertionError as e: ;;     r = e.args ;; r
+try: ;;     await tools.fail('no') ;; except RuntimeError as e: ;;     r = [str(e), repr(e), e.args] ;; r
+'abc'.encode('latin-1'), 'é'.encode('utf-8'), 'a'.translate({97: 'x'}), bytes([1, 2]), (5).real, (5).bit_length()
+try: ;;     import statistics ;;     r = statistics.mean([1, 3]) ;; except ImportError: ;;     r = None ;; r
+class A: ;;     def __getitem__(self, i): ;;         return [7, 8][i] ;; list(A())
+class A: ;;     __slots__ = ('x',) ;; try: ;;     A().y = 1 ;; except AttributeError: ;;     r = 1 ;; r
+class A: ;;     n = 0 ;;     def __iter__(self): ;;         return self ;;     def __next__(self): ;;         self.n += 1 ;;         if self.n > 2: ;;             raise StopIteration ;;         return self.n ;; a = A() ;; [next(a), list(a), list(a)]
+class A: ;;     pass ;; [repr(A), f'{type(A())}', str([A])]
+hasattr('a', 'upper'), getattr('a', 'upper')(), callable(len)
+range(10)[::3], list(range(10))[::-3], 'abc'[::-1], (1, 2)[5:]
+import re ;; re.search(r'a$', 'a\n') is None, re.sub('a', r'\n', 'a'), re.match('(a)(b)?', 'a').groups('x')
+import re ;; re.findall(r'(\w)-(\d+)', 'a-1 b-22'), re.sub(r'(\w)', r'<\1>', 'ab'), re.split(r'[,;]\s*', 'a, b;c')
+import math ;; pow(3, -1, 7), math.comb(5, 2), divmod(-7, 2), -7 // 2, 2 ** -1, int('ff', 16), round(1250, -2)
+from datetime import datetime ;; datetime.strptime('5PM', '%I%p').hour, datetime(2026, 1, 2).strftime('%d %b %Y')
+import itertools ;; {k: list(g) for k, g in itertools.groupby(sorted(['ab', 'c'], key=len), key=len)}
+import json ;; json.dumps({'b': [1.0, None], 'a': 'é'}, sort_keys=True), json.loads('[1e3, true]')
+'a,b,,c'.split(',', 1), ' a b '.split(), 'a\nb'.splitlines(True), 'aba'.replace('a', 'x', 1), 'abc'.partition('b'), 'x'.center(5, '*')
+d = {'b': 1} ;; d.update([('c', 2)], e=3) ;; [d.pop('b'), d.pop('z', 0), d.setdefault('q', []), d, {**d, 'x': 1}, d | {'y': 2}]
+xs = [3, 1, 2] ;; xs[1:2] = [7, 8] ;; xs[::2] = 'ab' ;; [xs, sorted([(1, 'b'), (1, 'a')]), xs[-1:], [*xs, *(1,)]]
+(a, *b), c = [1, 2, 3], 4 ;; x, y = y0, x0 = 5, 6 ;; [a, b, c, x, y, y0, x0]
+fs = [lambda: i for i in range(3)] ;; gs = [lambda i=i: i for i in range(3)] ;; [[f() for f in fs], [g() for g in gs]]
+def f(a, /, b=2, *c, d=4, **e): ;;     return [a, b, c, d, e] ;; [f(1), f(1, 2, 3, d=5, z=6), f(*[1, 2], **{'q': 1})]
+def f(): ;;     for i in range(2): ;;         try: ;;             continue ;;         finally: ;;             print(i) ;;     return [y := 1, y] ;; f()
+match {'k': [1, 2, 3]}: ;;     case {'k': [x, *rest]} if x: ;;         r = rest ;;     case _: ;;         r = None ;; r
+"""
+
+PROGRAMS = [
+    line.replace(" ;; ", "\n")
+    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS)
+    for line in text.strip("\n").split("\n")
+]
+
+
+def shown(code: str) -> str:
+    """Make the repr of a program's last expression its value, where it ends in one."""
+    last = ast.parse(code).body[-1]
+    if not isinstance(last, ast.Expr):
+        return f"{code}\n0"
+    lines = code.split("\n")
+    return "\n".join([*lines[: last.lineno - 1], f"repr(({lines[-1]}))"])
+
+
+@pytest.fixture(scope="module")
+async def monty() -> AsyncIterator[MontySandbox]:
+    sandbox = MontySandbox(max_workers=2)
+    yield sandbox
+    await sandbox.aclose()
+
+
+@pytest.fixture(scope="module")
+async def auto(monty: MontySandbox) -> AsyncIterator[AutoSandbox]:
+    sandbox = AutoSandbox([monty, "restricted"])
+    yield sandbox
+    await sandbox.aclose()
+
+
+@pytest.mark.parametrize("code", PROGRAMS)
+async def test_a_program_does_on_auto_what_it_does_in_cpython(auto: AutoSandbox, code: str) -> None:
+    assert await run_in(auto, shown(code)) == await asyncio.to_thread(run_here, shown(code))
+
+
+# What an ordinary program is made of: none of it may send it elsewhere.
+STAYING = r"""
+rows = await tools.rows() ;; sum(r['n'] for r in rows), max(r['n'] for r in rows), sorted(r['name'] for r in rows)
+rows = await tools.rows() ;; {r['name']: r['n'] for r in rows if r['n'] > 1}
+rows = await tools.rows() ;; total = 0 ;; for i, r in enumerate(rows): ;;     total += r['n'] * i ;; total
+rows = await tools.rows() ;; ', '.join(f"{r['name']}: {r['n']:.1f}" for r in rows)
+import asyncio ;; results = await asyncio.gather(*[tools.double(x) for x in range(3)]) ;; dict(zip('abc', results))
+names = list(filter(lambda r: r['n'], await tools.rows())) ;; len(names)
+rows = [] ;; for _ in range(2): ;;     rows += await tools.rows() ;; seen = set() ;; [r['id'] for r in rows if r['id'] not in seen and not seen.add(r['id'])]
+counts = {} ;; for r in await tools.rows(): ;;     counts[r['name']] = counts.get(r['name'], 0) + 1 ;; sorted(counts.items(), key=lambda kv: (-kv[1], kv[0]))
+try: ;;     await tools.fail('no') ;; except Exception as e: ;;     r = f'failed: {e}' ;; r
+import asyncio ;; ids = [1, 2] ;; try: ;;     r = await asyncio.gather(*[tools.double(i) for i in ids], tools.rows()) ;; except Exception as e: ;;     r = str(e) ;; r
+async def retry(f, *args): ;;     for _ in range(2): ;;         try: ;;             return await f(*args) ;;         except RuntimeError: ;;             pass ;; await retry(tools.double, 2)
+import asyncio ;; async def one(x): ;;     try: ;;         return await tools.double(x) ;;     except Exception as e: ;;         return str(e) ;; await asyncio.gather(*(one(x) for x in [1, 2]))
+"""
+
+
+@pytest.mark.parametrize("code", [line.replace(" ;; ", "\n") for line in STAYING.strip("\n").split("\n")])
+async def test_an_ordinary_program_stays_on_monty(monty: MontySandbox, code: str) -> None:
+    assert find_lacks(shown(code), monty.capabilities) == ()
+    assert await run_in(monty, shown(code)) == await asyncio.to_thread(run_here, shown(code))
+
+
+async def test_random_programs_have_no_silent_difference() -> None:
+    found = await fuzz(300, seed=7, elsewhere=False)
+    assert found.different == []
+    assert found.on_monty > 60
+    assert found.refused
