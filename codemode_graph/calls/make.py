@@ -269,18 +269,28 @@ class ToolCalls:
         schemas = spec.input_schema.get("properties") or {}
         found = dict(arguments)
         for name, value in arguments.items():
-            form = takes_artifact(schemas.get(name)) if is_handle(value) else None
-            if form is None:
-                continue
             try:
-                artifact = await self.values.artifact(value)
+                found[name] = await self._filled(value, schemas.get(name))
             except KeyError:
-                raise ValueError(
-                    f"the argument {name!r} of {spec.name}: there is no artifact with this handle"
-                ) from None
-            text = artifact.base64 if artifact.text is None else artifact.text
-            found[name] = {"artifact": artifact, "bytes": artifact.data, "text": text}[form]
+                problem = f"the argument {name!r} of {spec.name}: there is no artifact with this handle"
+                raise ValueError(problem) from None
         return found
+
+    async def _filled(self, value: Any, schema: Any) -> Any:
+        if not isinstance(schema, Mapping):
+            return value
+        if is_handle(value):
+            form = takes_artifact(schema)
+            if form is None:
+                return value
+            artifact = await self.values.artifact(value)
+            text = artifact.base64 if artifact.text is None else artifact.text
+            return {"artifact": artifact, "bytes": artifact.data, "text": text}[form]
+        if isinstance(value, list) and "items" in schema:
+            return [await self._filled(item, schema["items"]) for item in value]
+        if isinstance(value, dict) and isinstance(inner := schema.get("properties"), Mapping):
+            return {key: await self._filled(item, inner.get(key)) for key, item in value.items()}
+        return value
 
     async def _call(self, spec: ToolSpec, record: Record, arguments: Mapping[str, Any]) -> Any:
         names, event = spec.policy.redact, record.event

@@ -45,11 +45,12 @@ async def answer_openai(cm: TaskRunner, call: Any) -> dict[str, Any]:
     kind, function = _get(call, "type"), _get(call, "function")
     if kind == "function_call":
         _check_name(cm, _get(call, "name"))
-        text = await _answer(cm, _get(call, "arguments"))
-        return {"type": "function_call_output", "call_id": _get(call, "call_id"), "output": text}
+        text, images = await _answer(cm, _get(call, "arguments"))
+        shown = [{"type": "input_text", "text": text}, *images] if images else text
+        return {"type": "function_call_output", "call_id": _get(call, "call_id"), "output": shown}
     if kind in ("function", None) and function is not None:
         _check_name(cm, _get(function, "name"))
-        text = await _answer(cm, _get(function, "arguments"))
+        text, _ = await _answer(cm, _get(function, "arguments"))  # a tool's message is text alone there
         return {"role": "tool", "tool_call_id": _get(call, "id"), "content": text}
     raise ValueError(
         f"{kind or type(call).__name__!r} is no function call: give an item of type 'function_call' of a response's "
@@ -76,14 +77,21 @@ def _function(cm: TaskRunner, name: str, description: str | None) -> dict[str, A
     return {"name": name, "description": text, "parameters": parameters, "strict": True}
 
 
-async def _answer(cm: TaskRunner, arguments: Any) -> str:
+async def _answer(cm: TaskRunner, arguments: Any) -> tuple[str, list[dict[str, Any]]]:
+    """Return what a model reads of a task's run: a text, and images as the Responses API takes them."""
     try:
         task = Task.model_validate(json.loads(arguments) if isinstance(arguments, str) else arguments).task
     except ValidationError as error:
-        return f"The call's arguments are wrong: {complaint(error)}. Nothing was done."
+        return f"The call's arguments are wrong: {complaint(error)}. Nothing was done.", []
     except ValueError as error:
-        return f"The call's arguments are no JSON: {error}. Nothing was done."
-    return answer_text(await cm.run(task), advice=ADVICE)
+        return f"The call's arguments are no JSON: {error}. Nothing was done.", []
+    result = await cm.run(task)
+    images = [
+        {"type": "input_image", "image_url": f"data:{block['mime_type']};base64,{block['base64']}"}
+        for block in result["content"]
+        if block["type"] == "image"
+    ]
+    return answer_text(result, advice=ADVICE), images
 
 
 def _get(thing: Any, name: str) -> Any:

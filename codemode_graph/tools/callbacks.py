@@ -15,7 +15,9 @@ from langchain_core.runnables.config import (
 from langchain_core.runnables.utils import coro_with_context
 from langsmith import tracing_context
 
+from codemode_graph.exact import encode
 from codemode_graph.redact import mask, redact
+from codemode_graph.tools.artifacts import with_artifacts
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.spec import ToolCaller
 
@@ -76,7 +78,7 @@ def tagged(config: RunnableConfig, *tags: str, **metadata: Any) -> RunnableConfi
 def _as_run(name: str, description: str, call: ToolCaller, names: frozenset[str]) -> ToolCaller:
     async def call_as_run(arguments: dict[str, Any], config: RunnableConfig) -> Any:
         config = ensure_config(config)
-        shown = _mask(arguments, names) if names else arguments
+        shown = _mask(arguments, names) if names else _shown(arguments)
         run = await get_async_callback_manager_for_config(config).on_tool_start(
             {"name": name, "description": description}, str(shown), inputs=shown
         )
@@ -95,10 +97,15 @@ def _as_run(name: str, description: str, call: ToolCaller, names: frozenset[str]
         except BaseException as error:
             await run.on_tool_error(_without_secrets(error, secrets_in(arguments, names)))
             raise
-        await run.on_tool_end(_mask(value, names) if names else value, name=name)
+        await run.on_tool_end(_mask(value, names) if names else _shown(value), name=name)
         return value
 
     return call_as_run
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as traces keep it: in the exact form, as they write JSON, and without the data of artifacts."""
+    return encode(with_artifacts(value))
 
 
 def _mask(value: Any, names: Collection[str]) -> Any:

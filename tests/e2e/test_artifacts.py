@@ -2,11 +2,13 @@
 
 import base64
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.callbacks import AsyncCallbackHandler
 from langgraph.checkpoint.memory import InMemorySaver
 from mcp.shared.memory import create_connected_server_and_client_session
 from mcp.types import EmbeddedResource, ImageContent, TextContent
@@ -22,6 +24,7 @@ from codemode_graph.tools.spec import ToolPolicy
 from tests.integrations.agents import agent_model, answers, calling
 from tests.mcp.conftest import loaded
 from tests.servers import own_server
+from tests.support import scripted
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -153,6 +156,41 @@ async def test_a_model_sees_the_image_and_no_base64_in_text() -> None:
     assert DATA not in message.text
     assert '"type": "image/png"' in message.text
     assert DATA not in str(message.artifact)
+
+
+async def test_lists_of_handles_become_lists_of_data_and_traces_have_neither() -> None:
+    seen: list[Any] = []
+    traced: list[str] = []
+
+    class Spy(AsyncCallbackHandler):
+        async def on_tool_start(self, serialized: Any, input_str: str, **kwargs: Any) -> None:
+            traced.append(input_str + str(kwargs["inputs"]))
+
+        async def on_tool_end(self, output: Any, **kwargs: Any) -> None:
+            traced.append(str(output))
+
+    def mail(files: list[bytes], pictures: list[Artifact], factor: float) -> float:
+        """Mail files."""
+        seen.extend([*files, *pictures])
+        return math.nan
+
+    app = create_codemode(model=None, tools=[plot, mail], sandbox="monty").compile()
+    code = "p = await tools.plot()\nawait tools.mail(files=[p, 'text'], pictures=[p], factor=float('inf'))"
+    await app.ainvoke({"task": "", "code": code}, {"callbacks": [Spy()]})
+    assert seen == [PNG, b"text", Artifact(PNG, "image/png", "plot.png")]
+    assert "Artifact('application/octet-stream', 70 bytes)" in traced[2]
+    assert "{'codemode_exact': ['float', 'inf']}" in traced[2]
+    assert traced[3] == "{'codemode_exact': ['float', 'nan']}"
+    assert "IDATx" not in str(traced)
+
+
+async def test_the_responses_api_gets_images_as_images() -> None:
+    async with codemode(model=scripted("return [await tools['plot']()]"), tools=[plot], sandbox="monty") as cm:
+        call = {"type": "function_call", "call_id": "1", "name": "codemode", "arguments": '{"task": "plot"}'}
+        output = (await cm.answer_openai(call))["output"]
+    text, image = output
+    assert image == {"type": "input_image", "image_url": f"data:image/png;base64,{DATA}"}
+    assert DATA not in text["text"]
 
 
 async def test_our_mcp_server_answers_with_their_content() -> None:
