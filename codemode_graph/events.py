@@ -12,7 +12,7 @@ from langgraph.config import get_stream_writer
 from pydantic import Discriminator, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from codemode_graph.exact import encode
+from codemode_graph.exact import encode_record
 from codemode_graph.state import Failure, Finding, ModelCall, PendingCall, ToolCallStatus, ToolError, Verdict
 
 __all__ = [
@@ -170,7 +170,7 @@ def emit(event: Event) -> None:
 
     The values in it are in the exact form of `codemode_graph.exact`: the stream may be sent on as JSON.
     """
-    event = encode(event)
+    event = encode_record(event)
     logger.debug("%s", event)
     get_stream_writer()(event)
 

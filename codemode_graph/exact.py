@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["decode", "decode_fields", "encode", "encode_fields"]
+__all__ = ["decode", "decode_fields", "encode", "encode_fields", "encode_record"]
 
 _KEY = "codemode_exact"
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
@@ -27,8 +27,10 @@ _WORD = range(-(2**63), 2**64)  # msgpack, which checkpoints are written in, tak
 # From here on PostgreSQL's JSON returns a whole float as an integer.
 _WHOLE = 2.0**53
 _MOST_DIGITS = 4_300  # Python parses no longer integer
-# The keys of the graph's state that hold values of programs and tools, or texts that quote them.
-_FIELDS = ("output", "attempts", "tool_calls", "updates", "pending", "decisions", "earlier", "held", "prompts")
+# The keys of the graph's state with values of programs and tools, and the keys of the records in it. All else is text
+# of our own types, which stays text.
+_FIELDS = ("attempts", "tool_calls", "updates", "pending", "decisions", "earlier", "held")
+_RECORD = ("output", "arguments", "value", "asks", "answers", "updates", "update", "question", "message")
 
 
 def encode(value: Any) -> Any:
@@ -67,7 +69,7 @@ def decode(value: Any) -> Any:
 
 
 def encode_fields(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a state of the graph, or an update of it, with the values in the exact form."""
+    """Return a state of the graph, an update of it, or a result, with the values in it in the exact form."""
     return _with(state, encode)
 
 
@@ -76,8 +78,26 @@ def decode_fields(state: Mapping[str, Any]) -> dict[str, Any]:
     return _with(state, decode)
 
 
+def encode_record(record: Any) -> Any:
+    """Return one record of a state, or an event, with the values in it in the exact form."""
+    return _record(record, encode)
+
+
 def _with(state: Mapping[str, Any], convert: Callable[[Any], Any]) -> dict[str, Any]:
-    return {**state, **{name: convert(state[name]) for name in _FIELDS if name in state}}
+    found = {name: _records(state[name], convert) for name in _FIELDS if name in state}
+    return {**state, **found, **({"output": convert(state["output"])} if "output" in state else {})}
+
+
+def _records(records: Any, convert: Callable[[Any], Any]) -> Any:
+    if isinstance(records, dict):
+        return {name: _record(record, convert) for name, record in records.items()}
+    return [_record(record, convert) for record in records] if isinstance(records, list) else records
+
+
+def _record(record: Any, convert: Callable[[Any], Any]) -> Any:
+    if not isinstance(record, dict):
+        return record
+    return {**record, **{name: convert(record[name]) for name in _RECORD if name in record}}
 
 
 def _is_unfit(text: str) -> bool:

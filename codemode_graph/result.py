@@ -1,14 +1,15 @@
 """The result of a task or a program, as `CodeMode` returns it."""
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, cast, overload
 
 from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypeVar
 
 from codemode_graph.calls.view import standing_effects
 from codemode_graph.errors import NoAnswer
-from codemode_graph.exact import decode
+from codemode_graph.exact import decode_fields
 from codemode_graph.metrics import Metrics, metrics
 from codemode_graph.settings import Prices
 from codemode_graph.state import Attempt, CodeModeOutput, CodeModeState, Failure, ToolCall
@@ -145,16 +146,17 @@ def not_run(task: str, error: str) -> RunResult[Any]:
 def _result(
     state: CodeModeOutput, error: str | None, run_id: str | None, trace: Trace, returns: ReturnType | None = None
 ) -> RunResult[Any]:
+    exact = decode_fields(cast("Mapping[str, Any]", state))
     values = {
         "success": state["verdict"] == "ok",
-        "output": decode(state["output"]),
+        "output": exact["output"],
         "content": state.get("content", []),
         "error": error,
         "warning": state.get("warning"),
         "program": state["program"],
         "sandbox": state["attempts"][-1]["sandbox"] if state["attempts"] else None,
-        "attempts": decode(state["attempts"]),
-        "tool_calls": decode(state["tool_calls"]),
+        "attempts": exact["attempts"],
+        "tool_calls": exact["tool_calls"],
         "stdout": state["stdout"],
         "metrics": metrics(state),
         "took_effect": [call["id"] for call in standing_effects(state["tool_calls"])],

@@ -24,7 +24,7 @@ from codemode_graph.calls.locate import keep_beside
 from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.calls.view import fold
 from codemode_graph.errors import ConfigurationError, Undecided, UnknownRun
-from codemode_graph.exact import encode
+from codemode_graph.exact import encode_fields
 from codemode_graph.nodes.generate import bare
 from codemode_graph.nodes.node import add_attempt
 from codemode_graph.options import Approve
@@ -219,7 +219,7 @@ class Runs:
         state |= {"stdout": "", "program": "", "decisions": {}, **snapshot.values}
         events = await self._journal.read(state["run_id"]) if snapshot.next and "run_id" in state else []
         if len(events) > state.get("sequence", 0) and state["attempts"]:
-            state["tool_calls"] = encode(fold(events).tool_calls())
+            state["tool_calls"] = encode_fields({"tool_calls": fold(events).tool_calls()})["tool_calls"]
             last = state["attempts"][-1]
             own = [call["id"] for call in state["tool_calls"] if call["attempt"] == last["number"]]
             state["attempts"] = [

@@ -17,7 +17,7 @@ from traceback import walk_tb
 from typing import Any, TypeAlias
 
 from codemode_sandboxes import Limits, Outcome, Raised, Returned
-from codemode_sandboxes.guest.json_values import to_json
+from codemode_sandboxes.guest.json_values import clean_text, to_json
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import RESUME
@@ -426,7 +426,8 @@ def show(error: BaseException, spec: ToolSpec, arguments: Mapping[str, Any]) -> 
     """Return an exception as a program and a model may see it: the nearest built-in type, and its message without secrets."""
     # The text of a KeyError is the repr of its argument, quotes and all.
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    message = redact(message or type(error).__name__)
+    # As the guests clean what a program raises: messages are text for people and models, and stay in the state.
+    message = clean_text(redact(message or type(error).__name__))
     for name in spec.policy.redact:  # tools like to quote what they were called with
         for secret in _texts(arguments.get(name)):
             message = message.replace(secret, "[redacted]")

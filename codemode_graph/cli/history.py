@@ -24,7 +24,7 @@ from codemode_graph.cli.flags import UNWRITTEN
 from codemode_graph.cli.invocation import Invocation
 from codemode_graph.cli.run import check_html, compare_task, do_task, finish, refuse, run_async, save_page
 from codemode_graph.errors import ConfigurationError
-from codemode_graph.exact import encode
+from codemode_graph.exact import encode_fields
 from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.progress import Progress
@@ -155,7 +155,7 @@ def show_run(run_id: str, *, journal: Path | None, html: Path | None, as_json: b
 
     result = run_async(read())
     if as_json:
-        print(json.dumps(encode({key: value for key, value in result.items() if key != "content"}), indent=2))
+        print(json.dumps(encode_fields({key: value for key, value in result.items() if key != "content"}), indent=2))
     elif html is None:
         Console(soft_wrap=False).print(result.trace)
     if not save_page(result, html, quiet=False):

@@ -26,7 +26,7 @@ from codemode_graph.cli.flags import UNWRITTEN
 from codemode_graph.cli.invocation import Invocation, load_specs
 from codemode_graph.demo.show import run_demo
 from codemode_graph.errors import CodeModeError, ConfigurationError, UnknownRun
-from codemode_graph.exact import encode
+from codemode_graph.exact import encode, encode_fields
 from codemode_graph.options import read_sandbox
 from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.trace.console import say, visible
@@ -250,10 +250,10 @@ def finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool, 
     written = save_page(result, html, quiet=quiet)
     if as_json:
         # Of artifacts the handles are enough here: their data are in the journal.
-        print(_json({key: value for key, value in result.items() if key != "content"}))
+        print(_json(encode_fields({key: value for key, value in result.items() if key != "content"})))
     elif result["success"]:
         output = result["output"]
-        text = output if isinstance(output, str) else _json(output)
+        text = output if isinstance(output, str) else _json(encode(output))
         if console.is_terminal and not quiet:
             console.print("\n[bold]Answer[/]")
         _print_answer(text)
@@ -329,4 +329,4 @@ def _print_answer(text: str) -> None:
 
 def _json(value: object) -> str:
     # Where stdout cannot encode every character, JSON escapes lose nothing; `backslashreplace` would break the JSON.
-    return json.dumps(encode(value), ensure_ascii="utf" not in sys.stdout.encoding.lower(), indent=2)
+    return json.dumps(value, ensure_ascii="utf" not in sys.stdout.encoding.lower(), indent=2)

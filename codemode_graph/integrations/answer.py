@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from codemode_graph.calls.view import standing_effects
-from codemode_graph.exact import encode
+from codemode_graph.exact import encode_fields
 from codemode_graph.preview import as_text, sample, shape
 from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState, ToolCall
@@ -64,8 +64,7 @@ def artifact_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a result that is kept with a message: plain data, without large values that were only read."""
     kept = {key: value for key, value in result.items() if key not in ("run_id", "content")}
     # Messages are kept in checkpoints.
-    small: dict[str, Any] = encode({**kept, "tool_calls": [_small(call) for call in result["tool_calls"]]})
-    return small
+    return encode_fields({**kept, "tool_calls": [_small(call) for call in result["tool_calls"]]})
 
 
 def effects(calls: Sequence[ToolCall]) -> str:

@@ -30,7 +30,7 @@ from typing_extensions import TypedDict
 from codemode_graph.api import CodeMode
 from codemode_graph.errors import CodeModeError
 from codemode_graph.events import Event
-from codemode_graph.exact import encode
+from codemode_graph.exact import encode_fields
 from codemode_graph.integrations.answer import answer_text
 from codemode_graph.integrations.langchain import task_description, task_schema
 from codemode_graph.metrics import Metrics
@@ -160,7 +160,7 @@ def _call_result(result: RunResult) -> types.CallToolResult:
             *map(_content, result["content"]),
         ],
         # JSON of other languages, and pydantic, make null of NaN and cut integers.
-        structuredContent=encode({**report}),
+        structuredContent=encode_fields(report),
         isError=not report["success"],
     )
 

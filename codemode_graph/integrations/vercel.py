@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
-from codemode_graph.exact import encode
+from codemode_graph.exact import encode_fields
 from codemode_graph.integrations.answer import answer_text
 from codemode_graph.integrations.langchain import ADVICE, Task, task_description, task_schema
 from codemode_graph.result import TaskRunner
@@ -42,8 +42,7 @@ def as_vercel_tool(cm: TaskRunner, *, description: str | None = None) -> VercelT
         if not result["success"]:
             shown["error"] = answer_text(result, advice=ADVICE)
         # The bridge carries JSON, and JavaScript would make other numbers of some.
-        answer: dict[str, Any] = encode(shown)
-        return answer
+        return encode_fields(shown)
 
     text = description or task_description(cm.tools)
     return VercelTool(description=text, inputSchema=schema, parameters=schema, execute=execute)

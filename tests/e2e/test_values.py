@@ -105,6 +105,22 @@ async def test_the_kept_text_is_as_secret_as_the_result(monkeypatch: pytest.Monk
     assert SECRET not in str(result)
 
 
+async def test_texts_that_are_no_values_stay_texts_everywhere(tmp_path: Path) -> None:
+    async def fail() -> None:
+        raise ValueError("a\0b\ud800")
+
+    failing = "# \0\ntry:\n    await tools.fail()\nexcept ValueError as error:\n    print(error)\n    raise"
+    async with codemode(tools=[fail], sandbox="restricted", durable=tmp_path / "runs.db") as cm:
+        for code in (failing, failing.replace("# \0\n", "")):
+            result = await cm.run_code(code)
+            assert isinstance(result["error"], str)
+            assert "codemode_exact" not in str(result)
+            result.trace.save(tmp_path / "page.html")
+            assert isinstance(result["attempts"][0]["program"], str)
+    (call,) = result["tool_calls"]
+    assert call["error"] == {"type": "ValueError", "message": "a\ufffdb\ufffd"}
+
+
 async def test_a_nan_is_a_value_like_another() -> None:
     async def measure() -> float:
         return math.nan
