@@ -233,7 +233,7 @@ class ToolCalls:
             returned = await self.values.keep_artifacts(
                 found, secret=bool(spec.policy.redact), most=spec.policy.max_result_bytes
             )
-            value = to_json(returned, max_bytes=most, convert=plain_object)
+            value = to_json(returned, max_bytes=most, convert=plain_object, duration=to_plain)
         except (TypeError, ValueError) as problem:
             # What follows the semicolon tells the tool's author what to do, whom the program cannot reach.
             cause = str(problem).partition(";")[0]

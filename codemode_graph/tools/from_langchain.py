@@ -26,6 +26,7 @@ from codemode_graph.tools.hints import (
     plain_object,
     signature_of,
     to_data,
+    to_plain,
     type_hints,
 )
 from codemode_graph.tools.injection import injected_values, injection_in, is_config, runtime_for
@@ -308,7 +309,7 @@ def _artifact(artifact: Any) -> Any:
     if found is not artifact:
         return found
     try:
-        return to_json(artifact, max_bytes=2**62, convert=plain_object)
+        return to_json(artifact, max_bytes=2**62, convert=plain_object, duration=to_plain)
     except (TypeError, ValueError):
         return Artifact(str(artifact).encode("utf-8", "replace"), "text/plain", type(artifact).__name__)
 

@@ -187,6 +187,6 @@ def to_data(value: Any) -> Any:
     What has no such form comes back as it is.
     """
     try:
-        return to_json(value, max_bytes=_NO_BOUND, convert=plain_object)
+        return to_json(value, max_bytes=_NO_BOUND, convert=plain_object, duration=to_plain)
     except (TypeError, ValueError):
         return value

@@ -97,6 +97,7 @@ def to_json(
     text: Callable[[str], str] = _unchanged,
     convert: Callable[[Any], Any] | None = None,
     around: int = 0,
+    duration: Callable[[datetime.timedelta], str] | None = None,
 ) -> Any:
     """Return the JSON value that stands for a Python value.
 
@@ -113,6 +114,7 @@ def to_json(
         max_bytes: Bound on the result, in bytes of compact UTF-8 JSON.
         text: Replaces each string; it may raise `TypeError` on a string that stands for something else.
         convert: Called with each object of an unknown type; returns a replacement, or raises `TypeError`.
+        duration: Writes a timedelta, in place of its seconds.
         around: Containers around the values proper, which do not count as nesting: 2 for the arguments of a call.
 
     Returns:
@@ -124,7 +126,7 @@ def to_json(
             string, or, as `ValueTooLarge`, a result over `max_bytes`, one of more than `most_containers` lists and dicts,
             or a set of tuples or sets over 1 MB.
     """
-    return to_sized_json(value, max_bytes=max_bytes, text=text, convert=convert, around=around)[0]
+    return to_sized_json(value, max_bytes=max_bytes, text=text, convert=convert, around=around, duration=duration)[0]
 
 
 def to_sized_json(
@@ -134,9 +136,10 @@ def to_sized_json(
     text: Callable[[str], str] = _unchanged,
     convert: Callable[[Any], Any] | None = None,
     around: int = 0,
+    duration: Callable[[datetime.timedelta], str] | None = None,
 ) -> tuple[Any, int]:
     """Return what `to_json` returns, and its size in bytes of compact UTF-8 JSON."""
-    conversion = _Conversion(max_bytes, text, convert)
+    conversion = _Conversion(max_bytes, text, convert, duration)
     try:
         result, size = conversion.value(value, -around)
     except RecursionError:
@@ -148,11 +151,17 @@ def to_sized_json(
 class _Conversion:
     """One call of `to_json`. Each method returns the converted value and its size, or raises."""
 
-    def __init__(self, max_bytes: int, text: Callable[[str], str], convert: Callable[[Any], Any] | None) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        text: Callable[[str], str],
+        convert: Callable[[Any], Any] | None,
+        duration: Callable[[datetime.timedelta], str] | None,
+    ) -> None:
         self._max_bytes = max_bytes
         self._containers_left = most_containers(max_bytes)
         self._text = text
-        self._convert = convert
+        self._convert, self._duration = convert, duration
         # By identity: the object (held, so that no other gets its id), the levels of containers in it, and the result,
         # None while the conversion is inside the object: to meet it then is a cycle. Objects that occur often are
         # converted once, else a few nested references to one list would take exponential time.
@@ -268,7 +277,7 @@ class _Conversion:
         if isinstance(value, datetime.datetime | datetime.date | datetime.time):
             return self._string(value.isoformat())
         if isinstance(value, datetime.timedelta):
-            return self._float(value.total_seconds())
+            return self._float(value.total_seconds()) if self._duration is None else self._string(self._duration(value))
         if isinstance(value, decimal.Decimal | uuid.UUID | pathlib.PurePath):
             return self._string(str(value))
         if isinstance(value, bytes | bytearray | memoryview):
