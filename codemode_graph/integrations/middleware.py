@@ -40,6 +40,8 @@ from codemode_graph.integrations.turns import ProgramCalls, TurnCalls, merge_pro
 from codemode_graph.model import agent_message
 from codemode_graph.model.ask import load_model
 from codemode_graph.options import RunOptions, read_context, read_options, read_sandbox
+from codemode_graph.state import StateUpdate
+from codemode_graph.tools.results import GOTO, follows_goto, update_from_json
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.updates import writes
@@ -163,6 +165,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
             # Set within the tool's own context, so that programs of one turn that run side by side each find their own
             # call.
             agent_call.set(call)
+            follows_goto.set(True)
             return self._answer(request, turn_calls, toolset.graph.invoke(_input(turn_calls, arguments)))
 
         return handler(request.override(tool=self._with_function(func=run)))
@@ -178,6 +181,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
 
         async def run(**arguments: str) -> Any:
             agent_call.set(call)
+            follows_goto.set(True)
             # Under the config of the context: one that is passed as well brings its tracers a second time.
             return self._answer(request, turn_calls, await toolset.graph.ainvoke(_input(turn_calls, arguments)))
 
@@ -256,6 +260,8 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
             status="success" if result["success"] else "error",
             artifact=artifact_of(result),
         )
+        if result["success"] and (handoff := _handoff(state["updates"])) is not None:
+            return _goto(handoff, request, message)
         channels = channels_of(request.runtime.config)
         pairs = writes(state["updates"], channels)
         if changed := turn_calls.update(result):
@@ -267,6 +273,22 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         if joined is None:
             return [message, *(Command(update={key: value}) for key, value in pairs)]
         return Command(update={**joined, "messages": [message, *joined.get("messages", [])]})
+
+
+def _handoff(updates: Sequence[StateUpdate]) -> dict[str, Any] | None:
+    """Return the last update whose tool goes to another node, None where no tool does."""
+    return next((each["update"] for each in reversed(updates) if GOTO in each["update"]), None)
+
+
+def _goto(handoff: Mapping[str, Any], request: ToolCallRequest, message: ToolMessage) -> Command[Any]:
+    """Return the Command of a tool of the program as one of the program's call."""
+    target = handoff[GOTO]
+    update = {key: update_from_json(value) for key, value in handoff.items() if key != GOTO}
+    if not target["parent"]:
+        return Command(goto=target["nodes"], update={**update, "messages": [message, *update.get("messages", [])]})
+    # The agent ends here, and its own state with it: the graph around gets the conversation.
+    messages = update.get("messages") or request.state.get("messages", [])
+    return Command(graph=Command.PARENT, goto=target["nodes"], update={**update, "messages": [*messages, message]})
 
 
 def _join(pairs: Sequence[tuple[str, Any]], channels: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ the program, not a model whose history they would belong to. All else that a Com
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
@@ -18,9 +19,11 @@ from codemode_graph.tools.artifacts import artifact_of_block, standard_blocks
 from codemode_graph.tools.hints import plain_object
 
 __all__ = [
+    "GOTO",
     "CommandRefused",
     "Updated",
     "block_values",
+    "follows_goto",
     "from_blocks",
     "from_commands",
     "has_command",
@@ -34,6 +37,12 @@ __all__ = [
     "update_from_json",
     "with_parts",
 ]
+
+GOTO = "codemode_goto"
+"""The key of an update that says where a Command goes: the `nodes`, and whether they are of the `parent` graph."""
+
+follows_goto: ContextVar[bool] = ContextVar("codemode_follows_goto", default=False)
+"""Whether whoever runs the program goes where its tools say, once it has ended."""
 
 # The only key of a dict that stands for a message in an update that is kept as JSON.
 _MESSAGE = "codemode_message"
@@ -88,7 +97,7 @@ def from_commands(tool: str, answer: Any, read: Callable[[ToolMessage], Any] = r
         read: Returns the value of a message, or raises the error that it reports.
 
     Raises:
-        CommandRefused: It goes somewhere, resumes something, or its update has no keys.
+        CommandRefused: It goes somewhere and nobody follows, resumes something, or its update has no keys.
     """
     messages: list[ToolMessage] = []
     updates: list[dict[str, Any]] = []
@@ -112,16 +121,20 @@ def from_commands(tool: str, answer: Any, read: Callable[[ToolMessage], Any] = r
 def _pairs(tool: str, command: Any) -> Iterable[tuple[str, Any]]:
     if not isinstance(command, Command):
         raise CommandRefused(f"{tool} returns a Command beside what is neither Command nor ToolMessage")
-    if command.goto or command.resume is not None or command.graph not in (None, Command.PARENT):
+    goto = [command.goto] if isinstance(command.goto, str) else command.goto
+    named = isinstance(goto, list | tuple) and all(isinstance(name, str) for name in goto)
+    follows = named and follows_goto.get()
+    if (goto and not follows) or command.resume is not None or command.graph not in (None, Command.PARENT):
         what = "goes to another node" if command.goto else "is not for this graph or its parent"
         raise CommandRefused(f"{tool} returns a Command that {what}: a program can use only its update")
     update = command.update
+    target = [(GOTO, {"nodes": list(goto), "parent": command.graph == Command.PARENT})] if goto else []  # type: ignore[arg-type]
     if update is None:
-        return ()
+        return target
     if isinstance(update, dict):
-        return update.items()
+        return [*target, *update.items()]
     if isinstance(update, list | tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in update):
-        return update
+        return [*target, *update]
     raise CommandRefused(f"{tool} returns a Command whose update is no dict")
 
 

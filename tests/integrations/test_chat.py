@@ -1,5 +1,6 @@
 """Code mode as a participant of a conversation: alone, under a supervisor, in a swarm."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from langgraph.types import Command
 from langgraph_supervisor import create_supervisor
 from langgraph_swarm import create_handoff_tool, create_swarm
 
-from codemode_graph import ConfigurationError, ToolPolicy, create_codemode_chat
+from codemode_graph import CodeModeMiddleware, ConfigurationError, ToolPolicy, create_codemode_chat
 from codemode_graph.integrations.chat import task_of
 from tests.integrations.agents import Shop, agent_model, calling
 from tests.support import scripted
@@ -122,3 +123,38 @@ async def test_it_is_an_agent_of_a_swarm() -> None:
     assert (state["messages"][-1].text, state["active_agent"]) == ("5", "books")
     state = await app.ainvoke({"messages": [("user", "And Bob?")]}, thread())
     assert state["messages"][-1].text == "7"
+
+
+@pytest.mark.parametrize("is_sync", [False, True])
+async def test_a_program_hands_the_conversation_to_another_agent(is_sync: bool) -> None:
+    shop = Shop()
+    code = "await tools.pay('ann', 5)\nawait tools.transfer_to_clerk()"
+    desk = create_agent(
+        agent_model(calling("run_program", {"code": code}), "Not asked."),
+        tools=[*shop.tools, create_handoff_tool(agent_name="clerk")],
+        middleware=[CodeModeMiddleware()],
+        name="desk",
+    )
+    clerk = create_agent(agent_model("I am the clerk."), tools=[], name="clerk")
+    app = create_swarm([desk, clerk], default_active_agent="desk").compile(checkpointer=InMemorySaver())
+    said: Any = {"messages": [("user", "Pay Ann, then the clerk.")]}
+    state = await (asyncio.to_thread(app.invoke, said, thread()) if is_sync else app.ainvoke(said, thread()))
+    assert (state["active_agent"], shop.paid) == ("clerk", [("ann", 5)])
+    assert [message.type for message in state["messages"]] == ["human", "ai", "tool", "ai"]
+    assert state["messages"][1].tool_calls[0]["id"] == state["messages"][2].tool_call_id
+    assert state["messages"][-1].text == "I am the clerk."
+
+
+async def test_a_program_that_fails_hands_nothing_over() -> None:
+    code = "await tools.transfer_to_clerk()\n1 / 0"
+    desk = create_agent(
+        agent_model(calling("run_program", {"code": code}), "It failed."),
+        tools=[create_handoff_tool(agent_name="clerk")],
+        middleware=[CodeModeMiddleware()],
+        name="desk",
+    )
+    clerk = create_agent(agent_model("I am the clerk."), tools=[], name="clerk")
+    app = create_swarm([desk, clerk], default_active_agent="desk").compile(checkpointer=InMemorySaver())
+    said: Any = {"messages": [("user", "To the clerk.")]}
+    state = await app.ainvoke(said, thread())
+    assert state["messages"][-1].text == "It failed."
