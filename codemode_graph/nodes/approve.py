@@ -6,6 +6,7 @@ any order with the call's `id` in each.
 
 import ast
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from langgraph.types import interrupt
 
 from codemode_graph.calls.session import RunLog
 from codemode_graph.calls.values import Values, is_reference
+from codemode_graph.compat import checkpointer_of
+from codemode_graph.errors import CodeModeError
 from codemode_graph.exact import decode, encode
 from codemode_graph.nodes.node import Update
 from codemode_graph.nodes.run_log import journal_of
@@ -39,6 +42,7 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     here by itself, so its question is an interrupt of its own, just as the tool called it.
 
     Raises:
+        ApprovalNeedsThread: The run waits on LangGraph Server and has no thread, as over its `/mcp`: nobody could answer.
         TypeError, ValueError: An answer to a tool is no data. The question stays open.
     """
     log = RunLog(journal_of(parts, config), state["run_id"])
@@ -46,6 +50,8 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     known = {call["key"]: log.view.decisions.get(call["key"]) for call in state["pending"]}
     if all(known.values()):  # of an answered process that died, the journal may hold what no checkpoint does
         return {"decisions": known}
+    if checkpointer_of(config) is None and "langgraph_api" in sys.modules:
+        raise ApprovalNeedsThread(_no_thread(state))
     gated = [call for call in state["pending"] if call["reason"] != "tool"]
     if not gated:
         (call,) = state["pending"]
@@ -68,6 +74,23 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
         if call["key"] in decisions
     }
     return {"decisions": kept, "problem": None}
+
+
+class ApprovalNeedsThread(CodeModeError, RuntimeError):
+    """A run waits for people, and cannot be gone on with: it has no thread."""
+
+
+def _no_thread(state: CodeModeState) -> str:
+    # The server gives a client that waits without a thread the state as if the run had ended well.
+    waiting = "; ".join(f"{call['tool']}({sample(call['arguments'])})" for call in state["pending"])
+    made = [
+        call["tool"] for call in state["tool_calls"] if call["effect"] != "read" and call["status"] not in _NOT_MADE
+    ]
+    done = f"These calls took effect: {', '.join(made)}." if made else "No call took effect."
+    return (
+        f"The run waits for a person to decide on {waiting}, and has no thread on which that could be answered: start it on "
+        f"a thread, or over A2A. {done}"
+    )
 
 
 async def _without_secrets(decision: Decision, names: frozenset[str], values: Values) -> Decision:

@@ -375,6 +375,24 @@ async def test_reads_start_nothing_and_work_while_mcp_servers_are_dead(
     assert len(running) == 1
 
 
+async def test_a_run_that_waits_over_mcp_is_an_error_that_says_so(server: Server) -> None:
+    async with (
+        streamable_http_client(f"{server.url}/mcp/") as (reading, writing, _),
+        ClientSession(reading, writing) as session,
+    ):
+        await session.initialize()
+        result: Any = await session.call_tool("codemode", {"task": "", "code": PROGRAM})
+    assert (result.isError, result.content[0].text) == (True, "ApprovalNeedsThread")
+
+
+async def test_a_run_that_waits_without_a_thread_says_how_it_can_be_answered(client: LangGraphClient) -> None:
+    given: Any = {"task": "", "code": PROGRAM}
+    failed: Any = await client.runs.wait(None, "codemode", input=given, raise_error=False)
+    message = failed["__error__"]["message"]
+    assert "waits for a person to decide on send_reminder(" in message
+    assert "start it on a thread, or over A2A. No call took effect." in message
+
+
 @pytest.mark.parametrize("graph", ["codemode", "agent", "composed"])
 async def test_a_wrong_configuration_is_an_error_that_says_what_is_wrong(client: LangGraphClient, graph: str) -> None:
     given: Any = {"task": "", "code": "1"} if graph == "codemode" else {"messages": []}
