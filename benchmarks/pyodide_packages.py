@@ -26,7 +26,7 @@ CASES = {
     "networkx": "import networkx\nnetworkx.shortest_path(networkx.path_graph(5), 0, 4)",
     "sympy": "import sympy\nstr(sympy.integrate(sympy.sin(sympy.Symbol('x')) ** 2))",
 }
-RUNS = 3
+RUNS = 5
 
 
 async def measure(package: str, program: str, prepare: Callable[[Sequence[Path]], None] | None, place: Path) -> str:

@@ -49,6 +49,8 @@ def project(folder: Path, version: str = "1.2", *, code: str = "def double(n): r
     (place / "own_tools" / "__init__.py").write_text(code)
     (place / "own_tools" / "late.py").write_text("from own_tools import double\nfour = double(2)\n")
     (place / "own_tools" / "other.py").write_text("print 'another Python'\n")
+    (place / "own_tools" / "tests").mkdir()
+    (place / "own_tools" / "tests" / "test_double.py").write_text("assert True\n")
     return place
 
 
@@ -135,8 +137,10 @@ async def test_wheels_get_bytecode_that_guests_use(tmp_path: Path, cache: Path) 
         "RECORD": "",
     }
     with zipfile.ZipFile(wheel, "w") as archive:
-        for path in sorted(project(tmp_path).rglob("own_tools/*.py")):
-            archive.write(path, f"own_tools/{path.name}")
+        place = project(tmp_path)
+        for path in sorted(place.rglob("*.py")):
+            if path.parent != place:
+                archive.write(path, path.relative_to(place))
         for name, text in about.items():
             archive.writestr(f"own_tools-1.dist-info/{name}", text)
     requirements = normalize(["own-tools"])
@@ -156,7 +160,7 @@ async def test_wheels_get_bytecode_that_guests_use(tmp_path: Path, cache: Path) 
             places.append((await run(sandbox, program)).value)
         finally:
             await sandbox.aclose()
-    # `other` is of another Python's syntax.
+    # `other` is of another Python's syntax, and nobody imports tests.
     assert names == [
         ["own_tools/__pycache__/__init__.cpython-314.pyc", "own_tools/__pycache__/late.cpython-314.pyc"],
         [],

@@ -26,7 +26,7 @@ _BOOT = Path(__file__).with_name("boot.py")
 _WHEELS = Path(__file__).with_name("wheels.py")
 _GUEST = "/guest/codemode_sandboxes"  # as boot.py expects
 _ZONES = "/usr/share/zoneinfo"
-_SECONDS = 180.0
+_SECONDS = 600.0  # a thousand modules are compiled in one, and more than a minute on a machine that is busy
 _MEMORY_BYTES = 512 << 20
 _KEPT_SECONDS = 30 * 24 * 3600.0
 
@@ -108,7 +108,10 @@ def compile_wheels(jail: Jail, pyodide: Path, wheels: Sequence[Path]) -> None:
         OSError: They cannot be written.
     """
     files = {"/wheels.py": _WHEELS.read_bytes()} | {f"/packages/{wheel.name}": wheel.read_bytes() for wheel in wheels}
-    compiled = json.loads(_run(jail, pyodide, "compile", _as_json(files), "the packages could not be compiled"))
+    try:
+        compiled = json.loads(_run(jail, pyodide, "compile", _as_json(files), "the packages could not be compiled"))
+    except SandboxUnavailable as error:
+        raise SandboxUnavailable(NAME, error.reason, "Install them without bytecode: --no-compile") from None
     for wheel in wheels:
         wheel.write_bytes(base64.b64decode(compiled[f"/packages/{wheel.name}"]))
 
@@ -122,7 +125,9 @@ def _run(jail: Jail, pyodide: Path, mode: str, files: bytes, problem: str) -> by
     command = jail.command(WORKER, mode, pyodide, memory_bytes=_MEMORY_BYTES)
     try:
         done = subprocess.run(command, input=files, capture_output=True, env=jail.environment, timeout=_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
+        raise SandboxUnavailable(NAME, f"{problem} within {_SECONDS:g} seconds") from None
+    except OSError as error:
         raise SandboxUnavailable(NAME, f"{problem}: {error}") from None
     if done.returncode or not done.stdout:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.returncode}"]
