@@ -1,7 +1,8 @@
 """Measures what the journal costs, a call, as a run makes more and more of them, and what a call weighs in the state.
 
 Run it from the repository's root, where codemode-graph and its `test` extra are installed:
-`python -m benchmarks.journal`. It takes some minutes and needs no network. README.md beside it says what is measured.
+`python -m benchmarks.journal`. It takes some minutes and needs no network. PostgreSQL is measured where its server is
+installed. README.md beside it says what is measured.
 """
 
 import argparse
@@ -10,70 +11,58 @@ import gc
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 from codemode_sandboxes import Limits
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from langgraph.store.base import BaseStore
-from langgraph.store.memory import InMemoryStore
-from langgraph.store.sqlite.aio import AsyncSqliteStore
-from langgraph.types import Command
 
 from benchmarks.figures import duration, table
 from benchmarks.machine import ROOT, load, machine, revision
-from codemode_graph import ToolPolicy, create_codemode, tool
+from codemode_graph import create_codemode, tool
+from codemode_graph.calls.journal import Journal, MemoryJournal
+from codemode_graph.calls.log import Event
+from codemode_graph.calls.postgres import PostgresJournal
+from codemode_graph.calls.sqlite import SQLiteJournal
+from tests.durable.postgres import binaries, server
 
 __all__ = ["main"]
 
-SIZES = {10: 5, 100: 5, 1000: 2, 5000: 1}
+SIZES = {10: 12, 100: 6, 1000: 2, 5000: 1}
 """Calls in a run, and how many such runs there are in a round: the shorter, the more the rest of the machine disturbs."""
-MOST_ON_DISK = 1000
-"""Two commits a call, each of which waits for the disk."""
+TOGETHER = 64
+"""Calls in a gather."""
 LIMITS = Limits(seconds=300, calls=10_000)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """One way to make calls.
-
-    Attributes:
-        tool: What is called.
-        saver: Checkpoints go to SQLite.
-        store: Calls with an effect are written to a store before and after: one in "memory", or in "sqlite".
-        gather: The calls are made side by side; else one after the other.
-        again: The run has stopped for an approval after the calls; what is timed is that it goes on.
-    """
-
-    tool: str
-    saver: bool = False
-    store: Literal["memory", "sqlite"] | None = None
-    gather: bool = False
-    again: bool = False
-
-
-WAYS = {
-    "read": Way(tool="look"),
-    "write": Way(tool="put"),
-    "write, gather": Way(tool="put", gather=True),
-    "read, saver": Way(tool="look", saver=True),
-    "write, saver": Way(tool="put", saver=True),
-    "write, saver, store": Way(tool="put", saver=True, store="memory"),
-    "write, saver, SQLite store": Way(tool="put", saver=True, store="sqlite"),
-    "answered again": Way(tool="put", saver=True, store="memory", again=True),
+PROGRAMS = {
+    "read, loop": "for number in range({calls}):\n    await tools.look(number)\n0",
+    "write, loop": "for number in range({calls}):\n    await tools.put(number)\n0",
+    "write, gather": (
+        "import asyncio\nfor first in range(0, {calls}, {together}):\n"
+        "    await asyncio.gather(*[tools.put(n) for n in range(first, min(first + {together}, {calls}))])\n0"
+    ),
 }
+"""The ways to make calls: one after the other, and 64 at a time."""
+TARGETS = {"write, loop": 1e-3, "write, gather": 0.35e-3}
+"""Seconds that a call with a journal in SQLite may take longer than one without a journal."""
+
+
+class NoJournal(MemoryJournal):
+    """Keeps nothing: what a run costs without a journal."""
+
+    async def append(self, run: str, expected: int, events: Sequence[Event]) -> int:
+        """Say that events were appended."""
+        return expected + len(events)
 
 
 def tools(size: int = 2) -> list[Any]:
-    """Tools that answer at once, with a text of `size` characters."""
+    """Return tools that answer at once, with a text of `size` characters."""
     text = "x" * size
 
     @tool(effect="read")
@@ -81,120 +70,112 @@ def tools(size: int = 2) -> list[Any]:
         """Read something."""
         return text
 
+    @tool(effect="write")
     async def put(number: int) -> str:
         """Write something."""
         return text
 
-    async def ask(number: int) -> int:
-        """Do something that needs approval."""
-        return number
-
-    return [look, put, ask]
-
-
-def program(way: Way, calls: int) -> str:
-    """Make the calls, and stop for approval where that is measured."""
-    call = f"tools.{way.tool}(number)"
-    if way.gather:
-        made = f"import asyncio\nawait asyncio.gather(*[{call} for number in range({calls})])"
-    else:
-        made = f"for number in range({calls}):\n    await {call}"
-    return f"{made}\nawait tools.ask(0)" if way.again else f"{made}\n0"
+    return [look, put]
 
 
 @asynccontextmanager
-async def graph(way: Way, folder: Path, size: int = 2) -> AsyncIterator[Any]:
-    """The compiled graph, with what the way keeps its state in."""
-    async with AsyncExitStack() as stack:
-        saver: AsyncSqliteSaver | None = None
-        store: BaseStore | None = None
-        if way.saver:
-            saver = await stack.enter_async_context(AsyncSqliteSaver.from_conn_string(str(folder / "checkpoints")))
-        if way.store == "memory":
-            store = InMemoryStore()
-        elif way.store == "sqlite":
-            sqlite = await stack.enter_async_context(AsyncSqliteStore.from_conn_string(str(folder / "store")))
-            await sqlite.setup()
-            store = sqlite
-        made = create_codemode(
-            model=None, tools=tools(size), policies={"ask": ToolPolicy(approval=True)}, limits=LIMITS, timeout=600
-        )
-        yield made.compile(checkpointer=saver, store=store)
+async def journals(folder: Path, postgres: str | None) -> AsyncIterator[dict[str, Journal]]:
+    """Open one journal of each kind."""
+    opened: dict[str, Journal] = {
+        "none": NoJournal(),
+        "memory": MemoryJournal(),
+        "SQLite": SQLiteJournal(folder / "journal.db"),
+    }
+    if postgres is not None:
+        opened["PostgreSQL"] = PostgresJournal(postgres)
+    try:
+        yield opened
+    finally:
+        for journal in opened.values():
+            await journal.aclose()
 
 
-async def run(app: Any, way: Way, calls: int, thread: str) -> tuple[float, float]:
-    """Run a program, and give the seconds that it took on the clock and on this process's processors."""
-    config: RunnableConfig = {"configurable": {"thread_id": thread}}
-    given: Any = {"task": "", "code": program(way, calls)}
-    if way.again:
-        await app.ainvoke(given, config)
-        given = Command(resume={"decisions": [{"type": "approve"}]})
+async def run(app: Any, way: str, calls: int) -> tuple[float, float]:
+    """Run a program, and return the seconds that it took on the clock and on this process's processors."""
+    code = PROGRAMS[way].format(calls=calls, together=TOGETHER)
     gc.collect()
     clock, processor = time.perf_counter(), time.process_time()
-    state = await app.ainvoke(given, config)
+    state = await app.ainvoke({"task": "", "code": code})
     taken = time.perf_counter() - clock, time.process_time() - processor
     if state["output"] != 0:
         raise RuntimeError(f"{calls} calls failed: {state['error']}")
     return taken
 
 
-async def cost(way: Way, rounds: int) -> dict[int, dict[str, float]]:
-    """Seconds a call, by number of calls: what a run takes longer with them than without, the shortest of each."""
-    taken: dict[int, list[tuple[float, float]]] = {}
-    with TemporaryDirectory() as folder:
-        async with graph(way, Path(folder)) as app:
-            for number in range(rounds):
-                for calls, runs in {0: 5, **_sizes(way)}.items():
-                    for each in range(runs):
-                        taken.setdefault(calls, []).append(await run(app, way, calls, f"{number} {calls} {each}"))
-    least = {calls: [min(each[i] for each in runs) for i in (0, 1)] for calls, runs in taken.items()}
-    return {
-        calls: {
-            "clock": (least[calls][0] - least[0][0]) / calls,
-            "processor": (least[calls][1] - least[0][1]) / calls,
-            "median clock": (median(each[0] for each in taken[calls]) - median(each[0] for each in taken[0])) / calls,
-        }
-        for calls in _sizes(way)
+async def costs(way: str, opened: dict[str, Journal], rounds: int) -> dict[str, dict[int, dict[str, float]]]:
+    """Return the seconds a call by journal and number of calls: what a run takes longer with them than without any."""
+    apps = {
+        kind: create_codemode(model=None, tools=tools(), journal=journal, limits=LIMITS, timeout=600).compile()
+        for kind, journal in opened.items()
     }
-
-
-def _sizes(way: Way) -> dict[int, int]:
-    return {calls: runs for calls, runs in SIZES.items() if way.store != "sqlite" or calls <= MOST_ON_DISK}
+    taken: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for _ in range(rounds):
+        for calls, runs in {0: 12, **SIZES}.items():
+            for _ in range(runs):
+                # In turns, so that other work on the machine disturbs all of them alike.
+                for kind, app in apps.items():
+                    taken.setdefault((kind, calls), []).append(await run(app, way, calls))
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for kind in apps:
+        none = taken[kind, 0]
+        for calls in SIZES:
+            some = taken[kind, calls]
+            found.setdefault(kind, {})[calls] = {
+                "clock": (min(each[0] for each in some) - min(each[0] for each in none)) / calls,
+                "processor": (min(each[1] for each in some) - min(each[1] for each in none)) / calls,
+                "median": (median(each[0] for each in some) - median(each[0] for each in none)) / calls,
+            }
+    return found
 
 
 async def weight(size: int, calls: int) -> dict[str, float]:
-    """Bytes a call: in the state as JSON, and in the file with the checkpoints. All values differ from nothing."""
-    way = Way(tool="put", saver=True)
-    with TemporaryDirectory() as name:
-        folder = Path(name)
+    """Return the bytes of a call: in the state as JSON, in the journal, and in the file with the checkpoints."""
 
-        async def written(calls: int) -> tuple[int, int]:
-            file = folder / str(calls)
-            file.mkdir()
-            async with graph(way, file, size) as app:
+    async def written(calls: int) -> list[int]:
+        with TemporaryDirectory(dir=".") as name:
+            journal = SQLiteJournal(Path(name) / "journal")
+            async with AsyncSqliteSaver.from_conn_string(str(Path(name) / "checkpoints")) as saver:
+                graph = create_codemode(model=None, tools=tools(size), journal=journal, limits=LIMITS)
                 config: RunnableConfig = {"configurable": {"thread_id": "one"}}
-                state = await app.ainvoke({"task": "", "code": program(way, calls)}, config)
-            return len(json.dumps(state["tool_calls"])), sum(path.stat().st_size for path in file.iterdir())
+                code = PROGRAMS["write, loop"].format(calls=calls)
+                state = await graph.compile(checkpointer=saver).ainvoke({"task": "", "code": code}, config)
+            await journal.aclose()
+            return [
+                len(json.dumps(state["tool_calls"])),
+                *(_size(Path(name), file) for file in ("journal", "checkpoints")),
+            ]
 
-        none, some = await written(0), await written(calls)
-    return {"state": (some[0] - none[0]) / calls, "checkpoints": (some[1] - none[1]) / calls}
+    none, some = await written(0), await written(calls)
+    names = ("state", "journal", "checkpoints")
+    return {each: (some[at] - none[at]) / calls for at, each in enumerate(names)}
 
 
-async def measure(options: argparse.Namespace) -> None:
+def _size(folder: Path, name: str) -> int:
+    return sum(path.stat().st_size for path in folder.glob(f"{name}*"))
+
+
+async def measure(options: argparse.Namespace, postgres: str | None) -> None:
     """Run the benchmark and write its results."""
     facts: dict[str, Any] = {
         "date": date.today().isoformat(),
         "revision": revision(),
         "machine": machine(),
-        "packages": {name: version(name) for name in ("langgraph", "langgraph-checkpoint-sqlite", "pydantic-monty")},
+        "packages": {name: version(name) for name in ("langgraph", "pydantic-monty")},
         "settings": {"rounds": options.rounds},
     }
-    costs = {}
-    for name, way in WAYS.items():
-        print(name, file=sys.stderr)
-        costs[name] = await cost(way, options.rounds)
+    found = {}
+    with TemporaryDirectory(prefix="codemode-journal-", dir=".") as folder:
+        async with journals(Path(folder), postgres) as opened:
+            for way in PROGRAMS:
+                print(way, file=sys.stderr)
+                found[way] = await costs(way, opened, options.rounds)
     weights = {size: await weight(size, 200) for size in (20, 2_000, 20_000, 200_000)}
-    facts |= {"load after": load(), "seconds a call": costs, "bytes a call": weights}
+    facts |= {"load after": load(), "seconds a call": found, "bytes a call": weights}
     report = markdown(facts)
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "journal.json").write_text(json.dumps(facts, indent=1) + "\n")
@@ -203,22 +184,25 @@ async def measure(options: argparse.Namespace) -> None:
 
 
 def markdown(facts: dict[str, Any]) -> str:
-    """Write the report."""
-    here, costs, weights = facts["machine"], facts["seconds a call"], facts["bytes a call"]
-    titles = {name: name for name in costs}
+    """Return the report."""
+    here, found, weights = facts["machine"], facts["seconds a call"], facts["bytes a call"]
+    kinds = list(next(iter(found.values())))
+    rows = {f"{way}, {calls:,}": (way, calls) for way in found for calls in SIZES}
 
-    def by_calls(figure: str) -> str:
-        def cell(row: str, way: str) -> str:
-            found = costs[way].get(int(row.replace(",", "")))
-            return duration(found[figure]) if found else ""
+    def by_calls(figure: str, *, more: bool = False) -> str:
+        def cell(row: str, kind: str) -> str:
+            way, calls = rows[row]
+            without = found[way]["none"][calls][figure] if more else 0.0
+            return duration(found[way][kind][calls][figure] - without)
 
-        return table("calls in the run", [f"{size:,}" for size in SIZES], titles, cell)
+        shown = {kind: kind for kind in kinds if not more or kind != "none"}
+        return table("calls in the run", rows, shown, cell)
 
-    where: dict[str, Callable[[int], str]] = {
-        "state": lambda size: f"{weights[size]['state']:,.0f} bytes",
-        "checkpoints": lambda size: f"{weights[size]['checkpoints']:,.0f} bytes",
+    columns = {
+        "state": "in the state, as JSON",
+        "journal": "in the journal",
+        "checkpoints": "in all checkpoints of the run",
     }
-    columns = {"state": "in the state, as JSON", "checkpoints": "in the file with all checkpoints of the run"}
     sizes = {f"{size:,} bytes": size for size in weights}
     parts = [
         "# What the journal costs",
@@ -227,16 +211,27 @@ def markdown(facts: dict[str, Any]) -> str:
         + ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
         + ".",
         "## Time of one call, on the clock",
-        "What a run takes longer with its calls than without any, for each; the shortest run of each size "
-        "counts. The tools answer at once. *Answered again*: the run was stopped and goes on, and the call is answered from "
-        "the journal.",
+        "What a run takes longer with its calls than without any, for each; the shortest run of each size counts. The tools "
+        f"answer at once. A gather makes {TOGETHER} calls at a time. *None* keeps nothing. SQLite is on the disk, with WAL and "
+        "`synchronous=FULL`; PostgreSQL waits for the disk too.",
         by_calls("clock"),
+        "## What a journal adds to that",
+        by_calls("clock", more=True),
         "## Time of one call, on the processors of the host's process",
         "The sandbox is another process, and not in these; nor is waiting for the disk.",
         by_calls("processor"),
         "## Weight of one call",
-        "Of 200 calls with values of that size; from 32 kB on a value is kept outside the state, by reference.",
-        table("value", sizes, columns, lambda row, column: where[column](sizes[row])),
+        "Of 200 calls in a loop with values of that size; from 32 kB on a value is in the journal once, by its hash.",
+        table("value", sizes, columns, lambda row, column: f"{weights[sizes[row]][column]:,.0f} bytes"),
+        "## Targets",
+        *(
+            f"* {way}, with SQLite at most {duration(most)} more than without: "
+            + ", ".join(
+                f"{duration(found[way]['SQLite'][calls]['clock'] - found[way]['none'][calls]['clock'])} of {calls:,} calls"
+                for calls in SIZES
+            )
+            for way, most in TARGETS.items()
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -246,7 +241,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.journal", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="times that everything is measured (%(default)s)")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="where to write")
-    asyncio.run(measure(parser.parse_args()))
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        programs = binaries()
+        postgres = None if programs is None else stack.enter_context(server(programs, fsync=True)).create()
+        asyncio.run(measure(options, postgres))
 
 
 if __name__ == "__main__":

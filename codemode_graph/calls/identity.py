@@ -8,6 +8,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -80,7 +81,7 @@ async def find_run(
     *,
     before: str = "",
     anew: bool = False,
-    is_over: Callable[[RunInfo], Awaitable[bool]] | None = None,
+    is_over: Callable[[RunInfo, bool], Awaitable[bool]] | None = None,
 ) -> str:
     """Return the id of the run that an input is.
 
@@ -93,32 +94,47 @@ async def find_run(
         digest: Of the input.
         before: The run that the thread had before this one.
         anew: Begin a new run in any case.
-        is_over: Says of a run in a larger graph whether it has its result, and the larger graph has kept it.
+        is_over: Says of a run in a larger graph whether it has its result, and the larger graph has kept it. It is told
+            whether the run is the newest of its input.
     """
     if not place.thread or anew:
         return uuid.uuid4().hex
-    new = _new_run(place, digest, before)
-    found = await journal.find(place.thread, place.namespace, digest)
+    found = sorted(await journal.find(place.thread, place.namespace, digest), key=lambda info: info.opened)
+    over: set[str] = set()
     if is_over is not None:
-        found = [info for info in found if info.place == place.task or not await is_over(info)]
+        newest = found[-1].run if found else ""
+        over = {info.run for info in found if info.place != place.task and await is_over(info, info.run == newest)}
     # Graphs in several threads may look at the same moment; the look and the claim are one step.
     with _lock:
         for info in sorted(found, key=lambda info: (info.place != place.task, info.opened)):
-            if _is_same(info, place):
+            if info.run not in over and _is_same(info, place):
                 _claim(info.run, place)
                 return info.run
+        if place.parent:  # no state says which run was before: the newest of the same input that is over
+            before = next((info.run for info in reversed(found) if info.run in over), "")
+        # Tasks that run side by side have the same run before them, and are interchangeable: they are numbered.
+        news = (_new_run(place, digest, before, number) for number in count())
+        taken = {info.run for info in found} if place.parent else set()
+        new = next(each for each in news if each not in taken and not _is_beside(_claims.get(each), place))
         _claim(new, place)
     return new
 
 
-def _new_run(place: Place, digest: str, before: str) -> str:
+def _new_run(place: Place, digest: str, before: str, number: int) -> str:
     """Return an id for a new run: the same for all who begin it.
 
-    An input that is delivered twice at one time finds no run of its own yet; both have the same run before them. A task of
-    a larger graph that LangGraph starts again has the id that it had, so its run is found though it is closed: the larger
-    graph may not have kept its result.
+    An input that is delivered twice at one time finds no run of its own yet; both have the same run before them. Of a larger
+    graph each delivery may have checkpoints of its own, so tasks have other ids; without checkpoints the task says which run
+    it is, as LangGraph starts it again under its id.
     """
-    return uuid.uuid5(_RUNS, "\0".join((place.thread, place.task, digest, before, place.server_run or ""))).hex
+    where = place.namespace if place.parent else place.task
+    said = (place.thread, where, digest, before, place.server_run or "", *[str(number)] * (number > 0))
+    return uuid.uuid5(_RUNS, "\0".join(said)).hex
+
+
+def _is_beside(claim: Place | None, place: Place) -> bool:
+    """Tell whether a run is of another task in the same step of a larger graph."""
+    return claim is not None and bool(place.parent) and claim.parent == place.parent and claim != place
 
 
 def _is_same(info: RunInfo, place: Place) -> bool:
@@ -130,11 +146,8 @@ def _is_same(info: RunInfo, place: Place) -> bool:
         return False
     if info.place == place.task:
         return True
-    claim = _claims.get(info.run)
     # What runs beside this one, in the same step of the larger graph, has its own run.
-    beside = place.parent and (
-        info.parent == place.parent or (claim is not None and claim.parent == place.parent and claim != place)
-    )
+    beside = (place.parent and info.parent == place.parent) or _is_beside(_claims.get(info.run), place)
     return not beside
 
 

@@ -173,11 +173,14 @@ async def _is_kept(run: str, checkpointer: Any, place: Place) -> bool:
     return newest is not None and newest.checkpoint["channel_values"].get("run_id") == run
 
 
-async def is_delivered(info: RunInfo, journal: Journal, config: RunnableConfig) -> bool:
-    """Tell whether a run in a larger graph is over, so that its input, given again, is meant anew. It is closed then.
+async def is_delivered(info: RunInfo, newest: bool, *, journal: Journal, config: RunnableConfig) -> bool:
+    """Tell whether a run in a larger graph is over, so that its input, given again, is meant anew.
+
+    It is closed then, but for the newest, from which the next run of the same input has its id.
 
     Args:
         info: The run.
+        newest: It is the newest of its input.
         journal: Where it is.
         config: Of a node that its input has come to again.
 
@@ -194,9 +197,10 @@ async def is_delivered(info: RunInfo, journal: Journal, config: RunnableConfig) 
         # In one invocation a larger graph may come to equal inputs one after the other, with no checkpoint in between. A
         # process that has begun anew has none of those runs, and matches them in their order.
         return is_of_this_process(info.run, place)
-    log.add(Closed(how=log.view.judged))
-    with suppress(Conflict):  # somebody else says so at this moment
-        await log.flush()
+    if not newest:
+        log.add(Closed(how=log.view.judged))
+        with suppress(Conflict):  # somebody else says so at this moment
+            await log.flush()
     return True
 
 

@@ -311,3 +311,27 @@ async def test_an_agent_that_died_with_the_result_of_its_program_repeats_nothing
     again = (await app.aget_state(CONFIG)).next
     state = await app.ainvoke(None if again else person, CONFIG, durability=durability)
     assert (state["messages"][-1].text, paid) == ("That is all.", ["a"])
+
+
+async def test_executors_that_go_on_with_a_larger_graph_at_one_time_begin_one_run(tmp_path: Path) -> None:
+    """Each has a checkpoint of its own of the step before code mode, so LangGraph's tasks have other ids."""
+    paid: list[str] = []
+
+    async def pay(account: str) -> int:
+        """Pay."""
+        paid.append(account)
+        await asyncio.sleep(0.01)
+        return len(paid)
+
+    async def prepare(state: Outer) -> Any:
+        return {}
+
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
+        graph: StateGraph[Any, Any, Any, Any] = StateGraph(Outer)
+        graph.add_node(prepare).add_node("codemode", create_codemode(model=None, tools=[pay]).compile())
+        app = graph.add_edge(START, "prepare").add_edge("prepare", "codemode").compile(checkpointer=saver)
+        start: Any = {"task": "", "code": "await tools.pay('a')\nawait tools.pay('b')"}
+        # It is cut off before its first node: all three go on from there.
+        await app.ainvoke(start, CONFIG, interrupt_before=["prepare"])
+        states = await asyncio.gather(*(app.ainvoke(None, CONFIG) for _ in range(3)))
+    assert (paid, [state["output"] for state in states]) == (["a", "b"], [2, 2, 2])
