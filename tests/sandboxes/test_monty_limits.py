@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
-import codemode_sandboxes
+import codemode_sandboxes.monty.workers
 import pytest
 from codemode_sandboxes import (
     Blocked,
@@ -391,3 +392,34 @@ def test_without_the_package_it_says_how_to_get_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("SandboxUnavailable sandbox 'monty' is not available")
     assert "pip install codemode-sandboxes" in done.stdout
+
+
+async def test_processes_that_nobody_needs_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codemode_sandboxes.monty.workers, "IDLE", 0.2)
+    before = workers()
+    async with aclosing(MontySandbox(max_workers=8, min_workers=1)) as sandbox:
+        stays = await sandbox.start(Program(code="await tools.wait()", tools=("wait",)), Limits(seconds=60))
+        assert isinstance(await stays.advance(), Blocked)
+        await asyncio.gather(*(run(sandbox, "await tools.echo(1)", {"echo": echo}) for _ in range(6)))
+        assert await sandbox.type_check("x = 1", "") == []
+        assert len(workers() - before) >= 3
+        # The program that is still open holds its process, and the pool's idle ones with it; the checker's end.
+        assert await still_works(sandbox)
+        await stays.aclose()
+        async with asyncio.timeout(30):
+            while workers() - before:  # noqa: ASYNC110 - a process that ends tells nobody
+                await asyncio.sleep(0.05)
+        assert await still_works(sandbox)
+    assert not workers() - before
+
+
+async def test_processes_that_are_needed_again_and_again_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codemode_sandboxes.monty.workers, "IDLE", 0.3)
+    async with aclosing(MontySandbox(max_workers=1, min_workers=1)) as sandbox:
+        seen: set[int] = set()
+        for _ in range(12):
+            execution = await sandbox.start(Program(code="1"), Limits(seconds=10))
+            seen.add(worker(execution))
+            await execution.aclose()
+            await asyncio.sleep(0.1)
+        assert len(seen) == 1

@@ -9,7 +9,7 @@ from pydantic_monty import FunctionSnapshot, MontyCrashedError, MontyError, Mont
 
 from codemode_sandboxes.contract import Diagnostic
 from codemode_sandboxes.errors import SandboxError
-from codemode_sandboxes.monty.workers import Worker, Workers
+from codemode_sandboxes.monty.workers import Worker, Workers, call_later
 
 __all__ = ["CHECKERS", "TypeCheckers"]
 
@@ -46,6 +46,9 @@ class TypeCheckers:
         self._slots = asyncio.Semaphore(CHECKERS)
         self._idle: list[_Checker] = []
         self._busy = 0
+        self._used = False
+        self._closing: list[asyncio.Task[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     async def check(self, code: str, stubs: str) -> list[Diagnostic]:
         """Check a program in script form.
@@ -80,10 +83,22 @@ class TypeCheckers:
 
     async def aclose(self) -> None:
         """End the processes."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         idle, self._idle = self._idle, []
         for checker in idle:
             await checker.worker.aclose()
         await self._workers.aclose()
+
+    def _end_idle(self) -> None:
+        """Close the sessions where no program was checked since the last look."""
+        self._timer = call_later(self._end_idle) if self._used else None
+        if not self._used:
+            idle, self._idle = self._idle, []
+            # Not left to the garbage collector: the error of a session's last check holds the session in a circle.
+            self._closing = [asyncio.create_task(checker.worker.aclose()) for checker in idle]
+        self._used = False
 
     async def _take(self, stubs: str) -> _Checker:
         """Take a session that knows the stubs, or open one and close the one that has been idle longest."""
@@ -106,6 +121,9 @@ class TypeCheckers:
             await checker.worker.aclose()
             raise
         checker.checks += 1
+        self._used = True
+        if self._timer is None:
+            self._timer = call_later(self._end_idle)
         if checker.checks < _CHECKS:
             self._idle.append(checker)
         else:

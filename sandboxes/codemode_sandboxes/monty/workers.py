@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,13 +21,15 @@ from pydantic_monty import Monty, MontyError, MontySession
 
 from codemode_sandboxes.errors import SandboxUnavailable
 
-__all__ = ["JobThread", "Worker", "Workers"]
+__all__ = ["JobThread", "Worker", "Workers", "call_later"]
 
 T = TypeVar("T")
 _Job: TypeAlias = tuple[Callable[[], Any], asyncio.Future[Any] | None]
 
 # A process is replaced after so many sessions, which bounds whatever it keeps of them.
 _MAX_CHECKOUTS = 500
+IDLE = 60.0
+"""Seconds after which processes that nobody needed in this time are ended."""
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, any signal ends a process at once
 _REMEDY = "Reinstall it with `pip install --force-reinstall pydantic-monty`"
 
@@ -176,8 +179,32 @@ class _Process:
             self.pid = self._descriptor = None
 
 
+@dataclass(slots=True, eq=False)
+class _Pool:
+    """Processes of Monty's own, which only end together.
+
+    Attributes:
+        monty: The processes.
+        taken: The processes that are taken.
+        peak: The most that were taken since the last look.
+        size: The most that were ever taken, which is the number of processes.
+    """
+
+    monty: Monty
+    taken: int = 0
+    peak: int = 0
+    size: int = 0
+
+    def take(self) -> None:
+        self.taken += 1
+        self.peak, self.size = max(self.peak, self.taken), max(self.size, self.taken)
+
+    def end(self) -> None:
+        self.monty.__exit__(None, None, None)
+
+
 class Workers:
-    """The processes of one event loop, started when the first is needed.
+    """The processes of one event loop, started when the first is needed, and ended when they are idle.
 
     Args:
         least: Processes kept ready.
@@ -191,7 +218,9 @@ class Workers:
         self._lock = asyncio.Lock()
         self._free = asyncio.Semaphore(most)
         self._threads: list[JobThread] = []
-        self._started: Monty | None = None
+        self._pool: _Pool | None = None
+        self._retired: list[_Pool] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     async def open(self, **options: Any) -> Worker:
         """Take a process, for a session.
@@ -202,10 +231,6 @@ class Workers:
         Raises:
             SandboxUnavailable: No process could be started, or none came free in time.
         """
-        async with self._lock:
-            if self._started is None:
-                self._started = await asyncio.to_thread(self._start)
-            started = self._started
         try:
             async with asyncio.timeout(self._timeout):
                 await self._free.acquire()
@@ -213,11 +238,19 @@ class Workers:
             reason = f"none of its workers, {self._most} at most, came free in {self._timeout:g} s"
             raise SandboxUnavailable("monty", reason, "Close executions that are done, or raise max_workers") from None
         try:
+            async with self._lock:
+                if self._pool is None:
+                    self._pool = _Pool(await asyncio.to_thread(self._start))
+                pool = self._pool
             thread = self._threads.pop() if self._threads else JobThread()
-        except RuntimeError as error:  # the system allows no further thread
+        except BaseException as error:
             self._free.release()
-            raise _does_not_start(error) from error
-        worker = Worker(started.checkout(**options), thread, partial(self._release, thread))
+            if isinstance(error, RuntimeError):  # the system allows no further thread
+                raise _does_not_start(error) from error
+            raise
+        pool.take()
+        self._watch()
+        worker = Worker(pool.monty.checkout(**options), thread, partial(self._release, pool, thread))
         try:
             await worker.open()
         except BaseException as error:
@@ -230,15 +263,59 @@ class Workers:
     async def aclose(self) -> None:
         """End the processes. Others are started when workers are taken again."""
         async with self._lock:
-            started, self._started = self._started, None
-        if started is not None:
-            await asyncio.to_thread(started.__exit__, None, None, None)
-        while self._threads:
-            self._threads.pop().end()
+            pools = [*self._retired, *([] if self._pool is None else [self._pool])]
+            self._retired, self._pool = [], None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for pool in pools:
+            await asyncio.to_thread(pool.end)
+        self._end_threads()
 
-    def _release(self, thread: JobThread) -> None:
+    def _release(self, pool: _Pool, thread: JobThread) -> None:
         self._threads.append(thread)
         self._free.release()
+        pool.taken -= 1
+        if not pool.taken and pool in self._retired:
+            self._end_later(pool)
+
+    def _watch(self) -> None:
+        """Look at the processes after a while, unless that is arranged for."""
+        if self._timer is None:
+            self._timer = call_later(self._end_idle)
+
+    def _end_idle(self) -> None:
+        """Retire the pool where it has more processes than were needed since the last look: the next one grows as needed.
+
+        Monty's pool has no way to end some of its processes. Those of a retired one end when the last is given back.
+        """
+        self._timer, pool = None, self._pool
+        if pool is None or pool.size <= self._least:
+            return
+        if pool.peak == pool.size:
+            pool.peak = pool.taken
+            self._watch()
+            return
+        self._pool = None
+        self._end_threads()
+        self._retired.append(pool)
+        if not pool.taken:
+            self._end_later(pool)
+
+    def _end_later(self, pool: _Pool) -> None:
+        thread = JobThread()  # the end of a process is waited for, which would block the event loop
+        thread.post(lambda: self._end(pool))
+        thread.end()
+
+    def _end(self, pool: _Pool) -> None:
+        with suppress(MontyError, OSError, RuntimeError):
+            pool.end()
+        with suppress(ValueError):  # `aclose` has taken it
+            self._retired.remove(pool)
+
+    def _end_threads(self) -> None:
+        while self._threads:
+            self._threads.pop().end()
 
     def _start(self) -> Monty:
         workers = Monty(
@@ -253,6 +330,17 @@ class Workers:
         except (MontyError, OSError, RuntimeError) as error:
             raise _does_not_start(error) from error
         return workers
+
+
+def call_later(method: Callable[[], None]) -> asyncio.TimerHandle:
+    """Call a method after `IDLE` seconds, where somebody still holds its object: a timer alone does not keep it."""
+    weak = weakref.WeakMethod(method)
+
+    def call() -> None:
+        if (function := weak()) is not None:
+            function()
+
+    return asyncio.get_running_loop().call_later(IDLE, call)
 
 
 def _does_not_start(error: Exception) -> SandboxUnavailable:
