@@ -314,6 +314,10 @@ def serve(
     approve: APPROVE = [],  # noqa: B006
     max_attempts: MAX_ATTEMPTS = 3,
     timeout: TIMEOUT = 60.0,
+    model_timeout: MODEL_TIMEOUT = None,
+    max_calls: MAX_CALLS = None,
+    budget: BUDGET = [],  # noqa: B006
+    prices: PRICES = None,
     http: Annotated[
         str | None,
         typer.Option(
@@ -321,6 +325,39 @@ def serve(
             "bearer token; without it only this machine is served.",
             metavar="HOST:PORT",
         ),
+    ] = None,
+    allowed_host: Annotated[
+        list[str],
+        typer.Option(
+            help="A name under which clients reach the server, such as that of a proxy before it. May be repeated.",
+            metavar="NAME",
+        ),
+    ] = [],  # noqa: B006
+    forwarded_from: Annotated[
+        list[str],
+        typer.Option(
+            help="The address of a proxy whose X-Forwarded-For and X-Forwarded-Proto headers count. May be repeated.",
+            metavar="ADDRESS",
+        ),
+    ] = [],  # noqa: B006
+    max_running: Annotated[int, typer.Option(min=1, help="Calls that run at one time.", metavar="N")] = 32,
+    max_waiting: Annotated[
+        int, typer.Option(min=0, help="Further calls that wait, also for people; one more is refused.", metavar="N")
+    ] = 256,
+    grace: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds that calls have to end after Ctrl-C or SIGTERM.", metavar="SECONDS"),
+    ] = 10.0,
+    access_log: Annotated[
+        str | None, typer.Option(help="Write HTTP requests here, as JSON lines; - is stderr.", metavar="FILE")
+    ] = None,
+    audit_log: Annotated[
+        str | None,
+        typer.Option(help="Write who calls what here, redacted, as JSON lines; - is stderr.", metavar="FILE"),
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(help="A file that keeps the runs, for `codemode-graph resume`. Default: memory.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Offer code mode to other agents, as an MCP server.
@@ -330,23 +367,43 @@ def serve(
 
     For example: codemode-graph serve --mcp servers.json --http 127.0.0.1:8123
     """
+    from codemode_graph.cli.invocation import Invocation, read_bounds
+    from codemode_graph.cli.run import refusing
+    from codemode_graph.cli.serve import Service
     from codemode_graph.cli.serve import serve as serve_clients
-    from codemode_graph.tools.spec import ToolPolicy
 
-    serve_clients(
-        mcp=mcp,
+    with refusing():
+        bounds, numbers = read_bounds(max_calls=max_calls, budget=budget, prices=prices)
+    invocation = Invocation(
+        mcp=[str(path) for path in mcp],
         tools=tools,
         model=model,
-        sandbox=sandbox,
-        auto=auto or None,
-        fallback=fallback,
         packages=package,
-        policies={pattern: ToolPolicy(approval=True) for pattern in approve},
-        max_attempts=max_attempts,
-        timeout=timeout,
+        options={
+            "sandbox": sandbox,
+            "auto": auto or None,
+            "fallback": fallback,
+            "max_attempts": max_attempts,
+            "timeout": timeout,
+            "model_timeout": model_timeout,
+            **bounds,
+        },
+        approve=approve,
+        prices=numbers,
+    )
+    service = Service(
         http=http,
+        allowed_hosts=allowed_host,
+        forwarded_from=forwarded_from,
+        max_running=max_running,
+        max_waiting=max_waiting,
+        grace=grace,
+        access_log=access_log,
+        audit_log=audit_log,
+        journal=journal,
         version=_version_of("codemode-graph"),
     )
+    serve_clients(invocation, service)
 
 
 @app.command()

@@ -75,6 +75,7 @@ class TerminalApproval:
         return {"decisions": decisions}
 
     async def _decide(self, action: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
+        # `--yes` is no knowledge of what became of a call that was cut off: making it again may do it twice.
         if self._yes and action["reason"] == "approval" and "approve" in allowed:
             return {"type": "approve"}
         say(self._console, action["description"], prefix="  ? ", style="yellow bold")

@@ -29,7 +29,7 @@ from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.progress import Progress
 
-__all__ = ["journal_place", "list_runs", "prune_runs", "resume_run", "run_task", "show_run"]
+__all__ = ["invocation_metadata", "journal_place", "list_runs", "prune_runs", "resume_run", "run_task", "show_run"]
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 # The key of a run's metadata that says how the command line began it.
@@ -73,10 +73,7 @@ def run_task(
     place = None if no_journal else _place_to_record(journal)
     run_id = uuid.uuid4().hex[:12]
     resume = None if place is None else _command(run_id, journal)
-    known: dict[str, Any] = {
-        "run_id": run_id,
-        "metadata": {_INVOCATION: {**invocation.to_json(), "folder": str(Path.cwd())}},
-    }
+    known: dict[str, Any] = {"run_id": run_id, "metadata": invocation_metadata(invocation)}
 
     async def begin(cm: CodeMode, verbose: bool | Progress) -> RunResult:
         if resume is not None and not quiet:
@@ -87,6 +84,11 @@ def run_task(
 
     work = do_task(invocation, begin, run_id=run_id, durable=place, quiet=quiet, resume=resume)
     finish(run_async(work), quiet=quiet, html=html, as_json=as_json, resume=resume)
+
+
+def invocation_metadata(invocation: Invocation) -> dict[str, Any]:
+    """Return the metadata by which `resume` goes on with a run."""
+    return {_INVOCATION: {**invocation.to_json(), "folder": str(Path.cwd())}}
 
 
 def _place_to_record(journal: Path | None) -> Path | None:

@@ -2,45 +2,39 @@
 
 import asyncio
 import contextlib
-import hmac
-import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 import anyio
 from mcp import types
-from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
-from mcp.server.auth.provider import AccessToken
 from mcp.server.lowlevel import Server
 from mcp.server.session import ServerSession
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.context import RequestContext
 from pydantic import AnyUrl, TypeAdapter
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import TypedDict
 
 from codemode_graph.api import CodeMode
-from codemode_graph.errors import CodeModeError
+from codemode_graph.errors import UnknownRun
 from codemode_graph.events import Event
 from codemode_graph.exact import encode_fields
-from codemode_graph.integrations.answer import answer_text
+from codemode_graph.integrations.answer import answer_text, effects
+from codemode_graph.integrations.elicitation import Elicitation
 from codemode_graph.integrations.langchain import task_description, task_schema
+from codemode_graph.integrations.mcp_http import GONE
+from codemode_graph.integrations.monitor import CallRecord, Monitor
+from codemode_graph.integrations.slots import CallSlots, Gone, Refused, Slot, Stopped
 from codemode_graph.metrics import Metrics
 from codemode_graph.model import program_tool_description
-from codemode_graph.options import Approve
 from codemode_graph.preview import sample
 from codemode_graph.result import RunResult
 from codemode_graph.tools.signatures import Signatures
 
-__all__ = ["RunReport", "create_http_app", "create_mcp_server"]
+__all__ = ["RunReport", "create_mcp_server"]
 
 _ADVICE = "To repair it, call `run_code` with a better program and after={!r}: what took effect is then not done again."
 
@@ -67,22 +61,38 @@ class RunReport(TypedDict):
 
 
 def create_mcp_server(
-    cm: CodeMode, *, tasks: bool, name: str = "codemode", version: str | None = None
+    cm: CodeMode,
+    *,
+    tasks: bool,
+    name: str = "codemode",
+    version: str | None = None,
+    slots: CallSlots | None = None,
+    monitor: Monitor | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    advice: str = "",
 ) -> Server[Any, Any]:
     """Make a server that runs the programs that its clients' models write, and does tasks.
 
-    Calls that wait for a person reach the client as elicitations, the events of a run as progress notifications.
+    Calls that wait for a person reach the client as elicitations, the events of a run as progress notifications. A request
+    that is cancelled, or whose client hangs up, ends its run.
 
     Args:
         cm: Runs the programs. It has to stay open as long as the server runs.
         tasks: Offer `run_task`, too, which needs the model of `cm`.
         name: The server's name.
         version: Its version; None gives the MCP SDK's.
+        slots: Bounds the calls that run at one time. `CallSlots.close` ends them, and their clients are told so.
+        monitor: Counts and logs the calls.
+        metadata: JSON values to keep with each run.
+        advice: A sentence for the client of a call that was stopped: how its run goes on. `{}` in it is the run's id.
 
     Returns:
         The server, not running.
     """
     server: Server[Any, Any] = Server(name, version)
+    calls = _Calls(
+        cm=cm, slots=slots or CallSlots(), monitor=monitor or Monitor(), metadata=metadata, advice=advice or _STOPPED
+    )
 
     @server.list_tools()  # type: ignore[no-untyped-call,untyped-decorator]
     async def list_tools() -> list[types.Tool]:
@@ -96,16 +106,126 @@ def create_mcp_server(
 
     @server.call_tool()  # type: ignore[untyped-decorator]
     async def call_tool(tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
-        approve = _approve_at(server.request_context)
-        async with _Notifications(server.request_context) as watcher:
-            if tool == "run_code":
-                code, after = arguments["code"], arguments.get("after")
-                return _call_result(await cm.run_code(code, watcher, after=after, approve=approve))
-            if tool == "run_task" and tasks:
-                return _call_result(await cm.run(arguments["task"], watcher, approve=approve))
-        raise ValueError(f"unknown tool {tool!r}")
+        if tool not in ("run_code", "run_task") or (tool == "run_task" and not tasks):
+            raise ValueError(f"unknown tool {tool!r}")
+        return await calls.answer(tool, arguments, server.request_context)
 
     return server
+
+
+_STOPPED = "Do not ask again for what took effect: this server keeps no runs."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Calls:
+    """Answers the calls of clients."""
+
+    cm: CodeMode
+    slots: CallSlots
+    monitor: Monitor
+    metadata: Mapping[str, Any] | None
+    advice: str
+
+    async def answer(
+        self, tool: str, arguments: Mapping[str, Any], context: RequestContext[ServerSession, Any, Any]
+    ) -> types.CallToolResult:
+        run_id = arguments.get("after") or uuid.uuid4().hex[:16]
+        started = time.monotonic()
+        asked = {name: arguments[name] for name in ("task", "after") if name in arguments}
+        record = self.monitor.begin(tool, run_id, _client(context), **asked)
+        scope = context.request.scope if context.request is not None else {}
+        outcome, told = "error", {}
+
+        async def work(slot: Slot) -> RunResult:
+            return await self._run(tool, arguments, context, slot, record)
+
+        try:
+            result = await self.slots.run(work, gone=scope.get(GONE))
+            outcome = "ok" if result["success"] else "waits" if result.trace.pending else "failed"
+            told = {"error": result["error"]}
+            return _call_result(result)
+        except Refused as refusal:
+            outcome = "refused"
+            return _error_result(str(refusal))
+        except Stopped as stop:
+            outcome = "stopped"
+            return _error_result(await self._describe_stop(record, str(stop)))
+        except Gone as gone:
+            # Not a cancellation: out of a handler, that would end the session, which the client may go on with.
+            outcome = "gone"
+            await self._complete(record)
+            return _error_result(str(gone))
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            with anyio.CancelScope(shield=True):
+                await self._complete(record)
+            raise
+        except Exception as error:
+            told = {"error": str(error)}
+            raise
+        finally:
+            self.monitor.end(record, outcome, time.monotonic() - started, **told)
+
+    async def _run(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        context: RequestContext[ServerSession, Any, Any],
+        slot: Slot,
+        record: CallRecord,
+    ) -> RunResult:
+        elicit = Elicitation(context, slot.pause) if Elicitation.can_ask(context.session) else None
+
+        async def decide(request: Any) -> Any:
+            assert elicit is not None
+            answer = await elicit(request)
+            for decision in answer["decisions"] if isinstance(answer, dict) and "decisions" in answer else ():
+                record.write("decision", **{name: decision[name] for name in ("id", "type")})
+            return answer
+
+        approve = None if elicit is None else decide
+        async with _Notifications(context, lambda event: self.monitor.note(record, event)) as watcher:
+            if tool == "run_task":
+                return await self.cm.run(
+                    arguments["task"], watcher, approve=approve, run_id=record.run, metadata=self.metadata
+                )
+            if arguments.get("after"):
+                return await self.cm.run_code(arguments["code"], watcher, after=arguments["after"], approve=approve)
+            return await self.cm.run_code(
+                arguments["code"], watcher, approve=approve, run_id=record.run, metadata=self.metadata
+            )
+
+    async def _complete(self, record: CallRecord) -> RunResult | None:
+        """Return what is recorded of a call that was cut short, and log the rest of it; None where it had not begun."""
+        try:
+            result = await self.cm.result(record.run)
+        except UnknownRun:
+            return None
+        self.monitor.complete(record, result["tool_calls"])
+        return result
+
+    async def _describe_stop(self, record: CallRecord, reason: str) -> str:
+        result = await self._complete(record)
+        if result is None:
+            return f"{reason}, and nothing was run: try again in a moment"
+        return f"The program was stopped: {reason}. {effects(result['tool_calls'])} {self.advice.format(record.run)}"
+
+
+def _client(context: RequestContext[ServerSession, Any, Any]) -> dict[str, Any]:
+    """Return who makes a request: what it says of itself, and where it comes from."""
+    about = context.session.client_params.clientInfo if context.session.client_params else None
+    scope = context.request.scope if context.request is not None else {}
+    user = scope.get("user")
+    return {
+        "name": about.name if about else None,
+        "version": about.version if about else None,
+        "address": (scope.get("client") or [None])[0],
+        "user": getattr(user, "username", None) if getattr(user, "is_authenticated", False) else None,
+    }
+
+
+def _error_result(text: str) -> types.CallToolResult:
+    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], isError=True)
 
 
 _INPUTS: Mapping[str, dict[str, Any]] = {
@@ -183,9 +303,14 @@ class _Notifications:
     """Sends the events of a run to the client that asked for it, where the client wants progress.
 
     A `Watcher`, to be entered for the time of the run. Leaving it waits until every event has been sent.
+
+    Args:
+        context: The request.
+        note: Called with each event, too.
     """
 
-    def __init__(self, context: RequestContext[ServerSession, Any, Any]) -> None:
+    def __init__(self, context: RequestContext[ServerSession, Any, Any], note: Callable[[Event], None]) -> None:
+        self._note = note
         self._session, self._request = context.session, str(context.request_id)
         self._token = context.meta.progressToken if context.meta else None
         self._messages: asyncio.Queue[str | None] = asyncio.Queue()
@@ -205,6 +330,7 @@ class _Notifications:
 
     def show(self, event: Event) -> None:
         """Queue an event: sending waits for the client, and the run must not."""
+        self._note(event)
         if self._token is not None and (message := _describe(event)):
             self._messages.put_nowait(message)
 
@@ -245,137 +371,3 @@ def _describe(event: Event) -> str | None:
         case "outcome" if event["error"]:
             return str(event["error"]["message"])
     return None
-
-
-# A form is shown again where its answer cannot be read; a client that answers by itself must not loop for ever.
-_TRIES = 3
-
-
-def _approve_at(context: RequestContext[ServerSession, Any, Any]) -> Approve | None:
-    """Return what asks the person at the client that made a request; None where the client cannot ask."""
-    able = types.ClientCapabilities(elicitation=types.ElicitationCapability())
-    return _Elicitation(context) if context.session.check_client_capability(able) else None
-
-
-class _Elicitation:
-    def __init__(self, context: RequestContext[ServerSession, Any, Any]) -> None:
-        self._session, self._request = context.session, context.request_id
-
-    async def __call__(self, request: Any) -> Any:
-        if not (isinstance(request, dict) and "action_requests" in request):
-            return await self._question(request)
-        allowed = {config["action_name"]: config["allowed_decisions"] for config in request["review_configs"]}
-        problem = request.get("problem")
-        decisions = [
-            {**await self._decision(action, allowed[action["name"]], problem), "id": action["id"]}
-            for action in request["action_requests"]
-        ]
-        return {"decisions": decisions}
-
-    async def _decision(self, action: Mapping[str, Any], allowed: list[str], problem: str | None) -> dict[str, Any]:
-        for _ in range(_TRIES):
-            message = action["description"] if problem is None else f"{problem}. {action['description']}"
-            answer = await self._session.elicit_form(message, _form(action, allowed), self._request)
-            if answer.action != "accept" or not answer.content:
-                break
-            try:
-                return _read_form(action, answer.content)
-            except ValueError as error:
-                problem = str(error)
-        # Nobody may be taken to have approved a call, and the policy leaves no other way to say no.
-        if "reject" not in allowed:
-            raise CodeModeError(f"nobody decided on the call of {action['name']!r}, which may not be rejected")
-        return {"type": "reject", "message": "nobody decided"}
-
-    async def _question(self, question: Any) -> Any:
-        text = question if isinstance(question, str) else json.dumps(question, ensure_ascii=False, default=str)
-        schema = {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
-        answer = await self._session.elicit_form(text, schema, self._request)
-        return answer.content["answer"] if answer.action == "accept" and answer.content else None
-
-
-def _form(action: Mapping[str, Any], allowed: list[str]) -> dict[str, Any]:
-    """Return the form for a decision. MCP's forms are flat, so that changed arguments are JSON text."""
-    fields: dict[str, Any] = {"decision": {"type": "string", "enum": allowed, "title": f"Call {action['name']}?"}}
-    if "reject" in allowed or "respond" in allowed:
-        fields["message"] = {
-            "type": "string",
-            "title": "Reason, or response",
-            "description": "To reject: why. To respond: what the program is given in place of the tool's result.",
-        }
-    if "edit" in allowed:
-        fields["arguments"] = {
-            "type": "string",
-            "title": "Arguments, to edit",
-            "description": "As JSON.",
-            "default": json.dumps(action["args"], ensure_ascii=False),
-        }
-    return {"type": "object", "properties": fields, "required": ["decision"]}
-
-
-def _read_form(action: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the decision that a form holds.
-
-    Raises:
-        ValueError: The arguments are no JSON object.
-    """
-    # Clients may send a form unchecked; what is no decision is refused where it is read, and asked again.
-    decision = {"type": content.get("decision")}
-    if decision["type"] != "edit":
-        return {**decision, "message": content.get("message") or ""}
-    try:
-        arguments = json.loads(str(content.get("arguments")))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"the arguments are not JSON ({error})") from None
-    if not isinstance(arguments, dict):
-        raise ValueError("the arguments are not a JSON object")
-    return {**decision, "edited_action": {"name": action["name"], "args": arguments}}
-
-
-def create_http_app(server: Server[Any, Any], *, token: str | None, hosts: list[str] | None = None) -> Starlette:
-    """Make the ASGI application that serves `server` at `/mcp`.
-
-    Args:
-        server: The server, from `create_mcp_server`.
-        token: The bearer token that a client has to send; None admits everybody who reaches the application.
-        hosts: Accepted values of the `Host` header, such as `localhost:*`, so that no web page can reach a server on its
-            reader's machine (DNS rebinding); None accepts any.
-    """
-    security = TransportSecuritySettings(
-        enable_dns_rebinding_protection=hosts is not None,
-        allowed_hosts=hosts or [],
-        allowed_origins=[f"http://{host}" for host in hosts or []],
-    )
-    manager = StreamableHTTPSessionManager(server, security_settings=security)
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with manager.run():
-            yield
-
-    endpoint: ASGIApp = _Endpoint(manager)
-    middleware = []
-    if token is not None:
-        endpoint = RequireAuthMiddleware(endpoint, [])
-        middleware = [Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(_OneToken(token)))]
-    return Starlette(routes=[Route("/mcp", endpoint)], middleware=middleware, lifespan=lifespan)
-
-
-class _Endpoint:
-    def __init__(self, manager: StreamableHTTPSessionManager) -> None:
-        self._manager = manager
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._manager.handle_request(scope, receive, send)
-
-
-class _OneToken:
-    """Accepts one token."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token.encode()
-
-    async def verify_token(self, token: str) -> AccessToken | None:
-        # Not `==`: the time that it takes would tell how much of a guess is right.
-        same = hmac.compare_digest(token.encode(), self._token)
-        return AccessToken(token=token, client_id="client", scopes=[]) if same else None

@@ -1,5 +1,6 @@
 """Tools whose effects are lines in the file that LETTERS names."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -21,4 +22,27 @@ def send(to: str) -> dict[str, Any]:
     return {"sent": to}
 
 
-TOOLS = [people, send]
+@tool(effect="write")
+async def stroll(number: int) -> str:
+    """Write that a walk begins, and take a while."""
+    with Path(os.environ["LETTERS"]).open("a") as file:  # noqa: ASYNC230 - a line
+        file.write(f"walk {number}\n")
+    await asyncio.sleep(0.4)
+    return "home"
+
+
+@tool(effect="read")
+async def arrived(place: str) -> bool:
+    """Wait until something is there."""
+    while not Path(place).exists():  # noqa: ASYNC110, ASYNC240 - a file tells nobody
+        await asyncio.sleep(0.02)
+    return True
+
+
+@tool(effect="write")
+def confide(to: str, password: str) -> str:
+    """Fail with a secret."""
+    raise ValueError(f"no room for token={password}")
+
+
+TOOLS = [people, send, stroll, arrived, confide]

@@ -46,8 +46,17 @@ def letters(tmp_path: Path) -> Letters:
 @asynccontextmanager
 async def over_http(letters: Letters, *options: str, env: dict[str, str] | None = None) -> AsyncIterator[str]:
     """The URL of a server."""
+    async with process_and_url(letters, *options, env=env) as (_, url):
+        yield url
+
+
+@asynccontextmanager
+async def process_and_url(
+    letters: Letters, *options: str, env: dict[str, str] | None = None, address: str = "127.0.0.1:0"
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A server over HTTP, which in the end is told to end, and has said nothing that is an error."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *COMMAND, "--http", "127.0.0.1:0", *options),
+        *(sys.executable, *COMMAND, "--http", address, *options),
         cwd=ROOT,
         env={**os.environ, "LETTERS": str(letters.path), "CODEMODE_TOKEN": TOKEN, **(env or {})},
         stderr=asyncio.subprocess.PIPE,
@@ -57,11 +66,14 @@ async def over_http(letters: Letters, *options: str, env: dict[str, str] | None 
         line = (await process.stderr.readline()).decode()
         found = re.search(r"http://\S+", line)
         assert found, line
-        yield found[0]
+        yield process, found[0]
     finally:
-        process.send_signal(signal.SIGTERM)
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
         rest = await process.stderr.read()
         assert await process.wait() == 0, rest.decode()
+        assert "Traceback" not in rest.decode()
+        assert "codemode-graph:" not in rest.decode()
 
 
 @asynccontextmanager
@@ -155,6 +167,9 @@ DECISIONS: dict[str, tuple[dict[str, Any] | str, Any, list[str]]] = {
     "reject": ({"decision": "reject", "message": "not today"}, "the call of 'send' was refused: not today", []),
     "edit": ({"decision": "edit", "arguments": '{"to": "bob"}'}, {"sent": "bob"}, ["bob"]),
     "respond": ({"decision": "respond", "message": "it was"}, "it was", []),
+    "a button": ({}, {"sent": "ann"}, ["ann"]),
+    "a switch": ({"approved": True}, {"sent": "ann"}, ["ann"]),
+    "a text": ({"answer": "No."}, "the call of 'send' was refused", []),
     "decline": ("decline", "the call of 'send' was refused: nobody decided", []),
     "cancel": ("cancel", "the call of 'send' was refused: nobody decided", []),
 }
