@@ -17,7 +17,7 @@ from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from codemode_graph.compat import functions_of
 from codemode_graph.errors import ToolCallError, ToolLoadError, UnusableResult
-from codemode_graph.tools.artifacts import Artifact, with_artifacts
+from codemode_graph.tools.artifacts import Artifact, with_artifacts, with_handles
 from codemode_graph.tools.effects import infer_effect
 from codemode_graph.tools.hints import (
     complaint,
@@ -131,7 +131,9 @@ class _Adapter:
                 properties[name] = {**item, "description": documented[name]}
         self.input_schema = {
             **{key: value for key, value in schema.items() if key not in {"title", "description"}},
-            "properties": {name: item for name, item in properties.items() if name not in self.hidden},
+            "properties": {
+                name: with_handles(item, argument=True) for name, item in properties.items() if name not in self.hidden
+            },
             "required": [name for name in required if name not in self.hidden],
         }
         returns = next((each["return"] for each in self.hints if "return" in each), Any)

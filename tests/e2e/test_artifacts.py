@@ -193,6 +193,33 @@ async def test_the_responses_api_gets_images_as_images() -> None:
     assert DATA not in text["text"]
 
 
+async def test_a_repaired_program_of_an_agent_finds_what_the_first_one_drew() -> None:
+    drawn: list[int] = []
+    sent: list[bytes] = []
+
+    def draw() -> Artifact:
+        """Draw and publish."""
+        drawn.append(1)
+        return Artifact(PNG, "image/png")
+
+    def send(picture: bytes) -> None:
+        """Send a picture."""
+        sent.append(picture)
+
+    turns = ["p = await tools.draw()\n1 / 0", "p = await tools.draw()\nawait tools.send(p)\np"]
+    model = agent_model(*(calling("run_program", {"code": code}) for code in turns), "That is it.")
+    agent: Any = create_agent(
+        model, tools=[draw, send], middleware=[CodeModeMiddleware(sandbox="monty")], checkpointer=InMemorySaver()
+    )
+    failed, repaired = answers(
+        await agent.ainvoke({"messages": [{"role": "user", "content": "Draw."}]}, {"configurable": {"thread_id": "1"}})
+    )
+    assert failed.status == "error"
+    assert repaired.status == "success", repaired.text
+    assert (drawn, sent) == ([1], [PNG])
+    assert [block["type"] for block in repaired.content_blocks] == ["text", "image"]
+
+
 async def test_our_mcp_server_answers_with_their_content() -> None:
     async with codemode(tools=[plot, notes], sandbox="monty") as cm:
         server = create_mcp_server(cm, tasks=False)
