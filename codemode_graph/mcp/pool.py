@@ -58,7 +58,7 @@ class MCPPool:
         return len(self._here())
 
     def acquire(self, config: ServerConfig) -> MCPServer:
-        """Lease a server, which is connected when it is first asked. Give it back with `release`."""
+        """Lease a server, which is connected when it is first asked. End the lease with `release`."""
         if not config.shared:
             return MCPServer(config)
         # A digest, since headers and variables of a configuration hold credentials.
@@ -71,7 +71,7 @@ class MCPPool:
         return entry.server
 
     def release(self, server: MCPServer) -> list["asyncio.Task[Any]"]:
-        """Give a server back.
+        """End a lease of a server.
 
         Returns:
             Tasks for `finish`, where the server is ended at once: it is not shared, it is not connected, or no session is
