@@ -8,12 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 
+from codemode_graph import create_codemode
 from codemode_graph.calls import session as session_module
 from codemode_graph.calls.journal import Conflict, MemoryJournal
 from codemode_graph.calls.log import Attached, Closed, Decided, Ended, Event, Opened, Renewed
 from codemode_graph.calls.session import RunLog, Session, SessionLost
 from codemode_graph.state import Decision
+from codemode_graph.tools import tool
 
 APPROVE = Decision(type="approve")
 REJECT = Decision(type="reject")
@@ -164,3 +167,45 @@ async def test_one_that_begins_a_run_beside_another_begins_again_with_what_the_o
     with pytest.raises(SessionLost):
         await Session.attach(log, 1, "d")
     assert [event.seed for event in await journal.read("r") if isinstance(event, Opened)] == [2]
+
+
+class CountingJournal(MemoryJournal):
+    """Counts appends."""
+
+    appends = 0
+
+    async def append(self, run: str, expected: int, events: Sequence[Event]) -> int:
+        self.appends += 1
+        return await super().append(run, expected, events)
+
+
+@pytest.mark.parametrize(
+    ("program", "appends"),
+    [
+        ("1 + 1", 1),
+        ("for n in range(30):\n    await tools.look(n)\n'end'", 1),
+        ("for n in range(3):\n    await tools.put(n)\n'end'", 2 * 3 + 1),
+        ("import asyncio\nlen(await asyncio.gather(*[tools.look(n) for n in range(64)]))", 1),
+    ],
+)
+async def test_reads_cost_no_append_and_a_write_two(program: str, appends: int) -> None:
+    @tool(effect="read")
+    async def look(number: int) -> int:
+        """Look."""
+        return number
+
+    @tool(effect="write")
+    async def put(number: int) -> int:
+        """Put."""
+        return number
+
+    journal = CountingJournal()
+    app = create_codemode(model=None, tools=[look, put], journal=journal).compile(checkpointer=InMemorySaver())
+    state = await app.ainvoke({"task": "", "code": program}, {"configurable": {"thread_id": "one"}})
+    assert (state["verdict"], journal.appends) == ("ok", appends)
+    # What is known of calls that are made together is appended together, before them and after them.
+    many = "import asyncio\nlen(await asyncio.gather(*[tools.put(n) for n in range(64)]))"
+    journal.appends = 0
+    state = await app.ainvoke({"task": "", "code": many}, {"configurable": {"thread_id": "two"}})
+    assert state["output"] == 64
+    assert journal.appends <= 64  # of 64 writes one after the other there would be 129
