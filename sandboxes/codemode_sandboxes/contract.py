@@ -58,7 +58,8 @@ class Gap:
     Attributes:
         name: Short and stable, such as "generator functions".
         substitute: One line that says what to write instead.
-        find: Yields the nodes of a parsed program that use it. It may overlook some, but every node it yields would fail.
+        find: Yields the nodes of a parsed program that use it. Every node it yields would fail, or may give
+            something else than in CPython; where it is in doubt, it yields the node.
         probe: A program whose value is True where the backend does run it; empty where it is found out in another way.
         rare: Whether programs use it so seldom that the prompt leaves it out.
     """
