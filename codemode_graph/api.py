@@ -75,7 +75,11 @@ class CodeMode:
         if durable is not None and run.get("journal") is not None:
             raise ConfigurationError("durable keeps the journal, too: leave out journal")
         self._runs = Runs(
-            approve=options.get("approve"), prices=options.get("prices"), durable=durable, journal=run.get("journal")
+            approve=options.get("approve"),
+            prices=options.get("prices"),
+            durable=durable,
+            journal=run.get("journal"),
+            returns=self._returns,
         )
         # A result stays in this process, so that no value is too large for it.
         graph_options: dict[str, Any] = {"inline_bytes": sys.maxsize} | {

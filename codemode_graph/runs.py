@@ -102,16 +102,24 @@ class Runs:
         prices: What the model costs, for the results' `trace`.
         durable: The file.
         journal: Where calls are recorded, where that is elsewhere.
+        returns: The type of the answer of runs that have none of their own, for the results' `value`.
 
     Raises:
         ConfigurationError: The library for checkpoints in a file is not installed.
     """
 
     def __init__(
-        self, *, approve: Approve | None, prices: Prices | None, durable: SQLiteJournal | None, journal: Journal | None
+        self,
+        *,
+        approve: Approve | None,
+        prices: Prices | None,
+        durable: SQLiteJournal | None,
+        journal: Journal | None,
+        returns: ReturnType | None = None,
     ) -> None:
         self.approve = approve
         self._prices = prices
+        self._returns = returns
         self._checkpoints = _checkpoints(durable)
         self._durable = durable is not None
         self._journal = durable or journal or keep_beside(self._checkpoints, MemoryJournal)
@@ -227,7 +235,7 @@ class Runs:
                 {**last, "calls": list(dict.fromkeys([*last["calls"], *own]))},
             ]
         run_id = snapshot.config["configurable"]["thread_id"]
-        return run_result(cast("CodeModeState", state), run_id, prices=self._prices, returns=returns)
+        return run_result(cast("CodeModeState", state), run_id, prices=self._prices, returns=returns or self._returns)
 
     async def summaries(self, graph: _Graph, *, limit: int) -> list[RunSummary]:
         """Return runs, the newest first. See `CodeMode.runs`."""
@@ -302,7 +310,7 @@ class Runs:
                 input = await answer_interrupts(snapshot.interrupts, approve or self.approve)
                 waits = input is not None
             state = cast("CodeModeState", snapshot.values)
-            result = run_result(state, run_id, prices=self._prices, returns=returns)
+            result = run_result(state, run_id, prices=self._prices, returns=returns or self._returns)
         finally:
             if watcher is not None:
                 watcher.stop()

@@ -89,7 +89,7 @@ async def test_an_awaited_tool_that_needs_arguments_is_a_finding() -> None:
     doors = Doors()
     async with codemode(tools=doors.tools) as cm:
         result = await cm.run_code("await tools.open_door")
-    assert result["error"] == "line 1: the tool is not called: write await tools['open_door'](number)"
+    assert result["error"] == "line 1: the tool is not called: write await tools['open_door'](number=...)"
 
 
 async def test_a_refusal_is_answered_once_and_ends_the_run_with_the_models_words() -> None:

@@ -241,6 +241,17 @@ async def test_a_graph_takes_a_schema_by_input_and_by_context() -> None:
         await graph.ainvoke({"task": "e", "returns": {"type": 3}}, config)
 
 
+async def test_the_type_of_a_codemode_is_that_of_its_runs_unless_they_have_one() -> None:
+    row = {"name": "a", "count": 1}
+    async with codemode(tools=[], returns=Point) as cm:
+        failed = await cm.run_code("1 / 0")
+        assert (await cm.run_code("{'x': 1}", after=failed["run_id"])).value == Point(1)
+        failed = await cm.run_code("1 / 0", returns=Row)
+        assert (await cm.run_code(str(row), after=failed["run_id"])).value == row
+        failed = await cm.run_code("1 / 0")
+        assert not (await cm.resume(str(failed["run_id"])))["success"]
+
+
 async def test_the_same_task_with_another_type_is_another_run() -> None:
     shop = Shop()
     program = "await tools.pay(5)\nx"  # it fails after it has paid, so that its run stays open
