@@ -16,7 +16,7 @@ from functools import cache
 from importlib.resources import files
 
 from langchain_core.embeddings import Embeddings
-from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_core.vectorstores import VectorStore
 
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import first_sentence
@@ -48,7 +48,7 @@ class ToolIndex:
         counts = Counter(word for name in self._names for word in name)
         self._rarity = {word: math.log(1 + len(self._names) / (1 + count)) for word, count in counts.items()}
         self._embeddings = embeddings
-        self._vectors: InMemoryVectorStore | None = None
+        self._vectors: VectorStore | None = None
         # Searches come from threads: SQLite's own lock is for one statement, the vectors are made once.
         self._lock = threading.Lock()
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
@@ -96,6 +96,9 @@ class ToolIndex:
 
     def _by_meaning(self, query: str, embeddings: Embeddings) -> list[int]:
         if self._vectors is None:
+            # It imports numpy, which nothing else here needs.
+            from langchain_core.vectorstores import InMemoryVectorStore
+
             self._vectors = InMemoryVectorStore(embeddings)
             texts = [f"{spec.name}: {first_sentence(spec.description, 400)}" for spec in self._specs]
             self._vectors.add_texts(texts, metadatas=[{"number": number} for number in range(len(texts))])

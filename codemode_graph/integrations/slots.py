@@ -51,7 +51,7 @@ class Slot:
 
     @asynccontextmanager
     async def pause(self) -> AsyncIterator[None]:
-        """Give the place to another call while a person is asked: their program does not run meanwhile."""
+        """Free the place for another call while a person is asked: their program does not run meanwhile."""
         await self.__aexit__()
         self._slots.asking += 1
         try:

@@ -8,7 +8,6 @@ every library that they need.
 import asyncio
 import importlib
 import importlib.abc
-import importlib.util
 import os
 import pathlib
 import runpy
@@ -24,7 +23,7 @@ from typing import Any
 BEFORE = (
     "asyncio.unix_events concurrent.futures.thread ctypes getpass inspect logging.config logging.handlers "
     "multiprocessing.context multiprocessing.synchronize multiprocessing.util pdb platform selectors shutil socketserver "
-    "sqlite3 ssl subprocess tarfile tempfile unittest.mock urllib.request uuid zipfile zoneinfo platformdirs.unix numpy"
+    "sqlite3 ssl subprocess tarfile tempfile unittest.mock urllib.request uuid zipfile zoneinfo platformdirs.unix"
 )
 """Modules that are imported whole."""
 
@@ -68,8 +67,7 @@ class _Missing(importlib.abc.MetaPathFinder):
 def remove_posix() -> None:
     """Take away the modules, and the names of others, for all that is imported from now on."""
     for name in BEFORE.split():
-        if importlib.util.find_spec(name) is not None:  # numpy need not be there
-            importlib.import_module(name)
+        importlib.import_module(name)
     sys.meta_path.insert(0, _Missing())
     for name in MODULES:
         sys.modules.pop(name, None)
