@@ -59,6 +59,7 @@ async def judge(scene: Scene, worlds: Sequence[Mapping[str, Any]], journal: Jour
         for at, name in enumerate(names):
             after = world["turns"][names[at + 1]]["before"] if at + 1 < len(names) else world["state"]
             turn, _, fork = name.partition(".")
+            turn = _gone_back_to(world["turns"], turn) if fork == "back" else turn
             known = world["turns"][turn if fork == "back" else name]
             ended = world["turns"][name]["ended"]
             case = turns[int(turn)]
@@ -74,6 +75,13 @@ async def judge(scene: Scene, worlds: Sequence[Mapping[str, Any]], journal: Jour
             outcome.violations += [f"{each} [thread {number}, turn {name}]" for each in found]
             outcome.turns += 1
     return outcome
+
+
+def _gone_back_to(turns: Mapping[str, Any], turn: str) -> str:
+    """Return the turn whose run is gone back in: of one that was refused, which began no run, the one before it."""
+    while turns[turn]["ended"]["refused"] and turn != "0":
+        turn = str(int(turn) - 1)
+    return turn
 
 
 async def _judge_turn(
