@@ -14,7 +14,8 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.calls.journal import Journal, RunInfo
-from codemode_graph.calls.log import Attached, Denied, Done, Ended, Event, Failed, Opened, Started, Unknown
+from codemode_graph.calls.log import Attached, Denied, Done, Ended, Event, Failed, Opened, Started, Told, Unknown
+from codemode_graph.calls.occurrence import KnownEffects
 from codemode_graph.state import ToolCall
 
 __all__ = ["REJOIN_FOR", "Place", "find_run", "import_calls", "input_digest", "is_of_this_process", "place_of"]
@@ -175,33 +176,47 @@ def import_calls(calls: list[ToolCall], opened: Opened) -> list[Event]:
         return []
     # They come as calls of a session 0 that failed: sessions of this run begin at 1.
     attempt = max(call["attempt"] for call in calls)
-    events: list[Event] = [
-        Attached(session=0, attempt=attempt, digest="", owner="", until=0.0),
-    ]
-    for call in calls:
-        index = sum(isinstance(event, Started) for event in events)
-        name, _, digest = call["key"].rpartition(":")
-        key = call.get("idempotency_key")
-        events.append(
-            Started(
-                session=0,
-                attempt=call["attempt"],
-                number=int(call["id"].partition(".")[2] or 0),
-                tool=call["tool"],
-                digest=digest,
-                occurrence=int(name.rpartition("#")[2]),
-                effect=call["effect"],
-                arguments=call["arguments"],
-                told="",
-                time=call["started"],
-                line=call["line"],
-                key=key,
-                edited=_digest_in(call.get("edited")),
-                answers=call.get("answers"),
-            )
-        )
+    calls = sorted(calls, key=lambda call: call["started"])
+    known, events = KnownEffects(), list[Event]()
+    events.append(Attached(session=0, attempt=attempt, digest="", owner="", until=0.0))
+    moments = [(call["started"], index, False) for index, call in enumerate(calls)]
+    moments += [(call["started"] + call["seconds"], index, True) for index, call in enumerate(calls)]
+    for _, index, is_over in sorted(moments):
+        call = calls[index]
+        if not is_over:
+            events.append(_started(call, told=known.text))
+            continue
         events += _ending(call, index)
+        # What the program was told, and when, says what a repair that takes the same way has to see: `decide`, rule B.
+        if call["status"] in ("done", "failed", "denied") and call["attempt"] == attempt:
+            events.append(Told(session=0, clock=0.0, numbers=[_number(call)]))
+            if call["status"] == "done" and call["effect"] != "read":
+                known.add(call["key"])
     return [*events, Ended(session=0, how="failed")]
+
+
+def _started(call: ToolCall, *, told: str) -> Started:
+    name, _, digest = call["key"].rpartition(":")
+    return Started(
+        session=0,
+        attempt=call["attempt"],
+        number=_number(call),
+        tool=call["tool"],
+        digest=digest,
+        occurrence=int(name.rpartition("#")[2]),
+        effect=call["effect"],
+        arguments=call["arguments"],
+        told=told,
+        time=call["started"],
+        line=call["line"],
+        key=call.get("idempotency_key"),
+        edited=_digest_in(call.get("edited")),
+        answers=call.get("answers"),
+    )
+
+
+def _number(call: ToolCall) -> int:
+    return int(call["id"].partition(".")[2] or 0)
 
 
 def _digest_in(key: str | None) -> str | None:

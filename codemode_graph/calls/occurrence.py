@@ -7,7 +7,28 @@ from itertools import chain, count
 from codemode_graph.calls.view import Identity, Record, View
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["Occurrences"]
+__all__ = ["KnownEffects", "Occurrences"]
+
+
+class KnownEffects:
+    """The set of effects that a program has been told of, as a short text: equal sets have equal texts."""
+
+    def __init__(self) -> None:
+        self._identities: set[str] = set()
+        self._sum = 0
+
+    def add(self, identity: str) -> None:
+        """Add an effect, by its identity."""
+        if identity not in self._identities:
+            self._identities.add(identity)
+            # A sum, so that the order does not count, at the same cost for every call.
+            number = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:16], "big")
+            self._sum = (self._sum + number) % (1 << 128)
+
+    @property
+    def text(self) -> str:
+        """What stands for the set."""
+        return f"{self._sum:x}"
 
 
 class Occurrences:
@@ -23,8 +44,7 @@ class Occurrences:
         self._taken: dict[tuple[str, str], set[int]] = {}
         self._retries: dict[tuple[str, str], list[int]] = {}
         self._free: dict[tuple[str, str], Iterator[int]] = {}
-        self._told: set[Identity] = set()
-        self._sum = 0
+        self._known = KnownEffects()
 
     def occurrence(self, number: int, tool: ToolSpec, digest: str) -> int:
         """Return which of several equal calls this one is.
@@ -73,13 +93,9 @@ class Occurrences:
 
     def tell(self, identity: Identity) -> None:
         """Note that the program was told that an effect is done."""
-        if identity not in self._told:
-            self._told.add(identity)
-            # A sum, so that equal sets have equal texts in whatever order they came, at the same cost for every call.
-            number = int.from_bytes(hashlib.sha256(str(identity).encode()).digest()[:16], "big")
-            self._sum = (self._sum + number) % (1 << 128)
+        self._known.add(str(identity))
 
     @property
     def known_effects(self) -> str:
         """Text that stands for the set of effects that the program has been told of: T in the rules."""
-        return f"{self._sum:x}"
+        return self._known.text

@@ -65,6 +65,8 @@ class TurnCalls:
     # By the key of a call in `earlier`, where it stands in the state.
     _places: dict[str, tuple[str, str]] = field(init=False, default_factory=dict)
     _held_at: list[tuple[str, str, ToolCall]] = field(init=False, default_factory=list)
+    # What was read in turns before.
+    _stale: list[tuple[str, str]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         people = set(_people(self.messages))
@@ -84,6 +86,8 @@ class TurnCalls:
             elif call["effect"] in ("write", "destructive") and call["status"] in _STANDS:
                 self.held.append({**call, "value": None})
                 self._held_at.append((name, key, call))
+            elif call["effect"] == "read":
+                self._stale.append((name, key))
 
     def update(self, result: Mapping[str, Any]) -> dict[str, ProgramCalls]:
         """Return the update of the agent's state after the new program has ended; nothing where nothing changes.
@@ -93,7 +97,7 @@ class TurnCalls:
         Args:
             result: Of the program, as `CodeMode.run` returns it.
         """
-        calls: list[ToolCall] = [call for call in newest(result["tool_calls"]) if call["effect"] != "read"]
+        calls = list(newest(result["tool_calls"]))
         # An effect that was undone is gone, and so is what undid it.
         gone = {call["undone"] for call in calls if "undone" in call} | {
             call["id"] for call in calls if "undone" in call
@@ -102,6 +106,9 @@ class TurnCalls:
         if result["success"]:
             open_calls = {key: call for key, call in open_calls.items() if call["id"] in result["left_over"]}
         own = {key: call for key, call in open_calls.items() if key not in self._places}
+        # What a failed program read tells its repair the way to what it did, and nothing where it did nothing.
+        if all(call["effect"] == "read" for call in open_calls.values()):
+            own = {}
         update: dict[str, ProgramCalls] = {}
         if own:
             update[uuid4().hex] = ProgramCalls(people=_people(self.messages), calls={**own})
@@ -112,6 +119,8 @@ class TurnCalls:
                 self._note(update, name, place, None)
             elif known is not None and (call["attempt"] != 0 or call["status"] != known["status"]):
                 self._note(update, name, place, {**call, "key": place})
+        for name, place in self._stale:
+            self._note(update, name, place, None)
         made = by_digest(call for call in calls if call["attempt"] and call["status"] in _STANDS)
         for name, place, held in self._held_at:
             if made.keys() & by_digest([held]).keys():

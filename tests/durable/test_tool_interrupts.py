@@ -118,7 +118,8 @@ async def test_several_questions_of_one_tool_come_in_turn() -> None:
 
 async def test_questions_of_one_gather_and_gated_calls_are_asked_together_and_answered_apart() -> None:
     desk = Desk()
-    talk = Talk(desk.tools, {"pay": ToolPolicy(approval=True)})
+    # Monty starts the tools of such a gather before the functions in it, and refuses the program.
+    talk = Talk(desk.tools, {"pay": ToolPolicy(approval=True)}, "restricted")
     program = (
         "import asyncio\n"
         "async def pay(n):\n"

@@ -233,3 +233,52 @@ def test_programs_that_end_together_may_be_merged_in_any_order() -> None:
     expected = {"b": left("z"), "c": left("z")}
     assert merge_programs(merge_programs(known, one), two) == expected
     assert merge_programs(merge_programs(known, two), one) == expected
+
+
+COUNTS = "n = await tools.get()\nawait tools.put(n + 1)\nraise KeyError('bug')"
+COUNTED = "n = await tools.get()\nawait tools.put(n + 1)\nawait tools.get()"
+
+
+class Counter:
+    """A number that programs read and write."""
+
+    def __init__(self) -> None:
+        self.value, self.written = 0, list[int]()
+
+    @property
+    def tools(self) -> list[Any]:
+        @tool(effect="read")
+        async def get() -> int:
+            """Read the number."""
+            return self.value
+
+        async def put(value: int) -> int:
+            """Write the number."""
+            self.value = value
+            self.written.append(value)
+            return value
+
+        return [get, put]
+
+
+@pytest.mark.parametrize("trim", [None, KeepsLast, Forgets])
+async def test_a_repaired_read_and_write_sees_what_the_failed_program_saw(trim: Any) -> None:
+    """It takes the same way, so it reads what was there before the write; after it, it reads anew."""
+    counter = Counter()
+    replies = program(COUNTS), program(COUNTS), program(COUNTED), "done"
+    agent = agent_of(counter.tools, *replies, others=[trim()] if trim else [])
+    state = await agent.ainvoke(USER, THREAD)
+    assert counter.written == [1]
+    assert any("1" in str(message.text) for message in answers(state))
+    assert not (await agent.aget_state(THREAD)).values["codemode_turn_calls"]
+
+
+async def test_what_was_read_in_an_earlier_turn_is_forgotten() -> None:
+    counter = Counter()
+    agent = agent_of(counter.tools, program(COUNTS), "I give up.", program("await tools.get()"), "done")
+    await agent.ainvoke(USER, THREAD)
+    counter.value = 7
+    state = await agent.ainvoke({"messages": [HumanMessage("And now?")]}, THREAD)
+    assert "7" in answers(state)[-1].text
+    kept = (await agent.aget_state(THREAD)).values["codemode_turn_calls"]
+    assert {call["tool"] for each in kept.values() for call in each["calls"].values()} == {"put"}
