@@ -190,10 +190,8 @@ def parts_beside(structured: Any, parts: Sequence[tuple[Any, str | None]]) -> li
         parts: The value of each part of the content, and its text where it is one.
     """
     texts = [parse_json(text, any_value=True) for _, text in parts if text is not None]
-    same = [structured]
-    if isinstance(structured, Mapping) and structured.keys() == {"result"}:
-        same.append(structured["result"])
-    # Python servers write a list as one text for each item, and a text as it is.
+    # Python servers write a list as one text for each item, and a text as it is; others write what is under one key.
+    same = [structured, *(structured.values() if isinstance(structured, Mapping) else ())]
     repeats = any(one_or_all(texts) == each or texts == each for each in same)
     plain = [text for _, text in parts if text is not None]
     if repeats or any(plain == [str(each)] for each in same):

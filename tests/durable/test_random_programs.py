@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from codemode_sandboxes import SANDBOXES, Sandbox
-from hypothesis import HealthCheck, given, settings
+from codemode_sandboxes.monty import MontySandbox
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
@@ -133,7 +134,10 @@ async def run(
             continue
         state = await app.aget_state(config)
         if not state.interrupts:
-            assert state.values["error"] is None, state.values["error"]
+            error = state.values["error"]
+            # Monty refuses some of them, before anything runs; the other sandboxes have all.
+            assume(error is None or error["type"] != "CheckError" or not isinstance(sandbox, MontySandbox))
+            assert error is None, error
             return state.values["output"], unknown
         answers: dict[str, Any] = {}
         for asked in state.interrupts:

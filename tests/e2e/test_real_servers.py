@@ -406,8 +406,8 @@ EVERYTHING: dict[str, tuple[str, Any]] = {
     ),
     "an image among texts": (
         "blocks = await tools['get-tiny-image']()\n"
-        "[b if isinstance(b, str) else (b['type'], b['mimeType'], len(b['data']) > 1000) for b in blocks][:2]",
-        ["Here's the image you requested:", ["image", "image/png", True]],
+        "[b if isinstance(b, str) else (b['type'], b['bytes'] > 1000, 'data' in b) for b in blocks][:2]",
+        ["Here's the image you requested:", ["image/png", True, False]],
     ),
     "resource links": (
         "[b['uri'].split('/')[-1] for b in (await tools['get-resource-links'](count=3))[1:]]",

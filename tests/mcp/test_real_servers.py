@@ -13,6 +13,7 @@ import pytest
 
 from codemode_graph.errors import ToolCallError
 from codemode_graph.mcp import MCPToolLoader
+from codemode_graph.tools.artifacts import Artifact
 from tests.mcp.conftest import Tools, loaded
 from tests.servers import HttpServer, children, listening, real_server
 
@@ -47,7 +48,8 @@ async def test_everything(transport: str) -> None:
         assert weather == {"temperature": 36, "conditions": "Light rain / drizzle", "humidity": 82}
         words, image, *_ = await tools("get-tiny-image")
         assert words == "Here's the image you requested:"
-        assert (image["type"], image["mimeType"]) == ("image", "image/png")
+        assert isinstance(image, Artifact)
+        assert (image.type, image.data[:4]) == ("image/png", b"\x89PNG")
         _, *links = await tools("get-resource-links", count=2)
         assert [link["type"] for link in links] == ["resource_link", "resource_link"]
         _, resource, _ = await tools("get-resource-reference", resourceType="Text", resourceId=1)

@@ -26,7 +26,7 @@ FORGERIES = {
     "endless": "while True: send(b'[' * 65536)",
     "too large a value": 'send(b\'{"type":"finished","value":"\' + b"x" * 120000 + b\'"}\\n\')',
     "countless lists": 'send(b\'{"type":"finished","value":[\' + b"[]," * 30000 + b"[]]}\\n")',
-    "not a number": 'send(b\'{"type":"finished","value":NaN}\\n\')',
+    "no JSON": 'send(b\'{"type":"finished","value":Nothing}\\n\')',
     "a number of many digits": 'send(b\'{"type":"finished","value":\' + b"9" * 5000 + b"}\\n")',
     "no value": 'send(b\'{"type":"finished"}\\n\')',
     "a second end": 'send(b\'{"type":"finished","value":1}\\n{"type":"finished","value":2}\\n\')',
