@@ -1,8 +1,10 @@
 """The compiled graph, as people use it: sync and async, streamed, checkpointed, drawn, with knobs."""
 
 import asyncio
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +212,14 @@ def test_the_state_survives_strict_serialisation() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("sandbox", ["monty", "restricted", "auto"])
+def test_a_graph_that_nobody_holds_frees_its_sandbox(sandbox: str) -> None:
+    """Whoever calls `asyncio.run` again and again has no event loop in which the processes could be ended."""
+    graph = create_codemode(model=None, tools=Office().tools, sandbox=sandbox).compile()
+    held = weakref.ref(graph)
+    asyncio.run(graph.ainvoke({"task": "", "code": PROGRAM}))
+    del graph
+    gc.collect()
+    assert held() is None

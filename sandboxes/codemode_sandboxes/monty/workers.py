@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -340,7 +341,8 @@ def call_later(method: Callable[[], None]) -> asyncio.TimerHandle:
         if (function := weak()) is not None:
             function()
 
-    return asyncio.get_running_loop().call_later(IDLE, call)
+    # A context of its own: that of the caller holds all that runs there, such as a graph, and with it this very object.
+    return asyncio.get_running_loop().call_later(IDLE, call, context=Context())
 
 
 def _does_not_start(error: Exception) -> SandboxUnavailable:
