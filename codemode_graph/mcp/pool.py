@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from contextvars import Context
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -85,7 +86,9 @@ class MCPPool:
             return []
         if not self._idle_seconds or not server.connected:
             return self._remove(entry)
-        entry.timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire, entry)
+        # A context of its own: that of the caller holds the run that gives the lease back.
+        loop = asyncio.get_running_loop()
+        entry.timer = loop.call_later(self._idle_seconds, self._expire, entry, context=Context())
         return []
 
     async def aclose(self) -> None:
