@@ -10,6 +10,7 @@ import math
 import re
 import sqlite3
 import threading
+import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -52,6 +53,7 @@ class ToolIndex:
         # Searches come from threads: SQLite's own lock is for one statement, the vectors are made once.
         self._lock = threading.Lock()
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        weakref.finalize(self, self._database.close)
         self._database.execute("create virtual table tools using fts5(name, title, rest, detail=column)")
         self._database.executemany("insert into tools values (?, ?, ?)", map(_fields, self._specs))
 

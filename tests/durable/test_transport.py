@@ -35,8 +35,12 @@ async def by_httpx_without_waiting_threads(port: int) -> None:
 
 
 async def by_requests(port: int) -> None:
+    url = f"http://127.0.0.1:{port}/"
+
     def post() -> None:
-        requests.post(f"http://127.0.0.1:{port}/", data=b"pay", timeout=WAIT).raise_for_status()
+        # The response is in the error, and its connection in a pool: both are closed here, not some time later.
+        with requests.Session() as session, session.post(url, data=b"pay", timeout=WAIT) as response:
+            response.raise_for_status()
 
     await asyncio.to_thread(post)
 
@@ -52,7 +56,12 @@ async def by_aiohttp(port: int) -> None:
 
 async def by_urllib(port: int) -> None:
     def post() -> None:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/", data=b"pay", timeout=WAIT).read()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", data=b"pay", timeout=WAIT) as response:
+                response.read()
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise
 
     await asyncio.to_thread(post)
 
