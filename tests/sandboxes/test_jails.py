@@ -226,7 +226,8 @@ async def test_processes_are_few_and_their_memory_is_counted_together(sandbox: A
         largest = max(largest, sum(map(resident, descendants(execution._channel.process._popen.pid))))
         await asyncio.sleep(0.01)
     assert (await running).kind in ("memory", "timeout")
-    assert largest < TIGHT.memory_bytes + (64 << 20)
+    # Pages that the processes share, such as the interpreter's, are counted in each.
+    assert largest < TIGHT.memory_bytes + (96 << 20)
     await execution.aclose()
     assert not leaf.joins[0].exists()
 
@@ -289,6 +290,7 @@ async def test_runs_cancelled_twice_leave_nothing(sandbox: Any) -> None:
 
 async def test_a_forgotten_execution_is_killed(sandbox: Any) -> None:
     await run(sandbox, "1")
+    gc.collect()  # what other tests left must not go meanwhile
     before = await settled(sandbox)
     execution = await sandbox.start(Program(code="await tools.echo(1)", tools=("echo",)))
     assert isinstance(await execution.advance(), Blocked)

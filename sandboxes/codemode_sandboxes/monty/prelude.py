@@ -59,10 +59,12 @@ def round(number, ndigits=None):
 """
 
 # CPython has carried the rounding errors of a sum of floats along since 3.12, and those of integers among them since
-# 3.14. Monty adds one after the other, so it gets the sum of the Python beside it.
+# 3.14. Monty adds one after the other, so it gets the sum of the Python beside it. Numbers of a range need no list.
 _SUM = """\
 _sum = sum
 def sum(iterable, /, start=0):
+    if type(iterable) is range and type(start) is int:
+        return _sum(iterable, start)
     items = list(iterable)
     total = _sum(items, start)
     if type(total) is not float:

@@ -5,6 +5,7 @@ import dataclasses
 import signal
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import Context
 from types import TracebackType
 from typing import Any, Self
 
@@ -327,7 +328,8 @@ class Stopwatch:
 
     def _set(self) -> None:
         # The loop holds the timer until it goes off. By a weak reference the timer does not hold the execution.
-        self._timer = self._loop.call_at(self._entered + self._left, _expire, weakref.ref(self))
+        when = self._entered + self._left
+        self._timer = self._loop.call_at(when, _expire, weakref.ref(self), context=Context())
 
     def _expire(self) -> None:
         self._timer = None

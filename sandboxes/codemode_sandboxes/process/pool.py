@@ -7,6 +7,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import Generic, Protocol, TypeVar
 
 from codemode_sandboxes.process.channel import StreamChannel
@@ -139,7 +140,9 @@ class GuestPool(Generic[S]):
         newborn = self._spares.popleft() if self._spares else self._starter.fork()
         # A new guest starts beside the run that took this one, and competes with it for the processor: hence the delay.
         if self._refill_after:
-            asyncio.get_running_loop().call_later(self._refill_after, self._refill_later, self._starter)
+            # A context of its own: that of the caller holds all that runs there, such as a graph.
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._refill_after, self._refill_later, self._starter, context=Context())
         else:
             self._refill(self._starter)
         return newborn
