@@ -27,7 +27,7 @@ class KnownEffects:
 
     @property
     def text(self) -> str:
-        """What stands for the set."""
+        """Text that stands for the set."""
         return f"{self._sum:x}"
 
 

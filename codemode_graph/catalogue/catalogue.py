@@ -106,6 +106,10 @@ class Catalogue:
         return render_cards(self._specs)
 
     @cached_property
+    def _by_name(self) -> dict[str, ToolSpec]:
+        return {spec.name: spec for spec in self._specs}
+
+    @cached_property
     def is_searched(self) -> bool:
         """True where the cards are too many for a prompt."""
         return self._tokens is not None and estimate_tokens(self.cards) > self._tokens
@@ -160,8 +164,7 @@ class Catalogue:
         return list({spec.name: spec for spec in turns}.values())[:_CARDS]
 
     def _fitting(self, task: str, names: Sequence[str]) -> str:
-        by_name = {spec.name: spec for spec in self._specs}
-        found = [by_name[name] for name in names if name in by_name]
+        found = [self._by_name[name] for name in names if name in self._by_name]
         found += self.find(task)
         left = int((self._tokens or 0) * _CARDS_SHARE)
         shown: list[ToolSpec] = []
@@ -192,17 +195,14 @@ class Catalogue:
         return "\n".join(lines)
 
     async def _search(self, arguments: dict[str, Any], config: RunnableConfig) -> Any:
-        by_name = {spec.name: spec for spec in self._specs}
-        return [{"name": n, "card": render_card(by_name[n])} for n in self.names(SEARCH_TOOLS.name, arguments)]
+        names = self.names(SEARCH_TOOLS.name, arguments)
+        return [{"name": name, "card": render_card(self._by_name[name])} for name in names]
 
     async def _describe(self, arguments: dict[str, Any], config: RunnableConfig) -> Any:
         name = str(arguments["name"])
-        spec = next((spec for spec in self._specs if spec.name == name), None)
-        if spec is None:
-            raise KeyError(
-                f"no tool is named {name!r}; {suggest(name, [spec.name for spec in self._specs])}".rstrip("; ")
-            )
-        return render_card(spec)
+        if name not in self._by_name:
+            raise KeyError(f"no tool is named {name!r}; {suggest(name, self._by_name)}".rstrip("; "))
+        return render_card(self._by_name[name])
 
 
 def _place_of(spec: ToolSpec) -> str:
