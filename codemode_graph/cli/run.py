@@ -284,6 +284,8 @@ def _tell_wait(console: Console, result: RunResult, resume: str | None) -> None:
     """Print the calls that a run waits with, and what the caller can do about them."""
     calls = [call for call in result.trace.pending if call["reason"] != "tool"]
     for call in calls:
+        if call["reason"] == "unknown":  # it was called, and may have taken effect: that stands among the effects
+            continue
         arguments = json.dumps(call["arguments"], ensure_ascii=False)
         say(console, f"{call['tool']} {arguments} (call {call['id']})", prefix="not called: ", style="yellow")
     if calls and not can_ask():

@@ -264,6 +264,7 @@ def test_a_command_that_is_killed_in_a_payment_asks_before_it_pays_again(shell: 
     _, err = shell.call("resume", run_id, status=1)
     assert f"""codemode-graph resume {run_id} --decisions '[{{"id": "1.1", "type": "approve"}}]'""" in err
     assert "may have taken effect: pay " in err
+    assert "not called" not in err
     assert shell.ledger == ["pay ann 1"]
     decisions = json.dumps([{"id": "1.1", "type": "respond", "message": "it was paid"}])
     out, _ = shell.call("resume", run_id, "--decisions", decisions)
