@@ -268,8 +268,13 @@ def _place() -> str:
 
 
 def _born(pid: int) -> str:
-    """Return when a process began, as the kernel counts it: a process id alone may be that of another process by now."""
+    """Return when a process began, as the kernel counts it: a process id alone may be that of another process by now.
+
+    A process that is gone has no beginning: "".
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
         return ""
+    # One that was killed stays in the table, as a zombie, until its parent asks for it, which may take any time.
+    return "" if fields[0] in "ZX" else fields[19]

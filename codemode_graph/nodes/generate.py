@@ -3,15 +3,15 @@
 import secrets
 import time
 import uuid
+from contextlib import suppress
 from functools import partial
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
 
 from codemode_graph.calls.identity import REJOIN_FOR, find_run, input_digest, place_of
-from codemode_graph.calls.journal import Conflict
 from codemode_graph.calls.log import Closed
-from codemode_graph.calls.session import RunLog
+from codemode_graph.calls.session import RunLog, SessionLost
 from codemode_graph.events import AttemptEvent, emit
 from codemode_graph.model import request_message
 from codemode_graph.model.reply import program_of
@@ -110,10 +110,8 @@ async def _close(log: RunLog, how: str) -> None:
     await log.read()
     if log.view.opened is not None and log.view.closed is None:
         log.add(Closed(how=how))
-        try:
+        with suppress(SessionLost):  # somebody has answered it at this moment, and goes on with it
             await log.flush()
-        except Conflict:  # somebody has answered it at this moment, and goes on with it
-            return
 
 
 def bare(code: str) -> str:

@@ -14,10 +14,10 @@ from langgraph.runtime import get_runtime
 from langgraph.store.base import BaseStore
 
 from codemode_graph.calls.identity import REJOIN_FOR, Place, import_calls, is_of_this_process, place_of
-from codemode_graph.calls.journal import Conflict, Journal, JournalError, MemoryJournal, RunInfo
+from codemode_graph.calls.journal import Journal, JournalError, MemoryJournal, RunInfo
 from codemode_graph.calls.locate import journal_beside, keep_beside
 from codemode_graph.calls.log import Closed, Judged, Opened, Proposed
-from codemode_graph.calls.session import RunLog
+from codemode_graph.calls.session import RunLog, SessionLost
 from codemode_graph.calls.store import StoreJournal
 from codemode_graph.compat import checkpointer_of
 from codemode_graph.events import logger
@@ -199,7 +199,7 @@ async def is_delivered(info: RunInfo, newest: bool, *, journal: Journal, config:
         return is_of_this_process(info.run, place)
     if not newest:
         log.add(Closed(how=log.view.judged))
-        with suppress(Conflict):  # somebody else says so at this moment
+        with suppress(SessionLost):  # somebody else says so at this moment
             await log.flush()
     return True
 
@@ -236,7 +236,8 @@ async def close_ended(state: CodeModeState, parts: Parts, config: RunnableConfig
     log = RunLog(journal_of(parts, config), state["run_id"])
     await log.read()
     if log.view.opened is not None:
-        await close(log, how, config)
+        with suppress(SessionLost):  # another executor of the same input has gone on with it, and closes it
+            await close(log, how, config)
 
 
 def program_digest(program: str) -> str:

@@ -2,21 +2,25 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
-from codemode_graph import create_codemode
+from codemode_graph import ToolPolicy, create_codemode
 from codemode_graph.calls import session as session_module
 from codemode_graph.calls.journal import Conflict, MemoryJournal
 from codemode_graph.calls.log import Attached, Closed, Decided, Ended, Event, Opened, Renewed
 from codemode_graph.calls.session import RunLog, Session, SessionLost
 from codemode_graph.state import Decision
 from codemode_graph.tools import tool
+from tests.support import scripted
 
 APPROVE = Decision(type="approve")
 REJECT = Decision(type="reject")
@@ -209,3 +213,47 @@ async def test_reads_cost_no_append_and_a_write_two(program: str, appends: int) 
     state = await app.ainvoke({"task": "", "code": many}, {"configurable": {"thread_id": "two"}})
     assert state["output"] == 64
     assert journal.appends <= 64  # of 64 writes one after the other there would be 129
+
+
+def test_a_process_that_nobody_has_asked_for_is_gone() -> None:
+    killed = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    alive = session_module._born(killed.pid)
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie until `wait`
+    try:
+        assert alive
+        assert session_module._born(killed.pid) == ""
+    finally:
+        killed.wait()
+
+
+@pytest.mark.parametrize("how", ["exhausted", "superseded"])
+async def test_a_run_that_another_executor_goes_on_with_is_left_to_it(how: str) -> None:
+    class Contended(MemoryJournal):
+        """Another executor is always the first to append, where a run is to be closed."""
+
+        async def append(self, run: str, expected: int, events: Sequence[Event]) -> int:
+            if any(isinstance(event, Closed) and event.how == how for event in events):
+                other = Attached(session=1, attempt=1, digest="", owner="elsewhere/1/2/x", until=0.0)
+                await super().append(run, expected, [other])
+            return await super().append(run, expected, events)
+
+    async def pay() -> str:
+        """Pay."""
+        return "paid"
+
+    async def look() -> str:
+        """Look."""
+        return "seen"
+
+    asking: dict[str, Any] = {"policies": {"pay": ToolPolicy(approval=True)}, "journal": Contended()}
+    model = scripted("```python\nawait tools.look()\n1 / 0\n```", "```python\nawait tools.sell(1)\n```")
+    app = create_codemode(
+        model=model if how == "exhausted" else None, tools=[pay, look], max_attempts=2, **asking
+    ).compile(checkpointer=InMemorySaver())
+    config: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    if how == "exhausted":
+        assert (await app.ainvoke({"task": "sell"}, config))["verdict"] == "exhausted"
+    else:
+        await app.ainvoke({"task": "", "code": "await tools.pay()"}, config)
+        assert (await app.ainvoke({"task": "", "code": "1 + 1"}, config))["output"] == 2
