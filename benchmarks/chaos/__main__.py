@@ -7,11 +7,12 @@ Run it from the repository's root, where codemode-graph and its `test` extra are
 import argparse
 import asyncio
 import os
+import sqlite3
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,6 +62,9 @@ class Places:
         self._made += 1
         path = self.folder / str(self._made)
         path.mkdir()
+        # Two processes that turn on its log at one time are refused by SQLite at once, and LangGraph does not try again.
+        with closing(sqlite3.connect(path / "checkpoints.db")) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
         if self._postgres is not None:
             (path / "address").write_text(self._postgres.create())
         return path

@@ -61,7 +61,7 @@ class _Thread:
             if await self._ended(str(turn)) is None:
                 await self._turn(turn, case)
                 await self._end(str(turn))
-            if case.fork is not None and self.executor == 0:
+            if case.fork is not None:
                 await self._fork(turn, case)
 
     async def _ended(self, name: str) -> Any:
@@ -107,31 +107,26 @@ class _Thread:
             await self._invoke(self.answer)
 
     async def _fork(self, turn: int, case: Case) -> None:
-        """Go back to a checkpoint of the turn's run: the run goes on from there, or, from before it began, another one."""
+        """Go back to a checkpoint of the turn's run: the run goes on from there, or, from before it began, another one.
+
+        Raises:
+            _GaveUp: This is a second executor, and the first has yet to do it.
+        """
         world = await self.worlds.call(self.name, "snapshot")
         name = next((each for each in world["turns"] if each.startswith(f"{turn}.")), None)
-        assert case.fork is not None
-        at: Any = None
-        if name is None:
-            made = world["turns"][str(turn)]["ended"]["runs"]
-            if not made:
-                return
-            run = made[-1][0]
-            places = [
-                each
-                async for each in self.apps[0].aget_state_history(self.config)
-                if each.next
-                and run in (each.values.get("run_id"), _begins(each, self.scene.task(self.number, turn)) and run)
-            ]
-            if not places:
-                return
-            place = places[int(case.fork * len(places))]
-            at, name = place.config, f"{turn}.back" if place.values.get("run_id") == run else f"{turn}.anew"
-            await self.worlds.call(self.name, "begin", name, case.fails if name.endswith("anew") else {})
-        elif world["turns"][name]["ended"] is not None:
+        if name is not None and world["turns"][name]["ended"] is not None:
             return
-        if at is not None:
-            await self._invoke(None, at)
+        if self.executor != 0:
+            # To go back is for one alone: another that goes on with the thread meanwhile takes it for the next turn.
+            raise _GaveUp
+        newest = (await self.apps[0].aget_state(self.config)).config["configurable"]["checkpoint_id"]
+        # A process may die between the note that it goes back and the first checkpoint of that.
+        if name is None or world["turns"][name]["checkpoint"] == newest:
+            place, name = await self._place(turn, case, world)
+            if place is None:
+                return
+            await self.worlds.call(self.name, "begin", name, case.fails if name.endswith("anew") else {}, newest)
+            await self._invoke(None, place.config)
         for _ in range(_MOST_STEPS):
             state = await self.apps[0].aget_state(self.config)
             if not state.tasks:
@@ -139,6 +134,23 @@ class _Thread:
                 return
             await self._go_on(case, state)
         raise RuntimeError("the fork does not end")
+
+    async def _place(self, turn: int, case: Case, world: Any) -> tuple[Any, str]:
+        """Return the checkpoint of a turn to go back to, None where there is none, and what that is called."""
+        assert case.fork is not None
+        runs = world["turns"][str(turn)]["ended"]["runs"]
+        if not runs:
+            return None, ""
+        run, task = runs[-1][0], self.scene.task(self.number, turn)
+        places = [
+            each
+            async for each in self.apps[0].aget_state_history(self.config)
+            if each.next and run in (each.values.get("run_id"), _begins(each, task) and run)
+        ]
+        if not places:
+            return None, ""
+        place = places[int(case.fork * len(places))]
+        return place, f"{turn}.back" if place.values.get("run_id") == run else f"{turn}.anew"
 
     async def _go_on(self, case: Case, state: Any) -> None:
         if not state.interrupts:

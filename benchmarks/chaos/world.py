@@ -48,10 +48,10 @@ class World:
     async def delay(self) -> None:
         """Take the time that a call takes: none."""
 
-    def begin(self, turn: str, fails: Mapping[str, int]) -> None:
-        """Note that a turn of the thread begins here, unless it has begun."""
+    def begin(self, turn: str, fails: Mapping[str, int], checkpoint: str = "") -> None:
+        """Note that a turn of the thread begins here, unless it has begun, after which checkpoint."""
         if turn not in self.turns:
-            self.turns[turn] = {"before": copy.deepcopy(self.state), "ended": None}
+            self.turns[turn] = {"before": copy.deepcopy(self.state), "ended": None, "checkpoint": checkpoint}
             self.state["fails"], self.state["lost"] = dict(fails), []
 
     def end(self, turn: str, ended: Mapping[str, Any]) -> None:
