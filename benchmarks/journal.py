@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -24,8 +23,9 @@ from codemode_sandboxes import Limits
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from benchmarks import store
 from benchmarks.figures import duration, table
-from benchmarks.machine import ROOT, load, machine, revision
+from benchmarks.machine import load
 from codemode_graph import create_codemode, tool
 from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.log import Event
@@ -162,9 +162,7 @@ def _size(folder: Path, name: str) -> int:
 async def measure(options: argparse.Namespace, postgres: str | None) -> None:
     """Run the benchmark and write its results."""
     facts: dict[str, Any] = {
-        "date": date.today().isoformat(),
-        "revision": revision(),
-        "machine": machine(),
+        **store.facts(),
         "packages": {name: version(name) for name in ("langgraph", "pydantic-monty")},
         "settings": {"rounds": options.rounds},
     }
@@ -177,9 +175,7 @@ async def measure(options: argparse.Namespace, postgres: str | None) -> None:
     weights = {size: await weight(size, 200) for size in (20, 2_000, 20_000, 200_000)}
     facts |= {"load after": load(), "seconds a call": found, "bytes a call": weights}
     report = markdown(facts)
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "journal.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (options.results / "journal.md").write_text(report)
+    store.write("journal", facts, report, folder=options.results)
     print(report)
 
 
@@ -240,7 +236,7 @@ def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.journal", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="times that everything is measured (%(default)s)")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="where to write")
+    parser.add_argument("--results", type=Path, default=store.RESULTS, help="where to write")
     options = parser.parse_args()
     with ExitStack() as stack:
         programs = binaries()

@@ -5,18 +5,17 @@ Run it from the repository's root: `python -m benchmarks.overhead`. README.md be
 
 import argparse
 import asyncio
-import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
+from benchmarks import store
 from benchmarks.figures import Figure, duration, figure, ratio, table
-from benchmarks.machine import ROOT, load, machine, revision
+from benchmarks.machine import ROOT, load
 from benchmarks.peers.tools import EXPECTED, GATHERED, LISTED, LOOPED_FAR
 from benchmarks.systems import OURS, SYSTEMS, System, Worker, environment
 
@@ -98,9 +97,7 @@ async def measure(options: argparse.Namespace) -> None:
     systems = [system for system in SYSTEMS if system.name in options.only]
     pythons = {each.environment: environment(each.environment, each.requirements) for each in systems}
     facts: dict[str, Any] = {
-        "date": date.today().isoformat(),
-        "revision": revision(),
-        "machine": machine(),
+        **store.facts(),
         "settings": {"sessions": options.sessions, "rounds": options.rounds, "samples": options.samples},
     }
     sessions = []
@@ -134,18 +131,13 @@ async def measure(options: argparse.Namespace) -> None:
     facts["packages"].pop("direct", None)  # it is Python alone
     report = markdown(facts, programs, calls)
     facts["packages"] = installed
-    _write(options.results, report, {**facts, "programs": _json(programs), "calls": _json(calls)})
+    results = {**facts, "programs": _json(programs), "calls": _json(calls)}
+    store.write("overhead", results, report, folder=options.results)
     print(report)
 
 
 def _json(figures: Mapping[str, Mapping[str, Figure]]) -> dict[str, Any]:
     return {way: {name: each.to_json() for name, each in found.items()} for way, found in figures.items()}
-
-
-def _write(folder: Path, report: str, results: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "overhead.json").write_text(json.dumps(results, indent=1) + "\n")
-    (folder / "overhead.md").write_text(report)
 
 
 def markdown(
@@ -261,7 +253,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="turns that each system takes (%(default)s)")
     parser.add_argument("--samples", type=int, default=5, help="runs that are timed in a turn (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="leave the other systems out")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="where to write")
+    parser.add_argument("--results", type=Path, default=store.RESULTS, help="where to write")
     parser.add_argument("--profile", action="store_true", help="tell where our own time goes, and nothing else")
     options = parser.parse_args()
     if options.profile:

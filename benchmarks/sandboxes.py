@@ -6,18 +6,17 @@ Run it from the repository's root: `python -m benchmarks.sandboxes`. README.md b
 import argparse
 import asyncio
 import contextlib
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from benchmarks import store
 from benchmarks.boxes.report import docs, markdown
 from benchmarks.boxes.subjects import SUBJECTS, Subject
 from benchmarks.figures import figure
-from benchmarks.machine import ROOT, load, machine, revision
+from benchmarks.machine import load
 from benchmarks.systems import Worker, environment
 
 __all__ = ["main"]
@@ -110,9 +109,7 @@ async def run(options: argparse.Namespace) -> None:
     pythons, absent = await prepare(chosen)
     subjects = [subject for subject in chosen if subject.name in pythons]
     facts: dict[str, Any] = {
-        "date": date.today().isoformat(),
-        "revision": revision(),
-        "machine": machine(),
+        **store.facts(),
         "settings": {"rounds": options.rounds, "samples": options.samples, "seconds": options.seconds},
     }
     found: Found = {}
@@ -146,15 +143,8 @@ async def run(options: argparse.Namespace) -> None:
         },
     }
     report = markdown(results)
-    options.results.mkdir(parents=True, exist_ok=True)
-    _file(options).write_text(json.dumps(results, indent=1) + "\n")
-    _file(options).with_suffix(".md").write_text(report)
+    store.write("sandboxes", results, report, folder=options.results)
     print(report)
-
-
-def _file(options: argparse.Namespace) -> Path:
-    folder: Path = options.results
-    return folder / "sandboxes.json"
 
 
 def main() -> None:
@@ -166,11 +156,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.7, help="for which runs are counted (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="one round with few samples")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="leave the other sandboxes out")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="where to write")
+    parser.add_argument("--results", type=Path, default=store.RESULTS, help="where to write")
     parser.add_argument("--docs", action="store_true", help="print the table for docs/sandboxes.md from the results")
     options = parser.parse_args()
     if options.docs:
-        print(docs(json.loads(_file(options).read_text())))
+        print(docs(store.newest("sandboxes", folder=options.results)))
         return
     if options.quick:
         options.rounds, options.samples, options.seconds = 1, 2, 0.2

@@ -7,19 +7,17 @@ It needs an OpenAI-compatible server. Run it from the repository's root:
 
 import argparse
 import asyncio
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
+from benchmarks import store
 from benchmarks.figures import table
-from benchmarks.machine import ROOT, machine, revision
 from benchmarks.small_tasks import TASKS, TOOLSETS, Task
 from benchmarks.small_tasks.task import is_answer
 from codemode_graph.api import RunResult, codemode
@@ -136,11 +134,9 @@ async def measure(options: argparse.Namespace) -> None:
     if options.label:
         facts: Mapping[str, object] = {
             "label": options.label,
-            "date": date.today().isoformat(),
+            **store.facts(),
             "model": options.about or options.model,
             "temperature": options.temperature,
-            "revision": revision(),
-            "machine": machine(),
         }
         write_results(options.results, facts, [asdict(outcome) for outcome in outcomes])
 
@@ -162,33 +158,35 @@ def write_results(folder: Path, facts: Mapping[str, Any], tasks: Sequence[Mappin
     """Add a round to the results, in place of one with the same label.
 
     Args:
-        folder: The folder of `small-model.json` and `small-model.md`.
+        folder: The folder of the result files.
         facts: `label`, `date`, `model`, `temperature`, `revision`, `machine`.
         tasks: The outcome of each task, as JSON values.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "small-model.json"
-    rounds = json.loads(path.read_text()) if path.exists() else []
+    try:
+        rounds = store.newest("small-model", folder=folder)["rounds"]
+    except FileNotFoundError:
+        rounds = []
     rounds = [*(each for each in rounds if each["label"] != facts["label"]), {**facts, "tasks": list(tasks)}]
-    path.write_text(json.dumps(rounds, indent=1) + "\n")
-    (folder / "small-model.md").write_text(_markdown(rounds))
+    store.write("small-model", {"date": facts["date"], "rounds": rounds}, markdown(rounds), folder=folder)
 
 
-def _markdown(rounds: Sequence[Mapping[str, Any]]) -> str:
+def markdown(rounds: Sequence[Mapping[str, Any]]) -> str:
+    """Return the report: a row for each round, and the tasks of the last one."""
     last = rounds[-1]
     where = last["machine"]
     parts = [
         "# A small model on small tasks",
         f"{last['model']}, temperature {last['temperature']:g}, {last['date']}, {where['cpu']}, {where['cores']} cores, "
         f"Python {where['python']}. Each cell counts tasks; in brackets, those kept aside.",
-        _rounds(rounds),
+        rounds_table(rounds),
         f"## {last['label']}",
         _tasks(last["tasks"]),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _rounds(rounds: Sequence[Mapping[str, Any]]) -> str:
+def rounds_table(rounds: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table with a row for each round: tasks by their outcome, and tokens."""
     by_label = {each["label"]: each for each in rounds}
     columns = {"tasks": "tasks"} | {name: name for name in OUTCOMES} | {"tokens": "tokens read + written"}
 
@@ -229,7 +227,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=1, help="sets of tools that are worked on at one time")
     parser.add_argument("--show", action="store_true", help="print what the model wrote")
     parser.add_argument("--label", help="what was changed: keep the results under this name")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--results", type=Path, default=store.RESULTS)
     asyncio.run(measure(parser.parse_args()))
 
 

@@ -1,6 +1,6 @@
 """Runs many programs in each sandbox, and compares what this process holds before and after.
 
-    python -m benchmarks.soak [--runs 2000] [--heavy-runs 200] [--at-once 8] [SANDBOX ...] > benchmarks/results/soak.md
+    python -m benchmarks.soak [--runs 2000] [--heavy-runs 200] [--at-once 8] [SANDBOX ...]
 
 One run in five fails: it raises, runs out of memory or time, or is cancelled.
 """
@@ -8,11 +8,12 @@ One run in five fails: it raises, runs out of memory or time, or is cancelled.
 import argparse
 import asyncio
 import contextlib
-import datetime
 import gc
 import os
+import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from codemode_sandboxes import (
     create_sandbox,
 )
 
+from benchmarks import store
 from benchmarks.boxes.processes import descendants
+from benchmarks.figures import table
 
 __all__ = ["HEAVY", "Soak", "soak"]
 
@@ -153,30 +156,53 @@ def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def _table(names: list[str], runs: int, heavy_runs: int, at_once: int) -> None:
-    print("# Soak\n")
-    cores, model = os.cpu_count(), os.uname()
-    today = datetime.datetime.now(datetime.UTC).date()
-    print(
-        f"{today}, {cores} cores, {model.sysname} {model.release.split('-')[0]}, load {os.getloadavg()[0]:.1f} at the start."
-    )
-    print(f"{at_once} runs at one time; one in five fails, is stopped by a limit, or is cancelled.\n")
-    print("| sandbox | runs | seconds | runs/s | memory before → after (MB) | descriptors | processes | wrong |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name in names:
+async def measure(options: argparse.Namespace) -> None:
+    """Run the benchmark and write its results."""
+    results: dict[str, Any] = {**store.facts(), "settings": {"at once": options.at_once}, "sandboxes": {}}
+    for name in options.sandbox:
         try:
             sandbox: Any = create_sandbox(name)
-            found = await soak(sandbox, runs=heavy_runs if name in HEAVY else runs, at_once=at_once)
+            runs = options.heavy_runs if name in HEAVY else options.runs
+            results["sandboxes"][name] = asdict(await soak(sandbox, runs=runs, at_once=options.at_once))
         except SandboxUnavailable:
             continue
         await sandbox.aclose()
-        print(
-            f"| {name} | {found.runs:,} | {found.seconds:.1f} | {found.runs / found.seconds:.1f} "
-            f"| {found.memory_before / 2**20:.1f} → {found.memory_after / 2**20:.1f} "
-            f"| {found.descriptors_before} → {found.descriptors_after} "
-            f"| {found.processes_before} → {found.processes_after} | {len(found.wrong)} |",
-            flush=True,
-        )
+        print(name, file=sys.stderr)
+    report = markdown(results)
+    store.write("soak", results, report, folder=options.results)
+    print(report)
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """Return the report."""
+    here, found = results["machine"], results["sandboxes"]
+    columns = {
+        "runs": "runs",
+        "seconds": "seconds",
+        "rate": "runs/s",
+        "memory": "memory before → after (MB)",
+        "descriptors": "descriptors",
+        "processes": "processes",
+        "wrong": "wrong",
+    }
+
+    def cell(name: str, column: str) -> str:
+        of = found[name]
+        if column in ("descriptors", "processes"):
+            return f"{of[f'{column}_before']} → {of[f'{column}_after']}"
+        return {
+            "runs": f"{of['runs']:,}",
+            "seconds": f"{of['seconds']:.1f}",
+            "rate": f"{of['runs'] / of['seconds']:.1f}",
+            "memory": f"{of['memory_before'] / 2**20:.1f} → {of['memory_after'] / 2**20:.1f}",
+            "wrong": str(len(of["wrong"])),
+        }[column]
+
+    conditions = (
+        f"{results['date']}, {here['cores']} cores, {here['system'].split('-')[0]}, load {here['load']:.1f} at the start.\n"
+        f"{results['settings']['at once']} runs at one time; one in five fails, is stopped by a limit, or is cancelled."
+    )
+    return "\n\n".join(["# Soak", conditions, table("sandbox", found, columns, cell)]) + "\n"
 
 
 def main() -> None:
@@ -186,8 +212,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--heavy-runs", type=int, default=200)
     parser.add_argument("--at-once", type=int, default=8)
-    options = parser.parse_args()
-    asyncio.run(_table(options.sandbox, options.runs, options.heavy_runs, options.at_once))
+    parser.add_argument("--results", type=Path, default=store.RESULTS, help="where to write")
+    asyncio.run(measure(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,129 @@
+"""The benchmarks by name, and the tables of the documentation that are made of their results."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks import small_model, soak, store
+from benchmarks.boxes import report as sandboxes
+from benchmarks.figures import duration, table
+from benchmarks.peers.tools import EXPECTED
+
+__all__ = ["BENCHMARKS", "Benchmark", "render"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """One benchmark.
+
+    Attributes:
+        name: Its name on the command line, and in the names of its result files.
+        module: The module that is run.
+        question: What it measures, in one line.
+        writes: True where it writes its result file itself; of the others the entry records what they print.
+        tables: The tables of the documentation, by name, each made of the newest results.
+    """
+
+    name: str
+    module: str
+    question: str
+    writes: bool = False
+    tables: Mapping[str, Callable[[Any], str]] | None = None
+
+
+def _conditions(results: Mapping[str, Any]) -> str:
+    here = results["machine"]
+    processor = ", ".join(str(here[name]) for name in ("cpu", "python") if name in here)
+    return f"{results['date']}, commit {results['revision'] or 'not recorded'}, " + ", ".join(
+        part for part in (processor, f"{here['cores']} cores, load {here['load']}") if part
+    )
+
+
+def _overhead(results: Mapping[str, Any]) -> str:
+    columns = {"direct": "direct calls", "codemode-graph": "codemode-graph", "fastmcp": "FastMCP CodeMode"} | {
+        "smolagents": "smolagents executor"
+    }
+    figures = results["programs"]
+    shown = table("program", EXPECTED, columns, lambda row, way: duration(figures[way][row]["median"]))
+    return f"{shown}\n\n{_conditions(results)}. Medians."
+
+
+def _journal(results: Mapping[str, Any]) -> str:
+    found = results["seconds a call"]
+    kinds = list(next(iter(found.values())))
+    rows = {f"{way}, {int(calls):,}": (way, calls) for way in found for calls in found[way]["none"]}
+
+    def cell(row: str, kind: str) -> str:
+        way, calls = rows[row]
+        return duration(found[way][kind][calls]["processor"])
+
+    shown = table("calls in the run", rows, {kind: kind for kind in kinds}, cell)
+    return f"{shown}\n\n{_conditions(results)}. The processor time that one call adds; the shortest runs."
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="overhead",
+        module="benchmarks.overhead",
+        question="the time of a run and of a call, beside FastMCP's CodeMode and smolagents",
+        writes=True,
+        tables={"overhead": _overhead},
+    ),
+    Benchmark(
+        name="sandboxes",
+        module="benchmarks.sandboxes",
+        question="starts, calls, runs per second and memory of each sandbox",
+        writes=True,
+        tables={"sandboxes": sandboxes.docs},
+    ),
+    Benchmark(
+        name="journal",
+        module="benchmarks.journal",
+        question="what the journal costs as a run makes more calls",
+        writes=True,
+        tables={"journal": _journal},
+    ),
+    Benchmark(name="journal-append", module="benchmarks.journal_append", question="one append in each journal"),
+    Benchmark(
+        name="small-model",
+        module="benchmarks.small_model",
+        question="tasks that a small model solves; it needs --base-url and --model",
+        writes=True,
+        tables={"small-model": lambda results: small_model.rounds_table(results["rounds"])},
+    ),
+    Benchmark(
+        name="soak",
+        module="benchmarks.soak",
+        question="what many runs leave behind in the host",
+        writes=True,
+        tables={"soak": lambda results: soak.markdown(results).partition("\n")[2].strip()},
+    ),
+    Benchmark(name="chaos", module="benchmarks.chaos", question="effects that happen twice or get lost"),
+    Benchmark(name="fuzz-python", module="benchmarks.fuzz_python", question="programs that differ on Monty"),
+    Benchmark(name="fuzz-replies", module="benchmarks.fuzz_replies", question="replies that are read wrongly"),
+    Benchmark(name="fuzz-values", module="benchmarks.fuzz_values", question="values that arrive as others"),
+    Benchmark(
+        name="catalogue",
+        module="benchmarks.catalogue",
+        question="tools that a search finds; it needs --catalogues",
+    ),
+    Benchmark(name="serve-load", module="benchmarks.serve_load", question="a server under many clients"),
+    Benchmark(
+        name="pyodide-packages",
+        module="benchmarks.pyodide_packages",
+        question="what bytecode saves when Pyodide starts",
+    ),
+)
+
+
+def render(name: str) -> str:
+    """Return a table of the documentation, by its name, from the newest results of its benchmark.
+
+    Raises:
+        KeyError: There is no table of that name.
+        FileNotFoundError: The benchmark has no results.
+    """
+    for benchmark in BENCHMARKS:
+        if benchmark.tables and name in benchmark.tables:
+            return benchmark.tables[name](store.newest(benchmark.name)).strip()
+    raise KeyError(name)
