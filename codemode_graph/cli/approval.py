@@ -21,6 +21,14 @@ _WORDS = {
     "respond": ("r", "respond"),
 }
 _HELP = {"approve": "yes", "reject": "no [REASON]", "edit": "edit ARGUMENTS-AS-JSON", "respond": "respond RESULT"}
+# A bare yes to a call that may have taken effect could mean "it did" as well as "call it": it is asked again.
+_UNKNOWN_WORDS = {**_WORDS, "approve": ("approve",)}
+_UNKNOWN_HELP = {
+    "respond": "respond [RESULT]: it took effect, and the program gets this result, as text or JSON",
+    "approve": "approve: it did not take effect, and is called now",
+    "edit": "edit ARGUMENTS-AS-JSON: it did not take effect, and is called now with these",
+    "reject": "no [REASON]: it did not take effect, and is not called",
+}
 
 
 def can_ask() -> bool:
@@ -80,13 +88,20 @@ class TerminalApproval:
             return {"type": "approve"}
         say(self._console, action["description"], prefix="  ? ", style="yellow bold")
         # The description may shorten a long value; a person decides on the whole call.
-        say(
-            self._console, f"{action['name']} {json.dumps(action['args'], ensure_ascii=False, indent=2)}", prefix="    "
-        )
-        hint = ", ".join(_HELP[each] for each in allowed)
+        whole = f"{action['name']} {json.dumps(action['args'], ensure_ascii=False, indent=2)}"
+        for line in whole.splitlines():
+            say(self._console, line, prefix="    ")
+        # The value of a call that did take effect may be lost: then there is nothing to look up, and nothing to approve.
+        doubt = action["reason"] == "unknown" and "approve" in allowed
+        words = _UNKNOWN_WORDS if doubt else _WORDS
+        if doubt and can_ask():
+            say(self._console, "Look first whether it took effect, then answer:", prefix="    ")
+            for line in (line for kind, line in _UNKNOWN_HELP.items() if kind in allowed):
+                say(self._console, line, prefix="      ", hang=8)
+        hint = "your answer" if doubt else ", ".join(_HELP[each] for each in allowed)
         while True:
             word, _, rest = (await self._read(f"    {hint} (Ctrl-D decides later): ")).partition(" ")
-            kind = next((each for each in allowed if word.lower() in _WORDS[each]), None)
+            kind = next((each for each in allowed if word.lower() in words[each]), None)
             if kind == "edit":
                 try:
                     arguments = json.loads(rest)
@@ -94,18 +109,18 @@ class TerminalApproval:
                     say(self._console, f"the arguments are not JSON: {error}", prefix="  ! ", style="yellow")
                     continue
                 return {"type": "edit", "edited_action": {"name": action["name"], "args": arguments}}
+            if kind == "respond" and doubt:
+                return {"type": kind, "message": _read_value(rest.strip()) if rest.strip() else None}
             if kind is not None:
                 message = {"message": rest.strip()} if kind == "respond" or rest.strip() else {}
                 return {"type": kind, **message}
+            if word:
+                say(self._console, f"answer with one of {', '.join(allowed)}", prefix="  ! ", style="yellow")
 
     async def _answer(self, question: Any) -> Any:
         text = question if isinstance(question, str) else json.dumps(question, ensure_ascii=False, default=str)
         say(self._console, text, prefix="  ? ", style="yellow bold")
-        line = await self._read("    answer, as text or JSON (Ctrl-D answers later): ")
-        try:
-            return json.loads(line)
-        except ValueError:
-            return line
+        return _read_value(await self._read("    answer, as text or JSON (Ctrl-D answers later): "))
 
     async def _read(self, prompt: str) -> str:
         if self._left or not can_ask():
@@ -119,3 +134,10 @@ class TerminalApproval:
             self._console.print()
             raise Undecided("the person has ended the input")
         return line.strip()
+
+
+def _read_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import uuid
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -227,4 +228,6 @@ def _read_decisions(text: str) -> Any:
 
 
 def _command(run_id: str, journal: Path | None) -> str:
-    return f"codemode-graph resume {run_id}" + (f" --journal {journal}" if journal is not None else "")
+    return f"codemode-graph resume {run_id}" + (
+        f" --journal {shlex.quote(str(journal))}" if journal is not None else ""
+    )

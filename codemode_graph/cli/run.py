@@ -28,6 +28,7 @@ from codemode_graph.demo.show import run_demo
 from codemode_graph.errors import CodeModeError, ConfigurationError, UnknownRun
 from codemode_graph.exact import encode, encode_fields
 from codemode_graph.options import read_sandbox
+from codemode_graph.state import PendingCall
 from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.progress import Progress
@@ -97,7 +98,7 @@ async def _tell_of_unfinished(cm: CodeMode, run_id: str, resume: str | None) -> 
         if result.trace.verdict is not None:
             return
     if resume is not None:
-        say(console, f"The run is not over. Go on with it: {resume}", style="yellow")
+        _tell_command(console, "The run is not over. Go on with it: ", resume)
 
 
 async def compare_task(invocation: Invocation, *, quiet: bool) -> Comparison:
@@ -283,21 +284,62 @@ def _tell_effects(console: Console, result: RunResult) -> None:
 def _tell_wait(console: Console, result: RunResult, resume: str | None) -> None:
     """Print the calls that a run waits with, and what the caller can do about them."""
     calls = [call for call in result.trace.pending if call["reason"] != "tool"]
-    for call in calls:
-        if call["reason"] == "unknown":  # it was called, and may have taken effect: that stands among the effects
-            continue
+    asked = [call for call in calls if call["reason"] == "approval"]
+    for call in asked:  # one of unknown outcome was called, and stands among the effects
         arguments = json.dumps(call["arguments"], ensure_ascii=False)
         say(console, f"{call['tool']} {arguments} (call {call['id']})", prefix="not called: ", style="yellow")
-    if calls and not can_ask():
-        text = f"{plural(len(calls), 'call')} would have to be approved, and there is no terminal to ask in"
+    if asked and not can_ask():
+        text = f"{plural(len(asked), 'call')} would have to be approved, and there is no terminal to ask in"
         say(console, f"{text}. --yes calls tools without asking.", style="yellow")
     if resume is None:
         if calls:
             say(console, "This run is not recorded: without --no-journal it could be gone on with.", style="yellow")
         return
-    answers = json.dumps([{"id": call["id"], "type": "approve"} for call in calls])
-    decisions = f" --decisions {shlex.quote(answers)}" if calls else ""
-    say(console, f"The run is not over. Go on with it: {resume}{decisions}", style="yellow")
+    for call in calls:
+        if call["reason"] == "unknown":
+            _tell_doubt(console, call, resume)
+    decisions = f" {_decisions([_usual_decision(call) for call in asked])}" if asked else ""
+    _tell_command(console, "The run is not over. Go on with it: ", f"{resume}{decisions}")
+
+
+def _usual_decision(call: PendingCall) -> dict[str, Any]:
+    """Return the decision to suggest for a call that was not made: to approve it, where its policy lets that be decided."""
+    allowed = call.get("allowed", ["approve"])
+    kind = next((each for each in ("approve", "reject", "respond") if each in allowed), "edit")
+    edit = {"edited_action": {"name": call["tool"], "args": call["arguments"]}} if kind == "edit" else {}
+    return {"id": call["id"], "type": kind, **edit}
+
+
+def _tell_doubt(console: Console, call: PendingCall, resume: str) -> None:
+    """Print the answers to a call of unknown outcome, each with the command for the case in which it is true."""
+    happened = {"type": "respond", "message": "it took effect"}
+    left = {"type": "reject"}
+    if "approve" in call.get("allowed", ["approve"]):
+        text = f"Nobody knows whether call {call['id']} took effect. Look first, then run the line that is true:"
+        answers = {
+            "It took effect. The program gets the message as the result, so put the real one there:": happened,
+            "It did not take effect. Call it now:": {"type": "approve"},
+            "It did not take effect. Do not call it:": left,
+        }
+    else:
+        text = f"Call {call['id']} took effect, but its result is lost. Run one of these lines:"
+        answers = {
+            "The program gets the message as the result, so put the real one there:": happened,
+            "Nobody knows the result. The call fails in the program:": left,
+        }
+    say(console, Text(text, style="yellow"))
+    for words, answer in answers.items():
+        say(console, words, prefix="  ")
+        _tell_command(console, "    ", f"{resume} {_decisions([{'id': call['id'], **answer}])}")
+
+
+def _tell_command(console: Console, words: str, command: str) -> None:
+    """Print a command. The terminal breaks its line, and what is copied from there has no line break in it."""
+    console.print(Text(f"{words}{visible(command)}", style="yellow"), soft_wrap=True)
+
+
+def _decisions(answers: list[dict[str, Any]]) -> str:
+    return f"--decisions {shlex.quote(json.dumps(answers))}"
 
 
 def save_page(result: RunResult, html: Path | None, *, quiet: bool) -> bool:

@@ -87,8 +87,13 @@ def _attempt(run: RunData, attempt: Attempt) -> list[RenderableType]:
     if failure is not None and failure["kind"] != "check":
         reason = f"{failure['type']}: {failure['message'][:2_000]}"
         parts.append(Text(visible(f"  ✗ {at_line(failure['line'])}{reason}"), style="red"))
-    if attempt["calls"] or pending:
+    if attempt["calls"]:
         parts.append(Padding(_calls(run, attempt), (0, 0, 0, 2)))
+    for waiting in pending[:_MAX_CALLS]:
+        line = f"{waiting['tool']} {sample(waiting['arguments'], limit=80)} (call {waiting['id']})"
+        parts.append(Text(visible(f"  ? {one_line(line, 200)} {describe_wait(waiting)}"), style="yellow"))
+    if len(pending) > _MAX_CALLS:
+        parts.append(Text(f"  … {plural(len(pending) - _MAX_CALLS, 'more call')}", style="dim"))
     if attempt["stdout"]:
         output = "".join(f"  | {line}\n" for line in attempt["stdout"][:2_000].splitlines())
         parts.append(Text(visible(output).rstrip()))
@@ -98,8 +103,9 @@ def _attempt(run: RunData, attempt: Attempt) -> list[RenderableType]:
 def _calls(run: RunData, attempt: Attempt) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, min_width=3)
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    table.add_column(no_wrap=True, min_width=6)
+    # On a narrow terminal the texts break into lines; a column that may not break would push the others out.
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold", min_width=6)
     table.add_column(no_wrap=True, min_width=_TRACK)
     table.add_column(no_wrap=True, justify="right", min_width=6)
     calls = run.calls_of(attempt)
@@ -112,9 +118,6 @@ def _calls(run: RunData, attempt: Attempt) -> Table:
         table.add_row(Text(visible(call["id"])), name, Text(word, style=_STYLES[tone]), track, time)
     if len(calls) > len(bars):
         table.add_row("…", Text(plural(len(calls) - len(bars), "more call"), style="dim"))
-    for waiting in run.pending_of(attempt):
-        name = Text(one_line(visible(f"{waiting['tool']} {sample(waiting['arguments'], limit=80)}"), 36))
-        table.add_row(Text(visible(waiting["id"])), name, Text(describe_wait(waiting), style="yellow"))
     return table
 
 

@@ -1,18 +1,24 @@
 """`run` asks the person at the terminal about calls that destroy; nobody there means that nothing is called."""
 
 import asyncio
+import io
 import json
 import os
 import pty
 import re
+import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
+from codemode_graph import RunResult, Trace
 from codemode_graph.cli import approval, run
 from codemode_graph.cli.app import app
+from codemode_graph.nodes.approve import read_decisions
 from tests.cli import mytools
 from tests.servers import ROOT
 
@@ -82,6 +88,56 @@ def test_without_a_terminal_a_call_that_destroys_is_not_made(book: list[str]) ->
     result = call("resume", found[1], "--decisions", found[2])
     assert book == ["ann 5"]
     assert "took effect: pay" in result.stderr
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize(
+    ("typed", "decision"),
+    [
+        ("yes\ny\napprove\n", {"type": "approve"}),
+        ("respond\n", {"type": "respond", "message": None}),
+        ('respond {"id": 3}\n', {"type": "respond", "message": {"id": 3}}),
+        ("respond it was paid\n", {"type": "respond", "message": "it was paid"}),
+        ("no\n", {"type": "reject"}),
+    ],
+)
+async def test_yes_is_no_answer_to_whether_a_call_took_effect(
+    typed: str, decision: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    action = {"id": "1.1", "name": "pay", "args": {}, "description": "It was cut off.", "reason": "unknown"}
+    review = {"action_name": "pay", "allowed_decisions": ["approve", "edit", "reject", "respond"]}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    answer = await approval.TerminalApproval(yes=True)({"action_requests": [action], "review_configs": [review]})
+    assert answer == {"decisions": [{"id": "1.1", **decision}]}
+    asked = capsys.readouterr().err
+    assert asked.count("answer with one of approve, edit, reject, respond") == typed.count("y\n") + typed.count("yes\n")
+    assert "approve: it did not take effect, and is called now" in asked
+
+
+@pytest.mark.parametrize(
+    ("waits", "kinds"),
+    [
+        ({"reason": "approval"}, ["approve"]),
+        ({"reason": "approval", "allowed": ["edit", "reject"]}, ["reject"]),
+        ({"reason": "approval", "allowed": ["edit"]}, ["edit"]),
+        ({"reason": "unknown", "allowed": ["respond", "reject"]}, ["respond", "reject"]),
+        ({"reason": "unknown"}, ["respond", "approve", "reject"]),
+    ],
+    ids=str,
+)
+def test_the_commands_that_go_on_hold_answers_that_may_be_given(
+    waits: Any, kinds: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pending: Any = {"id": "1.1", "key": "k", "tool": "pay", "arguments": {"to": "it's"}, "line": 1, **waits}
+    values = {"success": False, "error": "", "attempts": [{"number": 1}]}
+    result = RunResult(values, Trace(pending=[pending]))
+    with pytest.raises(typer.Exit):
+        run.finish(result, quiet=False, html=None, as_json=False, resume="codemode-graph resume x --journal 'a b'")
+    commands = [line for line in capsys.readouterr().err.splitlines() if "--decisions" in line]
+    found = [json.loads(shlex.split(line.partition("codemode-graph ")[2])[-1]) for line in commands]
+    assert [decision["type"] for (decision,) in found] == kinds
+    for decisions in found:
+        assert list(read_decisions([pending], decisions)) == ["k"]
 
 
 @pytest.mark.parametrize("compare", [[], ["--compare"]], ids=str)

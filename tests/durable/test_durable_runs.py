@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -262,12 +264,25 @@ def test_a_command_that_is_killed_between_payments_goes_on_and_pays_nothing_twic
 def test_a_command_that_is_killed_in_a_payment_asks_before_it_pays_again(shell: Shell) -> None:
     run_id, _ = shell.run("await tools.pay('ann', 1)", status=KILLED, deaths=["pay"])
     _, err = shell.call("resume", run_id, status=1)
-    assert f"""codemode-graph resume {run_id} --decisions '[{{"id": "1.1", "type": "approve"}}]'""" in err
+    said = dict(re.findall(r"^  (It .*)\n    codemode-graph (resume .*)$", err, re.MULTILINE))
+    assert list(said) == [
+        "It took effect. The program gets the message as the result, so put the real one there:",
+        "It did not take effect. Call it now:",
+        "It did not take effect. Do not call it:",
+    ]
+    kinds = [json.loads(shlex.split(command)[-1]) for command in said.values()]
+    assert [(each["id"], each["type"]) for (each,) in kinds] == [
+        ("1.1", kind) for kind in ("respond", "approve", "reject")
+    ]
+    assert err.rstrip().splitlines()[-2:] == [
+        f"The run is not over. Go on with it: codemode-graph resume {run_id}",
+        "No answer after 1 attempt",
+    ]
     assert "may have taken effect: pay " in err
     assert "not called" not in err
     assert shell.ledger == ["pay ann 1"]
-    decisions = json.dumps([{"id": "1.1", "type": "respond", "message": "it was paid"}])
-    out, _ = shell.call("resume", run_id, "--decisions", decisions)
+    happened, *_ = said.values()
+    out, _ = shell.call(*shlex.split(happened.replace("it took effect", "it was paid")))
     assert (out, shell.ledger) == ("it was paid\n", ["pay ann 1"])
     page = shell.folder / "run.html"
     assert "The run is in" in shell.call("show", run_id, "--html", str(page))[1]
