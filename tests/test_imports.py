@@ -19,6 +19,7 @@ LAYERS = (
     {"settings", "options", "nodes"},
     {"graph"},
     {"api", "runs", "checkpoints", "result", "trace", "metrics", "integrations"},
+    {"evaluation"},
     {"cli", "demo", "server", "__main__", "__init__"},
 )
 """What is in codemode_graph/, from the ground up: a module may import from its own layer and those below."""

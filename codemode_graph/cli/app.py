@@ -406,6 +406,69 @@ def serve(
     serve_clients(invocation, service)
 
 
+@app.command(name="eval")
+def evaluate(
+    tasks: Annotated[
+        Path, typer.Argument(help="The tasks, as YAML or JSON.", metavar="FILE", show_default=False, dir_okay=False)
+    ],
+    model: Annotated[str, MODEL_OPTION] = "openai:gpt-5.2",
+    mcp: MCP = [],  # noqa: B006
+    tools: TOOLS = [],  # noqa: B006
+    only: Annotated[
+        list[str], typer.Option(help="The name of a task to run; by default all. May be repeated.", metavar="NAME")
+    ] = [],  # noqa: B006
+    repeat: Annotated[int, typer.Option(min=1, help="How often each task is run.", metavar="N")] = 1,
+    sandbox: SANDBOX = None,
+    auto: AUTO = [],  # noqa: B006
+    fallback: FALLBACK = [],  # noqa: B006
+    package: PACKAGES = [],  # noqa: B006
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Call destructive tools. Without it a run that would call one has no answer."),
+    ] = False,
+    max_attempts: MAX_ATTEMPTS = 3,
+    timeout: TIMEOUT = 60.0,
+    model_timeout: MODEL_TIMEOUT = None,
+    max_calls: MAX_CALLS = None,
+    budget: BUDGET = [],  # noqa: B006
+    prices: PRICES = None,
+    quiet: QUIET = False,
+    html: HTML = None,
+    as_json: JSON = False,
+) -> None:
+    """Run tasks whose answers and effects are known, and count what is solved, repaired, silently wrong and failed.
+
+    The exit status is 0 where every run solved its task, 1 where one did not, and 2 where something has to be put right
+    first.
+
+    For example: codemode-graph eval tasks.yaml --tools mytools:TOOLS --html report.html
+    """
+    from codemode_graph.cli.eval_tasks import eval_tasks
+    from codemode_graph.cli.invocation import Invocation, read_bounds
+    from codemode_graph.cli.run import refusing
+
+    with refusing():
+        bounds, numbers = read_bounds(max_calls=max_calls, budget=budget, prices=prices)
+    invocation = Invocation(
+        mcp=[str(path) for path in mcp],
+        tools=tools,
+        model=model,
+        packages=package,
+        options={
+            "sandbox": sandbox,
+            "auto": auto or None,
+            "fallback": fallback,
+            "max_attempts": max_attempts,
+            "timeout": timeout,
+            "model_timeout": model_timeout,
+            **bounds,
+        },
+        yes=yes,
+        prices=numbers,
+    )
+    eval_tasks(tasks, invocation, only=only, repeat=repeat, quiet=quiet, html=html, as_json=as_json)
+
+
 @app.command()
 def demo(model: Annotated[str | None, MODEL_OPTION] = None, html: HTML = None, as_json: JSON = False) -> None:
     """See a run on real tools: an MCP server and Python functions.

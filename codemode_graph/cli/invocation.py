@@ -29,7 +29,7 @@ from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line, suggest
 from codemode_graph.trace.console import say
 
-__all__ = ["Invocation", "load_sandbox", "load_specs", "read_bounds"]
+__all__ = ["Invocation", "import_object", "load_sandbox", "load_specs", "read_bounds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ async def load_specs(
             "there are no tools: give --mcp FILE, a JSON file of MCP servers, or --tools MODULE:NAME, Python functions"
         )
     loaders = [await stack.enter_async_context(MCPToolLoader.from_config(path)) for path in mcp]
-    tools: list[Any] = [_import_object(module) for module in modules]
+    tools: list[Any] = [import_object(module) for module in modules]
     with Console(stderr=True).status("connecting the MCP servers"):
         for loader in loaders:
             tools += await loader.load()
@@ -178,11 +178,19 @@ def _with_place(spec: ToolSpec) -> ToolSpec:
     return replace(spec, call=call)
 
 
-def _import_object(reference: str) -> Any:
-    """Import the object that `module:name` refers to; the current directory is importable, as with `python -m`."""
+def import_object(reference: str, *, place: str = "--tools") -> Any:
+    """Import the object that `module:name` refers to; the current directory is importable, as with `python -m`.
+
+    Args:
+        reference: The module and the name.
+        place: What holds the reference, for the message of an error.
+
+    Raises:
+        ConfigurationError: It is no reference, or there is no such module or object.
+    """
     module_name, _, name = reference.partition(":")
     if not name or not module_name or "/" in module_name or module_name.endswith(".py"):
-        raise ConfigurationError(f"--tools takes MODULE:NAME, such as mytools:TOOLS, not {reference!r}")
+        raise ConfigurationError(f"{place} takes MODULE:NAME, such as mytools:TOOLS, not {reference!r}")
     here = str(Path.cwd())
     # The console script, unlike `python -m`, does not put the current directory there.
     if here not in sys.path:
@@ -190,7 +198,7 @@ def _import_object(reference: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a script without a main guard may call sys.exit() when imported
-        raise ConfigurationError(f"--tools {reference}: importing {module_name} failed: {_describe(error)}") from error
+        raise ConfigurationError(f"{place} {reference}: importing {module_name} failed: {_describe(error)}") from error
     try:
         return getattr(module, name)
     except AttributeError:
@@ -198,7 +206,7 @@ def _import_object(reference: str) -> Any:
         own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
         own = [key for key in own if not key.startswith("_")] or ["nothing of its own"]
         raise ConfigurationError(
-            f"--tools {reference}: {module_name} has no {name}; it has {one_line(', '.join(own), 300)}"
+            f"{place} {reference}: {module_name} has no {name}; it has {one_line(', '.join(own), 300)}"
         ) from None
 
 
