@@ -77,6 +77,8 @@ def _answer(tool: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         return args[0] * 2
     if tool == "rows":
         return [{"id": n, "name": "abc"[n], "n": n} for n in range(3)]
+    if tool == "mixed":
+        return [1, 1.0, True, 0, False, -0.0, 0.0, 2, 2.0, 2**60, float(2**60), "1", None, 1.5, 2**53 + 1, float(2**53)]
     if tool == "fail":
         raise RuntimeError(args[0])
     return None
@@ -91,6 +93,7 @@ groups = {groups}
 seen = {seen}
 pair = {pair}
 text = {text}
+keys = {keys}
 log = []
 class Box:
     def __init__(self, items):
@@ -106,6 +109,9 @@ def twice(x):
 _WORDS = ("ann", "Bob", "", "it's", "x-1", " pad ", "42", "a,b,,c", "été", "Line\nTwo", "z")
 _KEYS = ("a", "b", "name", "n")
 _VARIABLES = ("nums", "words", "rows", "counts", "groups", "pair", "text", "log", "box.items", "box.total")
+# What programs have besides whose keys come from a tool, and are equal across types.
+_KEYED_DATA = "from collections import Counter, defaultdict\nmade = {}\ntally = {}\nmany = defaultdict(list)\n"
+_MIXED = 0.3
 _SYMBOL = re.compile("«([A-Z_]+)»")
 
 
@@ -119,11 +125,12 @@ def _grammar() -> dict[str, list[str]]:
 def write_program(rng: random.Random) -> str:
     """Return a random program, in script form, whose value is a list of texts.
 
-    It calls the tools `double(x)`, `rows()`, `put(key, value)` and `fail(message)`.
+    It calls the tools `double(x)`, `rows()`, `put(key, value)`, `mixed()` and `fail(message)`.
 
     Args:
         rng: Where its choices come from.
     """
+    is_mixed = rng.random() < _MIXED
     data = _DATA.format(
         nums=[rng.randint(-5, 9) for _ in range(rng.randint(0, 5))],
         words=[rng.choice(_WORDS) for _ in range(rng.randint(0, 4))],
@@ -133,10 +140,16 @@ def write_program(rng: random.Random) -> str:
         seen="{" + ", ".join(str(rng.randint(0, 6)) for _ in range(3)) + "}",
         pair=(rng.randint(0, 4), rng.choice(_WORDS)),
         text=repr(rng.choice(_WORDS)),
+        keys=f"(await tools.mixed())[{rng.randint(0, 12)}:][::{rng.choice([1, -1, 2])}]" if is_mixed else "[1, 2]",
     )
-    lines = [line for number in range(rng.randint(1, 5)) for line in _statement(rng, f"v{number}")]
+    others = 0 if is_mixed and rng.random() < 0.7 else rng.randint(1, 5)
+    lines = [line for number in range(others) for line in _statement(rng, f"v{number}")]
+    for number in range(rng.randint(1, 4) if is_mixed else 0):
+        lines += _expand(rng, "«KEYED»", f"k{number}").split(" ;; ")
     shown = ", ".join(f"repr({name})" for name in rng.sample(_VARIABLES, rng.randint(2, 5)))
-    return f"{data}{chr(10).join(lines)}\n[{shown}]"
+    if is_mixed:
+        shown += ", repr(made), repr(dict(tally)), repr(dict(many))"
+    return f"{data}{_KEYED_DATA if is_mixed else ''}{chr(10).join(lines)}\n[{shown}]"
 
 
 def _row(rng: random.Random, number: int) -> dict[str, Any]:
@@ -164,7 +177,7 @@ def _expand(rng: random.Random, text: str, name: str) -> str:
     return text.replace("«name»", name)
 
 
-TOOLS = ("double", "rows", "put", "fail")
+TOOLS = ("double", "rows", "put", "fail", "mixed")
 
 
 class _Tools:

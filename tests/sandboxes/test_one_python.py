@@ -140,9 +140,63 @@ def f(): ;;     for i in range(2): ;;         try: ;;             continue ;;   
 match {'k': [1, 2, 3]}: ;;     case {'k': [x, *rest]} if x: ;;         r = rest ;;     case _: ;;         r = None ;; r
 """
 
+# Keys that are equal, of several types: the first one stays.
+KEYS = r"""
+def f(xs): ;;     return {k: {k: i for i, k in enumerate(xs)} for k in xs} ;; f([1, True])
+[{k: i for i, k in enumerate(xs)} for xs in [[1, True], [1.0, 1]]]
+f = lambda xs: {k: 1 for k in xs} ;; [f([1, True]), f([True, 1])]
+[x for x in {k: 1 for k in [1, 2]}]
+[list(x) for x in [{k: 1 for k in [1]}, {k: 1 for k in [2]}]]
+def f(n): ;;     return {k: f(n - 1) if n else 0 for k in [n, True, 1.0]} ;; f(2)
+import asyncio ;; async def f(x): ;;     return {k: await tools.double(k) for k in [x, 1, True]} ;; await asyncio.gather(f(1.0), f(True), f(2))
+class A: ;;     def __init__(self, xs): ;;         self.d = {x: 1 for x in xs} ;; A([1, True]).d
+{x: x for x in [1, 2] for x in [x, True]}
+x = [1, True] ;; {x: 1 for x in x}
+{(a, b): c for a, b, c in [(1, 2, 3), (True, 2, 4)]}
+{k: v for k, v in {1: 2}.items()} | {True: 5}
+a = {1: 2} ;; b = {True: 3, 2: 4} ;; c = {1.0: 5} ;; [a | b, {**a, **b}, {**b, **a}, a | {**b, **c}]
+a = {1: 2} ;; k = 1.0 ;; a.update({k: 3}) ;; a.update([(True, 5)]) ;; a.update(zip([True, 2], 'ab')) ;; a
+from collections import Counter ;; a = Counter([1, True]) ;; b = Counter([1.0]) ;; a += b ;; a.update([True, 2]) ;; a.subtract({1.0: 1}) ;; [a, a + b, b + a, a - b, b & a, a | b]
+from collections import Counter, defaultdict ;; d = defaultdict(list) ;; for k in [1, True, 1.0, 'a']: ;;     d[k].append(k) ;; d[True] += [5] ;; dict(d)
+from collections import defaultdict ;; d = defaultdict(lambda: defaultdict(int)) ;; for k in [(1, 1.0), (True, 1), (2, 'x')]: ;;     d[k[0]][k[1]] += 1 ;; {k: dict(v) for k, v in d.items()}
+d = {} ;; d[1], d[True] = 'ab' ;; for d[1.0] in [7, 8]: pass ;; d
+class O: ;;     def __init__(self): ;;         self.d = {} ;;     def put(self, k, v): ;;         self.d[k] = v ;; o = O() ;; o.put(1, 'a') ;; o.put(True, 'b') ;; o.d[1.0] = 'c' ;; o.d
+dict.fromkeys([1.0, 1, True], 0), dict([(1, 2), (True, 3)]), dict(zip([0, False, -0.0], 'abc')), dict({1: 2}, a=1), dict((k, 1) for k in [True, 1])
+d = {0.0: 'a'} ;; d[-0.0] = 'b' ;; d[0] = 'c' ;; d
+d = {} ;; d[1, 2] = 'a' ;; d[(1.0, 2)] = 'b' ;; d[(True, 2.0)] = 'c' ;; d
+s = {1, 2} ;; [sorted(s & {True}), sorted({True, 3} & s), sorted(s.intersection([1.0, 2])), sorted({1.0}.intersection([1, 2])), sorted({1, 2}.intersection((True, 2.0, 1))), sorted(s | {1.0}), sorted(s ^ {1.0})]
+from datetime import date ;; d = {} ;; d[date(2026, 1, 1)] = 1 ;; d[date(2026, 1, 1)] = 2 ;; d
+from decimal import Decimal ;; d = {} ;; d[1] = 1 ;; d[Decimal('1.0')] = 2 ;; d[Decimal('1.00')] = 3 ;; d
+xs = [[0] * 3 for _ in range(3)] ;; xs[1][2] = 5 ;; xs[0][True] = 7 ;; xs[-1] = 9 ;; xs
+d = {} ;; try: ;;     d[[1]] = 2 ;; except TypeError as e: ;;     r = type(e).__name__ ;; r
+d = {} ;; try: ;;     {k: 1 for k in [1, [2]]} ;; except TypeError as e: ;;     r = type(e).__name__ ;; r
+try: ;;     dict([1, 2]) ;; except TypeError as e: ;;     r = type(e).__name__ ;; r
+try: ;;     dict(5) ;; except TypeError as e: ;;     r = type(e).__name__ ;; r
+d = {'a': {}} ;; d['a'][1] = 2 ;; d['a'][True] = 3 ;; d['b'] = d['a'] | {1.0: 4} ;; d
+i = [0] ;; d = {} ;; def n(): ;;     i[0] += 1 ;;     return i[0] ;; d[n()] = n() ;; d[n()] = n() ;; d
+d = {} ;; d[k := 1] = 2 ;; d[True] = k ;; d
+x = 5 | 2 ;; flags = 1 ;; flags |= 4 ;; y: int | None = 3 ;; [x, flags, isinstance(y, int | str)]
+def f(x: 'int | None' = None, **kw): ;;     kw[x] = 1 ;;     kw[True] = 2 ;;     return kw ;; f(1, a=3)
+d = {1: 'a', **{True: 'b'}, 1.0: 'c'} ;; d
+k = True ;; d = {1: 'a', k: 'b'} ;; d
+groups = {} ;; for r in await tools.rows(): ;;     groups.setdefault(r['n'] > 0, []).append(r['id']) ;; groups[1] = 'x' ;; groups
+d = {} ;; d.setdefault(1, 'a') ;; d.setdefault(True, 'b') ;; d[True] = 'c' ;; d
+def g(): ;;     return {1: 2} ;; x = g() | {True: 4} ;; g()[True] = 5 ;; x
+import copy, json ;; d = {1: 2} ;; e = copy.deepcopy(d) ;; e[True] = 3 ;; f = d.copy() ;; f[1.0] = 4 ;; h = json.loads(json.dumps(d)) ;; h[1] = 2 ;; [d, e, f, h]
+d = {} ;; for r in [1, 1.0, True, '1', None]: ;;     d[r] = d.get(r, 0) + 1 ;; d
+d = {True: 'yes', False: 'no'} ;; d[1] = 'one' ;; d[0] = 'zero' ;; d
+(lambda d: d.update({True: 1}) or d)({1: 0})
+d = {} ;; (d)[(1)] = 2 ;; (d)[  (True)  ] = 3 ;; d
+d = {} ;; d[ ;;     1 ;; ] = 2 ;; d[True  # why ;; ] = 3 ;; d
+d = {1: [0]} ;; d[True] += [5] ;; d[1.0] *= 2 ;; d
+float('nan') in [float('nan')], [float('nan')].count(float('nan'))
+import math ;; len({math.nan, float('nan')}), math.isnan(math.nan)
+nan = float('nan') ;; d = {} ;; for k in [nan, float('nan'), nan]: ;;     d[k] = 1 ;; len(d)
+"""
+
 PROGRAMS = [
     line.replace(" ;; ", "\n")
-    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS)
+    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS)
     for line in text.strip("\n").split("\n")
 ]
 
@@ -173,6 +227,53 @@ async def auto(monty: MontySandbox) -> AsyncIterator[AutoSandbox]:
 @pytest.mark.parametrize("code", PROGRAMS)
 async def test_a_program_does_on_auto_what_it_does_in_cpython(auto: AutoSandbox, code: str) -> None:
     assert await run_in(auto, shown(code)) == await asyncio.to_thread(run_here, shown(code))
+
+
+# Ways in which a program makes keys of the items of `xs`, and the dict that comes of it.
+STORES = """
+d = {} ;; for k in xs: ;;     d[k] = 1
+d = {xs[0]: 0} ;; for k in xs: ;;     d[k] = d.get(k, 0) + 1
+d = {} ;; for k in xs: ;;     d.setdefault(k, []).append(k)
+d = {} ;; for k in xs: ;;     d |= {k: 1}
+d = {} ;; for k in xs: ;;     d = {**d, k: 1}
+d = {} ;; for k in xs: ;;     d.update([(k, 1)])
+d = {k: i for i, k in enumerate(xs)}
+d = {(k, 'a'): 1 for k in xs}
+d = dict.fromkeys(xs)
+d = dict(zip(xs, range(9)))
+import collections ;; d = dict(collections.Counter(xs))
+from collections import defaultdict ;; d = defaultdict(int) ;; for k in xs: ;;     d[k] += 1 ;; d = dict(d)
+"""
+EQUAL = [
+    [1, 1.0, True],
+    [True, 1],
+    [1.0, 1],
+    [0, False, 0.0, -0.0],
+    [-0.0, 0.0, 0],
+    [2**60, float(2**60)],
+    [float(2**100), 2**100],
+]
+
+
+@pytest.mark.parametrize("store", STORES.strip("\n").split("\n"))
+async def test_the_first_of_equal_keys_stays(monty: MontySandbox, store: str) -> None:
+    for xs in EQUAL:
+        code = f"xs = [x for x in {xs}]\n{store}\nrepr(d)".replace(" ;; ", "\n")
+        assert find_lacks(code, monty.capabilities) == ()
+        assert await run_in(monty, code) == await asyncio.to_thread(run_here, code)
+
+
+async def test_keys_that_monty_cannot_tell_apart_end_the_run_and_no_handler_sees_it(monty: MontySandbox) -> None:
+    code = (
+        "d = {}\ntry:\n    d[float('inf') - float('inf')] = await tools.double(1)\nexcept Exception:\n    pass\nlen(d)"
+    )
+    assert (await run_in(monty, code)).error == "ValueError"
+
+
+async def test_stores_of_keys_are_guarded_where_other_rewrites_fail(monty: MontySandbox) -> None:
+    code = "a = b = 1\ndel (  # a, b\n    a, b)\nd = {}\nfor k in [1, True]:\n    d[k] = 2\nrepr(d)"
+    there = await run_in(monty, code)
+    assert there.error or there.value == repr("{1: 2}")
 
 
 # What an ordinary program is made of: none of it may send it elsewhere.

@@ -30,7 +30,7 @@ from codemode_sandboxes.monty.convert import (
     from_monty,
     to_answer,
 )
-from codemode_sandboxes.monty.dialect import lower
+from codemode_sandboxes.monty.dialect import REFUSE, lower
 from codemode_sandboxes.monty.failures import PROGRAM_FILE, failure, last_line, program_failure
 from codemode_sandboxes.monty.prelude import PRELUDE, function_names, prelude_inputs
 from codemode_sandboxes.monty.workers import Worker
@@ -43,6 +43,9 @@ _Snapshot = FunctionSnapshot | FutureSnapshot | NameLookupSnapshot | MontyComple
 _CLOCK_CALLS = frozenset({"time.time", "datetime.now", "date.today"})
 
 _SINCE_START = frozenset({"time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"})
+
+
+_LONGEST_REASON = 500
 
 
 class _Ended(Exception):
@@ -166,6 +169,9 @@ class MontyExecution:
     def _tool_call(self, snapshot: FunctionSnapshot) -> _Snapshot:
         name = str(snapshot.function_name)
         tool = self._tools.get(name)
+        if name == REFUSE:
+            message = str(snapshot.args[0])[:_LONGEST_REASON] if snapshot.args else "this program"
+            raise _Ended(program_failure("ValueError", message, None, self._output.take()))
         # Any undefined name that a program calls arrives here; only those of tools are answered.
         if tool is None or snapshot.object_id is not None:
             return snapshot.resume(error_answer("NameError", f"name {name!r} is not defined"))

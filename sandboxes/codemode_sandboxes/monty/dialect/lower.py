@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from codemode_sandboxes.monty.dialect.assignments import ASSIGNMENTS
 from codemode_sandboxes.monty.dialect.calls import CALLS
 from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap
+from codemode_sandboxes.monty.dialect.keys import GUARD, KEYS
 from codemode_sandboxes.monty.dialect.statements import STATEMENTS
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree, parse, tree_of
@@ -16,7 +17,7 @@ from codemode_sandboxes.source.tree import Tree, parse, tree_of
 __all__ = ["Lowered", "lower"]
 
 _REWRITTEN = [
-    (gap, re.compile(gap.words)) for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS) if isinstance(gap, RewrittenGap)
+    (gap, re.compile(gap.words)) for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *KEYS) if isinstance(gap, RewrittenGap)
 ]
 _BUILTINS = {name for name in dir(builtins) if not name.startswith("_") and not keyword.iskeyword(name)}
 _BIND = """\
@@ -59,15 +60,19 @@ def lower(code: str) -> Lowered:
     changes = sorted((change for gap in gaps for change in gap.changes(tree)), key=_outermost_first)
     if not changes:
         return Lowered(code, shadowed)
-    edits = Edits(code)
-    try:
-        for change in changes:
-            change.edit(edits)
-        lowered = edits.apply()
-        parse(lowered)
-    except (ValueError, SyntaxError):  # such as commas in comments, where an edit looked for the program's own
-        return Lowered(code, shadowed)
-    return Lowered(lowered, shadowed + "".join(dict.fromkeys(change.helper for change in changes)))
+    # An edit may not find its place, such as where a comment has the comma that it looks for. Monty then refuses what is
+    # left as it was, other than stores of keys: those have to be changed, and their edits look for nothing.
+    for chosen in (changes, [change for change in changes if change.helper == GUARD]):
+        edits = Edits(code)
+        try:
+            for change in chosen:
+                change.edit(edits)
+            lowered = edits.apply()
+            parse(lowered)
+        except (ValueError, SyntaxError):
+            continue
+        return Lowered(lowered, shadowed + "".join(dict.fromkeys(change.helper for change in chosen)))
+    return Lowered(code, shadowed)
 
 
 def _shadowed_builtins(tree: Tree) -> set[str]:

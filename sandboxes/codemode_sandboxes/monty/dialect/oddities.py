@@ -5,7 +5,7 @@ import builtins
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, kinds_of
+from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
 from codemode_sandboxes.source.tree import Function, Tree
 
 __all__ = ["ODDITIES"]
@@ -94,36 +94,6 @@ def _slices_of_ranges(tree: Tree) -> Iterator[ast.AST]:
     for node in tree.of(ast.Subscript):
         if isinstance(node.slice, ast.Slice) and kinds.kind(node.value) == "range":
             yield node
-
-
-def _equal_keys(tree: Tree) -> Iterator[ast.AST]:
-    """Find keys that may equal a key of another type: CPython keeps the first, Monty the last."""
-    kinds = kinds_of(tree)
-    for display in (*tree.of(ast.Dict), *tree.of(ast.List), *tree.of(ast.Set, ast.Tuple)):
-        items = display.keys if isinstance(display, ast.Dict) else display.elts
-        firsts = [item.elts[0] if isinstance(item, ast.Tuple) and item.elts else item for item in items]
-        constants = [item.value for item in firsts if isinstance(item, ast.Constant)]
-        if len(set(constants)) < len({(type(value), value) for value in constants}):
-            yield display
-        if isinstance(display, ast.Dict):
-            yield from (key for key in items if key is not None and _may_be_fraction(kinds, key))
-    for node in tree.of(ast.Subscript):
-        if isinstance(node.ctx, ast.Store) and not isinstance(node.slice, ast.Slice):
-            is_flag = isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, bool)
-            if is_flag or _may_be_fraction(kinds, node.slice):
-                yield node
-    yield from (node.key for node in tree.of(ast.DictComp) if _may_be_fraction(kinds, node.key))
-
-
-def _may_be_fraction(kinds: Kinds, node: ast.expr) -> bool:
-    match node:
-        case ast.Constant(value=value):
-            return isinstance(value, float)
-        case ast.BinOp(op=ast.Div()):
-            return kinds.kind(node) == "number"
-        case ast.Call(func=function):
-            return kinds.is_builtin(function, "float") or (kinds.is_builtin(function, "round") and len(node.args) > 1)
-    return False
 
 
 def _texts_of_errors(tree: Tree) -> Iterator[ast.AST]:
@@ -271,13 +241,6 @@ ODDITIES: tuple[Gap, ...] = (
         "slice a list: `list(range(n))[::2]`",
         _slices_of_ranges,
         "repr(range(10)[::3]) == 'range(0, 10, 3)'",
-        rare=True,
-    ),
-    Gap(
-        "keys that equal a key of another type",
-        "make all keys texts or all of them integers",
-        _equal_keys,
-        "d = {1: 'a'}\nd[1.0] = 'b'\nrepr(d) == \"{1: 'b'}\"",
         rare=True,
     ),
     Gap(
