@@ -4,21 +4,30 @@ import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from codemode_sandboxes import SandboxError
+from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypedDict, TypeVar, Unpack
 
-from codemode_graph.catalogue import CARD_TOKENS, Catalogue
+from codemode_graph.catalogue import Catalogue
 from codemode_graph.errors import CodeModeError, ConfigurationError
-from codemode_graph.graph import create_codemode
+from codemode_graph.graph import build_graph
 from codemode_graph.model.ask import load_model
-from codemode_graph.options import Approve, CodeModeOptions, RunOptions, read_context, read_options, read_sandbox
+from codemode_graph.options import (
+    Approve,
+    CodeModeOptions,
+    RunOptions,
+    read_catalogue,
+    read_context,
+    read_options,
+    read_sandbox,
+)
 from codemode_graph.result import RunResult, not_run
 from codemode_graph.runs import Answers, Runs, RunSummary, open_journal, summary_of
 from codemode_graph.sync import wait_for
@@ -68,7 +77,6 @@ class CodeMode:
         self.tools = load_tools(tools, policies=options.get("policies"))
         self.sandbox = read_sandbox(run)
         self._returns: ReturnType | None = read_context(run).returns
-        self._card_tokens, self._embeddings = run.get("card_tokens", CARD_TOKENS), run.get("embeddings")
         self._model = options.get("code_model") or options.get("model") or DEFAULT_MODEL
         self._api_key = options.get("api_key")
         durable = None if (place := options.get("durable")) is None else open_journal(place)
@@ -83,17 +91,16 @@ class CodeMode:
         )
         # A result stays in this process, so that no value is too large for it.
         graph_options: dict[str, Any] = {"inline_bytes": sys.maxsize} | {
-            name: value for name, value in run.items() if name in RunOptions.__annotations__ and name != "policies"
+            name: value for name, value in run.items() if name in RunOptions.__annotations__
         }
         if durable is not None:
             graph_options["journal"] = durable
-        self._create = partial(create_codemode, tools=self.tools, **graph_options)
+        self._options = cast("RunOptions", graph_options)
 
     @cached_property
     def catalogue(self) -> Catalogue:
         """The tools that programs may call, as prompts tell of them."""
-        specs = [spec for spec in self.tools if spec.for_programs]
-        return Catalogue(specs, tokens=self._card_tokens, embeddings=self._embeddings)
+        return read_catalogue(self.tools, self._options)
 
     @cached_property
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
@@ -106,11 +113,14 @@ class CodeMode:
 
     @cached_property
     def _task_graph(self) -> StateGraph[Any, Any, Any, Any]:
-        return self._create(model=load_model(self._model, api_key=self._api_key))
+        return self._build(load_model(self._model, api_key=self._api_key))
 
     @cached_property
     def _program_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        return self._runs.compile(self._create(model=None))
+        return self._runs.compile(self._build(None))
+
+    def _build(self, model: BaseChatModel | None) -> StateGraph[Any, Any, Any, Any]:
+        return build_graph(model=model, specs=self.tools, catalogue=self.catalogue, options=self._options)
 
     @overload
     async def run(

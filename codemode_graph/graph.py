@@ -1,5 +1,6 @@
 """The graph: its nodes, its edges and its routes."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -10,8 +11,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 from typing_extensions import Unpack
 
-from codemode_graph.calls.values import LOAD_VALUE
-from codemode_graph.catalogue import CARD_TOKENS, Catalogue
+from codemode_graph.catalogue import Catalogue
 from codemode_graph.model.ask import is_structured, load_model
 from codemode_graph.nodes.approve import approve
 from codemode_graph.nodes.check import check
@@ -22,13 +22,13 @@ from codemode_graph.nodes.inspect_output import inspect_output
 from codemode_graph.nodes.node import Node, Route
 from codemode_graph.nodes.repair import repair
 from codemode_graph.nodes.spans import trace_policy
-from codemode_graph.options import RunOptions, read_context, read_options, read_sandbox
+from codemode_graph.options import RunOptions, read_catalogue, read_context, read_options, read_sandbox
 from codemode_graph.settings import Context, Parts
 from codemode_graph.state import CodeModeInput, CodeModeOutput, CodeModeState
 from codemode_graph.tools.load import Tools, load_tools
-from codemode_graph.tools.signatures import Signatures, render_stubs
+from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["create_codemode"]
+__all__ = ["build_graph", "create_codemode"]
 
 
 def create_codemode(
@@ -57,19 +57,32 @@ def create_codemode(
         ```
     """
     options = read_options(options)
+    specs = load_tools(tools, policies=options.get("policies"))
+    return build_graph(model=model, specs=specs, catalogue=read_catalogue(specs, options), options=options)
+
+
+def build_graph(
+    *, model: str | BaseChatModel | None, specs: Sequence[ToolSpec], catalogue: Catalogue, options: RunOptions
+) -> StateGraph[CodeModeState, Context, CodeModeInput, CodeModeOutput]:
+    """Make the graph of `create_codemode` over tools that are loaded already.
+
+    Args:
+        model: As there.
+        specs: All tools, with their policies.
+        catalogue: Those that programs may call. Graphs share it, and what it has written of the tools.
+        options: As `read_options` returns them.
+
+    Raises:
+        ConfigurationError: The model cannot be used, or an option, see `RunOptions`.
+    """
+    # `read_sandbox` changes them, and the caller may build another graph from the same.
+    options = options.copy()
     context = read_context(options)
     loaded = None if model is None else load_model(model)
-    loaded_tools = load_tools(tools, policies=options.get("policies"))
-    specs = tuple(spec for spec in loaded_tools if spec.for_programs)
     sandbox = read_sandbox(options)
-    catalogue = Catalogue(specs, tokens=options.get("card_tokens", CARD_TOKENS), embeddings=options.get("embeddings"))
-    callable_specs = (*specs, *catalogue.tools, LOAD_VALUE)
     structured = options.get("structured")
     parts = Parts(
         model=loaded,
-        tools=specs,
-        signatures=Signatures.of(callable_specs),
-        stubs=render_stubs(callable_specs),
         catalogue=catalogue,
         sandbox=sandbox,
         checker=_checker(sandbox),
@@ -82,7 +95,7 @@ def create_codemode(
         inline_bytes=options.get("inline_bytes", 32 * 1024),
         instructions=options.get("instructions", ""),
         journal=options.get("journal"),
-        reserved=tuple(spec.name for spec in loaded_tools if not spec.for_programs),
+        reserved=tuple(spec.name for spec in specs if not spec.for_programs),
     )
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(
         CodeModeState, Context, input_schema=CodeModeInput, output_schema=CodeModeOutput

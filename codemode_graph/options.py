@@ -11,13 +11,15 @@ from pydantic import ValidationError
 from typing_extensions import TypedDict
 
 from codemode_graph.calls.journal import Journal
+from codemode_graph.calls.values import LOAD_VALUE
+from codemode_graph.catalogue import CARD_TOKENS, Catalogue
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.settings import Context, Prices
 from codemode_graph.tools.hints import complaint
-from codemode_graph.tools.spec import ToolPolicy
+from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 from codemode_graph.tools.text import suggest
 
-__all__ = ["Approve", "CodeModeOptions", "RunOptions", "read_context", "read_options", "read_sandbox"]
+__all__ = ["Approve", "CodeModeOptions", "RunOptions", "read_catalogue", "read_context", "read_options", "read_sandbox"]
 
 Approve: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
 """Answers a request for approval."""
@@ -148,6 +150,24 @@ def read_context(options: RunOptions) -> Context:
         return Context.model_validate({name: value for name, value in options.items() if name in Context.model_fields})
     except ValidationError as error:
         raise ConfigurationError(complaint(error)) from None
+
+
+def read_catalogue(specs: Sequence[ToolSpec], options: Mapping[str, Any]) -> Catalogue:
+    """Return the catalogue of those of the tools that programs may call.
+
+    Args:
+        specs: All tools.
+        options: Run options, of which `card_tokens` and `embeddings` are looked at.
+
+    Raises:
+        ToolLoadError: Programs are to search, and a tool has the name of a search.
+    """
+    return Catalogue(
+        [spec for spec in specs if spec.for_programs],
+        others=(LOAD_VALUE,),
+        tokens=options.get("card_tokens", CARD_TOKENS),
+        embeddings=options.get("embeddings"),
+    )
 
 
 def read_sandbox(options: RunOptions) -> Sandbox:

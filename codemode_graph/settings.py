@@ -11,14 +11,12 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codemode_graph.calls.journal import Journal, MemoryJournal
-from codemode_graph.calls.values import LOAD_VALUE
 from codemode_graph.catalogue import Catalogue
 from codemode_graph.check import TypeChecker
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.hints import complaint
 from codemode_graph.tools.return_type import Returns
 from codemode_graph.tools.signatures import Signatures
-from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["Context", "Parts", "Prices"]
 
@@ -76,11 +74,8 @@ class Parts:
 
     Attributes:
         model: Writes the programs; None where callers bring them.
-        tools: The tools that programs may call.
         reserved: Names of tools that only a model may call, by a tool call of its own.
-        signatures: The signatures of the tools.
-        stubs: The same as declarations, for the type checker.
-        catalogue: The tools as prompts tell of them.
+        catalogue: The tools that programs may call, as prompts tell of them and as checks know them.
         sandbox: Where programs run; a `SandboxChoice` chooses for each.
         checker: Checks the types of programs; None leaves that out.
         limits: Bounds on a program.
@@ -96,9 +91,6 @@ class Parts:
     """
 
     model: BaseChatModel | None
-    tools: tuple[ToolSpec, ...]
-    signatures: Signatures
-    stubs: str
     catalogue: Catalogue
     sandbox: Sandbox
     checker: TypeChecker | None
@@ -134,13 +126,9 @@ class Parts:
             raise ConfigurationError("context.max_cost needs a graph with prices=Prices(input=..., output=...)")
         return merged
 
-    @property
-    def callable(self) -> tuple[ToolSpec, ...]:
-        """The tools that a program may call, with those that search them and the one that loads values kept by reference."""
-        # A tool of the caller keeps its name; values kept by reference then cannot be loaded by programs.
-        taken = any(spec.name == LOAD_VALUE.name for spec in self.tools)
-        tools = (*self.tools, *self.catalogue.tools)
-        return tools if taken else (*tools, LOAD_VALUE)
+    async def signatures(self) -> Signatures:
+        """Return the signatures of all tools that programs may call. The first time they are read, off the event loop."""
+        return await asyncio.to_thread(lambda: self.catalogue.signatures)
 
     async def capabilities(self) -> Capabilities:
         """Return what the sandbox offers. The first time may start it, so that it is asked in a thread."""

@@ -5,6 +5,7 @@ how a program finds more: `search_tools` and `describe_tool`. The check knows al
 """
 
 import re
+import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from langchain_core.runnables import RunnableConfig
 from codemode_graph.catalogue.search import ToolIndex
 from codemode_graph.errors import ToolLoadError
 from codemode_graph.tools.cards import estimate_tokens, render_card, render_cards
+from codemode_graph.tools.signatures import Signatures, Stubs
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line, suggest
 
@@ -32,6 +34,8 @@ _EXAMPLES = 4
 # Cards that a prompt shows, and the share of the budget that they may take: a model reads few cards better than many.
 _CARDS = 12
 _CARDS_SHARE = 0.4
+# Tools whose cards are written first to find out whether all are too many for a prompt.
+_FIRST = 64
 _LIMIT = 8
 _MOST_FOUND = 50
 _MOST_STEPS = 6
@@ -39,13 +43,13 @@ _STEPS = re.compile(r"[.;:,\n]+|\b(?:and|then|if|for each)\b")
 _PLACE = re.compile(r"^(\w[\w -]*?)(?:/|\.|:|__)")
 
 
-async def _nothing(arguments: dict[str, Any], config: RunnableConfig) -> Any:
-    raise KeyError("there is no catalogue")
+async def _unbound(arguments: dict[str, Any], config: RunnableConfig) -> Any:
+    raise RuntimeError("only a run's own catalogue can search its tools")
 
 
 SEARCH_TOOLS = ToolSpec(
     name="search_tools",
-    call=_nothing,
+    call=_unbound,
     description="Find tools by what they do, best first. Each has its `name` and its `card`.",
     input_schema={
         "type": "object",
@@ -68,7 +72,7 @@ SEARCH_TOOLS = ToolSpec(
 )
 DESCRIBE_TOOL = ToolSpec(
     name="describe_tool",
-    call=_nothing,
+    call=_unbound,
     description="Return the card of one tool: how it is called, and what comes back.",
     input_schema={"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
     output_schema={"type": "string"},
@@ -78,10 +82,14 @@ DESCRIBE_TOOL = ToolSpec(
 
 
 class Catalogue:
-    """The tools of a run, as its prompts tell of them.
+    """The tools of a run, as its prompts tell of them and as its checks know them. Graphs with the same tools share one.
+
+    Signatures, stubs and cards are written at their first use, which takes a second for a thousand tools: await them in a
+    thread.
 
     Args:
         specs: The tools that programs may call.
+        others: Tools that programs may call and no prompt shows; one that has the name of another tool is left out.
         tokens: Estimated tokens that all cards may take; past that, programs and prompts search. None shows all cards.
         embeddings: Lets searches go by meaning as well.
 
@@ -90,15 +98,54 @@ class Catalogue:
     """
 
     def __init__(
-        self, specs: Sequence[ToolSpec], *, tokens: int | None = CARD_TOKENS, embeddings: Embeddings | None = None
+        self,
+        specs: Sequence[ToolSpec],
+        *,
+        others: Sequence[ToolSpec] = (),
+        tokens: int | None = CARD_TOKENS,
+        embeddings: Embeddings | None = None,
     ) -> None:
-        self._specs, self._tokens, self._embeddings = specs, tokens, embeddings
+        self._specs, self._others = tuple(specs), others
+        self._tokens, self._embeddings = tokens, embeddings
+        # Runs that begin together, each in a thread, must not each write all signatures.
+        self._lock = threading.RLock()
         if self.is_searched:
             for name in {spec.name for spec in specs} & {SEARCH_TOOLS.name, DESCRIBE_TOOL.name}:
                 raise ToolLoadError(
                     f"the tools are so many that programs search them with {SEARCH_TOOLS.name} and {DESCRIBE_TOOL.name}, "
                     f"and one of yours is called {name!r}: give it another name, or show all cards with card_tokens=None"
                 )
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """The tools that programs may call, without those that search them."""
+        return self._specs
+
+    @cached_property
+    def callable(self) -> tuple[ToolSpec, ...]:
+        """All tools that a program may call: with those that search them, and those that no prompt shows."""
+        names = {spec.name for spec in self._specs}
+        return (*self._specs, *self.tools, *(spec for spec in self._others if spec.name not in names))
+
+    @cached_property
+    def _signatures(self) -> Signatures:
+        return Signatures.of(self.callable)
+
+    @property
+    def signatures(self) -> Signatures:
+        """The signatures of all tools that a program may call."""
+        with self._lock:
+            return self._signatures
+
+    @cached_property
+    def _stubs(self) -> Stubs:
+        return Stubs(self.signatures)
+
+    @property
+    def stubs(self) -> Stubs:
+        """The same as declarations, for the type checker."""
+        with self._lock:
+            return self._stubs
 
     @cached_property
     def cards(self) -> str:
@@ -112,7 +159,15 @@ class Catalogue:
     @cached_property
     def is_searched(self) -> bool:
         """True where the cards are too many for a prompt."""
-        return self._tokens is not None and estimate_tokens(self.cards) > self._tokens
+        if self._tokens is None:
+            return False
+        # A thousand cards are not written to find that they are too many: the first of them show it.
+        count = _FIRST
+        while count < len(self._specs):
+            if estimate_tokens(render_cards(self._specs[:count])) > self._tokens:
+                return True
+            count *= 4
+        return estimate_tokens(self.cards) > self._tokens
 
     @cached_property
     def index(self) -> ToolIndex:

@@ -1,6 +1,7 @@
 """The check of one program, step by step: script form, fixes, findings, types."""
 
 import ast
+import asyncio
 import logging
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from codemode_graph.check.tool_uses import References
 from codemode_graph.check.types import TypeChecker, TypeFindings
 from codemode_graph.state import Finding
 from codemode_graph.tools.annotations import Shape
-from codemode_graph.tools.signatures import Signatures, render_stubs
+from codemode_graph.tools.signatures import Signatures, Stubs
 
 __all__ = ["Checked", "check_program"]
 
@@ -58,7 +59,7 @@ async def check_program(
     *,
     signatures: Signatures,
     capabilities: Capabilities,
-    stubs: str | None = None,
+    stubs: Stubs | str | None = None,
     type_checker: TypeChecker | None = None,
     returns: Shape | None = None,
     search_tools: Collection[str] = (),
@@ -69,7 +70,7 @@ async def check_program(
         program: The text of a model or a person; any text.
         signatures: Those of the tools that it may call.
         capabilities: Those of the sandbox.
-        stubs: `render_stubs` of the same tools, where the caller has it.
+        stubs: The same tools as declarations, or what writes them, where the caller has it.
         type_checker: Adds findings about types; None leaves them out.
         returns: The type that its value must have.
         search_tools: Tools that find tools: a program that calls no others is no answer yet, and its value of any type.
@@ -102,15 +103,15 @@ async def check_program(
     tools = tuple(dict.fromkeys(r.tool for _, r in references.calls() if r.tool is not None))
     findings = [*fixes.findings, *_found(tree, references, signatures, capabilities)]
     try:
-        if type_checker is not None and stubs is None:
-            stubs = render_stubs(signature.tool for signature in signatures.tools)
+        declared = ""
         if type_checker is not None:
-            diagnostics = await type_checker.type_check(plain, stubs or "")
+            declared = stubs if isinstance(stubs, str) else await _declare(references, stubs or Stubs(signatures))
+            diagnostics = await type_checker.type_check(plain, declared)
             findings += TypeFindings(plain, tree, references, signatures).findings(diagnostics)
         # Types follow from calls that are right: what is wrong with those is told first.
         if returns is not None and not findings and not (tools and set(tools) <= set(search_tools)):
             findings += await find_wrong_values(
-                plain, tree, returns, signatures=signatures, stubs=stubs or "", type_checker=type_checker
+                plain, tree, returns, signatures=signatures, stubs=declared, type_checker=type_checker
             )
     except SandboxUnavailable:
         raise
@@ -123,6 +124,14 @@ async def check_program(
         tools=tools,
         imports=imported_modules(tree),
     )
+
+
+async def _declare(references: References, stubs: Stubs) -> str:
+    """Return the stub for a program: of every tool whose name stands in it, or of all where it computes names."""
+    names: set[str] | None = references.named()
+    if any(reference.written is None for reference in references.direct()):
+        names = None
+    return await asyncio.to_thread(stubs.text, names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from codemode_sandboxes.source import Function, Tree
 from codemode_sandboxes.tool_names import attribute_names
@@ -50,6 +51,12 @@ class Reference:
     tool: str | None
 
 
+# A check asks several times about the same tools.
+@lru_cache(maxsize=32)
+def _by_attribute(tools: tuple[str, ...]) -> Mapping[str, str]:
+    return {attribute: name for name, attribute in attribute_names(tools).items()}
+
+
 class References:
     """The places in one program that name tools.
 
@@ -64,7 +71,7 @@ class References:
     def __init__(self, tree: Tree, tools: Sequence[str]) -> None:
         self._tree = tree
         self.names = frozenset(tools)
-        self._by_attribute = {attribute: name for name, attribute in attribute_names(tools).items()}
+        self._by_attribute = _by_attribute(tuple(tools))
 
     def is_tools(self, node: ast.AST, depth: int = 0) -> bool:
         """Return whether an expression is the object `tools`: by its name, or a variable or parameter that holds it."""
@@ -120,6 +127,17 @@ class References:
             case ast.Subscript(value=value, slice=ast.Constant(value=str(name))) as whole if value is reference.node:
                 return whole, f"{reference.written}.{name}"
         return None
+
+    def named(self) -> set[str]:
+        """Return every tool whose name or attribute stands in the program, whether or not it is referred to there."""
+        found: set[str] = set()
+        for node in self._tree.nodes:
+            match node:
+                case ast.Constant(value=str(word)) if word in self.names:
+                    found.add(word)
+                case ast.Attribute(attr=word) if word in self._by_attribute:
+                    found.add(self._by_attribute[word])
+        return found
 
     def direct(self) -> Iterator[Reference]:
         """Yield every `tools['x']` and `tools.x`."""

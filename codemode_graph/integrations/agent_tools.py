@@ -24,10 +24,11 @@ from langgraph.runtime import get_runtime
 from langgraph.types import Command
 from pydantic import Field
 
-from codemode_graph.catalogue import CARD_TOKENS, Catalogue
+from codemode_graph.catalogue import Catalogue
 from codemode_graph.compat import channels_of, state_of, with_state_of
 from codemode_graph.errors import ConfigurationError, ToolLoadError
-from codemode_graph.graph import create_codemode
+from codemode_graph.graph import build_graph
+from codemode_graph.options import read_catalogue, read_options
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.from_function import marks_of
 from codemode_graph.tools.from_langchain import Run, from_langchain
@@ -240,13 +241,15 @@ class Toolset:
     @cached_property
     def catalogue(self) -> Catalogue:
         """The tools that programs may call, as prompts tell of them."""
-        tokens = self._options.get("card_tokens", CARD_TOKENS)
-        return Catalogue(self.for_programs, tokens=tokens, embeddings=self._options.get("embeddings"))
+        return read_catalogue(self._specs, self._options)
 
     @cached_property
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         """The graph that runs programs. It has no checkpointer of its own, and uses the agent's."""
-        return create_codemode(tools=self._specs, **self._options).compile(name="codemode")
+        options = dict(self._options)
+        model = options.pop("model")
+        graph = build_graph(model=model, specs=self._specs, catalogue=self.catalogue, options=read_options(options))
+        return graph.compile(name="codemode")
 
 
 @dataclass(slots=True, kw_only=True)

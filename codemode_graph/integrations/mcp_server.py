@@ -32,7 +32,6 @@ from codemode_graph.metrics import Metrics
 from codemode_graph.model import program_tool_description
 from codemode_graph.preview import sample
 from codemode_graph.result import RunResult
-from codemode_graph.tools.signatures import Signatures
 
 __all__ = ["RunReport", "create_mcp_server"]
 
@@ -98,8 +97,11 @@ def create_mcp_server(
     async def list_tools() -> list[types.Tool]:
         # To ask a sandbox may start it, which takes seconds; the event loop has other clients.
         capabilities = await asyncio.to_thread(lambda: cm.sandbox.capabilities)
-        returns = None if cm.returns is None else cm.returns.text(Signatures.of(cm.tools))
-        described = {"run_code": program_tool_description(cm.catalogue.text(), capabilities, returns=returns)}
+        expected, catalogue = cm.returns, cm.catalogue
+        signatures = await asyncio.to_thread(lambda: catalogue.signatures)
+        returns = None if expected is None else expected.text(signatures)
+        cards = await asyncio.to_thread(catalogue.text)
+        described = {"run_code": program_tool_description(cards, capabilities, returns=returns)}
         if tasks:
             described["run_task"] = task_description(cm.tools)
         return [_tool(cm, tool, text) for tool, text in described.items()]

@@ -42,7 +42,6 @@ from codemode_graph.model.ask import load_model
 from codemode_graph.options import RunOptions, read_context, read_options, read_sandbox
 from codemode_graph.state import StateUpdate
 from codemode_graph.tools.results import GOTO, follows_goto, update_from_json
-from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.updates import writes
 
@@ -151,7 +150,8 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ExtendedModelResponse[Any]:
         """Describe programs to the model, and hide the tools that only programs may call."""
-        changed, offered = self._change(request, await asyncio.to_thread(self._capabilities))
+        # The sandbox may have to start, and the cards of many tools take a second to write.
+        changed, offered = await asyncio.to_thread(lambda: self._change(request, self._capabilities()))
         return _record(request, await handler(changed), offered)
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
@@ -212,7 +212,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
             kept = [each for each in kept if not isinstance(each, BaseTool) or each.name != self.tool.name]
             return request.override(tools=kept), []
         if capabilities is not None:
-            returns = None if self._returns is None else self._returns.text(Signatures.of(toolset.for_programs))
+            returns = None if self._returns is None else self._returns.text(toolset.catalogue.signatures)
             cards = toolset.catalogue.text(_task_of(request.messages))
             message = agent_message(cards, capabilities, tool=self.tool.name, returns=returns)
             return request.override(tools=kept, system_message=_append(request.system_message, message)), offered

@@ -67,7 +67,7 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     except ValueError as error:
         return {"problem": str(error)}  # the program comes to the same calls again, and the person is asked again
     values = Values(run=log.run, journal=log.journal)
-    names = {spec.name: spec.policy.redact for spec in parts.callable}
+    names = {spec.name: spec.policy.redact for spec in parts.catalogue.callable}
     kept = {
         call["key"]: await _without_secrets(decisions[call["key"]], names.get(call["tool"], frozenset()), values)
         for call in gated

@@ -25,9 +25,9 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
     returns = return_type(state, parts)
     checked = await check_program(
         state["program"],
-        signatures=parts.signatures,
+        signatures=await parts.signatures(),
         capabilities=await parts.capabilities_for(state["program"]),
-        stubs=parts.stubs,
+        stubs=parts.catalogue.stubs,
         type_checker=parts.checker,
         returns=None if returns is None else returns.shape,
         search_tools=[spec.name for spec in parts.catalogue.tools],

@@ -64,8 +64,11 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
     values = Values(run=log.run, journal=log.journal, inline_bytes=parts.inline_bytes)
     # The calls of an agent's earlier programs, which this one repairs, were recorded by other runs.
     values.know([record.value for record in log.view.records if record.session == 0])
-    hidden = {name for spec in parts.tools for name in spec.policy.redact}
-    tools = {spec.name: load_value(values, redact=hidden) if spec is LOAD_VALUE else spec for spec in parts.callable}
+    hidden = {name for spec in parts.catalogue.specs for name in spec.policy.redact}
+    tools = {
+        spec.name: load_value(values, redact=hidden) if spec is LOAD_VALUE else spec
+        for spec in parts.catalogue.callable
+    }
     attempt = len(state["attempts"])
     maker = ToolCalls(values=values, limits=parts.limits, config=config, state=state)
     resolver = Resolver(

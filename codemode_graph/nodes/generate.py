@@ -86,7 +86,7 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         emit(AttemptEvent(type="attempt", number=1))
         program_given = bare(code)
         return {**fresh, "program": program_given, "attempts": add_attempt([], program_given, "")}
-    request = request_message(task, None if asked is None else asked.text(parts.signatures))
+    request = request_message(task, None if asked is None else asked.text(await parts.signatures()))
     found = state.get("found") or []
     written = await write_program(
         request, parts, config, task=task, found=found, attempts=[], usage=[], prompts=[], calls=[]

@@ -22,7 +22,7 @@ async def repair(state: CodeModeState, parts: Parts, config: RunnableConfig) -> 
     if program is not None:
         return take_program(program, attempts=attempts, usage=usage)
     returns = return_type(state, parts)
-    request = repair_message(state, returns=None if returns is None else returns.text(parts.signatures))
+    request = repair_message(state, returns=None if returns is None else returns.text(await parts.signatures()))
     update = await write_program(
         request,
         parts,

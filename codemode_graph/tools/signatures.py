@@ -16,7 +16,8 @@ No description is part of it; names and values stand in it as ASCII literals, so
 """
 
 import builtins
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from codemode_sandboxes.tool_names import attribute_names
@@ -40,7 +41,7 @@ from codemode_graph.tools.annotations import (
 from codemode_graph.tools.schema import Document, Parameter, Parameters
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["Signature", "Signatures", "render_stubs"]
+__all__ = ["Signature", "Signatures", "Stubs", "render_stubs"]
 
 _RESERVED = frozenset(dir(builtins)) | {
     *("Any", "Iterator", "List", "Literal", "Mapping", "NotRequired", "Protocol", "TypedDict", "TypeVar")
@@ -94,6 +95,11 @@ class Signatures:
         # Results first: theirs are the names that a checker's messages use.
         return cls(tools, record_names([*records_in(results), *records_in(arguments)], _RESERVED))
 
+    def only(self, names: Collection[str]) -> "Signatures":
+        """Return the signatures of the tools of these names. Their types keep their names."""
+        tools = tuple(signature for signature in self.tools if signature.tool.name in names)
+        return Signatures(tools, self.names)
+
     def names_beside(self, shape: Shape) -> Mapping[Record, str]:
         """Return names for the records of a type that is no tool's: none of them is the name of a tool's type."""
         return record_names(records_in([shape]), {*_RESERVED, *self.names.values()})
@@ -134,17 +140,56 @@ _NAMES_TAIL = """\
 """
 
 
-def render_stubs(specs: Iterable[ToolSpec]) -> str:
+def render_stubs(tools: Iterable[ToolSpec] | Signatures) -> str:
     """Write the stub of the name `tools`, the only one that a program has beyond Python's own.
 
     Args:
-        specs: The tools. Of several with the same name, the first counts.
+        tools: The tools, of several with the same name the first; or their signatures, where the caller has them.
 
     Returns:
         Python stub text. `tools["name"]` and `tools.attribute` are typed for every tool, arguments are positional or
         keyword in the order of `parameter_order`, and each type stands in it once.
     """
-    return _Writer(Signatures.of(specs)).text()
+    return _Writer(tools if isinstance(tools, Signatures) else Signatures.of(tools)).text()
+
+
+# Tools up to which one stub declares all. A type checker reads the whole stub at each check, and goes through the overloads of
+# `tools[...]` one by one: with 781 tools a check takes ten times as long as with ten.
+_ALL = 64
+
+
+class Stubs:
+    """Writes the stubs for programs. Where there are many tools, a stub declares those that programs have named.
+
+    The stub stays the same text as long as programs name no further tool, so that a type checker that has read it can be
+    kept.
+
+    Args:
+        signatures: The signatures of all tools.
+    """
+
+    def __init__(self, signatures: Signatures) -> None:
+        self._signatures = signatures
+        self._named: set[str] = set()
+        self._text = ""
+        self._whole = ""
+        self._lock = threading.Lock()
+
+    def text(self, names: Collection[str] | None) -> str:
+        """Return the stub for a program.
+
+        Args:
+            names: The tools that it may refer to; None where it may refer to any.
+        """
+        with self._lock:
+            if names is None or len(self._signatures.tools) <= _ALL:
+                self._whole = self._whole or render_stubs(self._signatures)
+                return self._whole
+            if not self._text or not self._named.issuperset(names):
+                # The set does not grow for ever: a stub of all tools that were ever named would be as slow as the whole.
+                self._named = {*names} if len(self._named) + len(names) > _ALL else self._named | set(names)
+                self._text = render_stubs(self._signatures.only(self._named))
+            return self._text
 
 
 class _Writer:

@@ -2,7 +2,8 @@
 
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 __all__ = ["attribute_names"]
 
@@ -22,7 +23,12 @@ def attribute_names(tools: Iterable[str]) -> dict[str, str]:
     Returns:
         Tool name to attribute, for the tools that have one.
     """
-    names = list(tools)
+    return dict(_attribute_names(tuple(tools)))
+
+
+# One check of a program asks a dozen times about the same tools: with a thousand this is most of the check.
+@lru_cache(maxsize=32)
+def _attribute_names(names: tuple[str, ...]) -> Mapping[str, str]:
     taken = {name for name in names if _is_plain(name)}
     attributes = {name: name for name in names if name in taken}
     for name in names:
