@@ -8,6 +8,7 @@ import ast
 import difflib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Literal, Protocol, TypeAlias
 
 from codemode_sandboxes.contract import Diagnostic
@@ -57,8 +58,6 @@ class TypeFindings:
 
     def __init__(self, code: str, tree: Tree, references: References, signatures: Signatures) -> None:
         self._tree, self._references, self._signatures = tree, references, signatures
-        self._records = {name: record for record, name in signatures.names.items()}
-        self._returned_by = list(_returned_by(signatures))
         self._stored = set(stored_keys(tree))
         # A type checker counts columns in characters, the tree in bytes.
         lines = code.split("\n")
@@ -68,6 +67,15 @@ class TypeFindings:
             if isinstance(node, ast.expr | ast.keyword):
                 column = len(lines[node.lineno - 1].encode()[: node.col_offset].decode(errors="replace")) + 1
                 self._nodes.setdefault((node.lineno, column), []).append(node)
+
+    # Most programs have no diagnostic, and tools have thousands of types.
+    @cached_property
+    def _records(self) -> dict[str, Record]:
+        return {name: record for record, name in self._signatures.names.items()}
+
+    @cached_property
+    def _returned_by(self) -> list[tuple[str, str, _Part]]:
+        return list(_returned_by(self._signatures))
 
     def findings(self, diagnostics: Sequence[Diagnostic]) -> Iterator[Finding]:
         """Yield the findings of the diagnostics that are certain."""
