@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks import small_model, soak, store
 from benchmarks.boxes import report as sandboxes
+from benchmarks.catalogue import scale
 from benchmarks.figures import duration, table
 from benchmarks.peers.tools import EXPECTED
 
@@ -106,6 +107,15 @@ BENCHMARKS = (
         name="catalogue",
         module="benchmarks.catalogue",
         question="tools that a search finds; it needs --catalogues",
+    ),
+    Benchmark(
+        name="catalogue-scale",
+        module="benchmarks.catalogue.scale",
+        question="loading, checking and running with many tools; it needs the catalogues' folder",
+        writes=True,
+        tables={
+            "catalogue-scale": lambda results: f"{scale.table(results)}\n\n{_conditions(results)}. Processor time."
+        },
     ),
     Benchmark(name="serve-load", module="benchmarks.serve_load", question="a server under many clients"),
     Benchmark(

@@ -204,13 +204,13 @@ def _with_handles(value: Any, kept: Mapping[Artifact, ArtifactHandle], depth: in
     return [_with_handles(item, kept, depth + 1) for item in value] if isinstance(value, list | tuple) else value
 
 
-async def _nothing(arguments: dict[str, Any], config: RunnableConfig) -> Any:
-    raise KeyError("there are no values to load")
+async def _outside_a_run(arguments: dict[str, Any], config: RunnableConfig) -> Any:
+    raise RuntimeError("values are loaded in a run, by what load_value() returns")
 
 
 LOAD_VALUE = ToolSpec(
     name="load_value",
-    call=_nothing,
+    call=_outside_a_run,
     description="Load a value that is kept by reference; of an artifact its text, or its base64 where it is no text.",
     input_schema={"type": "object", "properties": {"handle": {"type": ["string", "object"]}}, "required": ["handle"]},
     effect="read",

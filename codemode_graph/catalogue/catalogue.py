@@ -43,13 +43,13 @@ _STEPS = re.compile(r"[.;:,\n]+|\b(?:and|then|if|for each)\b")
 _PLACE = re.compile(r"^(\w[\w -]*?)(?:/|\.|:|__)")
 
 
-async def _unbound(arguments: dict[str, Any], config: RunnableConfig) -> Any:
-    raise RuntimeError("only a run's own catalogue can search its tools")
+async def _outside_a_catalogue(arguments: dict[str, Any], config: RunnableConfig) -> Any:
+    raise RuntimeError("tools are searched by the specs in Catalogue.tools")
 
 
 SEARCH_TOOLS = ToolSpec(
     name="search_tools",
-    call=_unbound,
+    call=_outside_a_catalogue,
     description="Find tools by what they do, best first. Each has its `name` and its `card`.",
     input_schema={
         "type": "object",
@@ -72,7 +72,7 @@ SEARCH_TOOLS = ToolSpec(
 )
 DESCRIBE_TOOL = ToolSpec(
     name="describe_tool",
-    call=_unbound,
+    call=_outside_a_catalogue,
     description="Return the card of one tool: how it is called, and what comes back.",
     input_schema={"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
     output_schema={"type": "string"},

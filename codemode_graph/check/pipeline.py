@@ -99,7 +99,7 @@ async def check_program(
         return Checked(program=program, findings=(syntax_finding(error, program),))
     plain = without_marks(code)
     tree = tree_of(plain)
-    references = References(tree, [signature.tool.name for signature in signatures.tools])
+    references = References(tree, list(signatures.by_name))
     tools = tuple(dict.fromkeys(r.tool for _, r in references.calls() if r.tool is not None))
     findings = [*fixes.findings, *_found(tree, references, signatures, capabilities)]
     try:
@@ -141,8 +141,8 @@ class _Fixes:
 
 
 def _fixed(code: str, signatures: Signatures, capabilities: Capabilities) -> tuple[str, _Fixes]:
-    names = [signature.tool.name for signature in signatures.tools]
-    by_name = dict(zip(names, signatures.tools, strict=True))
+    by_name = signatures.by_name
+    names = list(by_name)
     code, anew, misused = mark_again(code, names)
     # Spelling first: an import, an await or a check that follows must see the tools by their names.
     code, spelling = correct_spelling(code, by_name, capabilities.modules)
@@ -154,7 +154,7 @@ def _fixed(code: str, signatures: Signatures, capabilities: Capabilities) -> tup
 
 
 def _found(tree: Tree, references: References, signatures: Signatures, capabilities: Capabilities) -> Iterator[Finding]:
-    by_name = {signature.tool.name: signature for signature in signatures.tools}
+    by_name = signatures.by_name
     yield from find_misplaced(tree)
     yield from find_wrong_calls(tree, references, by_name)
     yield from find_missing_calls(tree, references, by_name)

@@ -53,8 +53,8 @@ class Reference:
 
 # A check asks several times about the same tools.
 @lru_cache(maxsize=32)
-def _by_attribute(tools: tuple[str, ...]) -> Mapping[str, str]:
-    return {attribute: name for name, attribute in attribute_names(tools).items()}
+def _indexed(tools: tuple[str, ...]) -> tuple[frozenset[str], Mapping[str, str]]:
+    return frozenset(tools), {attribute: name for name, attribute in attribute_names(tools).items()}
 
 
 class References:
@@ -70,8 +70,7 @@ class References:
 
     def __init__(self, tree: Tree, tools: Sequence[str]) -> None:
         self._tree = tree
-        self.names = frozenset(tools)
-        self._by_attribute = _by_attribute(tuple(tools))
+        self.names, self._by_attribute = _indexed(tuple(tools))
 
     def is_tools(self, node: ast.AST, depth: int = 0) -> bool:
         """Return whether an expression is the object `tools`: by its name, or a variable or parameter that holds it."""

@@ -107,11 +107,13 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         # The journal has to say that nobody drives the run any more, also while the task is being cancelled.
         await asyncio.shield(session.end("cancelled"))
         raise
+    # Putting all calls together costs with their number, so it is done once.
+    calls = log.view.tool_calls()
     failure, output = None, None
     if isinstance(run.event, Failed):
         failure = _failure(run.event, maker)
     elif isinstance(run.event, Finished):
-        if not is_look(parts, resolver.calls, log.view.tool_calls()):
+        if not is_look(parts, resolver.calls, calls):
             failure = inspect_value(state, parts, run.event.value)
         output = await values.keep(run.event.value, final=True)
     paused = isinstance(run.event, Paused)
@@ -127,7 +129,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         "program": state["program"],
         "sandbox": sandbox,
         "attempts": amend(state, changes),
-        "tool_calls": log.view.tool_calls(),
+        "tool_calls": calls,
         "updates": state["updates"] if paused else log.view.updates(),
         "left_over": [] if paused else resolver.left_over(),
         "pending": run.event.pending if isinstance(run.event, Paused) else [],

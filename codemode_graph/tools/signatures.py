@@ -19,6 +19,7 @@ import builtins
 import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from codemode_sandboxes.tool_names import attribute_names
 
@@ -74,7 +75,7 @@ class Signature:
         return shape.item if parameter.variadic and isinstance(shape, Array) else shape
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signatures:
     """The signatures of all tools of a run, and the names of the types in them.
 
@@ -85,6 +86,11 @@ class Signatures:
 
     tools: tuple[Signature, ...]
     names: Mapping[Record, str] = field(default_factory=dict)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Signature]:
+        """The signatures by the names of their tools."""
+        return {signature.tool.name: signature for signature in self.tools}
 
     @classmethod
     def of(cls, specs: Iterable[ToolSpec]) -> "Signatures":
