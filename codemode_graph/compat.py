@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # The command line needs one of these names before it loads a
     from aiosqlite import Connection
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool
+    from langgraph.graph._branch import BranchSpec
     from mcp import ClientSession
     from mcp.types import RequestId
 
@@ -32,6 +33,7 @@ __all__ = [
     "next_request_id",
     "run_on_aiosqlite",
     "state_of",
+    "with_narrow_read",
     "with_state_of",
     "with_subgraph_number",
 ]
@@ -110,6 +112,30 @@ def state_of(config: RunnableConfig, key: str) -> Any:
     """
     read = config.get("configurable", {}).get(_READ)
     return None if read is None else read(key, True)
+
+
+def with_narrow_read(branch: BranchSpec, keys: Iterable[str]) -> BranchSpec:
+    """Return a conditional edge of a graph whose route sees these keys of the state alone; none of them may have a reducer.
+
+    For each route LangGraph copies every channel of the graph, to read the state with what the node has just written.
+    """
+    keys = tuple(keys)
+
+    class Narrow(type(branch)):  # type: ignore[misc]
+        def run(self, writer: Any, reader: Callable[[RunnableConfig], Any] | None = None) -> Any:
+            return super().run(writer, None if reader is None else partial(_read_last, keys, reader))
+
+    return Narrow(*branch)
+
+
+def _read_last(keys: Iterable[str], reader: Callable[[RunnableConfig], Any], config: RunnableConfig) -> Any:
+    read = config.get("configurable", {}).get(_READ)
+    if not isinstance(read, partial) or len(read.args) != 4:
+        return reader(config)
+    _, channels, _, task = read.args
+    written = dict(task.writes)
+    held = [key for key in keys if key not in written and channels[key].is_available()]
+    return {key: written[key] for key in keys if key in written} | {key: channels[key].get() for key in held}
 
 
 def checkpointer_of(config: RunnableConfig) -> Any:

@@ -1,6 +1,6 @@
 """The graph: its nodes, its edges and its routes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from langgraph.types import Send
 from typing_extensions import Unpack
 
 from codemode_graph.catalogue import Catalogue
+from codemode_graph.compat import with_narrow_read
 from codemode_graph.model.ask import is_structured, load_model
 from codemode_graph.nodes.approve import approve
 from codemode_graph.nodes.check import check
@@ -106,13 +107,27 @@ def build_graph(
         graph.add_node(discover.__name__, Node(discover, parts), trace_policy=trace_policy(discover.__name__))
         graph.add_edge("discover", "generate")
     graph.add_edge(START, "discover" if catalogue.is_searched else "generate")
-    graph.add_conditional_edges("generate", Route(after_writing), ["check", END])
-    graph.add_conditional_edges("check", Route(after_check), ["execute", "repair", END])
-    graph.add_conditional_edges("execute", Route(after_execution), ["approve", "inspect_output"])
+    _add_route(graph, "generate", after_writing, ["check", END])
+    _add_route(graph, "check", after_check, ["execute", "repair", END])
+    _add_route(graph, "execute", after_execution, ["approve", "inspect_output"], reads=("pending", "run_id"))
     graph.add_edge("approve", "execute")
-    graph.add_conditional_edges("inspect_output", Route(after_inspection), ["repair", END])
-    graph.add_conditional_edges("repair", Route(after_writing), ["check", END])
+    _add_route(graph, "inspect_output", after_inspection, ["repair", END])
+    _add_route(graph, "repair", after_writing, ["check", END])
     return graph
+
+
+def _add_route(
+    graph: StateGraph[Any, Any, Any, Any],
+    source: str,
+    route: Callable[[CodeModeState], Any],
+    ends: list[str],
+    *,
+    reads: Sequence[str] = ("verdict",),
+) -> None:
+    """Add a conditional edge whose route reads these keys of the state."""
+    graph.add_conditional_edges(source, Route(route), ends)
+    branches = graph.branches[source]
+    branches[route.__name__] = with_narrow_read(branches[route.__name__], reads)
 
 
 def _checker(sandbox: Sandbox) -> MontySandbox:

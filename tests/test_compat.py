@@ -31,6 +31,7 @@ from codemode_graph.compat import (
     next_request_id,
     run_on_aiosqlite,
     state_of,
+    with_narrow_read,
     with_state_of,
     with_subgraph_number,
 )
@@ -87,6 +88,31 @@ async def test_a_node_reads_the_state_of_another_graph_with_what_was_written_to_
     assert state_of({}, "name") is None
     assert with_state_of({}, {}, [], sent.extend) == {}
     assert not {"state", "read"} & set(dir(Runtime)), "LangGraph's Runtime has a public name"
+
+
+async def test_a_route_reads_what_its_node_wrote_and_else_what_the_state_has() -> None:
+    class State(MessagesState):
+        name: str
+        other: str
+
+    seen: list[dict[str, Any]] = []
+
+    def route(state: dict[str, Any]) -> str:
+        seen.append(state)
+        return "__end__"
+
+    graph = StateGraph(State).add_node("first", lambda _: {"name": "new"}).add_edge(START, "first")
+    graph.add_conditional_edges("first", route, ["first", "__end__"])
+    branch = graph.branches["first"]["route"]
+    graph.branches["first"]["route"] = with_narrow_read(branch, ["name", "messages"])
+    compiled = graph.compile(InMemorySaver())
+    config: RunnableConfig = {"configurable": {"thread_id": "1"}}
+    await compiled.ainvoke({"messages": [], "name": "old", "other": "x"}, config)
+    await compiled.aupdate_state(config, {"name": "of a person"}, as_node="first")
+    assert [each["name"] for each in seen] == ["new", "of a person"]
+    assert all(each["messages"] == [] and "other" not in each for each in seen)
+    narrow = set(inspect.signature(StateGraph.add_conditional_edges).parameters) & {"reads", "input_schema", "keys"}
+    assert not narrow, "LangGraph lets a route say what it reads"
 
 
 async def _namespaces(order: list[str], *, numbered: bool) -> dict[str, str]:
