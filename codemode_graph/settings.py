@@ -88,6 +88,7 @@ class Parts:
         instructions: Added to the system prompt.
         journal: Where runs are recorded; None leaves that to the checkpointer's database, or the store.
         memory: Where they are recorded for want of anything else.
+        offers: The sandbox's capabilities, once it was asked.
     """
 
     model: BaseChatModel | None
@@ -105,6 +106,7 @@ class Parts:
     reserved: tuple[str, ...] = ()
     journal: Journal | None = None
     memory: Journal = field(default_factory=MemoryJournal)
+    offers: list[Capabilities] = field(default_factory=list)
 
     def context_of(self, context: object) -> Context:
         """Return the knobs of a run: those that its context sets, and the graph's own for the rest.
@@ -131,8 +133,12 @@ class Parts:
         return await asyncio.to_thread(lambda: self.catalogue.signatures)
 
     async def capabilities(self) -> Capabilities:
-        """Return what the sandbox offers. The first time may start it, so that it is asked in a thread."""
-        return await asyncio.to_thread(lambda: self.sandbox.capabilities)
+        """Return what the sandbox offers. The first time may start it, so that it is asked in a thread, and once."""
+        if isinstance(self.sandbox, SandboxChoice):
+            return await self.sandbox.acapabilities()
+        if not self.offers:
+            self.offers.append(await asyncio.to_thread(lambda: self.sandbox.capabilities))
+        return self.offers[0]
 
     async def capabilities_for(self, program: str) -> Capabilities:
         """Return what the sandboxes offer that it takes to run a program, the cheapest first."""
@@ -143,7 +149,7 @@ class Parts:
             program = to_script(program).code
         except SyntaxError:
             return await self.capabilities()
-        return await asyncio.to_thread(self.sandbox.capabilities_for, program)
+        return await self.sandbox.acapabilities_for(program)
 
     def backend(self, name: str) -> Sandbox:
         """Return the sandbox in which a run began, by its name.

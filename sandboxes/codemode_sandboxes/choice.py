@@ -6,9 +6,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import reduce
-from typing import get_args
+from functools import partial, reduce
+from typing import TypeVar, get_args
 
 from codemode_sandboxes.contract import Boundary, Capabilities, Enforced, Execution, Limits, Program, Sandbox
 from codemode_sandboxes.errors import NoSandboxFits, PassedOver, SandboxUnavailable
@@ -32,6 +33,14 @@ BY_COST = ("monty", "restricted", "nsjail", "bubblewrap", "pyodide", "docker")
 _RETRY_SECONDS = 30.0  # until a backend that was not available is asked again: some take seconds to say no
 # Handlers by which a program says that it can do without a module that it tries to import.
 _CATCHES = {"Exception", "ImportError", "ModuleNotFoundError"}
+
+
+T = TypeVar("T")
+_may_ask: ContextVar[bool] = ContextVar("_may_ask", default=True)
+
+
+class _NotAsked(Exception):
+    """A backend would have to be asked what it offers, which takes time, where only known answers are wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +122,37 @@ class SandboxChoice:
             NoSandboxFits: None of the available backends offers what the program uses.
             SandboxUnavailable: None is available.
         """
-        # To ask a backend for the first time starts processes and waits for them.
-        return await asyncio.to_thread(self.choose_now, program.code, without=without)
+        return await self._in_loop(partial(self.choose_now, program.code, without=without))
+
+    async def acapabilities_for(self, code: str) -> Capabilities:
+        """Do what `capabilities_for` does, without blocking the event loop.
+
+        Raises:
+            SandboxUnavailable: None of the backends is available.
+        """
+        return await self._in_loop(partial(self.capabilities_for, code))
+
+    async def acapabilities(self) -> Capabilities:
+        """Return `capabilities` without blocking the event loop.
+
+        Raises:
+            SandboxUnavailable: None of the backends is available.
+        """
+        return await self._in_loop(lambda: self.capabilities)
+
+    async def _in_loop(self, function: Callable[[], T]) -> T:
+        """Call a function that asks backends what they offer: in a thread only where one has to be asked for the first time.
+
+        A thread costs more than all the rest of a choice whose answers are known, and a first question starts processes.
+        """
+        token = _may_ask.set(False)
+        try:
+            return function()
+        except _NotAsked:
+            pass
+        finally:
+            _may_ask.reset(token)
+        return await asyncio.to_thread(function)
 
     def backend(self, name: str) -> Sandbox:
         """Return the backend of a name.
@@ -172,6 +210,8 @@ class SandboxChoice:
         if noted is not None and time.monotonic() - noted[0] < _RETRY_SECONDS:
             raise noted[1]
         if name not in self._offers:
+            if not _may_ask.get():
+                raise _NotAsked
             try:
                 self._offers[name] = self.backend(name).capabilities
             except SandboxUnavailable as missing:

@@ -1,5 +1,6 @@
 """Which sandbox runs a program: the cheapest that offers what it uses, or the first that is there."""
 
+import threading
 from collections.abc import Collection, Iterable
 from typing import Any, get_args
 from unittest.mock import ANY
@@ -117,6 +118,18 @@ async def test_a_dearer_one_is_not_asked_before_it_is_needed() -> None:
     assert dear.asked == 0
     assert auto.capabilities_for("import sqlite3\n1").modules == {"json", "csv", "sqlite3"}
     assert (await chosen(auto, "import sqlite3\n1"), dear.asked, cheap.asked) == ("large", 1, 1)
+
+
+async def test_only_the_first_question_goes_to_a_thread() -> None:
+    auto, threads = AutoSandbox([small(), middle()]), list[int]()
+    own = threading.get_ident()
+    ask = auto._ask
+    auto._ask = lambda name: (threads.append(threading.get_ident()), ask(name))[1]  # type: ignore[method-assign]
+    for _ in range(2):
+        await auto.choose(Program(code="1"))
+        await auto.acapabilities_for("1")
+    assert own != threads[1]
+    assert set(threads[-4:]) == {own}
 
 
 async def test_what_is_offered_is_what_any_of_them_offers() -> None:
