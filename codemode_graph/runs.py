@@ -155,7 +155,11 @@ class Runs:
                 return await self.resume(
                     graph, snapshot, decisions=None, verbose=verbose, approve=approve, returns=returns
                 )
-        return await self._run(graph, input, config, verbose=verbose, approve=approve, returns=returns)
+        # Nobody can look at a run whose id nobody has yet, so what it leaves in this process's memory is written at its end.
+        durability: Durability | None = "exit" if run_id is None and not self._durable else None
+        return await self._run(
+            graph, input, config, verbose=verbose, approve=approve, returns=returns, durability=durability
+        )
 
     async def repair(
         self,
@@ -290,33 +294,39 @@ class Runs:
         verbose: bool | Watcher,
         approve: Approve | None,
         returns: ReturnType | None,
+        durability: Durability | None = None,
     ) -> RunResult:
         # The Python type goes by the context, which is kept nowhere; the state has its JSON Schema.
         context = None if returns is None else {"returns": returns}
         watcher = (Progress() if verbose else None) if isinstance(verbose, bool) else verbose
-        run_id = config["configurable"]["thread_id"]
+        thread = config["configurable"]["thread_id"]
+        # The input is in the file before the model is asked: by the id alone, nothing else could say what it was.
+        durability = "sync" if self._durable else durability
         result = None
         try:
             if program is not None:
                 await _begin_repair(graph, config, program)
             waits = True
             while waits:
-                # The input is in the file before the model is asked: by the id alone, nothing else could say what it was.
-                durability: Durability | None = "sync" if self._durable else None
-                await follow(graph, input, config, watcher, durability=durability, context=context)
-                snapshot = await graph.aget_state(config)
+                values = await follow(graph, input, config, watcher, durability=durability, context=context)
                 if watcher is not None:
                     watcher.stop()
+                # A run that succeeded is not read back: what its checkpoint has is what the graph returned.
+                if values.get("verdict") == "ok":
+                    break
+                snapshot = await graph.aget_state(config)
+                values = snapshot.values
                 input = await answer_interrupts(snapshot.interrupts, approve or self.approve)
                 waits = input is not None
-            state = cast("CodeModeState", snapshot.values)
-            result = run_result(state, run_id, prices=self._prices, returns=returns or self._returns)
+            result = run_result(
+                cast("CodeModeState", values), thread, prices=self._prices, returns=returns or self._returns
+            )
         finally:
             if watcher is not None:
                 watcher.stop()
             if not self._durable:
                 # A run that was cut short is kept with the failed ones: its caller may ask what took effect, or go on with it.
-                await self._forget(run_id, failed=result is None or not result["success"])
+                await self._forget(thread, failed=result is None or not result["success"])
         if watcher is not None:
             watcher.end(result["metrics"])
         return result

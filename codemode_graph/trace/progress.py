@@ -52,15 +52,23 @@ async def follow(
     *,
     durability: Durability | None = None,
     context: Any = None,
-) -> None:
-    """Run a graph, and show its events to a watcher; values that tools stream on their own are ignored."""
+) -> dict[str, Any]:
+    """Run a graph, and show its events to a watcher; values that tools stream on their own are ignored.
+
+    Returns:
+        The whole state, as it was when the graph ended or was interrupted.
+    """
+    options: dict[str, Any] = {"durability": durability, "context": context, "output_keys": graph.stream_channels_list}
     # Without a stream a tool call takes a tenth less time: no consumer has to wake for its events.
     if watcher is None:
-        await graph.ainvoke(values, config, durability=durability, context=context)
-        return
-    async for item in graph.astream(values, config, stream_mode="custom", durability=durability, context=context):
-        if (event := read_event(item)) is not None:
+        return dict(await graph.ainvoke(values, config, **options) or {})
+    state: dict[str, Any] = {}
+    async for kind, item in graph.astream(values, config, stream_mode=["custom", "values"], **options):
+        if kind == "values":
+            state = item
+        elif (event := read_event(item)) is not None:
             watcher.show(event)
+    return state
 
 
 class Progress:

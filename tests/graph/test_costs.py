@@ -1,0 +1,68 @@
+"""What a run does not do twice or for nobody: held by counts, since times differ from machine to machine."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+
+from codemode_graph import codemode
+from codemode_graph.tools.spec import ToolPolicy
+
+
+def _count(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, counts: Counter[str]) -> None:
+    method = getattr(owner, name)
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        counts[name] += 1
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, counted)
+
+
+@pytest.mark.parametrize("sandbox", ["monty", "auto"])
+async def test_the_second_run_asks_no_sandbox_what_it_offers_and_hands_nothing_to_a_thread(
+    sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: Counter[str] = Counter()
+    async with codemode(tools=[], sandbox=sandbox) as cm:
+        await cm.run_code("1")
+        _count(monkeypatch, asyncio.get_running_loop(), "run_in_executor", counts)
+        assert (await cm.run_code("2"))["output"] == 2
+        assert not counts
+
+
+async def test_a_run_of_the_short_way_writes_one_checkpoint_and_reads_none_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts: Counter[str] = Counter()
+    for name in ("put", "put_writes", "get_tuple"):
+        _count(monkeypatch, InMemorySaver, name, counts)
+    async with codemode(tools=[], sandbox="monty") as cm:
+        assert (await cm.run_code("1"))["success"]
+        assert counts == {"put": 1, "get_tuple": 1}
+        failed = await cm.run_code("1 / 0")
+        assert (await cm.run_code("3", after=failed["run_id"]))["output"] == 3
+
+
+async def test_a_run_that_is_cancelled_can_be_gone_on_with() -> None:
+    called = asyncio.Event()
+    answers = [asyncio.Event(), asyncio.Event()]
+
+    async def ask() -> int:
+        """Ask."""
+        called.set()
+        await answers.pop(0).wait()
+        return 5
+
+    async with codemode(tools=[ask], sandbox="monty", policies={"ask": ToolPolicy(effect="read")}) as cm:
+        task = asyncio.create_task(cm.run_code("await tools.ask()"))
+        await called.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        (run,) = await cm.runs()
+        assert run.status == "open"
+        answers[0].set()
+        assert (await cm.resume(run.run_id))["output"] == 5
