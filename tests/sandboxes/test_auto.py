@@ -124,7 +124,12 @@ async def test_only_the_first_question_goes_to_a_thread() -> None:
     auto, threads = AutoSandbox([small(), middle()]), list[int]()
     own = threading.get_ident()
     ask = auto._ask
-    auto._ask = lambda name: (threads.append(threading.get_ident()), ask(name))[1]  # type: ignore[method-assign]
+
+    def noted(name: str) -> Capabilities:
+        threads.append(threading.get_ident())
+        return ask(name)
+
+    auto._ask = noted  # type: ignore[method-assign]
     for _ in range(2):
         await auto.choose(Program(code="1"))
         await auto.acapabilities_for("1")
