@@ -18,6 +18,8 @@ from typing_extensions import TypedDict
 from benchmarks.boxes.processes import descendants
 
 ROOT = Path(__file__).parent.parent
+PEER = os.environ.get("CODEMODE_PEER_PYTHON", sys.executable)
+"""The Python of the process at the other end: one with another major of the SDK where scripts/test-newest sets it."""
 
 _NODE = "node_modules/@modelcontextprotocol/server-{}/dist/index.js"
 
@@ -33,7 +35,7 @@ class StdioParams(TypedDict):
 def own_server(name: str, *args: str) -> StdioParams:
     """One of the servers in tests/mcp/servers; its first argument is the transport, "stdio" unless given."""
     module = f"tests.mcp.servers.{name}"
-    return StdioParams(command=sys.executable, args=["-m", module, *args], env={"PYTHONPATH": str(ROOT)})
+    return StdioParams(command=PEER, args=["-m", module, *args], env={"PYTHONPATH": str(ROOT)})
 
 
 def real_server(name: str, *args: str) -> StdioParams:

@@ -22,18 +22,28 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
 from mcp import ClientSession
 from mcp.shared.message import SessionMessage
+from mcp.types import ErrorData, Tool
+from pydantic import ValidationError
 
 from codemode_graph.compat import (
     channels_of,
     chat_providers,
     functions_of,
     module_of_thread,
-    next_request_id,
     run_on_aiosqlite,
     state_of,
     with_narrow_read,
     with_state_of,
     with_subgraph_number,
+)
+from codemode_graph.mcp_sdk import (
+    MAJOR,
+    McpError,
+    create_session,
+    field,
+    is_lost,
+    next_request_id,
+    parse_message,
 )
 
 PACKAGE = Path(__file__).parents[1] / "codemode_graph"
@@ -43,17 +53,72 @@ async def test_a_session_keeps_the_id_of_its_next_request() -> None:
     to_session, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](1)
     to_server, from_session = anyio.create_memory_object_stream[SessionMessage](1)
     ids: list[Any] = []
-    async with to_session, from_session, ClientSession(from_server, to_server) as session:
+    async with to_session, from_session, create_session(from_server, to_server) as session:
         for _ in range(2):
             expected = next_request_id(session)
             request = asyncio.ensure_future(session.send_ping())
-            message: Any = (await from_session.receive()).message.root
+            message: Any = (await from_session.receive()).message
+            message = getattr(message, "root", message)  # mcp 2 has no wrapper around messages
             request.cancel()
             assert message.id == expected
             ids.append(message.id)
     assert ids[0] != ids[1]
     public = {name for name in dir(ClientSession) if not name.startswith("_")}
     assert not public & {"request_id", "next_request_id", "cancel", "cancel_request"}, "mcp has a public name"
+
+
+def test_messages_are_read_by_the_names_of_the_protocol() -> None:
+    tool = Tool.model_validate({"name": "a", "inputSchema": {"type": "object"}, "outputSchema": {"type": "array"}})
+    assert field(tool, "inputSchema") == {"type": "object"}
+    assert field(tool, "outputSchema") == {"type": "array"}
+    message = parse_message('{"jsonrpc": "2.0", "id": 1, "result": {"a": null}}')
+    assert getattr(message, "root", message).result == {"a": None}
+    with pytest.raises(ValidationError):
+        parse_message(b"[]")
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "majors"),
+    [
+        (-32000, "Connection closed", {1, 2}),
+        (-32700, "Failed to parse SSE message: no JSON", {2}),
+        (-32000, "SSE stream ended without a response", {2}),
+        (-32600, "Unexpected content type: text/html", {2}),
+        (-32000, "Out of stock", set()),
+        (-32602, "SSE is no parameter", set()),
+    ],
+)
+def test_an_error_that_the_sdk_makes_is_no_answer_of_the_server(code: int, text: str, majors: set[int]) -> None:
+    # Taken for an answer, it would say that the call had no effect.
+    class Error(McpError):
+        def __init__(self) -> None:
+            self.error = ErrorData(code=code, message=text)
+
+    assert is_lost(Error()) is (MAJOR in majors)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_one_module_knows_the_major_version_of_mcp(path: Path) -> None:
+    names = {name for node in ast.walk(ast.parse(path.read_text())) for name in _names_of(node)}
+    differ = {
+        "mcp_types",
+        "httpx",
+        "httpx2",
+        "MAJOR",
+        "mcp.server.fastmcp",
+        "mcp.server.mcpserver",
+        "langchain_mcp_adapters",
+    }
+    assert path.name == "mcp_sdk.py" or not names & differ - ({"httpx"} if "codemode_graph.mcp_sdk" in names else set())
+
+
+def _names_of(node: ast.AST) -> list[str]:
+    """Return the modules and names that a statement imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name.split(".")[0] for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or "", (node.module or "").split(".")[0], *(alias.name for alias in node.names)]
+    return []
 
 
 async def test_a_node_finds_the_channels_of_its_graph_in_its_config() -> None:

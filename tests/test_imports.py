@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"codemode_graph": ROOT, "codemode_sandboxes": ROOT / "sandboxes"}
 LAYERS = (
-    {"errors", "redact", "preview", "sync", "compat", "events", "exact", "state"},
+    {"errors", "redact", "preview", "sync", "compat", "mcp_sdk", "events", "exact", "state"},
     {"tools", "mcp"},
     {"check", "catalogue"},
     {"calls", "updates"},

@@ -116,6 +116,8 @@ def _names(error: BaseException) -> set[str]:
     for each in type(error).__mro__:
         names.add(f"{each.__module__}.{each.__qualname__}")
         package = each.__module__.partition(".")[0]
+        # httpx2, with which mcp 2 sends, has the same exceptions as httpx.
+        package = package.removesuffix("2")
         if package in ("httpx", "httpcore", "anyio", "grpc"):
             names.add(f"{package}.{each.__qualname__}")
     return names

@@ -17,7 +17,6 @@ from typing import Any, cast
 
 import anyio
 import uvicorn
-from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from rich.console import Console
 
@@ -30,6 +29,7 @@ from codemode_graph.integrations.mcp_http import CLIENT_LEFT, HttpEndpoint, crea
 from codemode_graph.integrations.mcp_server import create_mcp_server
 from codemode_graph.integrations.monitor import Monitor
 from codemode_graph.integrations.slots import CallSlots
+from codemode_graph.mcp_sdk import McpServer, serve_streams
 from codemode_graph.tools.spec import ToolPolicy
 from codemode_graph.trace.console import say
 
@@ -187,10 +187,10 @@ async def _read_lines() -> AsyncIterator[str]:
         yield line
 
 
-async def _serve_stdio(server: Server[Any, Any], slots: CallSlots, out: TextIOWrapper, *, grace: float) -> None:
+async def _serve_stdio(server: McpServer, slots: CallSlots, out: TextIOWrapper, *, grace: float) -> None:
     # The SDK takes any asynchronous iterator of lines, and needs no more of a file.
     async with stdio_server(cast("Any", _read_lines()), anyio.wrap_file(out)) as (messages, replies):
-        serving = asyncio.create_task(server.run(messages, replies, server.create_initialization_options()))
+        serving = asyncio.create_task(serve_streams(server, messages, replies))
 
         async def end() -> None:
             await slots.close(grace=grace)
@@ -204,7 +204,7 @@ async def _serve_stdio(server: Server[Any, Any], slots: CallSlots, out: TextIOWr
 
 
 async def _serve_http(
-    server: Server[Any, Any], slots: CallSlots, monitor: Monitor, sockets: list[socket.socket], service: Service
+    server: McpServer, slots: CallSlots, monitor: Monitor, sockets: list[socket.socket], service: Service
 ) -> None:
     host = service.http.rpartition(":")[0] if service.http else ""
     endpoint = HttpEndpoint(server)

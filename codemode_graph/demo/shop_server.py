@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from mcp.server.fastmcp import FastMCP
 from mcp.types import ToolAnnotations
 from typing_extensions import TypedDict
+
+from codemode_graph.mcp_sdk import FastMCP
 
 __all__ = ["server"]
 

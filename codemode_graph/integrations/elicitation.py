@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
-from mcp import McpError, types
+from mcp import types
 from mcp.server.session import ServerSession
-from mcp.shared.context import RequestContext
 from pydantic import ValidationError
 
 from codemode_graph.errors import Undecided
+from codemode_graph.mcp_sdk import McpError, RequestContext
 
 __all__ = ["Elicitation"]
 
@@ -35,7 +35,7 @@ class Elicitation:
 
     def __init__(
         self,
-        context: RequestContext[ServerSession, Any, Any],
+        context: RequestContext,
         pause: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
     ) -> None:
         self._session, self._request = context.session, context.request_id

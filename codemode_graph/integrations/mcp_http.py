@@ -7,13 +7,11 @@ import ipaddress
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
 from mcp.server.auth.provider import AccessToken
-from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -26,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codemode_graph.integrations.monitor import Monitor
 from codemode_graph.integrations.slots import CallSlots
+from codemode_graph.mcp_sdk import McpServer, handle_http
 
 __all__ = ["CLIENT_LEFT", "GONE", "HttpEndpoint", "create_http_app"]
 
@@ -42,7 +41,7 @@ CLIENT_LEFT = (
 
 
 def create_http_app(
-    server: Server[Any, Any],
+    server: McpServer,
     *,
     token: str | None,
     hosts: Collection[str] | None = None,
@@ -113,7 +112,7 @@ class HttpEndpoint:
         server: The server.
     """
 
-    def __init__(self, server: Server[Any, Any]) -> None:
+    def __init__(self, server: McpServer) -> None:
         self.manager = StreamableHTTPSessionManager(server)
         self._closing = asyncio.Event()
         self._answers: set[asyncio.Task[None]] = set()
@@ -147,7 +146,7 @@ class HttpEndpoint:
 
         # In a task of its own: it is cancelled once, as asyncio does it, and its stream is then ended in order. A stream of
         # notifications has no end of its own, and would else be cut off with an error in the server's log.
-        task = asyncio.create_task(self.manager.handle_request(scope, watched, tracked))
+        task = asyncio.create_task(handle_http(self.manager, scope, watched, tracked))
         # An answer is worth waiting for at the end; a stream of notifications never ends by itself.
         if scope["method"] == "POST":
             self._answers.add(task)

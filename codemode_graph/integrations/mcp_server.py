@@ -11,10 +11,8 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import anyio
+import jsonschema
 from mcp import types
-from mcp.server.lowlevel import Server
-from mcp.server.session import ServerSession
-from mcp.shared.context import RequestContext
 from pydantic import AnyUrl, TypeAdapter
 from typing_extensions import TypedDict
 
@@ -28,6 +26,7 @@ from codemode_graph.integrations.langchain import task_description, task_schema
 from codemode_graph.integrations.mcp_http import GONE
 from codemode_graph.integrations.monitor import CallRecord, Monitor
 from codemode_graph.integrations.slots import CallSlots, Gone, Refused, Slot, Stopped
+from codemode_graph.mcp_sdk import McpServer, RequestContext, create_server, field, progress_token
 from codemode_graph.metrics import Metrics
 from codemode_graph.model import program_tool_description
 from codemode_graph.preview import sample
@@ -69,7 +68,7 @@ def create_mcp_server(
     monitor: Monitor | None = None,
     metadata: Mapping[str, Any] | None = None,
     advice: str = "",
-) -> Server[Any, Any]:
+) -> McpServer:
     """Make a server that runs the programs that its clients' models write, and does tasks.
 
     Calls that wait for a person reach the client as elicitations, the events of a run as progress notifications. A request
@@ -88,12 +87,13 @@ def create_mcp_server(
     Returns:
         The server, not running.
     """
-    server: Server[Any, Any] = Server(name, version)
     calls = _Calls(
         cm=cm, slots=slots or CallSlots(), monitor=monitor or Monitor(), metadata=metadata, advice=advice or _STOPPED
     )
 
-    @server.list_tools()  # type: ignore[no-untyped-call,untyped-decorator]
+    names = ("run_code", "run_task") if tasks else ("run_code",)
+    validators = {tool: jsonschema.Draft202012Validator(_INPUTS[tool]) for tool in names}
+
     async def list_tools() -> list[types.Tool]:
         # To ask a sandbox may start it, which takes seconds; the event loop has other clients.
         capabilities = await asyncio.to_thread(lambda: cm.sandbox.capabilities)
@@ -106,13 +106,17 @@ def create_mcp_server(
             described["run_task"] = task_description(cm.tools)
         return [_tool(cm, tool, text) for tool, text in described.items()]
 
-    @server.call_tool()  # type: ignore[untyped-decorator]
-    async def call_tool(tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
-        if tool not in ("run_code", "run_task") or (tool == "run_task" and not tasks):
-            raise ValueError(f"unknown tool {tool!r}")
-        return await calls.answer(tool, arguments, server.request_context)
+    async def call_tool(name: str, arguments: dict[str, Any], context: RequestContext) -> types.CallToolResult:
+        if name not in validators:
+            return _error_result(f"unknown tool {name!r}")
+        if error := jsonschema.exceptions.best_match(validators[name].iter_errors(arguments)):
+            return _error_result(f"Input validation error: {error.message}")
+        try:
+            return await calls.answer(name, arguments, context)
+        except Exception as error:
+            return _error_result(str(error))
 
-    return server
+    return create_server(name, version, list_tools=list_tools, call_tool=call_tool)
 
 
 _STOPPED = "Do not ask again for what took effect: this server keeps no runs."
@@ -128,9 +132,7 @@ class _Calls:
     metadata: Mapping[str, Any] | None
     advice: str
 
-    async def answer(
-        self, tool: str, arguments: Mapping[str, Any], context: RequestContext[ServerSession, Any, Any]
-    ) -> types.CallToolResult:
+    async def answer(self, tool: str, arguments: Mapping[str, Any], context: RequestContext) -> types.CallToolResult:
         run_id = arguments.get("after") or uuid.uuid4().hex[:16]
         started = time.monotonic()
         asked = {name: arguments[name] for name in ("task", "after") if name in arguments}
@@ -172,7 +174,7 @@ class _Calls:
         self,
         tool: str,
         arguments: Mapping[str, Any],
-        context: RequestContext[ServerSession, Any, Any],
+        context: RequestContext,
         slot: Slot,
         record: CallRecord,
     ) -> RunResult:
@@ -213,9 +215,9 @@ class _Calls:
         return f"The program was stopped: {reason}. {effects(result['tool_calls'])} {self.advice.format(record.run)}"
 
 
-def _client(context: RequestContext[ServerSession, Any, Any]) -> dict[str, Any]:
+def _client(context: RequestContext) -> dict[str, Any]:
     """Return who makes a request: what it says of itself, and where it comes from."""
-    about = context.session.client_params.clientInfo if context.session.client_params else None
+    about = field(context.session.client_params, "clientInfo") if context.session.client_params else None
     scope = context.request.scope if context.request is not None else {}
     user = scope.get("user")
     return {
@@ -311,10 +313,10 @@ class _Notifications:
         note: Called with each event, too.
     """
 
-    def __init__(self, context: RequestContext[ServerSession, Any, Any], note: Callable[[Event], None]) -> None:
+    def __init__(self, context: RequestContext, note: Callable[[Event], None]) -> None:
         self._note = note
         self._session, self._request = context.session, str(context.request_id)
-        self._token = context.meta.progressToken if context.meta else None
+        self._token = progress_token(context)
         self._messages: asyncio.Queue[str | None] = asyncio.Queue()
 
     async def __aenter__(self) -> Self:

@@ -6,14 +6,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
-from langchain_mcp_adapters.sessions import SSEConnection, StdioConnection, StreamableHttpConnection
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
+from typing_extensions import TypedDict
 
 from codemode_graph.errors import ConfigurationError
 
-__all__ = ["DEFAULT_STARTUP_TIMEOUT", "DEFAULT_TIMEOUT", "ServerConfig", "read_config"]
+__all__ = [
+    "DEFAULT_STARTUP_TIMEOUT",
+    "DEFAULT_TIMEOUT",
+    "RemoteConnection",
+    "ServerConfig",
+    "StdioConnection",
+    "read_config",
+]
 
 DEFAULT_TIMEOUT = 300.0
 DEFAULT_STARTUP_TIMEOUT = 30.0
@@ -21,6 +28,27 @@ DEFAULT_STARTUP_TIMEOUT = 30.0
 # As in the configuration files of other clients: `${NAME}` and `${NAME:-fallback}`.
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _TRANSPORTS = {"stdio": "stdio", "sse": "sse", "http": "http", "streamablehttp": "http"}
+
+
+class StdioConnection(TypedDict):
+    """A server that is a program on this machine."""
+
+    transport: Literal["stdio"]
+    command: str
+    args: list[str]
+    env: dict[str, str] | None
+    cwd: str | None
+
+
+class RemoteConnection(TypedDict):
+    """A server that is reached at a URL."""
+
+    transport: Literal["sse", "streamable_http"]
+    url: str
+    headers: dict[str, str] | None
+
+
+Connection: TypeAlias = StdioConnection | RemoteConnection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +64,7 @@ class ServerConfig:
     """
 
     name: str
-    connection: StdioConnection | SSEConnection | StreamableHttpConnection = field(repr=False)
+    connection: Connection = field(repr=False)
     timeout: float | None = DEFAULT_TIMEOUT
     startup_timeout: float = DEFAULT_STARTUP_TIMEOUT
     shared: bool = True
@@ -140,7 +168,7 @@ class _Entry(BaseModel):
     )
 
 
-def _connection(where: str, value: Any) -> StdioConnection | SSEConnection | StreamableHttpConnection:
+def _connection(where: str, value: Any) -> Connection:
     try:
         entry = _Entry.model_validate(value)
     except ValidationError as errors:
@@ -156,6 +184,5 @@ def _connection(where: str, value: Any) -> StdioConnection | SSEConnection | Str
     if entry.command is not None:
         return {"transport": "stdio", "command": entry.command, "args": entry.args, "env": entry.env, "cwd": entry.cwd}
     assert entry.url is not None
-    if entry.transport == "sse":
-        return {"transport": "sse", "url": entry.url, "headers": entry.headers}
-    return {"transport": "streamable_http", "url": entry.url, "headers": entry.headers}
+    transport: Literal["sse", "streamable_http"] = "sse" if entry.transport == "sse" else "streamable_http"
+    return {"transport": transport, "url": entry.url, "headers": entry.headers}

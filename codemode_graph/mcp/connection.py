@@ -8,28 +8,24 @@ import json
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
-import httpx
-from langchain_mcp_adapters.sessions import create_session
-from mcp import ClientSession, McpError
+from mcp import ClientSession
 from mcp.client.session import MessageHandlerFnT
+from mcp.client.sse import sse_client
 from mcp.types import (
-    CONNECTION_CLOSED,
     CancelledNotification,
     CancelledNotificationParams,
-    ClientNotification,
     LoggingMessageNotificationParams,
     RequestId,
     ToolListChangedNotification,
 )
 
-from codemode_graph.compat import next_request_id
-from codemode_graph.mcp.config import ServerConfig
+from codemode_graph.mcp.config import RemoteConnection, ServerConfig
 from codemode_graph.mcp.diagnosis import (
     UNSENT,
     CallFailure,
@@ -41,6 +37,15 @@ from codemode_graph.mcp.diagnosis import (
     reason_of,
 )
 from codemode_graph.mcp.stdio import ServerProcess
+from codemode_graph.mcp_sdk import (
+    McpError,
+    create_session,
+    http_streams,
+    httpx,
+    is_lost,
+    next_request_id,
+    send_notification,
+)
 
 __all__ = ["Connection", "ReportingClient", "finish"]
 
@@ -140,7 +145,9 @@ class Connection:
             with pending.scope:
                 return await ask(session)
         except McpError as error:
-            if error.error.code != CONNECTION_CLOSED or error.error.message != "Connection closed":
+            if pending.failure is not None:
+                raise pending.failure from None
+            if not is_lost(error):
                 raise
             self._end(ServerLost(self._reason()))
             raise ServerLost(self._reason()) from None
@@ -199,7 +206,7 @@ class Connection:
         try:
             while (number := await self._cancelled.get()) is not None:
                 params = CancelledNotificationParams(requestId=number, reason="the caller gave it up")
-                await session.send_notification(ClientNotification(CancelledNotification(params=params)))
+                await send_notification(session, CancelledNotification(params=params))
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             pass
         finally:
@@ -232,26 +239,27 @@ class Connection:
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[ClientSession]:
         connection = self._server.connection
+        transport: AbstractAsyncContextManager[tuple[Any, Any]]
         options: dict[str, Any] = {"logging_callback": self._log, "message_handler": self._message_handler()}
         if connection["transport"] == "stdio":
             self._process = ServerProcess(self._server.name, connection, on_end=self._lose)
-            async with self._process.streams() as (read, write), ClientSession(read, write, **options) as session:
-                yield session
+            transport = self._process.streams()
         else:
-            remote: Any = {
-                **connection,
-                "session_kwargs": options,
-                "timeout": self._server.startup_timeout,
-                # A session may idle without bound; `request` bounds the time of an answer.
-                "sse_read_timeout": _IDLE_SECONDS,
-                "httpx_client_factory": lambda **options: ReportingClient(
-                    on_failure=self._fail,
-                    on_events_end=self._lose if connection["transport"] == "sse" else None,
-                    **options,
-                ),
-            }
-            async with create_session(remote) as session:
-                yield session
+            transport = self._remote_streams(connection)
+        async with transport as (read, write), create_session(read, write, **options) as session:
+            yield session
+
+    def _remote_streams(self, connection: RemoteConnection) -> AbstractAsyncContextManager[tuple[Any, Any]]:
+        url, headers, seconds = connection["url"], connection["headers"], self._server.startup_timeout
+        if connection["transport"] == "streamable_http":
+            # A session may idle without bound; `request` bounds the time of an answer.
+            timeout = httpx.Timeout(seconds, read=_IDLE_SECONDS)
+            return http_streams(url, ReportingClient(on_failure=self._fail, headers=headers, timeout=timeout))
+
+        def client(**options: Any) -> ReportingClient:
+            return ReportingClient(on_failure=self._fail, on_events_end=self._lose, **options)
+
+        return sse_client(url, headers, seconds, _IDLE_SECONDS, httpx_client_factory=cast(Any, client))
 
     def _lose(self) -> None:
         self._end(ServerLost(self._reason()))
@@ -261,7 +269,7 @@ class Connection:
             if isinstance(message, Exception) and not isinstance(message, RuntimeError):
                 # Some request gets no answer, and mcp does not say which. (A RuntimeError is an answer to no request.)
                 self._end(ServerLost("sent a message that cannot be read"))
-            elif isinstance(getattr(message, "root", None), ToolListChangedNotification):
+            elif isinstance(getattr(message, "root", message), ToolListChangedNotification):
                 self.tools_changed = True
 
         return handle

@@ -16,6 +16,7 @@ from mcp.types import (
 )
 
 from codemode_graph.errors import ToolCallError, UnusableResult
+from codemode_graph.mcp_sdk import field
 from codemode_graph.tools.artifacts import artifact_of_block
 from codemode_graph.tools.results import one_or_all, parse_json, parts_beside, with_parts
 from codemode_graph.tools.spec import Effect, effect_from_hints
@@ -42,9 +43,9 @@ def value_of(result: CallToolResult, *, tool: Tool) -> Any:
     Raises:
         ToolCallError: The answer says that the tool failed; the message is its text, then its structured content as JSON.
     """
-    if result.isError:
+    if field(result, "isError"):
         raise ToolCallError(_error_text(result) or f"{tool.name} failed and did not say why")
-    structured = result.structuredContent
+    structured = field(result, "structuredContent")
     parts = [(_part(part), part.text if isinstance(part, TextContent) else None) for part in result.content]
     if structured is None:
         value: Any = one_or_all([part for part, _ in parts])
@@ -63,7 +64,7 @@ def output_schema_of(tool: Tool) -> Mapping[str, Any] | None:
     MCP wants structured content to be an object, so Python servers wrap everything else as `{"result": value}`. A
     schema whose only property is a required `result`, or that FastMCP marks, counts as such a wrapper.
     """
-    schema = tool.outputSchema
+    schema: Mapping[str, Any] | None = field(tool, "outputSchema")
     if schema is None or not _is_wrapped(tool):
         return schema
     inner = {**schema["properties"]["result"]}
@@ -81,14 +82,14 @@ def effect_of(tool: Tool) -> Effect | None:
     if hints is None:
         return None
     return effect_from_hints(
-        read_only=hints.readOnlyHint,
-        destructive=hints.destructiveHint,
-        idempotent=hints.idempotentHint,
+        read_only=field(hints, "readOnlyHint"),
+        destructive=field(hints, "destructiveHint"),
+        idempotent=field(hints, "idempotentHint"),
     )
 
 
 def _is_wrapped(tool: Tool) -> bool:
-    schema = tool.outputSchema or {}
+    schema = field(tool, "outputSchema") or {}
     properties = schema.get("properties")
     if not isinstance(properties, Mapping) or not isinstance(properties.get("result"), Mapping):
         return False
@@ -111,9 +112,9 @@ def _part(part: ContentBlock) -> Any:
     if isinstance(part, TextContent):
         return parse_json(part.text)
     if isinstance(part, ImageContent | AudioContent):
-        return artifact_of_block(part.model_dump()) or _broken(part)
+        return artifact_of_block(part.model_dump(by_alias=True)) or _broken(part)
     if isinstance(part, EmbeddedResource) and isinstance(part.resource, BlobResourceContents):
-        return artifact_of_block(part.resource.model_dump(mode="json")) or _broken(part)
+        return artifact_of_block(part.resource.model_dump(mode="json", by_alias=True)) or _broken(part)
     return part.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"annotations", "meta"})
 
 
@@ -123,7 +124,7 @@ def _broken(part: ContentBlock) -> Any:
 
 def _error_text(result: CallToolResult) -> str:
     texts = [part.text for part in result.content if isinstance(part, TextContent) and part.text.strip()]
-    structured = result.structuredContent
+    structured = field(result, "structuredContent")
     if structured and not any(parse_json(text) == structured for text in texts):
         texts.append(json.dumps(structured, ensure_ascii=False))
     return "\n".join(texts)

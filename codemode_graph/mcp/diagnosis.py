@@ -6,11 +6,9 @@ has no host paths, no addresses and no secrets. A detail is for the person who c
 
 from typing import Any
 
-import httpx
-from langchain_mcp_adapters.sessions import StdioConnection
-from mcp import McpError
-
 from codemode_graph.errors import ToolOutcomeUnknown
+from codemode_graph.mcp.config import StdioConnection
+from codemode_graph.mcp_sdk import McpError, httpx
 
 __all__ = [
     "UNSENT",

@@ -8,15 +8,22 @@ from types import TracebackType
 from typing import Any, Self
 
 from langchain_core.runnables import RunnableConfig
-from langchain_mcp_adapters.sessions import SSEConnection, StdioConnection, StreamableHttpConnection
 from mcp.types import Tool
 
 from codemode_graph.errors import ConfigurationError, ToolLoadError
-from codemode_graph.mcp.config import DEFAULT_STARTUP_TIMEOUT, DEFAULT_TIMEOUT, ServerConfig, read_config
+from codemode_graph.mcp.config import (
+    DEFAULT_STARTUP_TIMEOUT,
+    DEFAULT_TIMEOUT,
+    RemoteConnection,
+    ServerConfig,
+    StdioConnection,
+    read_config,
+)
 from codemode_graph.mcp.connection import finish
 from codemode_graph.mcp.content import effect_of, output_schema_of, value_of
 from codemode_graph.mcp.pool import MCPPool
 from codemode_graph.mcp.server import MCPServer
+from codemode_graph.mcp_sdk import field
 from codemode_graph.tools.callbacks import traced
 from codemode_graph.tools.effects import infer_effect
 from codemode_graph.tools.spec import ToolSpec
@@ -148,7 +155,7 @@ class MCPToolLoader:
         Raises:
             ConfigurationError: The name is taken, or the URL is not one of HTTP.
         """
-        connection = SSEConnection(transport="sse", url=_check_url(name, url), headers=dict(headers or {}))
+        connection = RemoteConnection(transport="sse", url=_check_url(name, url), headers=dict(headers or {}))
         self._add(ServerConfig(name=name, connection=connection, timeout=timeout, startup_timeout=startup_timeout))
 
     def add_http_server(
@@ -172,7 +179,7 @@ class MCPToolLoader:
         Raises:
             ConfigurationError: The name is taken, or the URL is not one of HTTP.
         """
-        connection = StreamableHttpConnection(
+        connection = RemoteConnection(
             transport="streamable_http", url=_check_url(name, url), headers=dict(headers or {})
         )
         self._add(ServerConfig(name=name, connection=connection, timeout=timeout, startup_timeout=startup_timeout))
@@ -282,7 +289,8 @@ def _specs(listed: Iterable[tuple[MCPServer, list[Tool]]]) -> list[ToolSpec]:
 
 def _spec(name: str, server: MCPServer, tool: Tool) -> ToolSpec:
     declared = effect_of(tool)
-    effect = declared or infer_effect(tool.name, tool.inputSchema)
+    input_schema = field(tool, "inputSchema")
+    effect = declared or infer_effect(tool.name, input_schema)
     description = tool.description or ""
 
     async def call(arguments: dict[str, Any], config: RunnableConfig) -> Any:
@@ -292,7 +300,7 @@ def _spec(name: str, server: MCPServer, tool: Tool) -> ToolSpec:
         name=name,
         call=traced(name, call, description=description),
         description=description,
-        input_schema=tool.inputSchema,
+        input_schema=input_schema,
         output_schema=output_schema_of(tool),
         effect=effect,
         declared=declared is not None,

@@ -6,13 +6,14 @@ import logging
 import time
 from typing import Any
 
-from mcp import ClientSession, McpError
+from mcp import ClientSession
 from mcp.types import (
     METHOD_NOT_FOUND,
     CallToolRequest,
     CallToolRequestParams,
     CallToolResult,
-    ClientRequest,
+    ListToolsRequest,
+    ListToolsResult,
     PaginatedRequestParams,
     Tool,
 )
@@ -29,6 +30,7 @@ from codemode_graph.mcp.diagnosis import (
     ServerLostError,
     ServerTimeoutError,
 )
+from codemode_graph.mcp_sdk import McpError, field, send_request
 
 __all__ = ["MCPServer"]
 
@@ -111,11 +113,11 @@ class MCPServer:
             json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
         except (TypeError, ValueError) as error:
             raise ValueError(f"the arguments of {tool} cannot be sent as JSON: {error}") from None
-        request = ClientRequest(CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments)))
+        request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments))
 
         async def ask(session: ClientSession) -> CallToolResult:
             # Not `session.call_tool`: it refuses good values that do not match the server's own schema.
-            return await session.send_request(request, CallToolResult)
+            return await send_request(session, request, CallToolResult)
 
         name = self.config.name
         # What was never delivered had no effect; what was lost with its server may have had one.
@@ -208,10 +210,10 @@ class MCPServer:
         tools: dict[str, Tool] = {}
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
-            params = PaginatedRequestParams(cursor=cursor)
+            request = ListToolsRequest(params=PaginatedRequestParams(cursor=cursor))
 
-            async def ask(session: ClientSession, params: PaginatedRequestParams = params) -> Any:
-                return await session.list_tools(params=params)
+            async def ask(session: ClientSession, request: ListToolsRequest = request) -> ListToolsResult:
+                return await send_request(session, request, ListToolsResult)
 
             try:
                 page = await connection.request(ask, seconds=self.config.startup_timeout)
@@ -220,11 +222,11 @@ class MCPServer:
                     return []
                 raise
             for tool in page.tools:
-                if tool.execution is not None and tool.execution.taskSupport == "required":
+                if tool.execution is not None and field(tool.execution, "taskSupport") == "required":
                     _logger.info("MCP tool %r of %r is left out: it runs only as a task", tool.name, self.config.name)
                 else:
                     tools.setdefault(tool.name, tool)
-            cursor = page.nextCursor
+            cursor = field(page, "nextCursor")
             if not cursor:
                 return list(tools.values())
         raise Refused(f"lists its tools on more than {_MAX_PAGES} pages")

@@ -20,7 +20,6 @@ from anyio.abc import ByteReceiveStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.file import FileReadStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from langchain_mcp_adapters.sessions import StdioConnection
 from mcp.client.stdio import get_default_environment
 from mcp.os.win32.utilities import (
     FallbackProcess,
@@ -29,8 +28,10 @@ from mcp.os.win32.utilities import (
     terminate_windows_process_tree,
 )
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCMessage
 from pydantic import ValidationError
+
+from codemode_graph.mcp.config import StdioConnection
+from codemode_graph.mcp_sdk import parse_message
 
 __all__ = ["ServerProcess"]
 
@@ -144,17 +145,15 @@ class ServerProcess:
                 if message := self._decode(line):
                     await to_session.send(SessionMessage(message))
 
-    def _decode(self, line: bytes) -> JSONRPCMessage | None:
+    def _decode(self, line: bytes) -> Any:
         try:
-            return JSONRPCMessage.model_validate_json(line)
+            return parse_message(line)
         except ValidationError:
             pass
         try:
             # JavaScript servers write half a surrogate pair where they cut a text; pydantic refuses it, json does not.
             text = json.dumps(json.loads(line), ensure_ascii=False)
-            return JSONRPCMessage.model_validate_json(
-                text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            )
+            return parse_message(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
         except (ValueError, RecursionError):
             _logger.debug("MCP server %r wrote what is not a message: %s", self._name, _printable(line))
             return None
@@ -242,7 +241,9 @@ class _ThreadedProcess:
         self._process.popen.terminate()
 
     async def aclose(self) -> None:
-        await self._process.__aexit__(None, None, None)
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                await stream.aclose()
 
 
 async def _shut_down(process: Process) -> None:

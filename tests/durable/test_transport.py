@@ -12,6 +12,7 @@ import aiohttp
 import grpc  # type: ignore[import-untyped]  # the types are a package of their own
 import grpc.aio  # type: ignore[import-untyped]
 import httpx
+import httpx2
 import pytest
 import requests
 from mcp import McpError
@@ -25,6 +26,11 @@ WAIT = 0.2
 
 async def by_httpx(port: int) -> None:
     async with httpx.AsyncClient(timeout=WAIT) as client:
+        (await client.post(f"http://127.0.0.1:{port}/", content=b"pay")).raise_for_status()
+
+
+async def by_httpx2(port: int) -> None:
+    async with httpx2.AsyncClient(timeout=WAIT) as client:
         (await client.post(f"http://127.0.0.1:{port}/", content=b"pay")).raise_for_status()
 
 
@@ -96,7 +102,7 @@ async def in_a_group(port: int) -> None:
 
 
 CLIENTS: list[Callable[[int], Awaitable[None]]] = [
-    by_httpx, by_httpx_without_waiting_threads, by_requests, by_aiohttp, by_urllib, by_asyncio, in_a_group
+    by_httpx, by_httpx2, by_httpx_without_waiting_threads, by_requests, by_aiohttp, by_urllib, by_asyncio, in_a_group
 ]  # fmt: skip
 each_client = pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.__name__.removeprefix("by_"))
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from codemode_graph.errors import ToolCallError
+from codemode_graph.mcp_sdk import MAJOR
 from codemode_graph.tools.artifacts import Artifact
 from tests.mcp.conftest import Tools, loaded
 from tests.servers import own_server
@@ -132,7 +133,11 @@ async def test_an_answer_that_is_no_result_is_an_error() -> None:
             await tools("cut")
 
 
-async def test_a_large_value_arrives_whole_while_other_calls_go_on(memory: Tools) -> None:
+async def test_a_large_value_arrives_whole_while_other_calls_go_on(
+    memory: Tools, request: pytest.FixtureRequest
+) -> None:
+    if MAJOR == 2 and request.node.callspec.params["memory"] == "sse":
+        pytest.skip("mcp 2 gives up answers of more than 1 MiB over SSE")
     large, small = await asyncio.gather(memory("large", megabytes=8), memory("process"))
     assert len(large) == 8 << 20
     assert isinstance(small, int)

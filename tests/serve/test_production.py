@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from codemode_graph.cli.app import app
 from tests.serve.test_serve import COMMAND, TOKEN, Letters, Open, at_url, over_http, process_and_url, served, text
-from tests.servers import ROOT, children, eventually
+from tests.servers import PEER, ROOT, children, eventually
 
 pytestmark = pytest.mark.slow
 __all__ = ["served"]
@@ -94,8 +94,11 @@ async def test_a_cancelled_request_makes_no_further_call(served: Open, letters: 
         await sent(letters, 2)
         cancelled = types.CancelledNotification(params=types.CancelledNotificationParams(requestId=1))
         await session.send_notification(types.ClientNotification(cancelled))
-        with pytest.raises(McpError, match="cancelled"):
-            await call
+        if sys.executable == PEER:
+            with pytest.raises(McpError, match="cancelled"):
+                await call
+        else:  # mcp 2 does not answer a cancelled request, as the protocol asks
+            call.cancel()
         assert text(await run(session, "1 + 1")) == "2"
         known = letters.sent
         await asyncio.sleep(1)
@@ -194,7 +197,7 @@ async def test_sigterm_answers_every_client_and_the_run_can_be_gone_on_with(lett
 @pytest.mark.parametrize("end", ["a signal", "the client leaves"])
 async def test_stdio_ends_in_order(letters: Letters, end: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *COMMAND, "--grace", "0.3"),
+        *(PEER, *COMMAND, "--grace", "0.3"),
         cwd=ROOT,
         env={**os.environ, "LETTERS": str(letters.path)},
         stdin=asyncio.subprocess.PIPE,
