@@ -1,6 +1,7 @@
 """The command line, `codemode-graph`."""
 
 import codecs
+import errno
 import io
 import os
 import signal
@@ -14,7 +15,7 @@ from codemode_graph.compat import module_of_thread
 __all__ = ["main"]
 
 # ASCII for what the command line draws with; other characters are shown as their code.
-_PLAIN = str.maketrans("✓✗→·…─│×—–", "+x>-.-|x--")
+_PLAIN = str.maketrans("✓✗→·…─━│×—–", "+x>-.-=|x--")
 
 
 def main() -> None:
@@ -57,12 +58,21 @@ class _Output(io.FileIO):
             return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
+class _Closed(_Output):
+    """A stream that the caller has closed: nothing that is written to it arrives.
+
+    Its number is held by the null device. Else it would become that of the next file that is opened, which prints would spoil.
+    """
+
+    def write(self, data: object, /) -> int:
+        self.problem = OSError(errno.EBADF, "it is closed")
+        return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
 def _guarded(stream: TextIO | None) -> io.TextIOWrapper:
     """Return a stream for stdout or stderr whose writes do not fail, and which can show every character somehow."""
-    if (
-        stream is None
-    ):  # closed by the caller: its number must not become that of another file, which would be written to
-        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
+    if stream is None:
+        return io.TextIOWrapper(io.BufferedWriter(_Closed(os.devnull, "w")), encoding="utf-8")
     assert isinstance(stream, io.TextIOWrapper)
     # A terminal whose encoding lacks ✓ shows its code rather than a traceback.
     plain = _is_plain()

@@ -25,7 +25,7 @@ from codemode_graph.cli.compare import Comparison, compare_sandboxes
 from codemode_graph.cli.flags import UNWRITTEN
 from codemode_graph.cli.invocation import Invocation, load_specs
 from codemode_graph.demo.show import run_demo
-from codemode_graph.errors import CodeModeError, ConfigurationError, UnknownRun
+from codemode_graph.errors import CodeModeError, ConfigurationError, JournalError, UnknownRun
 from codemode_graph.exact import encode, encode_fields
 from codemode_graph.options import read_sandbox
 from codemode_graph.state import PendingCall
@@ -77,11 +77,25 @@ async def do_task(
         specs = await load_specs(stack, invocation.mcp, invocation.tools, places=not quiet)
         cm = codemode(tools=specs, code_model=model, durable=durable, approve=approve, **options)
         await stack.enter_async_context(cm)
+        if durable is not None:
+            await _open_runs(cm)
         try:
             return await work(cm, False if quiet else _progress(invocation.task))
         except BaseException:
             await _tell_of_unfinished(cm, run_id, resume)
             raise
+
+
+async def _open_runs(cm: CodeMode) -> None:
+    """Open the file of the runs before anything begins: the home folder of a user such as nobody does not exist.
+
+    Raises:
+        JournalError: It cannot be opened.
+    """
+    try:
+        await cm.runs(limit=1)
+    except JournalError as error:
+        raise JournalError(f"{error}. Give --journal FILE, or --no-journal to run without") from error
 
 
 async def _tell_of_unfinished(cm: CodeMode, run_id: str, resume: str | None) -> None:
@@ -93,11 +107,11 @@ async def _tell_of_unfinished(cm: CodeMode, run_id: str, resume: str | None) -> 
         return
     except Exception as error:  # such as a disk that fails: there is another error to report, which comes after this
         say(console, f"what the run did cannot be read: {error}", style="yellow")
-    else:
-        _tell_effects(console, result)
-        if result.trace.verdict is not None:
-            return
-    if resume is not None:
+        if resume is not None:
+            _tell_command(console, "If it began, it is not over. Go on with it: ", resume)
+        return
+    _tell_effects(console, result)
+    if result.trace.verdict is None and resume is not None:
         _tell_command(console, "The run is not over. Go on with it: ", resume)
 
 

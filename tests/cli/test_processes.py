@@ -1,5 +1,6 @@
 """The command as a process of its own: on a terminal, and stopped by Ctrl-C."""
 
+import ast
 import asyncio
 import contextlib
 import json
@@ -9,13 +10,14 @@ import re
 import signal
 import sys
 import termios
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from codemode_graph.cli import _PLAIN
 from tests.servers import ROOT, children, eventually, own_server
 from tests.wire.server import Service
 
@@ -147,7 +149,9 @@ PRINTS = ["run", "Print", "--tools", "tests.cli.mytools:TOOLS", "--no-journal"]
             "> /dev/null",
             "codemode-graph: --html /dev/full: No space left on device\n",
         ),
+        (["--json", "--quiet"], ">&-", "codemode-graph: stdout cannot be written: it is closed\n"),
         ([], "2>&1 | true", ""),
+        ([], "> /dev/full 2>&-", ""),
     ],
 )
 async def test_what_cannot_be_written_is_one_line(args: list[str], redirect: str, said: str) -> None:
@@ -165,16 +169,39 @@ async def test_what_cannot_be_written_is_one_line(args: list[str], redirect: str
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX"])
-async def test_a_plain_locale_gets_plain_text(locale: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "codemode_graph", "tools", "--tools", "tests.cli.mytools:TOOLS"),
-        env={**os.environ, "LC_ALL": locale},
-        cwd=ROOT,
-        stdout=PIPE,
-    )
-    stdout, _ = await process.communicate()
-    assert b"----" in stdout
-    assert b"\\u" not in stdout.decode("ascii").encode()
+async def test_a_plain_locale_gets_plain_text(locale: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("await tools.add(a=1, b=2)")
+    tools, journal = ("--tools", "tests.cli.mytools:TOOLS"), ("--journal", str(tmp_path / "runs.sqlite"))
+    program = ("--program", str(tmp_path / "program.py"))
+
+    async def shown(*args: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "codemode_graph", *args),
+            env={**os.environ, "LC_ALL": locale},
+            cwd=ROOT,
+            stdout=PIPE,
+            stderr=STDOUT,
+        )
+        stdout, _ = await process.communicate()
+        text = stdout.decode("ascii")
+        assert "\\u" not in text
+        return text
+
+    assert "----" in await shown("tools", *tools)
+    found = re.match(r"Run (\w+)\n", await shown("run", *program, *tools, *journal))
+    assert found
+    assert "====" in await shown("show", found[1], *journal)
+
+
+def test_all_that_the_command_line_draws_with_has_a_plain_form() -> None:
+    drawn = set()
+    for path in [path for name in ("cli", "trace", "demo") for path in (ROOT / "codemode_graph" / name).glob("*.py")]:
+        tree = ast.parse(path.read_text())
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        drawn |= {letter for text in texts if id(text) not in docs for letter in text.value if not letter.isascii()}
+    # Arrows of the page, and the letters of a pattern, which no terminal is shown, are not among them.
+    assert {ord(letter) for letter in drawn if not "\u202a" <= letter <= "\u2069"} <= _PLAIN.keys()
 
 
 BLOCKED = "await tools.block(seconds=100)"
