@@ -106,7 +106,7 @@ def note(x):
 def twice(x):
     return x * 2
 """
-_WORDS = ("ann", "Bob", "", "it's", "x-1", " pad ", "42", "a,b,,c", "été", "Line\nTwo", "z")
+_WORDS = ("ann", "Bob", "", "it's", "x-1", " pad ", "42", "a,b,,c", "été", "Line\nTwo", "z", "٣", "１.５")
 _KEYS = ("a", "b", "name", "n")
 _VARIABLES = ("nums", "words", "rows", "counts", "groups", "pair", "text", "log", "box.items", "box.total")
 # What programs have besides whose keys come from a tool, and are equal across types.

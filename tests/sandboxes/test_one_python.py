@@ -194,9 +194,38 @@ import math ;; len({math.nan, float('nan')}), math.isnan(math.nan)
 nan = float('nan') ;; d = {} ;; for k in [nan, float('nan'), nan]: ;;     d[k] = 1 ;; len(d)
 """
 
+# Digits of other scripts, and white space beyond ASCII.
+SCRIPTS = r"""
+[int('٣'), int(' ١٢ '), int('-１２'), float('١.٥'), float(' ٣e٢ '), int('ｆ１'[1:], 16), int('१०', 2), int('𝟗𝟘'), int(b'12'), float(b'1.5')]
+[int(x) for x in ['٣', '4', 5, 6.7, True]], list(map(int, ['٣', '4'])), sorted(['٣', '1'], key=int), max(['٣', '1'], key=float)
+def f(x): ;;     try: ;;         return int(x) ;;     except ValueError: ;;         return None ;; [f(c) for c in '²٣½五a1１']
+def f(x): ;;     try: ;;         return float(x) ;;     except ValueError: ;;         return None ;; [f(c) for c in ['²', '٣', '½', '١٫٥', '١_٠', ' ٣\u2003', '３.１４']]
+'٣'.isdigit(), '²'.isdigit(), '½'.isnumeric(), '²'.isdecimal(), '五'.isnumeric(), '\u2003'.isspace(), '\x1c'.isspace(), ' \u2003x\x1c'.strip(), 'a\u2003b\x85c'.split(), 'a\x1cb\x85c'.splitlines()
+isinstance('٣', (int, float)), isinstance(3, int), type(3) is int, type(3) in (int, float), {int: 1}[int]
+from collections import defaultdict ;; d = defaultdict(int) ;; d['a'] += int('٣') ;; dict(d)
+casts = {'n': int, 'x': float} ;; [casts[k](v) for k, v in {'n': '٣', 'x': '1'}.items()]
+for cast in (int, float): ;;     x = cast('٣') ;; x
+def f(x: int, y: float = 2.0) -> int: ;;     z: int = int(x) ;;     return z ;; f('٣')
+import re ;; re.findall(r'\w+', 'été 五 ٣'), re.split(r'\s+', 'a\u2003b\u00a0c'), re.sub(r'\s', '', ' a b '), re.findall(r'\d+', '٣ 12')
+import re ;; p = re.compile(r'(\w+)@(\w+)') ;; [m.group(1) for m in p.finditer('é@b c@d')], p.sub('x', 'a@b'), p.search(string='q@r').groups()
+import re ;; re.sub(r'[aeiou]', lambda m: m.group().upper(), 'abc'), re.split(',', 'a,b'), 'a b'.split(' ')
+import re ;; x = int(re.search(r'(\d+)', 'n: ٤٢').group(1)) ;; x
+int('12', base=10), int('٣', base=10), round(float('2.567'), 2)
+x = int ;; x('٣')
+for cast in (int, float): ;;     try: ;;         x = cast('x1') ;;     except ValueError: ;;         x = None ;; x
+import functools ;; f = functools.partial(int, base=2) ;; [f('101'), f('١٠')]
+x = '5' ;; f'{int(x):03d} {float(x) > 3}', int(x) == 5, int(x) in (5, 6)
+def conv(v, kind=int): ;;     return kind(v) ;; [conv('5'), conv('٥', float)]
+[type(x) == int for x in [1, 1.0]], isinstance(1.0, float), {'a': int('3')}
+x = [int(v) if v.isdigit() else float(v) for v in '1 2.5 ٣'.split()] ;; x
+x = '٥' ;; d = {} ;; d[f'{int(x)}'] = f"{'a' + f'{int(x)}'} {float(x):.1f}" ;; d
+x = '5' ;; f'int(5) {int(x)}'
+x = '5' ;; y = (f'{int(x)}' ;;   f' {float(x):.2f}') ;; y
+"""
+
 PROGRAMS = [
     line.replace(" ;; ", "\n")
-    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS)
+    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS, SCRIPTS)
     for line in text.strip("\n").split("\n")
 ]
 
@@ -270,6 +299,16 @@ async def test_keys_that_monty_cannot_tell_apart_end_the_run_and_no_handler_sees
     assert (await run_in(monty, code)).error == "ValueError"
 
 
+@pytest.mark.parametrize(
+    "search",
+    [r"r'\w+', '5 m²'", r"r'\b.', '½ cup'", r"r'\s', 'a\x1cb'", "'I', 'ı', re.I", "r'(?:i)', string='İ', flags=re.I"],
+)
+async def test_a_text_that_a_pattern_would_read_otherwise_ends_the_run(monty: MontySandbox, search: str) -> None:
+    code = f"import re\ntry:\n    r = re.findall({search})\nexcept Exception:\n    r = None\nr"
+    lacks, run = find_lacks(code, monty.capabilities), await run_in(monty, code)
+    assert lacks or run.error == "ValueError"
+
+
 async def test_stores_of_keys_are_guarded_where_other_rewrites_fail(monty: MontySandbox) -> None:
     code = "a = b = 1\ndel (  # a, b\n    a, b)\nd = {}\nfor k in [1, True]:\n    d[k] = 2\nrepr(d)"
     there = await run_in(monty, code)
@@ -278,6 +317,10 @@ async def test_stores_of_keys_are_guarded_where_other_rewrites_fail(monty: Monty
 
 # What an ordinary program is made of: none of it may send it elsewhere.
 STAYING = r"""
+rows = await tools.rows() ;; by_id = {r['id']: r for r in rows} ;; by_id[1]['n'] += 1 ;; {i: r['n'] / 2 for i, r in by_id.items()}
+rows = await tools.rows() ;; totals = {} ;; for r in rows: ;;     totals[r['n'] / 2] = totals.get(r['n'] / 2, 0) + r['n'] ;; totals
+import re ;; rows = await tools.rows() ;; [f"{int(x):03d} {float(x):.1f}" for x in re.findall(r'\d+', '1 22')], list(map(int, '12')), re.sub(r'\s+', ' ', 'é  b')
+from collections import Counter, defaultdict ;; groups = defaultdict(list) ;; for r in await tools.rows(): ;;     groups[r['n']].append(r['name']) ;; dict(groups), Counter(r['n'] for r in await tools.rows()).most_common(1)
 rows = await tools.rows() ;; sum(r['n'] for r in rows), max(r['n'] for r in rows), sorted(r['name'] for r in rows)
 rows = await tools.rows() ;; {r['name']: r['n'] for r in rows if r['n'] > 1}
 rows = await tools.rows() ;; total = 0 ;; for i, r in enumerate(rows): ;;     total += r['n'] * i ;; total

@@ -10,7 +10,7 @@ from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree
 
-__all__ = ["Change", "Find", "RewrittenGap", "find_classes", "opening_of"]
+__all__ = ["Change", "Find", "RewrittenGap", "find_classes", "insert_call", "opening_of", "wrap"]
 
 Find: TypeAlias = Callable[[Tree], Iterable[ast.AST]]
 
@@ -53,7 +53,8 @@ class RewrittenGap(Gap):
             return
         unplaced: set[ast.AST] = set()
         if sys.version_info < (3, 12):  # positions inside f-strings are wrong there
-            unplaced.update(inner for node in tree.of(ast.JoinedStr) for inner in ast.walk(node))
+            strings = tree.of(ast.JoinedStr)
+            unplaced.update(inner for node in strings for inner in ast.walk(node) if inner is not node)
         yield from (change for change in self.rewrite(tree) if change.node not in unplaced)
 
     def open_part(self) -> Gap:
@@ -83,3 +84,19 @@ def opening_of(edits: Edits, call: ast.Call) -> int:
     if edits.code[end:opening].strip(") \t\n\\"):
         raise ValueError("a comment stands before the arguments")
     return opening
+
+
+def insert_call(edits: Edits, node: ast.expr, opening: str) -> None:
+    """Put a value into a call, whose text begins with an opening that has two parentheses."""
+    start, end = edits.span(node)
+    if isinstance(node, ast.GeneratorExp):  # its parentheses may be those of the call around it
+        start, end = start + 1, end - 1
+    edits.insert(start, opening)
+    edits.insert(end, "))")
+
+
+def wrap(node: ast.expr, opening: str, helper: str) -> Change | None:
+    """Return the change that `insert_call` makes; None for what is unpacked, which is no value."""
+    return (
+        None if isinstance(node, ast.Starred) else Change(node, lambda edits: insert_call(edits, node, opening), helper)
+    )

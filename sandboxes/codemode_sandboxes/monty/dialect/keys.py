@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap
+from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap, insert_call, wrap
 from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, kinds_of, root_of
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree
@@ -249,15 +249,15 @@ class _Stores:
         binds = any(isinstance(each, ast.NamedExpr) for each in ast.walk(node))
         if is_plain and not binds and target.lineno == target.end_lineno:
             return node, Change(
-                node, lambda edits: _insert_call(edits, node, f"{helper}({edits.text(target)}, ("), GUARD
+                node, lambda edits: insert_call(edits, node, f"{helper}({edits.text(target)}, ("), GUARD
             )
         if not self._may_bind(target):
             return node, None
         name = f"_cm_dict_{target.lineno}_{target.col_offset}_{target.end_col_offset}"
 
         def edit(edits: Edits) -> None:
-            _insert_call(edits, target, f"({name} := (")
-            _insert_call(edits, node, f"{helper}({name}, (")
+            insert_call(edits, target, f"({name} := (")
+            insert_call(edits, node, f"{helper}({name}, (")
 
         return node, Change(node, edit, GUARD)
 
@@ -309,17 +309,8 @@ class _Stores:
         return True
 
 
-def _wrap(node: ast.expr, helper: str, target: str = "") -> tuple[ast.expr, Change]:
-    """Return a change that passes a value through a helper, behind the text of the dict that takes it."""
-    return node, Change(node, lambda edits: _insert_call(edits, node, f"{helper}({target}("), GUARD)
-
-
-def _insert_call(edits: Edits, node: ast.expr, opening: str) -> None:
-    start, end = edits.span(node)
-    if isinstance(node, ast.GeneratorExp):  # its parentheses may be those of the call
-        start, end = start + 1, end - 1
-    edits.insert(start, opening)
-    edits.insert(end, "))")
+def _wrap(node: ast.expr, helper: str) -> tuple[ast.expr, Change | None]:
+    return node, wrap(node, f"{helper}((", GUARD)
 
 
 def _is_view(node: ast.AST) -> bool:

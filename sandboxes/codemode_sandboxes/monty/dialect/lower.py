@@ -11,14 +11,18 @@ from codemode_sandboxes.monty.dialect.calls import CALLS
 from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap
 from codemode_sandboxes.monty.dialect.keys import GUARD, KEYS
 from codemode_sandboxes.monty.dialect.statements import STATEMENTS
+from codemode_sandboxes.monty.dialect.texts import DIGITS, SUBJECTS, TEXTS
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree, parse, tree_of
 
 __all__ = ["Lowered", "lower"]
 
 _REWRITTEN = [
-    (gap, re.compile(gap.words)) for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *KEYS) if isinstance(gap, RewrittenGap)
+    (gap, re.compile(gap.words))
+    for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *KEYS, *TEXTS)
+    if isinstance(gap, RewrittenGap)
 ]
+_SILENT = (GUARD, DIGITS, SUBJECTS)
 _BUILTINS = {name for name in dir(builtins) if not name.startswith("_") and not keyword.iskeyword(name)}
 _BIND = """\
 try:
@@ -60,9 +64,9 @@ def lower(code: str) -> Lowered:
     changes = sorted((change for gap in gaps for change in gap.changes(tree)), key=_outermost_first)
     if not changes:
         return Lowered(code, shadowed)
-    # An edit may not find its place, such as where a comment has the comma that it looks for. Monty then refuses what is
-    # left as it was, other than stores of keys: those have to be changed, and their edits look for nothing.
-    for chosen in (changes, [change for change in changes if change.helper == GUARD]):
+    # An edit may not find its place, such as where a comment has the comma that it looks for. Monty refuses what is left
+    # as it was then, apart from what it reads in another way: edits for that look for nothing, and are made all the same.
+    for chosen in (changes, [change for change in changes if change.helper in _SILENT]):
         edits = Edits(code)
         try:
             for change in chosen:

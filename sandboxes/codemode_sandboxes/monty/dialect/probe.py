@@ -28,6 +28,7 @@ from codemode_sandboxes.monty.dialect.oddities import ODDITIES
 from codemode_sandboxes.monty.dialect.orders import ORDERS
 from codemode_sandboxes.monty.dialect.shapes import Shapes, shape_gap, tried_shapes, values_here
 from codemode_sandboxes.monty.dialect.statements import STATEMENTS
+from codemode_sandboxes.monty.dialect.texts import TEXTS
 
 __all__ = ["Findings", "aprobe", "probe"]
 
@@ -87,7 +88,7 @@ def _probe(binary: str | Path | None) -> Findings:
 
 
 def _gaps(session: MontySession, modules: Iterable[str]) -> Iterable[Gap]:
-    for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *KEYS, *LAZINESS, *ORDERS, *FORMATS, *ODDITIES):
+    for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *KEYS, *LAZINESS, *ORDERS, *FORMATS, *TEXTS, *ODDITIES):
         if not _works(session, gap.probe):
             yield gap.open_part() if isinstance(gap, RewrittenGap) else gap
     yield from library_gaps(_missing_names(session, candidate_names(list(modules))))
