@@ -60,7 +60,6 @@ class _Thread:
             await self.worlds.call(self.name, "begin", str(turn), case.fails)
             if await self._ended(str(turn)) is None:
                 await self._turn(turn, case)
-                await self._end(str(turn))
             if case.fork is not None:
                 await self._fork(turn, case)
 
@@ -68,8 +67,8 @@ class _Thread:
         world = await self.worlds.call(self.name, "snapshot")
         return world["turns"][name]["ended"]
 
-    async def _end(self, name: str) -> None:
-        state = await self.apps[0].aget_state(self.config)
+    async def _end(self, name: str, state: Any) -> None:
+        # It is the state that was seen to be at its end: another executor may write what it did before.
         runs = [run for run in await self.journal.runs(limit=1000) if run.thread == self.name]
         ended = {"runs": [[run.run, run.length] for run in reversed(runs)], **result_of(self.scene, state.values)}
         await self.worlds.call(self.name, "end", name, ended)
@@ -105,6 +104,7 @@ class _Thread:
             raise RuntimeError("the run does not end")
         if case.answers in ("late", "stale") and self.answer is not None:
             await self._invoke(self.answer)
+        await self._end(str(turn), state)
 
     async def _fork(self, turn: int, case: Case) -> None:
         """Go back to a checkpoint of the turn's run: the run goes on from there, or, from before it began, another one.
@@ -130,7 +130,7 @@ class _Thread:
         for _ in range(_MOST_STEPS):
             state = await self.apps[0].aget_state(self.config)
             if not state.tasks:
-                await self._end(name)
+                await self._end(name, state)
                 return
             await self._go_on(case, state)
         raise RuntimeError("the fork does not end")
