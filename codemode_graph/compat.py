@@ -29,6 +29,7 @@ __all__ = [
     "chat_providers",
     "checkpointer_of",
     "functions_of",
+    "is_saved_at_exit",
     "module_of_thread",
     "next_request_id",
     "run_on_aiosqlite",
@@ -44,7 +45,16 @@ T = TypeVar("T")
 _READ = "__pregel_read"
 _SEND = "__pregel_send"
 _CHECKPOINTER = "__pregel_checkpointer"
+_DURABILITY = "__pregel_durability"
 _SCRATCHPAD = "__pregel_scratchpad"
+
+
+def is_saved_at_exit(config: RunnableConfig) -> bool:
+    """Tell whether a graph writes a checkpoint at its end alone, from the config of one of its nodes.
+
+    A node cannot ask under which durability its graph runs.
+    """
+    return (config.get("configurable") or {}).get(_DURABILITY) == "exit"
 
 
 def next_request_id(session: ClientSession) -> RequestId:

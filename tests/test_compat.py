@@ -29,6 +29,7 @@ from codemode_graph.compat import (
     channels_of,
     chat_providers,
     functions_of,
+    is_saved_at_exit,
     module_of_thread,
     run_on_aiosqlite,
     state_of,
@@ -131,6 +132,20 @@ async def test_a_node_finds_the_channels_of_its_graph_in_its_config() -> None:
     assert "messages" in found
     assert channels_of({}) == {}
     assert not {"channels", "graph"} & set(dir(Runtime)), "LangGraph's Runtime has a public name"
+
+
+async def test_a_node_knows_whether_its_graph_is_saved_at_its_end_alone() -> None:
+    found: list[bool] = []
+
+    async def look(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        found.append(is_saved_at_exit(config))
+        return {}
+
+    app = StateGraph(MessagesState).add_node(look).add_edge(START, "look").compile(checkpointer=InMemorySaver())
+    for durability in ("sync", "async", "exit"):
+        await app.ainvoke({"messages": []}, {"configurable": {"thread_id": durability}}, durability=durability)
+    assert found == [False, False, True]
+    assert not [name for name in dir(Runtime) if "durab" in name.lower()], "langgraph has a public name"
 
 
 async def test_a_node_reads_the_state_of_another_graph_with_what_was_written_to_it() -> None:

@@ -15,8 +15,9 @@ from codemode_graph.calls.session import RunLog, SessionLost
 from codemode_graph.events import AttemptEvent, emit
 from codemode_graph.model import request_message
 from codemode_graph.model.reply import program_of
+from codemode_graph.nodes.delivery import is_delivered
 from codemode_graph.nodes.node import Update, add_attempt, knobs
-from codemode_graph.nodes.run_log import is_delivered, journal_of
+from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.nodes.write import take_program, write_program
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState

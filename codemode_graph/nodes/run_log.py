@@ -2,8 +2,6 @@
 
 import asyncio
 import hashlib
-import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,8 +11,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.runtime import get_runtime
 from langgraph.store.base import BaseStore
 
-from codemode_graph.calls.identity import REJOIN_FOR, Place, import_calls, is_of_this_process, place_of
-from codemode_graph.calls.journal import Journal, JournalError, MemoryJournal, RunInfo
+from codemode_graph.calls.identity import Place, import_calls, place_of
+from codemode_graph.calls.journal import Journal, JournalError, MemoryJournal
 from codemode_graph.calls.locate import journal_beside, keep_beside
 from codemode_graph.calls.log import Closed, Judged, Opened, Proposed
 from codemode_graph.calls.session import RunLog, SessionLost
@@ -24,7 +22,7 @@ from codemode_graph.events import logger
 from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, CodeModeState, ModelCall
 
-__all__ = ["close", "close_ended", "is_delivered", "journal_of", "open_log", "program_digest", "proposed"]
+__all__ = ["close", "close_ended", "journal_of", "open_log", "program_digest", "proposed"]
 
 # Each warning once in a process, not once for each run.
 _warned: set[str] = set()
@@ -171,60 +169,6 @@ async def _is_kept(run: str, checkpointer: Any, place: Place) -> bool:
     except NotImplementedError:  # one for synchronous graphs, which a node must not block its loop for
         newest = await asyncio.to_thread(checkpointer.get_tuple, thread)
     return newest is not None and newest.checkpoint["channel_values"].get("run_id") == run
-
-
-async def is_delivered(info: RunInfo, newest: bool, *, journal: Journal, config: RunnableConfig) -> bool:
-    """Tell whether a run in a larger graph is over, so that its input, given again, is meant anew.
-
-    It is closed then, but for the newest, from which the next run of the same input has its id.
-
-    Args:
-        info: The run.
-        newest: It is the newest of its input.
-        journal: Where it is.
-        config: Of a node that its input has come to again.
-
-    Raises:
-        JournalError: The journal cannot be read or written.
-    """
-    log, place = RunLog(journal, info.run), place_of(config)
-    await log.read()
-    if log.view.judged is None:
-        return False
-    if time.time() - info.opened < REJOIN_FOR and not await _is_passed(
-        checkpointer_of(config), place.thread, info.parent
-    ):
-        # In one invocation a larger graph may come to equal inputs one after the other, with no checkpoint in between. A
-        # process that has begun anew has none of those runs, and matches them in their order.
-        return is_of_this_process(info.run, place)
-    if not newest:
-        log.add(Closed(how=log.view.judged))
-        with suppress(SessionLost):  # somebody else says so at this moment
-            await log.flush()
-    return True
-
-
-async def _is_passed(checkpointer: Any, thread: str, checkpoint: str) -> bool:
-    """Tell whether a larger graph has kept what the step after a checkpoint came to.
-
-    The first checkpoint that follows says it: that of the step's end, or, where the process died before, that of an input.
-    """
-    first = None
-    async for each in _newest_checkpoints(checkpointer, thread):
-        if each.checkpoint["id"] <= checkpoint:
-            break
-        first = each
-    return first is not None and first.metadata.get("source") == "loop"
-
-
-async def _newest_checkpoints(checkpointer: Any, thread: str) -> AsyncIterator[Any]:
-    config: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
-    try:
-        async for each in checkpointer.alist(config):
-            yield each
-    except NotImplementedError:  # one for synchronous graphs
-        for each in await asyncio.to_thread(lambda: list(checkpointer.list(config))):
-            yield each
 
 
 async def close_ended(state: CodeModeState, parts: Parts, config: RunnableConfig, how: str) -> None:

@@ -335,3 +335,54 @@ async def test_executors_that_go_on_with_a_larger_graph_at_one_time_begin_one_ru
         await app.ainvoke(start, CONFIG, interrupt_before=["prepare"])
         states = await asyncio.gather(*(app.ainvoke(None, CONFIG) for _ in range(3)))
     assert (paid, [state["output"] for state in states]) == (["a", "b"], [2, 2, 2])
+
+
+class Stale(MortalSaver):
+    """Sees a thread as it was at a checkpoint, as an executor does that was slower than another one."""
+
+    def __init__(self, saver: Any, at: RunnableConfig) -> None:
+        super().__init__(saver, Life())
+        self._at: RunnableConfig | None = at
+
+    async def aget_tuple(self, config: RunnableConfig) -> Any:
+        at, self._at = self._at, None
+        return await super().aget_tuple(at or config)
+
+
+@pytest.mark.parametrize("durability", ["sync", "async"])
+@pytest.mark.parametrize("begins", ["where it was cut off", "with the input"])
+async def test_two_executors_of_an_agent_make_the_calls_of_every_program_once(begins: str, durability: Any) -> None:
+    """Each writes checkpoints of its own, beside the other's, and comes to the second program by its own way."""
+    paid: list[str] = []
+    journal, saver = MemoryJournal(), InMemorySaver()
+
+    @langchain_tool
+    async def pay(account: str) -> int:
+        """Pay."""
+        paid.append(account)
+        return len(paid)
+
+    programs = ["await tools.pay('a')\n1 / 0", "await tools.pay('a')\nawait tools.pay('b')"]
+
+    def agent(saver: Any) -> Any:
+        model = AgentAuthor(programs={"do case 0.0.": programs, "do case 0.1.": programs}, life=Life())
+        code = CodeModeMiddleware(journal=journal, policies={"pay": ToolPolicy(effect="write")})
+        return create_agent(model, tools=[pay], middleware=[code], checkpointer=saver)
+
+    person: Any = {"messages": [HumanMessage("do case 0.0.", id="one")]}
+    await agent(saver).ainvoke({"messages": []}, CONFIG, durability=durability, interrupt_before=["model"])
+    before = (await agent(saver).aget_state(CONFIG)).config
+    await agent(saver).ainvoke(person, CONFIG, durability=durability, interrupt_before=["tools"])
+    slow = (await agent(saver).aget_state(CONFIG)).config
+    if begins == "with the input":
+        await agent(Stale(saver, before)).ainvoke(person, CONFIG, durability=durability)
+    else:
+        await agent(saver).ainvoke(None, CONFIG, durability=durability)
+    assert paid == ["a", "b"]
+    identity._claims.clear()  # the other one is another process
+    state = await agent(Stale(saver, slow)).ainvoke(None, CONFIG, durability=durability)
+    assert (state["messages"][-1].text, paid) == ("That is all.", ["a", "b"])
+    # Another turn with equal programs is meant anew.
+    person = {"messages": [HumanMessage("do case 0.1.", id="two")]}
+    await agent(saver).ainvoke(person, CONFIG, durability=durability)
+    assert paid == ["a", "b"] * 2

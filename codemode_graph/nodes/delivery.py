@@ -1,0 +1,133 @@
+"""Whether a larger graph has the result of a run, by the checkpoints of its thread."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+
+from codemode_graph.calls.identity import REJOIN_FOR, Place, is_of_this_process, place_of
+from codemode_graph.calls.journal import Journal, RunInfo
+from codemode_graph.calls.log import Closed
+from codemode_graph.calls.session import RunLog, SessionLost
+from codemode_graph.compat import checkpointer_of, is_saved_at_exit
+
+__all__ = ["is_delivered"]
+
+_PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Seconds between looks for the checkpoint of the step that runs now, which LangGraph writes meanwhile."""
+
+
+async def is_delivered(info: RunInfo, newest: bool, *, journal: Journal, config: RunnableConfig) -> bool:
+    """Tell whether a run in a larger graph is over, so that its input, given again, is meant anew.
+
+    It is closed then, but for the newest, from which the next run of the same input has its id.
+
+    Args:
+        info: The run.
+        newest: It is the newest of its input.
+        journal: Where it is.
+        config: Of a node that its input has come to again.
+
+    Raises:
+        JournalError: The journal cannot be read or written.
+    """
+    log, place = RunLog(journal, info.run), place_of(config)
+    await log.read()
+    if log.view.judged is None:
+        return False
+    if time.time() - info.opened < REJOIN_FOR and not await _is_kept(info.parent, place, config):
+        # In one invocation a larger graph may come to equal inputs one after the other, with no checkpoint in between. A
+        # process that has begun anew has none of those runs, and matches them in their order.
+        return is_of_this_process(info.run, place)
+    if not newest:
+        log.add(Closed(how=log.view.judged))
+        with suppress(SessionLost):  # somebody else says so at this moment
+            await log.flush()
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """A checkpoint of a thread."""
+
+    id: str
+    parent: str
+    source: str
+
+
+async def _is_kept(step: str, place: Place, config: RunnableConfig) -> bool:
+    """Tell whether a larger graph has kept what it came to in the step after a checkpoint, on the way to where it is now.
+
+    Two executors that go on with a thread at one time write checkpoints beside each other, and what one of them has kept
+    the other has not: to that one the same input is the same run. Somebody who goes back means it anew.
+
+    Args:
+        step: The checkpoint that the step begins with.
+        place: Where the larger graph is now.
+        config: Of a node.
+    """
+    saved = await _saved(step, place, config)
+    if place.parent not in saved:  # no checkpoint is written before the graph's end: the thread has one way
+        later = sorted(each for each in saved if each > step)
+        return bool(later) and saved[later[0]].source == "loop"
+    way = _way(saved, place.parent)
+    after = [each for each in way if each.id > step]
+    if step in (each.id for each in way) or step not in saved:
+        return bool(after) and after[0].source == "loop"
+    # Its step is on another way. The two part at the last checkpoint that they have in common.
+    common = {each.id for each in _way(saved, step)}
+    own = [each for each in way if each.id not in common]
+    if place.is_fork or any(each.source in ("fork", "update") for each in own):
+        return True
+    kept = [each.id for each in saved.values() if each.parent == step and each.source == "loop"]
+    given = [each.id for each in own if each.source == "input"]
+    # An input that came after the result is another one; one that came before it is a second delivery of the same.
+    return bool(kept and given) and given[0] > min(kept)
+
+
+def _way(saved: dict[str, _Saved], to: str) -> list[_Saved]:
+    """Return the checkpoints on the way to one, the oldest first, as far as they are known."""
+    way = []
+    while (found := saved.get(to)) is not None:
+        way.append(found)
+        to = found.parent
+    return way[::-1]
+
+
+async def _saved(step: str, place: Place, config: RunnableConfig) -> dict[str, _Saved]:
+    """Return the checkpoints of a thread by their ids, from the newest back to where the ways to two of them part."""
+    checkpointer = checkpointer_of(config)
+    thread: RunnableConfig = {"configurable": {"thread_id": place.thread, "checkpoint_ns": ""}}
+    now: RunnableConfig = {"configurable": {**thread["configurable"], "checkpoint_id": place.parent}}
+    found: dict[str, _Saved] = {}
+    try:
+        for pause in () if is_saved_at_exit(config) else _PAUSES:
+            if await checkpointer.aget_tuple(now) is not None:
+                break
+            await asyncio.sleep(pause)
+        async for each in checkpointer.alist(thread):
+            _take(found, each)
+            if _is_enough(found, step, place.parent):
+                break
+    except NotImplementedError:  # one for synchronous graphs, which a node must not block its loop for
+        for each in await asyncio.to_thread(lambda: list(checkpointer.list(thread))):
+            _take(found, each)
+    return found
+
+
+def _take(found: dict[str, _Saved], each: Any) -> None:
+    parent = (each.parent_config or {}).get("configurable", {}).get("checkpoint_id") or ""
+    found[each.checkpoint["id"]] = _Saved(each.checkpoint["id"], str(parent), str(each.metadata.get("source")))
+
+
+def _is_enough(found: dict[str, _Saved], step: str, now: str) -> bool:
+    """Tell whether what was listed, from the newest back, says where the ways to two checkpoints part."""
+    if min(found) > min(step, now):
+        return False
+    if step not in found or now not in found:  # not written, or not yet: what is still to come is older
+        return True
+    ways = _way(found, step), _way(found, now)
+    return ways[0][0].id in (each.id for each in ways[1]) or ways[1][0].id in (each.id for each in ways[0])
