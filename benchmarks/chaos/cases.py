@@ -167,7 +167,8 @@ def random_scene(
         ),
         kills=first.kills,
         durability=first.durability,
-        executors=random.randint(1, 4) if processes else 1,
+        # Two executors of an agent ask its model twice, which may write two programs: docs/journal.md says so.
+        executors=random.randint(1, 4) if processes and shape != "agent" else 1,
         equal=not processes and random.random() < 0.1,
     )  # fmt: skip
     if scene.equal:
