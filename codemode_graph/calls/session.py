@@ -6,6 +6,7 @@ import platform
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -150,6 +151,7 @@ class Session:
         for record in view.doubts():
             log.add(Unknown(call=record.index, time=now))
         session._take_lease(now)
+        _driving.add(owner)
         log.add(
             Attached(
                 session=session.number,
@@ -200,14 +202,17 @@ class Session:
             JournalError: It cannot be written.
         """
         self.note_end(how)
-        try:
+        with suppress(SessionLost):
             await self.log.flush()
-        except SessionLost:
-            return
+        self.leave()
 
     def note_end(self, how: SessionEnd) -> None:
         """Add the event that the session is over, to be appended with the next flush."""
         self.log.add(Ended(session=self.number, how=how, spent=time.monotonic() - self._began))
+
+    def leave(self) -> None:
+        """Drive the run no more. Once the end is recorded or cannot be, nobody in this process waits for the lease."""
+        _driving.discard(self._owner)
 
     @property
     def spent(self) -> float:
@@ -232,11 +237,14 @@ def _restarted(view: View, attempt: int, digest: str, is_fork: bool) -> int | No
 
 
 async def is_over(holder: str, until: float) -> bool:
-    """Tell whether an executor's lease has run out, or its process on this machine is gone."""
+    """Tell whether an executor's lease has run out, or it or its process on this machine is gone."""
     if time.time() > until:
         return True
     place, pid, born, _ = _parts(holder)
-    here = (await _this_process()).rsplit("/", 2)[0]
+    me = await _this_process()
+    if holder.rpartition("/")[0] == me:
+        return holder not in _driving
+    here = me.rsplit("/", 2)[0]
     # Whether a process lives is in files, and reading those may block the event loop.
     return place == here and await asyncio.to_thread(_born, int(pid)) != born
 
@@ -250,6 +258,8 @@ async def _this_process() -> str:
 
 
 _processes: dict[int, str] = {}
+_driving: set[str] = set()
+"""The executors of this process that drive a run."""
 
 
 def _parts(holder: str) -> Sequence[str]:

@@ -80,6 +80,21 @@ async def test_an_end_that_was_lost_is_told_again_and_a_fork_begins_anew(
     assert (second.number, second.restart) == ((1, True) if goes_on else (2, False))
 
 
+async def test_an_executor_that_lost_its_run_does_not_wait_for_its_own_lease() -> None:
+    journal = MemoryJournal()
+    first = await attach(journal)
+    await first.log.flush()
+    await journal.append("r", 1, [Closed(how="superseded")])
+    first.note_end("finished")
+    with pytest.raises(SessionLost):
+        await first.log.flush()
+    waiting = asyncio.create_task(attach(journal))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()  # until it says so, it may be at work
+    first.leave()
+    assert (await waiting).restart
+
+
 @pytest.mark.parametrize("how", ["waiting", None])
 async def test_one_that_waited_for_people_or_died_is_gone_on_with(how: Any) -> None:
     journal = MemoryJournal()
@@ -101,7 +116,9 @@ async def test_a_process_of_this_machine_that_is_gone_is_known_to_be_gone_at_onc
     here = await session_module._this_process()
     place, pid, born = here.rsplit("/", 2)
     later = time.time() + 1000
-    assert not await session_module.is_over(f"{here}/x", later)
+    session = await attach(MemoryJournal())
+    assert not await session_module.is_over(session._owner, later)
+    assert await session_module.is_over(f"{here}/x", later)
     assert await session_module.is_over(f"{place}/{pid}/{born}0/x", later)  # another process has its id by now
     assert await session_module.is_over(f"{place}/{2**22 + 1}/{born}/x", later)
     assert not await session_module.is_over(f"another host/{pid}/{born}/x", later)
