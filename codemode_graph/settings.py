@@ -130,7 +130,7 @@ class Parts:
 
     async def signatures(self) -> Signatures:
         """Return the signatures of all tools that programs may call. The first time they are read, off the event loop."""
-        return await asyncio.to_thread(lambda: self.catalogue.signatures)
+        return await self.catalogue.read_signatures()
 
     async def capabilities(self) -> Capabilities:
         """Return what the sandbox offers. The first time may start it, so that it is asked in a thread, and once."""

@@ -4,6 +4,7 @@ Past a budget of tokens the prompt names the places that tools come from, shows 
 how a program finds more: `search_tools` and `describe_tool`. The check knows all tools, whatever the prompt shows.
 """
 
+import asyncio
 import re
 import threading
 from collections import defaultdict
@@ -136,6 +137,12 @@ class Catalogue:
         """The signatures of all tools that a program may call."""
         with self._lock:
             return self._signatures
+
+    async def read_signatures(self) -> Signatures:
+        """Return `signatures`. The first time they are read, off the event loop."""
+        if "_signatures" in vars(self):  # a thread costs more than what is left to do
+            return self._signatures
+        return await asyncio.to_thread(lambda: self.signatures)
 
     @cached_property
     def _stubs(self) -> Stubs:

@@ -1,7 +1,6 @@
 """The check of one program, step by step: script form, fixes, findings, types."""
 
 import ast
-import asyncio
 import logging
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -131,7 +130,7 @@ async def _declare(references: References, stubs: Stubs) -> str:
     names: set[str] | None = references.named()
     if any(reference.written is None for reference in references.direct()):
         names = None
-    return await asyncio.to_thread(stubs.text, names)
+    return await stubs.atext(names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ that a tool does not take) and laxer where strictness would refuse a good progra
 No description is part of it; names and values stand in it as ASCII literals, so nothing can break out.
 """
 
+import asyncio
 import builtins
 import threading
 from collections.abc import Collection, Iterable, Mapping
@@ -176,10 +177,21 @@ class Stubs:
 
     def __init__(self, signatures: Signatures) -> None:
         self._signatures = signatures
-        self._named: set[str] = set()
-        self._text = ""
+        self._known: tuple[set[str], str] = (
+            set(),
+            "",
+        )  # one value, since the event loop reads it while a thread writes
         self._whole = ""
         self._lock = threading.Lock()
+
+    async def atext(self, names: Collection[str] | None) -> str:
+        """Do what `text` does, off the event loop where the stub is not written yet."""
+        if names is None or len(self._signatures.tools) <= _ALL:
+            known = self._whole
+        else:
+            named, text = self._known
+            known = text if named.issuperset(names) else ""
+        return known or await asyncio.to_thread(self.text, names)
 
     def text(self, names: Collection[str] | None) -> str:
         """Return the stub for a program.
@@ -191,11 +203,13 @@ class Stubs:
             if names is None or len(self._signatures.tools) <= _ALL:
                 self._whole = self._whole or render_stubs(self._signatures)
                 return self._whole
-            if not self._text or not self._named.issuperset(names):
+            named, text = self._known
+            if not text or not named.issuperset(names):
                 # The set does not grow for ever: a stub of all tools that were ever named would be as slow as the whole.
-                self._named = {*names} if len(self._named) + len(names) > _ALL else self._named | set(names)
-                self._text = render_stubs(self._signatures.only(self._named))
-            return self._text
+                named = {*names} if len(named) + len(names) > _ALL else named | set(names)
+                text = render_stubs(self._signatures.only(named))
+                self._known = named, text
+            return text
 
 
 class _Writer:
