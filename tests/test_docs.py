@@ -41,7 +41,7 @@ async def test_a_page_does_what_it_says(page: str, monkeypatch: pytest.MonkeyPat
     text = TEXTS[page]
     replies = _MODEL.findall(text)
     if replies:
-        monkeypatch.setattr("codemode_graph.model.ask.init_chat_model", lambda *_, **__: scripted(*replies))
+        monkeypatch.setattr("langchain.chat_models.init_chat_model", lambda *_, **__: scripted(*replies))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))

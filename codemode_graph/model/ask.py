@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
@@ -79,6 +78,9 @@ def load_model(model: str | BaseChatModel, *, api_key: str | None = None) -> Bas
     # A provider's client is content with an empty name, and the service refuses it only after everything has started.
     if not model.partition(":")[2].strip() and ":" in model:
         raise ConfigurationError(f"model {model!r} has no name behind its provider: write it as 'openai:gpt-5.2'")
+    # Only a model that is named needs all of LangChain.
+    from langchain.chat_models import init_chat_model
+
     try:
         options: dict[str, Any] = {} if api_key is None else {"api_key": api_key}
         return _prepare(init_chat_model(model, **options))

@@ -5,21 +5,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from uuid import UUID
 
-from jsonschema import FormatChecker
-from jsonschema.exceptions import SchemaError, best_match
-from jsonschema.exceptions import ValidationError as SchemaMismatch
-from jsonschema.protocols import Validator
-from jsonschema.validators import Draft202012Validator, validator_for
 from pydantic import BeforeValidator, PydanticUserError, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import SchemaError as PydanticSchemaError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 from typing_extensions import TypeVar
 
 from codemode_graph.errors import ConfigurationError
@@ -30,6 +23,12 @@ from codemode_graph.tools.hints import complaint
 from codemode_graph.tools.schema import Document, mapping_at
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.text import one_line
+
+# jsonschema and what it brings is a fifth of all that this package imports, and most runs declare no type.
+if TYPE_CHECKING:
+    from jsonschema import FormatChecker
+    from jsonschema.exceptions import ValidationError as SchemaMismatch
+    from jsonschema.protocols import Validator
 
 __all__ = ["Declared", "ReturnType", "Returns", "read_return_type"]
 
@@ -45,20 +44,7 @@ _CONSTRAINTS = (
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "pattern"),
     *("minLength", "maxLength", "minItems", "maxItems", "uniqueItems"),
 )
-# Formats are checked without libraries that may be missing: the same value is right on every machine.
-_FORMATS = FormatChecker(formats=())
-for _name, _parse in {
-    "date": date.fromisoformat,
-    "date-time": datetime.fromisoformat,
-    "time": time.fromisoformat,
-    "uuid": UUID,
-}.items():
-    _FORMATS.checks(_name, raises=ValueError)(
-        lambda value, parse=_parse: not isinstance(value, str) or bool(parse(value))
-    )
 _SURROGATE = re.compile(r"\\ud[89a-f]")
-# A schema may come from a client of a server: what it refers to is never fetched.
-_NOTHING_ELSE: Registry[Any] = Registry()
 
 
 class ReturnType:
@@ -73,6 +59,10 @@ class ReturnType:
     """
 
     def __init__(self, schema: Mapping[str, Any], adapter: TypeAdapter[Any] | None = None) -> None:
+        from jsonschema.exceptions import SchemaError
+        from jsonschema.validators import Draft202012Validator, validator_for
+        from referencing import Registry
+
         try:
             self.schema: dict[str, Any] = json.loads(json.dumps(schema))
             kind = validator_for(self.schema, default=Draft202012Validator)
@@ -83,7 +73,8 @@ class ReturnType:
             place = "".join(f"[{step!r}]" for step in error.absolute_path)
             raise ConfigurationError(f"returns{place} is no JSON Schema: {one_line(error.message)}") from None
         self.adapter = adapter
-        self._validator: Validator = kind(self.schema, registry=_NOTHING_ELSE, format_checker=_FORMATS)
+        # A schema may come from a client of a server: what it refers to is never fetched.
+        self._validator: Validator = kind(self.schema, registry=Registry(), format_checker=_formats())
 
     @cached_property
     def shape(self) -> Shape:
@@ -105,6 +96,9 @@ class ReturnType:
         Args:
             value: JSON values.
         """
+        from jsonschema.exceptions import best_match
+        from referencing.exceptions import Unresolvable
+
         try:
             errors = islice(self._validator.iter_errors(value), _PROBLEMS)
             # An error of `anyOf` says nothing by itself: the best match is one of its branches'.
@@ -132,6 +126,25 @@ class ReturnType:
         text = json.dumps(value)
         # As JSON, so that a strict model takes the text of a date for a date. Its parser takes no lone surrogates.
         return self.adapter.validate_python(value) if _SURROGATE.search(text) else self.adapter.validate_json(text)
+
+
+@cache
+def _formats() -> "FormatChecker":
+    """Return the checks of formats. They need no library that may be missing: the same value is right on every machine."""
+    from jsonschema import FormatChecker
+
+    formats = FormatChecker(formats=())
+    parsers = {
+        "date": date.fromisoformat,
+        "date-time": datetime.fromisoformat,
+        "time": time.fromisoformat,
+        "uuid": UUID,
+    }
+    for name, parse in parsers.items():
+        formats.checks(name, raises=ValueError)(
+            lambda value, parse=parse: not isinstance(value, str) or bool(parse(value))
+        )
+    return formats
 
 
 def read_return_type(returns: Any) -> ReturnType | None:
@@ -166,7 +179,7 @@ Returns: TypeAlias = Annotated[
 """The field of a model that holds a `ReturnType`, and takes what `read_return_type` takes."""
 
 
-def _describe(error: SchemaMismatch) -> str:
+def _describe(error: "SchemaMismatch") -> str:
     place = "".join(f"[{step!r}]" for step in error.absolute_path)
     # The library's own message quotes the whole value, which may be megabytes.
     if error.validator == "type":

@@ -1,6 +1,8 @@
 """What a run does not do twice or for nobody: held by counts, since times differ from machine to machine."""
 
 import asyncio
+import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -66,3 +68,29 @@ async def test_a_run_that_is_cancelled_can_be_gone_on_with() -> None:
         assert run.status == "open"
         answers[0].set()
         assert (await cm.resume(run.run_id))["output"] == 5
+
+
+IMPORTS = """
+import sys
+{code}
+unused = ("openai", "mcp", "typer", "docker", "jinja2", "jsonschema", "langchain", "psycopg", "aiosqlite", "numpy")
+print(*(name for name in unused if name in sys.modules))
+"""
+RUN = """
+import asyncio
+import subprocess
+import sys
+from codemode_graph import codemode
+
+async def run():
+    async with codemode(tools=[], sandbox="monty") as cm:
+        assert (await cm.run_code("1"))["output"] == 1
+
+asyncio.run(run())
+"""
+
+
+@pytest.mark.parametrize("code", ["from codemode_graph import codemode", RUN])
+def test_nothing_is_imported_that_a_run_does_not_use(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTS.format(code=code)], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
