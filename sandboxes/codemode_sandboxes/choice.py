@@ -13,7 +13,7 @@ from typing import TypeVar, get_args
 
 from codemode_sandboxes.contract import Boundary, Capabilities, Enforced, Execution, Limits, Program, Sandbox
 from codemode_sandboxes.errors import NoSandboxFits, PassedOver, SandboxUnavailable
-from codemode_sandboxes.registry import SANDBOXES, backend_name, create_sandbox
+from codemode_sandboxes.registry import SANDBOXES, SPREAD, backend_name, create_sandbox
 from codemode_sandboxes.source.tree import Tree, tree_of
 
 __all__ = [
@@ -255,8 +255,8 @@ class AutoSandbox(SandboxChoice):
     `Boundary` other than "none" and enforces all limits and denials, so the choice never trades safety for a feature.
 
     Args:
-        allowed: Names, or sandboxes, that may be chosen; by default all that there are. Whatever their order, the
-            cheapest come first; sandboxes of one's own come last.
+        allowed: Names, or sandboxes, that may be chosen; by default all that are on this machine. Whatever their order,
+            the cheapest come first; those of a cluster and of one's own come last.
         boundary: What has to stand between a program and the host: one of `Boundary`, or several of which one will do.
             By default any but "none".
         enforces: Limits and denials that a backend must truly enforce; by default all.
@@ -275,7 +275,7 @@ class AutoSandbox(SandboxChoice):
         boundary: Boundary | Collection[Boundary] | None = None,
         enforces: Collection[Enforced] = get_args(Enforced),
     ) -> None:
-        super().__init__(SANDBOXES if allowed is None else allowed)
+        super().__init__([name for name in SANDBOXES if name not in SPREAD] if allowed is None else allowed)
         self._backends = dict(sorted(self._backends.items(), key=lambda item: self.cost(item[0])))
         if boundary is None:
             # Programs come from models: without a boundary they run with the rights of the host.

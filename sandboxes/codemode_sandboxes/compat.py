@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["close_failed_connections", "take_socket"]
+__all__ = ["close_failed_connections", "silence_ray", "take_socket"]
 
 
 def close_failed_connections(api: Any) -> None:
@@ -47,3 +47,13 @@ def take_socket(stream: Any) -> tuple[socket.socket, Callable[[], None]]:
         stream: The result of `docker.APIClient.attach_socket`. Over TLS that is the socket itself.
     """
     return getattr(stream, "_sock", stream), stream._response.close
+
+
+def silence_ray() -> None:
+    """Keep Ray from printing to this process's standard output what goes wrong on its cluster.
+
+    `ray.init(log_to_driver=False)` leaves those messages on. They would stand between the lines of a JSON protocol.
+    """
+    import ray._private.worker as worker
+
+    worker._worker_logs_enabled = False

@@ -7,7 +7,7 @@ from typing import Any
 from codemode_sandboxes.contract import Sandbox
 from codemode_sandboxes.errors import UnknownSandbox
 
-__all__ = ["ALIASES", "EXTRAS", "PACKAGED", "SANDBOXES", "backend_name", "create_sandbox"]
+__all__ = ["ALIASES", "EXTRAS", "PACKAGED", "SANDBOXES", "SPREAD", "backend_name", "create_sandbox"]
 
 SANDBOXES: dict[str, str] = {
     "bubblewrap": "codemode_sandboxes.jail.bubblewrap:BubblewrapSandbox",
@@ -15,15 +15,19 @@ SANDBOXES: dict[str, str] = {
     "monty": "codemode_sandboxes.monty:MontySandbox",
     "nsjail": "codemode_sandboxes.jail.nsjail:NsjailSandbox",
     "pyodide": "codemode_sandboxes.pyodide:PyodideSandbox",
+    "ray": "codemode_sandboxes.ray:RaySandbox",
     "restricted": "codemode_sandboxes.restricted:RestrictedSandbox",
 }
 """The class of each backend. It is imported when it is first asked for, as some need packages of their own."""
 
-EXTRAS: dict[str, str] = {"bubblewrap": "bubblewrap", "docker": "docker", "nsjail": "nsjail", "pyodide": "pyodide"}
+EXTRAS: dict[str, str] = {name: name for name in ("bubblewrap", "docker", "nsjail", "pyodide", "ray")}
 """For the backends that need more than this distribution: the extra that brings it."""
 
 PACKAGED = frozenset({"docker", "pyodide"})
 """Backends that take `packages`."""
+
+SPREAD = frozenset({"ray"})
+"""Backends that host the guests of another on several machines. None of them is taken unless it is named."""
 
 ALIASES: dict[str, str] = {"pyodide-wasm": "pyodide"}
 """Other names of backends."""

@@ -5,6 +5,7 @@ import contextlib
 import os
 import time
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def every_sandbox() -> list[Any]:
 def make(name: str, **options: Any) -> Any:
     """Make a sandbox, or skip the test, saying what to install; continuous integration does not let all be skipped."""
     try:
-        sandbox: Any = create_sandbox(name, **options) if name != "docker" else _docker(**options)
+        sandbox: Any = _SPECIAL.get(name, partial(create_sandbox, name))(**options)
         assert getattr(sandbox, "layers", True)
     except SandboxUnavailable as error:
         if (wanted := os.environ.get(_MUST_BE_HERE, "")) == "1" or name in wanted.split():
@@ -84,6 +85,20 @@ def _docker(**options: Any) -> Any:
         weakref.finalize(process, os.close, process._pidfd)
 
     return Watched(**options)
+
+
+def _ray(**options: Any) -> Any:
+    """A sandbox on a cluster of the tests' own."""
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        return create_sandbox("ray")
+    from tests.sandboxes.ray_cluster import CPUS, own_cluster
+
+    return create_sandbox("ray", **{"address": own_cluster().address, "resources": CPUS, "hosts": 3, **options})
+
+
+_SPECIAL = {"docker": _docker, "ray": _ray}
 
 
 def alive(pid: int) -> bool:

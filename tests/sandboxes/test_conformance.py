@@ -19,7 +19,7 @@ from tests.sandboxes.programs import PROGRAMS, Case
 
 LIMITS = Limits(seconds=20, calls=1000)
 AT_ONCE = 3
-PARTLY = {"docker": 4}
+PARTLY = {"docker": 4, "ray": 4}
 """Where starting a guest takes long, and the guest is the same as elsewhere, every so many programs are enough."""
 
 USERS = [

@@ -37,10 +37,11 @@ OUTER = ("filesystem", "environment", "network", "process", "wasm")
 """What the jail or the container decides, whatever it holds."""
 
 QUICK = ("restricted", "monty")
-WHOLE = [f"{name} in bubblewrap" if name == "pyodide" else name for name in (p.values[0] for p in every_sandbox())]
+WHOLE = [f"{p.values[0]} in bubblewrap" if p.values[0] == "pyodide" else p.values[0] for p in every_sandbox()]
+WHOLE.remove("ray")
 """Where every program is run."""
-OTHER_JAILS = ["pyodide in deno", "pyodide in namespaces"]
-"""Where those are run that the jail decides about, one of four: a guest takes a second to start."""
+OTHER_JAILS = ["pyodide in deno", "pyodide in namespaces", "ray"]
+"""Where those are run that the jail decides about, one of four: a guest takes a second to start, or is another's."""
 
 
 @dataclass
@@ -153,6 +154,8 @@ def guest(execution: Any) -> int | None:
     if (worker := getattr(execution, "_worker", None)) is not None:
         pid: int | None = worker.pid
         return pid
+    if hasattr(execution, "host"):  # its host's, on a machine of the cluster
+        return None
     pidfd = getattr(getattr(execution._channel, "process", None), "_pidfd", None)
     if pidfd is None:
         return None
@@ -319,7 +322,7 @@ async def test_the_canaries_can_be_seen(name: str, folder: Path) -> None:
             code = "x = 'x' * (40 << 20)\nawait tools['get_weather'](city='Rome')\nn = 0\nfor i in range(3000000): n += i\nlen(x)"
             seen = await attempt(sandbox, found, code, PATIENT)
             assert "Rome" in seen.said
-            if name != "docker":  # whose processes are the daemon's
+            if name not in ("docker", "ray"):  # whose processes are a daemon's, or a host's
                 assert seen.largest > 40 << 20  # it is looked at now and then, and stays so large for a while
             failed = (await attempt(sandbox, found, "await tools['admin_delete']()", PATIENT)).run.event
             assert isinstance(failed, Failed)

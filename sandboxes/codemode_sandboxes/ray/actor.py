@@ -1,0 +1,139 @@
+"""The actor: it hosts guests of one sandbox on a machine of the cluster. All of this file runs there."""
+
+import asyncio
+import os
+import platform
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from codemode_sandboxes.contract import Blocked, Capabilities, Event, Execution, Limits, Outcome, Program, Sandbox
+from codemode_sandboxes.errors import SandboxError, SandboxUnavailable
+from codemode_sandboxes.registry import create_sandbox
+
+__all__ = ["HostActor", "Offer", "Refusal", "package_version"]
+
+_EARLY_ENDS = 1000  # ends of runs that overtook their beginnings; a beginning is never so far behind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A host that is ready.
+
+    Attributes:
+        version: The version of this package there.
+        node: The name of the machine.
+        pid: The actor's process.
+        capabilities: What the sandbox offers there.
+    """
+
+    version: str
+    node: str
+    pid: int
+    capabilities: Capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The sandbox cannot run on that machine: what is missing there, and what makes it available."""
+
+    reason: str
+    remedy: str = ""
+
+
+def package_version() -> str:
+    """Return the version of this package: the two ends of a cluster have to speak the same contract."""
+    return version("codemode-sandboxes")
+
+
+class HostActor:
+    """Starts and drives runs for one caller. Its methods run in one event loop, side by side.
+
+    Args:
+        inner: The name of the sandbox whose guests it hosts.
+        options: Arguments of that sandbox.
+    """
+
+    def __init__(self, inner: str, options: Mapping[str, Any]) -> None:
+        self._inner, self._options = inner, options
+        self._sandbox: Sandbox | None = None
+        self._runs: dict[int, Execution] = {}
+        self._tasks: dict[int, asyncio.Task[Any]] = {}
+        self._ended: deque[int] = deque(maxlen=_EARLY_ENDS)
+
+    async def open(self) -> Offer | Refusal:
+        """Make the sandbox, and ask it here what it offers."""
+        try:
+            sandbox = self._sandbox = create_sandbox(self._inner, **self._options)
+            capabilities = await asyncio.to_thread(lambda: sandbox.capabilities)
+        except SandboxUnavailable as missing:
+            return Refusal(missing.reason, missing.remedy)
+        except (SandboxError, TypeError, ValueError) as error:
+            return Refusal(f"{self._inner} cannot be made there: {error}")
+        return Offer(version=package_version(), node=platform.node(), pid=os.getpid(), capabilities=capabilities)
+
+    async def watch(self) -> None:
+        """Never return: the caller learns by it when this process ends."""
+        await asyncio.Event().wait()
+
+    async def begin(self, key: int, program: Program, limits: Limits, elapsed: float | None) -> Event | Refusal | None:
+        """Start a run and advance it for the first time: one trip.
+
+        Returns:
+            The first event; a refusal where the sandbox cannot start a guest; None where the run was ended meanwhile.
+        """
+        # Messages whose arguments are large are fetched first, so that an `end` may come before its `begin`.
+        if key in self._ended:
+            self._ended.remove(key)
+            return None
+        try:
+            return await self._work(key, self._first(key, program, limits, elapsed))
+        except SandboxUnavailable as missing:
+            return Refusal(missing.reason, missing.remedy)
+
+    async def advance(self, key: int, outcomes: Mapping[int, Outcome], elapsed: float | None) -> Event | None:
+        """Advance a run, and return its next event; None where it was ended."""
+        if (execution := self._runs.get(key)) is None:
+            return None
+        return await self._work(key, execution.advance(outcomes, elapsed=elapsed))
+
+    async def end(self, key: int) -> None:
+        """End a run in whatever state it is."""
+        execution, task = self._runs.pop(key, None), self._tasks.pop(key, None)
+        if execution is None and task is None:
+            self._ended.append(key)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        if execution is not None:
+            await execution.aclose()
+
+    async def close(self) -> None:
+        """End all runs, and free what the sandbox holds on this machine."""
+        for key in {*self._runs, *self._tasks}:
+            await self.end(key)
+        if self._sandbox is not None:
+            await self._sandbox.aclose()
+
+    async def _first(self, key: int, program: Program, limits: Limits, elapsed: float | None) -> Event:
+        assert self._sandbox is not None, "the caller has the host's offer before it sends a program"
+        execution = self._runs[key] = await self._sandbox.start(program, limits)
+        return await execution.advance(elapsed=elapsed)
+
+    async def _work(self, key: int, step: Coroutine[Any, Any, Event]) -> Event | None:
+        # A task of its own, as `end` cancels it: one that Ray made would fail with it.
+        task = self._tasks[key] = asyncio.create_task(step)
+        await asyncio.wait([task])
+        stopped = self._tasks.pop(key, None) is None
+        if stopped or task.cancelled():
+            return None
+        try:
+            event: Event = task.result()
+        except BaseException:
+            self._runs.pop(key, None)
+            raise
+        if not isinstance(event, Blocked):
+            self._runs.pop(key, None)
+        return event

@@ -1,0 +1,45 @@
+"""A Ray cluster of two nodes on this machine, which the tests start when one first asks, and end."""
+
+import atexit
+import importlib
+import os
+from functools import cache
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+CPUS = {"CPU": 0.5}
+"""What a host takes: four fit on each node."""
+
+
+class OwnCluster:
+    """Two nodes, which share this machine."""
+
+    def __init__(self) -> None:
+        # Ray reads its settings when it is loaded: the product sets its own before, and so must this.
+        importlib.import_module("codemode_sandboxes.ray.cluster").prepare()
+        from ray.cluster_utils import Cluster
+
+        node = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
+        self._cluster: Any = Cluster(initialize_head=True, head_node_args=node)
+        self.add_node()
+        atexit.register(self.end)
+
+    @property
+    def address(self) -> str:
+        return str(self._cluster.address)
+
+    def add_node(self, **options: Any) -> Any:
+        return self._cluster.add_node(**{"num_cpus": 2, "object_store_memory": 80 << 20, **options})
+
+    def remove_node(self, node: Any, *, suddenly: bool = False) -> None:
+        self._cluster.remove_node(node, allow_graceful=not suddenly)
+
+    def end(self) -> None:
+        self._cluster.shutdown()
+
+
+@cache
+def own_cluster() -> OwnCluster:
+    """The cluster of this session."""
+    return OwnCluster()
