@@ -35,7 +35,7 @@ from benchmarks.figures import table
 
 __all__ = ["HEAVY", "Soak", "soak"]
 
-HEAVY = ("bubblewrap", "docker", "nsjail", "pyodide")
+HEAVY = ("bubblewrap", "docker", "nsjail", "pyodide", "ray")
 """The sandboxes whose runs start slowly."""
 
 _LIMITS = Limits(seconds=10, memory_bytes=64 << 20, calls=50)

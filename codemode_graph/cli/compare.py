@@ -8,6 +8,7 @@ from typing import Any, NoReturn, cast
 
 import typer
 from codemode_sandboxes import SANDBOXES, Sandbox, SandboxError, SandboxUnavailable, create_sandbox
+from codemode_sandboxes.registry import SPREAD
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
@@ -99,7 +100,7 @@ async def compare_sandboxes(
     real: CodeModeState | None = None
     journal = MemoryJournal()
     sides: list[Side] = []
-    places: list[Sandbox | str] = [first, *(name for name in SANDBOXES if name != first.name)]
+    places: list[Sandbox | str] = [first, *(name for name in SANDBOXES if name != first.name and name not in SPREAD)]
     for place in places:
         name = place if isinstance(place, str) else place.name
         if any(side.name == name for side in sides):  # "auto" chose it, and the side has the name of what it chose

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codemode_sandboxes import SANDBOXES, Sandbox, create_sandbox
-from codemode_sandboxes.registry import PACKAGED, backend_name
+from codemode_sandboxes.registry import PACKAGED, SPREAD, backend_name
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
@@ -249,7 +249,7 @@ def load_sandbox(options: RunOptions, *, packages: Sequence[str]) -> Sandbox:
         auto, fallback = options.get("auto"), options.get("fallback", ())
         name = options.get("sandbox") or ("monty" if fallback else "auto")
         if name == "auto" and not auto:
-            auto = list(SANDBOXES)
+            auto = [each for each in SANDBOXES if each not in SPREAD]
         if PACKAGED.isdisjoint(backend_name(str(each)) for each in (*(auto or [name]), *fallback)):
             raise ConfigurationError(
                 f"--package is for the sandboxes {', '.join(sorted(PACKAGED))} and auto: name one of them"

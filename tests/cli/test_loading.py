@@ -6,6 +6,7 @@ import pytest
 from codemode_sandboxes import SANDBOXES, AutoSandbox, FallbackSandbox
 from codemode_sandboxes.docker import DockerSandbox
 from codemode_sandboxes.pyodide import PyodideSandbox
+from codemode_sandboxes.registry import SPREAD
 
 from codemode_graph.cli.invocation import load_sandbox
 
@@ -27,7 +28,8 @@ def test_packages_are_given_to_the_sandbox_that_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "auto", "expected"), [("auto", None, set(SANDBOXES)), (None, ["pyodide", "monty"], {"pyodide", "monty"})]
+    ("name", "auto", "expected"),
+    [("auto", None, set(SANDBOXES) - SPREAD), (None, ["pyodide", "monty"], {"pyodide", "monty"})],
 )
 def test_packages_are_given_to_those_that_may_be_chosen(
     name: str | None, auto: list[str] | None, expected: set[str]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from codemode_sandboxes import SANDBOXES, Sandbox
 from codemode_sandboxes.monty import MontySandbox
+from codemode_sandboxes.registry import SPREAD
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from langchain_core.runnables import RunnableConfig
@@ -157,7 +158,7 @@ def _decided(request: Any, unknown: Counter[str]) -> dict[str, Any]:
     return {"decisions": decisions}
 
 
-@pytest.fixture(scope="module", params=sorted(SANDBOXES))
+@pytest.fixture(scope="module", params=sorted(set(SANDBOXES) - SPREAD))
 async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
     made = make(request.param)
     yield made

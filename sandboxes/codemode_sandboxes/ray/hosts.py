@@ -110,7 +110,8 @@ class Host:
     def kill(self) -> None:
         """End the actor's process, and with it its guests. Does not wait."""
         self.lost = True
-        if (actor := self.actor) is not None:
+        actor, self.actor = self.actor, None
+        if actor is not None:
             self.cluster.submit(lambda: _kill(actor))
 
 

@@ -1,0 +1,142 @@
+"""Programs on a Ray cluster of two nodes: hosts that die, clusters that are full or gone, and what is left."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from codemode_sandboxes import (
+    Blocked,
+    Failed,
+    Finished,
+    Program,
+    Returned,
+    SandboxClosed,
+    SandboxUnavailable,
+    UnknownSandbox,
+    create_sandbox,
+)
+
+from tests.sandboxes.driving import echo, run
+from tests.sandboxes.processes import gone, make
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+CALL = Program(code="await tools.echo(1)", tools=("echo",))
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Any]:
+    """Two hosts of Monty, which starts fastest."""
+    sandbox = make("ray", inner="monty", hosts=2, least_hosts=2)
+    yield sandbox
+    await sandbox.aclose()
+
+
+def host_pid(execution: Any) -> int:
+    return int(execution.host.opened.result().pid)
+
+
+async def on_two_hosts(sandbox: Any) -> list[Any]:
+    """Runs that wait for a call, on two hosts."""
+    executions: list[Any] = []
+    async with asyncio.timeout(60):
+        while len({host_pid(each) for each in executions}) < 2:  # the second host is on its way
+            executions.append(await sandbox.start(CALL))
+            assert isinstance(await executions[-1].advance(), Blocked)
+            await asyncio.sleep(0.05)
+    return executions
+
+
+@pytest.mark.slow
+async def test_a_host_that_is_killed_ends_its_own_runs_alone(sandbox: Any) -> None:
+    executions = await on_two_hosts(sandbox)
+    victim = host_pid(executions[0])
+    os.kill(victim, signal.SIGKILL)
+    assert await gone(victim)
+    for execution in executions:
+        event = await execution.advance({1: Returned(2)})
+        if host_pid(execution) == victim:
+            assert isinstance(event, Failed)
+            assert (event.kind, event.type) == ("died", "RuntimeError")
+            assert event.message.startswith("the program's host was lost")
+            with pytest.raises(SandboxClosed):
+                await execution.advance()
+        else:
+            assert event == Finished(2)
+    assert {(await run(sandbox, "6 * 7")).value for _ in range(8)} == {42}  # none is sent to the one that is gone
+
+
+@pytest.mark.slow
+async def test_a_run_that_is_closed_while_it_computes_says_so(sandbox: Any) -> None:
+    execution = await sandbox.start(Program(code="while True: pass"))
+    running = asyncio.create_task(execution.advance())
+    await asyncio.sleep(0.2)
+    await execution.aclose()
+    with pytest.raises(SandboxClosed):
+        await running
+    assert [host.runs for host in sandbox._hosts._hosts] == [0] * len(sandbox._hosts._hosts)
+
+
+@pytest.mark.slow
+async def test_a_cluster_that_is_full_is_not_available() -> None:
+    full = make("ray", inner="monty", resources={"CPU": 64}, start_seconds=2)
+    with pytest.raises(SandboxUnavailable, match="the cluster is full or does not answer") as raised:
+        await full.start(CALL)
+    assert raised.value.remedy.startswith("Each host takes 64 CPU")
+    await full.aclose()
+
+
+@pytest.mark.slow
+async def test_what_is_missing_on_the_cluster_is_said() -> None:
+    for options, reason in (
+        ({"inner": "bubblewrap", "options": {"executable": "/no/bwrap"}}, "the command bwrap is not installed"),
+        ({"inner": "monty", "options": {"unknown": 1}}, "monty cannot be made there"),
+        ({"inner": "monty", "runtime_env": {"working_dir": "/no/folder"}}, "a host did not start"),
+    ):
+        sandbox = make("ray", **options)
+        with pytest.raises(SandboxUnavailable, match=reason):
+            await sandbox.start(CALL)
+        await sandbox.aclose()
+
+
+@pytest.mark.slow
+async def test_what_the_inner_sandbox_offers_is_asked_on_the_hosts(sandbox: Any) -> None:
+    inner = create_sandbox("monty").capabilities
+    able = await asyncio.to_thread(lambda: sandbox.capabilities)
+    assert (able.language, able.boundary, able.modules) == (inner.language, inner.boundary, inner.modules)
+    assert [gap.name for gap in able.gaps] == [gap.name for gap in inner.gaps]
+    assert not able.snapshots
+
+
+@pytest.mark.slow
+async def test_a_large_value_goes_there_and_back(sandbox: Any) -> None:
+    code = "a = await tools.echo('x' * 3_000_000)\nlen(a[0][0])"
+    assert (await run(sandbox, code, {"echo": echo})).value == 3_000_000
+
+
+def test_settings_are_read_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODEMODE_RAY_INNER", "monty")
+    monkeypatch.setenv("CODEMODE_RAY_HOSTS", "3")
+    monkeypatch.setenv("CODEMODE_RAY_ADDRESS", "ray://head:10001")
+    monkeypatch.setenv("CODEMODE_RAY_RESOURCES", '{"CPU": 0.5, "memory": 1e9}')
+    sandbox: Any = create_sandbox("ray")
+    plan = sandbox._hosts.plan
+    assert (plan.inner, plan.most, plan.address) == ("monty", 3, "ray://head:10001")
+    assert plan.resources == {"CPU": 0.5, "memory": 1e9}
+    sandbox = create_sandbox("ray", inner="restricted", hosts=1, address="auto", resources={})
+    assert (sandbox._hosts.plan.inner, sandbox._hosts.plan.address) == ("restricted", "auto")
+    monkeypatch.setenv("CODEMODE_RAY_RUNTIME_ENV", "[1]")
+    with pytest.raises(ValueError, match="CODEMODE_RAY_RUNTIME_ENV is malformed: it takes a JSON object"):
+        create_sandbox("ray")
+
+
+def test_a_sandbox_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(UnknownSandbox):
+        create_sandbox("ray", inner="quantum")
+    for options in ({"inner": "ray"}, {"hosts": 0}, {"hosts": 2, "least_hosts": 3}):
+        with pytest.raises(ValueError, match="hosts"):
+            create_sandbox("ray", **options)
