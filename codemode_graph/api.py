@@ -15,10 +15,11 @@ from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypedDict, TypeVar, Unpack
 
-from codemode_graph.catalogue import Catalogue
+from codemode_graph.catalogue import Catalogue, ObservedTypes
 from codemode_graph.errors import CodeModeError, ConfigurationError
 from codemode_graph.graph import build_graph
 from codemode_graph.model.ask import load_model
+from codemode_graph.nodes.learn import observed_types
 from codemode_graph.options import (
     Approve,
     CodeModeOptions,
@@ -101,6 +102,15 @@ class CodeMode:
     def catalogue(self) -> Catalogue:
         """The tools that programs may call, as prompts tell of them."""
         return read_catalogue(self.tools, self._options)
+
+    @cached_property
+    def observed(self) -> ObservedTypes:
+        """What earlier runs saw of the results of tools that declare none."""
+        return ObservedTypes(self.catalogue.observations, self._runs.notes)
+
+    async def known_catalogue(self) -> Catalogue:
+        """Return the tools as prompts tell of them now: with what earlier runs saw of their results."""
+        return self.catalogue.with_observed(await observed_types(self.catalogue, self._runs.notes))
 
     @cached_property
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:

@@ -23,9 +23,11 @@ from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.locate import keep_beside
 from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.calls.view import fold
+from codemode_graph.catalogue import Notes
 from codemode_graph.errors import ConfigurationError, Undecided, UnknownRun
 from codemode_graph.exact import encode_fields
 from codemode_graph.nodes.generate import bare
+from codemode_graph.nodes.learn import notes_of
 from codemode_graph.nodes.node import add_attempt
 from codemode_graph.options import Approve
 from codemode_graph.result import RunResult, run_result
@@ -126,6 +128,11 @@ class Runs:
         # A journal that the caller gave keeps its runs: they may be read there.
         self._owns_journal = durable is None and journal is None
         self._kept: dict[str, None] = {}
+
+    @property
+    def notes(self) -> Notes:
+        """What keeps the types that runs have seen."""
+        return notes_of(self._journal)
 
     def compile(self, graph: StateGraph[Any, Any, Any, Any]) -> _Graph:
         """Compile a graph with the checkpointer of these runs."""

@@ -10,7 +10,7 @@ from codemode_graph.calls.journal import Conflict, JournalError, RunInfo, descri
 from codemode_graph.calls.log import Closed, Event, Opened, dump_events, load_events
 from codemode_graph.calls.worker import Workers
 
-__all__ = ["SCHEMA", "SCHEMA_VERSION", "DatabaseJournal", "check_version"]
+__all__ = ["NEWEST_TABLE", "SCHEMA", "SCHEMA_VERSION", "DatabaseJournal", "check_version"]
 
 SCHEMA_VERSION = 1
 """Of the tables. A database that a later version of this package made is refused."""
@@ -44,7 +44,15 @@ CREATE TABLE IF NOT EXISTS codemode_values (
     value {bytes} NOT NULL,
     PRIMARY KEY (run, hash)
 );
+CREATE TABLE IF NOT EXISTS codemode_notes (
+    topic TEXT NOT NULL,
+    key TEXT NOT NULL,
+    note TEXT NOT NULL,
+    PRIMARY KEY (topic, key)
+);
 """
+NEWEST_TABLE = "codemode_notes"
+"""Where it is missing, the database has none of the tables, or was made before there were notes."""
 TABLES = ("codemode_batches", "codemode_values", "codemode_runs")
 COLUMNS = ("run", "closed", "length", "info")
 READ = """
@@ -55,6 +63,12 @@ SELECT first, events FROM codemode_batches WHERE run = ? AND first >= coalesce(
 FIND = f"SELECT {', '.join(COLUMNS)} FROM codemode_runs WHERE input = ? AND closed IS NULL ORDER BY id"
 LENGTH = "SELECT length FROM codemode_runs WHERE run = ?"
 KEEP = "INSERT INTO codemode_values (run, hash, value) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+NOTES = "SELECT key, note FROM codemode_notes WHERE topic = ?"
+NOTE = """
+INSERT INTO codemode_notes (topic, key, note) VALUES (?, ?, ?)
+ON CONFLICT (topic, key) DO UPDATE SET note = excluded.note
+"""
+FORGET = "DELETE FROM codemode_notes WHERE topic = ? AND key = ?"
 LOAD = "SELECT value FROM codemode_values WHERE run = ? AND hash = ?"
 
 
@@ -134,6 +148,17 @@ class DatabaseJournal(ABC):
                 self._change(connection, f"DELETE FROM {table} WHERE run = ?", parameters)
 
         await self._run(remove, writes=True)
+
+    async def notes(self, topic: str) -> dict[str, str]:
+        """Return the texts of a topic. See `Notes.notes`."""
+        rows = await self._run(lambda connection: self._rows(connection, NOTES, (escape(topic),)))
+        return {unescape(key): unescape(note) for key, note in rows}
+
+    async def note(self, topic: str, key: str, text: str | None) -> None:
+        """Keep a text, or remove it. See `Notes.note`."""
+        place = (escape(topic), escape(key))
+        query, parameters = (FORGET, place) if text is None else (NOTE, (*place, escape(text)))
+        await self._run(lambda connection: self._change(connection, query, parameters), writes=True)
 
     async def aclose(self) -> None:
         """Close the connections and end their threads. The journal can be used again after."""

@@ -160,6 +160,7 @@ class MemoryJournal:
         self._runs: dict[str, list[Event]] = {}
         self._infos: dict[str, RunInfo] = {}
         self._values: dict[tuple[str, str], str] = {}
+        self._notes: dict[str, dict[str, str]] = {}
 
     async def append(self, run: str, expected: int, events: Sequence[Event]) -> int:
         """Append events to a run. See `Journal.append`."""
@@ -204,6 +205,19 @@ class MemoryJournal:
         self._infos.pop(run, None)
         for key in [key for key in list(self._values) if key[0] == run]:
             del self._values[key]
+
+    async def notes(self, topic: str) -> dict[str, str]:
+        """Return the texts of a topic. See `Notes.notes`."""
+        with self._lock:
+            return dict(self._notes.get(topic, {}))
+
+    async def note(self, topic: str, key: str, text: str | None) -> None:
+        """Keep a text, or remove it. See `Notes.note`."""
+        with self._lock:
+            if text is None:
+                self._notes.get(topic, {}).pop(key, None)
+            else:
+                self._notes.setdefault(topic, {})[key] = text
 
     async def aclose(self) -> None:
         """Do nothing: memory is freed with the journal."""

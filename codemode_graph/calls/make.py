@@ -10,7 +10,7 @@ import builtins
 import inspect
 import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from traceback import walk_tb
@@ -101,12 +101,14 @@ class ToolCalls:
         limits: Bounds the size of a value.
         config: Callbacks and tags for the tools.
         state: What a tool finds as the state of the graph.
+        observe: Is told of each result: the tool's name, and the value.
     """
 
     values: Values
     limits: Limits
     config: RunnableConfig
     state: CodeModeState
+    observe: Callable[[str, Any], None] | None = None
     _secrets: set[str] = field(default_factory=set)
 
     def note(self, value: Any, names: Collection[str]) -> None:
@@ -158,7 +160,10 @@ class ToolCalls:
 
     async def _end(self, spec: ToolSpec, record: Record, arguments: Mapping[str, Any]) -> tuple[Ending, Outcome | None]:
         try:
-            return await self.take(spec, record, await self._call(spec, record, arguments))
+            ending, outcome = await self.take(spec, record, await self._call(spec, record, arguments))
+            if self.observe is not None and isinstance(outcome, Returned):
+                self.observe(spec.name, outcome.value)
+            return ending, outcome
         # A cancellation that this task was not asked for comes from the tool's own library, and is the tool's failure.
         except asyncio.CancelledError:
             task = asyncio.current_task()

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from codemode_graph.calls.database import SCHEMA, SCHEMA_VERSION, DatabaseJournal, check_version
+from codemode_graph.calls.database import NEWEST_TABLE, SCHEMA, SCHEMA_VERSION, DatabaseJournal, check_version
 from codemode_graph.calls.journal import JournalError
 from codemode_graph.calls.worker import Job, Workers
 
@@ -162,7 +162,7 @@ class _Connection:
 
 
 def _set_up(connection: psycopg.Connection[Any]) -> None:
-    row = connection.execute("SELECT to_regclass('codemode_schema')").fetchone()
+    row = connection.execute("SELECT to_regclass(%s)", (NEWEST_TABLE,)).fetchone()
     if row is None or row[0] is None:
         schema = SCHEMA.format(
             serial="BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",

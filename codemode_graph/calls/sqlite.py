@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from codemode_graph.calls.database import SCHEMA, SCHEMA_VERSION, DatabaseJournal, check_version
+from codemode_graph.calls.database import NEWEST_TABLE, SCHEMA, SCHEMA_VERSION, DatabaseJournal, check_version
 from codemode_graph.calls.journal import JournalError
 from codemode_graph.calls.worker import Job, Workers
 
@@ -121,7 +121,7 @@ class _Connection:
         return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
-        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'codemode_schema'").fetchone()
+        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (NEWEST_TABLE,)).fetchone()
         if known is None:
             schema = SCHEMA.format(
                 serial="INTEGER PRIMARY KEY AUTOINCREMENT", bytes="BLOB", token="", clustered=" WITHOUT ROWID"

@@ -140,6 +140,19 @@ class StoreJournal:
         if ops:
             await self._batch(*ops)
 
+    async def notes(self, topic: str) -> dict[str, str]:
+        """Return the texts of a topic. See `Notes.notes`."""
+        items = await self._search((ROOT, "notes", hash_of(topic)))
+        return {str(json.loads(item.value["key"])): str(json.loads(item.value["note"])) for item in items}
+
+    async def note(self, topic: str, key: str, text: str | None) -> None:
+        """Keep a text, or remove it. See `Notes.note`."""
+        where, name = (ROOT, "notes", hash_of(topic)), hash_of(key)
+        if text is None:
+            await self._batch(PutOp(where, name, None))
+        else:
+            await self._batch(_put(where, name, {"key": json.dumps(key), "note": json.dumps(text)}))
+
     async def aclose(self) -> None:
         """Do nothing: the store belongs to others."""
 

@@ -5,6 +5,8 @@ how a program finds more: `search_tools` and `describe_tool`. The check knows al
 """
 
 import asyncio
+import copy
+import json
 import re
 import threading
 from collections import defaultdict
@@ -17,6 +19,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 
+from codemode_graph.catalogue.observation import Observations, ObservedSchemas
 from codemode_graph.catalogue.search import ToolIndex
 from codemode_graph.errors import ToolLoadError
 from codemode_graph.tools.cards import estimate_tokens, render_card, render_cards
@@ -108,6 +111,7 @@ class Catalogue:
     ) -> None:
         self._specs, self._others = tuple(specs), others
         self._tokens, self._embeddings = tokens, embeddings
+        self._observed: tuple[str, Catalogue] | None = None
         # Runs that begin together, each in a thread, must not each write all signatures.
         self._lock = threading.RLock()
         if self.is_searched:
@@ -153,6 +157,35 @@ class Catalogue:
         """The same as declarations, for the type checker."""
         with self._lock:
             return self._stubs
+
+    @cached_property
+    def _observations(self) -> Observations:
+        return Observations(self.signatures)
+
+    async def observations(self) -> Observations:
+        """Return the tools that declare no result. The first time their signatures are read, off the event loop."""
+        known: Observations | None = self.__dict__.get("_observations")
+        return known if known is not None else await asyncio.to_thread(lambda: self._observations)
+
+    def with_observed(self, known: ObservedSchemas) -> "Catalogue":
+        """Return the catalogue with what is known of results that tools do not declare, by the tools' names."""
+        if not known:
+            return self
+        text = json.dumps(known, sort_keys=True)
+        if self._observed is None or self._observed[0] != text:
+            changed = copy.copy(self)
+            # Cards are written anew. How the tools are shown stays, as the graph was made for it, and so do their signatures:
+            # what was only seen refuses no program.
+            for name in ("cards", "tools", "callable", "_by_name"):
+                changed.__dict__.pop(name, None)
+            changed.__dict__["is_searched"] = self.is_searched
+            if self.is_searched:
+                changed.__dict__["index"] = self.index
+            changed._specs = tuple(
+                replace(spec, observed_schema=known[spec.name]) if spec.name in known else spec for spec in self._specs
+            )
+            self._observed = (text, changed)
+        return self._observed[1]
 
     @cached_property
     def cards(self) -> str:
@@ -223,7 +256,8 @@ class Catalogue:
         steps = [task, *(part for part in _STEPS.split(task) if len(part.split()) > 1)][: 1 + _MOST_STEPS]
         orders = [self.index.search(step, limit=_CARDS) for step in dict.fromkeys(steps)]
         turns = (spec for turn in zip_longest(*orders) for spec in turn if spec is not None)
-        return list({spec.name: spec for spec in turns}.values())[:_CARDS]
+        # The index has the tools as they declare themselves.
+        return [self._by_name[name] for name in dict.fromkeys(spec.name for spec in turns)][:_CARDS]
 
     def _fitting(self, task: str, names: Sequence[str]) -> str:
         found = [self._by_name[name] for name in names if name in self._by_name]

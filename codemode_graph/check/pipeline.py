@@ -2,19 +2,21 @@
 
 import ast
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from codemode_sandboxes import Capabilities, SandboxUnavailable
 from codemode_sandboxes.errors import SandboxError
 from codemode_sandboxes.source import Tree, plain_text, to_script, tree_of
 
+from codemode_graph.catalogue.observation import ObservedSchemas
 from codemode_graph.check.again import mark_again, without_marks
 from codemode_graph.check.arguments import find_wrong_calls
 from codemode_graph.check.awaits import add_awaits
 from codemode_graph.check.envelope import find_wrapped
 from codemode_graph.check.missing_calls import call_tools, find_missing_calls
 from codemode_graph.check.modules import add_missing_imports, drop_idle_imports, find_missing_modules, imported_modules
+from codemode_graph.check.near_keys import correct_keys
 from codemode_graph.check.return_value import find_wrong_values
 from codemode_graph.check.spelling import correct_spelling
 from codemode_graph.check.syntax import find_misplaced, find_undefined_names, find_unsupported, syntax_finding
@@ -62,6 +64,7 @@ async def check_program(
     type_checker: TypeChecker | None = None,
     returns: Shape | None = None,
     search_tools: Collection[str] = (),
+    seen: Callable[[], Awaitable[ObservedSchemas]] | None = None,
 ) -> Checked:
     """Bring a program into script form, fix what can be fixed exactly, and find what cannot work.
 
@@ -73,6 +76,8 @@ async def check_program(
         type_checker: Adds findings about types; None leaves them out.
         returns: The type that its value must have.
         search_tools: Tools that find tools: a program that calls no others is no answer yet, and its value of any type.
+        seen: Returns JSON Schemas of what earlier calls returned, by the names of tools that declare no result. They
+            correct the spelling of keys, and make no finding.
 
     Returns:
         The program, the fixes and the findings. No text of a program makes it raise an exception.
@@ -112,6 +117,12 @@ async def check_program(
             findings += await find_wrong_values(
                 plain, tree, returns, signatures=signatures, stubs=declared, type_checker=type_checker
             )
+        # A program that asks for a call again has marks in it, which would move what is corrected.
+        called = [signatures.by_name[tool] for tool in tools]
+        vague = any(signature.is_vague for signature in called)
+        if type_checker is not None and seen is not None and vague and not findings and code == plain:
+            code, corrected = await correct_keys(code, called, await seen(), type_checker)
+            fixes.lines.extend(corrected)
     except SandboxUnavailable:
         raise
     except SandboxError as error:  # such as a check that took too long: the program may run all the same

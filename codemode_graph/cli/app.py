@@ -244,11 +244,28 @@ def list_tools(
     mcp: MCP = [],  # noqa: B006
     tools: TOOLS = [],  # noqa: B006
     cards: Annotated[bool, typer.Option("--cards", help="Print what the model reads of each, too.")] = False,
+    observed: Annotated[
+        bool,
+        typer.Option(
+            "--observed", help="Show what recorded runs saw of the results of tools that declare none: names and types."
+        ),
+    ] = False,
+    export: Annotated[Path | None, typer.Option("--export", help="Write that to a file.", metavar="FILE")] = None,
+    load: Annotated[
+        Path | None, typer.Option("--import", help="Add what such a file has to it, first.", metavar="FILE")
+    ] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget it.")] = False,
+    journal: JOURNAL = None,
 ) -> None:
     """Show the tools that programs could call, and what telling the model of them costs."""
-    from codemode_graph.cli.inventory import show_tools
+    if observed or export or load or forget:
+        from codemode_graph.cli.inventory import show_observed
 
-    show_tools(mcp=mcp, tools=tools, cards=cards)
+        show_observed(mcp=mcp, tools=tools, journal=journal, export=export, load=load, forget=forget)
+    else:
+        from codemode_graph.cli.inventory import show_tools
+
+        show_tools(mcp=mcp, tools=tools, cards=cards)
 
 
 @app.command()

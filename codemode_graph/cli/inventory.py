@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from codemode_graph.api import codemode
+from codemode_graph.cli.history import journal_place
 from codemode_graph.cli.invocation import load_specs
 from codemode_graph.cli.run import run_async
 from codemode_graph.compat import chat_providers
@@ -20,7 +23,7 @@ from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.words import plural
 
-__all__ = ["show_providers", "show_tools"]
+__all__ = ["show_observed", "show_providers", "show_tools"]
 
 
 def show_tools(*, mcp: Sequence[Path], tools: Sequence[str], cards: bool) -> None:
@@ -49,6 +52,42 @@ def show_tools(*, mcp: Sequence[Path], tools: Sequence[str], cards: bool) -> Non
     table.add_section()
     table.add_row(plural(len(specs), "tool"), "", "", f"about {sum(costs)}")
     console.print(table)
+
+
+def show_observed(
+    *,
+    mcp: Sequence[Path],
+    tools: Sequence[str],
+    journal: Path | None,
+    export: Path | None,
+    load: Path | None,
+    forget: bool,
+) -> None:
+    """Print what recorded runs saw of the results of tools that declare none, as the model reads it."""
+
+    async def work() -> list[ToolSpec]:
+        async with AsyncExitStack() as stack:
+            specs = await load_specs(stack, mcp, tools)
+            cm = await stack.enter_async_context(codemode(tools=specs, sandbox="monty", durable=journal_place(journal)))
+            if load is not None:
+                say(Console(stderr=True), f"read from {load}: {', '.join(await cm.observed.load(load)) or 'nothing'}")
+            if forget:
+                say(Console(stderr=True), f"forgotten: {', '.join(await cm.observed.forget()) or 'nothing'}")
+            if export is not None:
+                say(
+                    Console(stderr=True),
+                    f"written to {export}: {', '.join(await cm.observed.export(export)) or 'nothing'}",
+                )
+            seen = await cm.observed.schemas()
+            return [replace(spec, observed_schema=seen[spec.name]) for spec in specs if spec.name in seen]
+
+    specs = run_async(work())
+    console = Console()
+    for text in map(render_card, specs):
+        console.print(Text(visible(text)), soft_wrap=True)
+        console.print()
+    if not specs:
+        say(Console(stderr=True), "no recorded run saw a result of these tools that they do not declare")
 
 
 def show_providers(*, as_json: bool) -> None:

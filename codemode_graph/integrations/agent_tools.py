@@ -18,16 +18,19 @@ from langchain.agents.middleware.types import ToolCallRequest
 from langchain_core.messages import ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, Tool
+from langgraph.config import get_config
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt.tool_node import msg_content_output
 from langgraph.runtime import get_runtime
 from langgraph.types import Command
 from pydantic import Field
 
-from codemode_graph.catalogue import Catalogue
+from codemode_graph.catalogue import Catalogue, ObservedSchemas
 from codemode_graph.compat import channels_of, state_of, with_state_of
 from codemode_graph.errors import ConfigurationError, ToolLoadError
 from codemode_graph.graph import build_graph
+from codemode_graph.nodes.learn import notes_of, observed_types
+from codemode_graph.nodes.run_log import find_journal
 from codemode_graph.options import read_catalogue, read_options
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.from_function import marks_of
@@ -242,6 +245,14 @@ class Toolset:
     def catalogue(self) -> Catalogue:
         """The tools that programs may call, as prompts tell of them."""
         return read_catalogue(self._specs, self._options)
+
+    async def observed(self) -> ObservedSchemas:
+        """Return what is known of results that tools do not declare. To be called in a node of the agent.
+
+        An agent without a checkpointer, a store and a journal keeps nothing from one run to the next.
+        """
+        journal = find_journal(self._options.get("journal"), get_config())
+        return {} if journal is None else await observed_types(self.catalogue, notes_of(journal))
 
     @cached_property
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:

@@ -97,7 +97,7 @@ def create_mcp_server(
     async def list_tools() -> list[types.Tool]:
         # To ask a sandbox may start it, which takes seconds; the event loop has other clients.
         capabilities = await asyncio.to_thread(lambda: cm.sandbox.capabilities)
-        expected, catalogue = cm.returns, cm.catalogue
+        expected, catalogue = cm.returns, await cm.known_catalogue()
         signatures = await asyncio.to_thread(lambda: catalogue.signatures)
         returns = None if expected is None else expected.text(signatures)
         cards = await asyncio.to_thread(catalogue.text)

@@ -23,6 +23,7 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field
 from typing_extensions import Unpack
 
+from codemode_graph.catalogue import ObservedSchemas
 from codemode_graph.compat import channels_of, checkpointer_of
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.integrations.agent_tools import (
@@ -41,6 +42,7 @@ from codemode_graph.model import agent_message
 from codemode_graph.model.ask import load_model
 from codemode_graph.options import RunOptions, read_context, read_options, read_sandbox
 from codemode_graph.state import StateUpdate
+from codemode_graph.sync import wait_for
 from codemode_graph.tools.results import GOTO, follows_goto, update_from_json
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.updates import writes
@@ -143,15 +145,16 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ExtendedModelResponse[Any]:
         """Describe programs to the model, and hide the tools that only programs may call."""
-        changed, offered = self._change(request, self._capabilities())
+        changed, offered = self._change(request, self._capabilities(), wait_for(self._observed(request)))
         return _record(request, handler(changed), offered)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ExtendedModelResponse[Any]:
         """Describe programs to the model, and hide the tools that only programs may call."""
+        observed = await self._observed(request)
         # The sandbox may have to start, and the cards of many tools take a second to write.
-        changed, offered = await asyncio.to_thread(lambda: self._change(request, self._capabilities()))
+        changed, offered = await asyncio.to_thread(lambda: self._change(request, self._capabilities(), observed))
         return _record(request, await handler(changed), offered)
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
@@ -195,12 +198,20 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         # Only the agent's own model has to know the sandbox; to ask one what it offers may start it.
         return self._sandbox.capabilities if self._writer is None else None
 
+    async def _observed(self, request: ModelRequest[Any]) -> ObservedSchemas:
+        """Return what is known of results that tools do not declare, where the agent's model reads cards."""
+        return {} if self._writer is not None else await self._toolset_of(request).observed()
+
+    def _toolset_of(self, request: ModelRequest[Any]) -> Toolset:
+        return self._toolsets.of(
+            [tool for tool in request.tools if isinstance(tool, BaseTool) and tool.name != self.tool.name]
+        )
+
     def _change(
-        self, request: ModelRequest[Any], capabilities: Capabilities | None
+        self, request: ModelRequest[Any], capabilities: Capabilities | None, observed: ObservedSchemas
     ) -> tuple[ModelRequest[Any], list[str]]:
         """Return the request as the model gets it, and the tools that it reads programs may call."""
-        tools = [tool for tool in request.tools if isinstance(tool, BaseTool) and tool.name != self.tool.name]
-        toolset = self._toolsets.of(tools)
+        toolset = self._toolset_of(request)
         asking = next((spec.name for spec in toolset.for_programs if spec.policy.approval), None)
         if asking is not None and checkpointer_of(get_config()) is None:
             require_checkpointer(asking, "LangChain's create_agent(checkpointer=...)")
@@ -213,7 +224,7 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
             return request.override(tools=kept), []
         if capabilities is not None:
             returns = None if self._returns is None else self._returns.text(toolset.catalogue.signatures)
-            cards = toolset.catalogue.text(_task_of(request.messages))
+            cards = toolset.catalogue.with_observed(observed).text(_task_of(request.messages))
             message = agent_message(cards, capabilities, tool=self.tool.name, returns=returns)
             return request.override(tools=kept, system_message=_append(request.system_message, message)), offered
         described = self.tool.model_copy(update={"description": task_description(toolset.for_programs)})

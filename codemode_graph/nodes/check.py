@@ -1,6 +1,7 @@
 """The node that looks at a program before any of it runs."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from codemode_sandboxes import Choice
@@ -11,8 +12,9 @@ from codemode_graph.check import check_program
 from codemode_graph.check.tool_uses import References
 from codemode_graph.events import CheckEvent, OutcomeEvent, emit
 from codemode_graph.nodes.causes import GAVE_UP, join_failures
+from codemode_graph.nodes.learn import notes_of, observed_types
 from codemode_graph.nodes.node import Update, amend, judge_failure, return_type
-from codemode_graph.nodes.run_log import close_ended
+from codemode_graph.nodes.run_log import close_ended, journal_of
 from codemode_graph.nodes.sandbox_choice import choose, tell, why_not_others
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure, Finding
@@ -31,6 +33,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
         type_checker=parts.checker,
         returns=None if returns is None else returns.shape,
         search_tools=[spec.name for spec in parts.catalogue.tools],
+        seen=partial(observed_types, parts.catalogue, notes_of(journal_of(parts, config))),
     )
     *earlier, newest = state["attempts"]
     # An answer without a program comes with the reason, which the check cannot know.

@@ -15,6 +15,7 @@ from codemode_graph.calls.values import LOAD_VALUE, Values, load_value
 from codemode_graph.events import logger
 from codemode_graph.nodes.check import check
 from codemode_graph.nodes.inspect_output import inspect_value, is_look, judge
+from codemode_graph.nodes.learn import Tallies, learn, with_observed
 from codemode_graph.nodes.node import Update, add_attempt, amend, knobs, seconds_spent
 from codemode_graph.nodes.run_log import close, open_log, program_digest
 from codemode_graph.nodes.sandbox_choice import on_backend
@@ -65,6 +66,8 @@ async def _with_recorded_program(
 
 
 async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log: RunLog, session: Session) -> Update:
+    if parts.catalogue.is_searched:  # programs read cards, too
+        parts = await with_observed(parts, config)
     values = Values(run=log.run, journal=log.journal, inline_bytes=parts.inline_bytes)
     # The calls of an agent's earlier programs, which this one repairs, were recorded by other runs.
     values.know([record.value for record in log.view.records if record.session == 0])
@@ -74,7 +77,8 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         for spec in parts.catalogue.callable
     }
     attempt = len(state["attempts"])
-    maker = ToolCalls(values=values, limits=parts.limits, config=config, state=state)
+    tallies = Tallies(await parts.catalogue.observations())
+    maker = ToolCalls(values=values, limits=parts.limits, config=config, state=state, observe=tallies.add)
     resolver = Resolver(
         session=session,
         attempt=attempt,
@@ -111,6 +115,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         # The journal has to say that nobody drives the run any more, also while the task is being cancelled.
         await asyncio.shield(session.end("cancelled"))
         raise
+    await learn(tallies, log.journal)
     # Putting all calls together costs with their number, so it is done once.
     calls = log.view.tool_calls()
     failure, output = None, None

@@ -22,20 +22,25 @@ from codemode_graph.events import logger
 from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, CodeModeState, ModelCall
 
-__all__ = ["close", "close_ended", "journal_of", "open_log", "program_digest", "proposed"]
+__all__ = ["close", "close_ended", "find_journal", "journal_of", "open_log", "program_digest", "proposed"]
 
 # Each warning once in a process, not once for each run.
 _warned: set[str] = set()
 
 
 def journal_of(parts: Parts, config: RunnableConfig) -> Journal:
+    """Return the journal of the graph that a node's config is of; this process's memory where it has no other."""
+    return find_journal(parts.journal, config) or parts.memory
+
+
+def find_journal(named: Journal | None, config: RunnableConfig) -> Journal | None:
     """Return the journal of the graph that a node's config is of.
 
-    The one that the graph names; else one in the database of its checkpointer; else one in LangGraph's store; else
-    this process's memory.
+    The one that the graph names; else one in the database of its checkpointer; else one in LangGraph's store; None
+    where it has neither.
     """
-    if parts.journal is not None:
-        return parts.journal
+    if named is not None:
+        return named
     checkpointer = checkpointer_of(config)
     if (journal := journal_beside(checkpointer)) is not None:
         return journal
@@ -43,7 +48,7 @@ def journal_of(parts: Parts, config: RunnableConfig) -> Journal:
     if store is not None:
         return _store_journal(store)
     if checkpointer is None:
-        return parts.memory
+        return None
     # Checkpoints in memory end with the process as the journal does, so there is nothing to warn of.
     if not isinstance(checkpointer, InMemorySaver):
         name = type(checkpointer).__name__

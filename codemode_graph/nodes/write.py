@@ -13,6 +13,7 @@ from codemode_graph.events import AttemptEvent, ModelEvent, emit
 from codemode_graph.model import system_message
 from codemode_graph.model.ask import ask
 from codemode_graph.nodes.causes import join_failures
+from codemode_graph.nodes.learn import with_observed
 from codemode_graph.nodes.node import Update, add_attempt, request_seconds
 from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, Failure, ModelCall, Prompt, ToolCall
@@ -75,7 +76,8 @@ async def write_program(
     number = len(attempts) + 1
     emit(AttemptEvent(type="attempt", number=number))
     # Cards of a thousand tools take a second, which the event loop has not.
-    cards = await asyncio.to_thread(parts.catalogue.text, task, names=found)
+    catalogue = (await with_observed(parts, config)).catalogue
+    cards = await asyncio.to_thread(catalogue.text, task, names=found)
     system = system_message(
         cards, await parts.capabilities(), structured=parts.structured, instructions=parts.instructions
     )

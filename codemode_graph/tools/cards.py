@@ -7,7 +7,8 @@ A card:
         calendar_id: which calendar, "work" or "home"
     Event = {id: str, title: str, attendees?: list[str]}
 
-A `?` marks what may be missing. Descriptions are other people's text: they appear as one plain line each.
+A `?` marks what may be missing; `seen:` is what earlier calls returned, of a tool that declares no result.
+Descriptions are other people's text: they appear as one plain line each.
 """
 
 import re
@@ -97,7 +98,9 @@ def _card(signature: Signature, types: "_Types") -> str:
     lines += [
         f"    {item.keyword}: {first_sentence(item.description)}" for item in signature.parameters if _has_news(item)
     ]
-    if signature.result is None:
+    if signature.seen is not None:
+        lines.append(f"    seen: {types.text(signature.seen)}")
+    elif signature.result is None:
         # Few servers declare what comes back, but many descriptions have a "Returns:" section.
         described = _RETURNS.search(spec.description[:10_000])
         lines.append(

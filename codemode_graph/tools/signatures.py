@@ -25,6 +25,7 @@ from functools import cached_property
 from codemode_sandboxes.tool_names import attribute_names
 
 from codemode_graph.tools.annotations import (
+    NULL,
     UNKNOWN,
     Array,
     Literals,
@@ -59,12 +60,19 @@ class Signature:
         parameters: Its arguments, in order.
         arguments: The shape of each argument's values, by the argument's name.
         result: The shape of what it returns, or None where that is not known.
+        seen: The shape of what earlier calls returned, or None where that is not known, or the tool declares its result.
     """
 
     tool: ToolSpec
     parameters: Parameters
     arguments: Mapping[str, Shape]
     result: Shape | None
+    seen: Shape | None = None
+
+    @property
+    def is_vague(self) -> bool:
+        """True where the tool declares no result, or one without names: what earlier calls returned tells more."""
+        return _is_vague(self.result)
 
     def shape_of(self, parameter: Parameter) -> Shape:
         """Return the shape of an argument's values."""
@@ -99,8 +107,9 @@ class Signatures:
         tools = tuple(_signature(spec) for spec in {spec.name: spec for spec in reversed(list(specs))}.values())[::-1]
         results = [signature.result for signature in tools if signature.result is not None]
         arguments = [shape for signature in tools for shape in signature.arguments.values()]
+        seen = [signature.seen for signature in tools if signature.seen is not None]
         # Results first: theirs are the names that a checker's messages use.
-        return cls(tools, record_names([*records_in(results), *records_in(arguments)], _RESERVED))
+        return cls(tools, record_names([*records_in(results), *records_in(arguments), *records_in(seen)], _RESERVED))
 
     def only(self, names: Collection[str]) -> "Signatures":
         """Return the signatures of the tools of these names. Their types keep their names."""
@@ -119,9 +128,22 @@ def _signature(spec: ToolSpec) -> Signature:
     result: Shape | None = None
     if spec.output_schema is not None:
         result = Reader(Document(spec.output_schema)).shape(spec.output_schema, f"{name}Result")
+    result = None if result == UNKNOWN else result
+    seen: Shape | None = None
+    if spec.observed_schema and _is_vague(result):
+        seen = Reader(Document(spec.observed_schema)).shape(spec.observed_schema, f"{name}Result")
     return Signature(
-        tool=spec, parameters=parameters, arguments=arguments, result=None if result == UNKNOWN else result
+        tool=spec, parameters=parameters, arguments=arguments, result=result, seen=None if seen == UNKNOWN else seen
     )
+
+
+def _is_vague(shape: Shape | None) -> bool:
+    match shape:
+        case Array(item) | Map(item):
+            return _is_vague(item)
+        case Union(members):
+            return all(member == NULL or _is_vague(member) for member in members)
+    return shape is None or shape == UNKNOWN
 
 
 _HEAD = """\

@@ -194,6 +194,7 @@ class ToolSpec:
         input_schema: JSON Schema of an object: one property an argument. Positional arguments are bound in the order
             of `tools.schema.parameter_order`.
         output_schema: JSON Schema of the value, or None where it is not known.
+        observed_schema: JSON Schema of what earlier calls returned, where it declares no result and some is known: a hint.
         effect: What a call does, as the tool declares it, or as it is taken where the tool does not say.
         declared: The tool says what a call does. One that does not is taken for a read where its name and its arguments can
             mean nothing else, else for a write.
@@ -213,6 +214,7 @@ class ToolSpec:
     description: str = ""
     input_schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
     output_schema: Mapping[str, Any] | None = None
+    observed_schema: Mapping[str, Any] | None = None
     effect: Effect = "write"
     declared: bool = True
     policy: ToolPolicy = ToolPolicy()

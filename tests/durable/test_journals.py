@@ -27,6 +27,7 @@ from codemode_graph.calls.log import Closed, Done, Event, Opened, Renewed, Told
 from codemode_graph.calls.postgres import PostgresJournal
 from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.calls.store import StoreJournal
+from codemode_graph.catalogue import Notes
 from tests.durable.appender import append_until, open_journal
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +71,22 @@ def opened(thread: str = "thread", digest: str = "digest", at: float = 1.0, **mo
 
 def renewals(*numbers: float) -> list[Event]:
     return [Renewed(owner="owner", until=number) for number in numbers]
+
+
+async def test_notes_are_kept_beside_the_runs(place: Place, journal: Journal) -> None:
+    assert isinstance(journal, Notes)
+    await journal.note("types", "a\0\ud800", "one \0\ud800")
+    await journal.note("types", "a\0\ud800", "two \0\ud800")
+    await journal.note("types", "b", "three")
+    await journal.note("types", "b", None)
+    await journal.note("others", "a", "four")
+    await journal.aclose()
+    again = place.open()
+    assert isinstance(again, Notes)
+    assert await again.notes("types") == {"a\0\ud800": "two \0\ud800"}
+    assert await again.notes("nothing") == {}
+    assert await journal.runs() == []
+    await again.aclose()
 
 
 async def test_what_is_appended_is_read_in_order(journal: Journal) -> None:
