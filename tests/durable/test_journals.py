@@ -415,7 +415,7 @@ class TestSQLite:
             await journal.aclose()
         ours = {name for name in tables if name.startswith("codemode_")}
         assert set(tables) - ours == {"checkpoints", "writes", "sqlite_sequence"}
-        assert ours == {"codemode_schema", "codemode_runs", "codemode_batches", "codemode_values"}
+        assert ours == {"codemode_schema", "codemode_runs", "codemode_batches", "codemode_values", "codemode_notes"}
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
     async def test_a_file_that_is_no_database_is_refused(self, tmp_path: Path) -> None:
