@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codemode_sandboxes.guest.json_values import to_json
+from codemode_sandboxes.source import parse
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import interrupt
 
@@ -244,8 +245,8 @@ def static_plan(program: str, *, after: int = 0) -> list[dict[str, Any]]:
         tell is its source text.
     """
     try:
-        tree = ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError):
+        tree = parse(program)
+    except SyntaxError:
         return []
     # A call in a loop may come again after the line at which the program waits.
     repeated = [

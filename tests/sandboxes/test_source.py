@@ -335,3 +335,20 @@ def test_any_text_is_a_script_or_a_syntax_error(text: str) -> None:
     except SyntaxError:
         return
     assert to_script(script.code).code == script.code
+
+
+def test_a_parser_that_another_thread_disturbed_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python before 3.11.8 and 3.12.1 counts the depth of all threads' trees together."""
+    times = 0
+
+    def disturbed(code: str) -> ast.Module:
+        nonlocal times
+        times += 1
+        if times < 4:
+            raise SystemError("AST constructor recursion depth mismatch (before=60, after=33)")
+        tree = compile(code, "", "exec", ast.PyCF_ONLY_AST)
+        assert isinstance(tree, ast.Module)
+        return tree
+
+    monkeypatch.setattr(ast, "parse", disturbed)
+    assert ast.unparse(parse("x = 1")) == "x = 1"

@@ -14,7 +14,7 @@ from pydantic_monty import Frame, MontyCrashedError, MontyError, MontyRuntimeErr
 from codemode_sandboxes.contract import Failed, Limits, Program
 from codemode_sandboxes.guest.json_values import clean_text
 from codemode_sandboxes.monty.prelude import function_names, unknown_attribute
-from codemode_sandboxes.source.tree import tree_of
+from codemode_sandboxes.source.tree import parse, tree_of
 
 __all__ = ["PROGRAM_FILE", "failure", "last_line", "program_failure"]
 
@@ -152,12 +152,10 @@ def _program(
 
 def _no_python(source: str, stdout: str) -> Failed | None:
     try:
-        ast.parse(source)
+        parse(source)
     except SyntaxError as error:
         failed = _program("syntax", type(error).__name__, error.msg, [], stdout)
         return dataclasses.replace(failed, line=error.lineno)
-    except (ValueError, RecursionError, MemoryError):
-        pass
     return None
 
 

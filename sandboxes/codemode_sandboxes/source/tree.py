@@ -1,9 +1,11 @@
 """One index of a program's syntax tree: its nodes by class, their parents, Python's scopes, and what names mean."""
 
 import ast
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Literal, TypeAlias, TypeVar, overload
@@ -34,6 +36,9 @@ _OPENERS: dict[type[ast.AST], Kind] = {
 _OUTSIDE = {"decorator_list", "returns", "bases", "keywords"}
 _CACHED_CHARACTERS = 20_000
 _MAX_WORDS = 200
+_TRIES = 10
+"""For a text that the parser stumbles over because another thread parses at the same time."""
+_lock = threading.Lock()
 
 
 def parse(code: str) -> ast.Module:
@@ -49,10 +54,7 @@ def parse(code: str) -> ast.Module:
         SyntaxError: It is not Python, or nested too deeply. No other exception, whatever the text.
     """
     try:
-        with warnings.catch_warnings():
-            # An invalid escape sequence concerns the program's author, not the users of the host's log.
-            warnings.simplefilter("ignore")
-            tree = ast.parse(code)
+        tree = _tree_of_any(code)
     except (RecursionError, MemoryError):
         raise _too_deep() from None
     except UnicodeError:
@@ -65,6 +67,17 @@ def parse(code: str) -> ast.Module:
         if not level:
             return tree
     raise _too_deep()
+
+
+def _tree_of_any(code: str) -> ast.Module:
+    # Neither warnings' filters nor, before Python 3.11.8 and 3.12.1, the depth that the parser counts are a thread's own
+    # (https://github.com/python/cpython/issues/106905). Another library that parses in a thread may still come between.
+    for _ in range(_TRIES):
+        with _lock, suppress(SystemError), warnings.catch_warnings():
+            # An invalid escape sequence concerns the program's author, not the users of the host's log.
+            warnings.simplefilter("ignore")
+            return ast.parse(code)
+    return ast.parse(code)
 
 
 def _too_deep() -> SyntaxError:
