@@ -23,7 +23,7 @@ __all__ = ["decode", "decode_fields", "encode", "encode_fields", "encode_record"
 
 _KEY = "codemode_exact"
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
-_WORD = range(-(2**63), 2**64)  # msgpack, which checkpoints are written in, takes no other integers
+_CONTAINERS = (dict, list)
 # From here on PostgreSQL's JSON returns a whole float as an integer.
 _WHOLE = 2.0**53
 _MOST_DIGITS = 4_300  # Python parses no longer integer
@@ -39,33 +39,74 @@ def encode(value: Any) -> Any:
     Args:
         value: JSON's types, with any of Python's numbers and texts. Other objects in it stay as they are.
     """
+    return value if _is_plain(value) else _encode(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value is its own exact form. Almost all are, and to see that is faster than to write them again."""
+    kind = type(value)
+    if kind is str:
+        return not _is_unfit(value)
+    if kind is int:
+        return bool(-(2**63) <= value < 2**64)  # msgpack, which checkpoints are written in, takes no other integers
+    if kind is float:
+        return not _is_changed(value)
+    if kind is dict:
+        for key, item in value.items():
+            if (type(key) is str and _is_unfit(key)) or not _is_plain(item):
+                return False
+        return len(value) != 1 or _KEY not in value
+    if kind is list:
+        for item in value:
+            if not _is_plain(item):
+                return False
+    return True
+
+
+def _encode(value: Any) -> Any:
     kind = type(value)
     if kind is str:
         return value if not _is_unfit(value) else {_KEY: ["text", value.encode("unicode_escape").decode()]}
-    if value is None or kind is bool:
-        return value
     if kind is int:
-        return value if value in _WORD else {_KEY: ["int", str(value)]}
+        return value if _is_plain(value) else {_KEY: ["int", str(value)]}
     if kind is float:
         return {_KEY: ["float", repr(value)]} if _is_changed(value) else value
     if kind is dict:
-        items = [(key, encode(item)) for key, item in value.items()]
+        items = [(key, _encode(item)) for key, item in value.items()]
         if value.keys() == {_KEY} or any(isinstance(key, str) and _is_unfit(key) for key in value):
-            return {_KEY: ["dict", [[encode(key), item] for key, item in items]]}
+            return {_KEY: ["dict", [[_encode(key), item] for key, item in items]]}
         return _same(value, dict(items)) if items else value
-    if kind is list:
-        return _same(value, [encode(item) for item in value])
-    return value
+    return _same(value, [_encode(item) for item in value]) if kind is list else value
 
 
 def decode(value: Any) -> Any:
     """Return the value that is written in the exact form; what only looks like it stays as it is."""
+    return _decode(value) if _is_marked(value) else value
+
+
+def _is_marked(value: Any) -> bool:
+    """Tell whether a value has anything in the exact form in it."""
+    kind = type(value)
+    if kind is dict:
+        if len(value) == 1 and _KEY in value:
+            return True
+        for item in value.values():
+            if type(item) in _CONTAINERS and _is_marked(item):
+                return True
+    elif kind is list:
+        for item in value:
+            if type(item) in _CONTAINERS and _is_marked(item):
+                return True
+    return False
+
+
+def _decode(value: Any) -> Any:
     kind = type(value)
     if kind is dict:
         if len(value) == 1 and _KEY in value:
             return _read(value)
-        return _same(value, {key: decode(item) for key, item in value.items()}) if value else value
-    return _same(value, [decode(item) for item in value]) if kind is list else value
+        return _same(value, {key: _decode(item) for key, item in value.items()}) if value else value
+    return _same(value, [_decode(item) for item in value]) if kind is list else value
 
 
 def encode_fields(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +138,9 @@ def _records(records: Any, convert: Callable[[Any], Any]) -> Any:
 def _record(record: Any, convert: Callable[[Any], Any]) -> Any:
     if not isinstance(record, dict):
         return record
-    return {**record, **{name: convert(record[name]) for name in _RECORD if name in record}}
+    found = {name: convert(record[name]) for name in _RECORD if name in record}
+    changed = {name: value for name, value in found.items() if value is not record[name]}
+    return {**record, **changed} if changed else record
 
 
 def _is_unfit(text: str) -> bool:

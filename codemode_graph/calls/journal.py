@@ -130,9 +130,10 @@ def hash_of(text: str) -> str:
 
 def describe(run: str, events: Iterable[Event], known: RunInfo | None = None) -> RunInfo:
     """Return what a list of runs shows of a run, after these events."""
+    events = list(events)
     info = known or RunInfo(run=run)
+    info = replace(info, length=info.length + len(events))
     for event in events:
-        info = replace(info, length=info.length + 1)
         if isinstance(event, Opened):
             info = replace(
                 info,

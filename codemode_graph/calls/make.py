@@ -252,7 +252,8 @@ class ToolCalls:
         shown = mask(value, spec.policy.redact)
         # NaN differs from itself, and its exact form does not.
         try:
-            kept = await self.values.keep(value, shown=shown, secret=encode(shown) != encode(value))
+            secret = shown is not value and encode(shown) != encode(value)
+            kept = await self.values.keep(value, shown=shown, secret=secret)
         except Exception as problem:
             return self._lost(spec, record, problem)
         return Done(call=record.index, time=time.time(), value=kept, updates=updates or None), Returned(value)

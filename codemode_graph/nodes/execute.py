@@ -103,7 +103,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
                 limits=parts.limits,
                 timeout=_timeout(state, parts, session),
             )
-            traced.end(ended, [call for call in log.view.tool_calls() if call["id"] in resolver.calls])
+            traced.end(ended, lambda: [call for call in log.view.tool_calls() if call["id"] in resolver.calls])
             return ended
 
     try:

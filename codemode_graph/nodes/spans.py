@@ -1,7 +1,7 @@
 """What traces see of the nodes, and of a program in its sandbox."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from codemode_graph.calls.program import ProgramRun
 from codemode_graph.exact import encode
 from codemode_graph.preview import sample, shape
 from codemode_graph.state import CodeModeState, ToolCall
-from codemode_graph.tools.callbacks import tagged
+from codemode_graph.tools.callbacks import is_heard, tagged
 
 __all__ = ["SandboxRun", "sandbox_run", "trace_policy"]
 
@@ -73,10 +73,12 @@ class SandboxRun:
         self.outputs: dict[str, Any] = {}
         self.failure: Failed | None = None
 
-    def end(self, run: ProgramRun, calls: list[ToolCall]) -> None:
-        """Note how the program ended."""
+    def end(self, run: ProgramRun, calls: Callable[[], list[ToolCall]]) -> None:
+        """Note how the program ended, and which calls it made."""
+        if not is_heard(self.config):
+            return
         event = run.event
-        outputs: dict[str, Any] = {"stdout": run.stdout, "calls": [_call(call, self._attempt) for call in calls]}
+        outputs: dict[str, Any] = {"stdout": run.stdout, "calls": [_call(call, self._attempt) for call in calls()]}
         if isinstance(event, Failed):
             self.failure = event
         elif isinstance(event, Finished):
@@ -90,6 +92,9 @@ class SandboxRun:
 async def sandbox_run(sandbox: str, program: str, *, attempt: int, config: RunnableConfig) -> AsyncIterator[SandboxRun]:
     """Make what happens in the block a run of its own in traces, named after the sandbox. A failed program is its error."""
     config = tagged(config, f"sandbox:{sandbox}", sandbox=sandbox, attempt=attempt)
+    if not is_heard(config):
+        yield SandboxRun(config, attempt)
+        return
     manager = get_async_callback_manager_for_config(config)
     run = await manager.on_chain_start(None, {"program": program, "attempt": attempt}, name=f"sandbox {sandbox}")
     traced = SandboxRun(patch_config(config, callbacks=run.get_child()), attempt)

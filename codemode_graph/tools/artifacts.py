@@ -199,12 +199,24 @@ def takes_artifact(schema: Any) -> Literal["artifact", "bytes", "text"] | None:
     return next((form for form in ("bytes", "artifact", "text") if form in found), None)
 
 
+_LEAVES = (str, int, float, bool, type(None))
+
+
 def with_artifacts(value: Any) -> Any:
     """Return a result with an `Artifact` in place of all bytes; the very result where there is neither in it.
 
     A dataclass or a model with one in it becomes a dict of its fields.
     """
-    return _replace(value, {}, 0)
+    return value if _is_plain(value, 0) else _replace(value, {}, 0)
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Tell whether a value is made of JSON's types alone, as most are, and not nested deeply."""
+    kind = type(value)
+    if kind is dict or kind is list:
+        items = value.values() if kind is dict else value
+        return all(type(item) in _LEAVES or (depth <= MAX_DEPTH and _is_plain(item, depth + 1)) for item in items)
+    return kind in _LEAVES
 
 
 def _replace(value: Any, seen: dict[int, tuple[Any, Any]], depth: int) -> Any:

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from traceback import format_exception
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import (
     ensure_config,
@@ -21,7 +22,7 @@ from codemode_graph.tools.artifacts import with_artifacts
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.spec import ToolCaller
 
-__all__ = ["masked", "secrets_in", "tagged", "traced"]
+__all__ = ["is_heard", "masked", "secrets_in", "tagged", "traced"]
 
 
 def traced(name: str, call: ToolCaller, *, description: str = "") -> ToolCaller:
@@ -75,8 +76,21 @@ def tagged(config: RunnableConfig, *tags: str, **metadata: Any) -> RunnableConfi
     }
 
 
+def is_heard(config: RunnableConfig) -> bool:
+    """Tell whether anybody may listen to the runs below a config.
+
+    The config of a node has the callback manager of its graph, where LangChain has put in all that listens: the callbacks
+    of the call, those of the environment and LangSmith's. Another config is for LangChain to read.
+    """
+    callbacks = config.get("callbacks")
+    return not isinstance(callbacks, BaseCallbackManager) or bool(callbacks.handlers)
+
+
 def _as_run(name: str, description: str, call: ToolCaller, names: frozenset[str]) -> ToolCaller:
     async def call_as_run(arguments: dict[str, Any], config: RunnableConfig) -> Any:
+        if not names and not is_heard(config):
+            with set_config_context(config) as context:
+                return await coro_with_context(call(arguments, config), context)
         config = ensure_config(config)
         shown = _mask(arguments, names) if names else _shown(arguments)
         run = await get_async_callback_manager_for_config(config).on_tool_start(
