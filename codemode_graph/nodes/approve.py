@@ -29,7 +29,7 @@ from codemode_graph.state import CodeModeState, Decision, PendingCall
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.spec import DecisionType
 
-__all__ = ["approve", "read_decisions", "static_plan"]
+__all__ = ["ApprovalNeedsThread", "approve", "read_decisions", "static_plan"]
 
 _ALLOWED: list[DecisionType] = ["approve", "edit", "reject", "respond"]
 # Statuses of calls that did nothing, which a person need not weigh.
@@ -52,7 +52,7 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     if all(known.values()):  # of an answered process that died, the journal may hold what no checkpoint does
         return {"decisions": known}
     if checkpointer_of(config) is None and "langgraph_api" in sys.modules:
-        raise ApprovalNeedsThread(_no_thread(state))
+        raise ApprovalNeedsThread(*_no_thread(state), node="execute", values=dict(state), config=config)
     gated = [call for call in state["pending"] if call["reason"] != "tool"]
     if not gated:
         (call,) = state["pending"]
@@ -78,20 +78,31 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
 
 
 class ApprovalNeedsThread(CodeModeError, RuntimeError):
-    """A run waits for people, and cannot be gone on with: it has no thread."""
+    """A run waits for people, and cannot be gone on with: it has no thread.
+
+    Attributes:
+        waiting: What the run waits for, as a sentence.
+        done: What took effect, as a sentence.
+        node: The node after which a thread that has `values` comes to the same question.
+        values: The state of the graph that waits.
+        config: Of the node that asks.
+    """
+
+    def __init__(self, waiting: str, done: str, *, node: str, values: dict[str, Any], config: RunnableConfig) -> None:
+        advice = "It has no thread on which that could be answered: start it on a thread, or over A2A."
+        super().__init__(f"{waiting} {advice} {done}")
+        self.waiting, self.done = waiting, done
+        self.node, self.values, self.config = node, values, config
 
 
-def _no_thread(state: CodeModeState) -> str:
+def _no_thread(state: CodeModeState) -> tuple[str, str]:
     # The server gives a client that waits without a thread the state as if the run had ended well.
     waiting = "; ".join(f"{call['tool']}({sample(call['arguments'])})" for call in state["pending"])
     made = [
         call["tool"] for call in state["tool_calls"] if call["effect"] != "read" and call["status"] not in _NOT_MADE
     ]
     done = f"These calls took effect: {', '.join(made)}." if made else "No call took effect."
-    return (
-        f"The run waits for a person to decide on {waiting}, and has no thread on which that could be answered: start it on "
-        f"a thread, or over A2A. {done}"
-    )
+    return f"The run waits for a person to decide on {waiting}.", done
 
 
 async def _without_secrets(decision: Decision, names: frozenset[str], values: Values) -> Decision:

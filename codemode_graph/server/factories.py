@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from codemode_sandboxes import SandboxUnavailable, UnknownSandbox
-from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.language_models import BaseChatModel
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -22,10 +21,12 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.graph import create_codemode
 from codemode_graph.integrations.agent import create_agent, to_langchain
 from codemode_graph.integrations.chat import create_codemode_chat
+from codemode_graph.nodes.approve import ApprovalNeedsThread
 from codemode_graph.options import RunOptions
 from codemode_graph.server import environment
 from codemode_graph.server.assistant import Assistant, read_assistant
 from codemode_graph.server.conversation import compose
+from codemode_graph.server.threads import HumanOnThread, move_to_thread
 from codemode_graph.tools.load import load_tools
 
 __all__ = ["agent", "chat", "codemode", "composed"]
@@ -108,7 +109,10 @@ async def _serve(build: Callable[[Equipment], Graph], runtime: ServerRuntime[Any
         )
         model = environment.chat_model(assistant)
         writer = None if isinstance(model, environment.NoModel) else model
-        yield build(Equipment(tools=tools, model=model, writer=writer, options=options))
+        try:
+            yield build(Equipment(tools=tools, model=model, writer=writer, options=options))
+        except ApprovalNeedsThread as error:
+            raise await move_to_thread(error, assistant) from None
 
 
 @cache
@@ -130,7 +134,7 @@ def _agent(parts: Equipment) -> Graph:
         parts.tools,
         llm=parts.model,
         system_prompt="\n\n".join(filter(None, [_AGENT, parts.options.get("instructions")])),
-        middleware=[HumanInTheLoopMiddleware(interrupt_on=dict.fromkeys(gated, True))],
+        middleware=[HumanOnThread(interrupt_on=dict.fromkeys(gated, True))],
         context_schema=Assistant,
         name="agent",
         **parts.options,

@@ -1,4 +1,4 @@
-"""Tools that langchain-mcp-adapters loaded. Needs nothing more: codemode-graph depends on it.
+"""Tools that langchain-mcp-adapters loaded: pip install langchain-mcp-adapters. Its version 0.3 needs mcp 1.
 
 The tools keep the session that they were loaded with: without one, every call would start the server anew.
 """

@@ -1,4 +1,7 @@
-"""Tools of a session that the MCP SDK opened, without any loader: a `ToolSpec` each."""
+"""Tools of a session that the MCP SDK opened, without any loader: a `ToolSpec` each.
+
+This is for mcp 1. mcp 2 names the fields in snake case: `is_error`, `structured_content`, `read_only_hint`, `input_schema`.
+"""
 
 import asyncio
 import sys

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -40,7 +41,9 @@ ARCHIVE = """
 from codemode_graph import tool
 
 @tool(effect="destructive")
-async def delete_order(order_id: str) -> str:
+def delete_order(order_id: str) -> str:
+    with open("deleted", "a") as file:
+        print(order_id, file=file)
     return f"deleted {order_id}"
 """
 DEAD: dict[str, Any] = {"mcpServers": {"shop": {"command": "/nowhere/shop"}}}
@@ -375,22 +378,73 @@ async def test_reads_start_nothing_and_work_while_mcp_servers_are_dead(
     assert len(running) == 1
 
 
-async def test_a_run_that_waits_over_mcp_is_an_error_that_says_so(server: Server) -> None:
+async def call_over_mcp(server: Server, graph: str, arguments: dict[str, Any]) -> str:
+    """The text with which a graph's call over the server's own MCP endpoint fails."""
     async with (
         streamable_http_client(f"{server.url}/mcp/") as (reading, writing, _),
         ClientSession(reading, writing) as session,
     ):
         await session.initialize()
-        result: Any = await session.call_tool("codemode", {"task": "", "code": PROGRAM})
-    assert (result.isError, result.content[0].text) == (True, "ApprovalNeedsThread")
+        result: Any = await session.call_tool(graph, arguments)
+    assert result.isError, result
+    return str(result.content[0].text)
 
 
-async def test_a_run_that_waits_without_a_thread_says_how_it_can_be_answered(client: LangGraphClient) -> None:
-    given: Any = {"task": "", "code": PROGRAM}
-    failed: Any = await client.runs.wait(None, "codemode", input=given, raise_error=False)
-    message = failed["__error__"]["message"]
-    assert "waits for a person to decide on send_reminder(" in message
-    assert "start it on a thread, or over A2A. No call took effect." in message
+async def answer_as_told(server: Server, text: str) -> Any:
+    """Do what the error of a run that waits says: look at what is asked, and approve it with plain JSON."""
+    told = re.search(r"GET (\S+) .* POST (\S+) with (\{.*\}), one decision", text)
+    assert told, text
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as person:
+        async with asyncio.timeout(60):
+            while not (state := (await person.get(told[1])).json())["interrupts"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        (action,) = state["interrupts"][0]["value"]["action_requests"]
+        assert action["name"] == "send_reminder"
+        return (await person.post(told[2], content=told[3], headers={"Content-Type": "application/json"})).json()
+
+
+async def test_a_run_that_waits_over_mcp_says_so_and_is_answered(server: Server) -> None:
+    code = f"await tools.delete_order('o7')\n{PROGRAM}"
+    text = await call_over_mcp(server, "codemode", {"task": "", "code": code})
+    assert text.startswith("ApprovalNeedsThread: The run waits for a person to decide on send_reminder(")
+    assert "These calls took effect: delete_order." in text
+    done = await answer_as_told(server, text)
+    assert done["output"] == [5, True]
+    assert [(call["tool"], call["status"]) for call in done["tool_calls"]] == [
+        ("delete_order", "done"),
+        ("list-orders", "done"),
+        ("send_reminder", "done"),
+    ]
+    # The thread goes on with the run's journal: what took effect before is not done again.
+    assert (server.log.parent / "deleted").read_text().splitlines().count("o7") == 1
+
+
+async def test_an_agent_that_waits_over_mcp_says_so_and_is_answered(server: Server, model: Service) -> None:
+    call = Reply(calls=(("send_reminder", '{"customer_id": "c1", "amount": 125.0}'),))
+    model.script(call, "C1 is reminded.")
+    text = await call_over_mcp(server, "agent", {"messages": [{"role": "user", "content": "remind c1"}]})
+    assert text.startswith("ApprovalNeedsThread: The agent waits for a person to decide on send_reminder(")
+    done = await answer_as_told(server, text)
+    assert [message["content"] for message in done["messages"]][-2:] == ["sent", "C1 is reminded."]
+
+
+@pytest.mark.parametrize("graph", ["agent", "composed", "chat"])
+async def test_a_program_within_another_graph_says_that_it_needs_a_thread(
+    server: Server, model: Service, graph: str
+) -> None:
+    program = {"agent": Reply(calls=(("run_program", json.dumps({"code": PROGRAM})),))}.get(graph, Reply(code=PROGRAM))
+    model.script(*(['{"task": "Remind c1."}'] if graph == "composed" else []), program)
+    text = await call_over_mcp(server, graph, {"messages": [{"role": "user", "content": "remind c1"}]})
+    assert "waits for a person to decide on send_reminder(" in text
+    assert "start it on a thread, or over A2A. No call took effect." in text
+
+
+async def test_a_run_with_a_configuration_of_its_own_needs_a_thread(client: LangGraphClient) -> None:
+    # The answer on a thread would come with the assistant's configuration, in which this call may need no approval.
+    given: Any = {"task": "", "code": "await tools.delete_order('o8')"}
+    own: Any = {"policies": {"delete_order": {"approval": True}}}
+    failed: Any = await client.runs.wait(None, "codemode", input=given, context=own, raise_error=False)
+    assert "start it on a thread, or over A2A. No call took effect." in failed["__error__"]["message"]
 
 
 @pytest.mark.parametrize("graph", ["codemode", "agent", "composed"])
