@@ -42,6 +42,7 @@ _QUIET_FUNCTIONS = frozenset(
         "type",
     ]
 )
+_CONTAINERS = frozenset({"dict", "frozenset", "list", "range", "set", "str", "tuple"})
 _QUIET_METHODS = frozenset(["append", "items", "keys", "values", "lower", "upper", "strip", "copy", "isoformat"])
 
 
@@ -163,6 +164,11 @@ class _Quiet:
                 return all(key is not None and self._kinds.kind(key) in ("number", "str") for key in keys)
             case ast.AugAssign(target=target, value=value):
                 return {self._kinds.kind(target), self._kinds.kind(value)} in ({"number"}, {"str"})
+            case ast.Compare(ops=ops, comparators=others) if any(
+                isinstance(op, ast.In | ast.NotIn) and self._kinds.kind(other) not in _CONTAINERS
+                for op, other in zip(ops, others, strict=True)
+            ):
+                return False  # the text for what holds nothing differs from version to version
             case ast.Compare(ops=ops):
                 return not any(
                     isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE | ast.In | ast.NotIn) for op in ops
