@@ -17,7 +17,7 @@ _ENDS = re.compile(
     r"(?:im_end|eot_id|eom_id|end_of_turn|endoftext|end|return|call|eos|end_of_(?:sentence|text|message)|end_response|eot|eom"
     r"|turn|/s|end_turn|im_start|start_header_id|start_of_turn|start|user|human|system|tool|/?inst|observation|ipython)"
 )
-_STEP = re.compile(r"^(?:begin|start|end|stop)_(?:of_)?|_(?:begin|start|end|stop)$")
+_STEP = re.compile(r"^(?:begin|start|end|stop)_?(?:of_?)?(?=\w)|_(?:begin|start|end|stop)$")
 _MARK = re.compile(
     r"(?P<fence>`{3,}|~{3,})[ \t]*\{?\.?(?P<language>[\w+#.-]*)[^`~\n]*(?=\n|\Z)"
     r"|(?P<next><[|｜]end[|｜]>\s{0,5}<[|｜]start[|｜]>\s{0,5}assistant\s{0,5}(?=<[|｜]channel))"
@@ -25,7 +25,8 @@ _MARK = re.compile(
     r"|(?P<details><details\b[^<>]{0,200}>\s{0,20}(?:<summary[^<>]{0,80}>[^<]{0,200}</summary>)?)"
     r"|(?P<comment><!--)"
     r"|[<◁](?P<body>[^<>◁▷\s][^<>◁▷\n]{0,200})[>▷]|&lt;(?P<escaped>/?\w[\w:-]{1,60})&gt;"
-    r"|\[(?P<square>/?(?:THINK|THINKING|THOUGHTS?|REASONING|INST))\]"
+    r"|\[(?P<square>/?(?:THINK|THINKING|THOUGHTS?|REASONING|INST))\]|\[\|(?P<bars>/?\w[\w:-]{1,60})\|\]"
+    r"|\A\s{0,20}(?P<starting>Thinking(?:\.{3}|…))[ \t]*$|^[ \t]*(?P<done>(?:\.{3}|…)done thinking\.?)"
     r"|(?P<harmony>assistantfinal|\Aanalysis(?=[A-Z]))"
     r"|(?P<granite>Here(?:'s|’s| is) my (?:thought process|response):)"
     r"|^(?P<turn>(?:Human|User|Observation)[ ]?:)",
@@ -88,9 +89,11 @@ def _classify(found: re.Match[str]) -> tuple[MarkKind | None, str]:
             return ("close" if found["harmony"] == "assistantfinal" else "open"), "harmony"
         case "granite":
             return ("close" if "response" in found[0] else "open"), "granite"
+        case "starting" | "done" as name:
+            return ("open" if name == "starting" else "close"), "starting"
         case "turn":
             return "end", "turn"
-    return _tag(found["body"] or found["escaped"] or found["square"] or "")
+    return _tag(found["body"] or found["escaped"] or found["square"] or found["bars"] or "")
 
 
 def _tag(body: str) -> tuple[MarkKind | None, str]:
@@ -101,9 +104,11 @@ def _tag(body: str) -> tuple[MarkKind | None, str]:
     name = name.split(maxsplit=1)[0] if name else ""
     if _ENDS.fullmatch(body):
         return "end", body
+    if name in ("unused94", "unused95"):  # the tokens of Gemma's family that have no name
+        return ("open" if name == "unused94" else "close"), "unused"
     plain = _STEP.sub("", name)
     if is_thought_name(plain):
-        closes = closes or re.search(r"^(?:end|stop)_|_(?:end|stop)$|suffix$", name) is not None
+        closes = closes or re.search(r"^(?:end|stop)(?:_|of)|_(?:end|stop)$|suffix$", name) is not None
         return ("close" if closes else "open"), re.sub(r"(?:prefix|suffix)$", "", plain)
     return ("program" if not closes and _PROGRAM.match(body) else None), name
 

@@ -32,6 +32,10 @@ THOUGHTS = {
     "a comment": ("<!--", "-->"),
     "details": ('<details type="reasoning" done="true">', "</details>"),
     "a fence": ("```thinking", "```"),
+    "unused tokens": ("<unused94>thought", "<unused95>"),
+    "bars": ("[|thought|]", "[|endofthought|]"),
+    "a terminal": ("Thinking...", "...done thinking."),
+    "one word": ("<|beginofthought|>", "<|endofthought|>"),
     "escaped": ("&lt;think&gt;", "&lt;/think&gt;"),
 }
 
