@@ -7,6 +7,7 @@ appended since: that is the fence that keeps two executors of a run from making 
 
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -151,6 +152,9 @@ def describe(run: str, events: Iterable[Event], known: RunInfo | None = None) ->
     return info
 
 
+_MOST_RETIRED = 16  # a server's failed runs would otherwise be collected for as long as it lives
+
+
 class MemoryJournal:
     """A journal in this process's memory. It is gone when the process ends, and promises nothing beyond that."""
 
@@ -162,6 +166,7 @@ class MemoryJournal:
         self._infos: dict[str, RunInfo] = {}
         self._values: dict[tuple[str, str], str] = {}
         self._notes: dict[str, dict[str, str]] = {}
+        self._retired: deque[str] = deque()
 
     async def append(self, run: str, expected: int, events: Sequence[Event]) -> int:
         """Append events to a run. See `Journal.append`."""
@@ -219,6 +224,17 @@ class MemoryJournal:
                 self._notes.get(topic, {}).pop(key, None)
             else:
                 self._notes.setdefault(topic, {})[key] = text
+
+    async def retire(self, run: str) -> None:
+        """Remove a run to which nothing can come back, but for its values: an agent's next program may repair its last.
+
+        Of the runs that ended so, the newest few keep their values.
+        """
+        self._runs.pop(run, None)
+        self._infos.pop(run, None)
+        self._retired.append(run)
+        while len(self._retired) > _MOST_RETIRED:
+            await self.delete(self._retired.popleft())
 
     async def aclose(self) -> None:
         """Do nothing: memory is freed with the journal."""

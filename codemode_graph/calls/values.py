@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeGuard
@@ -64,8 +64,9 @@ class Values:
         self._run, self._journal, self._inline_bytes = run, journal, inline_bytes
         self._known: set[str] = set()
 
-    def know(self, recorded: Any) -> None:
-        """Let the run read the artifacts of earlier runs that its own record of their calls has handles of."""
+    def know(self, recorded: Sequence[Any]) -> None:
+        """Let the run read what earlier runs have kept, as far as its own record of their calls' results refers to it."""
+        self._known.update(value["codemode_reference"] for value in recorded if is_reference(value))
         self._known.update(handle["codemode_artifact"] for handle in handles_in(recorded))
 
     async def keep(
@@ -137,7 +138,12 @@ class Values:
         Raises:
             KeyError: It is not there any more.
         """
-        return await self.fetch(value["codemode_reference"]) if is_reference(value) else value
+        if not is_reference(value):
+            return value
+        found = await self.fetch(value["codemode_reference"])
+        if value["codemode_reference"] in self._known:
+            self._known.update(handle["codemode_artifact"] for handle in handles_in(found))
+        return found
 
     async def fetch(self, handle: str) -> Any:
         """Return the value with this handle.

@@ -161,7 +161,7 @@ async def close(log: RunLog, how: str, config: RunnableConfig) -> None:
     # Without a checkpointer nothing can resume the run, and a server would otherwise collect the journals of all its
     # runs.
     if checkpointer is None and isinstance(log.journal, MemoryJournal):
-        await log.journal.delete(log.run)
+        await (log.journal.delete if how == "ok" else log.journal.retire)(log.run)
 
 
 async def _is_kept(run: str, checkpointer: Any, place: Place) -> bool:

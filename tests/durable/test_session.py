@@ -274,3 +274,14 @@ async def test_a_run_that_another_executor_goes_on_with_is_left_to_it(how: str) 
     else:
         await app.ainvoke({"task": "", "code": "await tools.pay()"}, config)
         assert (await app.ainvoke({"task": "", "code": "1 + 1"}, config))["output"] == 2
+
+
+async def test_of_retired_runs_the_newest_keep_their_values() -> None:
+    journal = MemoryJournal()
+    kept = {f"r{number}": await journal.keep(f"r{number}", "a text") for number in range(40)}
+    for run in kept:
+        await journal.retire(run)
+    with pytest.raises(KeyError):
+        await journal.load("r0", kept["r0"])
+    assert await journal.load("r39", kept["r39"]) == "a text"
+    assert await journal.runs() == []

@@ -193,7 +193,8 @@ async def test_the_responses_api_gets_images_as_images() -> None:
     assert DATA not in text["text"]
 
 
-async def test_a_repaired_program_of_an_agent_finds_what_the_first_one_drew() -> None:
+@pytest.mark.parametrize("checkpointer", [InMemorySaver, lambda: None])
+async def test_a_repaired_program_of_an_agent_finds_what_the_first_one_drew(checkpointer: Any) -> None:
     drawn: list[int] = []
     sent: list[bytes] = []
 
@@ -202,21 +203,28 @@ async def test_a_repaired_program_of_an_agent_finds_what_the_first_one_drew() ->
         drawn.append(1)
         return Artifact(PNG, "image/png")
 
+    def enter() -> list[int]:
+        """Enter, and return more than a record holds."""
+        drawn.append(2)
+        return list(range(20_000))
+
     def send(picture: bytes) -> None:
         """Send a picture."""
         sent.append(picture)
 
-    turns = ["p = await tools.draw()\n1 / 0", "p = await tools.draw()\nawait tools.send(p)\np"]
+    both = "p = await tools.draw()\nrows = await tools.enter()\n"
+    turns = [f"{both}1 / 0", f"{both}await tools.send(p)\n[p, rows[-1]]"]
     model = agent_model(*(calling("run_program", {"code": code}) for code in turns), "That is it.")
     agent: Any = create_agent(
-        model, tools=[draw, send], middleware=[CodeModeMiddleware(sandbox="monty")], checkpointer=InMemorySaver()
+        model, tools=[draw, enter, send], middleware=[CodeModeMiddleware(sandbox="monty")], checkpointer=checkpointer()
     )
     failed, repaired = answers(
         await agent.ainvoke({"messages": [{"role": "user", "content": "Draw."}]}, {"configurable": {"thread_id": "1"}})
     )
     assert failed.status == "error"
     assert repaired.status == "success", repaired.text
-    assert (drawn, sent) == ([1], [PNG])
+    assert (drawn, sent) == ([1, 2], [PNG])
+    assert "19999" in repaired.text
     assert [block["type"] for block in repaired.content_blocks] == ["text", "image"]
 
 
