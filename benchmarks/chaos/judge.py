@@ -110,7 +110,13 @@ async def _judge_turn(
     if scene.shape == "agent" and previous is not None and previous["ended"]["verdict"] != "ok":
         # What a failed program of an earlier turn did is held, until a program says that it means it anew.
         held = fold(await journal.read(previous["ended"]["runs"][-1][0])) if previous["ended"]["runs"] else View()
-        standing = {_call(record) for record in held.standing() if record.event.effect in ("write", "destructive")}
+        # An effect that was undone is gone, and so is what undid it: it may have to undo the next one.
+        undid = {record.undone_by for record in held.records}
+        standing = {
+            _call(record)
+            for record in held.standing()
+            if record.event.effect in ("write", "destructive") and record.index not in undid
+        }
         return found + [f"twice: {name}{arguments} in a later turn" for name, arguments in standing & set(landed)]
     # How far a gather comes that fails in the end is for the event loop to say.
     if case.repair is None and not case.fails_in_the_end and not ended["refused"]:
