@@ -236,6 +236,26 @@ async def test_an_input_that_is_delivered_twice_at_once_is_one_run(tmp_path: Pat
     assert len(paid) == 2
 
 
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_a_run_that_is_cut_off_after_its_program_is_the_same_run(durability: Any) -> None:
+    paid: list[str] = []
+
+    async def pay() -> int:
+        """Pay."""
+        paid.append("a")
+        return len(paid)
+
+    app = create_codemode(model=None, tools=[pay]).compile(checkpointer=InMemorySaver())
+    given: Any = {"task": "", "code": "await tools.pay()"}
+    updates: Any = app.astream(given, CONFIG, durability=durability)
+    async for update in updates:
+        if "execute" in update:
+            break
+    await updates.aclose()
+    assert (await app.ainvoke(given, CONFIG, durability=durability))["output"] == 1
+    assert len(paid) == 1
+
+
 # A larger graph whose process dies between the end of its program and the checkpoint that has the result.
 
 
