@@ -7,7 +7,7 @@ Jinja2 escapes every value, and `_text` first turns it into a plain string.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache
@@ -25,7 +25,7 @@ from codemode_graph.preview import sample, shape
 from codemode_graph.state import Attempt, ToolCall
 from codemode_graph.trace.console import visible
 from codemode_graph.trace.run_data import RunData
-from codemode_graph.trace.timeline import Bar, Gap, call_timeline
+from codemode_graph.trace.timeline import Bar, Gap, call_timeline, group_alike, most_telling, union
 from codemode_graph.trace.words import (
     Mark,
     at_line,
@@ -47,7 +47,6 @@ __all__ = ["Line", "ShownValue", "ValueRoom", "diff_lines", "fragment", "highlig
 # Bounds of a page: a browser still opens one that reaches all of them.
 _MAX_ATTEMPTS = 30
 _MAX_CALLS = 250
-_MAX_ALIKE = 5  # more calls that are alike become one row
 _MAX_LINES = 1_500
 _MAX_CHARACTERS = 60_000
 _MAX_VALUES = 2_000_000
@@ -204,53 +203,41 @@ class Group:
 
 def _group(rows: Sequence[Row]) -> list[Row | Group]:
     """Return the rows in their order, with those of many that are alike as one group, where the first of them stood."""
-    kinds: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
+
+    def kind(row: Row) -> Hashable:
         error = row.call["error"]
-        kind = (row.call["tool"], row.effect, row.mark, None if error is None else (error["type"], error["message"]))
-        kinds.setdefault(kind, []).append(row)
-    shown: list[tuple[int, Row | Group]] = []
-    place = {row.anchor: number for number, row in enumerate(rows)}
-    for alike in kinds.values():
-        if len(alike) <= _MAX_ALIKE:
-            shown += [(place[row.anchor], row) for row in alike]
-            continue
-        bars = [row.bar for row in alike if row.bar is not None]
-        start = min((bar.start for bar in bars), default=0.0)
-        whole = Bar(start=start, width=max(bar.start + bar.width for bar in bars) - start) if bars else None
-        ran = [row.call for row in alike if row.bar is not None]
-        end = max((call["started"] + call["seconds"] for call in ran), default=0.0)
-        seconds = end - min((call["started"] for call in ran), default=0.0)
-        shown.append((place[alike[0].anchor], Group(rows=alike, bar=whole, seconds=seconds)))
-    return [each for _, each in sorted(shown, key=lambda pair: pair[0])]
+        return row.call["tool"], row.effect, row.mark, None if error is None else (error["type"], error["message"])
+
+    shown: list[Row | Group] = []
+    for alike in group_alike(rows, kind):
+        bar, seconds = union([(row.bar, row.call) for row in alike])
+        shown.append(alike[0] if len(alike) == 1 else Group(rows=alike, bar=bar, seconds=seconds))
+    return shown
 
 
 def _effects(run: RunData, rows: Mapping[tuple[int, str], Row]) -> list[dict[str, Any]]:
     """Return what took effect, with the place of each call on the page; many calls that are alike are one entry."""
-    kinds: dict[tuple[str, str], list[ToolCall]] = {}
-    for word, call in run.effects():
-        kinds.setdefault((word, call["tool"]), []).append(call)
     found = []
-    for (word, _), calls in kinds.items():
-        together = [calls] if len(calls) > _MAX_ALIKE else [[call] for call in calls]
-        for alike in together:
-            row = rows.get((alike[0]["attempt"], alike[0]["id"]))
-            found.append(
-                {
-                    "word": word,
-                    "call": alike[0],
-                    "effect": describe_effect(alike[0]["effect"]),
-                    "signature": _signature(alike[0]["arguments"]),
-                    "count": len(alike),
-                    "anchor": None if row is None else row.anchor,
-                }
-            )
+    for alike in group_alike(run.effects(), lambda each: (each[0], each[1]["tool"])):
+        word, call = alike[0]
+        row = rows.get((call["attempt"], call["id"]))
+        found.append(
+            {
+                "word": word,
+                "call": call,
+                "effect": describe_effect(call["effect"]),
+                "signature": _signature(call["arguments"]),
+                "count": len(alike),
+                "anchor": None if row is None else row.anchor,
+            }
+        )
     return found[:_MAX_CALLS]
 
 
 def _attempt(run: RunData, attempt: Attempt, before: Attempt | None) -> dict[str, Any]:
     calls, pending = run.calls_of(attempt), run.pending_of(attempt)
-    kept, left = _select(calls)
+    telling = most_telling(calls, _MAX_CALLS)
+    kept, left = ([call for n, call in enumerate(calls) if (n in telling) is shown] for shown in (True, False))
     timeline, bars = call_timeline(kept, attempt)
     more = Counter((call["tool"], call["status"]) for call in left).most_common(20)
     # Two runs can stand in one notebook, so the names of places on the page begin with the run's own.
@@ -282,20 +269,6 @@ def _attempt(run: RunData, attempt: Attempt, before: Attempt | None) -> dict[str
         "more": ", ".join(f"{tool} {status} × {count:,}" for (tool, status), count in more),
         "pending": [(call, _signature(call["arguments"]), describe_wait(call)) for call in pending],
     }
-
-
-def _select(calls: list[ToolCall]) -> tuple[list[ToolCall], list[ToolCall]]:
-    """Split calls into those that a page has room for and the rest, both in their order.
-
-    Failures have room before calls with an effect, and those before reads.
-    """
-
-    def rank(number: int) -> tuple[bool, bool]:
-        return calls[number]["status"] not in ("failed", "unknown"), calls[number]["effect"] == "read"
-
-    kept = set(sorted(range(len(calls)), key=rank)[:_MAX_CALLS])
-    numbered = list(enumerate(calls))
-    return [call for number, call in numbered if number in kept], [c for number, c in numbered if number not in kept]
 
 
 def _place(span: Bar | Gap) -> str:

@@ -12,7 +12,7 @@ from codemode_graph.state import Attempt
 from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import visible
 from codemode_graph.trace.run_data import RunData
-from codemode_graph.trace.timeline import Bar, call_timeline
+from codemode_graph.trace.timeline import Bar, call_timeline, group_alike, most_telling, union
 from codemode_graph.trace.words import (
     Tone,
     at_line,
@@ -109,15 +109,20 @@ def _calls(run: RunData, attempt: Attempt) -> Table:
     table.add_column(no_wrap=True, min_width=_TRACK)
     table.add_column(no_wrap=True, justify="right", min_width=6)
     calls = run.calls_of(attempt)
-    _, bars = call_timeline(calls[:_MAX_CALLS], attempt)
-    for call, bar in zip(calls, bars, strict=False):
-        tone, word = describe_call(call, attempt, run.decisions)
-        name = Text(one_line(visible(f"{call['tool']} {sample(call['arguments'], limit=80)}"), 36))
+    _, bars = call_timeline(calls, attempt)
+    rows = [(bar, call, describe_call(call, attempt, run.decisions)) for bar, call in zip(bars, calls, strict=True)]
+    groups = group_alike(rows, lambda row: (row[1]["tool"], row[1]["effect"], row[2]))
+    telling = most_telling([group[0][1] for group in groups], _MAX_CALLS)
+    for group in (group for place, group in enumerate(groups) if place in telling):
+        _, call, (tone, word) = group[0]
+        bar, seconds = union([(bar, call) for bar, call, _ in group])
+        many = f" × {len(group):,}" if len(group) > 1 else ""
+        name = one_line(visible(f"{call['tool']}{many} {sample(call['arguments'], limit=80)}"), 36)
         track = Text(_track(bar) if bar else "", style=_STYLES[tone])
-        time = Text(format_seconds(call["seconds"]) if bar else "", style="dim")
-        table.add_row(Text(visible(call["id"])), name, Text(word, style=_STYLES[tone]), track, time)
-    if len(calls) > len(bars):
-        table.add_row("…", Text(plural(len(calls) - len(bars), "more call"), style="dim"))
+        time = Text(format_seconds(seconds) if bar else "", style="dim")
+        table.add_row(Text(visible(call["id"])), Text(name), Text(word, style=_STYLES[tone]), track, time)
+    if left := sum(len(group) for place, group in enumerate(groups) if place not in telling):
+        table.add_row("…", Text(plural(left, "more call"), style="dim"))
     return table
 
 

@@ -1,14 +1,18 @@
 """The layout of calls on a scale of time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 from codemode_graph.state import Attempt, ToolCall
 from codemode_graph.trace.words import NEVER_STARTED, is_replayed
 
-__all__ = ["Bar", "Gap", "Timeline", "call_timeline", "timeline"]
+__all__ = ["Bar", "Gap", "Timeline", "call_timeline", "group_alike", "most_telling", "timeline", "union"]
 
+T = TypeVar("T")
+
+_MAX_ALIKE = 5  # more calls that are alike become one row
 _GAP_WIDTH = 8.0  # in hundredths of the scale; many gaps share half of it
 
 
@@ -79,6 +83,40 @@ def call_timeline(calls: Sequence[ToolCall], attempt: Attempt) -> tuple[Timeline
     layout = timeline([(call["started"], call["seconds"]) for call, real in zip(calls, ran, strict=True) if real])
     bars = iter(layout.bars)
     return layout, [next(bars) if real else None for real in ran]
+
+
+def union(spans: Sequence[tuple[Bar | None, ToolCall]]) -> tuple[Bar | None, float]:
+    """Return one bar over those of several calls, and its length in seconds; None and 0 where none of them has one."""
+    ran = [(bar, call) for bar, call in spans if bar is not None]
+    if not ran:
+        return None, 0.0
+    start = min(bar.start for bar, _ in ran)
+    bar = Bar(start=start, width=max(bar.start + bar.width for bar, _ in ran) - start)
+    end = max(call["started"] + call["seconds"] for _, call in ran)
+    return bar, end - min(call["started"] for _, call in ran)
+
+
+def group_alike(items: Sequence[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """Return the items in their order, each alone, but many with an equal key as one group, where the first of them stood."""
+    kinds: dict[Hashable, list[tuple[int, T]]] = {}
+    for place, item in enumerate(items):
+        kinds.setdefault(key(item), []).append((place, item))
+    groups: list[tuple[int, list[T]]] = []
+    for alike in kinds.values():
+        if len(alike) > _MAX_ALIKE:
+            groups.append((alike[0][0], [item for _, item in alike]))
+        else:
+            groups += [(place, [item]) for place, item in alike]
+    return [group for _, group in sorted(groups, key=lambda each: each[0])]
+
+
+def most_telling(calls: Sequence[ToolCall], limit: int) -> set[int]:
+    """Return the places of at most `limit` calls: failures go before calls with an effect, and those before reads."""
+
+    def rank(number: int) -> tuple[bool, bool]:
+        return calls[number]["status"] not in ("failed", "unknown"), calls[number]["effect"] == "read"
+
+    return set(sorted(range(len(calls)), key=rank)[:limit])
 
 
 def _merge(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -139,6 +140,34 @@ async def test_a_terminal_shows_it_too() -> None:
     console = Console(record=True, width=80, force_terminal=True, file=io.StringIO())
     console.print(ended)
     assert "Attempt 3" in console.export_text()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_many_calls_hide_nothing_that_matters(width: int) -> None:
+    def call(number: int, tool: str, status: str, effect: str = "read") -> Any:
+        return {
+            "id": f"1.{number}", "attempt": 1, "tool": tool, "arguments": {"customer": f"customer-{number:03}"}, "key": "k",
+            "effect": effect, "status": status, "value": None, "error": None, "line": 1, "started": number, "seconds": 1.0,
+        }  # fmt: skip
+
+    calls = [call(number, "look", "done") for number in range(300)]
+    calls += [call(number, f"look_{number}", "done") for number in range(300, 350)]
+    calls += [call(350, "remind", "failed", "write"), call(351, "pay", "unknown", "destructive")]
+    attempt: Any = {
+        "number": 1, "program": "x", "findings": [], "verdict": "error", "failure": None, "stdout": "", "sandbox": "monty",
+        "seconds": 1.0, "calls": [call["id"] for call in calls],
+    }  # fmt: skip
+    waits: Any = {**calls[-1], "reason": "unknown"}
+    console = Console(width=width, file=io.StringIO())
+    console.print(Trace(attempts=[attempt], calls=calls, pending=[waits]))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert re.search(r"1\.0 +look × 300 .*\n", text)
+    assert re.search(r"1\.350 +remind .* failed +━ +1\.0 s", text)
+    assert re.search(r"1\.351 +pay ", text)
+    assert "… 13 more calls" in " ".join(text.split())
+    assert "(call 1.351) was cut off: a person has to say whether it took effect" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= width
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
