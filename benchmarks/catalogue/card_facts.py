@@ -181,7 +181,7 @@ def reader_of(card: str) -> Callable[[Fact], bool]:
             return fact.text.lower() in card.lower()
         texts = said(fact.key)
         if fact.kind == "required":
-            must = [not re.match(r"[^:]*\?: ", text) and not re.search(r" = \S", text) for text in texts]
+            must = [not re.match(r"[^:]*\?: ", text) and not re.search(r"^[^{]* = \S|\} = \S", text) for text in texts]
             return (fact.text == "yes") in must
         if fact.kind in ("exact", "words"):
             return any(fact.text.lower() in line for line in places[f"lines of {fact.key}"])

@@ -22,7 +22,7 @@ from langchain_core.runnables import RunnableConfig
 from codemode_graph.catalogue.observation import Observations, ObservedSchemas
 from codemode_graph.catalogue.search import ToolIndex
 from codemode_graph.errors import ToolLoadError
-from codemode_graph.tools.cards import estimate_tokens, render_card, render_cards
+from codemode_graph.tools.cards import Describe, estimate_tokens, render_cards
 from codemode_graph.tools.signatures import Signatures, Stubs
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line, suggest
@@ -93,6 +93,7 @@ class Catalogue:
 
     Args:
         specs: The tools that programs may call.
+        describe: Tells what is known of the results of tools that declare none; their cards have it.
         others: Tools that programs may call and no prompt shows; one that has the name of another tool is left out.
         tokens: Estimated tokens that all cards may take; past that, programs and prompts search. None shows all cards.
         embeddings: Lets searches go by meaning as well.
@@ -105,10 +106,12 @@ class Catalogue:
         self,
         specs: Sequence[ToolSpec],
         *,
+        describe: Describe | None = None,
         others: Sequence[ToolSpec] = (),
         tokens: int | None = CARD_TOKENS,
         embeddings: Embeddings | None = None,
     ) -> None:
+        self.describe = describe
         self._specs, self._others = tuple(specs), others
         self._tokens, self._embeddings = tokens, embeddings
         self._observed: tuple[str, Catalogue] | None = None
@@ -159,6 +162,7 @@ class Catalogue:
             return self._stubs
 
     @cached_property
+<<<<<<< HEAD
     def _observations(self) -> Observations:
         return Observations(self.signatures)
 
@@ -188,9 +192,16 @@ class Catalogue:
         return self._observed[1]
 
     @cached_property
+=======
+    def _cards(self) -> str:
+        return self._render(self._specs)
+
+    @property
+>>>>>>> 56c7a30 (cards: carry values, formats, bounds, defaults and what goes together)
     def cards(self) -> str:
         """The cards of all tools."""
-        return render_cards(self._specs)
+        # What is known of results grows with each run.
+        return self._cards if self.describe is None else self._render(self._specs)
 
     @cached_property
     def _by_name(self) -> dict[str, ToolSpec]:
@@ -204,10 +215,14 @@ class Catalogue:
         # A thousand cards are not written to find that they are too many: the first of them show it.
         count = _FIRST
         while count < len(self._specs):
-            if estimate_tokens(render_cards(self._specs[:count])) > self._tokens:
+            if self._count(self._specs[:count]) > self._tokens:
                 return True
             count *= 4
-        return estimate_tokens(self.cards) > self._tokens
+        return self._count(self._specs) > self._tokens
+
+    def _count(self, specs: Sequence[ToolSpec]) -> int:
+        # With signatures of their own: those of the catalogue have the tools that search, if programs search at all.
+        return estimate_tokens(render_cards(specs, describe=self.describe))
 
     @cached_property
     def index(self) -> ToolIndex:
@@ -262,14 +277,18 @@ class Catalogue:
     def _fitting(self, task: str, names: Sequence[str]) -> str:
         found = [self._by_name[name] for name in names if name in self._by_name]
         found += self.find(task)
-        left = int((self._tokens or 0) * _CARDS_SHARE)
-        shown: list[ToolSpec] = []
+        most = int((self._tokens or 0) * _CARDS_SHARE)
+        shown, cards = list[ToolSpec](), ""
         for spec in {spec.name: spec for spec in found}.values():
-            left -= estimate_tokens(render_card(spec))
+            # Together, since what cards share stands in the first of them only.
+            longer = self._render([*shown, spec])
             # The best one is shown even where its card is long: without any, the model could only guess.
-            if left >= 0 or not shown:
-                shown.append(spec)
-        return render_cards(shown)
+            if not shown or estimate_tokens(longer) <= most:
+                shown, cards = [*shown, spec], longer
+        return cards
+
+    def _render(self, specs: Sequence[ToolSpec]) -> str:
+        return render_cards(specs, signatures=self.signatures, describe=self.describe)
 
     def _places(self) -> str:
         places: defaultdict[str, list[str]] = defaultdict(list)
@@ -292,13 +311,13 @@ class Catalogue:
 
     async def _search(self, arguments: dict[str, Any], config: RunnableConfig) -> Any:
         names = self.names(SEARCH_TOOLS.name, arguments)
-        return [{"name": name, "card": render_card(self._by_name[name])} for name in names]
+        return [{"name": name, "card": self._render([self._by_name[name]])} for name in names]
 
     async def _describe(self, arguments: dict[str, Any], config: RunnableConfig) -> Any:
         name = str(arguments["name"])
         if name not in self._by_name:
             raise KeyError(f"no tool is named {name!r}; {suggest(name, self._by_name)}".rstrip("; "))
-        return render_card(self._by_name[name])
+        return self._render([self._by_name[name]])
 
 
 def _place_of(spec: ToolSpec) -> str:

@@ -60,17 +60,25 @@ def request_message(task: str, returns: str | None = None) -> str:
 
 
 def _with_tools(template: str, cards: str, capabilities: Capabilities, **more: str) -> str:
-    return render(template, rules=render("rules"), python=_python(capabilities), cards=cards, **more)
+    return render(
+        template, rules=render("rules"), python=_python(capabilities), signs=render("cards"), cards=cards, **more
+    )
 
 
 def _python(capabilities: Capabilities) -> str:
-    # The check names the alternative once a program uses a gap, before anything runs; the prompt stays short.
-    gaps = ", ".join(gap.name for gap in capabilities.gaps if not gap.rare)
+    # Rules, each with what to write instead: a name alone tells nobody what to do.
+    rules: dict[str, list[str]] = {}
+    for gap in capabilities.gaps:
+        if not gap.rare:
+            rules.setdefault(gap.substitute, []).append(gap.name)
+    gaps = "\n".join(f"- {', '.join(names)}: {substitute}" for substitute, names in rules.items())
     return render(
         "python",
         language=capabilities.language,
         modules=", ".join(sorted(m for m in capabilities.modules if not m.startswith("_"))),
-        gaps=f" Not available: {gaps}." if gaps else "",
+        gaps=f"\n\nIt does not run the following. Write what stands behind the colon instead:\n\n{gaps}"
+        if gaps
+        else "",
     )
 
 

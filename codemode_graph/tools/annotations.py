@@ -7,10 +7,11 @@ no patterns, ranges or conditions.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count
 from typing import Any, Final, TypeAlias
 
-from codemode_graph.tools.schema import Document, branches_of, mapping_at, merge, names_at
+from codemode_graph.tools.conditions import description_of, limits_of, requirements
+from codemode_graph.tools.schema import MISSING, Document, branches_of, mapping_at, merge, names_at
 
 __all__ = [
     "NULL",
@@ -34,9 +35,8 @@ __all__ = [
     "union",
 ]
 
-# More or longer literals tell a model no more than their type does, and cost tokens.
-_LITERALS = 60
-_LITERAL_LENGTH = 100
+# Characters of all values of one enum: beyond, it counts as its values' types. All time zones have 10,000.
+_LITERALS = 20_000
 _PYTHON_SCALARS = {str: "str", int: "int", float: "float", bool: "bool", type(None): "None"}
 
 
@@ -47,15 +47,15 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A Python type by name (`str`, `int`, `float`, `bool`, `None`), and the format of a string."""
+    """A Python type by name (`str`, `int`, `float`, `bool`, `None`), and in words what limits its values."""
 
     type: str
-    format: str = ""
+    limits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Literals:
-    """One of these values: strings, ints, bools, None."""
+    """One of these values: strings, numbers, bools, None."""
 
     values: tuple[Any, ...]
 
@@ -70,6 +70,7 @@ class Array:
     """A list."""
 
     item: "Shape"
+    limits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,10 @@ class Tuple:
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """An object with any keys."""
+    """An object with any keys, or any of those that a shape allows."""
 
     value: "Shape"
+    key: "Shape" = Scalar("str")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,19 @@ class Union:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key of a record."""
+    """One key of a record.
+
+    Attributes:
+        shape: The shape of its value.
+        required: Whether it is always there.
+        default: The value that stands for a missing one, or `MISSING`.
+        description: Its meaning, in the schema's words.
+    """
 
     shape: "Shape"
     required: bool
+    default: Any = MISSING
+    description: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -108,14 +119,18 @@ class Record:
     Attributes:
         hint: A name for it; several records may have the same.
         titled: Whether the name comes from the schema.
+        place: The name of what it is in, such as a tool.
         fields: Its keys.
         extra: The shape of other keys' values, or None where there are no others.
+        needs: Which keys are required together, a condition each.
     """
 
     hint: str
     titled: bool = False
+    place: str = ""
     fields: dict[str, Field] = field(default_factory=dict)
     extra: "Shape | None" = None
+    needs: tuple[str, ...] = ()
 
 
 Shape: TypeAlias = Unknown | Scalar | Literals | Array | Tuple | Map | Union | Record
@@ -129,10 +144,7 @@ def literals(values: list[Any]) -> Shape:
     kinds = {type(value) for value in values}
     if not kinds <= _PYTHON_SCALARS.keys():
         return UNKNOWN
-    short = len(values) <= _LITERALS and all(
-        len(value) <= _LITERAL_LENGTH for value in values if isinstance(value, str)
-    )
-    if short and float not in kinds:
+    if sum(len(str(value)) + 5 for value in values) <= _LITERALS:
         return Literals(tuple({repr(value): value for value in values}.values()))
     return union(Scalar(_PYTHON_SCALARS[kind]) for kind in dict.fromkeys(map(type, values)))
 
@@ -148,8 +160,6 @@ def union(shapes: Iterable[Shape]) -> Shape:
             values |= {repr(value): value for value in shape.values}
         else:
             members[shape] = None
-    plain = {shape.type for shape in members if isinstance(shape, Scalar)}
-    values = {key: value for key, value in values.items() if _PYTHON_SCALARS[type(value)] not in plain}
     if values:
         members = {literals(list(values.values())): None} | members
     if not members:
@@ -195,20 +205,19 @@ def record_names(records: Iterable[Record], reserved: Iterable[str] = ()) -> dic
     # Records may hold themselves, so equality is found by refinement: all start in one group, and groups split by their
     # members' keys until no more do.
     group = dict.fromkeys(records, 0)
-    count = 0
+    size = 0
     while True:
         keys: dict[Any, int] = {}
         group = {record: keys.setdefault(_key(record, group), len(keys)) for record in group}
-        if len(keys) == count:
+        if len(keys) == size:
             break
-        count = len(keys)
+        size = len(keys)
     taken, names = set(reserved), dict[int, str]()
     for record, number in group.items():
         if number not in names:
-            base = name = record.hint or "Result"
-            suffix = 2
-            while name in taken:
-                name, suffix = f"{base}{suffix}", suffix + 1
+            placed = f"{record.place}{record.hint}" or "Result"
+            numbered = (f"{placed}{suffix}" for suffix in count(2))
+            name = next(name for name in chain([record.hint] * record.titled, [placed], numbered) if name not in taken)
             taken.add(name)
             names[number] = name
     return {record: names[number] for record, number in group.items()}
@@ -218,12 +227,19 @@ def _key(shape: Shape | None, group: Mapping[Record, int], top: bool = True) -> 
     match shape:
         case Record() if top:
             fields = sorted(shape.fields.items())
-            keys = tuple((name, each.required, _key(each.shape, group, False)) for name, each in fields)
-            return shape.hint, shape.titled, keys, _key(shape.extra, group, False)
+            keys = tuple(
+                (name, each.required, repr(each.default), each.description, _key(each.shape, group, False))
+                for name, each in fields
+            )
+            return shape.hint, shape.titled, shape.needs, keys, _key(shape.extra, group, False)
         case Record():
             return "record", group[shape]
         case Array() | Tuple() | Map() | Union():
-            return type(shape), tuple(_key(part, group, False) for part in parts(shape))
+            return (
+                type(shape),
+                shape.limits if isinstance(shape, Array) else "",
+                tuple(_key(part, group, False) for part in parts(shape)),
+            )
         case Literals(values):
             return tuple(map(repr, values))
         case _:
@@ -243,17 +259,24 @@ _ANNOTATIONS = frozenset({"description", "default", "title", "examples", "deprec
 _BESIDES_REF = _ANNOTATIONS | {"$ref", "$defs", "definitions", "$schema", "$id", "$comment"}
 # Keywords by which an object may have keys that its properties do not name.
 _CONDITIONAL = frozenset({"if", "dependentSchemas", "patternProperties", "unevaluatedProperties"})
-_FORMATS = frozenset({"date", "date-time", "time", "duration", "email", "uuid", "byte", "binary", "uri"})
+# Names that code generators give to what has none, such as `Def0`, `__schema12` and `Item3`.
+_GENERATED = re.compile(
+    r"_*(?:def|definition|schema|type|ref|item|model|object|anonymous|inline|unnamed)?s?_*\d*", re.IGNORECASE
+)
 
 
 class Reader:
     """Reads the shapes in one schema document. Recursive types become records that hold themselves.
 
     Depth and number of shapes are bounded; beyond that everything is `Unknown`.
+
+    Args:
+        document: The document.
+        place: The name of what it belongs to, such as a tool. Records without a name of their own are named by it.
     """
 
-    def __init__(self, document: Document) -> None:
-        self._document = document
+    def __init__(self, document: Document, place: str = "") -> None:
+        self._document, self._place = document, place
         self._read: dict[str, Shape] = {}
         self._reading: set[str] = set()
         self._left = _SHAPES
@@ -277,7 +300,7 @@ class Reader:
                 return UNKNOWN
             self._reading.add(ref)
             target = self._document.flat(schema)
-            name = camel(ref.rpartition("/")[2])
+            name = _title(ref)
             shape = self._shape(target, name or hint, depth, ref=ref, titled=bool(name))
             self._read[ref] = shape
             self._reading.discard(ref)
@@ -296,6 +319,8 @@ class Reader:
             shape = union(self._typed(kind, flat, hint, depth, None, titled) for kind in kinds[:_ALTERNATIVES])
         else:
             shape = self._typed(kinds or _implied(flat), flat, hint, depth, ref, titled)
+        if isinstance(shape, Record):
+            shape.needs = requirements(self._document, flat)
         return union([shape, NULL]) if flat.get("nullable") is True else shape
 
     def _alternatives(self, flat: dict[str, Any], alternatives: list[Any], hint: str, depth: int) -> Shape:
@@ -324,18 +349,15 @@ class Reader:
             return self._object(flat, hint, depth, ref, titled)
         if kind == "array":
             return self._array(flat, hint, depth)
-        if kind == "string":
-            form = flat.get("format")
-            return Scalar("str", form if isinstance(form, str) and form in _FORMATS else "")
-        return Scalar(_SCALARS[kind]) if isinstance(kind, str) and kind in _SCALARS else UNKNOWN
+        return Scalar(_SCALARS[kind], limits_of(flat, kind)) if isinstance(kind, str) and kind in _SCALARS else UNKNOWN
 
     def _array(self, flat: dict[str, Any], hint: str, depth: int) -> Shape:
-        hint, items = _item_hint(hint), flat.get("items")
+        items = flat.get("items")
         prefix, rest = flat.get("prefixItems"), items
         if isinstance(items, list):
             prefix, rest = items, flat.get("additionalItems")
         if not isinstance(prefix, list) or not prefix:
-            return Array(self.shape(items, hint, depth + 1))
+            return Array(self.shape(items, hint, depth + 1), limits_of(flat, "array"))
         shapes = tuple(self.shape(item, hint, depth + 1) for item in prefix)
         exact = flat.get("minItems") == len(prefix) and (rest is False or flat.get("maxItems") == len(prefix))
         return Tuple(shapes) if exact else Array(union([*shapes, self.shape(rest, hint, depth + 1)]))
@@ -343,15 +365,23 @@ class Reader:
     def _object(self, flat: dict[str, Any], hint: str, depth: int, ref: str | None, titled: bool) -> Shape:
         properties, others = mapping_at(flat, "properties"), flat.get("additionalProperties")
         if not properties:
-            return Map(self.shape(others, hint, depth + 1))
-        if not titled and isinstance(title := flat.get("title"), str) and (name := camel(title)):
+            names = flat.get("propertyNames")
+            keys = self.shape(names, hint, depth + 1) if isinstance(names, Mapping) else Scalar("str")
+            return Map(self.shape(others, hint, depth + 1), Scalar("str") if keys == UNKNOWN else keys)
+        if not titled and isinstance(title := flat.get("title"), str) and (name := _title(title)):
             hint, titled = name, True
-        record = Record(hint, titled)
+        record = Record(hint, titled, self._place)
         if ref is not None:
             self._read[ref] = record  # before its fields are read: they may refer to it
         required = set(names_at(flat, "required"))
         for name, schema in properties.items():
-            record.fields[name] = Field(self.shape(schema, camel(name) or hint, depth + 1), name in required)
+            each = self._document.flat(schema)
+            record.fields[name] = Field(
+                self.shape(schema, camel(name) or hint, depth + 1),
+                name in required,
+                each.get("default", MISSING),
+                description_of(self._document, each),
+            )
         if (others is not None and others is not False) or flat.keys() & _CONDITIONAL:
             record.extra = self.shape(others, hint, depth + 1)
         return record
@@ -370,9 +400,10 @@ def camel(text: str) -> str:
     return f"T{name}" if name[:1].isdigit() else name
 
 
-def _item_hint(hint: str) -> str:
-    if hint.endswith("Result"):
-        return hint.removesuffix("Result") + "Item"
-    if hint.endswith("ies"):
-        return hint[:-3] + "y"
-    return hint[:-1] if hint.endswith("s") and not hint.endswith("ss") and len(hint) > 1 else hint
+def _title(text: str) -> str:
+    """Return the class name in a title or at the end of a reference; empty where nobody chose it."""
+    place, _, name = text.rpartition("/")
+    # A reference into another part of the schema, such as `#/properties/start`, names no type.
+    if place.startswith("#") and place.rpartition("/")[2] not in ("$defs", "definitions", "schemas"):
+        return ""
+    return "" if _GENERATED.fullmatch(name) else camel(name)

@@ -2,17 +2,23 @@
 
 A card:
 
-    await tools['list-events'](calendar_id: str, limit: int = 50) -> list[Event]
+    await tools['list-events'](calendar_id: str, limit: int (1..100) = 50) -> list[Event]
         Lists the events of a calendar.
         calendar_id: which calendar, "work" or "home"
-    Event = {id: str, title: str, attendees?: list[str]}
+    Event = {id: str, start: str (date-time), title?: str, attendees?: list[str]}
+        start: When it begins, in the calendar's time zone.
 
+<<<<<<< HEAD
 A `?` marks what may be missing; `seen:` is what earlier calls returned, of a tool that declares no result.
 Descriptions are other people's text: they appear as one plain line each.
+=======
+`model/cards.md` explains every sign to the model. A type, and the description of an argument or a key, stands at its first use
+only: many tools of a server take the same. Descriptions are other people's text: they appear as one plain line each.
+>>>>>>> 56c7a30 (cards: carry values, formats, bounds, defaults and what goes together)
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 from codemode_graph.tools.annotations import (
@@ -29,40 +35,69 @@ from codemode_graph.tools.annotations import (
     parts,
     records_in,
 )
+from codemode_graph.tools.conditions import description_of, requirements
 from codemode_graph.tools.schema import MISSING, Parameter
 from codemode_graph.tools.signatures import Signature, Signatures
 from codemode_graph.tools.spec import Effect, ToolSpec
-from codemode_graph.tools.text import first_sentence
+from codemode_graph.tools.text import condense
 
-__all__ = ["estimate_tokens", "render_card", "render_cards", "render_type"]
+__all__ = ["Describe", "estimate_tokens", "render_card", "render_cards", "render_type"]
 
-# Characters of a type that stands in place of its name, of a default; literals of a union, keys of a type; characters of
-# all the types below one card. Cards are a large part of every prompt.
+Describe = Callable[[ToolSpec], str]
+"""Returns what is known of the result of a tool that declares none, such as what it returned before; or an empty text."""
+
+# Characters of a type that stands in place of its name, and of a default; keys of a type, and characters of all types below one
+# card: a hostile or careless server may send megabytes, and they must not push the task out of the prompt.
 _INLINE = 80
-_DEFAULT = 40
-_VALUES = 24
-_KEYS = 60
-_TYPES_LENGTH = 4000
+_DEFAULT = 200
+_KEYS = 400
+_TYPES_LENGTH = 40_000
+# Characters of the descriptions of a tool, of an argument and of a key, and of those of all keys below one card. Measured with
+# `python -m benchmarks.catalogue.card_facts`.
+_ABOUT = 1_000
+_ARGUMENT = 400
+_FIELD = 200
+_FIELDS_LENGTH = 2_400
+# A description that is this long is not told twice.
+_REPEATED = 40
 _EFFECTS: Mapping[Effect, str] = {
     "read": "",
-    "idempotent": "[idempotent: changes something; repeating it is safe]",
-    "write": "[write: changes something]",
-    "destructive": "[destructive: destroys something]",
+    "idempotent": "[idempotent]",
+    "write": "[write]",
+    "destructive": "[destructive]",
 }
-_RETURNS = re.compile(r"^[ \t]*(?::returns?:|Returns?:)[ \t]*\n?[ \t]*(\S.*)$", re.MULTILINE)
-_FILLER = frozenset({"a", "an", "the", "of", "to", "for", "in", "is", "this", "that", "value", "argument", "parameter"})
+_RETURNS = re.compile(r"^[ \t]*(?::returns?:|Returns?:)[ \t]*\n?[ \t]*(\S.*(?:\n[ \t]+\S.*)*)$", re.MULTILINE)
+_FILLER = frozenset(
+    "a an and as at be by for from if in is it its of on or that the this to use used value argument parameter with".split()  # noqa: SIM905
+)
 
 
-def render_card(spec: ToolSpec) -> str:
-    """Write the card of one tool: its call and result, its description, its arguments' descriptions, the types in it."""
-    return render_cards([spec])
+def render_card(spec: ToolSpec, *, signatures: Signatures | None = None, describe: Describe | None = None) -> str:
+    """Write the card of one tool: its call and result, its description, its arguments' descriptions, the types in it.
+
+    Args:
+        spec: The tool.
+        signatures: Those of all tools of the run, so that types have the names by which a check calls them.
+        describe: Tells of results that are not declared.
+    """
+    return render_cards([spec], signatures=signatures, describe=describe)
 
 
-def render_cards(specs: Iterable[ToolSpec]) -> str:
-    """Write the cards of several tools, with an empty line between them. A type stands at its first use only."""
-    signatures = Signatures.of(specs)
-    types = _Types(signatures.names)
-    return "\n\n".join(_card(signature, types) for signature in signatures.tools)
+def render_cards(
+    specs: Iterable[ToolSpec], *, signatures: Signatures | None = None, describe: Describe | None = None
+) -> str:
+    """Write the cards of several tools, with an empty line between them. What they share stands at its first use only.
+
+    Args:
+        specs: The tools.
+        signatures: Those of all tools of the run, so that types have the names by which a check calls them.
+        describe: Tells of results that are not declared.
+    """
+    chosen = list(specs)
+    known = Signatures.of(chosen) if signatures is None else signatures
+    types = _Types(known.names)
+    names = dict.fromkeys(spec.name for spec in chosen)
+    return "\n\n".join(_card(known.by_name[name], types, describe) for name in names)
 
 
 def render_type(shape: Shape, signatures: Signatures) -> list[str]:
@@ -73,7 +108,7 @@ def render_type(shape: Shape, signatures: Signatures) -> list[str]:
         signatures: Those of the tools, whose types have other names.
     """
     types = _Types(signatures.names_beside(shape))
-    return [types.text(shape), *types.definitions()]
+    return [types.text(shape), *types.inline_notes("", shape), *types.definitions()]
 
 
 def estimate_tokens(text: str) -> int:
@@ -84,12 +119,13 @@ def estimate_tokens(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def _card(signature: Signature, types: "_Types") -> str:
-    spec = signature.tool
-    arguments = [_argument(item, types.text(signature.value_shape(item))) for item in signature.parameters]
-    if signature.parameters.open:
-        arguments.append("**others: Any")
+def _card(signature: Signature, types: "_Types", describe: Describe | None) -> str:
+    spec, parameters = signature.tool, signature.parameters
+    arguments = [_argument(item, types.text(signature.value_shape(item))) for item in parameters]
+    if parameters.open:
+        arguments.append("...")
     returns = "" if signature.result is None else f" -> {types.text(signature.result)}"
+<<<<<<< HEAD
     about = " ".join(filter(None, [first_sentence(spec.description), _effect(spec)]))
     lines = [
         f"await tools[{_literal(spec.name, 1000)}]({', '.join(arguments)}){returns}",
@@ -109,64 +145,113 @@ def _card(signature: Signature, types: "_Types") -> str:
             else "    returns: not declared; look before you index"
         )
     return "\n".join([*filter(None, lines), *types.definitions()])
+=======
+    description, returned = spec.description[:10_000], None
+    if signature.result is None and (returned := _RETURNS.search(description)):
+        description = description[: returned.start()] + description[returned.end() :]
+    about = " ".join(filter(None, [condense(description, _ABOUT), _effect(spec)]))
+    lines = [f"await tools[{_literal(spec.name, 1000)}]({', '.join(arguments)}){returns}", about]
+    for item in parameters:
+        text = description_of(parameters.document, parameters.document.flat(item.schema))
+        lines.append(types.note(item.keyword, text, _ARGUMENT, item.name))
+        lines += types.inline_notes(item.keyword, signature.arguments[item.name])
+    words = {item.name: item.keyword for item in parameters}
+    needs = requirements(parameters.document, parameters.flat, lambda key: words.get(key, key), structured=True)
+    lines += [f"needs {need}" for need in needs]
+    # Few servers declare what comes back, but many descriptions have a "Returns:" section.
+    if returned:
+        lines.append(f"returns, not declared: {condense(returned[1], _ARGUMENT)}")
+    if signature.result is None and describe is not None and (seen := describe(spec)):
+        lines.append(seen)
+    call, *more = lines
+    return "\n".join([call, *(f"    {line}" for line in more if line), *types.definitions()])
+>>>>>>> 56c7a30 (cards: carry values, formats, bounds, defaults and what goes together)
 
 
 def _effect(spec: ToolSpec) -> str:
-    return f"[effect not declared; taken for a {spec.effect}]" if spec.undeclared else _EFFECTS[spec.effect_in_force]
+    return "[effect not declared]" if spec.undeclared else _EFFECTS[spec.effect_in_force]
 
 
 def _argument(item: Parameter, kind: str) -> str:
     if item.variadic:
         return f"*{item.keyword}: {kind}"
-    if item.required:
-        return f"{item.keyword}: {kind}"
-    default = "" if item.default is MISSING else _literal(item.default)
-    return f"{item.keyword}: {kind} = {default}" if 0 < len(default) <= _DEFAULT else f"{item.keyword}?: {kind}"
+    return _keyed(item.keyword, kind, item.required, item.default)
 
 
-def _literal(value: object, limit: int = 200) -> str:
+def _keyed(key: str, kind: str, required: bool, default: object) -> str:
+    shown = "" if required or default is MISSING else _literal(default)
+    if required:
+        return f"{key}: {kind}"
+    return f"{key}: {kind} = {shown}" if 0 < len(shown) <= _DEFAULT else f"{key}?: {kind}"
+
+
+def _literal(value: object, limit: int = 1_000) -> str:
     # Still the same string to Python, but no fence and no token of a chat template.
     exact = repr(value).replace("```", r"\x60``").replace("<|", r"<\x7c")
     return exact if len(exact) <= limit else exact[:limit] + "…"
 
 
-def _has_news(item: Parameter) -> bool:
-    """Return whether an argument's description says more than its name does."""
-    words = set(re.findall(r"\w+", item.description.lower()))
-    return bool(words - _FILLER - set(re.findall(r"[a-z0-9]+", item.name.lower())))
+def _has_news(text: str, name: str) -> bool:
+    """Return whether a description says more than a name does."""
+    words = set(re.findall(r"[^\W_]+", text.lower()))
+    spoken = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
+    return bool(words - _FILLER - set(re.findall(r"[a-z0-9]+", spoken.lower())) - {name.lower()})
 
 
 class _Types:
-    """Writes shapes, and collects the types that are named in them but not yet defined."""
+    """Writes shapes and the notes on their keys, and collects the types that are named in them but not yet defined."""
 
     def __init__(self, names: Mapping[Record, str]) -> None:
         self._names = names
         self._pending: dict[str, Record] = {}
         self._defined: set[str] = set()
+        self._noted: set[tuple[str, str]] = set()
 
     def text(self, shape: Shape) -> str:
         match shape:
             case Unknown():
                 return "Any"
-            case Scalar(name, form):
-                return f"{name} ({form})" if form and form != "uri" else name
+            case Scalar(name, limits):
+                return f"{name} ({limits})" if limits else name
             case Literals(values):
-                shown = " | ".join(map(_literal, values[:_VALUES]))
-                return shown if len(values) <= _VALUES else f"{shown} | ..."
-            case Array(item):
-                return f"list[{self.text(item)}]"
+                return " | ".join(map(_literal, values))
+            case Array(item, limits):
+                return f"list[{self.text(item)}]{f' ({limits})' if limits else ''}"
             case Tuple(items):
                 return f"tuple[{', '.join(map(self.text, items))}]"
-            case Map(value):
-                return "dict" if value == UNKNOWN else f"dict[str, {self.text(value)}]"
+            case Map(value, key):
+                is_plain = value == UNKNOWN and key == Scalar("str")
+                return "dict" if is_plain else f"dict[{self.text(key)}, {self.text(value)}]"
             case Union(members):
                 return " | ".join(dict.fromkeys(map(self.text, members)))
             case Record():
                 return self._reference(shape)
 
+    def note(self, key: str, text: str, limit: int, name: str) -> str:
+        """Return the line on the meaning of an argument or a key; empty where its name says it, or a line before."""
+        if not text or not _has_news(text, name):
+            return ""
+        line = f"{key}: {condense(text, limit)}"
+        if len(text) >= _REPEATED:
+            if (name, text) in self._noted:
+                return ""
+            self._noted.add((name, text))
+        return line
+
+    def inline_notes(self, path: str, shape: Shape) -> Iterator[str]:
+        """Yield the lines on the keys of the types that stand in place of their names in a shape."""
+        todo: list[Shape] = [shape]
+        for each in todo:
+            if isinstance(each, Record):
+                if self._is_inline(each):
+                    yield from self._notes(each, f"{path}." if path else "", nested=True)
+            else:
+                todo += parts(each)
+
     def definitions(self) -> list[str]:
         """Return the definitions of types named since the last call, and of those named in them."""
         lines, left, hidden = list[str](), _TYPES_LENGTH, list[str]()
+        notes = _FIELDS_LENGTH
         while self._pending:
             name = next(iter(self._pending))
             record = self._pending.pop(name)
@@ -177,15 +262,31 @@ class _Types:
             self._defined.add(name)
             lines.append(f"{name} = {self._fields(record)}")
             left -= len(lines[-1])
+            lines += [f"    needs {need}" for need in record.needs]
+            for note in self._notes(record):
+                if (notes := notes - len(note)) < 0:
+                    break
+                lines.append(f"    {note}")
         if hidden:
             lines.append(f"({', '.join(hidden[:20])}{', ...' if len(hidden) > 20 else ''}: dicts, too large to show)")
         return lines
 
+    def _notes(self, record: Record, path: str = "", *, nested: bool = False) -> Iterator[str]:
+        for key, each in islice(record.fields.items(), _KEYS):
+            shown = key if key.isidentifier() else _literal(key)
+            if note := self.note(f"{path}{shown}", each.description, _FIELD, key):
+                yield note
+            if not nested:
+                yield from self.inline_notes(shown, each.shape)
+
+    def _is_inline(self, record: Record) -> bool:
+        if record.titled or record.needs or records_in(parts(record)):
+            return False
+        return len(self._fields(record)) <= _INLINE
+
     def _reference(self, record: Record) -> str:
-        if not record.titled and not records_in(parts(record)):
-            inline = self._fields(record)
-            if len(inline) <= _INLINE:
-                return inline
+        if self._is_inline(record):
+            return self._fields(record)
         name = self._names[record]
         if name not in self._defined:
             self._pending.setdefault(name, record)
@@ -193,7 +294,7 @@ class _Types:
 
     def _fields(self, record: Record) -> str:
         keys = [
-            f"{key if key.isidentifier() else _literal(key)}{'' if each.required else '?'}: {self.text(each.shape)}"
+            _keyed(key if key.isidentifier() else _literal(key), self.text(each.shape), each.required, each.default)
             for key, each in islice(record.fields.items(), _KEYS)
         ]
         if len(record.fields) > _KEYS:

@@ -3,7 +3,7 @@
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, time
 from functools import cache, cached_property
 from itertools import islice
@@ -19,10 +19,11 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.preview import shape as shape_of
 from codemode_graph.tools.annotations import Reader, Shape
 from codemode_graph.tools.cards import render_type
+from codemode_graph.tools.conditions import description_of
 from codemode_graph.tools.hints import complaint
-from codemode_graph.tools.schema import Document, mapping_at
+from codemode_graph.tools.schema import Document
 from codemode_graph.tools.signatures import Signatures
-from codemode_graph.tools.text import one_line
+from codemode_graph.tools.text import condense, one_line
 
 # jsonschema and what it brings is a fifth of all that this package imports, and most runs declare no type.
 if TYPE_CHECKING:
@@ -36,14 +37,27 @@ T = TypeVar("T")
 Declared: TypeAlias = type[T] | TypeAdapter[T]
 """A Python type of which a type checker knows the values."""
 
-# What a model is shown of one schema, and how much of what is wrong with a value.
-_DESCRIBED = 40
+# Characters of a description that a model is shown, and how much of what is wrong with a value.
 _DESCRIPTION = 200
 _PROBLEMS = 5
+<<<<<<< HEAD
 _CONSTRAINTS = (
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "pattern"),
     *("minLength", "maxLength", "minItems", "maxItems", "uniqueItems"),
 )
+=======
+# Formats are checked without libraries that may be missing: the same value is right on every machine.
+_FORMATS = FormatChecker(formats=())
+for _name, _parse in {
+    "date": date.fromisoformat,
+    "date-time": datetime.fromisoformat,
+    "time": time.fromisoformat,
+    "uuid": UUID,
+}.items():
+    _FORMATS.checks(_name, raises=ValueError)(
+        lambda value, parse=_parse: not isinstance(value, str) or bool(parse(value))
+    )
+>>>>>>> 56c7a30 (cards: carry values, formats, bounds, defaults and what goes together)
 _SURROGATE = re.compile(r"\\ud[89a-f]")
 
 
@@ -82,12 +96,14 @@ class ReturnType:
         return Reader(Document(self.schema)).shape(self.schema, "Answer")
 
     def text(self, signatures: Signatures) -> str:
-        """Return the type as a model reads it: in the words of the tools' cards, with the descriptions and bounds.
+        """Return the type as a model reads it: in the words of the tools' cards.
 
         Args:
             signatures: The tools', whose types keep their names.
         """
-        lines = [*render_type(self.shape, signatures), *_details(self.schema)]
+        document = Document(self.schema)
+        about = condense(description_of(document, document.flat(self.schema)), _DESCRIPTION)
+        lines = [*filter(None, [about]), *render_type(self.shape, signatures)]
         return "\n".join(f"    {line}" for line in lines)
 
     def problem(self, value: Any) -> str | None:
@@ -192,37 +208,3 @@ def _describe(error: "SchemaMismatch") -> str:
         return f"the answer{place}: {one_line(error.message)}{has}"
     value = f" (it is {one_line(shape_of(error.instance, depth=2), 200)})" if len(error.message) > _DESCRIPTION else ""
     return f"the answer{place}: {one_line(error.message, _DESCRIPTION)}{value}"
-
-
-def _details(schema: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each field whose description or bounds say more than its type."""
-    own = {key: value for key, value in schema.items() if key != "$defs"}
-    found = [
-        ("", own),
-        *((name, each) for name, each in mapping_at(schema, "$defs").items() if isinstance(each, Mapping)),
-    ]
-    lines = [line for name, each in found for line in _fields(name, each)]
-    yield from lines[:_DESCRIBED]
-
-
-def _fields(name: str, schema: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
-    if depth > _PROBLEMS:
-        return
-    about = (
-        [one_line(schema["description"], _DESCRIPTION).rstrip(".")]
-        if isinstance(schema.get("description"), str)
-        else []
-    )
-    about += [f"{key} {one_line(json.dumps(schema[key]), 100)}" for key in _CONSTRAINTS if key in schema]
-    if about:
-        yield f"{name or 'the value'}: {'; '.join(about)}"
-    prefix = f"{name}." if name else ""
-    for key, each in mapping_at(schema, "properties").items():
-        if isinstance(each, Mapping):
-            yield from _fields(f"{prefix}{one_line(key, 60)}", each, depth + 1)
-    for key in ("items", "additionalProperties"):
-        if isinstance(inner := schema.get(key), Mapping):
-            yield from _fields(f"{name}[...]", inner, depth + 1)
-    for branch in schema.get("anyOf") or ():
-        if isinstance(branch, Mapping) and "$ref" not in branch:
-            yield from _fields(name, branch, depth + 1)

@@ -18,6 +18,7 @@ from codemode_graph.tools.text import one_line, suggest
 
 __all__ = [
     "AGAIN",
+    "ALSO",
     "MISSING",
     "Document",
     "Parameter",
@@ -84,6 +85,11 @@ class Document:
         return merge(whole, own) if whole else own
 
 
+ALSO: Final = "x-also"
+"""The keyword of a merged schema that holds the conditions of its `allOf` which no other keyword of it has room for."""
+_CONDITIONS = ("anyOf", "oneOf", "not", "if")
+
+
 def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of values that fit both; of two keywords that cannot be combined the second one's stands."""
     both = {**first, **second}
@@ -96,6 +102,14 @@ def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
     if isinstance(some := first.get("enum"), list) and isinstance(others := second.get("enum"), list):
         # Enums without a common value would allow nothing, which no server means.
         both["enum"] = [value for value in some if value in others] or others
+    hidden = [
+        word for word in _CONDITIONS if word in first and word in second and not _are_equal(first[word], second[word])
+    ]
+    kept = [{name: first[name] for name in (word, "then", "else") if name in first} for word in hidden]
+    if also := [*first.get(ALSO, ()), *second.get(ALSO, ()), *kept]:
+        both[ALSO] = also
+    if (needed := mapping_at(first, "dependentRequired")) and "dependentRequired" in second:
+        both["dependentRequired"] = {**needed, **mapping_at(second, "dependentRequired")}
     return both
 
 
@@ -168,11 +182,15 @@ class Parameters(Sequence[Parameter]):
 
     Args:
         schema: The tool's input schema.
+
+    Attributes:
+        document: The document that it is.
+        flat: The schema without references, one level deep.
     """
 
     def __init__(self, schema: object) -> None:
         self.document = Document(schema)
-        self._flat = self.document.flat(schema)
+        self.flat = self.document.flat(schema)
         properties, required = self._properties()
         names = list(properties)
         rest = next((n for n, name in enumerate(names) if mapping_at(properties, name).get(VARIADIC) is True), None)
@@ -198,9 +216,9 @@ class Parameters(Sequence[Parameter]):
     @cached_property
     def open(self) -> bool:
         """True where arguments that the schema does not name are accepted too."""
-        extra = self._flat.get("additionalProperties")
+        extra = self.flat.get("additionalProperties")
         # A schema that names no arguments and forbids none takes any.
-        if "patternProperties" in self._flat or (extra is None and not self._items and "properties" not in self._flat):
+        if "patternProperties" in self.flat or (extra is None and not self._items and "properties" not in self.flat):
             return True
         return extra is not None and extra is not False
 
@@ -235,11 +253,17 @@ class Parameters(Sequence[Parameter]):
         return f"{item.keyword}={'...' if item.default is MISSING else one_line(repr(item.default), 40)}"
 
     def _properties(self) -> tuple[dict[str, Any], set[str]]:
-        properties, required = mapping_at(self._flat, "properties"), set(names_at(self._flat, "required"))
+        properties, required = mapping_at(self.flat, "properties"), set(names_at(self.flat, "required"))
         # Alternatives of arguments: a program may use those of any, and must use those that all of them require.
-        alternatives = [self.document.flat(branch) for branch in branches_of(self._flat)]
+        alternatives = [self.document.flat(branch) for branch in branches_of(self.flat)]
+        several: dict[str, list[Any]] = {}
         for branch in alternatives:
-            properties = {**mapping_at(branch, "properties"), **properties}
+            for name, schema in mapping_at(branch, "properties").items():
+                several.setdefault(name, []).append(schema)
+        # An argument may have other values in each alternative.
+        properties = {
+            name: each[0] if len(each) == 1 else {"anyOf": each} for name, each in several.items()
+        } | properties
         if alternatives:
             required |= set.intersection(*(set(names_at(branch, "required")) for branch in alternatives))
         # Servers require what they do not describe: it takes any value.

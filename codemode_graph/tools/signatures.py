@@ -123,15 +123,20 @@ class Signatures:
 
 def _signature(spec: ToolSpec) -> Signature:
     parameters = Parameters(spec.input_schema)
-    reader, name = Reader(parameters.document), camel(spec.name)
+    name = camel(spec.name) or "Tool"
+    reader = Reader(parameters.document, name)
     arguments = {item.name: reader.shape(item.schema, camel(item.name) or "Argument") for item in parameters}
     result: Shape | None = None
     if spec.output_schema is not None:
+<<<<<<< HEAD
         result = Reader(Document(spec.output_schema)).shape(spec.output_schema, f"{name}Result")
     result = None if result == UNKNOWN else result
     seen: Shape | None = None
     if spec.observed_schema and _is_vague(result):
         seen = Reader(Document(spec.observed_schema)).shape(spec.observed_schema, f"{name}Result")
+=======
+        result = Reader(Document(spec.output_schema), name).shape(spec.output_schema, "Result")
+>>>>>>> 56c7a30 (cards: carry values, formats, bounds, defaults and what goes together)
     return Signature(
         tool=spec, parameters=parameters, arguments=arguments, result=result, seen=None if seen == UNKNOWN else seen
     )
@@ -299,6 +304,9 @@ class _Writer:
             case Scalar(name):
                 return "int" if name == "float" else name
             case Literals(values):
+                # Python has no literals of floats.
+                if any(isinstance(value, float) for value in values):
+                    return self._value(Union(shape.types))
                 return f"Literal[{', '.join(map(ascii, values))}]"
             case Array(item):
                 return f"list[{self._value(item)}]"
@@ -307,7 +315,11 @@ class _Writer:
             case Map(value):
                 return f"dict[str, {self._value(value)}]"
             case Union(members):
-                return " | ".join(dict.fromkeys(map(self._value, members)))
+                # Cards name the usual values beside a type; to a type checker they are values of the type.
+                plain = {member for member in members if isinstance(member, Scalar)}
+                types = {member.type for member in plain}
+                kept = [m for m in members if not (isinstance(m, Literals) and {s.type for s in m.types} <= types)]
+                return " | ".join(dict.fromkeys(map(self._value, kept)))
             case Record():
                 return self._signatures.names[shape]
 

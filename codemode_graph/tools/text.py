@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["first_sentence", "one_line", "suggest"]
+__all__ = ["condense", "first_sentence", "one_line", "suggest"]
 
 _SENTENCE_END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)(?<!\bcf)(?<!\bNo)[.!?](?=\s|$)|\n\s*\n")
 _FENCES = re.compile(r"`{3,}|\"{3,}|'{3,}|~{3,}")
@@ -33,6 +33,46 @@ def first_sentence(text: str, limit: int = 200) -> str:
     stripped = text.strip()[: limit * 8]
     end = _SENTENCE_END.search(stripped)
     return one_line(stripped[: end.end()] if end else stripped, limit)
+
+
+# Parts of a description: sentences, paragraphs, items of lists.
+_PART_END = re.compile(
+    r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)(?<!\bcf)(?<!\bNo)(?<=[.!?])\s+(?=[^a-z])|\n\s*\n|\n(?=\s*[-*\u2022#>])"
+)
+_LINK = re.compile(r"\[([^\]\n]*)\]\([^)\s]*\)")
+# A part with one of these says what no name and no type does: values, units, formats, conditions.
+_FACT = re.compile(
+    r"[`'\"$@={}]|\d|\b(?:must|only|never|cannot|can't|always|requires?d?|default|formats?|one of|e\.g|example|valid|allowed|"
+    r"supported|possible|units?|seconds?|minutes?|bytes|ISO|UTC|not|instead|before|first|until|unless)\b"
+)
+# A part that only points elsewhere.
+_POINTER = re.compile(
+    r"^\W*(?:for (?:more|further)\b.{0,80}\bsee\b|see (?:also\b|https?:|the docs)|references?: https?:|learn more)",
+    re.IGNORECASE,
+)
+
+
+def condense(text: str, limit: int) -> str:
+    """Return a description on one line, without what it repeats; where it is too long, without what says least.
+
+    The first sentence stays, then those that have values, formats, units or conditions, then the others. `…` says that
+    something is left out.
+
+    Args:
+        text: A description, in Markdown or plain.
+        limit: Characters at most.
+    """
+    pieces = _PART_END.split(_LINK.sub(r"\1", text.strip()[: limit * 20]))
+    lines = [one_line(re.sub(r"^\s*(?:[-*\u2022>]|#+)\s+", "", piece), limit) for piece in pieces]
+    parts = list(dict.fromkeys(line for line in lines if line and not _POINTER.match(line)))
+    order = sorted(range(1, len(parts)), key=lambda number: (not _FACT.search(parts[number]), number))
+    kept, left = [0], limit - len(parts[0]) if parts else 0
+    for number in order:
+        if (room := len(parts[number]) + 1) <= left:
+            kept.append(number)
+            left -= room
+    shown = " ".join(parts[number] for number in sorted(kept)) if parts else ""
+    return f"{shown} …" if len(kept) < len(parts) and not shown.endswith("…") else shown
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

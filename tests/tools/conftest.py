@@ -36,7 +36,12 @@ def make() -> Callable[..., ToolSpec]:
         async def call(arguments: dict[str, Any], config: Any) -> Any:
             raise AssertionError("not to be called")
 
-        schema = {"type": "object", "properties": properties or {}, "required": fields.pop("required", [])}
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": properties or {},
+            "required": fields.pop("required", []),
+        }
+        schema |= {"$defs": fields.pop("defs")} if "defs" in fields else {}
         return ToolSpec(name=name, call=call, **{"input_schema": schema, "output_schema": output, **fields})
 
     return make

@@ -95,8 +95,8 @@ def test_what_is_taken_for_what_is_shown(form: Any) -> None:
         ("read", False, True),
         ("write", False, True),
     ]
-    assert "[effect not declared; taken for a read]" in render_card(looks)
-    assert "[effect not declared; taken for a write]" in render_card(pays)
+    assert "[effect not declared]" in render_card(looks)
+    assert "[effect not declared]" in render_card(pays)
 
 
 def test_a_tool_or_a_policy_that_says_it_is_believed() -> None:
@@ -104,7 +104,7 @@ def test_a_tool_or_a_policy_that_says_it_is_believed() -> None:
     assert (ticket.effect, ticket.undeclared) == ("write", False)
     (total,) = load_tools([get_total], policies={"get_*": ToolPolicy(effect="write")})
     assert (total.effect_in_force, total.undeclared) == ("write", False)
-    assert "[write: changes something]" in render_card(total)
+    assert "[write]" in render_card(total)
 
 
 def test_a_new_name_makes_no_read_of_a_tool() -> None:

@@ -110,11 +110,11 @@ def test_each_type_stands_once_and_types_that_no_result_has_are_left_out(make: M
     text = render_stubs([make("a", output=users), make("b", output=user), make("c", {"x": EVENT}, other)])
     assert [line for line in text.splitlines() if " = TypedDict(" in line] == [
         "User = TypedDict('User', {'name': NotRequired[str]})",
-        "User2 = TypedDict('User2', {'id': NotRequired[int]})",
+        "CUser = TypedDict('CUser', {'id': NotRequired[int]})",
     ]
     assert "-> list[User]:" in text
     assert "-> User:" in text
-    assert "-> User2:" in text
+    assert "-> CUser:" in text
     assert "class List" not in text
 
 
@@ -128,7 +128,7 @@ def test_each_type_stands_once_and_types_that_no_result_has_are_left_out(make: M
         ({"oneOf": [{"const": "a"}, {"const": "b"}, {"type": "integer"}]}, "Literal['a', 'b'] | int"),
         ({"type": "string", "anyOf": [{"format": "date"}, {"pattern": "x"}]}, "str"),
         ({"enum": ["a", 1, True, None]}, "Literal['a', 1, True, None]"),
-        ({"enum": [f"v{n}" for n in range(61)]}, "str"),
+        ({"enum": ["v" * 30_000]}, "str"),
         ({"enum": [1.5, 2]}, "int"),
         ({"enum": [{"a": 1}]}, "Any"),
         ({"const": "x"}, "Literal['x']"),
