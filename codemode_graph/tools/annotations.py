@@ -353,6 +353,7 @@ class Reader:
 
     def _array(self, flat: dict[str, Any], hint: str, depth: int) -> Shape:
         items = flat.get("items")
+        hint = "Item" if hint == "Result" else hint
         prefix, rest = flat.get("prefixItems"), items
         if isinstance(items, list):
             prefix, rest = items, flat.get("additionalItems")

@@ -123,7 +123,7 @@ def _card(signature: Signature, types: "_Types", describe: Describe | None) -> s
     spec, parameters = signature.tool, signature.parameters
     arguments = [_argument(item, types.text(signature.value_shape(item))) for item in parameters]
     if parameters.open:
-        arguments.append("...")
+        arguments.append("**others: Any")
     returns = "" if signature.result is None else f" -> {types.text(signature.result)}"
 <<<<<<< HEAD
     about = " ".join(filter(None, [first_sentence(spec.description), _effect(spec)]))

@@ -98,7 +98,7 @@ async def test_a_wrong_value_is_repaired_without_paying_twice_and_given_as_an_ob
     ask, repair = model.prompts
     for text in (ask, repair):
         assert "    Invoice = {number: str, lines: list[Line], total: float}\n" in text
-        assert "    Line.price: In euros, VAT included; minimum 0" in text
+        assert "        price: In euros, VAT included." in text
     assert "the answer['lines'] is {number: str, amount: float}, but must be of type array" in repair
     assert "Keep these calls in your program" in repair
 
