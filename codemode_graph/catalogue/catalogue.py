@@ -22,7 +22,7 @@ from langchain_core.runnables import RunnableConfig
 from codemode_graph.catalogue.observation import Observations, ObservedSchemas
 from codemode_graph.catalogue.search import ToolIndex
 from codemode_graph.errors import ToolLoadError
-from codemode_graph.tools.cards import Describe, estimate_tokens, render_cards
+from codemode_graph.tools.cards import estimate_tokens, render_cards
 from codemode_graph.tools.signatures import Signatures, Stubs
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line, suggest
@@ -93,7 +93,6 @@ class Catalogue:
 
     Args:
         specs: The tools that programs may call.
-        describe: Tells what is known of the results of tools that declare none; their cards have it.
         others: Tools that programs may call and no prompt shows; one that has the name of another tool is left out.
         tokens: Estimated tokens that all cards may take; past that, programs and prompts search. None shows all cards.
         embeddings: Lets searches go by meaning as well.
@@ -106,12 +105,10 @@ class Catalogue:
         self,
         specs: Sequence[ToolSpec],
         *,
-        describe: Describe | None = None,
         others: Sequence[ToolSpec] = (),
         tokens: int | None = CARD_TOKENS,
         embeddings: Embeddings | None = None,
     ) -> None:
-        self.describe = describe
         self._specs, self._others = tuple(specs), others
         self._tokens, self._embeddings = tokens, embeddings
         self._observed: tuple[str, Catalogue] | None = None
@@ -162,7 +159,6 @@ class Catalogue:
             return self._stubs
 
     @cached_property
-<<<<<<< HEAD
     def _observations(self) -> Observations:
         return Observations(self.signatures)
 
@@ -180,7 +176,7 @@ class Catalogue:
             changed = copy.copy(self)
             # Cards are written anew. How the tools are shown stays, as the graph was made for it, and so do their signatures:
             # what was only seen refuses no program.
-            for name in ("cards", "tools", "callable", "_by_name"):
+            for name in ("cards", "tools", "callable", "_by_name", "_shown"):
                 changed.__dict__.pop(name, None)
             changed.__dict__["is_searched"] = self.is_searched
             if self.is_searched:
@@ -192,16 +188,14 @@ class Catalogue:
         return self._observed[1]
 
     @cached_property
-=======
-    def _cards(self) -> str:
-        return self._render(self._specs)
+    def _shown(self) -> Signatures:
+        """The signatures as cards show them, with what earlier calls returned."""
+        return self.signatures.with_seen([spec for spec in self._specs if spec.observed_schema])
 
-    @property
->>>>>>> 56c7a30 (cards: carry values, formats, bounds, defaults and what goes together)
+    @cached_property
     def cards(self) -> str:
         """The cards of all tools."""
-        # What is known of results grows with each run.
-        return self._cards if self.describe is None else self._render(self._specs)
+        return self._render(self._specs)
 
     @cached_property
     def _by_name(self) -> dict[str, ToolSpec]:
@@ -222,7 +216,7 @@ class Catalogue:
 
     def _count(self, specs: Sequence[ToolSpec]) -> int:
         # With signatures of their own: those of the catalogue have the tools that search, if programs search at all.
-        return estimate_tokens(render_cards(specs, describe=self.describe))
+        return estimate_tokens(render_cards(specs))
 
     @cached_property
     def index(self) -> ToolIndex:
@@ -288,7 +282,7 @@ class Catalogue:
         return cards
 
     def _render(self, specs: Sequence[ToolSpec]) -> str:
-        return render_cards(specs, signatures=self.signatures, describe=self.describe)
+        return render_cards(specs, signatures=self._shown)
 
     def _places(self) -> str:
         places: defaultdict[str, list[str]] = defaultdict(list)

@@ -259,9 +259,9 @@ _ANNOTATIONS = frozenset({"description", "default", "title", "examples", "deprec
 _BESIDES_REF = _ANNOTATIONS | {"$ref", "$defs", "definitions", "$schema", "$id", "$comment"}
 # Keywords by which an object may have keys that its properties do not name.
 _CONDITIONAL = frozenset({"if", "dependentSchemas", "patternProperties", "unevaluatedProperties"})
-# Names that code generators give to what has none, such as `Def0`, `__schema12` and `Item3`.
+# Names that code generators give to what has none, such as `Def0`, `__schema12` and `7`.
 _GENERATED = re.compile(
-    r"_*(?:def|definition|schema|type|ref|item|model|object|anonymous|inline|unnamed)?s?_*\d*", re.IGNORECASE
+    r"_*(?:def|definition|schema|type|ref|item|model|object|anonymous|inline|unnamed)?s?_*\d+", re.IGNORECASE
 )
 
 

@@ -8,17 +8,13 @@ A card:
     Event = {id: str, start: str (date-time), title?: str, attendees?: list[str]}
         start: When it begins, in the calendar's time zone.
 
-<<<<<<< HEAD
-A `?` marks what may be missing; `seen:` is what earlier calls returned, of a tool that declares no result.
+`seen:` is what earlier calls returned, of a tool that declares no result. `model/cards.md` explains every sign to the model.
+A type, and the description of an argument or a key, stands at its first use only: many tools of a server take the same.
 Descriptions are other people's text: they appear as one plain line each.
-=======
-`model/cards.md` explains every sign to the model. A type, and the description of an argument or a key, stands at its first use
-only: many tools of a server take the same. Descriptions are other people's text: they appear as one plain line each.
->>>>>>> 56c7a30 (cards: carry values, formats, bounds, defaults and what goes together)
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from codemode_graph.tools.annotations import (
@@ -41,10 +37,7 @@ from codemode_graph.tools.signatures import Signature, Signatures
 from codemode_graph.tools.spec import Effect, ToolSpec
 from codemode_graph.tools.text import condense
 
-__all__ = ["Describe", "estimate_tokens", "render_card", "render_cards", "render_type"]
-
-Describe = Callable[[ToolSpec], str]
-"""Returns what is known of the result of a tool that declares none, such as what it returned before; or an empty text."""
+__all__ = ["estimate_tokens", "render_card", "render_cards", "render_type"]
 
 # Characters of a type that stands in place of its name, and of a default; keys of a type, and characters of all types below one
 # card: a hostile or careless server may send megabytes, and they must not push the task out of the prompt.
@@ -72,32 +65,28 @@ _FILLER = frozenset(
 )
 
 
-def render_card(spec: ToolSpec, *, signatures: Signatures | None = None, describe: Describe | None = None) -> str:
+def render_card(spec: ToolSpec, *, signatures: Signatures | None = None) -> str:
     """Write the card of one tool: its call and result, its description, its arguments' descriptions, the types in it.
 
     Args:
         spec: The tool.
         signatures: Those of all tools of the run, so that types have the names by which a check calls them.
-        describe: Tells of results that are not declared.
     """
-    return render_cards([spec], signatures=signatures, describe=describe)
+    return render_cards([spec], signatures=signatures)
 
 
-def render_cards(
-    specs: Iterable[ToolSpec], *, signatures: Signatures | None = None, describe: Describe | None = None
-) -> str:
+def render_cards(specs: Iterable[ToolSpec], *, signatures: Signatures | None = None) -> str:
     """Write the cards of several tools, with an empty line between them. What they share stands at its first use only.
 
     Args:
         specs: The tools.
         signatures: Those of all tools of the run, so that types have the names by which a check calls them.
-        describe: Tells of results that are not declared.
     """
     chosen = list(specs)
     known = Signatures.of(chosen) if signatures is None else signatures
     types = _Types(known.names)
     names = dict.fromkeys(spec.name for spec in chosen)
-    return "\n\n".join(_card(known.by_name[name], types, describe) for name in names)
+    return "\n\n".join(_card(known.by_name[name], types) for name in names)
 
 
 def render_type(shape: Shape, signatures: Signatures) -> list[str]:
@@ -119,35 +108,14 @@ def estimate_tokens(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def _card(signature: Signature, types: "_Types", describe: Describe | None) -> str:
+def _card(signature: Signature, types: "_Types") -> str:
     spec, parameters = signature.tool, signature.parameters
     arguments = [_argument(item, types.text(signature.value_shape(item))) for item in parameters]
     if parameters.open:
         arguments.append("**others: Any")
     returns = "" if signature.result is None else f" -> {types.text(signature.result)}"
-<<<<<<< HEAD
-    about = " ".join(filter(None, [first_sentence(spec.description), _effect(spec)]))
-    lines = [
-        f"await tools[{_literal(spec.name, 1000)}]({', '.join(arguments)}){returns}",
-        f"    {about}" if about else "",
-    ]
-    lines += [
-        f"    {item.keyword}: {first_sentence(item.description)}" for item in signature.parameters if _has_news(item)
-    ]
-    if signature.seen is not None:
-        lines.append(f"    seen: {types.text(signature.seen)}")
-    elif signature.result is None:
-        # Few servers declare what comes back, but many descriptions have a "Returns:" section.
-        described = _RETURNS.search(spec.description[:10_000])
-        lines.append(
-            f"    returns, not declared: {first_sentence(described[1])}"
-            if described
-            else "    returns: not declared; look before you index"
-        )
-    return "\n".join([*filter(None, lines), *types.definitions()])
-=======
     description, returned = spec.description[:10_000], None
-    if signature.result is None and (returned := _RETURNS.search(description)):
+    if signature.result is None and signature.seen is None and (returned := _RETURNS.search(description)):
         description = description[: returned.start()] + description[returned.end() :]
     about = " ".join(filter(None, [condense(description, _ABOUT), _effect(spec)]))
     lines = [f"await tools[{_literal(spec.name, 1000)}]({', '.join(arguments)}){returns}", about]
@@ -161,11 +129,10 @@ def _card(signature: Signature, types: "_Types", describe: Describe | None) -> s
     # Few servers declare what comes back, but many descriptions have a "Returns:" section.
     if returned:
         lines.append(f"returns, not declared: {condense(returned[1], _ARGUMENT)}")
-    if signature.result is None and describe is not None and (seen := describe(spec)):
-        lines.append(seen)
+    if signature.seen is not None:
+        lines.append(f"seen: {types.text(signature.seen)}")
     call, *more = lines
     return "\n".join([call, *(f"    {line}" for line in more if line), *types.definitions()])
->>>>>>> 56c7a30 (cards: carry values, formats, bounds, defaults and what goes together)
 
 
 def _effect(spec: ToolSpec) -> str:

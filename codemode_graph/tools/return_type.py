@@ -40,24 +40,6 @@ Declared: TypeAlias = type[T] | TypeAdapter[T]
 # Characters of a description that a model is shown, and how much of what is wrong with a value.
 _DESCRIPTION = 200
 _PROBLEMS = 5
-<<<<<<< HEAD
-_CONSTRAINTS = (
-    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "pattern"),
-    *("minLength", "maxLength", "minItems", "maxItems", "uniqueItems"),
-)
-=======
-# Formats are checked without libraries that may be missing: the same value is right on every machine.
-_FORMATS = FormatChecker(formats=())
-for _name, _parse in {
-    "date": date.fromisoformat,
-    "date-time": datetime.fromisoformat,
-    "time": time.fromisoformat,
-    "uuid": UUID,
-}.items():
-    _FORMATS.checks(_name, raises=ValueError)(
-        lambda value, parse=_parse: not isinstance(value, str) or bool(parse(value))
-    )
->>>>>>> 56c7a30 (cards: carry values, formats, bounds, defaults and what goes together)
 _SURROGATE = re.compile(r"\\ud[89a-f]")
 
 

@@ -19,7 +19,7 @@ import asyncio
 import builtins
 import threading
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from codemode_sandboxes.tool_names import attribute_names
@@ -116,6 +116,16 @@ class Signatures:
         tools = tuple(signature for signature in self.tools if signature.tool.name in names)
         return Signatures(tools, self.names)
 
+    def with_seen(self, specs: Iterable[ToolSpec]) -> "Signatures":
+        """Return the signatures with what earlier calls of these tools returned. All types keep their names."""
+        seen = {spec.name: _signature(spec).seen for spec in specs}
+        if not seen:
+            return self
+        records = records_in(shape for shape in seen.values() if shape is not None)
+        names = record_names(records, {*_RESERVED, *self.names.values()})
+        tools = (replace(each, seen=seen[each.tool.name]) if each.tool.name in seen else each for each in self.tools)
+        return Signatures(tuple(tools), {**self.names, **names})
+
     def names_beside(self, shape: Shape) -> Mapping[Record, str]:
         """Return names for the records of a type that is no tool's: none of them is the name of a tool's type."""
         return record_names(records_in([shape]), {*_RESERVED, *self.names.values()})
@@ -128,15 +138,11 @@ def _signature(spec: ToolSpec) -> Signature:
     arguments = {item.name: reader.shape(item.schema, camel(item.name) or "Argument") for item in parameters}
     result: Shape | None = None
     if spec.output_schema is not None:
-<<<<<<< HEAD
-        result = Reader(Document(spec.output_schema)).shape(spec.output_schema, f"{name}Result")
+        result = Reader(Document(spec.output_schema), name).shape(spec.output_schema, "Result")
     result = None if result == UNKNOWN else result
     seen: Shape | None = None
     if spec.observed_schema and _is_vague(result):
-        seen = Reader(Document(spec.observed_schema)).shape(spec.observed_schema, f"{name}Result")
-=======
-        result = Reader(Document(spec.output_schema), name).shape(spec.output_schema, "Result")
->>>>>>> 56c7a30 (cards: carry values, formats, bounds, defaults and what goes together)
+        seen = Reader(Document(spec.observed_schema), name).shape(spec.observed_schema, "Result")
     return Signature(
         tool=spec, parameters=parameters, arguments=arguments, result=result, seen=None if seen == UNKNOWN else seen
     )

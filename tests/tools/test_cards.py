@@ -57,8 +57,6 @@ def test_a_result_that_is_not_declared_is_described_in_words(make: Make) -> None
     assert render_card(described) == (
         "await tools['a']()\n    Finds.\n    returns, not declared: A dict with `items` and `total`. Or so."
     )
-    seen = render_card(make("a", effect="read"), describe=lambda spec: f"seen: what {spec.name} returned")
-    assert seen == "await tools['a']()\n    seen: what a returned"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +175,7 @@ def test_what_a_schema_says_of_a_value_is_on_the_card(make: Make, schema: dict[s
     assert shown in render_card(make("t", {"x": {"$ref": "#/$defs/X"}}, defs={"X": schema}))
 
 
-@pytest.mark.parametrize("name", ["Def0", "def12", "__schema3", "Schema1", "Item2", "7", "definition"])
+@pytest.mark.parametrize("name", ["Def0", "def12", "__schema3", "Schema1", "Item2", "7"])
 def test_a_type_that_nobody_named_is_named_by_its_place(make: Make, name: str) -> None:
     label = {"type": "object", "properties": {"name": {"type": "string"}, "color": {"type": "string", "maxLength": 6}}}
     label["properties"]["meaning"] = {"type": "string", "description": "What it is put on, in a word."}  # type: ignore[index]
