@@ -3,12 +3,15 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks import store
 from benchmarks.__main__ import app, fill
+from benchmarks.figures import figure
+from benchmarks.gate import compare, main
 from benchmarks.registry import BENCHMARKS
 
 ROOT = Path(__file__).parents[1]
@@ -61,3 +64,42 @@ def test_a_name_that_is_none_is_refused(names: list[str]) -> None:
     done = CliRunner().invoke(app, ["run", *names])
     assert done.exit_code == 2
     assert "list" in done.output
+
+
+def _figures(**medians: float) -> dict[str, Any]:
+    return {
+        way: {"run": figure([[middle * 0.97, middle, middle * 1.03]] * 3).to_json()} for way, middle in medians.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("ours", "direct", "worse", "better"),
+    [
+        (1.0, 1.0, [], []),
+        (1.04, 1.0, [], []),  # within what the samples scatter
+        (1.3, 1.0, ["programs / codemode-graph / run"], []),
+        (1.3, 1.3, [], []),  # the machine was slower
+        (1.0, 1.3, [], ["programs / codemode-graph / run"]),
+        (0.7, 1.0, [], ["programs / codemode-graph / run"]),
+    ],
+)
+def test_the_gate_tells_what_changed_beyond_noise(
+    ours: float, direct: float, worse: list[str], better: list[str]
+) -> None:
+    old = {"programs": _figures(**{"codemode-graph": 1.0, "direct": 1.0})}
+    new = {"programs": _figures(**{"codemode-graph": ours, "direct": direct})}
+    changes, drift, missing = compare(old, new)
+    assert [change.name for change in changes if change.worse] == worse
+    assert [change.name for change in changes if change.better] == better
+    assert drift == pytest.approx(direct)
+    assert missing == []
+
+
+@pytest.mark.parametrize(("old", "new", "status"), [(100, 95, 0), (100, 70, 1), (100, 150, 0), (100, None, 1)])
+def test_of_runs_per_second_more_is_better(old: float, new: float | None, status: int, tmp_path: Path) -> None:
+    files = []
+    for name, rate in (("old", old), ("new", new)):
+        results: dict[str, Any] = {"runs per second": {"8": 50}} | ({} if rate is None else {"calls per second": rate})
+        (tmp_path / name).write_text(json.dumps({"machine": {"cores": 2}, "rates": results}))
+        files.append(str(tmp_path / name))
+    assert main(files) == status
