@@ -35,7 +35,8 @@ def failed_calls(calls: Iterable[ToolCall], ids: Collection[str]) -> list[ToolCa
         calls: The journal of a run.
         ids: Those that count, such as an attempt's.
     """
-    own = newest(call for call in calls if call["id"] in ids)
+    known = set(ids)
+    own = newest(call for call in calls if call["id"] in known)
     return [call for call in own if call["status"] in ("failed", "denied") and call["error"] is not None]
 
 
@@ -78,7 +79,8 @@ def warning_of(attempt: Attempt, calls: Sequence[ToolCall]) -> str | None:
 
 
 def _count(attempt: Attempt, calls: Sequence[ToolCall]) -> int:
-    return len(newest(call for call in calls if call["id"] in attempt["calls"]))
+    own = set(attempt["calls"])
+    return len(newest(call for call in calls if call["id"] in own))
 
 
 def add_causes(failure: Failure, attempt: Attempt, calls: Sequence[ToolCall]) -> Failure:

@@ -73,8 +73,11 @@ def _may_look(state: CodeModeState, parts: Parts) -> bool:
 
 def is_look(parts: Parts, own: Collection[str], calls: Sequence[ToolCall]) -> bool:
     """Tell whether a program, by its `own` calls, did nothing but search the catalogue of tools."""
-    tools = {call["tool"] for call in calls if call["id"] in own}
-    return bool(tools) and parts.model is not None and tools <= {spec.name for spec in parts.catalogue.tools}
+    if parts.model is None:
+        return False
+    ids = set(own)
+    tools = {call["tool"] for call in calls if call["id"] in ids}
+    return bool(tools) and tools <= {spec.name for spec in parts.catalogue.tools}
 
 
 def find_tools(state: CodeModeState, parts: Parts) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from codemode_graph import codemode
+from codemode_graph.nodes.causes import failed_calls, warning_of
 from codemode_graph.tools.spec import ToolPolicy
 
 
@@ -95,3 +96,18 @@ asyncio.run(run())
 def test_nothing_is_imported_that_a_run_does_not_use(code: str) -> None:
     done = subprocess.run([sys.executable, "-c", IMPORTS.format(code=code)], check=True, capture_output=True, text=True)
     assert done.stdout.split() == []
+
+
+class _Ids(list[str]):
+    def __contains__(self, item: object) -> bool:
+        raise AssertionError("a look through the list for each call takes time by the square of the calls")
+
+
+def test_the_calls_of_an_attempt_are_not_looked_for_in_a_list() -> None:
+    ids = [f"1:{number}" for number in range(3)]
+    calls: list[Any] = [
+        {"id": id, "key": id, "tool": "t", "status": "failed", "error": {"type": "", "message": ""}} for id in ids
+    ]
+    attempt: Any = {"calls": _Ids(ids), "failure": None, "output": None, "findings": []}
+    assert failed_calls(calls, attempt["calls"]) == calls
+    assert warning_of(attempt, calls) is not None
