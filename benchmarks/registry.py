@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import small_model, soak, store
+from benchmarks import small_model, soak, store, throughput
 from benchmarks.boxes import report as sandboxes
 from benchmarks.catalogue import scale
 from benchmarks.figures import duration, table
@@ -83,6 +83,13 @@ BENCHMARKS = (
         question="what the journal costs as a run makes more calls",
         writes=True,
         tables={"journal": _journal},
+    ),
+    Benchmark(
+        name="throughput",
+        module="benchmarks.throughput",
+        question="runs per second, what runs that wait hold, and a call of a long run",
+        writes=True,
+        tables={"throughput": lambda results: f"{throughput.markdown(results)}\n\n{_conditions(results)}."},
     ),
     Benchmark(name="journal-append", module="benchmarks.journal_append", question="one append in each journal"),
     Benchmark(
