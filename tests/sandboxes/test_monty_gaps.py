@@ -39,6 +39,8 @@ GAPS = {
         "keys that equal a key of another type",
         "keys that may equal a key of another type",
         "NaN among others",
+        "hash()",
+        "searches for an empty text beyond the end",
         "numbers in the digits of other scripts",
         "rare letters in patterns",
         "the texts of built-in errors",

@@ -133,6 +133,8 @@ import json ;; json.dumps({'b': [1.0, None], 'a': 'é'}, sort_keys=True), json.l
 'a,b,,c'.split(',', 1), ' a b '.split(), 'a\nb'.splitlines(True), 'aba'.replace('a', 'x', 1), 'abc'.partition('b'), 'x'.center(5, '*')
 d = {'b': 1} ;; d.update([('c', 2)], e=3) ;; [d.pop('b'), d.pop('z', 0), d.setdefault('q', []), d, {**d, 'x': 1}, d | {'y': 2}]
 xs = [3, 1, 2] ;; xs[1:2] = [7, 8] ;; xs[::2] = 'ab' ;; [xs, sorted([(1, 'b'), (1, 'a')]), xs[-1:], [*xs, *(1,)]]
+'a'.find('', 2), 'é'.count('', 5), 'abc'.startswith('', 9), 'abc'.find('c', 1), 'abc'.index('b', -3, -1), 'a\nb'.splitlines(False)
+hash(2.5), hash(2**70), hash(7), hash((1, 2)) == hash((1, 2.0))
 (a, *b), c = [1, 2, 3], 4 ;; x, y = y0, x0 = 5, 6 ;; [a, b, c, x, y, y0, x0]
 fs = [lambda: i for i in range(3)] ;; gs = [lambda i=i: i for i in range(3)] ;; [[f() for f in fs], [g() for g in gs]]
 def f(a, /, b=2, *c, d=4, **e): ;;     return [a, b, c, d, e] ;; [f(1), f(1, 2, 3, d=5, z=6), f(*[1, 2], **{'q': 1})]

@@ -42,6 +42,7 @@ _QUIET_FUNCTIONS = frozenset(
         "type",
     ]
 )
+_SEARCHES = frozenset({"count", "endswith", "find", "index", "rfind", "rindex", "startswith"})
 _CONTAINERS = frozenset({"dict", "frozenset", "list", "range", "set", "str", "tuple"})
 _QUIET_METHODS = frozenset(["append", "items", "keys", "values", "lower", "upper", "strip", "copy", "isoformat"])
 
@@ -95,6 +96,26 @@ def _slices_of_ranges(tree: Tree) -> Iterator[ast.AST]:
     for node in tree.of(ast.Subscript):
         if isinstance(node.slice, ast.Slice) and kinds.kind(node.value) == "range":
             yield node
+
+
+def _hashes(tree: Tree) -> Iterator[ast.AST]:
+    kinds = kinds_of(tree)
+    return (node for node in tree.of(ast.Name) if kinds.is_builtin(node, "hash"))
+
+
+def _searches(tree: Tree) -> Iterator[ast.AST]:
+    """Find searches from a place for what may be an empty text: beyond the end Monty finds it. And lines kept by no bool."""
+    for call in tree.of(ast.Call):
+        if not isinstance(call.func, ast.Attribute) or tree.dotted(call.func) or is_tools(call.func):
+            continue
+        name, first = call.func.attr, call.args[0] if call.args else None
+        if name in tree.function_names or first is None:
+            continue
+        constant = first.value if isinstance(first, ast.Constant) else None
+        if (name in _SEARCHES and len(call.args) > 1 and not constant) or (
+            name == "splitlines" and not isinstance(constant, bool)
+        ):
+            yield call
 
 
 def _texts_of_errors(tree: Tree) -> Iterator[ast.AST]:
@@ -247,6 +268,20 @@ ODDITIES: tuple[Gap, ...] = (
         "slice a list: `list(range(n))[::2]`",
         _slices_of_ranges,
         "repr(range(10)[::3]) == 'range(0, 10, 3)'",
+        rare=True,
+    ),
+    Gap(
+        "hash()",
+        "use the value itself as a key, or `hashlib`",
+        _hashes,
+        "hash(2.5) == 1152921504606846978 and hash(2**70) == 512",
+        rare=True,
+    ),
+    Gap(
+        "searches for an empty text beyond the end",
+        "slice first: `text[start:].find(part)`",
+        _searches,
+        "'a'.find('', 2) == -1",
         rare=True,
     ),
     Gap(
