@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from codemode_sandboxes import Capabilities, Limits, Sandbox, SandboxChoice, SandboxUnavailable
 from codemode_sandboxes.source import to_script
 from langchain_core.language_models import BaseChatModel
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.catalogue import Catalogue
@@ -54,6 +54,16 @@ class Context(BaseModel):
         bool,
         Field(description="Begin a new run even where the same input began one on this thread that has not ended."),
     ] = False
+
+    @field_validator(
+        "max_attempts", "max_tokens", "max_model_calls", "max_seconds", "max_tool_calls", "max_cost", mode="before"
+    )
+    @classmethod
+    def _refuse_truth(cls, value: object) -> object:
+        # pydantic takes true for 1, which bounds a run to one attempt, token or second.
+        if isinstance(value, bool):
+            raise ValueError("Input should be a number")
+        return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

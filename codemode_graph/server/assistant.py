@@ -144,8 +144,10 @@ def read_assistant(context: object) -> Assistant:
         return context
     if isinstance(context, BaseModel):
         context = context.model_dump(exclude_unset=True)
-    if not isinstance(context, Mapping):
+    if context is None:
         return Assistant()
+    if not isinstance(context, Mapping):
+        raise ConfigurationError(f"context: expected an object with the configuration, not {type(context).__name__}")
     own = {
         key: value for key, value in context.items() if not any(fnmatchcase(str(key), each) for each in _OF_LANGGRAPH)
     }

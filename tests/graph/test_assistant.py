@@ -52,6 +52,7 @@ async def run(context: dict[str, Any], code: str, graph: str = "codemode") -> An
     [
         ({"modle": "openai:gpt-5.2"}, r"context\.modle: Extra inputs are not permitted"),
         ({"max_attempts": 0}, r"context\.max_attempts: Input should be greater than or equal to 1"),
+        ({"max_attempts": True}, r"context\.max_attempts: .*Input should be a number"),
         ({"policies": {"send": {"approve": True}}}, r"context\.policies\.send\.approve: Extra inputs"),
         ({"policies": {"sned": {"max_calls": 1}}}, "policies name 'sned'.*'send'"),
         ({"policies": {"send": {"approval": False}}}, r"context\.policies\.send\.approval: Input should be True"),
@@ -67,6 +68,12 @@ async def test_what_is_wrong_is_an_error_of_every_graph(graph: str, context: dic
     with pytest.raises(ConfigurationError, match=complaint):
         async with made(graph, context):
             pass
+
+
+@pytest.mark.parametrize("context", [["max_attempts"], "max_attempts", 7])
+def test_a_configuration_that_is_no_object_is_an_error(context: object) -> None:
+    with pytest.raises(ConfigurationError, match="context: expected an object with the configuration, not"):
+        read_assistant(context)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
