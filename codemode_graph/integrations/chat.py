@@ -107,10 +107,13 @@ def task_of(messages: Sequence[BaseMessage]) -> str:
     if not said:
         raise ConfigurationError("there is no message to answer: the conversation has no text")
     place = next((i for i in range(len(said) - 1, -1, -1) if isinstance(said[i], HumanMessage)), len(said) - 1)
-    others = "\n".join(f"{_speaker(each)}: {each.text.strip()}" for i, each in enumerate(said) if i != place)
-    if not others:
-        return said[place].text.strip()
-    return f"{said[place].text.strip()}\n\nWhat else was said in the conversation:\n{others[-_HISTORY_CHARS:]}"
+    text, first = said[place].text.strip(), place
+    # A person who got no answer, as the process died, writes the same again. It is the same task, so that the run goes on
+    # that began then, and does nothing twice.
+    while first and isinstance(said[first - 1], HumanMessage) and said[first - 1].text.strip() == text:
+        first -= 1
+    others = "\n".join(f"{_speaker(each)}: {each.text.strip()}" for each in [*said[:first], *said[place + 1 :]])
+    return f"{text}\n\nWhat else was said in the conversation:\n{others[-_HISTORY_CHARS:]}" if others else text
 
 
 def _speaker(message: BaseMessage) -> str:

@@ -55,6 +55,10 @@ def test_the_task_is_what_a_person_said_last() -> None:
     blocks = HumanMessage([{"type": "text", "text": "Pay Bob."}])
     task = task_of([*moved, AIMessage("She has it.", name="clerk"), blocks])
     assert task == "Pay Bob.\n\nWhat else was said in the conversation:\nuser: Pay Ann.\nclerk: She has it."
+    assert (
+        task_of([*moved, blocks, blocks, blocks])
+        == "Pay Bob.\n\nWhat else was said in the conversation:\nuser: Pay Ann."
+    )
     with pytest.raises(ConfigurationError, match="no message to answer"):
         task_of([])
 
@@ -90,6 +94,34 @@ async def test_what_a_failed_program_did_is_not_done_again_in_a_later_turn() -> 
     state = await app.ainvoke({"messages": [("user", "Try again.")]}, thread())
     assert shop.paid == [("ann", 5)]
     assert state["messages"][-1].text.startswith("It failed")
+
+
+async def test_a_message_that_got_no_answer_may_be_sent_again_and_nothing_is_done_twice() -> None:
+    shop, arrived = Shop(), asyncio.Event()
+
+    async def wait_for_news() -> str:
+        """Wait, the first time without end."""
+        if arrived.is_set():
+            return "news"
+        arrived.set()
+        await asyncio.sleep(3600)
+        return "never"
+
+    app: Any = create_codemode_chat(
+        model=scripted("paid = await tools.pay('ann', 5)\nawait tools.wait_for_news()\npaid"),
+        tools=[*shop.tools, wait_for_news],
+        policies={"wait_for_news": ToolPolicy(effect="read")},
+    ).compile(checkpointer=InMemorySaver())
+    said = {"messages": [("user", "Pay Ann.")]}
+    first = asyncio.ensure_future(app.ainvoke(said, thread()))
+    await arrived.wait()
+    first.cancel()
+    await asyncio.wait([first])
+    state = await app.ainvoke(said, thread())
+    assert [message.type for message in state["messages"]] == ["human", "human", "ai"]
+    assert shop.paid == [("ann", 5)]
+    await app.ainvoke(said, thread())  # the last one was answered, so this is meant anew
+    assert shop.paid == [("ann", 5), ("ann", 5)]
 
 
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")
