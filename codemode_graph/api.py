@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast, overload
 
@@ -16,8 +17,10 @@ from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypedDict, TypeVar, Unpack
 
 from codemode_graph.catalogue import Catalogue, ObservedTypes
+from codemode_graph.catalogue.program_file import SavedProgram
+from codemode_graph.catalogue.programs import SavedPrograms, with_programs
 from codemode_graph.errors import CodeModeError, ConfigurationError
-from codemode_graph.graph import build_graph
+from codemode_graph.graph import build_graph, type_checker_of
 from codemode_graph.model.ask import load_model
 from codemode_graph.nodes.learn import observed_types
 from codemode_graph.options import (
@@ -75,7 +78,7 @@ class CodeMode:
 
     def __init__(self, *, tools: Tools, **options: Unpack[CodeModeOptions]) -> None:
         run = read_options(options, known=CodeModeOptions.__annotations__)
-        self.tools = load_tools(tools, policies=options.get("policies"))
+        self._loaded = load_tools(tools, policies=options.get("policies"))
         self.sandbox = read_sandbox(run)
         self._returns: ReturnType | None = read_context(run).returns
         self._model = options.get("code_model") or options.get("model") or DEFAULT_MODEL
@@ -97,6 +100,66 @@ class CodeMode:
         if durable is not None:
             graph_options["journal"] = durable
         self._options = cast("RunOptions", graph_options)
+        folder = None if (named := run.get("programs")) is None else Path(named)
+        if folder is None and durable is not None:
+            folder = durable.path.with_suffix(".programs")
+        self.programs = SavedPrograms(
+            folder,
+            self._loaded,
+            capabilities=lambda: self.sandbox.capabilities,
+            checker=type_checker_of(self.sandbox),
+            changed=self._read_programs,
+        )
+        self._read_programs()
+
+    def _read_programs(self) -> None:
+        """Read the saved programs anew. What was made of the tools is made again at its next use; runs go on as they began."""
+        self.tools = with_programs(self._loaded, self.programs.folder)
+        for name in ("catalogue", "observed", "graph", "_task_graph", "_program_graph", "subgraph", "program_subgraph"):
+            self.__dict__.pop(name, None)
+
+    async def save(
+        self,
+        result: Mapping[str, Any] | str,
+        *,
+        name: str,
+        description: str = "",
+        parameters: Mapping[str, Any] | Sequence[str] = (),
+    ) -> SavedProgram:
+        """Keep the program of a run that succeeded under a name: from now on it is a tool for programs.
+
+        It is a file in `programs.folder`, which a person can read.
+
+        Args:
+            result: The result of the run, or its id.
+            name: The tool's name: small letters, digits and underscores.
+            description: For the model.
+            parameters: What the program is given anew each time: names of variables that it sets to a constant; or, by name,
+                a type or a JSON Schema for such a variable, or the value in the program that the parameter takes the place of.
+
+        Returns:
+            The program, with the tools that it calls.
+
+        Raises:
+            ConfigurationError: The run failed, the program cannot have these parameters, it has a value in it that a tool
+                returned, the name is taken, or there is no folder.
+            UnknownRun: There is no run of that id.
+        """
+        known = await self.result(result) if isinstance(result, str) else result
+        return await self.programs.save(known, name=name, description=description, parameters=parameters)
+
+    async def run_program(self, name: str, verbose: bool | Watcher = False, **arguments: Any) -> RunResult[Any]:
+        """Run a saved program, as a run of its own. See `run_code`.
+
+        Args:
+            name: Its name.
+            verbose: As for `run`.
+            arguments: Its arguments: JSON values.
+
+        Raises:
+            ConfigurationError: There is no such program.
+        """
+        return await self.run_code(self.programs.get(name).call(arguments), verbose)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -386,6 +449,11 @@ class CodeMode:
         """
         return self._task_graph.compile(name="codemode")
 
+    @cached_property
+    def program_subgraph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """The compiled graph that runs programs, for a node of another graph. It has no model."""
+        return self._build(None).compile(name="codemode")
+
     @property
     def returns(self) -> ReturnType | None:
         """The type of the answers, where `codemode` was given one."""
@@ -401,6 +469,12 @@ class CodeMode:
         from codemode_graph.integrations.langchain import as_langchain_tool
 
         return as_langchain_tool(self, name=name, description=description)
+
+    def as_langchain_tools(self) -> list[BaseTool]:
+        """Return each saved program as a LangChain tool, which runs it. See `codemode_graph.integrations.langchain`."""
+        from codemode_graph.integrations.langchain import as_langchain_tools
+
+        return as_langchain_tools(self)
 
     def as_openai_tool(self, name: str = "codemode", description: str | None = None) -> dict[str, Any]:
         """Return the tool as `tools` of OpenAI's Responses API takes it. `answer_openai` answers its calls."""

@@ -12,6 +12,7 @@ from langgraph.types import Send
 from typing_extensions import Unpack
 
 from codemode_graph.catalogue import Catalogue
+from codemode_graph.catalogue.programs import with_programs
 from codemode_graph.compat import with_narrow_read
 from codemode_graph.model.ask import is_structured, load_model
 from codemode_graph.nodes.approve import approve
@@ -29,7 +30,7 @@ from codemode_graph.state import CodeModeInput, CodeModeOutput, CodeModeState
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["build_graph", "create_codemode"]
+__all__ = ["build_graph", "create_codemode", "type_checker_of"]
 
 
 def create_codemode(
@@ -58,7 +59,7 @@ def create_codemode(
         ```
     """
     options = read_options(options)
-    specs = load_tools(tools, policies=options.get("policies"))
+    specs = with_programs(load_tools(tools, policies=options.get("policies")), options.get("programs"))
     return build_graph(model=model, specs=specs, catalogue=read_catalogue(specs, options), options=options)
 
 
@@ -86,7 +87,7 @@ def build_graph(
         model=loaded,
         catalogue=catalogue,
         sandbox=sandbox,
-        checker=_checker(sandbox),
+        checker=type_checker_of(sandbox),
         limits=options.get("limits") or Limits(),
         timeout=options.get("timeout", 60.0),
         model_timeout=options.get("model_timeout"),
@@ -130,7 +131,7 @@ def _add_route(
     branches[route.__name__] = with_narrow_read(branches[route.__name__], reads)
 
 
-def _checker(sandbox: Sandbox) -> MontySandbox:
+def type_checker_of(sandbox: Sandbox) -> MontySandbox:
     """Return the Monty that a graph has anyway as its type checker, so that its worker processes serve both."""
     if isinstance(sandbox, SandboxChoice) and "monty" in sandbox.names:
         sandbox = sandbox.backend("monty")

@@ -87,6 +87,9 @@ class RunOptions(TypedDict, total=False):
     fit the task best, and programs find the others with `search_tools` and `describe_tool`. None always shows all."""
     embeddings: Embeddings | None
     """Lets searches of tools go by meaning as well as by words."""
+    programs: str | os.PathLike[str] | None
+    """A folder of saved programs, which are tools for programs. `codemode` takes one beside its file of runs, unless this
+    names another."""
     structured: bool | None
     """Whether the model is asked for structured output, or for a fenced block. The default goes by its profile."""
 

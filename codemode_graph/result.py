@@ -8,6 +8,7 @@ from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypeVar
 
 from codemode_graph.calls.view import standing_effects
+from codemode_graph.catalogue.programs import SavedPrograms
 from codemode_graph.errors import NoAnswer
 from codemode_graph.exact import decode_fields
 from codemode_graph.metrics import Metrics, metrics
@@ -17,7 +18,7 @@ from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.trace import Trace
 
-__all__ = ["RunResult", "TaskRunner", "not_run", "run_result"]
+__all__ = ["ProgramRunner", "RunResult", "TaskRunner", "not_run", "run_result"]
 
 
 T = TypeVar("T", default=Any)
@@ -89,6 +90,19 @@ class TaskRunner(Protocol):
 
     async def run(self, task: str) -> RunResult[Any]:
         """Do a task."""
+
+
+class ProgramRunner(TaskRunner, Protocol):
+    """The part of a `CodeMode` that integrations use of its saved programs."""
+
+    programs: SavedPrograms
+
+    @property
+    def program_subgraph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """The graph of one program, without a checkpointer of its own."""
+
+    async def run_code(self, program: str) -> RunResult[Any]:
+        """Run a program."""
 
 
 def run_result(

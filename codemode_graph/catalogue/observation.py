@@ -20,7 +20,7 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["Notes", "Observations", "ObservedSchemas", "ObservedTypes"]
+__all__ = ["Notes", "Observations", "ObservedSchemas", "ObservedTypes", "version_of"]
 
 ObservedSchemas: TypeAlias = Mapping[str, Mapping[str, Any]]
 """JSON Schemas of what tools returned that declare no result, by the tools' names."""
@@ -54,7 +54,7 @@ class Observations:
 
     def __init__(self, signatures: Signatures) -> None:
         vague = [each.tool for each in signatures.tools if each.is_vague]
-        self._specs = {spec.name: spec for spec in vague if spec.source != "codemode"}
+        self._specs = {spec.name: spec for spec in vague if spec.source != "codemode" and not spec.program}
         self._by_topic: defaultdict[str, dict[str, str]] = defaultdict(dict)
         for spec in self._specs.values():
             self._by_topic[_topic(spec)][_key(spec)] = spec.name
@@ -93,7 +93,7 @@ class Observations:
             {
                 "server": spec.source,
                 "tool": spec.own_name or spec.name,
-                "version": _version(spec),
+                "version": version_of(spec),
                 "seen": restrict(known[name]),
             }
             for name, spec in self._specs.items()
@@ -196,10 +196,11 @@ def _topic(spec: ToolSpec) -> str:
 
 
 def _key(spec: ToolSpec) -> str:
-    return f"{spec.own_name or spec.name} {_version(spec)}"
+    return f"{spec.own_name or spec.name} {version_of(spec)}"
 
 
-def _version(spec: ToolSpec) -> str:
+def version_of(spec: ToolSpec) -> str:
+    """Return a digest of all that a tool declares."""
     declared = [spec.own_name or spec.name, spec.description, spec.input_schema, spec.output_schema]
     return hashlib.sha256(json.dumps(declared, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

@@ -3,7 +3,7 @@
 import ast
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codemode_sandboxes import Capabilities, SandboxUnavailable
 from codemode_sandboxes.errors import SandboxError
@@ -14,6 +14,7 @@ from codemode_graph.check.again import mark_again, without_marks
 from codemode_graph.check.arguments import find_wrong_calls
 from codemode_graph.check.awaits import add_awaits
 from codemode_graph.check.envelope import find_wrapped
+from codemode_graph.check.inline import inline_programs
 from codemode_graph.check.missing_calls import call_tools, find_missing_calls
 from codemode_graph.check.modules import add_missing_imports, drop_idle_imports, find_missing_modules, imported_modules
 from codemode_graph.check.near_keys import correct_keys
@@ -105,6 +106,7 @@ async def check_program(
     tree = tree_of(plain)
     references = References(tree, list(signatures.by_name))
     tools = tuple(dict.fromkeys(r.tool for _, r in references.calls() if r.tool is not None))
+    called = [signatures.by_name[tool] for tool in tools]
     findings = [*fixes.findings, *_found(tree, references, signatures, capabilities)]
     try:
         declared = ""
@@ -118,7 +120,6 @@ async def check_program(
                 plain, tree, returns, signatures=signatures, stubs=declared, type_checker=type_checker
             )
         # A program that asks for a call again has marks in it, which would move what is corrected.
-        called = [signatures.by_name[tool] for tool in tools]
         vague = any(signature.is_vague for signature in called)
         if type_checker is not None and seen is not None and vague and not findings and code == plain:
             code, corrected = await correct_keys(code, called, await seen(), type_checker)
@@ -127,6 +128,24 @@ async def check_program(
         raise
     except SandboxError as error:  # such as a check that took too long: the program may run all the same
         _LOGGER.warning("a program was not type-checked: %s", error)
+    programs = {signature.tool.name: signature.tool for signature in called if signature.tool.program}
+    if programs and not findings:
+        whole, misused = inline_programs(code, programs)
+        if not misused:
+            # Checked as a whole: a saved program has to fit the tools as they are now.
+            checked = await check_program(
+                whole,
+                signatures=signatures.only(signatures.by_name.keys() - programs.keys()),
+                capabilities=capabilities,
+                type_checker=type_checker,
+                returns=returns,
+                search_tools=search_tools,
+                seen=seen,
+            )
+            length = whole.count("\n") - code.count("\n")
+            found = tuple(_name_origin(finding, length) for finding in checked.findings)
+            return replace(checked, fixes=(*script.notes, *fixes.lines, *checked.fixes), findings=found)
+        findings += misused
     return Checked(
         program=code,
         fixes=(*script.notes, *fixes.lines),
@@ -142,6 +161,14 @@ async def _declare(references: References, stubs: Stubs) -> str:
     if any(reference.written is None for reference in references.direct()):
         names = None
     return await stubs.atext(names)
+
+
+def _name_origin(finding: Finding, length: int) -> Finding:
+    """Return a finding; of one in the functions of saved programs, which are the first lines, with words that say so."""
+    if finding["line"] is None or finding["line"] > length:
+        return finding
+    message = f"a saved program does not fit the tools as they are now: {finding['message']}"
+    return {**finding, "message": message}
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from codemode_graph.cli.flags import (
     TIMEOUT,
     TOOLS,
 )
+from codemode_graph.cli.programs import programs, save
 
 __all__ = ["app"]
 
@@ -237,6 +238,10 @@ def prune(
     from codemode_graph.cli.history import prune_runs
 
     prune_runs(older_than=older_than, journal=journal)
+
+
+app.command()(save)
+app.add_typer(programs, name="programs")
 
 
 @app.command(name="tools")

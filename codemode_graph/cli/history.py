@@ -30,7 +30,16 @@ from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.progress import Progress
 
-__all__ = ["invocation_metadata", "journal_place", "list_runs", "prune_runs", "resume_run", "run_task", "show_run"]
+__all__ = [
+    "invocation_metadata",
+    "journal_place",
+    "list_runs",
+    "prune_runs",
+    "recorded_invocation",
+    "resume_run",
+    "run_task",
+    "show_run",
+]
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 # The key of a run's metadata that says how the command line began it.
@@ -121,21 +130,7 @@ def resume_run(
     place = journal_place(journal)
     answers = None if decisions is None else _read_decisions(decisions)
 
-    async def invocation_of() -> Mapping[str, Any]:
-        async with _reader(place) as cm:
-            known = (await cm.summary(run_id)).metadata
-        if _INVOCATION not in known:
-            raise ConfigurationError(f"run {run_id} was not begun by the command line: use CodeMode.resume")
-        invocation: Mapping[str, Any] = known[_INVOCATION]
-        return invocation
-
-    # Read first: the tools and the sandbox to go on with are those of the recorded command.
-    known = dict(run_async(invocation_of()))
-    folder = known.pop("folder")
-    try:
-        os.chdir(folder)  # tools and servers are named as seen from there
-    except OSError as error:
-        refuse(f"run {run_id} was begun in {folder}: {error.strerror}")
+    known = recorded_invocation(run_id, place)
     if yes:
         known |= {"yes": True, "approve": ()}
     invocation = Invocation(**known)
@@ -146,6 +141,27 @@ def resume_run(
     resume = _command(run_id, journal)
     work = do_task(invocation, go_on, run_id=run_id, durable=place, quiet=quiet, resume=resume)
     finish(run_async(work), quiet=quiet, html=html, as_json=as_json, resume=resume)
+
+
+def recorded_invocation(run_id: str, place: Path) -> dict[str, Any]:
+    """Return how the command line began a run, and go to the folder where it did."""
+
+    async def read() -> Mapping[str, Any]:
+        async with _reader(place) as cm:
+            known = (await cm.summary(run_id)).metadata
+        if _INVOCATION not in known:
+            raise ConfigurationError(f"run {run_id} was not begun by the command line: use CodeMode.resume")
+        invocation: Mapping[str, Any] = known[_INVOCATION]
+        return invocation
+
+    # Read first: the tools and the sandbox to go on with are those of the recorded command.
+    known = dict(run_async(read()))
+    folder = known.pop("folder")
+    try:
+        os.chdir(folder)  # tools and servers are named as seen from there
+    except OSError as error:
+        refuse(f"run {run_id} was begun in {folder}: {error.strerror}")
+    return known
 
 
 def show_run(run_id: str, *, journal: Path | None, html: Path | None, as_json: bool) -> None:

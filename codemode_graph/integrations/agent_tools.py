@@ -26,6 +26,7 @@ from langgraph.types import Command
 from pydantic import Field
 
 from codemode_graph.catalogue import Catalogue, ObservedSchemas
+from codemode_graph.catalogue.programs import with_programs
 from codemode_graph.compat import channels_of, state_of, with_state_of
 from codemode_graph.errors import ConfigurationError, ToolLoadError
 from codemode_graph.graph import build_graph
@@ -237,8 +238,8 @@ class Toolset:
     """
 
     def __init__(self, specs: Sequence[ToolSpec], options: Mapping[str, Any]) -> None:
-        self._specs, self._options = specs, options
-        self.for_programs = [spec for spec in specs if spec.for_programs]
+        self._specs, self._options = with_programs(specs, options.get("programs")), options
+        self.for_programs = [spec for spec in self._specs if spec.for_programs]
         self.hidden = frozenset(spec.name for spec in specs if not spec.for_models)
 
     @cached_property

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from codemode_graph.compat import with_subgraph_number
 from codemode_graph.integrations.answer import LIMIT, answer_content, answer_text, artifact_of, listed, result_of
-from codemode_graph.result import TaskRunner
+from codemode_graph.result import ProgramRunner, RunResult, TaskRunner
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.spec import ToolSpec
 
@@ -25,6 +25,7 @@ __all__ = [
     "ADVICE",
     "Task",
     "as_langchain_tool",
+    "as_langchain_tools",
     "task_description",
     "task_schema",
 ]
@@ -85,19 +86,71 @@ def as_langchain_tool(
         raises `ToolException`.
     """
 
-    async def do_async(task: str, config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _NONE) -> Any:
+    return _runner(
+        cm, name, description or task_description(cm.tools), Task, lambda arguments: arguments, max_chars=max_chars
+    )
+
+
+def as_langchain_tools(cm: ProgramRunner, *, max_chars: int = LIMIT) -> list[BaseTool]:
+    """Make a LangChain tool of each saved program. A call runs it, as `as_langchain_tool` does a task.
+
+    Args:
+        cm: Has the programs, and runs them.
+        max_chars: As for `as_langchain_tool`.
+    """
+    specs = [spec for spec in cm.tools if spec.program]
+    return [_of_program(cm, spec, max_chars) for spec in specs]
+
+
+def _of_program(cm: ProgramRunner, spec: ToolSpec, max_chars: int) -> BaseTool:
+    def request(arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"task": "", "code": cm.programs.get(spec.name).call(arguments)}
+
+    return _runner(cm, spec.name, spec.description, dict(spec.input_schema), request, max_chars=max_chars)
+
+
+def _runner(
+    cm: Any,
+    name: str,
+    description: str,
+    schema: Any,
+    request: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    max_chars: int,
+) -> BaseTool:
+    """Return a tool whose call is a run.
+
+    Args:
+        cm: Runs it.
+        name: The tool's name.
+        description: For the agent's model.
+        schema: Of its arguments.
+        request: Returns the graph's input for arguments.
+        max_chars: The most characters of the value.
+    """
+
+    async def run(input: dict[str, Any]) -> RunResult[Any]:
+        result: RunResult[Any] = await (cm.run_code(input["code"]) if "code" in input else cm.run(input["task"]))
+        return result
+
+    def graph(input: dict[str, Any]) -> Any:
+        return cm.program_subgraph if "code" in input else cm.subgraph
+
+    async def do_async(config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _NONE, **arguments: Any) -> Any:
+        input = request(arguments)
         if cm.approves or not _in_graph():
-            result: dict[str, Any] = dict(await cm.run(task))
+            result: dict[str, Any] = dict(await run(input))
         else:
             async with _hold_interrupt():
-                result = result_of(await cm.subgraph.ainvoke({"task": task}, _config_of_call(config, runtime)))
+                result = result_of(await graph(input).ainvoke(input, _config_of_call(config, runtime)))
         return answer(result, runtime)
 
-    def do(task: str, config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _NONE) -> Any:
+    def do(config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _NONE, **arguments: Any) -> Any:
+        input = request(arguments)
         if cm.approves or not _in_graph():
-            result: dict[str, Any] = dict(wait_for(cm.run(task)))
+            result: dict[str, Any] = dict(wait_for(run(input)))
         else:
-            result = result_of(cm.subgraph.invoke({"task": task}, _config_of_call(config, runtime)))
+            result = result_of(graph(input).invoke(input, _config_of_call(config, runtime)))
         return answer(result, runtime)
 
     def answer(result: dict[str, Any], runtime: ToolRuntime[Any, Any] | None) -> Any:
@@ -113,8 +166,8 @@ def as_langchain_tool(
 
     return StructuredTool(
         name=name,
-        description=description or task_description(cm.tools),
-        args_schema=Task,
+        description=description,
+        args_schema=schema,
         func=do,
         coroutine=do_async,
         response_format="content_and_artifact",

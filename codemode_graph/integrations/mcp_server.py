@@ -31,6 +31,7 @@ from codemode_graph.metrics import Metrics
 from codemode_graph.model import program_tool_description
 from codemode_graph.preview import sample
 from codemode_graph.result import RunResult
+from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["RunReport", "create_mcp_server"]
 
@@ -104,9 +105,16 @@ def create_mcp_server(
         described = {"run_code": program_tool_description(cards, capabilities, returns=returns)}
         if tasks:
             described["run_task"] = task_description(cm.tools)
-        return [_tool(cm, tool, text) for tool, text in described.items()]
+        offered = [_tool(cm, tool, text) for tool, text in described.items()]
+        return [*offered, *(_program_tool(spec) for spec in cm.tools if spec.program and spec.name not in described)]
 
     async def call_tool(name: str, arguments: dict[str, Any], context: RequestContext) -> types.CallToolResult:
+        if name not in validators and any(spec.program and spec.name == name for spec in cm.tools):
+            try:
+                # The check holds the arguments against the program's parameters.
+                return await calls.answer("run_code", {"code": cm.programs.get(name).call(arguments)}, context)
+            except Exception as problem:
+                return _error_result(str(problem))
         if name not in validators:
             return _error_result(f"unknown tool {name!r}")
         if error := jsonschema.exceptions.best_match(validators[name].iter_errors(arguments)):
@@ -259,6 +267,22 @@ def _tool(cm: CodeMode, name: str, description: str) -> types.Tool:
             readOnlyHint=effects <= {"read"},
             destructiveHint="destructive" in effects,
             idempotentHint=effects <= {"read", "idempotent"},
+        ),
+    )
+
+
+def _program_tool(spec: ToolSpec) -> types.Tool:
+    """Return a saved program as a tool of its own."""
+    effect = "write" if spec.undeclared else spec.effect_in_force
+    return types.Tool(
+        name=spec.name,
+        description=spec.description,
+        inputSchema=dict(spec.input_schema),
+        outputSchema=TypeAdapter(RunReport).json_schema(),
+        annotations=types.ToolAnnotations(
+            readOnlyHint=effect == "read",
+            destructiveHint=effect == "destructive",
+            idempotentHint=effect in ("read", "idempotent"),
         ),
     )
 

@@ -201,6 +201,7 @@ class ToolSpec:
         policy: What is allowed of it.
         call: Calls it.
         source: Where it comes from, for people: "function", "langchain", "mcp:files".
+        program: Of a saved program, the function that takes the place of its calls; no host calls such a tool.
         own_name: The name that it had before it was renamed, by a dict or because another tool had the name; policies for
             this name cover it, too. Empty where `name` is its own.
         takes_key: It takes the call's `IdempotencyKey`, and does nothing twice under one key: a call whose outcome is
@@ -219,6 +220,7 @@ class ToolSpec:
     declared: bool = True
     policy: ToolPolicy = ToolPolicy()
     source: str = "function"
+    program: str = ""
     own_name: str = ""
     takes_key: bool = False
     undoes: Undo | None = None

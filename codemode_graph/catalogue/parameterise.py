@@ -1,0 +1,136 @@
+"""Make a function of a program that ran: what it was given once becomes its parameters."""
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from codemode_sandboxes.source import Edits, Tree, parse, tree_of
+from pydantic import PydanticUserError, TypeAdapter
+
+from codemode_graph.errors import ConfigurationError
+from codemode_graph.tools.schema import Parameters
+
+__all__ = ["to_function"]
+
+_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
+_HINTS = {"string": "str", "boolean": "bool", "integer": "int", "number": "float", "array": "list", "object": "dict"}
+_SCHEMA = frozenset({"type", "enum", "anyOf", "oneOf", "const", "$ref"})
+Declarations = Mapping[str, Any] | Sequence[str]
+
+
+def to_function(code: str, name: str, parameters: Declarations) -> tuple[str, dict[str, Any]]:
+    """Return the function for a program, and the JSON Schema of its arguments.
+
+    Args:
+        code: The program, in script form.
+        name: The function's name.
+        parameters: Names of variables that the program sets to a constant; or by name, a type or a JSON Schema for such a
+            variable, or the value in the program that the argument takes the place of.
+
+    Raises:
+        ConfigurationError: The program has no such variable, or no such value, or cannot be a function.
+    """
+    if isinstance(parameters, str):
+        raise ConfigurationError(f"parameters are a list of names, or a dict, not {parameters!r}")
+    declared = dict(parameters) if isinstance(parameters, Mapping) else dict.fromkeys(parameters, None)
+    tree, edits = tree_of(code), Edits(code)
+    if any(True for _ in tree.of(ast.Global)):
+        raise ConfigurationError("the program uses global variables, so it cannot be a function")
+    properties = {key: _take(tree, edits, key, given) for key, given in declared.items()}
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    schema["required"] = [key for key, each in properties.items() if "default" not in each]
+    last = tree.root.body[-1]
+    if isinstance(last, ast.Expr):
+        edits.insert(edits.span(last)[0], "return ")
+    header = ", ".join(_argument(item.keyword, item.schema, required=item.required) for item in Parameters(schema))
+    text = f"async def {name}({header}):\n{_indented(edits.apply().strip(chr(10)))}\n"
+    try:
+        compile(text, name, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise ConfigurationError(f"the program cannot be a function: {error.msg}") from None
+    return text, schema
+
+
+def _take(tree: Tree, edits: Edits, name: str, given: Any) -> dict[str, Any]:
+    """Take a variable or a value out of the program, and return the schema of the argument in its place."""
+    if not name.isidentifier() or name.startswith("_"):
+        raise ConfigurationError(f"a parameter is named as a variable is, not {name!r}")
+    schema = _schema_of(given)
+    bindings = [binding for scope in tree.scopes() for binding in scope.bound.get(name, [])]
+    if bindings:
+        statement = tree.parent(bindings[0])
+        match statement:
+            case ast.Assign(targets=[ast.Name()], value=value) if len(bindings) == 1:
+                literal = _literal(value)
+            case _:
+                raise ConfigurationError(f"the program sets {name!r} to more than one constant: rename the parameter")
+        if literal is _NONE or (schema is None and given is not None and literal != given):
+            raise ConfigurationError(
+                f"the program sets {name!r} to something else than that constant: rename the parameter"
+            )
+        edits.replace(*edits.span(statement), "pass")
+        return schema or _schema_of_value(literal)
+    if any(use.id == name for use in tree.unresolved()) or given is None or schema is not None:
+        raise ConfigurationError(
+            f"the program has no variable {name!r} that it sets to a constant: give the value that the parameter takes the "
+            f"place of, such as parameters={{{name!r}: 'Oslo'}}"
+        )
+    found = [
+        node
+        for node in tree.of(ast.Constant)
+        if node.value == given and type(node.value) is type(given) and not isinstance(tree.parent(node), ast.JoinedStr)
+    ]
+    if not found:
+        raise ConfigurationError(f"the program does not have the value {given!r} of the parameter {name!r}")
+    if any(isinstance(each, ast.JoinedStr) for node in found for each in tree.ancestors(node)):
+        raise ConfigurationError(f"the value {given!r} stands within a text of the program: it cannot be a parameter")
+    for node in found:
+        edits.replace(*edits.span(node), name)
+    return _schema_of_value(given)
+
+
+_NONE = object()
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError):
+        return _NONE
+
+
+def _schema_of(given: Any) -> dict[str, Any] | None:
+    """Return the JSON Schema that a declaration is, or None where it is a value, or nothing."""
+    if isinstance(given, Mapping):
+        return dict(given) if given.keys() & _SCHEMA else None
+    if given is None or isinstance(given, str | int | float | list):
+        return None
+    try:
+        return TypeAdapter(given).json_schema()
+    except (PydanticUserError, TypeError) as error:
+        raise ConfigurationError(f"{given!r} is no type of a parameter: {error}") from None
+
+
+def _schema_of_value(value: Any) -> dict[str, Any]:
+    kind = _TYPES.get(type(value))
+    return {"type": kind} if kind else {}
+
+
+def _argument(name: str, schema: Any, *, required: bool) -> str:
+    kind = schema.get("type") if isinstance(schema, Mapping) else None
+    hint = _HINTS.get(kind) if isinstance(kind, str) else None
+    typed = f"{name}: {hint}" if hint else name
+    return typed if required else f"{typed} = {json.loads(json.dumps(schema['default']))!r}"
+
+
+def _indented(code: str) -> str:
+    """Indent the lines of a program, but for those within a text."""
+    within: set[int] = set()
+    for node in ast.walk(parse(code)):
+        if isinstance(node, ast.Constant | ast.JoinedStr) and (end := node.end_lineno) and end > node.lineno:
+            within.update(range(node.lineno + 1, end + 1))
+    lines = code.rstrip("\n").split("\n")
+    return "\n".join(
+        line if number in within or not line.strip() else f"    {line}" for number, line in enumerate(lines, 1)
+    )

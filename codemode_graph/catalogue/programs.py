@@ -1,0 +1,209 @@
+"""The saved programs in a folder: keep, list, show, check, remove."""
+
+import ast
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+from codemode_sandboxes import Capabilities
+from codemode_sandboxes.source import tree_of
+
+from codemode_graph.catalogue.field_names import FieldNames
+from codemode_graph.catalogue.observation import version_of
+from codemode_graph.catalogue.parameterise import Declarations, to_function
+from codemode_graph.catalogue.program_file import SavedProgram, check_name
+from codemode_graph.catalogue.tally import Tally
+from codemode_graph.check.again import without_marks
+from codemode_graph.check.pipeline import check_program
+from codemode_graph.check.tool_uses import References
+from codemode_graph.check.types import TypeChecker
+from codemode_graph.errors import ConfigurationError
+from codemode_graph.tools.signatures import Signatures
+from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.text import one_line, suggest
+
+__all__ = ["SavedPrograms", "with_programs"]
+
+_logger = logging.getLogger("codemode")
+_SHORTEST = 4  # characters of a text that may be a value that a tool returned
+
+
+def with_programs(specs: Sequence[ToolSpec], folder: str | os.PathLike[str] | None) -> tuple[ToolSpec, ...]:
+    """Return tools, and behind them the saved programs of a folder as tools.
+
+    A program whose tools are not all there is left out, and so is one that has the name of a tool.
+    """
+    if folder is None:
+        return tuple(specs)
+    by_name = {spec.name: spec for spec in specs}
+    found: list[ToolSpec] = []
+    for program in _read(Path(folder)):
+        if missing := program.missing(by_name):
+            _logger.info("the saved program %s is left out: there is no tool %s", program.name, ", ".join(missing))
+        elif program.name in by_name:
+            _logger.warning("the saved program %s is left out: a tool has its name", program.name)
+        else:
+            found.append(program.to_spec(by_name))
+    return (*specs, *found)
+
+
+class SavedPrograms:
+    """The saved programs in a folder, each a file that a person can read.
+
+    Args:
+        folder: The folder, or None where programs cannot be saved.
+        specs: The tools that they may call.
+        capabilities: Returns what the sandbox offers.
+        checker: Checks their types; None leaves that out.
+        changed: Called after one was saved or removed.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        specs: Sequence[ToolSpec],
+        *,
+        capabilities: Callable[[], Capabilities],
+        checker: TypeChecker | None,
+        changed: Callable[[], None],
+    ) -> None:
+        self.folder = folder
+        self._specs = {spec.name: spec for spec in specs}
+        self._capabilities, self._checker, self._changed = capabilities, checker, changed
+
+    async def save(
+        self, result: Mapping[str, Any], *, name: str, description: str = "", parameters: Declarations = ()
+    ) -> SavedProgram:
+        """Keep the program of a run under a name. See `CodeMode.save`."""
+        folder = self._folder()
+        check_name(name)
+        if name in self._specs:
+            raise ConfigurationError(f"a tool is called {name!r}: give the program another name")
+        if not result["success"]:
+            raise ConfigurationError("only a program that succeeded can be saved")
+        code = without_marks(result["program"])
+        self._refuse_returned_values(code, result, parameters)
+        function, schema = to_function(code, name, parameters)
+        references = References(tree_of(function), list(self._specs))
+        if any(reference.tool is None for reference in references.direct()):
+            raise ConfigurationError("the program computes the name of a tool, so nobody could say what it does")
+        tools = dict.fromkeys(reference.tool for reference in references.direct() if reference.tool is not None)
+        program = SavedProgram(
+            name=name,
+            code=function,
+            description=one_line(description, 500),
+            parameters=schema,
+            tools={tool: version_of(self._specs[tool]) for tool in tools},
+            run=result["run_id"] or "",
+        )
+        tally = Tally(program.to_spec(self._specs))
+        tally.add(result["output"])
+        program = SavedProgram(**{**_fields(program), "returns": tally.schema() or None})
+        if (problem := await self.problem(program)) is not None:
+            raise ConfigurationError(f"the program cannot be saved: {problem}")
+        await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
+        # Whole or not at all: another process may read the folder now.
+        draft = anyio.Path(folder / f".{name}.{os.getpid()}")
+        await draft.write_text(program.to_text(), encoding="utf-8")
+        await draft.replace(folder / f"{name}.py")
+        self._changed()
+        return program
+
+    def list(self) -> list[SavedProgram]:
+        """Return the programs, by name."""
+        return list(_read(self.folder)) if self.folder is not None else []
+
+    def get(self, name: str) -> SavedProgram:
+        """Return a program.
+
+        Raises:
+            ConfigurationError: There is none of that name.
+        """
+        programs = {program.name: program for program in self.list()}
+        if name not in programs:
+            hint = suggest(name, programs) or f"there are {', '.join(programs) or 'none'}"
+            raise ConfigurationError(f"no saved program is called {name!r}; {hint}")
+        return programs[name]
+
+    def remove(self, name: str) -> SavedProgram:
+        """Remove a program, and return it.
+
+        Raises:
+            ConfigurationError: There is none of that name.
+        """
+        program = self.get(name)
+        (self._folder() / f"{program.name}.py").unlink()
+        self._changed()
+        return program
+
+    async def problem(self, program: SavedProgram) -> str | None:
+        """Return why a program does not fit the tools as they are now; None where it does."""
+        if missing := program.missing(self._specs):
+            return f"there is no tool {', '.join(missing)}"
+        checked = await check_program(
+            program.code,
+            signatures=Signatures.of(self._specs.values()),
+            capabilities=self._capabilities(),
+            type_checker=self._checker,
+        )
+        return "; ".join(finding["message"] for finding in checked.findings) or None
+
+    def _folder(self) -> Path:
+        if self.folder is None:
+            raise ConfigurationError("there is no folder for saved programs: give programs=FOLDER, or durable=FILE")
+        return self.folder
+
+    def _refuse_returned_values(self, code: str, result: Mapping[str, Any], parameters: Declarations) -> None:
+        """Refuse a text in the program that a tool returned: a program that was repaired may have one written out.
+
+        The first program was written before any tool was called, so what stands in that is no tool's.
+        """
+        first = _texts_of(result["attempts"][0]["written"]) if result["attempts"] else set()
+        returned = {text for call in result["tool_calls"] for text in _texts_in(call["value"])}
+        names = [FieldNames(spec) for spec in self._specs.values()]
+        given = list(parameters.values()) if isinstance(parameters, Mapping) else []
+        for text in sorted((_texts_of(code) & returned) - first):
+            if text not in given and not any(each.is_known(text) for each in names):
+                raise ConfigurationError(
+                    f"the program has {one_line(text, 60)!r} in it, which a tool returned: make it a parameter, such as "
+                    f"parameters={{'value': {one_line(text, 60)!r}}}"
+                )
+
+
+def _fields(program: SavedProgram) -> dict[str, Any]:
+    return {name: getattr(program, name) for name in SavedProgram.__dataclass_fields__}
+
+
+def _read(folder: Path) -> Iterator[SavedProgram]:
+    for path in sorted(folder.glob("*.py")):
+        try:
+            program = SavedProgram.from_text(path.read_text(encoding="utf-8"))
+            if program.name != path.stem:
+                raise ConfigurationError(f"its function is called {program.name}")
+            check_name(program.name)
+        except (ConfigurationError, OSError, UnicodeDecodeError) as error:
+            _logger.warning("%s is left out: %s", path, error)
+        else:
+            yield program
+
+
+def _texts_of(code: str) -> set[str]:
+    try:
+        nodes = tree_of(code).of(ast.Constant)
+    except SyntaxError:
+        return set()
+    return {node.value for node in nodes if isinstance(node.value, str) and len(node.value) >= _SHORTEST}
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from (key, *_texts_in(item))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts_in(item)

@@ -1,0 +1,84 @@
+"""Put saved programs in place of their calls, so that their calls of tools are calls of the program that uses them.
+
+A saved program is a tool that no host calls: the check writes its function into the program. So approval, the journal and
+replay hold for what it does as for any other call, and nothing that is true of a program is untrue of a saved one.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+
+from codemode_sandboxes.source import Edits, Tree, tree_of
+
+from codemode_graph.check.tool_uses import References
+from codemode_graph.state import Finding
+from codemode_graph.tools.schema import AGAIN, mapping_at
+from codemode_graph.tools.spec import ToolSpec
+
+__all__ = ["inline_programs"]
+
+
+def inline_programs(code: str, programs: Mapping[str, ToolSpec]) -> tuple[str, list[Finding]]:
+    """Write the functions of saved programs into a program that calls them.
+
+    Args:
+        code: A program in script form.
+        programs: The saved programs that it calls, by name.
+
+    Returns:
+        The program, with the functions before it, and the reasons why it cannot have them.
+    """
+    tree, edits = tree_of(code), Edits(code)
+    references = References(tree, list(programs))
+    names = {name: _free(f"saved_{name}", code) for name in programs}
+    findings = [*_misused(tree, references), *_shadowed(tree, programs)]
+    for call, reference in references.calls():
+        if reference.tool is not None and _is_whole(call, programs[reference.tool]):
+            edits.insert(edits.span(call.args[0])[0], "**")
+    for reference in references.direct():
+        if reference.tool is not None and not findings:
+            edits.replace(*edits.span(reference.node), names[reference.tool])
+    functions = [re.sub(r"^async def \w+", f"async def {names[name]}", programs[name].program) for name in programs]
+    return "\n".join([*functions, edits.apply()]), findings
+
+
+def _misused(tree: Tree, references: References) -> Iterator[Finding]:
+    for call, reference in references.calls():
+        if reference.tool is not None and any(keyword.arg == AGAIN for keyword in call.keywords):
+            message = f"{reference.tool} is a saved program: again(...) is for single calls of tools"
+            yield Finding(rule="wrong-again", message=message, line=call.lineno)
+    for reference in references.direct():
+        # Python 3.11 does not say where in a text an expression stands.
+        if reference.tool is not None and any(
+            isinstance(each, ast.JoinedStr) for each in tree.ancestors(reference.node)
+        ):
+            message = (
+                f"{reference.tool} is a saved program: call it before the text, and put the variable into the text"
+            )
+            yield Finding(rule="saved-program", message=message, line=reference.node.lineno)
+
+
+def _shadowed(tree: Tree, programs: Mapping[str, ToolSpec]) -> Iterator[Finding]:
+    """Find names that a program sets for itself, and that a saved program takes from Python."""
+    for name, spec in programs.items():
+        used = {each.id for each in tree_of(spec.program).unresolved()}
+        for taken in sorted(used & {key for key, bindings in tree.module.bound.items() if bindings}):
+            message = f"{taken} is set here, and the saved program {name} uses Python's: give yours another name"
+            yield Finding(
+                rule="saved-program", message=message, line=getattr(tree.module.bound[taken][0], "lineno", None)
+            )
+
+
+def _is_whole(call: ast.Call, spec: ToolSpec) -> bool:
+    """Return whether the one dict of a call stands for its keyword arguments."""
+    match call:
+        case ast.Call(args=[ast.Dict(keys=keys)], keywords=[]):
+            known = mapping_at(spec.input_schema, "properties")
+            return bool(keys) and all(isinstance(key, ast.Constant) and key.value in known for key in keys)
+    return False
+
+
+def _free(name: str, code: str) -> str:
+    while re.search(rf"\b{name}\b", code):
+        name += "_"
+    return name

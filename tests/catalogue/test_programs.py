@@ -1,0 +1,288 @@
+"""Programs that are kept: how they become functions, what they may do, and that nothing they do happens twice."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from codemode_sandboxes.source import to_script
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+from mcp.shared.memory import create_connected_server_and_client_session
+
+from codemode_graph import ConfigurationError, ToolPolicy, codemode, create_agent, tool
+from codemode_graph.catalogue.parameterise import to_function
+from codemode_graph.catalogue.program_file import SavedProgram
+from codemode_graph.integrations.mcp_server import create_mcp_server
+from tests.integrations.agents import agent_model, calling
+from tests.support import scripted
+
+ISSUES = {"a/b": [{"number": 1, "open": True}, {"number": 2, "open": False}], "c/d": [{"number": 7, "open": True}]}
+PROGRAM = """
+import asyncio
+
+async def main():
+    repository = "a/b"
+    issues = await tools.list_issues(repository)
+    closed = [await tools.close_issue(repository, issue["number"]) for issue in issues if issue["open"]]
+    return {"closed": len(closed), "total": len(issues)}
+"""
+CLOSE_C = "async def main():\n    close_all = await tools.close_all(repository='c/d')\n    return close_all['closed']"
+ASK = {"close_issue": ToolPolicy(approval=True)}
+
+
+class Tracker:
+    """Issues, and what was closed."""
+
+    def __init__(self) -> None:
+        self.closed: list[tuple[str, int]] = []
+
+    @property
+    def tools(self) -> list[Any]:
+        @tool(effect="read")
+        async def list_issues(repository: str) -> list[dict[str, Any]]:
+            """List issues."""
+            return ISSUES[repository]
+
+        @tool(effect="write")
+        async def close_issue(repository: str, number: int) -> str:
+            """Close an issue."""
+            self.closed.append((repository, number))
+            return "done"
+
+        return [list_issues, close_issue]
+
+
+def make(tmp_path: Path, tracker: Tracker, *replies: str, tools: Any = None, **options: Any) -> Any:
+    options.setdefault("sandbox", "monty")
+    return codemode(tools=tools or tracker.tools, durable=tmp_path / "runs.sqlite", model=scripted(*replies), **options)
+
+
+async def save(cm: Any, **more: Any) -> SavedProgram:
+    saved: SavedProgram = await cm.save(await cm.run_code(PROGRAM), name="close_all", parameters=["repository"], **more)
+    return saved
+
+
+async def test_a_saved_program_is_a_tool_for_later_programs_and_its_calls_are_theirs(tmp_path: Path) -> None:
+    tracker = Tracker()
+    cm = make(tmp_path, tracker, CLOSE_C)
+    saved = await save(cm, description="Close all open issues of a repository.")
+    assert (list(saved.tools), saved.parameters["required"]) == (["list_issues", "close_issue"], ["repository"])
+    tracker.closed.clear()
+    result = await cm.run("Close those of c/d.")
+    assert (result["output"], tracker.closed) == (1, [("c/d", 7)])
+    assert [(call["tool"], call["effect"]) for call in result["tool_calls"]] == [
+        ("list_issues", "read"),
+        ("close_issue", "write"),
+    ]
+    system = cm._model.asked[0][0].text
+    assert "await tools['close_all'](repository: str)\n" in system
+    assert "it calls list_issues, close_issue" in system
+    assert "seen: {closed: int, total: int}" in system
+    again = await cm.run_program("close_all", repository="c/d")
+    assert again["output"] == {"closed": 1, "total": 1}
+    await cm.aclose()
+
+
+async def test_it_is_a_file_that_can_be_read_and_changed_by_hand(tmp_path: Path) -> None:
+    tracker = Tracker()
+    async with make(tmp_path, tracker) as cm:
+        saved = await save(cm, description="Close all.")
+        path = tmp_path / "runs.programs" / "close_all.py"
+        text = path.read_text()
+        assert SavedProgram.from_text(text) == saved
+        assert "async def close_all(repository: str):\n    import asyncio\n" in text
+        assert "a/b" not in text
+        compile(text, "close_all.py", "exec")
+        path.write_text(text.replace('return {"closed"', 'return {"number_closed"'))
+        (path.parent / "other.py").write_text("print('no header')\n")
+    tracker.closed.clear()
+    async with make(tmp_path, tracker) as cm:
+        assert [each.name for each in cm.programs.list()] == ["close_all"]
+        assert (await cm.run_program("close_all", repository="c/d"))["output"] == {"number_closed": 1, "total": 1}
+        assert cm.programs.remove("close_all").name == "close_all"
+        assert cm.programs.list() == []
+        with pytest.raises(ConfigurationError, match="no saved program is called 'close_al'"):
+            cm.programs.get("close_al")
+        assert "no tool" in (await cm.run_code(CLOSE_C))["error"]
+
+
+async def test_its_calls_ask_as_those_of_any_program_and_nothing_is_done_twice(tmp_path: Path) -> None:
+    tracker = Tracker()
+    async with make(tmp_path, tracker) as cm:
+        await save(cm)
+    tracker.closed.clear()
+    cm = make(tmp_path, tracker, CLOSE_C, policies=ASK)
+    result = await cm.run("Close those of c/d.", run_id="one")
+    assert [(call["tool"], call["arguments"]) for call in result.trace.pending] == [
+        ("close_issue", {"repository": "c/d", "number": 7})
+    ]
+    assert tracker.closed == []
+    # Another process goes on, though the program was removed meanwhile; and is asked twice.
+    cm.programs.remove("close_all")
+    await cm.aclose()
+    for _ in range(2):
+        async with make(tmp_path, tracker, policies=ASK) as cm:
+            result = await cm.resume("one", decisions=[{"type": "approve"}])
+            assert result["output"] == 1
+    assert tracker.closed == [("c/d", 7)]
+
+
+async def test_a_repaired_program_does_not_repeat_what_a_saved_one_did(tmp_path: Path) -> None:
+    tracker = Tracker()
+    broken = CLOSE_C.replace("return close_all['closed']", "return close_all['closed'] / 0")
+    async with make(tmp_path, tracker, broken, CLOSE_C) as cm:
+        await save(cm)
+        tracker.closed.clear()
+        result = await cm.run("Close those of c/d.")
+        assert (result["output"], len(result["attempts"]), tracker.closed) == (1, 2, [("c/d", 7)])
+
+
+async def test_two_calls_of_it_are_two_and_each_of_their_calls_is_its_own(tmp_path: Path) -> None:
+    tracker = Tracker()
+    async with make(tmp_path, tracker) as cm:
+        await save(cm)
+        tracker.closed.clear()
+        text = "await tools.close_all('c/d')\nawait tools['close_all'](repository='c/d')\nawait tools.close_all({'repository': 'c/d'})"
+        result = await cm.run_code(text)
+        assert result["success"], result["error"]
+        assert tracker.closed == [("c/d", 7)] * 3
+        assert len({call["id"] for call in result["tool_calls"]}) == 6
+
+
+async def test_it_is_checked_against_the_tools_as_they_are_now(tmp_path: Path) -> None:
+    tracker = Tracker()
+    async with make(tmp_path, tracker) as cm:
+        await save(cm)
+
+    @tool(effect="destructive")
+    async def close_issue(repository: str, number: int, reason: str) -> str:
+        """Close an issue, and say why."""
+        raise AssertionError("not called")
+
+    async with make(tmp_path, tracker, tools=[tracker.tools[0], close_issue]) as cm:
+        saved = next(spec for spec in cm.tools if spec.program)
+        assert saved.effect == "destructive"  # the strongest of what it calls now
+        assert "lacks the argument 'reason'" in await cm.programs.problem(cm.programs.get("close_all"))
+        error = (await cm.run_code("await tools.close_all(repository='c/d')"))["error"]
+        assert "a saved program does not fit the tools as they are now: tools['close_issue'] lacks" in error
+    async with make(tmp_path, tracker, tools=tracker.tools[:1]) as cm:
+        assert [spec.name for spec in cm.tools] == ["list_issues"]
+        assert await cm.programs.problem(cm.programs.get("close_all")) == "there is no tool close_issue"
+
+
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        ("await tools.close_all(repo='c/d')", "has no argument 'repo'"),
+        ("f'{await tools.close_all(repository=\"c/d\")}'", "call it before the text"),
+        ("len = 3\nawait tools.close_all(repository='c/d')", "len is set here"),
+        ("name = 'close_all'\nawait tools[name](repository='c/d')", "call it by its name"),
+        ("await again(tools.close_all(repository='c/d'))", "again"),
+    ],
+)
+async def test_a_call_that_cannot_be_made_so_is_told_before_anything_runs(
+    tmp_path: Path, program: str, error: str
+) -> None:
+    tracker = Tracker()
+    async with make(tmp_path, tracker) as cm:
+        await save(cm)
+        tracker.closed.clear()
+        result = await cm.run_code(program)
+        assert error in result["error"]
+        assert tracker.closed == []
+
+
+async def test_what_a_tool_returned_does_not_come_into_a_file(tmp_path: Path) -> None:
+    @tool(effect="read")
+    async def find_customer(city: str) -> dict[str, str]:
+        """Find a customer."""
+        return {"id": "cust-zq81"}
+
+    first = "async def main():\n    found = await tools.find_customer('Oslo')\n    return found['number']"
+    second = "async def main():\n    found = await tools.find_customer('Oslo')\n    return found['id'] == 'cust-zq81'"
+    async with make(tmp_path, Tracker(), first, second, tools=[find_customer]) as cm:
+        result = await cm.run("Find the customer of Oslo.")
+        assert result["output"] is True
+        with pytest.raises(ConfigurationError, match="which a tool returned: make it a parameter"):
+            await cm.save(result, name="known")
+        await cm.save(result, name="known", parameters={"customer": "cust-zq81"})
+        assert "zq81" not in (tmp_path / "runs.programs" / "known.py").read_text()
+
+
+async def test_what_cannot_be_saved_says_why(tmp_path: Path) -> None:
+    async with make(tmp_path, Tracker()) as cm:
+        result = await cm.run_code(PROGRAM)
+        for wrong, message in [
+            ({"name": "Close All"}, "small letters"),
+            ({"name": "list_issues"}, "a tool is called 'list_issues'"),
+            ({"name": "x", "parameters": ["city"]}, "has no variable 'city'"),
+            ({"name": "x", "parameters": {"city": "Rome"}}, "does not have the value 'Rome'"),
+            ({"name": "x", "parameters": ["issues"]}, "'issues' to something else"),
+        ]:
+            with pytest.raises(ConfigurationError, match=message):
+                await cm.save(result, **wrong)
+        with pytest.raises(ConfigurationError, match="only a program that succeeded"):
+            await cm.save(await cm.run_code("1 / 0"), name="x")
+        dynamic = await cm.run_code("[await tools[name]('a/b') for name in ['list_issues']]")
+        with pytest.raises(ConfigurationError, match="computes the name of a tool"):
+            await cm.save(dynamic, name="x")
+    async with codemode(tools=Tracker().tools, sandbox="monty") as cm:
+        with pytest.raises(ConfigurationError, match="there is no folder for saved programs"):
+            await cm.save(await cm.run_code(PROGRAM), name="close_all")
+
+
+@pytest.mark.parametrize(
+    ("program", "parameters", "header", "value"),
+    [
+        ("city = 'Oslo'\ncity.upper()", ["city"], "city: str", "OSLO"),
+        ("'Oslo'.upper() + 'Oslo'", {"city": "Oslo"}, "city: str", "OSLOOslo"),
+        ("n = 3\nn * 2", {"n": int}, "n: int", 6),
+        ("n = 3\nn * 2", {"n": {"type": "integer", "default": 3}}, "n: int = 3", 6),
+        ("a = [1, 2]\nb = 'x'\nlen(a), b", {"b": str, "a": list[int]}, "b: str, a: list", (2, "x")),
+        ("text = '''a\n  b'''\ntext", [], "", "a\n  b"),
+        ("def f():\n    return 1\nf()", [], "", 1),
+    ],
+)
+async def test_a_program_becomes_a_function(program: str, parameters: Any, header: str, value: Any) -> None:
+    text, schema = to_function(to_script(program).code, "f0", parameters)
+    assert text.startswith(f"async def f0({header}):\n")
+    assert list(schema["properties"]) == list(parameters)
+    scope: dict[str, Any] = {}
+    exec(text, scope)
+    given = {"city": "Oslo", "n": 3, "a": [1, 2], "b": "x"}
+    assert await scope["f0"](**{name: given[name] for name in schema["properties"]}) == value
+
+
+async def test_an_agent_has_saved_programs_as_tools_and_is_asked_about_their_calls(tmp_path: Path) -> None:
+    tracker = Tracker()
+    async with make(tmp_path, tracker) as cm:
+        await save(cm, description="Close all open issues.")
+    tracker.closed.clear()
+    async with make(tmp_path, tracker, policies=ASK) as cm:
+        (close_all,) = cm.as_langchain_tools()
+        assert close_all.args == {"repository": {"type": "string"}}
+        model = agent_model(calling("close_all", {"repository": "c/d"}), "Done.")
+        agent = create_agent([close_all], llm=model, codemode=False, checkpointer=InMemorySaver())
+        config: Any = {"configurable": {"thread_id": "1"}}
+        state = await agent.ainvoke({"messages": [("user", "Close them.")]}, config)
+        assert len(state["__interrupt__"]) == 1
+        assert tracker.closed == []
+        await agent.ainvoke(Command(resume={"decisions": [{"type": "approve"}]}), config)
+        assert tracker.closed == [("c/d", 7)]
+
+
+async def test_a_server_offers_saved_programs_beside_run_code(tmp_path: Path) -> None:
+    tracker = Tracker()
+    async with make(tmp_path, tracker) as cm:
+        await save(cm, description="Close all open issues.")
+        tracker.closed.clear()
+        async with create_connected_server_and_client_session(create_mcp_server(cm, tasks=False)) as client:
+            offered: dict[str, Any] = {each.name: each for each in (await client.list_tools()).tools}
+            assert list(offered) == ["run_code", "close_all"]
+            assert offered["close_all"].annotations.readOnlyHint is False
+            result: Any = await client.call_tool("close_all", {"repository": "c/d"})
+            assert result.structuredContent["output"] == {"closed": 1, "total": 1}
+            wrong: Any = await client.call_tool("close_all", {"repo": "c/d"})
+            assert wrong.isError
+            assert "has no argument 'repo'" in wrong.content[0].text
+    assert tracker.closed == [("c/d", 7)]
