@@ -212,13 +212,14 @@ async def test_what_a_tool_returned_does_not_come_into_a_file(tmp_path: Path) ->
 async def test_what_cannot_be_saved_says_why(tmp_path: Path) -> None:
     async with make(tmp_path, Tracker()) as cm:
         result = await cm.run_code(PROGRAM)
-        for wrong, message in [
+        refused: list[tuple[dict[str, Any], str]] = [
             ({"name": "Close All"}, "small letters"),
             ({"name": "list_issues"}, "a tool is called 'list_issues'"),
             ({"name": "x", "parameters": ["city"]}, "has no variable 'city'"),
             ({"name": "x", "parameters": {"city": "Rome"}}, "does not have the value 'Rome'"),
             ({"name": "x", "parameters": ["issues"]}, "'issues' to something else"),
-        ]:
+        ]
+        for wrong, message in refused:
             with pytest.raises(ConfigurationError, match=message):
                 await cm.save(result, **wrong)
         with pytest.raises(ConfigurationError, match="only a program that succeeded"):
