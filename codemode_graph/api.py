@@ -18,7 +18,7 @@ from typing_extensions import TypedDict, TypeVar, Unpack
 
 from codemode_graph.catalogue import Catalogue, ObservedTypes
 from codemode_graph.catalogue.program_file import SavedProgram
-from codemode_graph.catalogue.programs import SavedPrograms, with_programs
+from codemode_graph.catalogue.program_folder import SavedPrograms, with_programs
 from codemode_graph.errors import CodeModeError, ConfigurationError
 from codemode_graph.graph import build_graph, type_checker_of
 from codemode_graph.model.ask import load_model

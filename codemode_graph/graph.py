@@ -12,7 +12,7 @@ from langgraph.types import Send
 from typing_extensions import Unpack
 
 from codemode_graph.catalogue import Catalogue
-from codemode_graph.catalogue.programs import with_programs
+from codemode_graph.catalogue.program_folder import with_programs
 from codemode_graph.compat import with_narrow_read
 from codemode_graph.model.ask import is_structured, load_model
 from codemode_graph.nodes.approve import approve

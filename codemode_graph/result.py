@@ -8,7 +8,7 @@ from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypeVar
 
 from codemode_graph.calls.view import standing_effects
-from codemode_graph.catalogue.programs import SavedPrograms
+from codemode_graph.catalogue.program_folder import SavedPrograms
 from codemode_graph.errors import NoAnswer
 from codemode_graph.exact import decode_fields
 from codemode_graph.metrics import Metrics, metrics

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from codemode_graph.api import CodeMode, codemode
 from codemode_graph.catalogue.program_file import SavedProgram
-from codemode_graph.catalogue.programs import SavedPrograms
+from codemode_graph.catalogue.program_folder import SavedPrograms
 from codemode_graph.cli.history import journal_place, recorded_invocation
 from codemode_graph.cli.invocation import Invocation, load_specs
 from codemode_graph.cli.run import run_async

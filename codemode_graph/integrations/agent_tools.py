@@ -26,7 +26,7 @@ from langgraph.types import Command
 from pydantic import Field
 
 from codemode_graph.catalogue import Catalogue, ObservedSchemas
-from codemode_graph.catalogue.programs import with_programs
+from codemode_graph.catalogue.program_folder import with_programs
 from codemode_graph.compat import channels_of, state_of, with_state_of
 from codemode_graph.errors import ConfigurationError, ToolLoadError
 from codemode_graph.graph import build_graph
