@@ -5,7 +5,7 @@ import os
 import platform
 from collections import deque
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -13,8 +13,9 @@ from codemode_sandboxes.contract import Blocked, Capabilities, Event, Execution,
 from codemode_sandboxes.errors import SandboxError, SandboxUnavailable
 from codemode_sandboxes.registry import create_sandbox
 
-__all__ = ["HostActor", "Offer", "Refusal", "package_version"]
+__all__ = ["Fault", "HostActor", "Offer", "Refusal", "package_version"]
 
+_TURNS = 3  # of the event loop, before answers leave
 _EARLY_ENDS = 1000  # ends of runs that overtook their beginnings; a beginning is never so far behind
 
 
@@ -43,6 +44,22 @@ class Refusal:
     remedy: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An error of the sandbox's own in a run, in one line. As an object it might not come back whole."""
+
+    message: str
+
+
+@dataclass(slots=True)
+class _Box:
+    """The answers for one event loop of the caller, and how many are still to come."""
+
+    open: int = 0
+    answers: list[tuple[int, Any]] = field(default_factory=list)
+    waiter: "asyncio.Future[None] | None" = None
+
+
 def package_version() -> str:
     """Return the version of this package: the two ends of a cluster have to speak the same contract."""
     return version("codemode-sandboxes")
@@ -61,6 +78,8 @@ class HostActor:
         self._sandbox: Sandbox | None = None
         self._runs: dict[int, Execution] = {}
         self._tasks: dict[int, asyncio.Task[Any]] = {}
+        self._answering: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
+        self._boxes: dict[int, _Box] = {}
         self._ended: deque[int] = deque(maxlen=_EARLY_ENDS)
 
     async def open(self) -> Offer | Refusal:
@@ -78,29 +97,56 @@ class HostActor:
         """Never return: the caller learns by it when this process ends."""
         await asyncio.Event().wait()
 
-    async def begin(self, key: int, program: Program, limits: Limits, elapsed: float | None) -> Event | Refusal | None:
-        """Start a run and advance it for the first time: one trip.
+    async def exchange(self, link: int, messages: list[tuple[Any, ...]]) -> list[tuple[int, Any]]:
+        """Take messages, each with its number, and return the answers that are there, to these or to earlier ones.
 
-        Returns:
-            The first event; a refusal where the sandbox cannot start a guest; None where the run was ended meanwhile.
+        A message is "begin", with a run's key, a program, limits and the clock: start it, and advance it for the first time;
+        or "advance", with a key, outcomes and the clock; or "end", with a key. The answer is an event, a refusal, a fault,
+        or None: the run was ended.
         """
-        # Messages whose arguments are large are fetched first, so that an `end` may come before its `begin`.
+        box = self._boxes.setdefault(link, _Box())
+        for number, name, *arguments in messages:
+            box.open += 1
+            task = asyncio.create_task(self._answer(box, number, name, arguments))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+        older, box.waiter = box.waiter, None
+        if older is not None and not older.done():
+            older.set_result(None)
+        if not box.answers and box.open:
+            box.waiter = waiter = asyncio.get_running_loop().create_future()
+            await waiter
+        # What ends in the same turns of the loop goes along.
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        answers, box.answers = box.answers, []
+        return answers
+
+    async def _answer(self, box: "_Box", number: int, name: str, arguments: list[Any]) -> None:
+        try:
+            answer = await getattr(self, f"_{name}")(*arguments)
+        except SandboxUnavailable as missing:
+            answer = Refusal(missing.reason, missing.remedy)
+        except Exception as error:
+            answer = Fault(f"{type(error).__name__}: {error}")
+        box.open -= 1
+        box.answers.append((number, answer))
+        if box.waiter is not None and not box.waiter.done():
+            box.waiter.set_result(None)
+
+    async def _begin(self, key: int, program: Program, limits: Limits, elapsed: float | None) -> Event | None:
+        # Messages whose arguments are large are fetched first, so that an "end" may come before its "begin".
         if key in self._ended:
             self._ended.remove(key)
             return None
-        try:
-            return await self._work(key, self._first(key, program, limits, elapsed))
-        except SandboxUnavailable as missing:
-            return Refusal(missing.reason, missing.remedy)
+        return await self._work(key, self._first(key, program, limits, elapsed))
 
-    async def advance(self, key: int, outcomes: Mapping[int, Outcome], elapsed: float | None) -> Event | None:
-        """Advance a run, and return its next event; None where it was ended."""
+    async def _advance(self, key: int, outcomes: Mapping[int, Outcome], elapsed: float | None) -> Event | None:
         if (execution := self._runs.get(key)) is None:
             return None
         return await self._work(key, execution.advance(outcomes, elapsed=elapsed))
 
-    async def end(self, key: int) -> None:
-        """End a run in whatever state it is."""
+    async def _end(self, key: int) -> None:
         execution, task = self._runs.pop(key, None), self._tasks.pop(key, None)
         if execution is None and task is None:
             self._ended.append(key)
@@ -110,10 +156,14 @@ class HostActor:
         if execution is not None:
             await execution.aclose()
 
+    async def forget(self, key: int) -> None:
+        """End a run that nobody holds any more."""
+        await self._end(key)
+
     async def close(self) -> None:
         """End all runs, and free what the sandbox holds on this machine."""
         for key in {*self._runs, *self._tasks}:
-            await self.end(key)
+            await self._end(key)
         if self._sandbox is not None:
             await self._sandbox.aclose()
 

@@ -2,6 +2,7 @@
 
 import atexit
 import importlib
+import logging
 import os
 import queue
 import shutil
@@ -131,6 +132,8 @@ class Cluster:
         if not (self.address or "").startswith("ray://"):
             options |= {"log_to_driver": False, "configure_logging": False}
         silence_ray()
+        if (logger := logging.getLogger("ray")).level == logging.NOTSET:
+            logger.setLevel(logging.ERROR)  # it warns of what is meant: its signal handler is for the main thread alone
         self._ours = True
         atexit.register(self._leave)  # before Ray's own, which leaves its folder
         try:

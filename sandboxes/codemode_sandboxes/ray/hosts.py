@@ -6,28 +6,27 @@ import itertools
 import math
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 from codemode_sandboxes.contract import Capabilities
-from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.errors import SandboxError, SandboxUnavailable
 from codemode_sandboxes.process.channel import shielded
-from codemode_sandboxes.ray.actor import HostActor, Offer, Refusal, package_version
+from codemode_sandboxes.ray.actor import Fault, HostActor, Offer, Refusal, package_version
 from codemode_sandboxes.ray.cluster import NAME, Cluster, connect, release
+from codemode_sandboxes.ray.exchange import Exchange, HostLost
 
-__all__ = ["Host", "HostLost", "HostPlan", "Hosts"]
+__all__ = ["Host", "HostPlan", "Hosts"]
 
 _WAITING = 4  # programs that compute on a host, or wait for it, before another host is started
-_PENDING = 10_000  # messages that one host works on; a program that waits for a tool has none
+_PENDING = 1000  # calls that an actor works on: some for each event loop, however many programs there are
 _CLOSE_SECONDS = 10.0  # for an actor to end its guests itself, before its process is killed
 _PAUSE_SECONDS = 10.0  # after a host that did not start, before more are started beside those that run
+_LINKS = itertools.count(1)
 _CPU, _GPU, _MEMORY = "CPU", "GPU", "memory"
-
-
-class HostLost(Exception):
-    """A host is gone, with all runs that it had. The message says how, in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +61,9 @@ class Host:
     idle_since: float = field(default_factory=time.monotonic)
     lost: bool = False
     actor: Any = None
+    _exchanges: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Exchange]" = field(
+        default_factory=weakref.WeakKeyDictionary
+    )
     _lock: Any = field(default_factory=threading.RLock)  # a finalizer may count in the midst of counting
 
     @property
@@ -76,31 +78,47 @@ class Host:
             self.runs += runs
         self.idle_since = time.monotonic()
 
-    async def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the actor: one message there, and one back.
+    async def ask(self, *message: Any) -> Any:
+        """Send the actor a message, see `HostActor.exchange`, and return its answer.
 
         Raises:
-            HostLost: The actor, its machine or the way there is gone. What became of the call is unknown.
+            HostLost: The actor, its machine or the way there is gone. What became of the message is unknown.
+            SandboxError: The inner sandbox raised an error of its own.
         """
-        if self.lost:
-            raise HostLost("its machine or its process has ended")
+        loop = asyncio.get_running_loop()
+        if (exchange := self._exchanges.get(loop)) is None:
+            exchange = self._exchanges[loop] = Exchange(next(_LINKS), self._send, self._translate)
         self.count(busy=1)
         try:
-            # Ray sends what takes more than 100 KB through its object store: the message then holds a reference.
-            return await asyncio.wrap_future(getattr(self.actor, method).remote(*arguments).future())
-        except Exception as error:
-            raise self._translate(error) from error
+            answer = await exchange.ask(*message)
         finally:
             self.count(busy=-1)
+        if isinstance(answer, Fault):
+            raise SandboxError(f"on the cluster: {answer.message}")
+        return answer
+
+    def _send(self, link: int, messages: list[Any]) -> Any:
+        if (actor := self.actor) is None:
+            raise HostLost("its machine or its process has ended")
+        # Ray sends what takes more than 100 KB through its object store: the message then holds a reference.
+        return actor.exchange.remote(link, messages).future()
+
+    async def close(self) -> None:
+        """End the actor's guests, then its process."""
+        if (actor := self.actor) is not None and self.ready:
+            try:
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await asyncio.wrap_future(actor.close.remote().future())
+            except Exception as error:  # it is lost, or does not answer: its process is killed all the same
+                self._translate(error)
+        self.kill()
 
     def _translate(self, error: Exception) -> Exception:
         """Return what a failed call means: the error that the method raised, or the loss of the host."""
         from ray import exceptions
 
-        if isinstance(error, exceptions.RayTaskError):
-            return error.cause if isinstance(error.cause, Exception) else error
-        if isinstance(error, exceptions.ObjectLostError):
-            return HostLost("its answer was lost with a machine")
+        if isinstance(error, HostLost):
+            return error
         if isinstance(error, exceptions.RayError | ConnectionError):
             # One that does not answer for a moment may run programs on: what is given up must not go on by itself.
             self.kill()
@@ -324,16 +342,7 @@ class Hosts:
 
 
 async def _close(hosts: list[Host], cluster: Cluster) -> None:
-    async def end(host: Host) -> None:
-        if host.ready:
-            try:
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await host.call("close")
-            except (TimeoutError, HostLost):
-                pass
-        host.kill()
-
-    await asyncio.gather(*[end(host) for host in hosts])
+    await asyncio.gather(*[host.close() for host in hosts])
     if release(cluster):
         await asyncio.to_thread(cluster.join)
 

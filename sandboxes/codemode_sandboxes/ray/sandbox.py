@@ -15,7 +15,8 @@ from codemode_sandboxes.process.channel import shielded
 from codemode_sandboxes.process.sandbox import ask_apart
 from codemode_sandboxes.ray.actor import Refusal
 from codemode_sandboxes.ray.cluster import NAME
-from codemode_sandboxes.ray.hosts import Host, HostLost, HostPlan, Hosts
+from codemode_sandboxes.ray.exchange import HostLost
+from codemode_sandboxes.ray.hosts import Host, HostPlan, Hosts
 from codemode_sandboxes.registry import backend_name
 
 __all__ = ["RaySandbox", "RemoteExecution"]
@@ -158,10 +159,10 @@ class RemoteExecution:
         try:
             async with asyncio.timeout(self._limits.seconds + _PATIENCE_SECONDS) as patience:
                 if self._begun:
-                    event = await self.host.call("advance", self._key, dict(outcomes or {}), elapsed)
+                    event = await self.host.ask("advance", self._key, dict(outcomes or {}), elapsed)
                 else:
                     self._begun = True
-                    event = await self.host.call("begin", self._key, self._program, self._limits, elapsed)
+                    event = await self.host.ask("begin", self._key, self._program, self._limits, elapsed)
         except HostLost as lost:
             return self._died(str(lost))
         except TimeoutError:
@@ -207,14 +208,14 @@ class RemoteExecution:
     async def _free(self, left: bool) -> None:
         if left:
             with contextlib.suppress(HostLost):  # and the guest with it
-                await self.host.call("end", self._key)
+                await self.host.ask("end", self._key)
 
 
 def _forget(host: Host, key: int) -> None:
     """End the run of an execution that nobody holds any more, from a finalizer."""
     host.count(runs=-1)
-    if host.ready:
-        host.cluster.submit(lambda: host.actor.end.remote(key))
+    if (actor := host.actor) is not None:
+        host.cluster.submit(lambda: actor.forget.remote(key))
 
 
 def _setting(name: str, parse: Callable[[str], T], default: T) -> T:
