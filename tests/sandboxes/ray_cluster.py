@@ -1,12 +1,14 @@
 """A Ray cluster of two nodes on this machine, which the tests start when one first asks, and end."""
 
 import atexit
+import gc
 import importlib
-import os
+import socket
+import warnings
 from functools import cache
 from typing import Any
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+NODE = {"num_cpus": 2, "object_store_memory": 80 << 20}
 
 CPUS = {"CPU": 0.5}
 """What a host takes: four fit on each node."""
@@ -20,8 +22,14 @@ class OwnCluster:
         importlib.import_module("codemode_sandboxes.ray.cluster").prepare()
         from ray.cluster_utils import Cluster
 
-        node = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
-        self._cluster: Any = Cluster(initialize_head=True, head_node_args=node)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.client_address = f"ray://127.0.0.1:{port}"
+        head = {**NODE, "include_dashboard": False, "ray_client_server_port": port}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # the logs of the client's server are left open
+            self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+            gc.collect()
         self.add_node()
         atexit.register(self.end)
 
@@ -30,7 +38,7 @@ class OwnCluster:
         return str(self._cluster.address)
 
     def add_node(self, **options: Any) -> Any:
-        return self._cluster.add_node(**{"num_cpus": 2, "object_store_memory": 80 << 20, **options})
+        return self._cluster.add_node(**NODE, **options)
 
     def remove_node(self, node: Any, *, suddenly: bool = False) -> None:
         self._cluster.remove_node(node, allow_graceful=not suddenly)

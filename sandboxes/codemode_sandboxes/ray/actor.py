@@ -16,6 +16,7 @@ from codemode_sandboxes.registry import create_sandbox
 __all__ = ["Fault", "HostActor", "Offer", "Refusal", "package_version"]
 
 _TURNS = 3  # of the event loop, before answers leave
+_EXIT_SECONDS = 5.0
 _EARLY_ENDS = 1000  # ends of runs that overtook their beginnings; a beginning is never so far behind
 
 
@@ -161,11 +162,13 @@ class HostActor:
         await self._end(key)
 
     async def close(self) -> None:
-        """End all runs, and free what the sandbox holds on this machine."""
+        """End all runs, free what the sandbox holds on this machine, and end this process a moment later."""
         for key in {*self._runs, *self._tasks}:
             await self._end(key)
         if self._sandbox is not None:
             await self._sandbox.aclose()
+        # The cluster ends this process, unless it is gone itself.
+        asyncio.get_running_loop().call_later(_EXIT_SECONDS, os._exit, 0)
 
     async def _first(self, key: int, program: Program, limits: Limits, elapsed: float | None) -> Event:
         assert self._sandbox is not None, "the caller has the host's offer before it sends a program"

@@ -132,16 +132,19 @@ class Cluster:
         if not (self.address or "").startswith("ray://"):
             options |= {"log_to_driver": False, "configure_logging": False}
         silence_ray()
-        if (logger := logging.getLogger("ray")).level == logging.NOTSET:
-            logger.setLevel(logging.ERROR)  # it warns of what is meant: its signal handler is for the main thread alone
         self._ours = True
         atexit.register(self._leave)  # before Ray's own, which leaves its folder
+        logger = logging.getLogger("ray")
+        level = logger.level
+        logger.setLevel(logging.ERROR)  # it warns of what is meant, such as a thread that handles no signals
         try:
             ray.init(**options)
         except Exception as error:  # it raises errors of many types, RuntimeError and ConnectionError among them
             where = f"at {self.address}" if self.address else "of this process's own"
             reason = f"no Ray cluster {where} answers: {str(error).strip().splitlines()[0] if str(error) else error!r}"
             raise SandboxUnavailable(NAME, reason, _REMEDY) from error
+        finally:
+            logger.setLevel(level)
 
     def _leave(self) -> None:
         self.stop()

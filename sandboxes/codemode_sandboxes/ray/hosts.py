@@ -78,6 +78,11 @@ class Host:
             self.runs += runs
         self.idle_since = time.monotonic()
 
+    @property
+    def pid(self) -> int:
+        """The actor's process, on its machine. Only of a host that has opened."""
+        return self.opened.result().pid
+
     async def ask(self, *message: Any) -> Any:
         """Send the actor a message, see `HostActor.exchange`, and return its answer.
 
@@ -149,6 +154,12 @@ class Hosts:
         self._cluster: Cluster | None = None
         self._waiting = 0
         self._pause_until = 0.0
+
+    @property
+    def ready(self) -> tuple[Host, ...]:
+        """The hosts that can run programs now."""
+        with self._lock:
+            return tuple(host for host in self._hosts if host.ready)
 
     async def take(self) -> Host:
         """Return the host that has the least to do. Where programs wait, more are started beside.
@@ -225,7 +236,8 @@ class Hosts:
         except Exception as error:
             self._fail(host, _unavailable(error))
             return
-        opened.add_done_callback(lambda future: self._opened(host, future))
+        # Ray's client calls back in the thread by which it also sends: nothing can be sent from there.
+        opened.add_done_callback(lambda future: host.cluster.submit(lambda: self._opened(host, future)))
 
     def _actor(self) -> Any:
         import ray
@@ -249,7 +261,7 @@ class Hosts:
         return remote.options(**options).remote(self.plan.inner, dict(self.plan.options))
 
     def _opened(self, host: Host, future: "Future[Any]") -> None:
-        """Take a host's offer, in a thread of Ray's."""
+        """Take a host's offer, in the cluster's thread."""
         try:
             offer = future.result()
         except BaseException as error:

@@ -67,7 +67,7 @@ class RaySandbox:
         *,
         least_hosts: int = 1,
         options: Mapping[str, Any] | None = None,
-        start_seconds: float = 60.0,
+        start_seconds: float = 120.0,
         idle_seconds: float = 60.0,
     ) -> None:
         inner = inner if inner is not None else _setting("INNER", str, "bubblewrap")
@@ -94,6 +94,11 @@ class RaySandbox:
             weakref.WeakKeyDictionary()
         )
         weakref.finalize(self, self._hosts.drop)
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """The hosts that can run programs now."""
+        return self._hosts.ready
 
     @property
     def capabilities(self) -> Capabilities:

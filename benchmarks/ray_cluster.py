@@ -1,0 +1,206 @@
+"""Measures programs on Ray beside the same programs here, and kills hosts at random while they pay.
+
+Run it from the repository's root: `python -m benchmarks.ray_cluster`, with `--kills 300` for the second part. It starts a Ray
+of its own with three hosts on this machine. README.md beside it says what the figures are.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+from codemode_sandboxes import Blocked, Finished, Limits, Program, Returned, Sandbox, create_sandbox
+
+from benchmarks import store
+from codemode_graph import codemode, tool
+
+__all__ = ["Kills", "kill_hosts", "main", "measure"]
+
+_LOOP, _GATHER, _AT_ONCE = 20, 64, 100
+_PAYMENTS = 6
+_MOST_REPAIRS = 20
+LOOP = f"s = 0\nfor i in range({_LOOP}):\n    s += await tools.fetch(i)\ns"
+GATHER = f"import asyncio\nsum(await asyncio.gather(*[tools.fetch(i) for i in range({_GATHER})]))"
+
+
+async def drive(sandbox: Sandbox, code: str) -> Any:
+    """Run a program whose tool returns its argument, and return its value."""
+    execution = await sandbox.start(Program(code=code, tools=("fetch",)), Limits())
+    event = await execution.advance()
+    while isinstance(event, Blocked):
+        event = await execution.advance({call.id: Returned(call.args[0]) for call in event.calls})
+    assert isinstance(event, Finished), event
+    return event.value
+
+
+async def timed(work: Callable[[], Awaitable[Any]]) -> float:
+    """Return the seconds that some work takes."""
+    started = time.perf_counter()
+    await work()
+    return time.perf_counter() - started
+
+
+async def measure(sandboxes: dict[str, Sandbox], *, rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Measure sandboxes in turn, so that what else the machine does falls on all of them.
+
+    Returns:
+        By sandbox and measure, a sample of each round: milliseconds, and runs per second with many at once.
+    """
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in sandboxes}
+
+    async def many(sandbox: Sandbox) -> None:
+        await asyncio.gather(*[drive(sandbox, "1") for _ in range(_AT_ONCE)])
+
+    for number in range(rounds + 2):
+        for name, sandbox in sandboxes.items():
+            one = [await timed(lambda sandbox=sandbox: drive(sandbox, "1")) for _ in range(10)]  # type: ignore[misc]
+            start = median(one)
+            loop = (await timed(lambda sandbox=sandbox: drive(sandbox, LOOP)) - start) / _LOOP  # type: ignore[misc]
+            gather = (await timed(lambda sandbox=sandbox: drive(sandbox, GATHER)) - start) / _GATHER  # type: ignore[misc]
+            rate = _AT_ONCE / await timed(lambda sandbox=sandbox: many(sandbox))  # type: ignore[misc]
+            if number < 2:  # guests are being started for so many at once
+                continue
+            sample = {"start ms": start * 1e3, "loop ms": loop * 1e3, "gather ms": gather * 1e3, "runs/s": rate}
+            for measure_name, value in sample.items():
+                found[name].setdefault(measure_name, []).append(value)
+    return found
+
+
+@dataclass
+class Kills:
+    """What came of killing hosts.
+
+    Attributes:
+        kills: The hosts that were killed.
+        runs: The runs that ended with an answer.
+        repaired: Those of them that a kill ended, and that went on.
+        lost: Payments that a run says were made and were not.
+        doubled: Payments that were made twice.
+        endings: How the runs that did not end with an answer ended, and how many.
+    """
+
+    kills: int = 0
+    runs: int = 0
+    repaired: int = 0
+    lost: int = 0
+    doubled: int = 0
+    endings: dict[str, int] = field(default_factory=dict)
+
+
+async def kill_hosts(sandbox: Any, *, kills: int, at_once: int = 6, seed: int = 1) -> Kills:
+    """Kill one of the hosts at random, again and again, while programs pay; each run that it ends is gone on from.
+
+    Args:
+        sandbox: A `RaySandbox` whose hosts are on this machine.
+        kills: How often.
+        at_once: The runs at one time.
+        seed: Chooses the hosts.
+    """
+    found, choose = Kills(), random.Random(seed)
+    made: Counter[tuple[int, int]] = Counter()
+    over = asyncio.Event()
+
+    @tool(effect="write")
+    async def pay(run: int, number: int) -> int:
+        """Pay once."""
+        made[run, number] += 1
+        await asyncio.sleep(choose.random() * 0.02)
+        return number
+
+    async def runs(first: int) -> None:
+        for number in range(first, sys.maxsize, at_once):
+            if over.is_set():
+                return
+            program = f"[await tools.pay({number}, n) for n in range({_PAYMENTS})]"
+            result = await cm.run_code(program)
+            repairs = 0
+            while not result["success"] and repairs < _MOST_REPAIRS:
+                ending = ":".join(str(result["error"]).split(":")[:2])
+                found.endings[ending] = found.endings.get(ending, 0) + 1
+                repairs += 1
+                result = await cm.run_code(program, after=result["run_id"])
+            assert result["success"], result["error"]
+            found.runs += 1
+            found.repaired += repairs > 0
+            times = [made[number, n] for n in range(_PAYMENTS)]
+            found.lost += times.count(0)
+            found.doubled += sum(each > 1 for each in times)
+
+    async def killer() -> None:
+        while found.kills < kills:
+            await asyncio.sleep(0.05 + choose.random() * 0.2)
+            hosts = [host for host in sandbox.hosts if host.runs]
+            if hosts:
+                with contextlib.suppress(ProcessLookupError):  # it was killed before, and that is not known yet
+                    os.kill(choose.choice(hosts).pid, signal.SIGKILL)
+                    found.kills += 1
+        over.set()
+
+    cm = codemode(tools=[pay], backend=sandbox)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(killer())
+            for first in range(at_once):
+                group.create_task(runs(first))
+    finally:
+        await cm.aclose()
+    return found
+
+
+def report(results: dict[str, Any]) -> str:
+    """Return the figures as Markdown."""
+    figures = results["figures"]
+    measures = list(next(iter(figures.values())))
+    lines = ["| | " + " | ".join(figures) + " |", "| --- |" + " --- |" * len(figures)]
+    for name in measures:
+        cells = [
+            f"{median(each[name]):.2f} ({min(each[name]):.2f} to {max(each[name]):.2f})" for each in figures.values()
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+async def work(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure, and kill where that is wanted."""
+    results: dict[str, Any] = {**store.facts(), "inner": options.inner}
+    spread: Any = create_sandbox("ray", inner=options.inner, hosts=3, least_hosts=3, resources={"CPU": 0.1})
+    here = create_sandbox(options.inner)
+    try:
+        await drive(spread, "1")
+        results["figures"] = await measure({"here": here, "ray": spread}, rounds=options.rounds)
+        if options.kills:
+            kills = await kill_hosts(spread, kills=options.kills)
+            results["kills"] = asdict(kills)
+    finally:
+        await spread.aclose()
+        await here.aclose()
+    return results
+
+
+def main() -> None:
+    """Run the benchmark, print its figures, and keep them with `--save`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inner", default="monty")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    results = asyncio.run(work(options))
+    print(report(results))
+    if "kills" in results:
+        print(results["kills"])
+    if options.save:
+        store.write("ray", results, report(results))
+
+
+if __name__ == "__main__":
+    main()
