@@ -1,13 +1,10 @@
 """Programs on a Ray cluster of two nodes: hosts that die, clusters that are full or gone, and what is left."""
 
 import asyncio
-import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +27,6 @@ from tests.sandboxes.ray_cluster import own_cluster
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
-ROOT = Path(__file__).parents[2]
 CALL = Program(code="await tools.echo(1)", tools=("echo",))
 
 
@@ -149,76 +145,6 @@ async def test_event_loops_share_the_hosts_and_each_ends_its_own_runs(sandbox: A
 
     assert await asyncio.to_thread(asyncio.run, elsewhere()) == 42
     assert await own.advance({1: Returned(2)}) == Finished(2)
-
-
-ALONE = """
-import asyncio, dataclasses, json, os, sys, time
-from pathlib import Path
-from codemode_sandboxes import Blocked, Program, Returned, SandboxUnavailable, create_sandbox
-from tests.sandboxes.processes import alive, descendants
-
-CALL = Program(code="await tools.echo(1)", tools=("echo",))
-
-def processes(*names):
-    found = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in descendants(os.getpid()) if alive(pid)}
-    return {pid: name for pid, name in found.items() if not names or name in names}
-
-async def main():
-    folders = {name for name in os.listdir("/tmp") if name.startswith("cmray-")}
-    sandbox = create_sandbox("ray", inner="monty")
-    waiting = await sandbox.start(CALL)
-    assert isinstance(await waiting.advance(), Blocked)
-    # A host may outlive its machine's other processes for long, and its runs with it: all of them go.
-    for pid in [*processes("gcs_server", "raylet"), sandbox.hosts[0].pid]:
-        os.kill(pid, 9)
-    event = await waiting.advance({1: Returned(2)})
-    sandbox._hosts.plan = dataclasses.replace(sandbox._hosts.plan, start_seconds=3)
-    end = time.monotonic() + 60
-    missing = None
-    while missing is None and time.monotonic() < end:
-        try:
-            execution = await sandbox.start(CALL)
-            await execution.advance()
-            await asyncio.sleep(0.5)
-        except SandboxUnavailable as error:
-            missing = error
-    await sandbox.aclose()
-    again = create_sandbox("ray", inner="monty")
-    execution = await again.start(Program(code="6 * 7"))
-    value = (await execution.advance()).value
-    await again.aclose()
-    end = time.monotonic() + 30
-    while processes() and time.monotonic() < end:
-        await asyncio.sleep(0.1)
-    left = list(processes().values())
-    new = {name for name in os.listdir("/tmp") if name.startswith("cmray-")} - folders
-    print(json.dumps([type(event).__name__, missing.reason, value, left, sorted(new)]))
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.slow
-def test_a_process_outlives_its_cluster_and_a_ray_of_its_own_leaves_nothing() -> None:
-    pytest.importorskip("ray")
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'sandboxes'}"}
-    done = subprocess.run(
-        [sys.executable, "-c", ALONE], env=environment, capture_output=True, text=True, timeout=200, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    event, reason, value, left, folders = json.loads(done.stdout)
-    assert event == "Failed"
-    assert "the cluster is full or does not answer" in reason
-    assert (value, left, folders) == (42, [], [])
-
-
-@pytest.mark.slow
-async def test_a_cluster_is_reached_as_a_client() -> None:
-    sandbox = make("ray", inner="monty", address=own_cluster().client_address)
-    try:
-        assert (await run(sandbox, "(await tools.echo(6 * 7))[0][0]", {"echo": echo})).value == 42
-    finally:
-        await sandbox.aclose()
 
 
 @pytest.mark.slow

@@ -140,6 +140,7 @@ class Cluster:
         try:
             ray.init(**options)
         except Exception as error:  # it raises errors of many types, RuntimeError and ConnectionError among them
+            ray.shutdown()  # it may have started half of a Ray
             where = f"at {self.address}" if self.address else "of this process's own"
             reason = f"no Ray cluster {where} answers: {str(error).strip().splitlines()[0] if str(error) else error!r}"
             raise SandboxUnavailable(NAME, reason, _REMEDY) from error
