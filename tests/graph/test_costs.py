@@ -106,7 +106,8 @@ class _Ids(list[str]):
 def test_the_calls_of_an_attempt_are_not_looked_for_in_a_list() -> None:
     ids = [f"1:{number}" for number in range(3)]
     calls: list[Any] = [
-        {"id": id, "key": id, "tool": "t", "status": "failed", "error": {"type": "", "message": ""}} for id in ids
+        {"id": id, "key": id, "tool": "t", "arguments": {}, "status": "failed", "error": {"type": "", "message": ""}}
+        for id in ids
     ]
     attempt: Any = {"calls": _Ids(ids), "failure": None, "output": None, "findings": []}
     assert failed_calls(calls, attempt["calls"]) == calls
