@@ -155,6 +155,10 @@ def describe(run: str, events: Iterable[Event], known: RunInfo | None = None) ->
 _MOST_RETIRED = 16  # a server's failed runs would otherwise be collected for as long as it lives
 
 
+def _input(info: RunInfo) -> tuple[str, str, str]:
+    return info.thread, info.namespace, info.digest
+
+
 class MemoryJournal:
     """A journal in this process's memory. It is gone when the process ends, and promises nothing beyond that."""
 
@@ -164,6 +168,8 @@ class MemoryJournal:
         self._lock = threading.Lock()  # graphs run in several event loops, each in a thread
         self._runs: dict[str, list[Event]] = {}
         self._infos: dict[str, RunInfo] = {}
+        # The open runs of each input, in the order of opening: a look through all would take longer with each run that waits.
+        self._open: dict[tuple[str, str, str], dict[str, None]] = {}
         self._values: dict[tuple[str, str], str] = {}
         self._notes: dict[str, dict[str, str]] = {}
         self._retired: deque[str] = deque()
@@ -175,8 +181,19 @@ class MemoryJournal:
             if len(kept) != expected:
                 raise Conflict(f"run {run} has {len(kept)} events, not {expected}")
             kept.extend(events)
-            self._infos[run] = describe(run, events, self._infos.get(run))
+            before = self._infos.get(run)
+            self._infos[run] = info = describe(run, events, before)
+            if before is not None and (_input(before) != _input(info) or info.closed is not None):
+                self._forget(before)
+            if info.closed is None:
+                self._open.setdefault(_input(info), {})[run] = None
             return len(kept)
+
+    def _forget(self, info: RunInfo) -> None:
+        runs = self._open.get(_input(info), {})
+        runs.pop(info.run, None)
+        if not runs:
+            self._open.pop(_input(info), None)
 
     async def read(self, run: str, after: int = 0) -> list[Event]:
         """Return events of a run. See `Journal.read`."""
@@ -184,11 +201,8 @@ class MemoryJournal:
 
     async def find(self, thread: str, namespace: str, digest: str) -> list[RunInfo]:
         """Return the open runs of one input. See `Journal.find`."""
-        return [
-            info
-            for info in list(self._infos.values())
-            if info.closed is None and (info.thread, info.namespace, info.digest) == (thread, namespace, digest)
-        ]
+        with self._lock:
+            return [self._infos[run] for run in self._open.get((thread, namespace, digest), ())]
 
     async def runs(self, *, before: RunInfo | None = None, limit: int = 100) -> list[RunInfo]:
         """Return runs, the newest first. See `Journal.runs`."""
@@ -207,8 +221,10 @@ class MemoryJournal:
 
     async def delete(self, run: str) -> None:
         """Remove a run. See `Journal.delete`."""
-        self._runs.pop(run, None)
-        self._infos.pop(run, None)
+        with self._lock:
+            self._runs.pop(run, None)
+            if (info := self._infos.pop(run, None)) is not None:
+                self._forget(info)
         for key in [key for key in list(self._values) if key[0] == run]:
             del self._values[key]
 
