@@ -176,6 +176,8 @@ class Parts:
 
 
 def _knobs_in(context: object) -> dict[str, Any]:
+    if context is None:
+        return {}
     if isinstance(context, Mapping):
         return {name: context[name] for name in Context.model_fields if name in context}
     # A field that still has its default is no choice of the caller, and would undo a limit that the graph has.
