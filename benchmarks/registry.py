@@ -110,7 +110,7 @@ BENCHMARKS = (
     Benchmark(
         name="oracle",
         module="benchmarks.oracle",
-        question="programs for the tasks of AgentDojo and tau2, in sandboxes; tokens of four ways to do them",
+        question="programs for the tasks of AgentDojo and tau2, in sandboxes; tokens of five ways to do them",
         writes=True,
         tables={
             "oracle": lambda results: f"{oracle.programs_table(results)}\n\n{_conditions(results)}.",

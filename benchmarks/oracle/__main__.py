@@ -1,4 +1,4 @@
-"""Runs the programs of AgentDojo's and tau2's tasks in sandboxes, and counts the tokens of four ways to do the tasks.
+"""Runs the programs of AgentDojo's and tau2's tasks in sandboxes, and counts the tokens of five ways to do the tasks.
 
 Run it from the repository's root: `python -m benchmarks.oracle`. It makes an environment of its own, of packages from the
 index, and needs no model.
@@ -43,7 +43,7 @@ async def measure(options: argparse.Namespace) -> None:
     with TemporaryDirectory(prefix="codemode-oracle-") as folder:
         for suite in options.sets:
             for number, case in enumerate(cases(suite)):
-                if number % options.every:
+                if number % options.parts not in options.part:
                     continue
                 right = convert(case)
                 found: dict[str, Any] = {
@@ -76,23 +76,28 @@ def _save(facts: Mapping[str, Any], tasks: list[dict[str, Any]], options: argpar
     results = {
         **facts,
         "load after": load(),
-        "settings": {"sandboxes": options.sandboxes, "seed": options.seed, "every": options.every},
+        "settings": {
+            "sandboxes": options.sandboxes,
+            "seed": options.seed,
+            "parts": options.parts,
+            "part": options.part,
+        },
         "packages": {name: packages[name] for name in _PACKAGES},
-        "tasks": [*_others(facts["date"], options), *tasks],
+        "tasks": [*_others(facts["date"], tasks, options), *tasks],
     }
     report = markdown(results)
     store.write("oracle", results, report, folder=options.results)
     return report
 
 
-def _others(date: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the tasks of other sets that were run on the same day."""
+def _others(date: str, tasks: list[dict[str, Any]], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the other tasks that were run on the same day."""
     try:
         results = store.newest("oracle", folder=options.results)
     except FileNotFoundError:
         return []
-    ran = tuple("agentdojo" if name == "agentdojo" else f"tau2 {name}" for name in options.sets)
-    return [task for task in results["tasks"] if results["date"] == date and not task["suite"].startswith(ran)]
+    ran = {(task["suite"], task["name"]) for task in tasks}
+    return [task for task in results["tasks"] if results["date"] == date and (task["suite"], task["name"]) not in ran]
 
 
 def _is_right(case: Any) -> bool:
@@ -120,7 +125,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.oracle", description=__doc__)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--sandboxes", nargs="+", default=["monty", "restricted", "bubblewrap"], metavar="NAME")
-    parser.add_argument("--every", type=int, default=1, help="take each n-th task (%(default)s)")
+    parser.add_argument("--parts", type=int, default=1, help="split the tasks of a set in so many parts (%(default)s)")
+    parser.add_argument(
+        "--part", type=int, nargs="+", default=[0], help="run these parts, counted from 0 (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the calls at which processes are killed (%(default)s)")
     parser.add_argument("--results", type=Path, default=store.RESULTS, help="where to write")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)

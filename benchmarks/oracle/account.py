@@ -6,7 +6,7 @@ the model. An answer of the classical ways is what the program returns, cut to a
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -15,6 +15,7 @@ from codemode_sandboxes import Sandbox
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from benchmarks.oracle.convert import Converted
@@ -92,13 +93,14 @@ async def account(case: Case, right: Converted, sandbox: Sandbox) -> dict[str, A
     tools = case.open().tools
     first, _, rest = right.program.rpartition("\n")
     broken = f"{first}\n{_BROKEN}\n{rest}"
+    program, answered = await _program(case, tools, [right.program], sandbox)
     return {
         "calls": len(right.calls),
         "sequential": _classical(case, tools, right, [[place] for place in range(len(right.calls))]).to_json(),
         "parallel": _classical(case, tools, right, _together(right.rounds)).to_json(),
-        "program": (await _program(case, [right.program], sandbox)).to_json(),
-        "answered": (await _program(case, [right.program], sandbox, answered=True)).to_json(),
-        "repaired": (await _program(case, [broken, right.program], sandbox)).to_json(),
+        "program": program.to_json(),
+        "answered": answered.to_json(),
+        "repaired": (await _program(case, tools, [broken, right.program], sandbox))[0].to_json(),
     }
 
 
@@ -110,9 +112,7 @@ def _classical(case: Case, tools: Sequence[ToolFacts], right: Converted, turns: 
     """Count an agent that calls tools: the tools and all messages are read again at each turn."""
     spent = Spent()
     definitions = [
-        json.dumps(
-            {"type": "function", "name": tool.name, "description": tool.description, "parameters": tool.input_schema}
-        )
+        json.dumps(convert_to_openai_tool({**tool.input_schema, "title": tool.name, "description": tool.description}))
         for tool in tools
     ]
     context, before = _tokens([case.system or "You are a helpful assistant.", *definitions, case.text]), 0
@@ -129,31 +129,29 @@ def _classical(case: Case, tools: Sequence[ToolFacts], right: Converted, turns: 
     return spent
 
 
-async def _program(case: Case, programs: list[str], sandbox: Sandbox, *, answered: bool = False) -> Spent:
-    """Count the product's own conversation; `answered`: and a last request, in which the model puts the value into words."""
+async def _program(
+    case: Case, tools: Sequence[ToolFacts], programs: list[str], sandbox: Sandbox
+) -> tuple[Spent, Spent]:
+    """Count the product's own conversation; and the same with a last request, in which the model puts the value into words."""
     world, model = case.open(), _Script(programs=programs)
 
     async def call(name: str, arguments: dict[str, Any]) -> Any:
         return world.call(name, arguments)
 
     task = f"{case.system}\n\n{case.text}" if case.system else case.text
-    result = await codemode(tools=specs(world.tools, call), code_model=model, sandbox=sandbox).run(task)
+    result = await codemode(tools=specs(tools, call), code_model=model, sandbox=sandbox).run(task)
     spent, before = Spent(), list[str]()
     for place, messages in enumerate(model.asked):
         texts = [str(message.text) for message in messages]
-        same = next(
-            (number for number, pair in enumerate(zip(texts, before, strict=False)) if pair[0] != pair[1]), len(before)
-        )
-        spent.add(
-            _tokens(texts), _tokens(texts[:same]) if place else 0, _tokens([f"```python\n{programs[place]}\n```"])
-        )
+        pairs = enumerate(zip(texts, before, strict=False))
+        same = next((number for number, (one, other) in pairs if one != other), len(before))
+        written = _tokens([f"```python\n{programs[place]}\n```"])
+        spent.add(_tokens(texts), _tokens(texts[:same]) if place else 0, written)
         before = texts
-    if answered:
-        context = _tokens([*before, f"```python\n{programs[-1]}\n```"])
-        spent.add(
-            context + _tokens([json.dumps(result["output"])]), context, _tokens([case.answer or _cut(result["output"])])
-        )
-    return spent
+    context, answered = _tokens(before) + written, replace(spent)
+    answer = _tokens([case.answer or _cut(result["output"])])
+    answered.add(context + _tokens([json.dumps(result["output"])]), context, answer)
+    return spent, answered
 
 
 def _cut(value: Any) -> str:

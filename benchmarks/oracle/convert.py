@@ -148,13 +148,25 @@ class _Writer:
         self.out.loops += 1
         arguments = ", ".join([f"{varying[0]}=item", *(f"{key}={value}" for key, value in fixed.items())])
         text = f"{expression} {arguments}"
-        results = [self.make(name, {**run[0], varying[0]: item}, text)[0] for item in items]
-        if reads:
-            self.lines.append(
-                f"{self.keep(results)} = await asyncio.gather(*[tools.{name}({arguments}) for item in {expression}])"
-            )
+        made = [self.make(name, {**run[0], varying[0]: item}, text) for item in items]
+        call, failed = f"await tools.{name}({arguments})", any(each for _, each in made)
+        if not failed and reads:
+            gathered = f"await asyncio.gather(*[tools.{name}({arguments}) for item in {expression}])"
+            self.lines.append(f"{self.keep([value for value, _ in made])} = {gathered}")
+        elif failed and reads:
+            kept = self.keep([value for value, _ in made])
+            self.lines += [f"{kept} = []", f"for item in {expression}:", "    try:", f"        {kept}.append({call})"]
+            self.lines += ["    except Exception:", f"        {kept}.append(None)"]
+        elif failed:
+            self.lines += [
+                f"for item in {expression}:",
+                "    try:",
+                f"        {call}",
+                "    except Exception:",
+                "        pass",
+            ]
         else:
-            self.lines += [f"for item in {expression}:", f"    await tools.{name}({arguments})"]
+            self.lines += [f"for item in {expression}:", f"    {call}"]
         return True
 
     def answer(self) -> str:
@@ -168,7 +180,7 @@ class _Writer:
                         number, origin = self.sources.find(kind(part.strip()))
                     except ValueError:
                         continue
-                    expression = f"f'{{{number}:g}}'" if origin == "result" else repr(part.strip())
+                    expression = f"format({number}, 'g')" if origin == "result" else repr(part.strip())
             # A sentence of the set's own: no call returns it, and words that the task has are no answer.
             if origin == "task":
                 expression, origin = repr(part.strip()), "literal"

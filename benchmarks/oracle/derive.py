@@ -103,6 +103,8 @@ class Sources:
             forms = {str(value), f"{value:.2f}", f"{value:g}", f"{value:,}"}
             return any(re.search(rf"(?<![\w.]){re.escape(form)}(?![\w]|\.\d)", text) for form in forms)
         words = str(value).lower().split()
+        if len(str(value)) < 4:  # so short a text is part of many words
+            return bool(words) and re.search(rf"(?<!\w){re.escape(str(value).lower())}(?!\w)", text) is not None
         return bool(words) and (str(value).lower() in text or all(word in text for word in words))
 
     def gives(self, expression: str, value: Any) -> bool:
@@ -273,7 +275,11 @@ class Sources:
 
     def _words(self, value: Any) -> list[str]:
         text = self.text.lower()
-        return [word for word in dict.fromkeys(re.findall(r"[^\W_]{4,}", str(value))) if word.lower() in text][:6]
+        return [
+            word
+            for word in dict.fromkeys(re.findall(r"[^\W_]{4,}|[A-Z][^\W_]{2,}", str(value)))
+            if word.lower() in text
+        ][:6]
 
 
 def _holds(test: str, item: Any) -> bool:

@@ -84,7 +84,8 @@ def account_table(results: Mapping[str, Any], figure: str = "tokens") -> str:
     rows = {
         name: [task["tokens"] for task in tasks if low <= task["calls"] <= high] for name, (low, high) in _SIZES.items()
     }
-    rows = {name: found for name, found in rows.items() if found} | {"all": [task["tokens"] for task in tasks]}
+    rows = {name: found for name, found in rows.items() if found}
+    rows |= {"all": [task["tokens"] for task in tasks]} if tasks else {}
     columns = {"tasks": "tasks", **_WAYS, "saving": "saved by one program", "repair": "saved with a repair"}
 
     def total(row: str, way: str) -> float:
@@ -104,7 +105,7 @@ def account_table(results: Mapping[str, Any], figure: str = "tokens") -> str:
 
 
 def _share(part: float, whole: float) -> str:
-    return f"{1 - part / whole:.0%}".replace("-", "−")
+    return "–" if not whole else f"{1 - part / whole:.0%}".replace("-", "−")
 
 
 def break_even(results: Mapping[str, Any]) -> str:

@@ -78,6 +78,13 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
+def untitled(schema: Any) -> Any:
+    """Return a JSON Schema without the titles that pydantic gives to every field, as LangChain sends it to a model."""
+    if isinstance(schema, dict):
+        return {key: untitled(value) for key, value in schema.items() if key != "title" or not isinstance(value, str)}
+    return [untitled(each) for each in schema] if isinstance(schema, list) else schema
+
+
 def cases(suite: str) -> Iterator[Case]:
     """Yield the tasks of a set: `agentdojo`, `retail` or `airline`."""
     yield from _dojo() if suite == "agentdojo" else _tau2(suite)
@@ -95,7 +102,7 @@ class _DojoWorld:
             ToolFacts(
                 name=each.name,
                 description=each.description,
-                input_schema=each.parameters.model_json_schema(),
+                input_schema=untitled(each.parameters.model_json_schema()),
                 effect="read" if each.name.startswith(_READS) and each.name not in _CHANGING_READS else "write",
             )
             for each in suite.tools
@@ -147,7 +154,12 @@ class _Tau2World:
             facts = tool.openai_schema["function"]
             effect = "write" if self._kit.tool_type(name).value == "write" else "read"
             tools.append(
-                ToolFacts(name=name, description=facts["description"], input_schema=facts["parameters"], effect=effect)
+                ToolFacts(
+                    name=name,
+                    description=facts["description"],
+                    input_schema=untitled(facts["parameters"]),
+                    effect=effect,
+                )
             )
         self.tools: Sequence[ToolFacts] = tools
 
