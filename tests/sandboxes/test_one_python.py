@@ -54,6 +54,30 @@ sum(x for x in [1, 2]), max(x for x in [1, 3]), sorted(x for x in [2, 1]), ','.j
 dict(zip('ab', [1, 2])), list(zip(*[[1, 2], [3, 4]])), [*map(str, [1])], set(map(abs, [-1, 1])) == {1}
 [(i, x) for i, x in enumerate('ab', 1)], [a + b for a, b in zip([1], [2])]
 def f(): ;;     return (x for x in [1]) ;; [list(f()), list(f())]
+import re ;; g = re.finditer('a', 'aXa') ;; [len(list(g)), len(list(g))]
+import itertools ;; g = itertools.chain([1], [2]) ;; [list(g), list(g)]
+import itertools ;; g = itertools.islice([1, 2, 3], 2) ;; [next(g), list(g), list(g)]
+import itertools ;; g = itertools.product([1], [2]) ;; [list(g), list(g)]
+import itertools ;; g = itertools.groupby([1, 1, 2]) ;; [(k, list(v)) for k, v in g], list(g)
+import itertools ;; g = itertools.accumulate([1, 2]) ;; [sum(g), sum(g)]
+import itertools ;; g = itertools.combinations([1, 2], 2) ;; [list(g), bool(g)]
+import itertools ;; g = itertools.zip_longest([1], [2, 3]) ;; [list(g), list(g)]
+import itertools ;; c = itertools.count(3) ;; [next(c), next(c)]
+import itertools ;; a, b = itertools.tee([1, 2]) ;; [list(a), list(b), list(a)]
+import itertools ;; g = itertools.repeat(1, 2) ;; [list(g), list(g)]
+import itertools ;; g = itertools.takewhile(lambda x: x < 2, [1, 2]) ;; [list(g), list(g)]
+import itertools ;; g = itertools.permutations('ab') ;; [len(list(g)), len(list(g))]
+d = {'a': 1} ;; k, v, i = d.keys(), d.values(), d.items() ;; d['b'] = 2 ;; [list(k), list(v), list(i), len(k)]
+d = {'a': 1} ;; try: ;;     for k in d: ;;         d[k + 'x'] = 1 ;; except RuntimeError as e: ;;     r = type(e).__name__ ;; r
+i = iter([1, 2, 3]) ;; [next(i), list(i), list(i), next(i, 'end')]
+i = iter({'a': 1}.items()) ;; [next(i), list(i)]
+from collections import Counter ;; g = Counter('aab').elements() ;; [list(g), list(g)]
+from collections import Counter ;; sorted(Counter('aab').elements()), [x for x in Counter('ab').elements()]
+import csv ;; g = csv.reader(['a,b', 'c,d']) ;; [next(g), list(g), list(g)]
+import csv ;; g = csv.DictReader(['a,b', '1,2']) ;; [list(g), list(g), g.fieldnames]
+x = reversed([1, 2]) ;; sorted(x), sorted(x)
+from collections import deque ;; q = deque([1, 2]) ;; i = iter(q) ;; [next(i), list(i)]
+r = range(3) ;; i = iter(r) ;; [next(i), list(i), list(r)]
 import itertools ;; for x in itertools.chain((print(i) for i in 'ab'), [1]): print('x')
 import functools ;; functools.reduce(lambda a, b: a + b, (x for x in [1, 2]))
 """

@@ -42,6 +42,7 @@ _QUIET_FUNCTIONS = frozenset(
         "type",
     ]
 )
+_CONSUMING = ("dict", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple")
 _SEARCHES = frozenset({"count", "endswith", "find", "index", "rfind", "rindex", "startswith"})
 _CONTAINERS = frozenset({"dict", "frozenset", "list", "range", "set", "str", "tuple"})
 _QUIET_METHODS = frozenset(["append", "items", "keys", "values", "lower", "upper", "strip", "copy", "isoformat"])
@@ -96,6 +97,24 @@ def _slices_of_ranges(tree: Tree) -> Iterator[ast.AST]:
     for node in tree.of(ast.Subscript):
         if isinstance(node.slice, ast.Slice) and kinds.kind(node.value) == "range":
             yield node
+
+
+def _listed_iterators(tree: Tree) -> Iterator[ast.AST]:
+    """Find iterators that Monty makes a list of, where they are not consumed whole and at once."""
+    kinds = kinds_of(tree)
+    for call in tree.of(ast.Call):
+        name = (
+            call.func.attr
+            if isinstance(call.func, ast.Attribute)
+            else (tree.dotted(call.func) or "").rpartition(".")[2]
+        )
+        if name not in ("elements", "finditer") or name in tree.function_names or is_tools(call.func):
+            continue
+        around = tree.parent(call)
+        is_looped = isinstance(around, ast.For | ast.comprehension) and around.iter is call
+        is_listed = isinstance(around, ast.Call) and kinds.is_builtin(around.func, *_CONSUMING)
+        if not (is_looped or is_listed or isinstance(around, ast.Starred)):
+            yield call
 
 
 def _hashes(tree: Tree) -> Iterator[ast.AST]:
@@ -268,6 +287,13 @@ ODDITIES: tuple[Gap, ...] = (
         "slice a list: `list(range(n))[::2]`",
         _slices_of_ranges,
         "repr(range(10)[::3]) == 'range(0, 10, 3)'",
+        rare=True,
+    ),
+    Gap(
+        "re.finditer and Counter.elements that are kept, or taken in part",
+        "make a list: `list(re.finditer(...))`",
+        _listed_iterators,
+        "import re\ng = re.finditer('a', 'a')\n[len(list(g)), len(list(g))] == [1, 0]",
         rare=True,
     ),
     Gap(
