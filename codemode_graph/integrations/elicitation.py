@@ -23,6 +23,13 @@ _WORDS = {
     "respond": "respond responded",
 }
 _KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split()}
+# The decisions on a call that was cut off. "Yes" could mean that it took effect as well as that it is to be made.
+_OUTCOMES = {
+    "approve": "It did not take effect: call it now",
+    "edit": "It did not take effect: call it with other arguments",
+    "reject": "It did not take effect: do not call it",
+    "respond": "It took effect: the program gets the message as its result",
+}
 
 
 class Elicitation:
@@ -74,9 +81,11 @@ class Elicitation:
                 return read_form(action, answer.content, allowed)
             except ValueError as error:
                 problem = str(error)
-        # Nobody may be taken to have approved a call, and the policy may leave no other way to say no.
-        if "reject" not in allowed:
-            raise Undecided(f"nobody decided on the call of {action['name']!r}, which may not be rejected")
+        # Nobody may be taken to have approved a call, and the policy may leave no other way to say no. To reject a call that
+        # may have taken effect is to say that it did not, which a person who closes the form has not said.
+        if "reject" not in allowed or _in_doubt(action, allowed):
+            why = "may have taken effect" if "reject" in allowed else "may not be rejected"
+            raise Undecided(f"nobody decided on the call of {action['name']!r}, which {why}")
         return {"type": "reject", "message": "nobody decided"}
 
     async def _answer(self, question: Any) -> Any:
@@ -95,7 +104,10 @@ class Elicitation:
 
 def _form(action: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
     """Return the form for a decision. MCP's forms are flat, so that changed arguments are JSON text."""
-    fields: dict[str, Any] = {"decision": {"type": "string", "enum": [*allowed], "title": f"Call {action['name']}?"}}
+    decision: dict[str, Any] = {"type": "string", "enum": [*allowed], "title": f"Call {action['name']}?"}
+    if _in_doubt(action, allowed):
+        decision |= {"title": f"Did {action['name']} take effect?", "enumNames": [_OUTCOMES[kind] for kind in allowed]}
+    fields: dict[str, Any] = {"decision": decision}
     if "reject" in allowed or "respond" in allowed:
         fields["message"] = {
             "type": "string",
@@ -118,7 +130,7 @@ def read_form(
     """Return the decision that an accepted form holds.
 
     Clients send forms unchecked, and some show a form of their own: one button, a switch, a choice or a text field. By the
-    protocol, to accept without content is to confirm the action.
+    protocol, to accept without content is to confirm the action; of a call that was cut off, the form has to name the decision.
 
     Args:
         action: The call that the form is about.
@@ -129,6 +141,11 @@ def read_form(
         ValueError: It holds no decision that may be taken, or arguments that are no JSON object.
     """
     kind = "approve" if not content else _kind(content)
+    if _in_doubt(action, allowed):
+        word = (content or {}).get("decision")
+        kind = word.strip().lower() if isinstance(word, str) else None
+        if kind not in allowed:
+            raise ValueError("; ".join(f"answer {name}: {_OUTCOMES[name]}" for name in allowed))
     if kind not in allowed:
         raise ValueError(f"the decision has to be one of {', '.join(allowed)}")
     content = content or {}
@@ -142,6 +159,11 @@ def read_form(
     if not isinstance(arguments, dict):
         raise ValueError("the arguments are not a JSON object")
     return {"type": "edit", "edited_action": {"name": action["name"], "args": arguments}}
+
+
+def _in_doubt(action: Mapping[str, Any], allowed: Sequence[str]) -> bool:
+    """Return True for a call that was cut off, and may have taken effect. Of one that did, only the value may be missing."""
+    return action.get("reason") == "unknown" and "approve" in allowed
 
 
 def _kind(content: Mapping[str, Any]) -> str | None:
