@@ -128,7 +128,7 @@ def show_sandboxes(*, as_json: bool) -> None:
     here = [report for report in reports if report.available]
     if here:
         console.print(_table(here))
-        say(console, "Cold: milliseconds until the first program had run. Ready: the same of the next.")
+        say(console, "Milliseconds of a program: Cold with the start of the sandbox, Ready after it.")
         for report in here:
             if lacks := [limit for limit in LIMITS if limit not in report.enforces]:
                 console.print()

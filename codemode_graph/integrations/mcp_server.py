@@ -146,7 +146,7 @@ class _Calls:
         asked = {name: arguments[name] for name in ("task", "after") if name in arguments}
         record = self.monitor.begin(tool, run_id, _client(context), **asked)
         scope = context.request.scope if context.request is not None else {}
-        outcome, told = "error", {}
+        outcome, details = "error", {}
 
         async def work(slot: Slot) -> RunResult:
             return await self._run(tool, arguments, context, slot, record)
@@ -154,7 +154,7 @@ class _Calls:
         try:
             result = await self.slots.run(work, gone=scope.get(GONE))
             outcome = "ok" if result["success"] else "waits" if result.trace.pending else "failed"
-            told = {"error": result["error"]}
+            details = {"error": result["error"]}
             return _call_result(result)
         except Refused as refusal:
             outcome = "refused"
@@ -173,10 +173,10 @@ class _Calls:
                 await self._complete(record)
             raise
         except Exception as error:
-            told = {"error": str(error)}
+            details = {"error": str(error)}
             raise
         finally:
-            self.monitor.end(record, outcome, time.monotonic() - started, **told)
+            self.monitor.end(record, outcome, time.monotonic() - started, **details)
 
     async def _run(
         self,

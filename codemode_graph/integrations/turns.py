@@ -121,9 +121,9 @@ class TurnCalls:
                 self._note(update, name, place, {**call, "key": place})
         for name, place in self._stale:
             self._note(update, name, place, None)
-        made = by_digest(call for call in calls if call["attempt"] and call["status"] in _STANDS)
+        standing = by_digest(call for call in calls if call["attempt"] and call["status"] in _STANDS)
         for name, place, held in self._held_at:
-            if made.keys() & by_digest([held]).keys():
+            if standing.keys() & by_digest([held]).keys():
                 self._note(update, name, place, None)
         return update
 
