@@ -7,6 +7,7 @@ from typing import Any
 from benchmarks import small_model, soak, store, throughput
 from benchmarks.boxes import report as sandboxes
 from benchmarks.catalogue import scale
+from benchmarks.catalogue import table as catalogue_table
 from benchmarks.figures import duration, table
 from benchmarks.oracle import report as oracle
 from benchmarks.peers.tools import EXPECTED
@@ -136,6 +137,13 @@ BENCHMARKS = (
         tables={
             "catalogue-scale": lambda results: f"{scale.table(results)}\n\n{_conditions(results)}. Processor time."
         },
+    ),
+    Benchmark(
+        name="catalogue-table",
+        module="benchmarks.catalogue.table",
+        question="all cards against a catalogue, with a scripted model; it needs the catalogues' folder",
+        writes=True,
+        tables={"catalogue-table": lambda found: f"{catalogue_table.table(found)}\n\n{_conditions(found)}."},
     ),
     Benchmark(name="serve-load", module="benchmarks.serve_load", question="a server under many clients"),
     Benchmark(
