@@ -120,6 +120,11 @@ BENCHMARKS = (
             "tokens-even": oracle.break_even,
         },
     ),
+    Benchmark(
+        name="observed-types",
+        module="benchmarks.observed_types",
+        question="first programs that are right where no tool declares its result, before and after one run",
+    ),
     Benchmark(name="chaos", module="benchmarks.chaos", question="effects that happen twice or get lost"),
     Benchmark(name="fuzz-python", module="benchmarks.fuzz_python", question="programs that differ on Monty"),
     Benchmark(name="fuzz-replies", module="benchmarks.fuzz_replies", question="replies that are read wrongly"),

@@ -47,7 +47,7 @@ class FieldNames:
         )
 
     def _has(self, word: str) -> bool:
-        if word in self._own or _is_field_word(word):
+        if word in self._own or f"{word}s" in self._own or _is_field_word(word):
             return True
         return any(word.endswith(end) and _is_field_word(word.removesuffix(end)) for end in _ENDINGS)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 
+from benchmarks.observed_types import TASKS, first_is_right
 from codemode_graph import codemode, create_codemode, tool
 from codemode_graph.calls.journal import MemoryJournal
 from codemode_graph.catalogue import Observations
@@ -290,3 +291,11 @@ def test_declared_results_are_not_learned() -> None:
         return {}
 
     assert Observations(Signatures.of(load_tools([get_order, declared, bare]))).tools == {"get_order", "bare"}
+
+
+@pytest.mark.parametrize("name", ["read_users", "read_balances", "read_parts"])
+async def test_a_first_program_is_right_more_often_after_one_run(name: str) -> None:
+    task = next(task for task in TASKS if task.tool == name)
+    assert not await first_is_right(task, earlier=False)
+    # `plonk` is no name of a field anywhere, so nothing of it is learned.
+    assert await first_is_right(task, earlier=True) is (name != "read_parts")
