@@ -27,7 +27,6 @@ __all__ = ["Kills", "kill_hosts", "main", "measure"]
 
 _LOOP, _GATHER, _AT_ONCE = 20, 64, 100
 _PAYMENTS = 6
-_MOST_REPAIRS = 20
 LOOP = f"s = 0\nfor i in range({_LOOP}):\n    s += await tools.fetch(i)\ns"
 GATHER = f"import asyncio\nsum(await asyncio.gather(*[tools.fetch(i) for i in range({_GATHER})]))"
 
@@ -123,7 +122,7 @@ async def kill_hosts(sandbox: Any, *, kills: int, at_once: int = 6, seed: int = 
             program = f"[await tools.pay({number}, n) for n in range({_PAYMENTS})]"
             result = await cm.run_code(program)
             repairs = 0
-            while not result["success"] and repairs < _MOST_REPAIRS:
+            while not result["success"] and "the program's host was lost" in result["error"]:
                 ending = ":".join(str(result["error"]).split(":")[:2])
                 found.endings[ending] = found.endings.get(ending, 0) + 1
                 repairs += 1

@@ -150,6 +150,10 @@ BENCHMARKS = (
         writes=True,
         tables={"catalogue-table": lambda found: f"{catalogue_table.table(found)}\n\n{_conditions(found)}."},
     ),
+    Benchmark(
+        name="ray", module="benchmarks.ray_cluster", question="programs on Ray beside here; hosts that are killed"
+    ),
+    Benchmark(name="machines", module="benchmarks.machines", question="threads that processes share over PostgreSQL"),
     Benchmark(name="serve-load", module="benchmarks.serve_load", question="a server under many clients"),
     Benchmark(
         name="pyodide-packages",

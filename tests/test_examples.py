@@ -49,6 +49,7 @@ PARTS = {"compare/program.py", "compare/words.py"}
 
 def test_every_example_is_here() -> None:
     files = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.*") if "__pycache__" not in path.parts}
+    files.remove("many_tasks_on_ray.py")  # with fewer tasks, on a cluster of the tests': tests/sandboxes/test_ray.py
     assert files == EXAMPLES.keys() | PARTS
 
 

@@ -3,11 +3,14 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from codemode_sandboxes import (
     Blocked,
     Failed,
@@ -27,6 +30,7 @@ from tests.sandboxes.ray_cluster import own_cluster
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
+ROOT = Path(__file__).parents[2]
 CALL = Program(code="await tools.echo(1)", tools=("echo",))
 
 
@@ -145,6 +149,30 @@ async def test_event_loops_share_the_hosts_and_each_ends_its_own_runs(sandbox: A
 
     assert await asyncio.to_thread(asyncio.run, elsewhere()) == 42
     assert await own.advance({1: Returned(2)}) == Finished(2)
+
+
+@pytest.mark.slow
+def test_the_example_does_its_tasks_on_a_cluster() -> None:
+    make("ray", inner="monty")  # or skip
+    command = [sys.executable, "examples/many_tasks_on_ray.py", "--tasks", "20", "--address", own_cluster().address]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'sandboxes'}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("20 of 20 tasks are right")
+
+
+def test_the_manifest_of_the_documentation_names_what_is_there() -> None:
+    manifest = yaml.safe_load((ROOT / "docs" / "kuberay.yaml").read_text())
+    assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayJob")
+    program = manifest["spec"]["entrypoint"].split()[1]
+    assert (ROOT / program).is_file()
+    cluster = manifest["spec"]["rayClusterSpec"]
+    images = {
+        container["image"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])
+        for container in group["template"]["spec"]["containers"]
+    }
+    assert len(images) == 1  # Ray and this package have to be the same on all machines
 
 
 @pytest.mark.slow
