@@ -122,7 +122,7 @@ async def kill_hosts(sandbox: Any, *, kills: int, at_once: int = 6, seed: int = 
             program = f"[await tools.pay({number}, n) for n in range({_PAYMENTS})]"
             result = await cm.run_code(program)
             repairs = 0
-            while not result["success"] and "the program's host was lost" in result["error"]:
+            while not result["success"] and "the program's host was lost" in str(result["error"]):
                 ending = ":".join(str(result["error"]).split(":")[:2])
                 found.endings[ending] = found.endings.get(ending, 0) + 1
                 repairs += 1
