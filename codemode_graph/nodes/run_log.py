@@ -165,8 +165,8 @@ async def close(log: RunLog, how: str, config: RunnableConfig) -> None:
 
 
 async def _is_kept(run: str, checkpointer: Any, place: Place) -> bool:
-    """Tell whether a checkpoint names a run, or there is nothing that could."""
-    if checkpointer is None:
+    """Tell whether a checkpoint names a run, or there is nothing that could after a kill."""
+    if checkpointer is None or isinstance(checkpointer, InMemorySaver):
         return True
     thread: RunnableConfig = {"configurable": {"thread_id": place.thread, "checkpoint_ns": ""}}
     try:
