@@ -22,6 +22,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 # What follows another word without a sign between: `userid`, `createdat`.
 _ENDINGS = ("ids", "id", "at", "by", "on", "name", "type", "url", "code", "date", "time", "count", "number")
 _READ = 8_000
+_MOST_SPACED = 4  # words of a name with spaces between them
 
 
 class FieldNames:
@@ -41,6 +42,9 @@ class FieldNames:
         """Tell whether each word of a key is one of which names of fields are made."""
         # A letter is a unit behind other words, and alone a coordinate or nothing.
         if len(key) > LONGEST_NAME or not _NAME.fullmatch(key) or (len(key) == 1 and key not in "hwxyz"):
+            return False
+        # A key of several words with spaces may be a sentence, which a card would show to a model.
+        if key.count(" ") >= _MOST_SPACED:
             return False
         return all(
             self._has(part.lower()) or all(self._has(word) for word in _split(part)) for part in _PART.findall(key)
@@ -80,7 +84,7 @@ def _field_words() -> frozenset[str]:
     return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
 
 
-@cache
 def _is_field_word(word: str) -> bool:
+    # Not cached: words come from results, without end.
     words = _field_words()
-    return word in words or word.removesuffix("s") in words or word.removesuffix("ies") + "y" in words
+    return word in words or word.removesuffix("s") in words or (word.endswith("ies") and f"{word[:-3]}y" in words)

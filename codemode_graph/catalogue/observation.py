@@ -112,13 +112,17 @@ class Observations:
         if not isinstance(dumped, Mapping) or dumped.get("format") != _FORMAT:
             raise ValueError("it is no file of observed types")
         schemas: dict[str, dict[str, Any]] = {}
-        for each in dumped.get("tools") or ():
+        tools = dumped.get("tools") or []
+        if not isinstance(tools, list):
+            raise ValueError("it has no list of tools")
+        for each in tools:
             if not isinstance(each, Mapping):
                 raise ValueError("an entry is no tool")
             place = (f"{_TOPIC} {each.get('server')}", f"{each.get('tool')} {each.get('version')}")
             name = self._by_topic.get(place[0], {}).get(place[1])
             if name is not None:
-                schemas[name] = restrict(each.get("seen"))
+                # A card shows names to a model, so those of a file are held against the tool as those of a result are.
+                schemas[name] = self.tally(name).filter(restrict(each.get("seen")))
         await self._add(notes, schemas)
         return list(schemas)
 
@@ -139,6 +143,8 @@ class Observations:
             if merged == known or len(text := json.dumps({"seen": merged, "changed": time.time()})) > _LONGEST:
                 continue
             await notes.note(topic, key, text)
+            # Not this tool, though it may have been the oldest.
+            texts.pop(key, None)
             oldest = sorted(texts, key=lambda each: _changed(texts[each]))
             for old in oldest[: max(0, len(texts) - _MOST_TOOLS + 1)]:
                 await notes.note(topic, old, None)
@@ -215,5 +221,5 @@ def _read(text: str) -> dict[str, Any]:
 def _changed(text: str) -> float:
     try:
         return float(json.loads(text)["changed"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0.0

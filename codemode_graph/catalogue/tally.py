@@ -8,6 +8,7 @@ what may be missing; no values, no formats, no bounds, and no enum of its own.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from codemode_graph.catalogue.field_names import FieldNames
@@ -46,6 +47,10 @@ class Tally:
         """Return the JSON Schema of the results; an empty one where nothing can be said."""
         return _Writer(FieldNames(self._spec), _enums(self._spec)).schema(self._root, "")
 
+    def filter(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a schema, as `restrict` returns it, without what no tally of this tool would have: of a file of others."""
+        return _filter(schema, FieldNames(self._spec), list(_enums(self._spec).values()))
+
     def _count(self, place: "_Place", value: Any, depth: int) -> None:
         self._left -= 1
         if self._left < 0:
@@ -55,6 +60,8 @@ class Tally:
         elif isinstance(value, dict):
             place.objects += 1
             for key, item in value.items():
+                if self._left < 0:
+                    break  # else a huge result would hold up the host
                 if not isinstance(key, str) or (key not in place.keys and len(place.keys) >= _MOST_KEYS):
                     place.is_crowded = True
                     self._count(place.others, item, depth + 1)
@@ -63,7 +70,7 @@ class Tally:
                 self._count(place.keys.setdefault(key, _Place()), item, depth + 1)
         elif isinstance(value, list):
             place.types["array"] += 1
-            for item in value:
+            for item in islice(value, self._left + 1):
                 self._count(place.items, item, depth + 1)
         else:
             place.types[_TYPES.get(type(value), "any")] += 1
@@ -173,6 +180,27 @@ class _Writer:
         if alike and len(known) > 1 and any(place.counts[key] * 2 < place.objects for key in known):
             return []
         return known[:MOST_FIELDS]
+
+
+def _filter(schema: Mapping[str, Any], names: FieldNames, enums: Sequence[Sequence[str]]) -> dict[str, Any]:
+    plain = dict(schema)
+    if "anyOf" in plain:
+        plain["anyOf"] = [_filter(each, names, enums) for each in plain["anyOf"]]
+    if plain.get("enum") not in (None, *enums):
+        del plain["enum"]
+    for key in ("items", "additionalProperties"):
+        if isinstance(plain.get(key), Mapping):
+            plain[key] = _filter(plain[key], names, enums)
+    if "properties" in plain:
+        fields = {
+            name: _filter(each, names, enums) for name, each in plain["properties"].items() if names.is_known(name)
+        }
+        if len(fields) < len(plain["properties"]):
+            plain["additionalProperties"] = True
+        plain |= {"properties": fields, "required": [name for name in plain["required"] if name in fields]}
+        if not fields:
+            plain = {"type": "object"}
+    return plain
 
 
 def _kinds(place: _Place) -> frozenset[str]:
