@@ -2,6 +2,7 @@
 
 import ast
 import json
+import keyword
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,9 +44,16 @@ def to_function(code: str, name: str, parameters: Declarations) -> tuple[str, di
     last = tree.root.body[-1]
     if isinstance(last, ast.Expr):
         edits.insert(edits.span(last)[0], "return ")
-    header = ", ".join(_argument(item.keyword, item.schema, required=item.required) for item in Parameters(schema))
-    text = f"async def {name}({header}):\n{_indented(edits.apply().strip(chr(10)))}\n"
+    arguments = [(item.keyword, item.schema, item.required) for item in Parameters(schema)]
+    header = ", ".join(_argument(key, each, required=required) for key, each, required in arguments)
+    # A list that is a default would be one for all calls, with what the program puts into it.
+    fresh = [
+        f"    {key} = {_default(each)!r} if {key} is None else {key}\n"
+        for key, each, required in arguments
+        if not required and isinstance(_default(each), list | dict)
+    ]
     try:
+        text = f"async def {name}({header}):\n{''.join(fresh)}{_indented(edits.apply().strip(chr(10)))}\n"
         compile(text, name, "exec", dont_inherit=True)
     except SyntaxError as error:
         raise ConfigurationError(f"the program cannot be a function: {error.msg}") from None
@@ -54,10 +62,12 @@ def to_function(code: str, name: str, parameters: Declarations) -> tuple[str, di
 
 def _take(tree: Tree, edits: Edits, name: str, given: Any) -> dict[str, Any]:
     """Take a variable or a value out of the program, and return the schema of the argument in its place."""
-    if not name.isidentifier() or name.startswith("_"):
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise ConfigurationError(f"a parameter is named as a variable is, not {name!r}")
-    schema = _schema_of(given)
+    schema = _schema_of(name, given)
     bindings = [binding for scope in tree.scopes() for binding in scope.bound.get(name, [])]
+    if any(scope.kind == "class" and name in scope.bound for scope in tree.scopes()):
+        raise ConfigurationError(f"the program has {name!r} in a class: rename the parameter")
     if bindings:
         statement = tree.parent(bindings[0])
         match statement:
@@ -100,14 +110,15 @@ def _literal(node: ast.expr) -> Any:
         return _NONE
 
 
-def _schema_of(given: Any) -> dict[str, Any] | None:
+def _schema_of(name: str, given: Any) -> dict[str, Any] | None:
     """Return the JSON Schema that a declaration is, or None where it is a value, or nothing."""
     if isinstance(given, Mapping):
         return dict(given) if given.keys() & _SCHEMA else None
     if given is None or isinstance(given, str | int | float | list):
         return None
     try:
-        return TypeAdapter(given).json_schema()
+        # A reference counts from the schema of all arguments, in which this one stands.
+        return TypeAdapter(given).json_schema(ref_template=f"#/properties/{name}/$defs/{{model}}")
     except (PydanticUserError, TypeError) as error:
         raise ConfigurationError(f"{given!r} is no type of a parameter: {error}") from None
 
@@ -121,7 +132,16 @@ def _argument(name: str, schema: Any, *, required: bool) -> str:
     kind = schema.get("type") if isinstance(schema, Mapping) else None
     hint = _HINTS.get(kind) if isinstance(kind, str) else None
     typed = f"{name}: {hint}" if hint else name
-    return typed if required else f"{typed} = {json.loads(json.dumps(schema['default']))!r}"
+    if required:
+        return typed
+    default = _default(schema)
+    if isinstance(default, list | dict):
+        return f"{typed} | None = None" if hint else f"{name} = None"
+    return f"{typed} = {default!r}"
+
+
+def _default(schema: Any) -> Any:
+    return json.loads(json.dumps(schema["default"]))
 
 
 def _indented(code: str) -> str:

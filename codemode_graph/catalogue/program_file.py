@@ -12,6 +12,7 @@ async def count_issues(repository: str):
     ...
 """
 
+import ast
 import json
 import keyword
 import re
@@ -19,19 +20,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from codemode_sandboxes.source import Tree, tree_of
 from langchain_core.runnables import RunnableConfig
 
+from codemode_graph.catalogue.catalogue import DESCRIBE_TOOL, SEARCH_TOOLS
 from codemode_graph.catalogue.merge import restrict
 from codemode_graph.catalogue.observation import version_of
+from codemode_graph.check.tool_uses import References
 from codemode_graph.errors import ConfigurationError
+from codemode_graph.tools.schema import Parameters
 from codemode_graph.tools.spec import Effect, ToolSpec
 
-__all__ = ["SAVED", "SavedProgram", "check_name"]
+__all__ = ["SAVED", "SavedProgram", "called_tools", "check_name"]
 
 SAVED = "saved program"
 """The source of the tool that a saved program is."""
 
-_FILE = re.compile(r"# /// codemode\n(?P<header>(?:#.*\n)+?)# ///\n+(?P<code>async def (?P<name>\w+)\(.*)", re.DOTALL)
+# The header is read line by line: a `.` would cross lines here, and take ages over a file that does not fit.
+_FILE = re.compile(
+    r"# /// codemode\n(?P<header>(?:#[^\n]*\n)+?)# ///\n+(?P<code>async def (?P<name>\w+)\(.*)", re.DOTALL
+)
+# By these a program finds `tools` without its name.
+_DYNAMIC = frozenset({"eval", "exec", "globals", "locals", "vars", "__builtins__"})
 _EFFECTS: Sequence[Effect] = get_args(Effect)  # the weakest first
 
 
@@ -69,7 +79,7 @@ class SavedProgram:
             raise ConfigurationError("it is no saved program: it has no header, or no function behind it")
         try:
             header = json.loads(re.sub(r"^# ?", "", found["header"], flags=re.MULTILINE))
-            return cls(
+            program = cls(
                 name=found["name"],
                 code=found["code"].rstrip() + "\n",
                 description=str(header.get("description", "")),
@@ -78,8 +88,10 @@ class SavedProgram:
                 returns=restrict(header["returns"]) if header.get("returns") else None,
                 run=str(header.get("run", "")),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigurationError(f"the header of the saved program cannot be read: {error}") from None
+        _check_function(program)
+        return program
 
     def to_text(self) -> str:
         """Return the file."""
@@ -94,8 +106,16 @@ class SavedProgram:
         return "\n".join(["# /// codemode", *(f"# {line}" for line in lines), "# ///", "", "", self.code])
 
     def missing(self, specs: Mapping[str, ToolSpec]) -> list[str]:
-        """Return the tools that it calls and that are not there."""
-        return [name for name in self.tools if name not in specs]
+        """Return the tools that it calls and that are not there, or not for programs."""
+        return [name for name in self.calls(specs) if name not in specs or not specs[name].for_programs]
+
+    def calls(self, specs: Mapping[str, ToolSpec]) -> list[str]:
+        """Return the names of the tools that it calls: those in its function, whatever the header of an edited file says.
+
+        Raises:
+            ConfigurationError: It computes the name of a tool.
+        """
+        return called_tools(self.code, list(specs))
 
     def has_changed(self, specs: Mapping[str, ToolSpec]) -> bool:
         """Tell whether a tool that it calls says something else of itself than when the program was checked."""
@@ -107,14 +127,16 @@ class SavedProgram:
         Raises:
             ConfigurationError: An argument has no name that a program could write, or is no JSON value.
         """
+        plain: dict[str, Any] = {}
         for name, value in arguments.items():
             if not name.isidentifier() or keyword.iskeyword(name):
                 raise ConfigurationError(f"{self.name} has no argument {name!r}")
             try:
-                json.dumps(value, allow_nan=False)
-            except (TypeError, ValueError) as error:
+                # Other classes that JSON knows, such as enums, have a `repr` that is no literal.
+                plain[name] = json.loads(json.dumps(value, allow_nan=False))
+            except (TypeError, ValueError, RecursionError) as error:
                 raise ConfigurationError(f"the argument {name!r} of {self.name} is no JSON value: {error}") from None
-        listed = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        listed = ", ".join(f"{name}={value!r}" for name, value in plain.items())
         return f"await tools[{self.name!r}]({listed})"
 
     def to_spec(self, specs: Mapping[str, ToolSpec]) -> ToolSpec:
@@ -123,9 +145,10 @@ class SavedProgram:
         Args:
             specs: The tools, by name, all that it calls among them.
         """
-        called = [specs[name] for name in self.tools]
+        names = self.calls(specs)
+        called = [specs[name] for name in names]
         effect = max((spec.effect_in_force for spec in called), key=_EFFECTS.index, default=_EFFECTS[0])
-        does = f"A saved program; it calls {', '.join(self.tools) or 'no tool'}."
+        does = f"A saved program; it calls {', '.join(names) or 'no tool'}."
         return ToolSpec(
             name=self.name,
             call=_outside_a_program,
@@ -144,6 +167,70 @@ def check_name(name: str) -> None:
     """Raise `ConfigurationError` where a name is none that a program can call a function by."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,59}", name) or keyword.iskeyword(name):
         raise ConfigurationError(f"a saved program is named by small letters, digits and underscores, not {name!r}")
+    # The first is that of `codemode_graph.calls.values`, a layer above.
+    if name in ("load_value", SEARCH_TOOLS.name, DESCRIBE_TOOL.name):
+        raise ConfigurationError(f"a tool of code mode is called {name!r}: give the program another name")
+
+
+def called_tools(code: str, tools: Sequence[str]) -> list[str]:
+    """Return the names of the tools that a program calls, also of those that are not there.
+
+    Raises:
+        ConfigurationError: The program computes the name of a tool, or uses `tools` as a value, so that it may.
+    """
+    tree = tree_of(code)
+    references = References(tree, tools)
+    found = list(references.direct())
+    bases = {id(base) for reference in found for base in _bases(reference.node)}
+    names = [name for name in tree.of(ast.Name) if references.is_tools(name) and id(name) not in bases]
+    if (
+        any(not _is_followed(name, tree, references) for name in names)
+        or any(reference.written is None for reference in found)
+        or any(name.id in _DYNAMIC for name in tree.unresolved())
+    ):
+        raise ConfigurationError("the program computes the name of a tool, so nobody could say what it does")
+    return list(dict.fromkeys(reference.tool or reference.written or "" for reference in found))
+
+
+def _is_followed(name: ast.Name, tree: Tree, references: References) -> bool:
+    """Return whether `tools` goes only where each use of it is known: into a variable, or a parameter of a function."""
+    match tree.parent(name):
+        case ast.Assign(targets=[ast.Name() as target]):
+            return references.is_tools(target)
+        case ast.Call(func=called) as call if name in call.args and (function := tree.function(called)):
+            parameters = [each.arg for each in (*function.args.posonlyargs, *function.args.args)]
+            index = call.args.index(name)
+            uses = tree.uses(parameters[index], tree.opened(function)) if index < len(parameters) else []
+            return bool(uses) and all(references.is_tools(use) for use in uses)
+    return isinstance(name.ctx, ast.Store)
+
+
+def _bases(node: ast.expr) -> list[ast.AST]:
+    match node:
+        case ast.Attribute(value=base) | ast.Subscript(value=base) | ast.Call(func=ast.Attribute(value=base)):
+            return [base]
+    return []
+
+
+def _check_function(program: SavedProgram) -> None:
+    """Raise `ConfigurationError` where the code is not one function with the arguments that the header has."""
+    try:
+        tree = tree_of(program.code)
+        compile(program.code, program.name, "exec", dont_inherit=True)
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ConfigurationError(f"its function is no Python: {error}") from None
+    match tree.root.body:
+        # What stands beside the function would run in each program that calls it.
+        case [ast.AsyncFunctionDef(args=ast.arguments(vararg=None, kwarg=None, kwonlyargs=[]) as arguments)]:
+            written = [each.arg for each in (*arguments.posonlyargs, *arguments.args)]
+        case _:
+            raise ConfigurationError("it is not one function, with arguments that all have names")
+    if any(True for _ in tree.of(ast.Global)):
+        raise ConfigurationError("its function uses global variables")
+    optional = len(arguments.defaults)
+    expected = Parameters(program.parameters)
+    if written != [item.keyword for item in expected] or optional != sum(not item.required for item in expected):
+        raise ConfigurationError("its function has other arguments than the parameters in its header")
 
 
 async def _outside_a_program(arguments: dict[str, Any], config: RunnableConfig) -> Any:

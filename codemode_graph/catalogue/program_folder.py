@@ -3,8 +3,12 @@
 import ast
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from tokenize import COMMENT, generate_tokens
 from typing import Any
 
 import anyio
@@ -14,11 +18,10 @@ from codemode_sandboxes.source import tree_of
 from codemode_graph.catalogue.field_names import FieldNames
 from codemode_graph.catalogue.observation import version_of
 from codemode_graph.catalogue.parameterise import Declarations, to_function
-from codemode_graph.catalogue.program_file import SavedProgram, check_name
+from codemode_graph.catalogue.program_file import SavedProgram, called_tools, check_name
 from codemode_graph.catalogue.tally import Tally
 from codemode_graph.check.again import without_marks
 from codemode_graph.check.pipeline import check_program
-from codemode_graph.check.tool_uses import References
 from codemode_graph.check.types import TypeChecker
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.signatures import Signatures
@@ -28,7 +31,7 @@ from codemode_graph.tools.text import one_line, suggest
 __all__ = ["SavedPrograms", "with_programs"]
 
 _logger = logging.getLogger("codemode")
-_SHORTEST = 4  # characters of a text that may be a value that a tool returned
+_SHORTEST = 4  # characters of a text or digits of a number that may be a value that a tool returned
 
 
 def with_programs(specs: Sequence[ToolSpec], folder: str | os.PathLike[str] | None) -> tuple[ToolSpec, ...]:
@@ -41,7 +44,12 @@ def with_programs(specs: Sequence[ToolSpec], folder: str | os.PathLike[str] | No
     by_name = {spec.name: spec for spec in specs}
     found: list[ToolSpec] = []
     for program in _read(Path(folder)):
-        if missing := program.missing(by_name):
+        try:
+            missing = program.missing(by_name)
+        except ConfigurationError as error:
+            _logger.warning("the saved program %s is left out: %s", program.name, error)
+            continue
+        if missing:
             _logger.info("the saved program %s is left out: there is no tool %s", program.name, ", ".join(missing))
         elif program.name in by_name:
             _logger.warning("the saved program %s is left out: a tool has its name", program.name)
@@ -85,12 +93,11 @@ class SavedPrograms:
         if not result["success"]:
             raise ConfigurationError("only a program that succeeded can be saved")
         code = without_marks(result["program"])
-        self._refuse_returned_values(code, result, parameters)
         function, schema = to_function(code, name, parameters)
-        references = References(tree_of(function), list(self._specs))
-        if any(reference.tool is None for reference in references.direct()):
-            raise ConfigurationError("the program computes the name of a tool, so nobody could say what it does")
-        tools = dict.fromkeys(reference.tool for reference in references.direct() if reference.tool is not None)
+        self._refuse_returned_values(function, schema, result)
+        tools = called_tools(function, list(self._specs))
+        if missing := [tool for tool in tools if tool not in self._specs]:
+            raise ConfigurationError(f"the program cannot be saved: there is no tool {', '.join(missing)}")
         program = SavedProgram(
             name=name,
             code=function,
@@ -99,16 +106,14 @@ class SavedPrograms:
             tools={tool: version_of(self._specs[tool]) for tool in tools},
             run=result["run_id"] or "",
         )
+        # What could not be read again is not written.
+        program = SavedProgram.from_text(program.to_text())
         tally = Tally(program.to_spec(self._specs))
         tally.add(result["output"])
         program = SavedProgram(**{**_fields(program), "returns": tally.schema() or None})
         if (problem := await self.problem(program)) is not None:
             raise ConfigurationError(f"the program cannot be saved: {problem}")
-        await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
-        # Whole or not at all: another process may read the folder now.
-        draft = anyio.Path(folder / f".{name}.{os.getpid()}")
-        await draft.write_text(program.to_text(), encoding="utf-8")
-        await draft.replace(folder / f"{name}.py")
+        await anyio.to_thread.run_sync(_write, folder / f"{name}.py", program.to_text())
         self._changed()
         return program
 
@@ -141,7 +146,11 @@ class SavedPrograms:
 
     async def problem(self, program: SavedProgram) -> str | None:
         """Return why a program does not fit the tools as they are now; None where it does."""
-        if missing := program.missing(self._specs):
+        try:
+            missing = program.missing(self._specs)
+        except ConfigurationError as error:
+            return str(error)
+        if missing:
             return f"there is no tool {', '.join(missing)}"
         checked = await check_program(
             program.code,
@@ -156,25 +165,43 @@ class SavedPrograms:
             raise ConfigurationError("there is no folder for saved programs: give programs=FOLDER, or durable=FILE")
         return self.folder
 
-    def _refuse_returned_values(self, code: str, result: Mapping[str, Any], parameters: Declarations) -> None:
-        """Refuse a text in the program that a tool returned: a program that was repaired may have one written out.
+    def _refuse_returned_values(self, code: str, schema: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        """Refuse what a tool returned, within a text or a comment of the program, or as a number.
 
-        The first program was written before any tool was called, so what stands in that is no tool's.
+        A program that was repaired may have it written out. The first program was written before any tool was called, so
+        what stands in that is no tool's.
         """
-        first = _texts_of(result["attempts"][0]["written"]) if result["attempts"] else set()
-        returned = {text for call in result["tool_calls"] for text in _texts_in(call["value"])}
+        first = result["attempts"][0]["written"] if result["attempts"] else ""
+        texts = "\n".join(_texts_of(code))
+        found = [each for call in result["tool_calls"] for each in _values_in(call["value"])]
+        returned = {str(each).strip(): each for each in found if _stands_in(str(each).strip(), texts)}
         names = [FieldNames(spec) for spec in self._specs.values()]
-        given = list(parameters.values()) if isinstance(parameters, Mapping) else []
-        for text in sorted((_texts_of(code) & returned) - first):
+        given = {str(each["default"]).strip() for each in schema["properties"].values() if "default" in each}
+        for text in sorted(each for each in returned if not _stands_in(each, first)):
+            shown = one_line(repr(returned[text]), 60)
             if text not in given and not any(each.is_known(text) for each in names):
                 raise ConfigurationError(
-                    f"the program has {one_line(text, 60)!r} in it, which a tool returned: make it a parameter, such as "
-                    f"parameters={{'value': {one_line(text, 60)!r}}}"
+                    f"the program has {shown} in it, which a tool returned: make it a parameter, such as "
+                    f"parameters={{'value': {shown}}}, or leave it out of texts and comments"
                 )
 
 
 def _fields(program: SavedProgram) -> dict[str, Any]:
     return {name: getattr(program, name) for name in SavedProgram.__dataclass_fields__}
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all: another process may read the folder now, or save under the same name."""
+    # A program holds constants of its author, so its file is as private as the journal.
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".", delete=False) as draft:
+        try:
+            draft.write(text)
+            draft.close()
+            Path(draft.name).replace(path)
+        except BaseException:
+            Path(draft.name).unlink()
+            raise
 
 
 def _read(folder: Path) -> Iterator[SavedProgram]:
@@ -191,19 +218,28 @@ def _read(folder: Path) -> Iterator[SavedProgram]:
 
 
 def _texts_of(code: str) -> set[str]:
-    try:
-        nodes = tree_of(code).of(ast.Constant)
-    except SyntaxError:
-        return set()
-    return {node.value for node in nodes if isinstance(node.value, str) and len(node.value) >= _SHORTEST}
+    """Return the constants of a program, as texts, and its comments."""
+    lines = StringIO(code).readline
+    comments = {token.string for token in generate_tokens(lines) if token.type == COMMENT}
+    constants = {str(node.value) for node in tree_of(code).of(ast.Constant) if not isinstance(node.value, bool)}
+    return comments | constants
 
 
-def _texts_in(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
+def _stands_in(text: str, whole: str) -> bool:
+    """Return whether a text stands in another by itself, not as a part of a word."""
+    # A text that a tool returned may have megabytes, which no pattern should.
+    if len(text) < _SHORTEST or text not in whole:
+        return False
+    return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", whole) is not None
+
+
+def _values_in(value: Any) -> Iterator[str | int | float]:
+    """Yield the texts and numbers of a JSON value, keys included."""
+    if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from (key, *_texts_in(item))
+            yield from (key, *_values_in(item))
     elif isinstance(value, list):
         for item in value:
-            yield from _texts_in(item)
+            yield from _values_in(item)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield value

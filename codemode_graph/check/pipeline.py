@@ -128,7 +128,9 @@ async def check_program(
         raise
     except SandboxError as error:  # such as a check that took too long: the program may run all the same
         _LOGGER.warning("a program was not type-checked: %s", error)
-    programs = {signature.tool.name: signature.tool for signature in called if signature.tool.program}
+    # A saved program may also be kept in a variable or a list, and called by that.
+    named = [signatures.by_name[r.tool].tool for r in references.direct() if r.tool is not None]
+    programs = {spec.name: spec for spec in named if spec.program}
     if programs and not findings:
         whole, misused = inline_programs(code, programs)
         if not misused:

@@ -1,5 +1,7 @@
 """Programs that are kept: how they become functions, what they may do, and that nothing they do happens twice."""
 
+import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from langgraph.types import Command
 from mcp.shared.memory import create_connected_server_and_client_session
 
 from codemode_graph import ConfigurationError, ToolPolicy, codemode, create_agent, tool
+from codemode_graph.calls.values import LOAD_VALUE
 from codemode_graph.catalogue.parameterise import to_function
 from codemode_graph.catalogue.program_file import SavedProgram
 from codemode_graph.integrations.mcp_server import create_mcp_server
@@ -209,12 +212,119 @@ async def test_what_a_tool_returned_does_not_come_into_a_file(tmp_path: Path) ->
         assert "zq81" not in (tmp_path / "runs.programs" / "known.py").read_text()
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["return found['id'] == 'id: cust-zq81.'", "return found['id']  # cust-zq81", "return found['size'] == 471193"],
+)
+async def test_nor_within_a_text_a_comment_or_as_a_number(tmp_path: Path, line: str) -> None:
+    @tool(effect="read")
+    async def find_customer(city: str) -> dict[str, Any]:
+        """Find a customer."""
+        return {"id": "cust-zq81", "size": 471193}
+
+    first = "async def main():\n    found = await tools.find_customer('Oslo')\n    return found['number']"
+    second = first.replace("return found['number']", line)
+    async with make(tmp_path, Tracker(), first, second, tools=[find_customer]) as cm:
+        result = await cm.run("Find the customer of Oslo.")
+        assert result["success"], result["error"]
+        with pytest.raises(ConfigurationError, match="which a tool returned"):
+            await cm.save(result, name="known")
+        assert not (tmp_path / "runs.programs").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return {", "return ({"),
+        ("return {", "return '\0' or {"),
+        ("async def main():", "global kept\n    async def main():"),
+        ("repository: str)", "repository: str, *more)"),
+        ("repository: str)", "repository: str = 'a/b')"),
+        ('"repository": {', '"city": {'),
+        ("tools.close_issue(", "tools['close_' + 'issue']("),
+        ("tools.close_issue(", "[tools][0].close_issue("),
+        ("tools.close_issue(", "getattr(tools, 'close_issue')("),
+        ("tools.close_issue(", "eval('tools').close_issue("),
+        ("tools.close_issue(", "tools.close_all("),
+        ("# {\n", "# " + "[" * 50_000 + "\n"),
+        ("# ///\n\n\n", "# ///\n\n\nprint('before')\n"),
+        ("    return await main()\n", "    return await main()\n\n\nprint('beside')\n"),
+    ],
+)
+async def test_a_file_that_is_not_one_function_of_known_tools_is_left_out(tmp_path: Path, old: str, new: str) -> None:
+    tracker = Tracker()
+    async with make(tmp_path, tracker) as cm:
+        await save(cm)
+    path = tmp_path / "runs.programs" / "close_all.py"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    tracker.closed.clear()
+    async with make(tmp_path, tracker) as cm:
+        assert [spec.name for spec in cm.tools if spec.program] == []
+        assert "no tool" in (await cm.run_code(CLOSE_C))["error"]
+    assert tracker.closed == []
+
+
+async def test_its_effect_is_that_of_its_function_whatever_the_header_says(tmp_path: Path) -> None:
+    tracker = Tracker()
+    async with make(tmp_path, tracker) as cm:
+        await save(cm)
+    path = tmp_path / "runs.programs" / "close_all.py"
+    path.write_text(path.read_text().replace('"close_issue":', '"list_issues":'))
+    async with make(tmp_path, tracker) as cm:
+        assert [(spec.effect, "close_issue" in spec.description) for spec in cm.tools if spec.program] == [
+            ("write", True)
+        ]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "kept = [tools.close_all]\nawait kept[0]('c/d')",
+        "kept = {'close': tools.close_all}\nawait kept['close'](repository='c/d')",
+        "def choose(tools):\n    return tools.close_all\nawait choose(tools)('c/d')",
+    ],
+)
+async def test_a_call_by_another_name_is_one_of_it(tmp_path: Path, program: str) -> None:
+    tracker = Tracker()
+    async with make(tmp_path, tracker) as cm:
+        await save(cm)
+        tracker.closed.clear()
+        result = await cm.run_code(program)
+        assert result["success"], result["error"]
+    assert tracker.closed == [("c/d", 7)]
+
+
+async def test_files_are_whole_and_of_their_owner_when_many_save_at_once(tmp_path: Path) -> None:
+    async with make(tmp_path, Tracker()) as cm:
+        result = await cm.run_code(PROGRAM)
+        await asyncio.gather(*(cm.save(result, name="close_all", parameters=["repository"]) for _ in range(8)))
+        (path,) = (tmp_path / "runs.programs").iterdir()
+        assert SavedProgram.from_text(path.read_text()).name == "close_all"
+        if os.name == "posix":
+            assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+async def test_a_default_that_is_a_list_is_new_in_each_call(tmp_path: Path) -> None:
+    async with make(tmp_path, Tracker()) as cm:
+        result = await cm.run_code("tags = ['a']\ntags.append('b')\nlen(tags)")
+        await cm.save(result, name="count", parameters={"tags": {"type": "array", "default": ["a"]}})
+        assert (await cm.run_code("[await tools.count(), await tools.count(), await tools.count([])]")).value == [
+            2,
+            2,
+            1,
+        ]
+
+
 async def test_what_cannot_be_saved_says_why(tmp_path: Path) -> None:
     async with make(tmp_path, Tracker()) as cm:
         result = await cm.run_code(PROGRAM)
         refused: list[tuple[dict[str, Any], str]] = [
             ({"name": "Close All"}, "small letters"),
+            ({"name": "../x"}, "small letters"),
             ({"name": "list_issues"}, "a tool is called 'list_issues'"),
+            ({"name": LOAD_VALUE.name}, "a tool of code mode is called"),
+            ({"name": "x", "parameters": {"class": "a/b"}}, "named as a variable is"),
             ({"name": "x", "parameters": ["city"]}, "has no variable 'city'"),
             ({"name": "x", "parameters": {"city": "Rome"}}, "does not have the value 'Rome'"),
             ({"name": "x", "parameters": ["issues"]}, "'issues' to something else"),
@@ -224,9 +334,14 @@ async def test_what_cannot_be_saved_says_why(tmp_path: Path) -> None:
                 await cm.save(result, **wrong)
         with pytest.raises(ConfigurationError, match="only a program that succeeded"):
             await cm.save(await cm.run_code("1 / 0"), name="x")
-        dynamic = await cm.run_code("[await tools[name]('a/b') for name in ['list_issues']]")
-        with pytest.raises(ConfigurationError, match="computes the name of a tool"):
-            await cm.save(dynamic, name="x")
+        for code in (
+            "[await tools[name]('a/b') for name in ['list_issues']]",
+            "kept = [tools]\nawait kept[0].list_issues('a/b')",
+        ):
+            dynamic = await cm.run_code(code)
+            assert dynamic["success"], dynamic["error"]
+            with pytest.raises(ConfigurationError, match="computes the name of a tool"):
+                await cm.save(dynamic, name="x")
     async with codemode(tools=Tracker().tools, sandbox="monty") as cm:
         with pytest.raises(ConfigurationError, match="there is no folder for saved programs"):
             await cm.save(await cm.run_code(PROGRAM), name="close_all")
