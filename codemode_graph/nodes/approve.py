@@ -212,9 +212,15 @@ def _from_words(text: str, pending: list[PendingCall]) -> object:
     except ValueError:
         pass
     word, _, reason = text.strip().partition(":") if ":" in text else (text.strip(), "", "")
-    decision = {"approve": "approve", "yes": "approve", "reject": "reject", "no": "reject"}.get(
-        word.strip(" .!").lower()
-    )
+    said = word.strip(" .!").lower()
+    unknown = next((call for call in pending if call["reason"] == "unknown"), None)
+    if unknown is not None and said in ("yes", "no"):
+        # A yes may mean that it took place as well as that it may be made once more.
+        raise ValueError(
+            f"whether {unknown['tool']} took effect is not known: answer approve to make the call once more, reject to leave it "
+            f'out, or, if it took effect, [{{"type": "respond", "id": "{unknown["id"]}", "message": what it returned}}]'
+        )
+    decision = {"approve": "approve", "yes": "approve", "reject": "reject", "no": "reject"}.get(said)
     if decision is None:
         raise ValueError(f"{len(pending)} calls wait: answer approve, or reject: and why")
     return [{"type": decision, **({"message": reason.strip()} if reason.strip() else {})} for _ in pending]

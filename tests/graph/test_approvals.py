@@ -1,6 +1,6 @@
 import pytest
 
-from codemode_graph.nodes.approve import read_decisions, static_plan
+from codemode_graph.nodes.approve import _from_words, read_decisions, static_plan
 from codemode_graph.state import PendingCall
 
 
@@ -56,6 +56,16 @@ def test_an_edit_changes_arguments_and_a_response_stands_for_the_value() -> None
 def test_an_answer_that_fits_no_calls_is_refused(answer: object, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         read_decisions(PENDING, answer)
+
+
+@pytest.mark.parametrize("word", ["yes", "No.", "yes: it did"])
+def test_a_yes_to_a_call_of_unknown_outcome_is_no_answer(word: str) -> None:
+    """It may mean that the call took effect, and approving makes the call once more."""
+    unknown: list[PendingCall] = [{**PENDING[0], "reason": "unknown"}]
+    with pytest.raises(ValueError, match=r"pay took effect is not known.*respond.*1\.1"):
+        _from_words(word, unknown)
+    assert _from_words("approve", unknown) == [{"type": "approve"}]
+    assert _from_words("yes", PENDING[:1]) == [{"type": "approve"}]
 
 
 def test_the_plan_lists_the_calls_that_may_follow() -> None:
