@@ -168,7 +168,7 @@ class CodeMode:
 
     @cached_property
     def observed(self) -> ObservedTypes:
-        """What earlier runs saw of the results of tools that declare none."""
+        """The types that earlier runs have seen in results of tools that declare none."""
         return ObservedTypes(self.catalogue.observations, self._runs.notes)
 
     async def known_catalogue(self) -> Catalogue:

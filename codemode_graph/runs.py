@@ -131,7 +131,7 @@ class Runs:
 
     @property
     def notes(self) -> Notes:
-        """What keeps the types that runs have seen."""
+        """The place of the types that runs have seen."""
         return notes_of(self._journal)
 
     def compile(self, graph: StateGraph[Any, Any, Any, Any]) -> _Graph:

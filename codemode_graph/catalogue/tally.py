@@ -101,13 +101,13 @@ class _Place:
 
     @property
     def items(self) -> "_Place":
-        """What stands in the lists."""
+        """The tally of the items of all lists."""
         self._items = self._items or _Place()
         return self._items
 
     @property
     def others(self) -> "_Place":
-        """What stands under keys that are not told apart."""
+        """The tally of the values under keys that are not told apart."""
         self._others = self._others or _Place()
         return self._others
 

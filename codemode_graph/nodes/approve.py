@@ -217,8 +217,8 @@ def _from_words(text: str, pending: list[PendingCall]) -> object:
     if unknown is not None and said in ("yes", "no"):
         # A yes may mean that it took place as well as that it may be made once more.
         raise ValueError(
-            f"whether {unknown['tool']} took effect is not known: answer approve to make the call once more, reject to leave it "
-            f'out, or, if it took effect, [{{"type": "respond", "id": "{unknown["id"]}", "message": what it returned}}]'
+            f"whether {unknown['tool']} took effect is not known: answer approve to make the call once more, reject to leave "
+            f'it out, or, if it took effect, [{{"type": "respond", "id": "{unknown["id"]}", "message": what it returned}}]'
         )
     decision = {"approve": "approve", "yes": "approve", "reject": "reject", "no": "reject"}.get(said)
     if decision is None:

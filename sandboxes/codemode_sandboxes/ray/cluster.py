@@ -192,7 +192,7 @@ def connect(address: str | None) -> Cluster:
 
 
 def release(cluster: Cluster) -> bool:
-    """Give up a connection. Returns whether nobody uses it any more, so that it closes."""
+    """Leave a connection to its other users. Return whether there is none, so that it closes."""
     global _current
     with _lock:
         cluster.users -= 1

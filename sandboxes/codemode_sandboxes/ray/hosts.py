@@ -314,7 +314,7 @@ class Hosts:
         return SandboxUnavailable(NAME, reason, f"Each host takes {wanted}: see `ray status`, or lower resources=")
 
     def _leave(self) -> None:
-        """Give up the connection where no host is left: the cluster may be gone, and the next host connects anew."""
+        """Close the connection where no host is left: the cluster may be gone, and the next host connects anew."""
         with self._lock:
             if self._hosts or self._cluster is None:
                 return
