@@ -18,7 +18,16 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from codemode_sandboxes import Blocked, Finished, Limits, Program, Returned, Sandbox, create_sandbox
+from codemode_sandboxes import (
+    Blocked,
+    Finished,
+    Limits,
+    Program,
+    Returned,
+    Sandbox,
+    SandboxUnavailable,
+    create_sandbox,
+)
 
 from benchmarks import store
 from codemode_graph import codemode, tool
@@ -115,18 +124,26 @@ async def kill_hosts(sandbox: Any, *, kills: int, at_once: int = 6, seed: int = 
         await asyncio.sleep(choose.random() * 0.02)
         return number
 
+    async def run(program: str, **options: Any) -> Any:
+        while True:
+            try:
+                return await cm.run_code(program, **options)
+            except SandboxUnavailable as problem:  # the host was killed as the program began there: it made no call
+                ending = f"not started: {problem.reason.partition('.')[0]}"
+                found.endings[ending] = found.endings.get(ending, 0) + 1
+
     async def runs(first: int) -> None:
         for number in range(first, sys.maxsize, at_once):
             if over.is_set():
                 return
             program = f"[await tools.pay({number}, n) for n in range({_PAYMENTS})]"
-            result = await cm.run_code(program)
+            result = await run(program)
             repairs = 0
             while not result["success"] and "the program's host was lost" in str(result["error"]):
                 ending = ":".join(str(result["error"]).split(":")[:2])
                 found.endings[ending] = found.endings.get(ending, 0) + 1
                 repairs += 1
-                result = await cm.run_code(program, after=result["run_id"])
+                result = await run(program, after=result["run_id"])
             assert result["success"], result["error"]
             found.runs += 1
             found.repaired += repairs > 0

@@ -362,7 +362,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "key for an attribute": ("(await tools.get_current_time('UTC')).datetime", "['datetime']"),
     "unknown key, deep down": (
         "[e['kind'] for e in (await tools.read_graph())['entities']]",
-        "Entity, in what tools['read_graph'] returns, has no key 'kind': its keys are 'name', 'entityType'",
+        "Entities, in what tools['read_graph'] returns, has no key 'kind': its keys are 'name', 'entityType'",
     ),
     "an effect, then an unknown key": (
         "await tools.write_file(path=root + '/no.txt', content='')\n"

@@ -113,7 +113,7 @@ async def test_hosts_are_killed_at_random_and_no_payment_is_lost_or_made_twice()
         await sandbox.aclose()
     assert (found.kills, found.lost, found.doubled) == (5, 0, 0)
     assert found.runs >= 1
-    assert all("the program's host was lost" in ending for ending in found.endings)
+    assert all("the program's host was lost" in ending or "not started" in ending for ending in found.endings)
 
 
 @pytest.mark.slow
