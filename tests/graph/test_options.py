@@ -55,6 +55,7 @@ VALUES = RunOptions(
     card_tokens=None,
     embeddings=None,
     instructions="Be short.",
+    programs=None,
     journal=MemoryJournal(),
     structured=False,
     backend="monty",
