@@ -33,7 +33,7 @@ from codemode_graph.options import (
     read_sandbox,
 )
 from codemode_graph.result import RunResult, not_run
-from codemode_graph.runs import Answers, Runs, RunSummary, open_journal, summary_of
+from codemode_graph.runs import Answers, Runs, RunSummary, is_open, open_journal, summary_of
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.return_type import Declared, ReturnType, read_return_type
@@ -367,7 +367,7 @@ class CodeMode:
         """
         snapshot = await self._runs.snapshot(self._program_graph, run_id)
         # A program of the caller's own has no task, and no model that repairs it.
-        graph = self.graph if snapshot.next and snapshot.values["task"] else self._program_graph
+        graph = self.graph if is_open(snapshot) and snapshot.values["task"] else self._program_graph
         return await self._runs.resume(
             graph,
             snapshot,

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import StateGraph
+from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Durability, Interrupt, StateSnapshot
 
@@ -36,7 +36,7 @@ from codemode_graph.state import CodeModeState
 from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.trace.progress import Progress, Watcher, follow
 
-__all__ = ["Answers", "RunSummary", "Runs", "answer_interrupts", "open_journal", "summary_of"]
+__all__ = ["Answers", "RunSummary", "Runs", "answer_interrupts", "is_open", "open_journal", "summary_of"]
 
 _Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 Answers: TypeAlias = Sequence[Mapping[str, Any]] | Mapping[str, Any]
@@ -190,7 +190,7 @@ class Runs:
             raise missing from None
         _check_returns(snapshot, returns)
         if self._durable:
-            if snapshot.next or snapshot.values.get("verdict") == "ok":
+            if is_open(snapshot) or snapshot.values.get("verdict") == "ok":
                 raise missing
         elif after not in self._kept:
             raise missing
@@ -210,6 +210,11 @@ class Runs:
         # LangGraph has an empty snapshot for a thread that it does not know.
         if snapshot.created_at is None:
             raise UnknownRun(f"there is no run {run_id!r} here")
+        if "task" not in snapshot.values:
+            # Its process was killed before the first step: the input lies in the checkpoint, and in no state yet.
+            known = await self._checkpoints.aget_tuple(_config(run_id))
+            given = {} if known is None else known.checkpoint["channel_values"].get(START) or {}
+            return snapshot._replace(values={"task": "", **snapshot.values, **given})
         return snapshot
 
     async def resume(
@@ -225,7 +230,7 @@ class Runs:
         """Go on with a run. See `CodeMode.resume`."""
         run_id = snapshot.config["configurable"]["thread_id"]
         _check_returns(snapshot, returns)
-        if not snapshot.next:
+        if not is_open(snapshot):
             return await self.result(snapshot, returns=returns)
         config = _config(run_id, _metadata(snapshot))
         command = None if decisions is None else _command(snapshot.interrupts, decisions)
@@ -236,7 +241,7 @@ class Runs:
         state: dict[str, Any] = dict.fromkeys(("verdict", "output", "error"))
         state |= {name: [] for name in ("attempts", "tool_calls", "updates", "usage", "left_over", "pending")}
         state |= {"stdout": "", "program": "", "decisions": {}, **snapshot.values}
-        events = await self._journal.read(state["run_id"]) if snapshot.next and "run_id" in state else []
+        events = await self._journal.read(state["run_id"]) if is_open(snapshot) and "run_id" in state else []
         if len(events) > state.get("sequence", 0) and state["attempts"]:
             state["tool_calls"] = encode_fields({"tool_calls": fold(events).tool_calls()})["tool_calls"]
             last = state["attempts"][-1]
@@ -263,7 +268,7 @@ class Runs:
         old = [
             snapshot
             async for snapshot in self._snapshots(graph)
-            if not snapshot.next and summary_of(snapshot).changed < limit
+            if not is_open(snapshot) and summary_of(snapshot).changed < limit
         ]
         for snapshot in old:
             await self._journal.delete(snapshot.values["run_id"])
@@ -383,11 +388,20 @@ def _check_returns(snapshot: StateSnapshot, returns: ReturnType | None) -> None:
         )
 
 
+def is_open(snapshot: StateSnapshot) -> bool:
+    """Tell whether a run has steps left, from its newest checkpoint.
+
+    A step that has run, but whose result is in no checkpoint yet, is one too. LangGraph's `next` leaves it out, and a process
+    that is killed at that moment would leave a run that nothing goes on with.
+    """
+    return bool(snapshot.tasks)
+
+
 def summary_of(snapshot: StateSnapshot) -> RunSummary:
     """Return a run as a list shows it, from its newest checkpoint."""
     values = snapshot.values
     status: Literal["ok", "failed", "waiting", "open"] = "ok" if values.get("verdict") == "ok" else "failed"
-    if snapshot.next:
+    if is_open(snapshot):
         status = "waiting" if snapshot.interrupts else "open"
     return RunSummary(
         run_id=snapshot.config["configurable"]["thread_id"],

@@ -9,16 +9,17 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from codemode_graph import ToolPolicy, codemode, create_codemode
+from codemode_graph import CodeMode, ToolPolicy, codemode, create_codemode
 from codemode_graph.calls.journal import MemoryJournal
 from codemode_graph.calls.sqlite import SQLiteJournal
+from codemode_graph.checkpoints import FileCheckpoints
 from codemode_graph.errors import ConfigurationError, JournalError, UnknownRun
 from codemode_graph.settings import Parts
 from tests.support import scripted
@@ -193,6 +194,57 @@ def test_the_library_is_needed_only_for_a_file_and_its_absence_says_how_to_insta
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert found.stderr.splitlines()[-1].endswith("pip install langgraph-checkpoint-sqlite")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("policies", [{}, GATED], ids=["at once", "approved"])
+async def test_a_run_that_breaks_off_between_any_two_writes_of_its_checkpoints_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policies: dict[str, ToolPolicy]
+) -> None:
+    for count in range(100):
+        world, left = World(), [True] * count
+
+        def limited(write: Callable[..., Any], left: list[bool] = left) -> Callable[..., Any]:
+            def once(*args: Any) -> Any:
+                if not left:
+                    raise BrokenPipeError("the disk is gone")
+                left.pop()
+                return write(*args)
+
+            return once
+
+        def runs(model: Any, count: int = count, world: World = world) -> CodeMode:
+            place = tmp_path / f"{count}.sqlite"
+            return codemode(
+                tools=[world.pay],
+                code_model=model,
+                durable=place,
+                policies=policies,
+                approve=lambda _: {"decisions": APPROVED},
+            )
+
+        broke = False
+        with monkeypatch.context() as patch:
+            for name in ("put", "put_writes"):
+                patch.setattr(FileCheckpoints, name, limited(getattr(FileCheckpoints, name)))
+            async with runs(scripted("await tools.pay('ann')")) as cm:
+                try:
+                    await cm.run("pay ann", run_id="r")
+                except BrokenPipeError:
+                    broke = True
+        async with runs(scripted("await tools.pay('ann')")) as cm:
+            known = [run.status for run in await cm.runs()]
+            if broke and known:
+                assert known in (["open"], ["waiting"])
+                assert await cm.prune(older_than=timedelta()) == []
+            result = await (cm.resume("r") if known else cm.run("pay ann", run_id="r"))
+            assert result["output"] == "paid ann"
+            assert (await cm.run("pay ann", run_id="r"))["output"] == "paid ann"
+            assert [run.status for run in await cm.runs()] == ["ok"]
+        assert world.paid == ["ann"]
+        if not broke:
+            break
+    assert not broke
+    assert count > 5
 
 
 # The command line, each command in a process of its own.
