@@ -32,7 +32,7 @@ async def pool() -> AsyncIterator[MCPPool]:
     pool = MCPPool()
     yield pool
     await pool.aclose()
-    assert children() == before
+    assert children() <= before
 
 
 async def test_runs_one_after_another_and_side_by_side_have_one_session(pool: MCPPool) -> None:
@@ -57,7 +57,7 @@ async def test_a_session_that_nobody_uses_is_ended_and_one_in_use_is_not() -> No
         assert await first("count") == 1
 
     async def ended() -> bool:
-        return children() == before
+        return children() <= before
 
     await eventually(ended)
     assert pool.size == 0
@@ -67,7 +67,8 @@ async def test_a_session_that_nobody_uses_is_ended_and_one_in_use_is_not() -> No
     none = MCPPool(idle_seconds=0)
     async with run(none):
         assert none.size == 1
-    assert (none.size, children()) == (0, before)
+    assert none.size == 0
+    assert children() <= before
 
 
 async def test_a_server_that_died_in_the_pool_is_replaced(pool: MCPPool) -> None:
@@ -126,4 +127,4 @@ def test_each_event_loop_has_sessions_of_its_own() -> None:
             return int(await tools("process"))
 
     assert asyncio.run(one()) != asyncio.run(one())
-    assert children() == before
+    assert children() <= before

@@ -257,6 +257,6 @@ async def test_nothing_piles_up_over_30_openings(transport: str) -> None:
         processes, files, tasks = children(), open_files(), asyncio.all_tasks()
         for _ in range(30):
             await open_and_close()
-        assert children() == processes
+        assert children() <= processes
         assert asyncio.all_tasks() == tasks
         assert open_files() == files
