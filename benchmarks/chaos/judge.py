@@ -70,10 +70,6 @@ async def judge(scene: Scene, worlds: Sequence[Mapping[str, Any]], journal: Jour
             )
             if ended["refused"]:  # it may have no journal
                 runs = len(ended["runs"])
-            if fork == "anew" and scene.executors > 1 and len(ended["runs"]) == runs - 1:
-                # Another executor's checkpoints were the newest when the run ended, so it was open, and is gone on with.
-                runs = len(ended["runs"])
-                found.append("forked: the run was still open")
             if scene.shape != "agent" and len(ended["runs"]) != runs:
                 found.append(f"another run: the thread has {len(ended['runs'])} and not {runs}")
             outcome.violations += [f"{each} [thread {number}, turn {name}]" for each in found]

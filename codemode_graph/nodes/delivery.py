@@ -1,12 +1,12 @@
-"""Whether a larger graph has the result of a run, by the checkpoints of its thread."""
+"""Whether a graph or the larger graph around it has the result of a run, by the checkpoints of its thread."""
 
 import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple
 
 from codemode_graph.calls.identity import REJOIN_FOR, Place, is_of_this_process, place_of
 from codemode_graph.calls.journal import Journal, RunInfo
@@ -14,7 +14,7 @@ from codemode_graph.calls.log import Closed
 from codemode_graph.calls.session import RunLog, SessionLost
 from codemode_graph.compat import checkpointer_of, is_saved_at_exit
 
-__all__ = ["is_delivered"]
+__all__ = ["is_delivered", "saved_verdict"]
 
 _PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between looks for the checkpoint of the step that runs now, which LangGraph writes meanwhile."""
@@ -47,6 +47,34 @@ async def is_delivered(info: RunInfo, newest: bool, *, journal: Journal, config:
         with suppress(SessionLost):  # somebody else says so at this moment
             await log.flush()
     return True
+
+
+async def saved_verdict(run: str, config: RunnableConfig) -> str | None:
+    """Return the verdict on a run that a checkpoint of its own graph's thread has; None where none has one.
+
+    Args:
+        run: The run.
+        config: Of a node.
+    """
+    checkpointer, thread = checkpointer_of(config), _thread(place_of(config))
+    try:
+        async for each in checkpointer.alist(thread):
+            if (verdict := _verdict(each, run)) is not None:
+                return verdict
+    except NotImplementedError:  # one for synchronous graphs, which a node must not block its loop for
+        saved = await asyncio.to_thread(lambda: list(checkpointer.list(thread)))
+        return next((verdict for each in saved if (verdict := _verdict(each, run)) is not None), None)
+    return None
+
+
+def _verdict(saved: CheckpointTuple, run: str) -> str | None:
+    values = saved.checkpoint["channel_values"]
+    verdict = values.get("verdict")
+    return verdict if values.get("run_id") == run and verdict in ("ok", "exhausted") else None
+
+
+def _thread(place: Place) -> RunnableConfig:
+    return {"configurable": {"thread_id": place.thread, "checkpoint_ns": ""}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +127,7 @@ def _way(saved: dict[str, _Saved], to: str) -> list[_Saved]:
 
 async def _saved(step: str, place: Place, config: RunnableConfig) -> dict[str, _Saved]:
     """Return the checkpoints of a thread by their ids, from the newest back to where the ways to two of them part."""
-    checkpointer = checkpointer_of(config)
-    thread: RunnableConfig = {"configurable": {"thread_id": place.thread, "checkpoint_ns": ""}}
+    checkpointer, thread = checkpointer_of(config), _thread(place)
     now: RunnableConfig = {"configurable": {**thread["configurable"], "checkpoint_id": place.parent}}
     found: dict[str, _Saved] = {}
     try:
@@ -118,7 +145,7 @@ async def _saved(step: str, place: Place, config: RunnableConfig) -> dict[str, _
     return found
 
 
-def _take(found: dict[str, _Saved], each: Any) -> None:
+def _take(found: dict[str, _Saved], each: CheckpointTuple) -> None:
     parent = (each.parent_config or {}).get("configurable", {}).get("checkpoint_id") or ""
     found[each.checkpoint["id"]] = _Saved(each.checkpoint["id"], str(parent), str(each.metadata.get("source")))
 

@@ -15,7 +15,7 @@ from codemode_graph.calls.session import RunLog, SessionLost
 from codemode_graph.events import AttemptEvent, emit
 from codemode_graph.model import request_message
 from codemode_graph.model.reply import program_of
-from codemode_graph.nodes.delivery import is_delivered
+from codemode_graph.nodes.delivery import is_delivered, saved_verdict
 from codemode_graph.nodes.node import Update, add_attempt, knobs
 from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.nodes.write import take_program, write_program
@@ -47,8 +47,10 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     )
     await log.read()
     opened = log.view.opened
-    if run is None and opened is not None and not place.task and _is_over(log, opened.now):
-        # A fork from before this node, or an equal input much later, is meant anew.
+    if run is None and opened is not None and not place.task and (end := await _end(log, opened.now, config)):
+        # A fork from before this node, or an equal input much later, is meant anew. Where that is given again after a kill, it
+        # is to find the new run alone.
+        await _close(log, end)
         log, opened = RunLog(journal, uuid.uuid4().hex), None
     if state.get("pending") and state["run_id"] != log.run:
         await _close(RunLog(journal, state["run_id"]), "superseded")
@@ -95,8 +97,14 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     return {**fresh, **written}
 
 
-def _is_over(log: RunLog, opened: float) -> bool:
-    return log.view.closed is not None or time.time() - opened > REJOIN_FOR
+async def _end(log: RunLog, opened: float, config: RunnableConfig) -> str | None:
+    """Return how a run of the same input ended; None where the input goes on with it."""
+    if log.view.closed is not None:
+        return log.view.closed
+    if time.time() - opened > REJOIN_FOR:
+        return "superseded"
+    # Where no checkpoint had its end when it ended, it is still open. Who goes back to before it has seen that end.
+    return await saved_verdict(log.run, config) if place_of(config).is_fork else None
 
 
 def _is_unfinished(state: CodeModeState, digest: str) -> bool:

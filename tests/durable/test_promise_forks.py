@@ -106,7 +106,7 @@ async def test_a_branch_that_langgraph_retries_repeats_nothing(ledger: Ledger) -
 # 14. Time travel.
 
 
-def travelled(ledger: Ledger, *, fails: int = 1) -> Any:
+def travelled(ledger: Ledger, *, fails: int = 1, journal: MemoryJournal | None = None) -> Any:
     async def pay(account: str) -> str:
         """Pay."""
         ledger.write(f"pay {account}")
@@ -120,7 +120,7 @@ def travelled(ledger: Ledger, *, fails: int = 1) -> Any:
         return "worked"
 
     look = tool(effect="read")(functions(ledger)["look"][1])
-    return create_codemode(model=None, tools=[pay, shaky, look])
+    return create_codemode(model=None, tools=[pay, shaky, look], journal=journal)
 
 
 async def checkpoint_before(app: Any, node: str) -> RunnableConfig:
@@ -157,6 +157,28 @@ async def test_a_fork_from_before_generate_is_a_new_run(ledger: Ledger) -> None:
     await app.ainvoke({"task": "", "code": "await tools.pay('a')"}, CONFIG)
     await app.ainvoke(None, await checkpoint_before(app, "generate"))
     assert ledger.effects == ["pay a", "pay a"]
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_a_fork_from_before_a_run_that_no_checkpoint_had_at_its_end_is_a_new_run(
+    ledger: Ledger, durability: Any, tmp_path: Path
+) -> None:
+    second, life = {"task": "", "code": "await tools.pay('b')"}, Life()
+    graph = travelled(ledger, journal=MemoryJournal())
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "graph.sqlite")) as saver:
+        app = graph.compile(checkpointer=saver)
+        await app.ainvoke({"task": "", "code": "await tools.pay('a')"}, CONFIG, durability=durability)
+        before = (await app.aget_state(CONFIG)).config
+        await app.ainvoke(second, CONFIG, durability=durability)
+        mortal = graph.compile(checkpointer=MortalSaver(saver, life))
+        life.dead = True  # no checkpoint of the fork is written, though its call is made
+        with pytest.raises(Killed):
+            await mortal.ainvoke(second, before, durability="exit")
+        identity._claims.clear()
+        await app.ainvoke(second, before, durability=durability)
+        assert ledger.effects == ["pay a", "pay b", "pay b"]
+        await app.ainvoke(second, before, durability=durability)
+        assert ledger.effects == ["pay a", "pay b", "pay b", "pay b"]
 
 
 async def test_the_next_input_of_a_thread_is_a_new_run_also_where_it_is_equal(ledger: Ledger) -> None:
