@@ -46,7 +46,7 @@ from typing_extensions import TypedDict
 
 from codemode_graph import codemode
 from codemode_graph.calls.journal import Journal, MemoryJournal
-from codemode_graph.calls.log import Done, Told
+from codemode_graph.calls.log import Delivered, Done
 from codemode_graph.calls.postgres import PostgresJournal
 from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.calls.store import StoreJournal
@@ -323,7 +323,7 @@ async def through_journal(journal: Journal, sent: list[Any]) -> Outcomes:
     outcomes = Outcomes()
     name = uuid.uuid4().hex
     events = [Done(call=number, time=1.0, value=value) for number, value in enumerate(sent)]
-    length = await journal.append(name, 0, [Told(session=1, clock=0.0)])
+    length = await journal.append(name, 0, [Delivered(session=1, clock=0.0)])
     for start in range(0, len(events), 50):
         length = await journal.append(name, length, events[start : start + 50])
     for value, event in zip(sent, (await journal.read(name))[1:], strict=True):

@@ -20,7 +20,7 @@ from langgraph.store.sqlite.aio import AsyncSqliteStore
 from benchmarks.figures import duration, figure, table
 from benchmarks.machine import load
 from codemode_graph.calls.journal import Journal, MemoryJournal
-from codemode_graph.calls.log import Done, Event, Opened, Started, Told
+from codemode_graph.calls.log import Delivered, Done, Event, Opened, Started
 from codemode_graph.calls.postgres import PostgresJournal
 from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.calls.store import StoreJournal
@@ -47,12 +47,12 @@ def batches(number: int) -> tuple[list[Event], list[Event]]:
         occurrence=1,
         effect="write",
         arguments=arguments,
-        told="0123456789abcdef",
+        known_effects="0123456789abcdef",
         time=time.time(),
         line=3,
     )
     done = Done(call=number, time=time.time(), value={"paid": number, "receipt": "r" * 40})
-    return [started], [done, Told(session=1, clock=time.time(), numbers=[number])]
+    return [started], [done, Delivered(session=1, clock=time.time(), numbers=[number])]
 
 
 async def in_a_loop(journal: Journal, run: str) -> list[float]:

@@ -232,10 +232,10 @@ class CodeMode:
             ConfigurationError: The model, or `returns`, cannot be used, or the run of that id is of another task.
             JournalError: The runs cannot be read or written.
         """
-        declared, given = self._declare(returns)
+        declared, fields = self._declare(returns)
         return await self._runs.run(
             self.graph,
-            {"task": task, **given},
+            {"task": task, **fields},
             run_id=run_id,
             verbose=verbose,
             approve=approve,
@@ -299,11 +299,11 @@ class CodeMode:
                 cannot be used.
             UnknownRun: No failed run of that name is kept. Where `durable` names no file, the newest 64 are.
         """
-        graph, (declared, given) = self._program_graph, self._declare(returns)
+        graph, (declared, fields) = self._program_graph, self._declare(returns)
         if after is None:
             return await self._runs.run(
                 graph,
-                {"task": "", "code": program, **given},
+                {"task": "", "code": program, **fields},
                 run_id=run_id,
                 verbose=verbose,
                 approve=approve,

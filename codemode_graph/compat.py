@@ -144,8 +144,8 @@ def _read_last(keys: Iterable[str], reader: Callable[[RunnableConfig], Any], con
         return reader(config)
     _, channels, _, task = read.args
     written = dict(task.writes)
-    held = [key for key in keys if key not in written and channels[key].is_available()]
-    return {key: written[key] for key in keys if key in written} | {key: channels[key].get() for key in held}
+    rest = [key for key in keys if key not in written and channels[key].is_available()]
+    return {key: written[key] for key in keys if key in written} | {key: channels[key].get() for key in rest}
 
 
 def checkpointer_of(config: RunnableConfig) -> Any:

@@ -160,12 +160,12 @@ def after_execution(state: CodeModeState) -> list[Send | Literal["approve", "ins
     """Ask people about pending calls, once for all that need approval and once for each tool that asks; else inspect."""
     if not state["pending"]:
         return ["inspect_output"]
-    asking = [
+    sends = [
         Send("approve", {"pending": [call], "run_id": state["run_id"]})
         for call in state["pending"]
         if call["reason"] == "tool"
     ]
-    return [*asking, "approve"] if len(asking) < len(state["pending"]) else [*asking]
+    return [*sends, "approve"] if len(sends) < len(state["pending"]) else [*sends]
 
 
 def after_inspection(state: CodeModeState) -> Literal["repair", "__end__"]:

@@ -200,12 +200,12 @@ async def serve_streams(server: McpServer, read: Any, write: Any) -> None:
 
 async def handle_http(manager: StreamableHTTPSessionManager, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request over streamable HTTP."""
-    asked = dict(scope["headers"]).get(b"mcp-protocol-version", b"").decode("latin-1")
-    if MAJOR == 1 or not asked or asked in HANDSHAKE_PROTOCOL_VERSIONS:
+    version = dict(scope["headers"]).get(b"mcp-protocol-version", b"").decode("latin-1")
+    if MAJOR == 1 or not version or version in HANDSHAKE_PROTOCOL_VERSIONS:
         await manager.handle_request(scope, receive, send)
         return
     # A client that begins with the form without a handshake goes on with one after this error.
-    data = {"supported": [*HANDSHAKE_PROTOCOL_VERSIONS], "requested": asked}
+    data = {"supported": [*HANDSHAKE_PROTOCOL_VERSIONS], "requested": version}
     error = {"code": types.UNSUPPORTED_PROTOCOL_VERSION, "message": "Unsupported protocol version", "data": data}  # type: ignore[attr-defined]
     await JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, 400)(scope, receive, send)
 

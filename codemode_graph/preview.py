@@ -61,10 +61,10 @@ def _cut(value: Any, items: int, characters: int) -> Any:
     if isinstance(value, str) and len(value) > characters:
         return f"{value[:characters]}… ({len(value) - characters} more characters)"
     if isinstance(value, list):
-        kept = [_cut(item, items, characters) for item in value[:items]]
-        return kept if len(value) <= items else [*kept, f"… {len(value) - items} more items"]
+        items_shown = [_cut(item, items, characters) for item in value[:items]]
+        return items_shown if len(value) <= items else [*items_shown, f"… {len(value) - items} more items"]
     if isinstance(value, dict):
         limit = max(items, 8)
-        kept_keys = {key: _cut(item, items, characters) for key, item in list(value.items())[:limit]}
-        return kept_keys if len(value) <= limit else {**kept_keys, "…": f"{len(value) - limit} more keys"}
+        keys_shown = {key: _cut(item, items, characters) for key, item in list(value.items())[:limit]}
+        return keys_shown if len(value) <= limit else {**keys_shown, "…": f"{len(value) - limit} more keys"}
     return value

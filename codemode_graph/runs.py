@@ -43,7 +43,7 @@ Answers: TypeAlias = Sequence[Mapping[str, Any]] | Mapping[str, Any]
 """What people decided: one decision for each call that waits, or answers by the ids of the run's interrupts."""
 
 # A failed run keeps its whole journal in memory until it is repaired, which most never are.
-_KEPT = 64
+_MOST_RUNS = 64
 _METADATA = "codemode_metadata"
 
 
@@ -127,7 +127,7 @@ class Runs:
         self._journal = durable or journal or keep_beside(self._checkpoints, MemoryJournal)
         # A journal that the caller gave keeps its runs: they may be read there.
         self._owns_journal = durable is None and journal is None
-        self._kept: dict[str, None] = {}
+        self._run_ids: dict[str, None] = {}
 
     @property
     def notes(self) -> Notes:
@@ -192,11 +192,11 @@ class Runs:
         if self._durable:
             if is_open(snapshot) or snapshot.values.get("verdict") == "ok":
                 raise missing
-        elif after not in self._kept:
+        elif after not in self._run_ids:
             raise missing
         else:
             # Without an await until the run begins: two repairs of one run at the same time would share its checkpoints.
-            del self._kept[after]
+            del self._run_ids[after]
         config = _config(after, _metadata(snapshot))
         return await self._run(graph, None, config, program=program, verbose=verbose, approve=approve, returns=returns)
 
@@ -213,8 +213,8 @@ class Runs:
         if "task" not in snapshot.values:
             # Its process was killed before the first step: the input lies in the checkpoint, and in no state yet.
             known = await self._checkpoints.aget_tuple(_config(run_id))
-            given = {} if known is None else known.checkpoint["channel_values"].get(START) or {}
-            return snapshot._replace(values={"task": "", **snapshot.values, **given})
+            input = {} if known is None else known.checkpoint["channel_values"].get(START) or {}
+            return snapshot._replace(values={"task": "", **snapshot.values, **input})
         return snapshot
 
     async def resume(
@@ -273,7 +273,7 @@ class Runs:
         for snapshot in old:
             await self._journal.delete(snapshot.values["run_id"])
             run_id = snapshot.config["configurable"]["thread_id"]
-            self._kept.pop(run_id, None)
+            self._run_ids.pop(run_id, None)
             await self._checkpoints.adelete_thread(run_id)
         return [snapshot.config["configurable"]["thread_id"] for snapshot in old]
 
@@ -294,7 +294,7 @@ class Runs:
     async def _threads(self, limit: int, offset: int) -> list[str]:
         if self._durable:
             return cast("list[str]", await asyncio.to_thread(cast("Any", self._checkpoints).threads, limit, offset))
-        return list(reversed(self._kept))[offset : offset + limit]
+        return list(reversed(self._run_ids))[offset : offset + limit]
 
     async def _run(
         self,
@@ -346,11 +346,11 @@ class Runs:
     async def _forget(self, run_id: str, *, failed: bool) -> None:
         """Delete the records of a run that succeeded; where it failed, those of the oldest beyond the newest 64."""
         if failed:
-            self._kept[run_id] = None
-            if len(self._kept) <= _KEPT:
+            self._run_ids[run_id] = None
+            if len(self._run_ids) <= _MOST_RUNS:
                 return
-            run_id = next(iter(self._kept))
-        self._kept.pop(run_id, None)
+            run_id = next(iter(self._run_ids))
+        self._run_ids.pop(run_id, None)
         if self._owns_journal:
             for info in await self._journal.runs(limit=1_000_000):
                 if info.thread == run_id:

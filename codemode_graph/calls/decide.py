@@ -32,7 +32,7 @@ class ProgramCall:
         number: Its number in the session.
         identity: Which call it is.
         effect: What a call of its tool does.
-        told: Stands for the effects that the program has been told of.
+        known_effects: Stands for the effects that the program has been told of.
         session: The session's number.
         met: The calls with an effect that the program has made in this session, with the number of the first.
         used: Records that have been told in this session.
@@ -43,7 +43,7 @@ class ProgramCall:
     number: int
     identity: Identity
     effect: Effect
-    told: str
+    known_effects: str
     session: int
     met: Mapping[Identity, int] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)
@@ -87,7 +87,7 @@ def decide(view: View, call: ProgramCall, now: float) -> Verdict:
     # A record is told once in a session, so equal calls on the recorded way get its records in the recorded order.
     candidates = sorted(
         (record for record in records if record.index not in call.used),
-        key=lambda record: (-max((telling.session for telling in record.tells), default=record.session), record.at),
+        key=lambda record: (-max((receipt.session for receipt in record.receipts), default=record.session), record.at),
     )
     ended = [record for record in candidates if record.status in ("done", "failed") and record.undone_by is None]
     first = next((record for record in ended if _on_the_way(view, call, record)), None)
@@ -162,8 +162,8 @@ def _on_the_way(view: View, call: ProgramCall, record: Record) -> bool:
     here = view.sessions.get(call.session)
     if here is not None and here.own_effects:
         return False
-    for session, told, at in record.tells:
-        if session == call.session or told != call.told:
+    for session, known_effects, at in record.receipts:
+        if session == call.session or known_effects != call.known_effects:
             continue
         # The newest first: on the recorded way the last effect is met last, so this ends at once.
         for effect in reversed(view.sessions[session].effects):

@@ -14,8 +14,8 @@ from codemode_sandboxes import Call, Outcome, Raised
 
 from codemode_graph.calls import log as events
 from codemode_graph.calls.decide import ProgramCall, needs_approval, other_arguments
+from codemode_graph.calls.equal_calls import EqualCalls
 from codemode_graph.calls.make import ToolCalls
-from codemode_graph.calls.occurrence import Occurrences
 from codemode_graph.calls.session import Session
 from codemode_graph.calls.values import is_reference
 from codemode_graph.calls.view import Identity, Record, View
@@ -58,7 +58,7 @@ class OpenCall:
         id: As people and models see it: the attempt, and the call's number.
         tool: Its tool.
         arguments: Validated.
-        asked: What the journal is asked about it.
+        query: The question to the journal: what becomes of it.
         record: What has been recorded of it, or what answers it.
         outcome: What the program will be told; None until that is known.
         pending: What a person is asked.
@@ -71,7 +71,7 @@ class OpenCall:
     id: str
     tool: ToolSpec
     arguments: dict[str, Any]
-    asked: ProgramCall
+    query: ProgramCall
     record: Record | None = None
     outcome: Outcome | None = None
     pending: PendingCall | None = None
@@ -91,7 +91,7 @@ class Gate:
         maker: Calls the tools.
         decisions: What people decided, by the question's id, as far as the journal does not know.
         max_calls: Calls of tools in the whole run; None for no limit.
-        held: Calls of an agent's earlier turns, by tool and digest, whose equals are made only where they are meant anew.
+        past: Calls of an agent's earlier turns, by tool and digest, whose equals are made only where they are meant anew.
         calls: Ids of the calls, in order; of those that were answered, of the record that answers. A dict for its keys.
     """
 
@@ -101,15 +101,15 @@ class Gate:
     maker: ToolCalls
     decisions: Mapping[str, Decision]
     max_calls: int | None = None
-    held: Mapping[tuple[str, str], ToolCall] = field(default_factory=dict)
+    past: Mapping[tuple[str, str], ToolCall] = field(default_factory=dict)
     calls: dict[str, None] = field(default_factory=dict)
     _met: dict[Identity, int] = field(default_factory=dict)
     _used: set[int] = field(default_factory=set)
-    occurrences: Occurrences = field(init=False)
-    _coming: dict[int, str] = field(default_factory=dict)
+    equal_calls: EqualCalls = field(init=False)
+    _queue: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.occurrences = Occurrences(self.view, self.session.number)
+        self.equal_calls = EqualCalls(self.view, self.session.number)
 
     @property
     def view(self) -> View:
@@ -142,9 +142,9 @@ class Gate:
             return
         # The name has the arguments in it, so an approval of other arguments, or of an earlier time, approves nothing
         # here.
-        question, decision = await self.answer("approval", open.asked.identity, self._shown(open), self._times(open))
+        question, decision = await self.answer("approval", open.query.identity, self._shown(open), self._times(open))
         mark = None
-        other = other_arguments(self.view, open.asked)
+        other = other_arguments(self.view, open.query)
         if other is not None:
             mark = f"made though {other.id}, with other arguments, took effect and is not in this program"
         if decision is not None:
@@ -161,13 +161,13 @@ class Gate:
 
     def hold(self, open: OpenCall) -> Raised | None:
         """Return why a call is held: a failed program has made it before, and this one does not say that it means it anew."""
-        held = self.held.get(open.asked.identity[:2])
-        if held is None or open.again or open.tool.effect_in_force not in ("write", "destructive"):
+        past = self.past.get(open.query.identity[:2])
+        if past is None or open.again or open.tool.effect_in_force not in ("write", "destructive"):
             return None
-        what = "took effect" if held["status"] == "done" else "may have taken effect"
+        what = "took effect" if past["status"] == "done" else "may have taken effect"
         return Raised(
             "RuntimeError",
-            f"this call of {open.tool.name!r} was made by an earlier program, which failed, at {_when(held)}, and {what}: "
+            f"this call of {open.tool.name!r} was made by an earlier program, which failed, at {_when(past)}, and {what}: "
             f"leave it out, or, if it is to be made once more, write await again(tools[{open.tool.name!r}](...))",
         )
 
@@ -177,17 +177,17 @@ class Gate:
         if most is None and self.max_calls is None:
             # To count for each call of a large gather what else is coming would cost the square of the calls.
             return None
-        coming = [tool for number, tool in self._coming.items() if number != open.call.id]
-        if self.max_calls is not None and self.view.total() + len(coming) >= self.max_calls:
+        queue = [tool for number, tool in self._queue.items() if number != open.call.id]
+        if self.max_calls is not None and self.view.total() + len(queue) >= self.max_calls:
             return Raised("RuntimeError", f"the run has made its {self.max_calls} tool calls; no more are made")
-        if most is not None and self.view.count(name) + coming.count(name) >= most:
+        if most is not None and self.view.count(name) + queue.count(name) >= most:
             return Raised("RuntimeError", f"{name!r} may be called {most} times in a run, and has been")
         return None
 
     def question(self, reason: str, identity: Identity, shown: Any, *times: int) -> str:
         """Return the name of a question: it is bound to the run, the call, the arguments shown and the time of asking."""
-        said = [self.session.log.run, reason, list(identity), shown, times]
-        text = json.dumps(said, sort_keys=True, ensure_ascii=True, default=str)
+        parts = [self.session.log.run, reason, list(identity), shown, times]
+        text = json.dumps(parts, sort_keys=True, ensure_ascii=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
     def decision(self, question: str) -> Decision | None:
@@ -213,8 +213,8 @@ class Gate:
         found: Decision = {**decision}
         try:
             if "arguments" in decision:
-                given = decision["arguments"]
-                found["arguments"] = {name: await self.maker.values.load(value) for name, value in given.items()}
+                arguments = decision["arguments"]
+                found["arguments"] = {name: await self.maker.values.load(value) for name, value in arguments.items()}
             if is_reference(message := decision.get("message")):
                 found["message"] = await self.maker.values.load(message)
         except KeyError:
@@ -222,7 +222,7 @@ class Gate:
         return found
 
     def _times(self, open: OpenCall) -> int:
-        known = self.view.calls.get(open.asked.identity[:2], {}).get(open.asked.identity.occurrence, [])
+        known = self.view.calls.get(open.query.identity[:2], {}).get(open.query.identity.occurrence, [])
         return len(known)
 
     def _shown(self, open: OpenCall) -> dict[str, Any]:
@@ -261,18 +261,18 @@ class Gate:
             # A call of unknown outcome may be answered in any way but by an edit that the policy forbids.
             limited: list[DecisionType] = ["approve", "reject", "respond"]
             pending["allowed"] = limited
-        if open.again and (held := self.held.get(open.asked.identity[:2])) is not None:
-            pending["cause"] = f"an equal call was made at {_when(held)}, by a program that failed"
+        if open.again and (past := self.past.get(open.query.identity[:2])) is not None:
+            pending["cause"] = f"an equal call was made at {_when(past)}, by a program that failed"
         if value:
-            wanted: list[DecisionType] = ["respond", "reject"]
-            pending["allowed"] = wanted
+            options: list[DecisionType] = ["respond", "reject"]
+            pending["allowed"] = options
             pending["description"] = (
                 f"{open.tool.name} has been called with {sample(pending['arguments'])} and took effect, but the value that it "
                 "returned was kept by a process that is gone. Respond with the value, or reject."
             )
         if cause is not None:
             pending["cause"] = f"{cause['type']}: {cause['message']}"
-        self._coming[open.call.id] = open.tool.name
+        self._queue[open.call.id] = open.tool.name
         # A restart asks again what was asked before: the question is in the journal already.
         if question not in self.view.questions:
             self.session.log.add(events.Asked(pending=pending))
@@ -293,19 +293,19 @@ class Gate:
 
     def start_with(self, open: OpenCall, start: Start) -> None:
         """Have a call made in this way, once there is a slot."""
-        self._coming[open.call.id] = open.tool.name
+        self._queue[open.call.id] = open.tool.name
         open.start, open.pending = start, None
         if open.tool.takes_key and start.key is None:
             start.key = self._key(open, start)
 
     def _key(self, open: OpenCall, start: Start) -> str:
         """Return what a tool may know a call by: the same whenever this call is made, anew once it has been undone."""
-        known = self.view.calls.get(open.asked.identity[:2], {}).get(open.asked.identity.occurrence, [])
+        known = self.view.calls.get(open.query.identity[:2], {}).get(open.query.identity.occurrence, [])
         # A service that knows the key would answer with the call that was undone: after an undo the key is another.
         undone = sum(record.undone_by is not None for record in known)
         spelled = json.dumps(start.arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-        said = f"{self.session.log.run}\0{open.asked.identity}\0{undone}\0{spelled if start.edited else ''}"
-        return str(uuid.uuid5(_NAMESPACE, said))
+        name = f"{self.session.log.run}\0{open.query.identity}\0{undone}\0{spelled if start.edited else ''}"
+        return str(uuid.uuid5(_NAMESPACE, name))
 
 
 def _when(call: ToolCall) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
+from codemode_graph.calls.equal_calls import KnownEffects
 from codemode_graph.calls.journal import Journal, RunInfo
-from codemode_graph.calls.log import Attached, Denied, Done, Ended, Event, Failed, Opened, Started, Told, Unknown
-from codemode_graph.calls.occurrence import KnownEffects
+from codemode_graph.calls.log import Attached, Delivered, Denied, Done, Ended, Event, Failed, Opened, Started, Unknown
 from codemode_graph.state import ToolCall
 
 __all__ = ["REJOIN_FOR", "Place", "find_run", "import_calls", "input_digest", "is_of_this_process", "place_of"]
@@ -115,8 +115,8 @@ async def find_run(
             before = next((info.run for info in reversed(found) if info.run in over), "")
         # Tasks that run side by side have the same run before them, and are interchangeable: they are numbered.
         news = (_new_run(place, digest, before, number) for number in count())
-        taken = {info.run for info in found} if place.parent else set()
-        new = next(each for each in news if each not in taken and not _is_beside(_claims.get(each), place))
+        others = {info.run for info in found} if place.parent else set()
+        new = next(each for each in news if each not in others and not _is_beside(_claims.get(each), place))
         _claim(new, place)
     return new
 
@@ -129,8 +129,8 @@ def _new_run(place: Place, digest: str, before: str, number: int) -> str:
     it is, as LangGraph starts it again under its id.
     """
     where = place.namespace if place.parent else place.task
-    said = (place.thread, where, digest, before, place.server_run or "", *[str(number)] * (number > 0))
-    return uuid.uuid5(_RUNS, "\0".join(said)).hex
+    parts = (place.thread, where, digest, before, place.server_run or "", *[str(number)] * (number > 0))
+    return uuid.uuid5(_RUNS, "\0".join(parts)).hex
 
 
 def _is_beside(claim: Place | None, place: Place) -> bool:
@@ -184,18 +184,18 @@ def import_calls(calls: list[ToolCall], opened: Opened) -> list[Event]:
     for _, index, is_over in sorted(moments):
         call = calls[index]
         if not is_over:
-            events.append(_started(call, told=known.text))
+            events.append(_started(call, known_effects=known.text))
             continue
         events += _ending(call, index)
         # What the program was told, and when, says what a repair that takes the same way has to see: `decide`, rule B.
         if call["status"] in ("done", "failed", "denied") and call["attempt"] == attempt:
-            events.append(Told(session=0, clock=0.0, numbers=[_number(call)]))
+            events.append(Delivered(session=0, clock=0.0, numbers=[_number(call)]))
             if call["status"] == "done" and call["effect"] != "read":
                 known.add(call["key"])
     return [*events, Ended(session=0, how="failed")]
 
 
-def _started(call: ToolCall, *, told: str) -> Started:
+def _started(call: ToolCall, *, known_effects: str) -> Started:
     name, _, digest = call["key"].rpartition(":")
     return Started(
         session=0,
@@ -206,7 +206,7 @@ def _started(call: ToolCall, *, told: str) -> Started:
         occurrence=int(name.rpartition("#")[2]),
         effect=call["effect"],
         arguments=call["arguments"],
-        told=told,
+        known_effects=known_effects,
         time=call["started"],
         line=call["line"],
         key=call.get("idempotency_key"),

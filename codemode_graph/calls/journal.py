@@ -177,17 +177,17 @@ class MemoryJournal:
     async def append(self, run: str, expected: int, events: Sequence[Event]) -> int:
         """Append events to a run. See `Journal.append`."""
         with self._lock:
-            kept = self._runs.setdefault(run, [])
-            if len(kept) != expected:
-                raise Conflict(f"run {run} has {len(kept)} events, not {expected}")
-            kept.extend(events)
+            log = self._runs.setdefault(run, [])
+            if len(log) != expected:
+                raise Conflict(f"run {run} has {len(log)} events, not {expected}")
+            log.extend(events)
             before = self._infos.get(run)
             self._infos[run] = info = describe(run, events, before)
             if before is not None and (_input(before) != _input(info) or info.closed is not None):
                 self._forget(before)
             if info.closed is None:
                 self._open.setdefault(_input(info), {})[run] = None
-            return len(kept)
+            return len(log)
 
     def _forget(self, info: RunInfo) -> None:
         runs = self._open.get(_input(info), {})

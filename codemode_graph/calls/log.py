@@ -24,6 +24,7 @@ __all__ = [
     "Attached",
     "Closed",
     "Decided",
+    "Delivered",
     "Denied",
     "Done",
     "Ended",
@@ -36,7 +37,6 @@ __all__ = [
     "Renewed",
     "SessionEnd",
     "Started",
-    "Told",
     "Undone",
     "Unknown",
     "dump_events",
@@ -141,9 +141,9 @@ class Decided:
 class Started:
     """A tool is about to be called. Calls are named by their place among the `started` events of the run, from 0.
 
-    `told` stands for the set of effects that the program had been told of; equal sets have equal texts. `redo` names a
-    call that had been undone and is made again; `resumes` one whose outcome was unknown, or which asked a person, and
-    which this call is; with `doubt`, that one may have taken effect, so that a failure of this one settles nothing.
+    `known_effects` stands for the set of effects that the program had been told of; equal sets have equal texts. `redo`
+    names a call that had been undone and is made again; `resumes` one whose outcome was unknown, or which asked a person,
+    and which this call is; with `doubt`, that one may have taken effect, so that a failure of this one settles nothing.
     `edited` is the digest of the arguments that a person gave instead.
     """
 
@@ -156,7 +156,7 @@ class Started:
     occurrence: int
     effect: Effect
     arguments: dict[str, Any]
-    told: str
+    known_effects: str
     time: float
     line: int | None = None
     question: str | None = None
@@ -249,12 +249,12 @@ class Answered:
     attempt: int
     number: int
     call: int
-    told: str
+    known_effects: str
     mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Delivered:
     """One frame: the calls whose outcomes the program was given at one time, in order, and its clock in seconds."""
 
     type: ClassVar[str] = "told"
@@ -296,14 +296,18 @@ Event: TypeAlias = (
     | Absent
     | Undone
     | Answered
-    | Told
+    | Delivered
     | Judged
     | Closed
 )
 
 _TYPES: dict[str, type[Any]] = {each.type: each for each in get_args(Event)}
+# Fields that have another name in the journal: there the first name stays, so that every version reads the journals of all.
+_STORED_NAMES = {"known_effects": "told"}
+_FIELD_NAMES = {stored: name for name, stored in _STORED_NAMES.items()}
 _FIELDS = {
-    name: tuple((field.name, field.default) for field in fields(each)) for name, each in _TYPES.items()
+    name: tuple((field.name, _STORED_NAMES.get(field.name, field.name), field.default) for field in fields(each))
+    for name, each in _TYPES.items()
 }  # what is the default is not written: most events have few of their fields
 
 
@@ -312,11 +316,11 @@ def dump_events(events: Iterable[Event]) -> str:
     listed = []
     for event in events:
         item: dict[str, Any] = {"type": event.type}
-        for name, default in _FIELDS[event.type]:
+        for name, stored, default in _FIELDS[event.type]:
             value = getattr(event, name)
             # By identity: a value that only equals the default, such as 0 for False, is written.
             if value is not default:
-                item[name] = value
+                item[stored] = value
         listed.append(item)
     exact = encode(listed)
     # An older package reads what it understands.
@@ -339,5 +343,5 @@ def load_events(text: str) -> list[Event]:
     events: list[Event] = []
     for item in batch["events"] if batch["version"] == 1 else decode(batch["events"]):
         kind = _TYPES[item.pop("type")]
-        events.append(kind(**item))
+        events.append(kind(**{_FIELD_NAMES.get(name, name): value for name, value in item.items()}))
     return events

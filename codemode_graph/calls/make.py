@@ -137,19 +137,19 @@ class ToolCalls:
             asyncio.CancelledError: The call was given up; `give_up` says how it ended.
         """
         event = record.event
-        said = CallFields(id=record.id, tool=event.tool, arguments=event.arguments)
+        fields = CallFields(id=record.id, tool=event.tool, arguments=event.arguments)
         self.note(arguments, spec.policy.redact)
-        emit(CallStartedEvent(type="call_started", **said, line=event.line))
+        emit(CallStartedEvent(type="call_started", **fields, line=event.line))
         ending, outcome = await self._end(spec, record, arguments)
-        self.report(said, record, ending)
+        self.report(fields, record, ending)
         return ending, outcome
 
-    def report(self, said: CallFields, record: Record, ending: Ending) -> None:
+    def report(self, fields: CallFields, record: Record, ending: Ending) -> None:
         """Send the event that says how a call ended."""
         status: ToolCallStatus = "interrupted" if isinstance(ending, Asks) else ending.type
         seconds = 0.0 if isinstance(ending, Asks) else max(0.0, ending.time - record.event.time)
         error = None if isinstance(ending, Asks) else ending.error
-        emit(CallFinishedEvent(type="call_finished", **said, status=status, seconds=seconds, error=error))
+        emit(CallFinishedEvent(type="call_finished", **fields, status=status, seconds=seconds, error=error))
 
     def give_up(self, spec: ToolSpec, record: Record) -> Failed | Unknown:
         """Say how a call ended whose tool was cancelled."""
@@ -170,28 +170,30 @@ class ToolCalls:
             if task is None or task.cancelling():
                 raise
             error = ToolError(type="RuntimeError", message=f"{spec.name} was cancelled from within")
-            return self._told(self._cut_off(spec, record, error))
+            return self._with_outcome(self._cut_off(spec, record, error))
         except _TooLate:
             message = f"{spec.name} did not answer within {spec.policy.timeout:g} seconds"
-            return self._told(self._cut_off(spec, record, ToolError(type="TimeoutError", message=message)))
+            return self._with_outcome(self._cut_off(spec, record, ToolError(type="TimeoutError", message=message)))
         except _ToolAsks as stop:
             return self._asks(spec, record, stop.interrupt)
         except _InvalidAnswer:
-            asked = record.event.asks
-            assert asked is not None  # only a tool that has asked is given an answer
-            return Asks(asked, again=True), None
+            question = record.event.asks
+            assert question is not None  # only a tool that has asked is given an answer
+            return Asks(question, again=True), None
         except CommandRefused as problem:
-            return self._told(Done(call=record.index, time=time.time(), error=show(problem, spec, arguments)))
+            return self._with_outcome(Done(call=record.index, time=time.time(), error=show(problem, spec, arguments)))
         except UnusableResult as problem:
-            return self._told(await self._unusable(spec, record, problem.result, show(problem, spec, arguments)))
+            return self._with_outcome(
+                await self._unusable(spec, record, problem.result, show(problem, spec, arguments))
+            )
         except Exception as problem:
             cause = problem.__cause__ if isinstance(problem, ToolOutcomeUnknown) and not spec.has_effect else None
             error = show(cause or problem, spec, arguments)
             if spec.has_effect and may_have_taken_effect(problem, spec.policy.unknown_on):
-                return self._told(Unknown(call=record.index, time=time.time(), error=error))
-            return self._told(Failed(call=record.index, time=time.time(), error=error))
+                return self._with_outcome(Unknown(call=record.index, time=time.time(), error=error))
+            return self._with_outcome(Failed(call=record.index, time=time.time(), error=error))
 
-    def _told(self, ending: Done | Failed | Unknown) -> tuple[Ending, Outcome | None]:
+    def _with_outcome(self, ending: Done | Failed | Unknown) -> tuple[Ending, Outcome | None]:
         if ending.error is None:
             return ending, None
         error = ToolError(type=ending.error["type"], message=self.hide(ending.error["message"]))
@@ -208,21 +210,21 @@ class ToolCalls:
         if not message.startswith(spec.name):
             message = f"what {spec.name} returned cannot be used: {message}"
         message = f"{message}. The call has been made and counts as done, so do not make it in another way"
-        kept = None
+        reference = None
         # Whatever the text needs as JSON, it can be loaded: a character takes at most six bytes.
         if returned is not None and (text := _text_of(returned)):
             shown = text[: max(1, (most - 2) // 6)]
             with suppress(Exception):  # the call was made all the same
                 # What is no data has no names by which something in it could be masked.
-                kept = await self.values.keep(shown, shown="", secret=bool(spec.policy.redact), apart=True)
-        if is_reference(kept):
+                reference = await self.values.keep(shown, shown="", secret=bool(spec.policy.redact), apart=True)
+        if is_reference(reference):
             part = "" if len(shown) == len(text) else f" the first {len(shown):,} characters of"
             message += (
-                f". If you need the result, `await tools['load_value'](handle={kept['codemode_reference']!r})` returns{part}"
-                " its text: parse that"
+                f". If you need the result, `await tools['load_value'](handle={reference['codemode_reference']!r})` returns"
+                f"{part} its text: parse that"
             )
         return Done(
-            call=record.index, time=time.time(), value=kept, error=ToolError(type=error["type"], message=message)
+            call=record.index, time=time.time(), value=reference, error=ToolError(type=error["type"], message=message)
         )
 
     async def take(self, spec: ToolSpec, record: Record, returned: object) -> tuple[Done, Outcome]:
@@ -253,10 +255,10 @@ class ToolCalls:
         # NaN differs from itself, and its exact form does not.
         try:
             secret = shown is not value and encode(shown) != encode(value)
-            kept = await self.values.keep(value, shown=shown, secret=secret)
+            stored = await self.values.keep(value, shown=shown, secret=secret)
         except Exception as problem:
             return self._lost(spec, record, problem)
-        return Done(call=record.index, time=time.time(), value=kept, updates=updates or None), Returned(value)
+        return Done(call=record.index, time=time.time(), value=stored, updates=updates or None), Returned(value)
 
     def _lost(self, spec: ToolSpec, record: Record, problem: Exception) -> tuple[Done, Outcome]:
         """Return the end of a call that was made, whose result no disk and no database would take."""
@@ -302,10 +304,15 @@ class ToolCalls:
         names, event = spec.policy.redact, record.event
         call = masked(spec.name, spec.call, names, description=spec.description) if names else spec.call
         arguments = await self._with_data(spec, arguments)
-        said: dict[str, Any] = {"id": record.id, "attempt": event.attempt, "line": event.line, "effect": event.effect}
+        metadata: dict[str, Any] = {
+            "id": record.id,
+            "attempt": event.attempt,
+            "line": event.line,
+            "effect": event.effect,
+        }
         if event.key is not None:
-            said["idempotency_key"] = event.key
-        config = tagged(self.config, **said)
+            metadata["idempotency_key"] = event.key
+        config = tagged(self.config, **metadata)
         tries = 1 if spec.has_effect else 1 + spec.policy.retries
         for number in range(1, tries + 1):
             deadline = asyncio.timeout(spec.policy.timeout)
@@ -326,14 +333,14 @@ class ToolCalls:
             await asyncio.sleep(_FIRST_PAUSE * 2 ** (number - 1))
         raise AssertionError("unreachable")
 
-    def _asks(self, spec: ToolSpec, record: Record, asked: Interrupt) -> tuple[Ending, Outcome | None]:
+    def _asks(self, spec: ToolSpec, record: Record, interrupt: Interrupt) -> tuple[Ending, Outcome | None]:
         """Return what a tool asks. What is no data cannot be asked, and is an error in the program."""
         try:
-            value = to_json(to_plain(asked.value), max_bytes=self.limits.value_bytes)
+            value = to_json(to_plain(interrupt.value), max_bytes=self.limits.value_bytes)
         except (TypeError, ValueError) as problem:
             error = ToolError(type=_builtin(problem), message=f"{spec.name} asks what is no data: {problem}")
-            return self._told(self._cut_off(spec, record, error))
-        schema = asked.response_schema if isinstance(asked.response_schema, dict) else None
+            return self._with_outcome(self._cut_off(spec, record, error))
+        schema = interrupt.response_schema if isinstance(interrupt.response_schema, dict) else None
         return Asks(Question(value=value, schema=schema)), None
 
 

@@ -313,12 +313,12 @@ class _Run:
     async def tell_ready(self) -> list[OpenCall]:
         """Tell outcomes that are there: of those that were recorded, the lowest recorded frame alone."""
 
-        def told_at(open: OpenCall) -> float:
-            at = open.record.told_at if open.record is not None else None
+        def received_at(open: OpenCall) -> float:
+            at = open.record.received_at if open.record is not None else None
             return float("inf") if at is None else at
 
-        lowest = min(map(told_at, self.ready.values()))
-        opens = [open for open in self.ready.values() if told_at(open) == lowest]
+        lowest = min(map(received_at, self.ready.values()))
+        opens = [open for open in self.ready.values() if received_at(open) == lowest]
         for open in opens:
             del self.ready[open.call.id]
             await self.resolver.load(open)
@@ -338,7 +338,7 @@ class _Run:
         self.base = time.monotonic() - self.clock
         if record:
             numbers = [open.call.id for open in opens]
-            self.session.log.add(events.Told(session=self.session.number, clock=self.clock, numbers=numbers))
+            self.session.log.add(events.Delivered(session=self.session.number, clock=self.clock, numbers=numbers))
         for open in opens:
             self.resolver.tell(open)
         return opens
@@ -363,23 +363,23 @@ class _Run:
         numbers = set(numbers)
         if not numbers:
             return
-        self.queue, given_up = _without(self.queue, numbers)
+        self.queue, cancelled = _without(self.queue, numbers)
         self.waiting, more = _without(self.waiting, numbers)
-        given_up += more
+        cancelled += more
         tasks = {}
         for number in numbers:
             for place in (self.ready, self.pending, self.flight):
                 if (open := place.pop(number, None)) is not None:
-                    given_up.append(open)
+                    cancelled.append(open)
             if (task := self.tasks.pop(number, None)) is not None:
                 tasks[number] = task
         for task in tasks.values():
             task.cancel()
         # Tools clean up before it is recorded how they ended.
         await asyncio.gather(*tasks.values(), return_exceptions=True)
-        for open in given_up:
+        for open in cancelled:
             await self.resolver.give_up(open, tasks.get(open.call.id))
-            self.queue += self.resolver.joined(open, given_up=True)  # they are decided on anew
+            self.queue += self.resolver.joined(open, cancelled=True)  # they are decided on anew
 
     async def stop(self) -> None:
         """Leave no tool running."""
@@ -387,5 +387,5 @@ class _Run:
 
 
 def _without(opens: list[OpenCall], numbers: set[int]) -> tuple[list[OpenCall], list[OpenCall]]:
-    kept = [open for open in opens if open.call.id not in numbers]
-    return kept, [open for open in opens if open.call.id in numbers]
+    rest = [open for open in opens if open.call.id not in numbers]
+    return rest, [open for open in opens if open.call.id in numbers]

@@ -55,13 +55,13 @@ class Resolver(Gate):
         digest = digest_of(tool, arguments)
         # A refused call has no record, so it takes no occurrence from an equal call.
         identity = Identity(
-            call.tool, digest, self.occurrences.occurrence(call.id, tool, digest) if refusal is None else 0
+            call.tool, digest, self.equal_calls.occurrence(call.id, tool, digest) if refusal is None else 0
         )
-        asked = ProgramCall(
+        query = ProgramCall(
             number=call.id,
             identity=identity,
             effect=tool.effect_in_force,
-            told=self.occurrences.known_effects,
+            known_effects=self.equal_calls.known_effects,
             session=self.session.number,
             met=self._met,
             used=self._used,
@@ -72,13 +72,13 @@ class Resolver(Gate):
             # Rule B asks only which effects the program has come to; reads do not matter there.
             self._met.setdefault(identity, call.id)
         id = f"{self.attempt}.{call.id}"
-        return OpenCall(call=call, id=id, tool=tool, arguments=arguments, asked=asked, outcome=refusal, again=again)
+        return OpenCall(call=call, id=id, tool=tool, arguments=arguments, query=query, outcome=refusal, again=again)
 
     # It is decided on.
 
     def decide(self, open: OpenCall) -> Verdict | None:
         """Say what becomes of a call; None for one that is refused for what it is."""
-        return None if open.outcome is not None else decide(self.view, open.asked, time.time())
+        return None if open.outcome is not None else decide(self.view, open.query, time.time())
 
     async def apply(self, open: OpenCall, verdict: Verdict | None) -> None:
         """Do what was decided, short of calling the tool: afterwards the call is ready, pending or to be started."""
@@ -108,7 +108,7 @@ class Resolver(Gate):
                     attempt=self.attempt,
                     number=open.call.id,
                     call=record.index,
-                    told=open.asked.told,
+                    known_effects=open.query.known_effects,
                     mark=mark,
                 )
             )
@@ -126,13 +126,13 @@ class Resolver(Gate):
 
     async def join(self, open: OpenCall) -> bool:
         """Have a read wait for an equal one that began since it was decided on, where the policy keeps values."""
-        if not open.asked.cache or open.tool.has_effect or open.approved:
+        if not open.query.cache or open.tool.has_effect or open.approved:
             return False
         verdict = self.decide(open)
         if verdict is None or verdict.why != "cache":
             return False
         open.start = None
-        self._coming.pop(open.call.id, None)
+        self._queue.pop(open.call.id, None)
         await self.apply(open, verdict)
         return True
 
@@ -140,14 +140,14 @@ class Resolver(Gate):
         """Record that a call is made from now on, or what a person answered in the tool's place."""
         start = open.start
         assert start is not None
-        self._coming.pop(open.call.id, None)
-        identity = open.asked.identity
+        self._queue.pop(open.call.id, None)
+        identity = open.query.identity
         known = self.view.calls.get(identity[:2], {}).get(identity.occurrence, [])
         # To make again what was undone undoes the undoing: the call that undid it must not stand or answer any more.
-        gone = [record for record in known if record.undone_by is not None or record.void]
+        undone = [record for record in known if record.undone_by is not None or record.void]
         redo = None
-        if gone and open.tool.has_effect:
-            redo = gone[-1].index if gone[-1].undone_by is None else gone[-1].undone_by
+        if undone and open.tool.has_effect:
+            redo = undone[-1].index if undone[-1].undone_by is None else undone[-1].undone_by
         event = events.Started(
             session=self.session.number,
             attempt=self.attempt,
@@ -158,7 +158,7 @@ class Resolver(Gate):
             effect=open.tool.effect_in_force,
             # What the policy redacts is masked before it is recorded.
             arguments=mask(start.arguments, open.tool.policy.redact),
-            told=open.asked.told,
+            known_effects=open.query.known_effects,
             time=time.time(),
             line=open.call.line,
             question=start.question,
@@ -175,7 +175,7 @@ class Resolver(Gate):
         open.record = record = self.view.records[-1]
         if record.alias is not None:
             # By what a person gave, this session's next equal call is another one.
-            self.occurrences.take(record.alias)
+            self.equal_calls.take(record.alias)
         self.meet(open, record)
         if start.decision is not None:
             await self._answer_for_tool(open, record, start.decision)
@@ -245,12 +245,12 @@ class Resolver(Gate):
             open.outcome = None
             await settle(self, open, open.record)
 
-    def joined(self, open: OpenCall, *, given_up: bool = False) -> list[OpenCall]:
+    def joined(self, open: OpenCall, *, cancelled: bool = False) -> list[OpenCall]:
         """Return the equal reads that waited for this one's value; where it was given up, to be decided on anew."""
-        if open.record is None or (not given_up and (open.pending is not None or open.start is not None)):
+        if open.record is None or (not cancelled and (open.pending is not None or open.start is not None)):
             return []
         others = self._joins.pop(open.record.index, [])
-        for other in others if given_up else ():
+        for other in others if cancelled else ():
             other.record = None
         return others
 
@@ -259,8 +259,8 @@ class Resolver(Gate):
         for others in self._joins.values():
             if open in others:
                 others.remove(open)
-        self._coming.pop(open.call.id, None)
-        self.occurrences.retry(open.asked.identity)
+        self._queue.pop(open.call.id, None)
+        self.equal_calls.retry(open.query.identity)
         if task is None or open.record is None:
             return
         # A tool may end in the very moment in which it is cancelled: then its outcome counts.
@@ -276,7 +276,7 @@ class Resolver(Gate):
         known = self.view.numbers.get((self.session.number, open.call.id))
         if not isinstance(known, Record):
             return known is not None
-        return known.status in ("done", "failed", "denied") and open.asked.identity[:2] in (
+        return known.status in ("done", "failed", "denied") and open.query.identity[:2] in (
             known.identity[:2],
             known.alias[:2] if known.alias is not None else None,
         )
@@ -328,9 +328,9 @@ class Resolver(Gate):
         """Note that the program goes on with a call's outcome. After an error, an equal call is that call again."""
         record = open.record
         if isinstance(open.outcome, Raised):
-            self.occurrences.retry(open.asked.identity)
+            self.equal_calls.retry(open.query.identity)
         if record is not None and record.status == "done" and open.tool.has_effect:
-            self.occurrences.tell(open.asked.identity)
+            self.equal_calls.tell(open.query.identity)
 
     def clock_of(self, opens: list[OpenCall]) -> float | None:
         """Return the clock at which calls that are made again after they were undone were told first; None for others."""
@@ -339,7 +339,7 @@ class Resolver(Gate):
             if open.record is None or open.record.event.redo is None:
                 return None
             # With the clock of the first time, arguments that the program computes from it stay equal.
-            known = self.view.calls[open.asked.identity[:2]][open.asked.identity.occurrence]
+            known = self.view.calls[open.query.identity[:2]][open.query.identity.occurrence]
             clocks.append(max((record.clock or 0.0 for record in known if record is not open.record), default=0.0))
         return max(clocks, default=None)
 

@@ -25,7 +25,7 @@ async def settle(gate: Gate, open: OpenCall, record: Record) -> None:
         await _settle_question(gate, open, record)
         return
     gate.meet(open, record)
-    arguments = await _made_with(gate, open, record)
+    arguments = await _arguments_of(gate, open, record)
     question, decision = await gate.answer("unknown", record.identity, record.event.arguments, record.index)
     log = gate.session.log
     if decision is not None and decision["type"] == "respond":
@@ -81,23 +81,23 @@ async def settle(gate: Gate, open: OpenCall, record: Record) -> None:
 
 async def _settle_question(gate: Gate, open: OpenCall, record: Record) -> None:
     """Start a tool that asked a person again with the answer, or go on waiting for it."""
-    asked = record.asked
-    assert asked is not None
-    decision = gate.decision(asked["key"])
+    question = record.pending
+    assert question is not None
+    decision = gate.decision(question["key"])
     if decision is None:
-        open.pending = {**asked, "id": open.id, "line": open.call.line}
+        open.pending = {**question, "id": open.id, "line": open.call.line}
         gate.meet(open, record)
         return
-    arguments = await _made_with(gate, open, record)
+    arguments = await _arguments_of(gate, open, record)
     open.approved = True
     gate.start_with(
         open,
         Start(
             arguments=open.arguments if arguments is None else arguments,
-            question=record.event.question or asked["key"],
+            question=record.event.question or question["key"],
             edited=record.event.edited,
             key=record.event.key,
-            asks=asked["question"],
+            asks=question["question"],
             answers=[*record.answers, decision.get("message")],
             resumes=record.index,
             doubt=record.event.doubt,
@@ -113,7 +113,7 @@ def _is_repeatable(gate: Gate, open: OpenCall, record: Record) -> bool:
         return True
     if record.event.effect != "idempotent" or record.event.edited is not None:
         return False
-    return is_untouched(gate.view, record, time.time(), open.asked.reads_for)
+    return is_untouched(gate.view, record, time.time(), open.query.reads_for)
 
 
 def _tries(gate: Gate, record: Record) -> int:
@@ -124,7 +124,7 @@ def _tries(gate: Gate, record: Record) -> int:
     return tries
 
 
-async def _made_with(gate: Gate, open: OpenCall, record: Record) -> dict[str, Any] | None:
+async def _arguments_of(gate: Gate, open: OpenCall, record: Record) -> dict[str, Any] | None:
     """Return what a call was made with, where a person has changed its arguments; None where that is not known."""
     if record.event.edited is None:
         return open.arguments

@@ -98,8 +98,8 @@ class StoreJournal:
 
     async def find(self, thread: str, namespace: str, digest: str) -> list[RunInfo]:
         """Return the open runs of one input. See `Journal.find`."""
-        wanted = RunInfo(run="", thread=thread, namespace=namespace, digest=digest)
-        items = sorted(await self._search(_open(wanted)), key=lambda item: (item.created_at, item.key))
+        input = RunInfo(run="", thread=thread, namespace=namespace, digest=digest)
+        items = sorted(await self._search(_open(input)), key=lambda item: (item.created_at, item.key))
         return [info for info in await self._infos(items) if info.closed is None]
 
     async def runs(self, *, before: RunInfo | None = None, limit: int = 100) -> list[RunInfo]:

@@ -72,26 +72,26 @@ def may_have_taken_effect(error: BaseException, more: Sequence[type[BaseExceptio
 
 def _family(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
-    left: list[BaseException] = [error]
-    while left:
-        each = left.pop()
+    queue: list[BaseException] = [error]
+    while queue:
+        each = queue.pop()
         if id(each) in seen:
             continue
         seen.add(id(each))
         yield each
         if isinstance(each, BaseExceptionGroup):
-            left += each.exceptions
+            queue += each.exceptions
         # What was never sent stays so, whatever lower errors it was made of: a connect time-out comes from a time-out.
         if _names(each) & _NOT_SENT:
             continue
         if each.__cause__ is not None:
-            left.append(each.__cause__)
+            queue.append(each.__cause__)
         elif each.__context__ is not None and not each.__suppress_context__:
-            left.append(each.__context__)
-        left += [part for part in each.args if isinstance(part, BaseException)]
+            queue.append(each.__context__)
+        queue += [part for part in each.args if isinstance(part, BaseException)]
         reason = getattr(each, "reason", None)  # urllib3 and urllib keep the cause there
         if isinstance(reason, BaseException):
-            left.append(reason)
+            queue.append(reason)
 
 
 def _may(error: BaseException, more: tuple[type[BaseException], ...]) -> bool:

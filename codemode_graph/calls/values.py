@@ -105,13 +105,13 @@ class Values:
             ValueError: An artifact is larger.
             JournalError: They cannot be kept.
         """
-        kept: dict[Artifact, ArtifactHandle] = {}
+        handles: dict[Artifact, ArtifactHandle] = {}
         for artifact in dict.fromkeys(_artifacts(value, set())):
             if most is not None and len(artifact.data) > most:
                 raise ValueError(f"{artifact!r} has more than {most:,} bytes")
             reference = await self.keep(artifact.to_json(), shown="", secret=secret, apart=True)
-            kept[artifact] = handle_of(artifact, reference["codemode_reference"])
-        return _with_handles(value, kept) if kept else value
+            handles[artifact] = handle_of(artifact, reference["codemode_reference"])
+        return _with_handles(value, handles) if handles else value
 
     async def artifact(self, handle: ArtifactHandle) -> Artifact:
         """Return the artifact with this handle.
@@ -200,14 +200,14 @@ def _artifacts(value: Any, seen: set[int]) -> Iterator[Artifact]:
             yield from _artifacts(item, seen)
 
 
-def _with_handles(value: Any, kept: Mapping[Artifact, ArtifactHandle], depth: int = 0) -> Any:
+def _with_handles(value: Any, handles: Mapping[Artifact, ArtifactHandle], depth: int = 0) -> Any:
     if isinstance(value, Artifact):
-        return kept[value]
+        return handles[value]
     if depth > MAX_DEPTH:
         return value
     if isinstance(value, dict):
-        return {key: _with_handles(item, kept, depth + 1) for key, item in value.items()}
-    return [_with_handles(item, kept, depth + 1) for item in value] if isinstance(value, list | tuple) else value
+        return {key: _with_handles(item, handles, depth + 1) for key, item in value.items()}
+    return [_with_handles(item, handles, depth + 1) for item in value] if isinstance(value, list | tuple) else value
 
 
 async def _outside_a_run(arguments: dict[str, Any], config: RunnableConfig) -> Any:

@@ -30,11 +30,11 @@ class Frame(NamedTuple):
     numbers: tuple[int, ...]
 
 
-class Telling(NamedTuple):
-    """That a program was told of a record: in which session, having been told what of effects, at which event."""
+class Receipt(NamedTuple):
+    """The outcome of a record, received by a program: in which session, knowing which effects, at which event."""
 
     session: int
-    told: str
+    known_effects: str
     at: int
 
 
@@ -47,13 +47,13 @@ class Record:
         event: How it was started.
         identity: Which call it is.
         alias: Which call it is by the arguments that a person gave instead, where one did.
-        at: The event that started it; `told_at` the first that told it.
+        at: The event that started it; `received_at` the first by which the program received its outcome.
         status: How far it got; `not_started` where it has turned out that nothing was made.
-        asked: What its tool asks a person, having been given these `answers`.
+        pending: What its tool asks a person, having been given these `answers`.
         undone_by: The record of the call that undid it.
         void: It undid something that was then made again, so it counts no more.
-        tells: The times that a program was told of it.
-        clock: What the program's clock said when it was first told.
+        receipts: The times that a program received its outcome.
+        clock: What the program's clock said at the first of them.
         answered: Ids of later calls that were answered from it.
     """
 
@@ -66,14 +66,14 @@ class Record:
     value: Any = None
     error: ToolError | None = None
     updates: list[dict[str, Any]] | None = None
-    asked: PendingCall | None = None
+    pending: PendingCall | None = None
     answers: list[Any] = field(default_factory=list)
     ended: float | None = None
-    told_at: int | None = None
+    received_at: int | None = None
     clock: float | None = None
     undone_by: int | None = None
     void: bool = False
-    tells: list[Telling] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
 
     @property
@@ -167,7 +167,7 @@ class View:
         self.owner: str | None = None
         self.until = 0.0
         self.marks: dict[str, str] = {}
-        self._told: dict[tuple[int, int], str] = {}
+        self._known_effects: dict[tuple[int, int], str] = {}
         self._by_tool: dict[str, list[Record]] = {}
         self._counts: Counter[str] = Counter()
         self._changes: list[tuple[int, Record]] = []
@@ -181,12 +181,12 @@ class View:
                 self._start(at, event)
             case events.Done() | events.Failed() | events.Denied() | events.Unknown():
                 self._end(at, event)
-            case events.Told():
+            case events.Delivered():
                 self._tell(at, event)
             case events.Answered():
                 record = self.records[event.call]
                 self.numbers[event.session, event.number] = record
-                self._told[event.session, event.number] = event.told
+                self._known_effects[event.session, event.number] = event.known_effects
                 record.answered.append(f"{event.attempt}.{event.number}")
                 if event.mark is not None:
                     self.marks[record.id] = event.mark
@@ -202,7 +202,7 @@ class View:
                 self.questions[event.pending["key"]] = event.pending
                 if event.call is not None:
                     record = self.records[event.call]
-                    record.status, record.asked, record.answers = "interrupted", event.pending, event.answers or []
+                    record.status, record.pending, record.answers = "interrupted", event.pending, event.answers or []
             case events.Decided():
                 self.decisions.setdefault(event.question, event.decision)  # the first answer is the answer
             # A restart attaches under the session's old number: it goes on, whatever its end was.
@@ -277,17 +277,17 @@ class View:
         if record.has_effect:
             self._changes.append((at, record))
 
-    def _tell(self, at: int, event: events.Told) -> None:
+    def _tell(self, at: int, event: events.Delivered) -> None:
         self.sessions[event.session].frames.append(Frame(event.clock, tuple(event.numbers)))
         for number in event.numbers:
             record = self.numbers.get((event.session, number))
             if not isinstance(record, Record):
                 continue
-            known_effects = self._told.get((event.session, number), record.event.told)
-            record.tells.append(Telling(event.session, known_effects, at))
+            known_effects = self._known_effects.get((event.session, number), record.event.known_effects)
+            record.receipts.append(Receipt(event.session, known_effects, at))
             # Only the first time counts: it says where on the recorded way the program learned of it.
-            if record.told_at is None:
-                record.told_at, record.clock = at, event.clock
+            if record.received_at is None:
+                record.received_at, record.clock = at, event.clock
 
     def changed_since(self, record: Record) -> bool:
         """Tell whether an effect, other than this one, was started or ended after this one was started."""
@@ -363,8 +363,8 @@ class View:
             call["undone"] = self.records[record.undone_by].id
         if record.id in self.marks:
             call["mark"] = self.marks[record.id]
-        if record.asked is not None:
-            call["asks"] = record.asked["question"]
+        if record.pending is not None:
+            call["asks"] = record.pending["question"]
         if event.answers:
             call["answers"] = event.answers
         if record.updates:

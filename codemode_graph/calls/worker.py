@@ -165,7 +165,7 @@ def _end(queue: Queue, threads: Sequence[threading.Thread]) -> None:
 # also keeps locks by file for the whole process, and a child would inherit what it believes of them. So no connection is
 # open, and no transaction under way, while a process forks.
 _workers: "weakref.WeakSet[Workers]" = weakref.WeakSet()
-_held: list[Connection] = []
+_locked: list[Connection] = []
 
 
 def _before_fork() -> None:
@@ -173,16 +173,16 @@ def _before_fork() -> None:
         for connection in list(workers._connections):
             connection.lock.acquire()
             connection.close()
-            _held.append(connection)
+            _locked.append(connection)
 
 
 def _after_in_parent() -> None:
-    while _held:
-        _held.pop().lock.release()
+    while _locked:
+        _locked.pop().lock.release()
 
 
 def _after_in_child() -> None:
-    _held.clear()
+    _locked.clear()
     for workers in list(_workers):
         workers._end.detach()
         workers._reset()

@@ -288,14 +288,14 @@ class Catalogue:
         places: defaultdict[str, list[str]] = defaultdict(list)
         for spec in self._specs:
             places[_place_of(spec)].append(spec.name)
-        lines, left, others = list[str](), _PLACES_TOKENS, list[str]()
+        lines, room, others = list[str](), _PLACES_TOKENS, list[str]()
         for place, names in sorted(places.items(), key=lambda item: -len(item[1])):
             step = max(1, len(names) // _EXAMPLES)
             examples = ", ".join(name.removeprefix(f"{place}/") for name in names[::step][:_EXAMPLES])
             count = f"{len(names)} tools" if len(names) > 1 else "1 tool"
             line = one_line(f"- {place}, {count}: {examples}{', ...' if len(names) > _EXAMPLES else ''}")
-            left -= estimate_tokens(line)
-            if left >= 0:
+            room -= estimate_tokens(line)
+            if room >= 0:
                 lines.append(line)
             else:
                 others.append(place)

@@ -36,13 +36,13 @@ def merge(known: Mapping[str, Any], seen: Mapping[str, Any], depth: int = 0) -> 
         for kinds in (before, now):
             if kinds.pop("integer", None):
                 kinds["number"] = {"type": "number"}
-    kept = before if (before.keys() & now.keys()) - {"null"} or not now.keys() - {"null"} else {}
+    base = before if (before.keys() & now.keys()) - {"null"} or not now.keys() - {"null"} else {}
     if not before.keys() - {"null"}:
-        kept = before
+        base = before
     null = {"null": {"type": "null"}} if "null" in before | now else {}
     found = [
-        _united(kept[kind], now[kind], depth) if kind in kept and kind in now else (now.get(kind) or kept[kind])
-        for kind in {**kept, **now}
+        _united(base[kind], now[kind], depth) if kind in base and kind in now else (now.get(kind) or base[kind])
+        for kind in {**base, **now}
         if kind != "null"
     ]
     return join([*found, *null.values()])
@@ -156,13 +156,16 @@ def _united_objects(known: dict[str, Any], seen: dict[str, Any], depth: int) -> 
         if not renamed and missed < _MOST_MISSED:
             fields[name] = {**each, _MISSED: missed}
     fields |= {name: now[name] for name in now if name not in both}
-    gone = required - fields.keys()
-    always = {*(required & set(names_at(seen, "required"))), *(set(names_at(seen, "required")) - both if gone else ())}
+    dropped = required - fields.keys()
+    always = {
+        *(required & set(names_at(seen, "required"))),
+        *(set(names_at(seen, "required")) - both if dropped else ()),
+    }
     is_open = any("additionalProperties" in each for each in (known, seen)) or len(fields) > MOST_FIELDS
-    kept = list(fields)[:MOST_FIELDS]
+    names = list(fields)[:MOST_FIELDS]
     written = {
         "type": "object",
-        "properties": {name: fields[name] for name in kept},
-        "required": [name for name in kept if name in always],
+        "properties": {name: fields[name] for name in names},
+        "required": [name for name in names if name in always],
     }
     return {**written, "additionalProperties": True} if is_open else written

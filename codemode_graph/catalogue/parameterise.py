@@ -38,7 +38,7 @@ def to_function(code: str, name: str, parameters: Declarations) -> tuple[str, di
     tree, edits = tree_of(code), Edits(code)
     if any(True for _ in tree.of(ast.Global)):
         raise ConfigurationError("the program uses global variables, so it cannot be a function")
-    properties = {key: _take(tree, edits, key, given) for key, given in declared.items()}
+    properties = {key: _take(tree, edits, key, default) for key, default in declared.items()}
     schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
     schema["required"] = [key for key, each in properties.items() if "default" not in each]
     last = tree.root.body[-1]
@@ -60,11 +60,11 @@ def to_function(code: str, name: str, parameters: Declarations) -> tuple[str, di
     return text, schema
 
 
-def _take(tree: Tree, edits: Edits, name: str, given: Any) -> dict[str, Any]:
+def _take(tree: Tree, edits: Edits, name: str, default: Any) -> dict[str, Any]:
     """Take a variable or a value out of the program, and return the schema of the argument in its place."""
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise ConfigurationError(f"a parameter is named as a variable is, not {name!r}")
-    schema = _schema_of(name, given)
+    schema = _schema_of(name, default)
     bindings = [binding for scope in tree.scopes() for binding in scope.bound.get(name, [])]
     if any(scope.kind == "class" and name in scope.bound for scope in tree.scopes()):
         raise ConfigurationError(f"the program has {name!r} in a class: rename the parameter")
@@ -75,13 +75,13 @@ def _take(tree: Tree, edits: Edits, name: str, given: Any) -> dict[str, Any]:
                 literal = _literal(value)
             case _:
                 raise ConfigurationError(f"the program sets {name!r} to more than one constant: rename the parameter")
-        if literal is _NONE or (schema is None and given is not None and literal != given):
+        if literal is _NONE or (schema is None and default is not None and literal != default):
             raise ConfigurationError(
                 f"the program sets {name!r} to something else than that constant: rename the parameter"
             )
         edits.replace(*edits.span(statement), "pass")
         return schema or _schema_of_value(literal)
-    if any(use.id == name for use in tree.unresolved()) or given is None or schema is not None:
+    if any(use.id == name for use in tree.unresolved()) or default is None or schema is not None:
         raise ConfigurationError(
             f"the program has no variable {name!r} that it sets to a constant: give the value that the parameter takes the "
             f"place of, such as parameters={{{name!r}: 'Oslo'}}"
@@ -89,15 +89,17 @@ def _take(tree: Tree, edits: Edits, name: str, given: Any) -> dict[str, Any]:
     found = [
         node
         for node in tree.of(ast.Constant)
-        if node.value == given and type(node.value) is type(given) and not isinstance(tree.parent(node), ast.JoinedStr)
+        if node.value == default
+        and type(node.value) is type(default)
+        and not isinstance(tree.parent(node), ast.JoinedStr)
     ]
     if not found:
-        raise ConfigurationError(f"the program does not have the value {given!r} of the parameter {name!r}")
+        raise ConfigurationError(f"the program does not have the value {default!r} of the parameter {name!r}")
     if any(isinstance(each, ast.JoinedStr) for node in found for each in tree.ancestors(node)):
-        raise ConfigurationError(f"the value {given!r} stands within a text of the program: it cannot be a parameter")
+        raise ConfigurationError(f"the value {default!r} stands within a text of the program: it cannot be a parameter")
     for node in found:
         edits.replace(*edits.span(node), name)
-    return _schema_of_value(given)
+    return _schema_of_value(default)
 
 
 _NONE = object()
@@ -110,17 +112,17 @@ def _literal(node: ast.expr) -> Any:
         return _NONE
 
 
-def _schema_of(name: str, given: Any) -> dict[str, Any] | None:
+def _schema_of(name: str, default: Any) -> dict[str, Any] | None:
     """Return the JSON Schema that a declaration is, or None where it is a value, or nothing."""
-    if isinstance(given, Mapping):
-        return dict(given) if given.keys() & _SCHEMA else None
-    if given is None or isinstance(given, str | int | float | list):
+    if isinstance(default, Mapping):
+        return dict(default) if default.keys() & _SCHEMA else None
+    if default is None or isinstance(default, str | int | float | list):
         return None
     try:
         # A reference counts from the schema of all arguments, in which this one stands.
-        return TypeAdapter(given).json_schema(ref_template=f"#/properties/{name}/$defs/{{model}}")
+        return TypeAdapter(default).json_schema(ref_template=f"#/properties/{name}/$defs/{{model}}")
     except (PydanticUserError, TypeError) as error:
-        raise ConfigurationError(f"{given!r} is no type of a parameter: {error}") from None
+        raise ConfigurationError(f"{default!r} is no type of a parameter: {error}") from None
 
 
 def _schema_of_value(value: Any) -> dict[str, Any]:

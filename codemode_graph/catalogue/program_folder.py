@@ -176,10 +176,10 @@ class SavedPrograms:
         found = [each for call in result["tool_calls"] for each in _values_in(call["value"])]
         returned = {str(each).strip(): each for each in found if _stands_in(str(each).strip(), texts)}
         names = [FieldNames(spec) for spec in self._specs.values()]
-        given = {str(each["default"]).strip() for each in schema["properties"].values() if "default" in each}
+        defaults = {str(each["default"]).strip() for each in schema["properties"].values() if "default" in each}
         for text in sorted(each for each in returned if not _stands_in(each, first)):
             shown = one_line(repr(returned[text]), 60)
-            if text not in given and not any(each.is_known(text) for each in names):
+            if text not in defaults and not any(each.is_known(text) for each in names):
                 raise ConfigurationError(
                     f"the program has {shown} in it, which a tool returned: make it a parameter, such as "
                     f"parameters={{'value': {shown}}}, or leave it out of texts and comments"

@@ -134,8 +134,8 @@ def _place(spec: ToolSpec) -> str:
 
 
 def _words(text: str) -> list[str]:
-    parted = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text)
-    return [_stem(word) for word in re.findall(r"[^\W_]+", parted.lower()) if word not in _stop_words()]
+    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text)
+    return [_stem(word) for word in re.findall(r"[^\W_]+", spaced.lower()) if word not in _stop_words()]
 
 
 def _stem(word: str) -> str:

@@ -37,7 +37,7 @@ class Tally:
     def __init__(self, spec: ToolSpec) -> None:
         self._spec = spec
         self._root = _Place()
-        self._left = _MOST_NODES
+        self._room = _MOST_NODES
 
     def add(self, value: Any) -> None:
         """Count a result, of JSON values."""
@@ -52,15 +52,15 @@ class Tally:
         return _filter(schema, FieldNames(self._spec), list(_enums(self._spec).values()))
 
     def _count(self, place: "_Place", value: Any, depth: int) -> None:
-        self._left -= 1
-        if self._left < 0:
+        self._room -= 1
+        if self._room < 0:
             return
         if depth > MOST_DEPTH:
             place.types["any"] += 1
         elif isinstance(value, dict):
             place.objects += 1
             for key, item in value.items():
-                if self._left < 0:
+                if self._room < 0:
                     break  # else a huge result would hold up the host
                 if not isinstance(key, str) or (key not in place.keys and len(place.keys) >= _MOST_KEYS):
                     place.is_crowded = True
@@ -70,7 +70,7 @@ class Tally:
                 self._count(place.keys.setdefault(key, _Place()), item, depth + 1)
         elif isinstance(value, list):
             place.types["array"] += 1
-            for item in islice(value, self._left + 1):
+            for item in islice(value, self._room + 1):
                 self._count(place.items, item, depth + 1)
         else:
             place.types[_TYPES.get(type(value), "any")] += 1
@@ -137,11 +137,11 @@ class _Place:
 class _Writer:
     def __init__(self, names: FieldNames, enums: Mapping[str, Sequence[str]]) -> None:
         self._names, self._enums = names, enums
-        self._left = _MOST_SHAPES
+        self._room = _MOST_SHAPES
 
     def schema(self, place: _Place, name: str) -> dict[str, Any]:
-        self._left -= 1
-        if self._left < 0 or place.types["any"]:
+        self._room -= 1
+        if self._room < 0 or place.types["any"]:
             return {}
         found: list[dict[str, Any]] = []
         for kind in ("boolean", "integer", "number", "string", "null"):

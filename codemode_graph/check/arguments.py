@@ -75,13 +75,13 @@ def _finding(rule: str, message: str, node: ast.expr | ast.stmt | ast.keyword) -
 def _no_tool(written: str, signatures: Mapping[str, Signature]) -> str:
     head = f"there is no tool {one_line(written, 80)!r}"
     offered = _offered(signatures)
-    meant = same_tools(written, signatures) or _close_tools(written, signatures)
-    if not meant:
+    suggestions = same_tools(written, signatures) or _close_tools(written, signatures)
+    if not suggestions:
         return f"{head}; {_forms(signatures)}"
-    forms = [_form(signatures[name]) for name in meant[:_FEW]]
-    more = f" or {len(meant) - _FEW} more" if len(meant) > _FEW else ""
+    forms = [_form(signatures[name]) for name in suggestions[:_FEW]]
+    more = f" or {len(suggestions) - _FEW} more" if len(suggestions) > _FEW else ""
     hint = f"{head}; did you mean {' or '.join(forms)}{more}?"
-    others = [name for name in offered if name not in meant]
+    others = [name for name in offered if name not in suggestions]
     return f"{hint} The others are {listed(map(repr, others))}" if 0 < len(others) <= _FEW else hint
 
 

@@ -189,12 +189,12 @@ def _of_all(members: tuple[Shape, ...], compare: Callable[[Shape], Clash | None]
 
 
 def _of_records(found: Record, expected: Record, stored: Collection[str], place: str, depth: int) -> Clash | None:
-    for key, wanted in expected.fields.items():
-        if key in stored or not wanted.required:
+    for key, target in expected.fields.items():
+        if key in stored or not target.required:
             continue
         own = found.fields.get(key)
         if own is not None:
-            inner = clash(own.shape, wanted.shape, stored, f"{place}[{key!r}]", depth + 1) if own.required else None
+            inner = clash(own.shape, target.shape, stored, f"{place}[{key!r}]", depth + 1) if own.required else None
         else:
             inner = None if found.extra is not None else Clash(place, found, expected, key)
         if inner is not None:

@@ -62,10 +62,10 @@ def _shadowed(tree: Tree, programs: Mapping[str, ToolSpec]) -> Iterator[Finding]
     """Find names that a program sets for itself, and that a saved program takes from Python."""
     for name, spec in programs.items():
         used = {each.id for each in tree_of(spec.program).unresolved()}
-        for taken in sorted(used & {key for key, bindings in tree.module.bound.items() if bindings}):
-            message = f"{taken} is set here, and the saved program {name} uses Python's: give yours another name"
+        for clash in sorted(used & {key for key, bindings in tree.module.bound.items() if bindings}):
+            message = f"{clash} is set here, and the saved program {name} uses Python's: give yours another name"
             yield Finding(
-                rule="saved-program", message=message, line=getattr(tree.module.bound[taken][0], "lineno", None)
+                rule="saved-program", message=message, line=getattr(tree.module.bound[clash][0], "lineno", None)
             )
 
 

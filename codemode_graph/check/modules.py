@@ -88,8 +88,8 @@ def drop_idle_imports(code: str, modules: Collection[str]) -> tuple[str, list[st
         # `from x import a, b` fails as a whole where x is missing, so it is dropped only when all of it is idle.
         if not idle or (isinstance(node, ast.ImportFrom) and len(idle) < len(node.names)):
             continue
-        kept = [ast.unparse(alias) for alias in node.names if alias not in idle]
-        edits.drop(node, f"import {', '.join(kept)}" if kept else "")
+        rest = [ast.unparse(alias) for alias in node.names if alias not in idle]
+        edits.drop(node, f"import {', '.join(rest)}" if rest else "")
         names = sorted({_top(node, alias) for alias in idle})
         fixes.append(f"line {node.lineno}: dropped the import of {', '.join(names)}, which nothing uses")
     return edits.apply(), fixes

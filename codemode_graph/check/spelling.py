@@ -71,8 +71,8 @@ def _imports(step: _Step) -> None:
     for node in step.tree.of(ast.Import, ast.ImportFrom):
         match node:
             case ast.Import(names=aliases) if any(alias.name == "tools" for alias in aliases):
-                kept = [ast.unparse(alias) for alias in aliases if alias.name != "tools"]
-                parts = [f"import {', '.join(kept)}"] if kept else []
+                rest = [ast.unparse(alias) for alias in aliases if alias.name != "tools"]
+                parts = [f"import {', '.join(rest)}"] if rest else []
                 parts += [
                     f"{a.asname} = tools" for a in aliases if a.name == "tools" and a.asname not in (None, "tools")
                 ]
@@ -83,7 +83,7 @@ def _imports(step: _Step) -> None:
                 step.edits.drop(node, "; ".join(f"{step.attributes[t]} = {step.expression(t)}" for t in names))
                 step.fix(node, "replaced `from tools import *`: tools is there already")
             case ast.ImportFrom(module="tools", names=aliases):
-                found = {alias: _meant(alias.name, step.signatures) or alias.name for alias in aliases}
+                found = {alias: _suggestion(alias.name, step.signatures) or alias.name for alias in aliases}
                 parts = [f"{a.asname or a.name} = {step.expression(t) if t in step.signatures else f'tools.{t}'}"
                          for a, t in found.items()]  # fmt: skip
                 step.edits.drop(node, "; ".join(parts))
@@ -142,7 +142,7 @@ def _tool_names(step: _Step) -> None:
             continue
         span = _dashed(step, reference) or _name_span(step, reference)
         written = step.edits.code[span[0] : span[1]].lstrip(".")
-        tool = written if written in step.signatures else _meant(reference.written, step.signatures)
+        tool = written if written in step.signatures else _suggestion(reference.written, step.signatures)
         if tool is None:
             continue
         attribute = step.attributes.get(tool)
@@ -159,7 +159,7 @@ def _chain(step: _Step, reference: Reference) -> bool:
     if chain is None or isinstance(reference.node, ast.Call):
         return False
     whole, written = chain
-    tool = written if written in step.signatures else _meant(written, step.signatures)
+    tool = written if written in step.signatures else _suggestion(written, step.signatures)
     if tool is None or not isinstance(reference.node, ast.Attribute | ast.Subscript):
         return False
     start = step.edits.span(reference.node.value)[1]
@@ -197,11 +197,11 @@ def _arguments(step: _Step) -> None:
         for keyword in call.keywords:
             if keyword.arg is None or keyword.arg in known or signature.parameters.open:
                 continue
-            meant = _meant(keyword.arg, (item.keyword for item in signature.parameters))
-            if meant is not None and meant not in written:
+            suggestion = _suggestion(keyword.arg, (item.keyword for item in signature.parameters))
+            if suggestion is not None and suggestion not in written:
                 start = step.edits.span(keyword)[0]
-                step.edits.replace(start, start + len(keyword.arg), meant)
-                step.fix(keyword, f"wrote {meant}, which is the argument's name, for {keyword.arg}")
+                step.edits.replace(start, start + len(keyword.arg), suggestion)
+                step.fix(keyword, f"wrote {suggestion}, which is the argument's name, for {keyword.arg}")
         for parameter, shape, value in _bound(call, signature):
             text = _converted(value, shape)
             if text is not None:
@@ -254,7 +254,7 @@ def _may_be_object(shape: Shape) -> bool:
     return isinstance(shape, Map | Record | Unknown)
 
 
-def _meant(written: str, names: Iterable[str]) -> str | None:
+def _suggestion(written: str, names: Iterable[str]) -> str | None:
     """Return the only name that differs just in case, dashes and underscores."""
     found = [name for name in names if plain_name(name) == plain_name(written)]
     return found[0] if len(found) == 1 else None

@@ -163,8 +163,8 @@ def find_undefined_names(tree: Tree, tools: Collection[str] = ()) -> Iterator[Fi
 
 def _message(tree: Tree, name: str, scope: Scope, tools: Collection[str]) -> str:
     head = f"{one_line(name, 80)} is not defined"
-    if meant := same_tools(name, tools) or [tool for tool in tools if tool.startswith(f"{name}.")]:
-        shown = " or ".join(f"tools[{tool!r}](...)" for tool in meant[:_MOST])
+    if suggestions := same_tools(name, tools) or [tool for tool in tools if tool.startswith(f"{name}.")]:
+        shown = " or ".join(f"tools[{tool!r}](...)" for tool in suggestions[:_MOST])
         return f"{head}; did you mean {shown}?"
     if name in _LACKING:
         return f"{head}, and the module {_LACKING[name]} does not exist here: {instead_of(_LACKING[name])}"

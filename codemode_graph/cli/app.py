@@ -53,8 +53,8 @@ def _version_of(distribution: str) -> str:
         return "(not installed: run from its source)"
 
 
-def _show_versions(wanted: bool) -> None:
-    if wanted:
+def _show_versions(show: bool) -> None:
+    if show:
         ours = ", ".join(f"{name} {_version_of(name)}" for name in ("codemode-graph", "codemode-sandboxes"))
         typer.echo(f"{ours}, Python {platform.python_version()}")
         raise typer.Exit

@@ -57,7 +57,7 @@ class TerminalApproval:
     def __init__(self, *, yes: bool) -> None:
         self._yes = yes
         self._console = Console(stderr=True)
-        self._left = False
+        self._ended = False
 
     async def __call__(self, request: Any) -> Any:
         """Return the decisions of the person, or their answer to the question of a tool.
@@ -123,14 +123,14 @@ class TerminalApproval:
         return _read_value(await self._read("    answer, as text or JSON (Ctrl-D answers later): "))
 
     async def _read(self, prompt: str) -> str:
-        if self._left or not can_ask():
+        if self._ended or not can_ask():
             raise Undecided("nobody can be asked here")
         self._console.print(visible(prompt), end="", markup=False, highlight=False, soft_wrap=True)
         self._console.file.flush()
         # In a thread: the event loop renews the lease of the run meanwhile, and a signal can end the wait.
         line: str = await asyncio.to_thread(sys.stdin.readline)
         if not line:
-            self._left = True
+            self._ended = True
             self._console.print()
             raise Undecided("the person has ended the input")
         return line.strip()

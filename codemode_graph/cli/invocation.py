@@ -213,8 +213,8 @@ def import_object(reference: str, *, place: str = "--tools") -> Any:
 def _describe(error: BaseException) -> str:
     """Return an error in one line, with its place in the caller's own files where it has one."""
     # The text of a syntax error ends with its place, which follows here in the form of all others.
-    said = error.msg if isinstance(error, SyntaxError) else error
-    text = one_line(redact(f"{type(error).__name__}: {said}"), 300)
+    message = error.msg if isinstance(error, SyntaxError) else error
+    text = one_line(redact(f"{type(error).__name__}: {message}"), 300)
     place = _place(error) or _place(error, others=_PYTHON)
     if not place:
         return text

@@ -298,12 +298,12 @@ def _tell_effects(console: Console, result: RunResult) -> None:
 def _tell_wait(console: Console, result: RunResult, resume: str | None) -> None:
     """Print the calls that a run waits with, and what the caller can do about them."""
     calls = [call for call in result.trace.pending if call["reason"] != "tool"]
-    asked = [call for call in calls if call["reason"] == "approval"]
-    for call in asked:  # one of unknown outcome was called, and stands among the effects
+    approvals = [call for call in calls if call["reason"] == "approval"]
+    for call in approvals:  # one of unknown outcome was called, and stands among the effects
         arguments = json.dumps(call["arguments"], ensure_ascii=False)
         say(console, f"{call['tool']} {arguments} (call {call['id']})", prefix="not called: ", style="yellow")
-    if asked and not can_ask():
-        text = f"{plural(len(asked), 'call')} would have to be approved, and there is no terminal to ask in"
+    if approvals and not can_ask():
+        text = f"{plural(len(approvals), 'call')} would have to be approved, and there is no terminal to ask in"
         say(console, f"{text}. --yes calls tools without asking.", style="yellow")
     if resume is None:
         if calls:
@@ -312,7 +312,7 @@ def _tell_wait(console: Console, result: RunResult, resume: str | None) -> None:
     for call in calls:
         if call["reason"] == "unknown":
             _tell_doubt(console, call, resume)
-    decisions = f" {_decisions([_usual_decision(call) for call in asked])}" if asked else ""
+    decisions = f" {_decisions([_usual_decision(call) for call in approvals])}" if approvals else ""
     _tell_command(console, "The run is not over. Go on with it: ", f"{resume}{decisions}")
 
 
@@ -327,19 +327,19 @@ def _usual_decision(call: PendingCall) -> dict[str, Any]:
 def _tell_doubt(console: Console, call: PendingCall, resume: str) -> None:
     """Print the answers to a call of unknown outcome, each with the command for the case in which it is true."""
     happened = {"type": "respond", "message": "it took effect"}
-    left = {"type": "reject"}
+    rejection = {"type": "reject"}
     if "approve" in call.get("allowed", ["approve"]):
         text = f"Nobody knows whether call {call['id']} took effect. Look first, then run the line that is true:"
         answers = {
             "It took effect. The program gets the message as the result, so put the real one there:": happened,
             "It did not take effect. Call it now:": {"type": "approve"},
-            "It did not take effect. Do not call it:": left,
+            "It did not take effect. Do not call it:": rejection,
         }
     else:
         text = f"Call {call['id']} took effect, but its result is lost. Run one of these lines:"
         answers = {
             "The program gets the message as the result, so put the real one there:": happened,
-            "Nobody knows the result. The call fails in the program:": left,
+            "Nobody knows the result. The call fails in the program:": rejection,
         }
     say(console, Text(text, style="yellow"))
     for words, answer in answers.items():

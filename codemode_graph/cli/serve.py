@@ -25,7 +25,7 @@ from codemode_graph.cli.history import invocation_metadata
 from codemode_graph.cli.invocation import Invocation, load_specs
 from codemode_graph.cli.run import run_async
 from codemode_graph.errors import ConfigurationError
-from codemode_graph.integrations.mcp_http import CLIENT_LEFT, HttpEndpoint, create_http_app
+from codemode_graph.integrations.mcp_http import DISCONNECT_ERRORS, HttpEndpoint, create_http_app
 from codemode_graph.integrations.mcp_server import create_mcp_server
 from codemode_graph.integrations.monitor import Monitor
 from codemode_graph.integrations.slots import CallSlots
@@ -127,13 +127,13 @@ class _ClientsLeave(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        return not _has_left(error)
+        return not _is_disconnect(error)
 
 
-def _has_left(error: BaseException | None) -> bool:
+def _is_disconnect(error: BaseException | None) -> bool:
     if isinstance(error, BaseExceptionGroup):
-        return all(map(_has_left, error.exceptions))
-    return isinstance(error, (*CLIENT_LEFT, asyncio.CancelledError))
+        return all(map(_is_disconnect, error.exceptions))
+    return isinstance(error, (*DISCONNECT_ERRORS, asyncio.CancelledError))
 
 
 def _set_up_logging() -> None:
@@ -293,9 +293,9 @@ def _listen(host: str, port: int) -> list[socket.socket]:
         known = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, _, _, _, address in dict.fromkeys(known):
             # A port that the system chose for the first address is that of the others, too.
-            taken = found[0].getsockname()[1] if found else port
+            same_port = found[0].getsockname()[1] if found else port
             try:
-                found.append(socket.create_server((address[0], taken), family=family, backlog=2048))
+                found.append(socket.create_server((address[0], same_port), family=family, backlog=2048))
             except OSError:
                 if not found or family != socket.AF_INET6:  # many machines have the name ::1, and no IPv6
                     raise

@@ -69,8 +69,8 @@ async def judge(task: EvalTask, result: RunResult[Any], functions: Mapping[str, 
     missing, repeated, unexpected = match_effects(task.effects, standing(result))
     judged = partial(Judgement, missing=missing, repeated=repeated, unexpected=unexpected)
     if not result["success"]:
-        asked = any(attempt["program"].strip() or attempt["thoughts"] for attempt in result["attempts"])
-        return judged(outcome="failed" if asked else "not judged", reason=str(result["error"]))
+        replied = any(attempt["program"].strip() or attempt["thoughts"] for attempt in result["attempts"])
+        return judged(outcome="failed" if replied else "not judged", reason=str(result["error"]))
     reasons = []
     if task.has_expected and not equal(task.expected, result["output"], task.tolerance, unordered=task.unordered):
         reasons.append(f"the answer is {_show(result['output'])}, not {_show(task.expected)}")
@@ -149,22 +149,24 @@ def equal(expected: Any, value: Any, tolerance: float = 0.0, *, unordered: bool 
 
 
 def match_effects(
-    expected: Sequence[Mapping[str, Mapping[str, Any] | None]] | None, made: Sequence[Effect]
+    expected: Sequence[Mapping[str, Mapping[str, Any] | None]] | None, actual: Sequence[Effect]
 ) -> tuple[tuple[Effect, ...], tuple[Effect, ...], tuple[Effect, ...]]:
     """Return the effects that are missing, those made once too often, and those that nobody expects.
 
     Args:
         expected: Tools with the arguments that matter; None where effects are not compared.
-        made: The calls that took effect.
+        actual: The calls that took effect.
     """
     if expected is None:
         return (), (), ()
-    wanted = [Effect(tool=tool, arguments=dict(given or {})) for each in expected for tool, given in each.items()]
-    fits = [[_is(one, other) for other in made] for one in wanted]
+    goals = [
+        Effect(tool=tool, arguments=dict(arguments or {})) for each in expected for tool, arguments in each.items()
+    ]
+    fits = [[_is(one, other) for other in actual] for one in goals]
     found = _assign(fits)
-    missing = tuple(one for one, place in zip(wanted, found, strict=True) if place is None)
-    known = {_key(made[place]) for place in found if place is not None}
-    rest = [each for place, each in enumerate(made) if place not in set(found)]
+    missing = tuple(one for one, place in zip(goals, found, strict=True) if place is None)
+    known = {_key(actual[place]) for place in found if place is not None}
+    rest = [each for place, each in enumerate(actual) if place not in set(found)]
     return (
         missing,
         tuple(each for each in rest if _key(each) in known),
@@ -172,9 +174,9 @@ def match_effects(
     )
 
 
-def _is(wanted: Effect, made: Effect) -> bool:
-    return wanted.tool == made.tool and all(
-        name in made.arguments and equal(value, made.arguments[name]) for name, value in wanted.arguments.items()
+def _is(goal: Effect, actual: Effect) -> bool:
+    return goal.tool == actual.tool and all(
+        name in actual.arguments and equal(value, actual.arguments[name]) for name, value in goal.arguments.items()
     )
 
 
@@ -187,21 +189,21 @@ def _assign(fits: Sequence[Sequence[bool]]) -> list[int | None]:
 
     An expected call that leaves arguments open fits several: the first that comes may be the only one for another.
     """
-    taken: dict[int, int] = {}
+    matches: dict[int, int] = {}
 
     def place(row: int, seen: set[int]) -> bool:
         columns = [column for column, fit in enumerate(fits[row]) if fit and column not in seen]
         # A free column first: a long list of equal items would otherwise move every item for each new one.
-        for column in sorted(columns, key=taken.__contains__):
+        for column in sorted(columns, key=matches.__contains__):
             seen.add(column)
-            if column not in taken or place(taken[column], seen):
-                taken[column] = row
+            if column not in matches or place(matches[column], seen):
+                matches[column] = row
                 return True
         return False
 
     for row in range(len(fits)):
         place(row, set())
-    columns = {row: column for column, row in taken.items()}
+    columns = {row: column for column, row in matches.items()}
     return [columns.get(row) for row in range(len(fits))]
 
 

@@ -87,9 +87,9 @@ def create_agent(
     run = {name: theirs.pop(name) for name in RunOptions.__annotations__ if name in theirs}
     loaded = load_with_origins(tools, policies=run.pop("policies", None))
     bound = [(spec, to_langchain(spec, origin)) for spec, origin in loaded]
-    if not theirs.get("checkpointer") and (asking := _who_asks([spec for spec, _ in loaded], middleware)):
+    if not theirs.get("checkpointer") and (tool_name := _who_asks([spec for spec, _ in loaded], middleware)):
         require_checkpointer(
-            asking, "create_agent(checkpointer=...); checkpointer=True takes that of a graph around it"
+            tool_name, "create_agent(checkpointer=...); checkpointer=True takes that of a graph around it"
         )
     first: list[AgentMiddleware[Any, Any, Any]] = []
     if codemode:

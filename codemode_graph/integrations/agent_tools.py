@@ -54,7 +54,7 @@ __all__ = [
 InterruptOn = Mapping[str, bool | InterruptOnConfig]
 
 # An agent alternates between few lists of tools; without a bound, one that makes a new list each turn would leak graphs.
-_KEPT = 32
+_MOST_TOOLSETS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +279,7 @@ class Toolsets:
     reviews: Mapping[str, Review]
     specs: Mapping[str, ToolSpec]
     options: Mapping[str, Any]
-    _kept: dict[tuple[int, ...], tuple[Sequence[BaseTool], Toolset]] = field(default_factory=dict)
+    _cache: dict[tuple[int, ...], tuple[Sequence[BaseTool], Toolset]] = field(default_factory=dict)
 
     def check(self, names: Sequence[str]) -> None:
         """Raise `ConfigurationError` for a policy whose tool is not among an agent's."""
@@ -293,11 +293,11 @@ class Toolsets:
         """
         # The tools are kept with their toolset: an id is unique only as long as its object lives.
         key = tuple(map(id, tools))
-        if key not in self._kept:
-            if len(self._kept) >= _KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = (tools, self._load(tools))
-        return self._kept[key][1]
+        if key not in self._cache:
+            if len(self._cache) >= _MOST_TOOLSETS:
+                del self._cache[next(iter(self._cache))]
+            self._cache[key] = (tools, self._load(tools))
+        return self._cache[key][1]
 
     def _load(self, tools: Sequence[BaseTool]) -> Toolset:
         names = {tool.name for tool in tools}

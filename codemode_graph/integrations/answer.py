@@ -62,9 +62,9 @@ def result_of(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def artifact_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a result that is kept with a message: plain data, without large values that were only read."""
-    kept = {key: value for key, value in result.items() if key not in ("run_id", "content")}
+    fields = {key: value for key, value in result.items() if key not in ("run_id", "content")}
     # Messages are kept in checkpoints.
-    return encode_fields({**kept, "tool_calls": [_small(call) for call in result["tool_calls"]]})
+    return encode_fields({**fields, "tool_calls": [_small(call) for call in result["tool_calls"]]})
 
 
 def effects(calls: Sequence[ToolCall]) -> str:

@@ -94,7 +94,7 @@ def create_codemode_chat(
 
 
 def _input(state: ChatState, turn: TurnCalls) -> dict[str, Any]:
-    return {"task": task_of(state["messages"]), "earlier": turn.earlier, "held": turn.held}
+    return {"task": task_of(state["messages"]), "earlier": turn.current, "held": turn.past}
 
 
 def task_of(messages: Sequence[BaseMessage]) -> str:
@@ -103,16 +103,16 @@ def task_of(messages: Sequence[BaseMessage]) -> str:
     Raises:
         ConfigurationError: Nobody has said anything.
     """
-    said = [message for message in messages if message.type in ("human", "ai") and message.text.strip()]
-    if not said:
+    texts = [message for message in messages if message.type in ("human", "ai") and message.text.strip()]
+    if not texts:
         raise ConfigurationError("there is no message to answer: the conversation has no text")
-    place = next((i for i in range(len(said) - 1, -1, -1) if isinstance(said[i], HumanMessage)), len(said) - 1)
-    text, first = said[place].text.strip(), place
+    place = next((i for i in range(len(texts) - 1, -1, -1) if isinstance(texts[i], HumanMessage)), len(texts) - 1)
+    text, first = texts[place].text.strip(), place
     # A person who got no answer, as the process died, writes the same again. It is the same task, so that the run goes on
     # that began then, and does nothing twice.
-    while first and isinstance(said[first - 1], HumanMessage) and said[first - 1].text.strip() == text:
+    while first and isinstance(texts[first - 1], HumanMessage) and texts[first - 1].text.strip() == text:
         first -= 1
-    others = "\n".join(f"{_speaker(each)}: {each.text.strip()}" for each in [*said[:first], *said[place + 1 :]])
+    others = "\n".join(f"{_speaker(each)}: {each.text.strip()}" for each in [*texts[:first], *texts[place + 1 :]])
     return f"{text}\n\nWhat else was said in the conversation:\n{others[-_HISTORY_CHARS:]}" if others else text
 
 
@@ -122,8 +122,8 @@ def _speaker(message: BaseMessage) -> str:
 
 def _reply(state: dict[str, Any], turn: TurnCalls, config: RunnableConfig, name: str) -> Command[Any]:
     result = result_of(state)
-    spoken = isinstance(result["output"], str) and result["output"].strip()
-    text = result["output"][:LIMIT] if result["success"] and spoken else answer_text(result)
+    is_text = isinstance(result["output"], str) and result["output"].strip()
+    text = result["output"][:LIMIT] if result["success"] and is_text else answer_text(result)
     message = AIMessage(text, name=name, usage_metadata=_usage(state))
     pairs: list[tuple[str, Any]] = [*writes(state["updates"], channels_of(config)), ("messages", [message])]
     if changed := turn.update(result):

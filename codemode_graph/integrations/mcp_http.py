@@ -26,11 +26,11 @@ from codemode_graph.integrations.monitor import Monitor
 from codemode_graph.integrations.slots import CallSlots
 from codemode_graph.mcp_sdk import McpServer, handle_http
 
-__all__ = ["CLIENT_LEFT", "GONE", "HttpEndpoint", "create_http_app"]
+__all__ = ["DISCONNECT_ERRORS", "DISCONNECT_KEY", "HttpEndpoint", "create_http_app"]
 
-GONE = "codemode_client_gone"
+DISCONNECT_KEY = "codemode_client_gone"
 """The key of a request's scope with the event that is set when its client hangs up."""
-CLIENT_LEFT = (
+DISCONNECT_ERRORS = (
     ClientDisconnect,
     ConnectionError,
     anyio.BrokenResourceError,
@@ -120,8 +120,8 @@ class HttpEndpoint:
     async def close(self, *, grace: float = 3.0) -> None:
         """Wait until the answers that are under way are sent, so many seconds at most, and end all streams."""
         end = time.monotonic() + grace
-        while self._answers and (left := end - time.monotonic()) > 0:
-            await asyncio.wait(list(self._answers), timeout=left)
+        while self._answers and (seconds := end - time.monotonic()) > 0:
+            await asyncio.wait(list(self._answers), timeout=seconds)
         self._closing.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,18 +129,18 @@ class HttpEndpoint:
         if self._closing.is_set():
             await PlainTextResponse("The server is shutting down\n", 503)(scope, receive, send)
             return
-        scope[GONE] = gone = asyncio.Event()
-        begun = ended = False
+        scope[DISCONNECT_KEY] = disconnected = asyncio.Event()
+        started = ended = False
 
         async def watched() -> Message:
             message = await receive()
             if message["type"] == "http.disconnect" and not ended:
-                gone.set()
+                disconnected.set()
             return message
 
         async def tracked(message: Message) -> None:
-            nonlocal begun, ended
-            begun = True
+            nonlocal started, ended
+            started = True
             ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
@@ -157,10 +157,10 @@ class HttpEndpoint:
         finally:
             closing.cancel()
             task.cancel()
-            with suppress(asyncio.CancelledError, *CLIENT_LEFT):
+            with suppress(asyncio.CancelledError, *DISCONNECT_ERRORS):
                 await task
         if self._closing.is_set() and not ended:
-            if not begun:
+            if not started:
                 await send({"type": "http.response.start", "status": 503, "headers": []})
             await send({"type": "http.response.body", "body": b""})
 
@@ -224,7 +224,7 @@ class _AccessLog:
 
         try:
             await self._app(scope, receive, noted)
-        except CLIENT_LEFT:
+        except DISCONNECT_ERRORS:
             status = status or 499  # as nginx writes it: the client has gone before it was answered
         finally:
             headers = Headers(scope=scope)

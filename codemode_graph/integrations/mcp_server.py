@@ -23,9 +23,9 @@ from codemode_graph.exact import encode_fields
 from codemode_graph.integrations.answer import answer_text, effects
 from codemode_graph.integrations.elicitation import Elicitation
 from codemode_graph.integrations.langchain import task_description, task_schema
-from codemode_graph.integrations.mcp_http import GONE
+from codemode_graph.integrations.mcp_http import DISCONNECT_KEY
 from codemode_graph.integrations.monitor import CallRecord, Monitor
-from codemode_graph.integrations.slots import CallSlots, Gone, Refused, Slot, Stopped
+from codemode_graph.integrations.slots import CallSlots, ClientDisconnected, Refused, Slot, Stopped
 from codemode_graph.mcp_sdk import McpServer, RequestContext, create_server, field, progress_token
 from codemode_graph.metrics import Metrics
 from codemode_graph.model import program_tool_description
@@ -143,8 +143,8 @@ class _Calls:
     async def answer(self, tool: str, arguments: Mapping[str, Any], context: RequestContext) -> types.CallToolResult:
         run_id = arguments.get("after") or uuid.uuid4().hex[:16]
         started = time.monotonic()
-        asked = {name: arguments[name] for name in ("task", "after") if name in arguments}
-        record = self.monitor.begin(tool, run_id, _client(context), **asked)
+        fields = {name: arguments[name] for name in ("task", "after") if name in arguments}
+        record = self.monitor.begin(tool, run_id, _client(context), **fields)
         scope = context.request.scope if context.request is not None else {}
         outcome, details = "error", {}
 
@@ -152,7 +152,7 @@ class _Calls:
             return await self._run(tool, arguments, context, slot, record)
 
         try:
-            result = await self.slots.run(work, gone=scope.get(GONE))
+            result = await self.slots.run(work, disconnected=scope.get(DISCONNECT_KEY))
             outcome = "ok" if result["success"] else "waits" if result.trace.pending else "failed"
             details = {"error": result["error"]}
             return _call_result(result)
@@ -162,7 +162,7 @@ class _Calls:
         except Stopped as stop:
             outcome = "stopped"
             return _error_result(await self._describe_stop(record, str(stop)))
-        except Gone as gone:
+        except ClientDisconnected as gone:
             # Not a cancellation: out of a handler, that would end the session, which the client may go on with.
             outcome = "gone"
             await self._complete(record)

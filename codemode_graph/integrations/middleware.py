@@ -212,24 +212,24 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> tuple[ModelRequest[Any], list[str]]:
         """Return the request as the model gets it, and the tools that it reads programs may call."""
         toolset = self._toolset_of(request)
-        asking = next((spec.name for spec in toolset.for_programs if spec.policy.approval), None)
-        if asking is not None and checkpointer_of(get_config()) is None:
-            require_checkpointer(asking, "LangChain's create_agent(checkpointer=...)")
+        tool_name = next((spec.name for spec in toolset.for_programs if spec.policy.approval), None)
+        if tool_name is not None and checkpointer_of(get_config()) is None:
+            require_checkpointer(tool_name, "LangChain's create_agent(checkpointer=...)")
         is_there = any(isinstance(tool, BaseTool) and tool.name == self.tool.name for tool in request.tools)
         # Middleware before this one may have taken the tool away: then no program can be run at all.
         offered = [spec.name for spec in toolset.for_programs] if is_there else []
-        kept = [each for each in request.tools if not isinstance(each, BaseTool) or each.name not in toolset.hidden]
+        tools = [each for each in request.tools if not isinstance(each, BaseTool) or each.name not in toolset.hidden]
         if not offered:
-            kept = [each for each in kept if not isinstance(each, BaseTool) or each.name != self.tool.name]
-            return request.override(tools=kept), []
+            tools = [each for each in tools if not isinstance(each, BaseTool) or each.name != self.tool.name]
+            return request.override(tools=tools), []
         if capabilities is not None:
             returns = None if self._returns is None else self._returns.text(toolset.catalogue.signatures)
             cards = toolset.catalogue.with_observed(observed).text(_task_of(request.messages))
             message = agent_message(cards, capabilities, tool=self.tool.name, returns=returns)
-            return request.override(tools=kept, system_message=_append(request.system_message, message)), offered
+            return request.override(tools=tools, system_message=_append(request.system_message, message)), offered
         described = self.tool.model_copy(update={"description": task_description(toolset.for_programs)})
-        kept = [described if isinstance(each, BaseTool) and each.name == self.tool.name else each for each in kept]
-        return request.override(tools=kept), offered
+        tools = [described if isinstance(each, BaseTool) and each.name == self.tool.name else each for each in tools]
+        return request.override(tools=tools), offered
 
     def _toolset(self, request: ToolCallRequest) -> Toolset:
         if not self._knows_reviews and _HUMAN_IN_THE_LOOP in channels_of(request.runtime.config):
@@ -340,7 +340,7 @@ def _turn_calls(request: ToolCallRequest) -> TurnCalls:
 
 
 def _input(turn_calls: TurnCalls, arguments: Mapping[str, str]) -> dict[str, Any]:
-    return {"task": "", **arguments, "earlier": turn_calls.earlier, "held": turn_calls.held}
+    return {"task": "", **arguments, "earlier": turn_calls.current, "held": turn_calls.past}
 
 
 def _without_middleware(**_: str) -> str:

@@ -55,7 +55,7 @@ class JsonLog:
         except OSError as error:
             raise ConfigurationError(f"the log {place} cannot be opened: {error.strerror}") from None
         self._handler.handleError = self._say  # type: ignore[method-assign]
-        self._said = False
+        self._has_warned = False
 
     def write(self, event: str, **fields: Any) -> None:
         """Write a line with the time, the name of the event, and these fields."""
@@ -68,8 +68,8 @@ class JsonLog:
         self._handler.close()
 
     def _say(self, record: logging.LogRecord) -> None:
-        if not self._said:
-            self._said = True
+        if not self._has_warned:
+            self._has_warned = True
             _logger.error("the log %s cannot be written: %s", self._place, sys.exc_info()[1])
 
 
@@ -99,7 +99,7 @@ class CallRecord:
         run: The id of the run.
         failed: Tool calls that have failed.
         ended: The ids of the tool calls that have ended.
-        begun: The ids of the tool calls that have begun.
+        started: The ids of the tool calls that have started.
     """
 
     tool: str
@@ -107,7 +107,7 @@ class CallRecord:
     run: str
     failed: int = 0
     ended: set[str] = field(default_factory=set)
-    begun: set[str] = field(default_factory=set)
+    started: set[str] = field(default_factory=set)
     _log: JsonLog | None = field(default=None, repr=False)
 
     def write(self, event: str, **fields: Any) -> None:
@@ -155,7 +155,7 @@ class Monitor:
             case "check":
                 record.write("program", program=event["program"])
             case "call_started":
-                record.begun.add(event["id"])
+                record.started.add(event["id"])
                 record.write("tool_call", id=event["id"], tool=event["tool"], arguments=event["arguments"])
             case "call_finished":
                 error = event["error"] and event["error"]["message"]
@@ -169,10 +169,10 @@ class Monitor:
         """Write the tool calls that are recorded of a run and whose events did not come, because it was cut short."""
         for call in calls:
             # The events of a task that is cancelled are lost in the stream of its graph; its journal has them.
-            if call["id"] not in record.begun and call["status"] not in ("not_started", "denied"):
-                record.begun.add(call["id"])
+            if call["id"] not in record.started and call["status"] not in ("not_started", "denied"):
+                record.started.add(call["id"])
                 record.write("tool_call", id=call["id"], tool=call["tool"], arguments=call["arguments"])
-            if call["id"] in record.begun - record.ended:
+            if call["id"] in record.started - record.ended:
                 self._end_tool_call(record, call, error=call["error"] and call["error"]["message"])
 
     def _end_tool_call(self, record: CallRecord, call: Mapping[str, Any], **fields: Any) -> None:

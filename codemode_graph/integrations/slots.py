@@ -9,7 +9,7 @@ import anyio
 
 from codemode_graph.errors import CodeModeError
 
-__all__ = ["CallSlots", "Gone", "Refused", "Slot", "Stopped"]
+__all__ = ["CallSlots", "ClientDisconnected", "Refused", "Slot", "Stopped"]
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ class Refused(CodeModeError):
     """A call is not taken: too many run and wait, or the server shuts down. Nothing was run."""
 
 
-class Gone(CodeModeError):
+class ClientDisconnected(CodeModeError):
     """A call was stopped because its client has hung up."""
 
 
@@ -31,7 +31,7 @@ class Slot:
 
     def __init__(self, slots: "CallSlots", free: asyncio.Semaphore) -> None:
         self._slots, self._free = slots, free
-        self._held = False
+        self._acquired = False
 
     async def __aenter__(self) -> "Slot":
         self._slots.waiting += 1
@@ -39,13 +39,13 @@ class Slot:
             await self._free.acquire()
         finally:
             self._slots.waiting -= 1
-        self._held = True
+        self._acquired = True
         self._slots.running += 1
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._held:  # not where the call was ended while it waited for a person, or to go on after that
-            self._held = False
+        if self._acquired:  # not where the call was ended while it waited for a person, or to go on after that
+            self._acquired = False
             self._slots.running -= 1
             self._free.release()
 
@@ -90,12 +90,12 @@ class CallSlots:
         # Calls that wait for a person count as well: each keeps its run in memory for as long as nobody answers.
         return len(self._tasks) >= self._most_running + self._most_waiting
 
-    async def run(self, work: Callable[[Slot], Awaitable[T]], *, gone: asyncio.Event | None = None) -> T:
+    async def run(self, work: Callable[[Slot], Awaitable[T]], *, disconnected: asyncio.Event | None = None) -> T:
         """Run a call once it has a slot.
 
         Args:
             work: The call.
-            gone: Set when the client has hung up: the call is stopped then.
+            disconnected: Set when the client has hung up: the call is stopped then.
 
         Raises:
             Refused: The call is not taken.
@@ -115,12 +115,12 @@ class CallSlots:
         task = asyncio.create_task(self._run(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        hang_up = None if gone is None else asyncio.create_task(gone.wait())
+        hang_up = None if disconnected is None else asyncio.create_task(disconnected.wait())
         self._handlers += 1
         try:
             await asyncio.wait([task] if hang_up is None else [task, hang_up], return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                raise Gone("the client has gone")
+                raise ClientDisconnected("the client has gone")
             if task.cancelled():
                 raise Stopped("the server is shutting down")
             return task.result()

@@ -39,9 +39,9 @@ def merge_programs(known: Mapping[str, ProgramCalls], update: Mapping[str, Progr
     merged = dict(known)
     for name, program in update.items():
         calls = {**merged.get(name, program)["calls"], **program["calls"]}
-        kept: dict[str, ToolCall | None] = {key: call for key, call in calls.items() if call is not None}
-        if kept:
-            merged[name] = {**program, "calls": kept}
+        rest: dict[str, ToolCall | None] = {key: call for key, call in calls.items() if call is not None}
+        if rest:
+            merged[name] = {**program, "calls": rest}
         else:
             merged.pop(name, None)
     return merged
@@ -58,13 +58,13 @@ class TurnCalls:
 
     programs: Mapping[str, ProgramCalls]
     messages: Sequence[AnyMessage]
-    earlier: list[ToolCall] = field(init=False, default_factory=list)
+    current: list[ToolCall] = field(init=False, default_factory=list)
     """Of this turn, as of one attempt before the first: equal calls of two programs stand there twice."""
-    held: list[ToolCall] = field(init=False, default_factory=list)
+    past: list[ToolCall] = field(init=False, default_factory=list)
     """Of turns before, whose equal calls are not made unless they are meant anew."""
-    # By the key of a call in `earlier`, where it stands in the state.
+    # By the key of a call in `current`, where it stands in the state.
     _places: dict[str, tuple[str, str]] = field(init=False, default_factory=dict)
-    _held_at: list[tuple[str, str, ToolCall]] = field(init=False, default_factory=list)
+    _past_places: list[tuple[str, str, ToolCall]] = field(init=False, default_factory=list)
     # What was read in turns before.
     _stale: list[tuple[str, str]] = field(init=False, default_factory=list)
 
@@ -80,12 +80,12 @@ class TurnCalls:
         for call, name, key in sorted(every, key=lambda each: each[0]["started"]):
             # A turn ends with a message that arrives. Messages that have gone, such as into a summary, end none.
             if people <= set(self.programs[name]["people"]):
-                kept = _as_earlier(call, len(self.earlier) + 1, counts)
-                self.earlier.append(kept)
-                self._places[kept["key"]] = name, key
+                copy = _as_attempt_0(call, len(self.current) + 1, counts)
+                self.current.append(copy)
+                self._places[copy["key"]] = name, key
             elif call["effect"] in ("write", "destructive") and call["status"] in _STANDS:
-                self.held.append({**call, "value": None})
-                self._held_at.append((name, key, call))
+                self.past.append({**call, "value": None})
+                self._past_places.append((name, key, call))
             elif call["effect"] == "read":
                 self._stale.append((name, key))
 
@@ -99,10 +99,10 @@ class TurnCalls:
         """
         calls = list(newest(result["tool_calls"]))
         # An effect that was undone is gone, and so is what undid it.
-        gone = {call["undone"] for call in calls if "undone" in call} | {
+        undone = {call["undone"] for call in calls if "undone" in call} | {
             call["id"] for call in calls if "undone" in call
         }
-        open_calls = {call["key"]: call for call in calls if call["id"] not in gone}
+        open_calls = {call["key"]: call for call in calls if call["id"] not in undone}
         if result["success"]:
             open_calls = {key: call for key, call in open_calls.items() if call["id"] in result["left_over"]}
         own = {key: call for key, call in open_calls.items() if key not in self._places}
@@ -122,8 +122,8 @@ class TurnCalls:
         for name, place in self._stale:
             self._note(update, name, place, None)
         standing = by_digest(call for call in calls if call["attempt"] and call["status"] in _STANDS)
-        for name, place, held in self._held_at:
-            if standing.keys() & by_digest([held]).keys():
+        for name, place, past in self._past_places:
+            if standing.keys() & by_digest([past]).keys():
                 self._note(update, name, place, None)
         return update
 
@@ -141,12 +141,12 @@ def _people(messages: Sequence[AnyMessage]) -> list[str]:
     ]
 
 
-def _as_earlier(call: ToolCall, number: int, counts: Counter[tuple[str, str]]) -> ToolCall:
+def _as_attempt_0(call: ToolCall, number: int, counts: Counter[tuple[str, str]]) -> ToolCall:
     digest = call["key"].rpartition(":")[2]
     counts[call["tool"], digest] += 1
-    kept = call.copy()
-    kept["key"] = f"{call['tool']}#{counts[call['tool'], digest]}:{digest}"
-    kept["id"], kept["attempt"] = f"0.{number}", 0
+    copy = call.copy()
+    copy["key"] = f"{call['tool']}#{counts[call['tool'], digest]}:{digest}"
+    copy["id"], copy["attempt"] = f"0.{number}", 0
     for name in _OF_ONE_RUN:
-        kept.pop(name, None)  # type: ignore[misc]
-    return kept
+        copy.pop(name, None)  # type: ignore[misc]
+    return copy

@@ -248,7 +248,7 @@ class _ThreadedProcess:
 
 async def _shut_down(process: Process) -> None:
     assert process.stdin is not None
-    gone = False
+    is_dead = False
     try:
         with anyio.CancelScope(shield=True):
             with suppress(OSError, anyio.BrokenResourceError):
@@ -257,13 +257,13 @@ async def _shut_down(process: Process) -> None:
                 await process.wait()
             if not _HAS_GROUPS:
                 return
-            gone = not _signal_group(process, signal.SIGTERM)
+            is_dead = not _signal_group(process, signal.SIGTERM)
             with anyio.move_on_after(_EXIT_SECONDS):
-                while not gone:
+                while not is_dead:
                     await anyio.sleep(0.02)
-                    gone = not _signal_group(process, 0)
+                    is_dead = not _signal_group(process, 0)
     finally:
-        if not gone:
+        if not is_dead:
             await _kill(process)
 
 

@@ -228,10 +228,10 @@ def _read(reply: AIMessage, parsed: object) -> tuple[str, str, Finding | None]:
     if calls and not reading.words.strip():
         named = ", ".join(f"{call['name']}({json.dumps(call['args'], default=str)})" for call in calls)
         return "", words, _finding("tool-calls", named)
-    said = reading.words.strip() or _refusal(reply)
-    if _CALL_TEXT.search(said):
-        return "", words, _finding("tool-calls", said)
-    return "", words, _finding("refusal" if said and "```" not in text else "no-program", said)
+    message = reading.words.strip() or _refusal(reply)
+    if _CALL_TEXT.search(message):
+        return "", words, _finding("tool-calls", message)
+    return "", words, _finding("refusal" if message and "```" not in text else "no-program", message)
 
 
 # Calls in the text formats of model families, which a server that knows no tools leaves in the text.

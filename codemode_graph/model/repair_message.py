@@ -289,14 +289,14 @@ def find_key(key: str, calls: Sequence[ToolCall]) -> list[str]:
 
 def _keys(value: Any) -> Iterator[tuple[str, int, str]]:
     """Yield each key in a value, its depth, and the path to it; the first item of a list stands for all."""
-    left = [(value, 0, "")]
+    queue = [(value, 0, "")]
     for _ in range(_VISITED):
-        if not left:
+        if not queue:
             return
-        item, depth, path = left.pop(0)
+        item, depth, path = queue.pop(0)
         if isinstance(item, list) and item:
-            left.append((item[0], depth + 1, f"{path}[0]"))
+            queue.append((item[0], depth + 1, f"{path}[0]"))
         elif isinstance(item, dict):
             for name, inner in list(item.items())[:_VISITED]:
                 yield name, depth, f"{path}[{name!r}]"
-                left.append((inner, depth + 1, f"{path}[{name!r}]"))
+                queue.append((inner, depth + 1, f"{path}[{name!r}]"))

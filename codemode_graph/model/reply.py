@@ -215,8 +215,8 @@ def _choose(blocks: list[_Block], words: str) -> Reading:
     candidates = [block for block in candidates if block.code.strip()]
     for index in range(len(candidates) - 1, -1, -1):
         block, before = candidates[index], candidates[:index]
-        earlier = {name for other in before for name in other.defines}
-        if not block.missing & earlier:
+        defined_before = {name for other in before for name in other.defines}
+        if not block.missing & defined_before:
             # One that needs a name which nothing defines shows how to use the program, unless there is no other.
             if block.missing and before:
                 continue

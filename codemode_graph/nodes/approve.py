@@ -33,7 +33,7 @@ __all__ = ["ApprovalNeedsThread", "approve", "read_decisions", "static_plan"]
 
 _ALLOWED: list[DecisionType] = ["approve", "edit", "reject", "respond"]
 # Statuses of calls that did nothing, which a person need not weigh.
-_NOT_MADE = ("not_started", "interrupted", "denied")
+_WITHOUT_EFFECT = ("not_started", "interrupted", "denied")
 
 
 async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
@@ -69,12 +69,12 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
         return {"problem": str(error)}  # the program comes to the same calls again, and the person is asked again
     values = Values(run=log.run, journal=log.journal)
     names = {spec.name: spec.policy.redact for spec in parts.catalogue.callable}
-    kept = {
+    protected = {
         call["key"]: await _without_secrets(decisions[call["key"]], names.get(call["tool"], frozenset()), values)
         for call in gated
         if call["key"] in decisions
     }
-    return {"decisions": kept, "problem": None}
+    return {"decisions": protected, "problem": None}
 
 
 class ApprovalNeedsThread(CodeModeError, RuntimeError):
@@ -98,10 +98,12 @@ class ApprovalNeedsThread(CodeModeError, RuntimeError):
 def _no_thread(state: CodeModeState) -> tuple[str, str]:
     # The server gives a client that waits without a thread the state as if the run had ended well.
     waiting = "; ".join(f"{call['tool']}({sample(call['arguments'])})" for call in state["pending"])
-    made = [
-        call["tool"] for call in state["tool_calls"] if call["effect"] != "read" and call["status"] not in _NOT_MADE
+    effects = [
+        call["tool"]
+        for call in state["tool_calls"]
+        if call["effect"] != "read" and call["status"] not in _WITHOUT_EFFECT
     ]
-    done = f"These calls took effect: {', '.join(made)}." if made else "No call took effect."
+    done = f"These calls took effect: {', '.join(effects)}." if effects else "No call took effect."
     return f"The run waits for a person to decide on {waiting}.", done
 
 
@@ -114,9 +116,9 @@ async def _without_secrets(decision: Decision, names: frozenset[str], values: Va
         return await values.keep(value, shown=shown, secret=True) if secret or is_reference(value) else value
 
     if "arguments" in decision:
-        given = decision["arguments"]
-        shown = mask(given, names)
-        return {**decision, "arguments": {name: await keep(value, shown[name]) for name, value in given.items()}}
+        arguments = decision["arguments"]
+        shown = mask(arguments, names)
+        return {**decision, "arguments": {name: await keep(value, shown[name]) for name, value in arguments.items()}}
     if decision["type"] == "respond":
         message = decision.get("message")
         return {**decision, "message": await keep(message, mask(message, names))}
@@ -136,7 +138,9 @@ def _request(state: CodeModeState, pending: list[PendingCall], *, problem: str |
         `id`, its `line` and the `reason` to ask; `program`; `done`, the calls with an effect that have been made; `plan`,
         the calls that may follow, as far as the program's text tells.
     """
-    effects = [call for call in state["tool_calls"] if call["effect"] != "read" and call["status"] not in _NOT_MADE]
+    effects = [
+        call for call in state["tool_calls"] if call["effect"] != "read" and call["status"] not in _WITHOUT_EFFECT
+    ]
     request: dict[str, Any] = {
         "action_requests": [_action(call) for call in pending],
         "review_configs": [
@@ -193,10 +197,12 @@ def read_decisions(pending: list[PendingCall], answer: object, *, first: bool = 
     named = [decision for decision in decisions if "id" in decision]
     if not named and len(decisions) != len(pending):
         raise ValueError(f"{len(pending)} calls wait, and {len(decisions)} decisions came: give one each, or name ids")
-    if not named and not first and (held := [call for call in pending if call.get("destroys")]):
+    if not named and not first and (destructive := [call for call in pending if call.get("destroys")]):
         # An answer that comes twice would else decide on what the person has not seen.
         example = json.dumps({"decisions": [{"id": call["id"], "type": "approve"} for call in pending]})
-        raise ValueError(f"this run was asked before, and {held[0]['tool']} destroys: name the ids, such as {example}")
+        raise ValueError(
+            f"this run was asked before, and {destructive[0]['tool']} destroys: name the ids, such as {example}"
+        )
     if named and len(named) != len(decisions):
         raise ValueError("either every decision names the id of its call, or none does")
     calls = [by_id.get(decision["id"]) for decision in decisions] if named else list(pending)
@@ -212,15 +218,15 @@ def _from_words(text: str, pending: list[PendingCall]) -> object:
     except ValueError:
         pass
     word, _, reason = text.strip().partition(":") if ":" in text else (text.strip(), "", "")
-    said = word.strip(" .!").lower()
+    reply = word.strip(" .!").lower()
     unknown = next((call for call in pending if call["reason"] == "unknown"), None)
-    if unknown is not None and said in ("yes", "no"):
+    if unknown is not None and reply in ("yes", "no"):
         # A yes may mean that it took place as well as that it may be made once more.
         raise ValueError(
             f"whether {unknown['tool']} took effect is not known: answer approve to make the call once more, reject to leave "
             f'it out, or, if it took effect, [{{"type": "respond", "id": "{unknown["id"]}", "message": what it returned}}]'
         )
-    decision = {"approve": "approve", "yes": "approve", "reject": "reject", "no": "reject"}.get(said)
+    decision = {"approve": "approve", "yes": "approve", "reject": "reject", "no": "reject"}.get(reply)
     if decision is None:
         raise ValueError(f"{len(pending)} calls wait: answer approve, or reject: and why")
     return [{"type": decision, **({"message": reason.strip()} if reason.strip() else {})} for _ in pending]

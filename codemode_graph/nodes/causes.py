@@ -43,8 +43,8 @@ def failed_calls(calls: Iterable[ToolCall], ids: Collection[str]) -> list[ToolCa
 def describe_failed(call: ToolCall) -> str:
     """Describe a call that failed, with its arguments, in one line."""
     error = call["error"]
-    told = "" if error is None else f" raised {error['type']}: {one_line(error['message'], _ERROR)}"
-    return f"{call['tool']}({sample(call['arguments'], limit=100)}){told}"
+    reason = "" if error is None else f" raised {error['type']}: {one_line(error['message'], _ERROR)}"
+    return f"{call['tool']}({sample(call['arguments'], limit=100)}){reason}"
 
 
 def unmentioned_failures(attempt: Attempt, calls: Sequence[ToolCall]) -> list[ToolCall]:
@@ -104,12 +104,12 @@ def add_causes(failure: Failure, attempt: Attempt, calls: Sequence[ToolCall]) ->
 
 
 def join_failures(
-    earlier: Sequence[Attempt], failure: Failure, calls: Sequence[ToolCall], answer: Attempt | None = None
+    previous: Sequence[Attempt], failure: Failure, calls: Sequence[ToolCall], answer: Attempt | None = None
 ) -> Failure:
     """Return the failure of a run that ended before its last program could run: it has the last real failure too.
 
     Args:
-        earlier: The attempts before the last answer.
+        previous: The attempts before the last answer.
         failure: Why the last answer could not be run, or the model not be asked.
         calls: The journal.
         answer: The attempt that was made of the answer; None where there is none.
@@ -118,7 +118,7 @@ def join_failures(
     gave_up = answer is None or rule in _NO_PROGRAM
     words = one_line(answer["thoughts"], _WORDS) if answer is not None and rule in _WORDLESS else ""
     end = f"{failure['message']}; its last words: {words}" if words else failure["message"]
-    for attempt in reversed(earlier):
+    for attempt in reversed(previous):
         real = attempt["failure"] or (EMPTY if attempt["verdict"] == "empty" else None)
         if real is None or any(finding["rule"] in _NO_PROGRAM for finding in attempt["findings"]):
             continue

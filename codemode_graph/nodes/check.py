@@ -35,7 +35,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
         search_tools=[spec.name for spec in parts.catalogue.tools],
         seen=partial(observed_types, parts.catalogue, notes_of(journal_of(parts, config))),
     )
-    *earlier, newest = state["attempts"]
+    *previous, newest = state["attempts"]
     # An answer without a program comes with the reason, which the check cannot know.
     unwritten = list(newest["findings"]) if not state["program"].strip() else []
     findings = unwritten or _reserved(checked.program, parts.reserved, checked.findings)
@@ -54,11 +54,13 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
     if any(finding["rule"] in ("missing-module", "unsupported-syntax", "no-sandbox") for finding in findings):
         failure["message"] += await why_not_others(checked.program, parts)
     verdict, failure = judge_failure(state, parts, failure, verdict="error")
-    if findings[0]["rule"] in GAVE_UP and any(f["rule"] in GAVE_UP for attempt in earlier for f in attempt["findings"]):
+    if findings[0]["rule"] in GAVE_UP and any(
+        f["rule"] in GAVE_UP for attempt in previous for f in attempt["findings"]
+    ):
         verdict = "exhausted"
     ended = failure
     if verdict == "exhausted":
-        ended = join_failures(earlier, failure, state["tool_calls"], {**newest, "findings": findings})
+        ended = join_failures(previous, failure, state["tool_calls"], {**newest, "findings": findings})
         await close_ended(state, parts, config, verdict)
     changes |= {"verdict": verdict, "failure": failure}
     emit(OutcomeEvent(type="outcome", verdict=verdict, error=ended))

@@ -38,7 +38,7 @@ async def is_delivered(info: RunInfo, newest: bool, *, journal: Journal, config:
     await log.read()
     if log.view.judged is None:
         return False
-    if time.time() - info.opened < REJOIN_FOR and not await _is_kept(info.parent, place, config):
+    if time.time() - info.opened < REJOIN_FOR and not await _has_result(info.parent, place, config):
         # In one invocation a larger graph may come to equal inputs one after the other, with no checkpoint in between. A
         # process that has begun anew has none of those runs, and matches them in their order.
         return is_of_this_process(info.run, place)
@@ -86,7 +86,7 @@ class _Saved:
     source: str
 
 
-async def _is_kept(step: str, place: Place, config: RunnableConfig) -> bool:
+async def _has_result(step: str, place: Place, config: RunnableConfig) -> bool:
     """Tell whether a larger graph has kept what it came to in the step after a checkpoint, on the way to where it is now.
 
     Two executors that go on with a thread at one time write checkpoints beside each other, and what one of them has kept
@@ -110,10 +110,10 @@ async def _is_kept(step: str, place: Place, config: RunnableConfig) -> bool:
     own = [each for each in way if each.id not in common]
     if place.is_fork or any(each.source in ("fork", "update") for each in own):
         return True
-    kept = [each.id for each in saved.values() if each.parent == step and each.source == "loop"]
-    given = [each.id for each in own if each.source == "input"]
+    results = [each.id for each in saved.values() if each.parent == step and each.source == "loop"]
+    inputs = [each.id for each in own if each.source == "input"]
     # An input that came after the result is another one; one that came before it is a second delivery of the same.
-    return bool(kept and given) and given[0] > min(kept)
+    return bool(results and inputs) and inputs[0] > min(results)
 
 
 def _way(saved: dict[str, _Saved], to: str) -> list[_Saved]:

@@ -86,7 +86,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         maker=maker,
         decisions=state["decisions"],
         max_calls=knobs(parts).max_tool_calls,
-        held=by_digest(state.get("held") or ()),
+        past=by_digest(state.get("held") or ()),
     )
 
     opened = log.view.opened
@@ -168,8 +168,8 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
 def _timeout(state: CodeModeState, parts: Parts, session: Session) -> float:
     """Return the seconds that the program may still take: of its own, and of the run's."""
     most = knobs(parts).max_seconds
-    left = parts.timeout - session.spent
-    return max(0.0, left if most is None else min(left, most - seconds_spent(state)))
+    rest = parts.timeout - session.spent
+    return max(0.0, rest if most is None else min(rest, most - seconds_spent(state)))
 
 
 def _failure(event: Failed, maker: ToolCalls) -> Failure:

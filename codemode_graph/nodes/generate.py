@@ -29,10 +29,10 @@ __all__ = ["bare", "generate"]
 async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
     """Begin a run, or go on with one of the same input that never ended, and get a program for the task."""
     code, task = state.get("code"), state["task"].strip()
-    earlier = state.get("earlier") or []
-    asked = knobs(parts).returns if state.get("returns") is None else read_return_type(state["returns"])
-    schema = None if asked is None else asked.schema
-    payload = {"task": task, "code": code, "earlier": earlier, "held": state.get("held") or []}
+    past_calls = state.get("earlier") or []
+    return_type = knobs(parts).returns if state.get("returns") is None else read_return_type(state["returns"])
+    schema = None if return_type is None else return_type.schema
+    payload = {"task": task, "code": code, "earlier": past_calls, "held": state.get("held") or []}
     # Without a schema the digest is what earlier versions made it, so that their open runs are found again.
     digest = input_digest(payload if schema is None else {**payload, "returns": schema})
     journal = journal_of(parts, config)
@@ -61,7 +61,7 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         "program": "",
         "attempts": [],
         "earlier": [],
-        "tool_calls": log.view.tool_calls() or earlier,
+        "tool_calls": log.view.tool_calls() or past_calls,
         "updates": [],
         "usage": [],
         "prompts": [],
@@ -87,9 +87,9 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         return {**fresh, **take_program(program, attempts=[], usage=[])}
     if code is not None:
         emit(AttemptEvent(type="attempt", number=1))
-        program_given = bare(code)
-        return {**fresh, "program": program_given, "attempts": add_attempt([], program_given, "")}
-    request = request_message(task, None if asked is None else asked.text(await parts.signatures()))
+        bare_program = bare(code)
+        return {**fresh, "program": bare_program, "attempts": add_attempt([], bare_program, "")}
+    request = request_message(task, None if return_type is None else return_type.text(await parts.signatures()))
     found = state.get("found") or []
     written = await write_program(
         request, parts, config, task=task, found=found, attempts=[], usage=[], prompts=[], calls=[]

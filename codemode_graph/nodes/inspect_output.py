@@ -28,14 +28,14 @@ async def inspect_output(state: CodeModeState, parts: Parts, config: RunnableCon
     warning = warning_of(state["attempts"][-1], state["tool_calls"]) if verdict == "ok" else None
     emit(OutcomeEvent(type="outcome", verdict=verdict, error=failure, warning=warning))
     # An empty attempt has run as it should: it is not the attempt that failed, but the run, if it ends here.
-    kept = failure if failure is None or failure["kind"] != "empty" else None
+    real_failure = failure if failure is None or failure["kind"] != "empty" else None
     found = find_tools(state, parts) if verdict == "looked" else []
     return {
         "found": list(dict.fromkeys([*found, *(state.get("found") or [])])),
         "verdict": verdict,
         "error": failure if verdict != "empty" else None,
         "warning": warning,
-        "attempts": amend(state, {"verdict": verdict, "failure": kept}),
+        "attempts": amend(state, {"verdict": verdict, "failure": real_failure}),
     }
 
 
@@ -59,8 +59,8 @@ def judge(state: CodeModeState, parts: Parts) -> tuple[Verdict, Failure | None]:
         return ("looked", None) if _may_look(state, parts) else ("ok", None)
     if failure is None and not (_is_suspicious(state) and parts.model is not None):
         return "ok", None
-    wanted: Verdict = "empty" if failure is None else "error"
-    verdict, judged = judge_failure(state, parts, failure or EMPTY, verdict=wanted)
+    default: Verdict = "empty" if failure is None else "error"
+    verdict, judged = judge_failure(state, parts, failure or EMPTY, verdict=default)
     # A repair is told of the calls by themselves.
     ended = verdict == "exhausted"
     return verdict, add_causes(judged, state["attempts"][-1], state["tool_calls"]) if ended else judged
@@ -92,8 +92,8 @@ def find_tools(state: CodeModeState, parts: Parts) -> list[str]:
 
 
 def _is_suspicious(state: CodeModeState) -> bool:
-    *earlier, newest = state["attempts"]
-    if not is_empty(newest["output"]) or any(attempt["verdict"] == "empty" for attempt in earlier):
+    *previous, newest = state["attempts"]
+    if not is_empty(newest["output"]) or any(attempt["verdict"] == "empty" for attempt in previous):
         return False
     own = set(newest["calls"])
     return any(

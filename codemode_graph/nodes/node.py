@@ -126,8 +126,8 @@ def seconds_spent(state: CodeModeState) -> float:
 def request_seconds(parts: Parts, attempts: list[Attempt], usage: list[ModelCall]) -> float | None:
     """Return the seconds that the next request to the model may take: of its own, and of the run's; None for no limit."""
     most = knobs(parts).max_seconds
-    left = None if most is None else max(0.0, most - _seconds(attempts, usage))
-    return min((limit for limit in (left, parts.model_timeout) if limit is not None), default=None)
+    rest = None if most is None else max(0.0, most - _seconds(attempts, usage))
+    return min((limit for limit in (rest, parts.model_timeout) if limit is not None), default=None)
 
 
 def _seconds(attempts: list[Attempt], usage: list[ModelCall]) -> float:
@@ -136,8 +136,8 @@ def _seconds(attempts: list[Attempt], usage: list[ModelCall]) -> float:
 
 def amend(state: CodeModeState, changes: dict[str, Any]) -> list[Attempt]:
     """Return the attempts with `changes` made to the newest."""
-    *earlier, newest = state["attempts"]
-    return [*earlier, {**newest, **changes}]  # type: ignore[typeddict-item]
+    *previous, newest = state["attempts"]
+    return [*previous, {**newest, **changes}]  # type: ignore[typeddict-item]
 
 
 def judge_failure(state: CodeModeState, parts: Parts, failure: Failure, *, verdict: Verdict) -> tuple[Verdict, Failure]:

@@ -155,7 +155,7 @@ async def close(log: RunLog, how: str, config: RunnableConfig) -> None:
     if log.view.closed is None and checkpointer is not None and place.namespace:
         if log.view.judged is None:
             log.add(Judged(how=how))
-    elif log.view.closed is None and await _is_kept(log.run, checkpointer, place):
+    elif log.view.closed is None and await _is_in_checkpoint(log.run, checkpointer, place):
         log.add(Closed(how=how))
     await log.flush()
     # Without a checkpointer nothing can resume the run, and a server would otherwise collect the journals of all its
@@ -164,7 +164,7 @@ async def close(log: RunLog, how: str, config: RunnableConfig) -> None:
         await (log.journal.delete if how == "ok" else log.journal.retire)(log.run)
 
 
-async def _is_kept(run: str, checkpointer: Any, place: Place) -> bool:
+async def _is_in_checkpoint(run: str, checkpointer: Any, place: Place) -> bool:
     """Tell whether a checkpoint names a run, or there is nothing that could after a kill."""
     if checkpointer is None or isinstance(checkpointer, InMemorySaver):
         return True

@@ -147,12 +147,12 @@ def sandbox(name: str = "") -> Sandbox:
         SandboxUnavailable: It cannot run here.
         UnknownSandbox: There is none of that name.
     """
-    wanted, auto = os.environ.get("CODEMODE_SANDBOX") or None, _names("CODEMODE_AUTO")
+    setting, auto = os.environ.get("CODEMODE_SANDBOX") or None, _names("CODEMODE_AUTO")
     fallback = _names("CODEMODE_FALLBACK")
-    named = {*auto, *fallback, *([wanted] if wanted else [])} - {"auto"}
+    named = {*auto, *fallback, *([setting] if setting else [])} - {"auto"}
     if name and named and name not in named:
         raise ConfigurationError(f"context.sandbox: this server runs programs in {', '.join(sorted(named))} alone")
-    return resolve_sandbox(name) if name else resolve_sandbox(wanted, auto=auto or None, fallback=fallback)
+    return resolve_sandbox(name) if name else resolve_sandbox(setting, auto=auto or None, fallback=fallback)
 
 
 def chat_model(assistant: Assistant) -> BaseChatModel:

@@ -212,13 +212,13 @@ def record_names(records: Iterable[Record], reserved: Iterable[str] = ()) -> dic
         if len(keys) == size:
             break
         size = len(keys)
-    taken, names = set(reserved), dict[int, str]()
+    used, names = set(reserved), dict[int, str]()
     for record, number in group.items():
         if number not in names:
             placed = f"{record.place}{record.hint}" or "Result"
             numbered = (f"{placed}{suffix}" for suffix in count(2))
-            name = next(name for name in chain([record.hint] * record.titled, [placed], numbered) if name not in taken)
-            taken.add(name)
+            name = next(name for name in chain([record.hint] * record.titled, [placed], numbered) if name not in used)
+            used.add(name)
             names[number] = name
     return {record: names[number] for record, number in group.items()}
 
@@ -279,7 +279,7 @@ class Reader:
         self._document, self._place = document, place
         self._read: dict[str, Shape] = {}
         self._reading: set[str] = set()
-        self._left = _SHAPES
+        self._room = _SHAPES
 
     def shape(self, schema: object, hint: str, depth: int = 0) -> Shape:
         """Return the shape of the values that a schema of this document allows.
@@ -289,8 +289,8 @@ class Reader:
             hint: A name for it, where it is a record that has none of its own.
             depth: How deeply it is nested.
         """
-        self._left -= 1
-        if not isinstance(schema, Mapping) or depth > _DEPTH or self._left < 0:
+        self._room -= 1
+        if not isinstance(schema, Mapping) or depth > _DEPTH or self._room < 0:
             return UNKNOWN
         ref = schema.get("$ref")
         if not isinstance(ref, str) or schema.keys() - _BESIDES_REF:
@@ -339,8 +339,8 @@ class Reader:
             base.keys() & _STRUCTURE == {"type"} and own.keys() & {"type", "properties"}
         ):
             return self.shape(branch, hint, depth)
-        self._left -= 1
-        if self._left < 0 or depth > _DEPTH:
+        self._room -= 1
+        if self._room < 0 or depth > _DEPTH:
             return UNKNOWN
         return self._shape(self._document.flat(merge(base, own)), hint, depth)
 

@@ -161,8 +161,8 @@ def _literal(value: object, limit: int = 1_000) -> str:
 def _has_news(text: str, name: str) -> bool:
     """Return whether a description says more than a name does."""
     words = set(re.findall(r"[^\W_]+", text.lower()))
-    spoken = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
-    return bool(words - _FILLER - set(re.findall(r"[a-z0-9]+", spoken.lower())) - {name.lower()})
+    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
+    return bool(words - _FILLER - set(re.findall(r"[a-z0-9]+", spaced.lower())) - {name.lower()})
 
 
 class _Types:
@@ -217,18 +217,18 @@ class _Types:
 
     def definitions(self) -> list[str]:
         """Return the definitions of types named since the last call, and of those named in them."""
-        lines, left, hidden = list[str](), _TYPES_LENGTH, list[str]()
+        lines, room, hidden = list[str](), _TYPES_LENGTH, list[str]()
         notes = _FIELDS_LENGTH
         while self._pending:
             name = next(iter(self._pending))
             record = self._pending.pop(name)
             # One type of thousands of keys must not push the task out of the prompt.
-            if left <= 0:
+            if room <= 0:
                 hidden.append(name)
                 continue
             self._defined.add(name)
             lines.append(f"{name} = {self._fields(record)}")
-            left -= len(lines[-1])
+            room -= len(lines[-1])
             lines += [f"    needs {need}" for need in record.needs]
             for note in self._notes(record):
                 if (notes := notes - len(note)) < 0:

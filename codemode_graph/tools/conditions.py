@@ -82,27 +82,27 @@ def description_of(document: Document, flat: Mapping[str, Any], depth: int = 0) 
         flat: The schema, without references.
         depth: How deeply it is nested in the one that is described.
     """
-    said: dict[str, None] = {}
+    sentences: dict[str, None] = {}
     if isinstance(own := flat.get("description"), str):
-        said[own.strip()] = None
+        sentences[own.strip()] = None
     for branch in _branches(document, flat) if depth < 2 else ():
         words = description_of(document, branch, depth + 1)
         if words and "const" in branch:
             words = f"{branch['const']!r}: {words}"
-        said[words] = None
+        sentences[words] = None
     if depth < 2 and isinstance(items := flat.get("items"), Mapping):
         each = document.flat(items)
         # Of objects the keys are described, each by itself.
         if "properties" not in each:
-            said[description_of(document, each, depth + 1)] = None
+            sentences[description_of(document, each, depth + 1)] = None
     if flat.get("deprecated") is True:
-        said["Deprecated."] = None
+        sentences["Deprecated."] = None
     examples = flat.get("examples")
     if isinstance(examples, list) and "enum" not in flat:
         shown = [repr(example) for example in examples[:_EXAMPLES] if len(repr(example)) <= 80]
-        if shown and not any(example.strip("'\"") in text for text in said for example in shown):
-            said[f"For example {' or '.join(shown)}."] = None
-    parts = [text for text in said if text]
+        if shown and not any(example.strip("'\"") in text for text in sentences for example in shown):
+            sentences[f"For example {' or '.join(shown)}."] = None
+    parts = [text for text in sentences if text]
     return " ".join(text if text.endswith((".", "!", "?", ":")) or text == parts[-1] else f"{text}." for text in parts)
 
 

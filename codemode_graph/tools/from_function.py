@@ -181,8 +181,10 @@ class _Call:
         self.keys = [key for key, found in injected.items() if found.kind == "idempotency_key"]
         for key in self.keys:
             del self.parameters[key], injected[key]
-        if wanted := list(injected):
-            msg = f"{name} takes {wanted[0]!r}, which LangGraph injects: decorate it with `langchain_core.tools.tool`"
+        if parameters := list(injected):
+            msg = (
+                f"{name} takes {parameters[0]!r}, which LangGraph injects: decorate it with `langchain_core.tools.tool`"
+            )
             raise ToolLoadError(msg)
         self.adapters = {
             key: adapter

@@ -113,8 +113,8 @@ class _Adapter:
         optional = _optional(tool)
         self.optional = frozenset(name for name in self.injected if name in optional)
         configs = {name for name, hint in hints.items() if is_config(hint)}
-        kept = {"config", "run_manager"} if isinstance(tool, StructuredTool) else set[str]()
-        self.hidden = {*self.injected, *configs, *kept}
+        runnable = {"config", "run_manager"} if isinstance(tool, StructuredTool) else set[str]()
+        self.hidden = {*self.injected, *configs, *runnable}
         if lost := [name for name in required if name in self.hidden - configs]:
             msg = (
                 f"{tool.name}: LangChain keeps the argument name {lost[0]!r} for itself, so its value would be lost. "

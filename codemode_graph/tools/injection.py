@@ -88,13 +88,13 @@ async def runtime_for(call: ToolCall, config: RunnableConfig) -> ToolRuntime[Any
 
 
 def injected_values(
-    tool: str, wanted: Mapping[str, Injection], optional: frozenset[str], runtime: ToolRuntime[Any, Any]
+    tool: str, injections: Mapping[str, Injection], optional: frozenset[str], runtime: ToolRuntime[Any, Any]
 ) -> dict[str, Any]:
     """Return the values of a tool's injected arguments.
 
     Args:
         tool: The tool's name, for messages.
-        wanted: The source of each argument. The call's id comes from LangChain, and its idempotency key from the call:
+        injections: The source of each argument. The call's id comes from LangChain, and its idempotency key from the call:
             these are not among the values.
         optional: Arguments that can be left out.
         runtime: The runtime that holds them.
@@ -103,7 +103,7 @@ def injected_values(
         ToolCallError: The graph has no such thing.
     """
     values: dict[str, Any] = {}
-    for name, each in wanted.items():
+    for name, each in injections.items():
         if each.kind == "runtime":
             values[name] = runtime
         elif each.kind == "store" and runtime.store is not None:

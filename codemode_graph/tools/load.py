@@ -178,15 +178,15 @@ def _has_tools(thing: Any) -> bool:
     return not inspect.isroutine(thing) and not isinstance(thing, type) and hasattr(thing, "tools")
 
 
-def _free_name(spec: ToolSpec, taken: Mapping[str, _Loaded]) -> str:
-    if spec.name not in taken:
+def _free_name(spec: ToolSpec, used: Mapping[str, _Loaded]) -> str:
+    if spec.name not in used:
         return spec.name
     source = re.sub(r"\W+", "_", spec.source)
     name = f"{spec.name}_{source}"
-    if spec.source != taken[spec.name].spec.source and name not in taken:
+    if spec.source != used[spec.name].spec.source and name not in used:
         return name
     number = 2
-    while f"{spec.name}_{number}" in taken:
+    while f"{spec.name}_{number}" in used:
         number += 1
     return f"{spec.name}_{number}"
 

@@ -182,8 +182,8 @@ def _describe(error: "SchemaMismatch") -> str:
     # The library's own message quotes the whole value, which may be megabytes.
     if error.validator == "type":
         kinds: Any = error.validator_value
-        wanted = kinds if isinstance(kinds, str) else " or ".join(kinds)
-        return f"the answer{place} is {one_line(shape_of(error.instance, depth=2), 300)}, but must be of type {wanted}"
+        types = kinds if isinstance(kinds, str) else " or ".join(kinds)
+        return f"the answer{place} is {one_line(shape_of(error.instance, depth=2), 300)}, but must be of type {types}"
     if error.validator == "required":
         keys: Any = error.instance
         has = f"; it has {one_line(', '.join(map(repr, keys)) or 'no keys', 300)}"

@@ -105,8 +105,8 @@ def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
     hidden = [
         word for word in _CONDITIONS if word in first and word in second and not _are_equal(first[word], second[word])
     ]
-    kept = [{name: first[name] for name in (word, "then", "else") if name in first} for word in hidden]
-    if also := [*first.get(ALSO, ()), *second.get(ALSO, ()), *kept]:
+    conditions = [{name: first[name] for name in (word, "then", "else") if name in first} for word in hidden]
+    if also := [*first.get(ALSO, ()), *second.get(ALSO, ()), *conditions]:
         both[ALSO] = also
     if (needed := mapping_at(first, "dependentRequired")) and "dependentRequired" in second:
         both["dependentRequired"] = {**needed, **mapping_at(second, "dependentRequired")}
@@ -287,16 +287,16 @@ def keyword_names(parameters: Iterable[str]) -> dict[str, str]:
     """Return the keyword under which a program can pass each argument, by the argument's name."""
     names = list(parameters)
     keywords = {name: name for name in names if _is_plain(name)}
-    taken = set(keywords)
+    used = set(keywords)
     for name in names:
         if name not in keywords:
             word = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "argument"
             word = f"_{word}" if word[0].isdigit() else word
             # Two names may come to one word, such as `a-b` and `a.b`; a keyword such as `from` gets an underscore.
-            while word in taken or not _is_plain(word):
+            while word in used or not _is_plain(word):
                 word += "_"
             keywords[name] = word
-            taken.add(word)
+            used.add(word)
     return keywords
 
 

@@ -324,8 +324,8 @@ class _Writer:
                 # Cards name the usual values beside a type; to a type checker they are values of the type.
                 plain = {member for member in members if isinstance(member, Scalar)}
                 types = {member.type for member in plain}
-                kept = [m for m in members if not (isinstance(m, Literals) and {s.type for s in m.types} <= types)]
-                return " | ".join(dict.fromkeys(map(self._value, kept)))
+                rest = [m for m in members if not (isinstance(m, Literals) and {s.type for s in m.types} <= types)]
+                return " | ".join(dict.fromkeys(map(self._value, rest)))
             case Record():
                 return self._signatures.names[shape]
 
@@ -348,7 +348,7 @@ class _Writer:
                 return self._value(shape)
 
 
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
+def _free(name: str, used: set[str]) -> str:
+    while name in used:
         name = f"_{name}"
     return name

@@ -66,13 +66,13 @@ def condense(text: str, limit: int) -> str:
     lines = [one_line(re.sub(r"^\s*(?:[-*\u2022>]|#+)\s+", "", piece), limit) for piece in pieces]
     parts = list(dict.fromkeys(line for line in lines if line and not _POINTER.match(line)))
     order = sorted(range(1, len(parts)), key=lambda number: (not _FACT.search(parts[number]), number))
-    kept, left = [0], limit - len(parts[0]) if parts else 0
+    numbers, rest = [0], limit - len(parts[0]) if parts else 0
     for number in order:
-        if (room := len(parts[number]) + 1) <= left:
-            kept.append(number)
-            left -= room
-    shown = " ".join(parts[number] for number in sorted(kept)) if parts else ""
-    return f"{shown} …" if len(kept) < len(parts) and not shown.endswith("…") else shown
+        if (room := len(parts[number]) + 1) <= rest:
+            numbers.append(number)
+            rest -= room
+    shown = " ".join(parts[number] for number in sorted(numbers)) if parts else ""
+    return f"{shown} …" if len(numbers) < len(parts) and not shown.endswith("…") else shown
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ from codemode_graph.preview import sample, shape
 from codemode_graph.state import Attempt, ToolCall
 from codemode_graph.trace.console import visible
 from codemode_graph.trace.run_data import RunData
-from codemode_graph.trace.timeline import Bar, Gap, call_timeline, group_alike, most_telling, union
+from codemode_graph.trace.timeline import Bar, Gap, call_timeline, group_alike, most_important, union
 from codemode_graph.trace.words import (
     Mark,
     at_line,
@@ -116,9 +116,9 @@ def _text(value: object) -> str:
 
 def _context(run: RunData) -> dict[str, Any]:
     attempts = run.attempts[-_MAX_ATTEMPTS:]
-    left_out = len(run.attempts) - len(attempts)
+    omitted = len(run.attempts) - len(attempts)
     # Each attempt is compared with the one before it, the first that is shown with the last that is left out.
-    before: list[Attempt | None] = [run.attempts[left_out - 1] if left_out else None, *attempts]
+    before: list[Attempt | None] = [run.attempts[omitted - 1] if omitted else None, *attempts]
     calls = [(call, attempt) for attempt in run.attempts for call in run.calls_of(attempt)]
     shown = [_attempt(run, *pair) for pair in zip(attempts, before, strict=False)]
     rows = {
@@ -141,7 +141,7 @@ def _context(run: RunData) -> dict[str, Any]:
         "reads": sum(call["effect"] == "read" for call in run.calls),
         "failed": failed,
         "effects": _effects(run, rows),
-        "left_out": left_out,
+        "left_out": omitted,
         "remarks": [(word, describe_remark(call)) for word, call in run.remarks()[:_MAX_CALLS]],
         "attempts": shown,
     }
@@ -236,10 +236,10 @@ def _effects(run: RunData, rows: Mapping[tuple[int, str], Row]) -> list[dict[str
 
 def _attempt(run: RunData, attempt: Attempt, before: Attempt | None) -> dict[str, Any]:
     calls, pending = run.calls_of(attempt), run.pending_of(attempt)
-    telling = most_telling(calls, _MAX_CALLS)
-    kept, left = ([call for n, call in enumerate(calls) if (n in telling) is shown] for shown in (True, False))
-    timeline, bars = call_timeline(kept, attempt)
-    more = Counter((call["tool"], call["status"]) for call in left).most_common(20)
+    places = most_important(calls, _MAX_CALLS)
+    visible, others = ([call for n, call in enumerate(calls) if (n in places) is shown] for shown in (True, False))
+    timeline, bars = call_timeline(visible, attempt)
+    more = Counter((call["tool"], call["status"]) for call in others).most_common(20)
     # Two runs can stand in one notebook, so the names of places on the page begin with the run's own.
     key = hashlib.sha256(f"{run.run_id} {run.started} {run.task}".encode("utf-8", "backslashreplace")).hexdigest()[:8]
     rows = [
@@ -251,7 +251,7 @@ def _attempt(run: RunData, attempt: Attempt, before: Attempt | None) -> dict[str
             mark=describe_call(call, attempt, run.decisions),
             bar=bar,
         )
-        for place, (call, bar) in enumerate(zip(kept, bars, strict=True), 1)
+        for place, (call, bar) in enumerate(zip(visible, bars, strict=True), 1)
     ]
     prompt = next((each for each in run.prompts if each["attempt"] == attempt["number"]), None)
     return {
@@ -265,7 +265,7 @@ def _attempt(run: RunData, attempt: Attempt, before: Attempt | None) -> dict[str
         "rows": rows,
         "grouped": _group(rows),
         "failed": [row for row in rows if row.mark[0] == "bad" and row.call["status"] != "denied"],
-        "left_out": len(left),
+        "left_out": len(others),
         "more": ", ".join(f"{tool} {status} × {count:,}" for (tool, status), count in more),
         "pending": [(call, _signature(call["arguments"]), describe_wait(call)) for call in pending],
     }
@@ -390,7 +390,7 @@ class ValueRoom:
     """
 
     def __init__(self, size: int = _MAX_VALUES) -> None:
-        self._left = size
+        self._room = size
 
     def show(self, value: Any, *, limit: int = 16_000) -> ShownValue:
         """Return a JSON value indented, or its shape and a sample where it is too large.
@@ -405,11 +405,11 @@ class ValueRoom:
         if isinstance(value, str):
             return self.show_text(value, limit=limit)
         size = len(json.dumps(value, ensure_ascii=False))
-        if size > min(limit, self._left):
+        if size > min(limit, self._room):
             text = sample(value, limit=min(2_000, self._least))
             return self._show_sample(f"{plural(size, 'character')}, here a sample", shape(value), text)
         text = _indented(value)
-        self._left -= len(text)
+        self._room -= len(text)
         if len(text) > _MAX_HIGHLIGHTED:  # a span for each token would make a large value several times larger
             return ShownValue(code=[("", text)], lines=text.count("\n") + 1)
         lines = highlight(text, "json")
@@ -417,19 +417,19 @@ class ValueRoom:
 
     def show_text(self, text: str, *, limit: int = 16_000) -> ShownValue:
         """Return a text as it is, without the end where it is too long."""
-        kept = text[: max(0, min(limit, self._left))]
-        self._left -= len(kept)
-        return ShownValue(code=[("", kept)], lines=kept.count("\n") + 1, more=len(text) - len(kept))
+        start = text[: max(0, min(limit, self._room))]
+        self._room -= len(start)
+        return ShownValue(code=[("", start)], lines=start.count("\n") + 1, more=len(text) - len(start))
 
     @property
     def _least(self) -> int:
         """Characters that every value gets, so that the last ones of a full page are not blank."""
-        return max(200, self._left)
+        return max(200, self._room)
 
     def _show_sample(self, size: str, form: str, text: str) -> ShownValue:
         most = min(2_000, self._least)
         form, text = (part if len(part) <= most else f"{part[:most]} …" for part in (form, text))
-        self._left -= len(form) + len(text)
+        self._room -= len(form) + len(text)
         return ShownValue(code=[("", text)], note=f"{size}. {form}")
 
 

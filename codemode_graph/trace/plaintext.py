@@ -12,7 +12,7 @@ from codemode_graph.state import Attempt
 from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import visible
 from codemode_graph.trace.run_data import RunData
-from codemode_graph.trace.timeline import Bar, call_timeline, group_alike, most_telling, union
+from codemode_graph.trace.timeline import Bar, call_timeline, group_alike, most_important, union
 from codemode_graph.trace.words import (
     Tone,
     at_line,
@@ -112,8 +112,8 @@ def _calls(run: RunData, attempt: Attempt) -> Table:
     _, bars = call_timeline(calls, attempt)
     rows = [(bar, call, describe_call(call, attempt, run.decisions)) for bar, call in zip(bars, calls, strict=True)]
     groups = group_alike(rows, lambda row: (row[1]["tool"], row[1]["effect"], row[2]))
-    telling = most_telling([group[0][1] for group in groups], _MAX_CALLS)
-    for group in (group for place, group in enumerate(groups) if place in telling):
+    places = most_important([group[0][1] for group in groups], _MAX_CALLS)
+    for group in (group for place, group in enumerate(groups) if place in places):
         _, call, (tone, word) = group[0]
         bar, seconds = union([(bar, call) for bar, call, _ in group])
         many = f" × {len(group):,}" if len(group) > 1 else ""
@@ -121,8 +121,8 @@ def _calls(run: RunData, attempt: Attempt) -> Table:
         track = Text(_track(bar) if bar else "", style=_STYLES[tone])
         time = Text(format_seconds(seconds) if bar else "", style="dim")
         table.add_row(Text(visible(call["id"])), Text(name), Text(word, style=_STYLES[tone]), track, time)
-    if left := sum(len(group) for place, group in enumerate(groups) if place not in telling):
-        table.add_row("…", Text(plural(left, "more call"), style="dim"))
+    if others := sum(len(group) for place, group in enumerate(groups) if place not in places):
+        table.add_row("…", Text(plural(others, "more call"), style="dim"))
     return table
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from codemode_graph.state import Attempt, ToolCall
 from codemode_graph.trace.words import NEVER_STARTED, is_replayed
 
-__all__ = ["Bar", "Gap", "Timeline", "call_timeline", "group_alike", "most_telling", "timeline", "union"]
+__all__ = ["Bar", "Gap", "Timeline", "call_timeline", "group_alike", "most_important", "timeline", "union"]
 
 T = TypeVar("T")
 
@@ -110,7 +110,7 @@ def group_alike(items: Sequence[T], key: Callable[[T], Hashable]) -> list[list[T
     return [group for _, group in sorted(groups, key=lambda each: each[0])]
 
 
-def most_telling(calls: Sequence[ToolCall], limit: int) -> set[int]:
+def most_important(calls: Sequence[ToolCall], limit: int) -> set[int]:
     """Return the places of at most `limit` calls: failures go before calls with an effect, and those before reads."""
 
     def rank(number: int) -> tuple[bool, bool]:

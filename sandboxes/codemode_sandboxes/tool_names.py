@@ -29,13 +29,13 @@ def attribute_names(tools: Iterable[str]) -> dict[str, str]:
 # One check of a program asks a dozen times about the same tools: with a thousand this is most of the check.
 @lru_cache(maxsize=32)
 def _attribute_names(names: tuple[str, ...]) -> Mapping[str, str]:
-    taken = {name for name in names if _is_plain(name)}
-    attributes = {name: name for name in names if name in taken}
+    plain = {name for name in names if _is_plain(name)}
+    attributes = {name: name for name in names if name in plain}
     for name in names:
         attribute = re.sub(r"\W", "_", name, flags=re.ASCII)
-        if name not in attributes and _is_plain(attribute) and attribute not in taken:
+        if name not in attributes and _is_plain(attribute) and attribute not in plain:
             attributes[name] = attribute
-            taken.add(attribute)
+            plain.add(attribute)
     return attributes
 
 

@@ -23,7 +23,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from codemode_graph.calls.journal import Conflict, Journal, JournalError, MemoryJournal, RunInfo
-from codemode_graph.calls.log import Closed, Done, Event, Opened, Renewed, Told
+from codemode_graph.calls.log import Closed, Delivered, Done, Event, Opened, Renewed
 from codemode_graph.calls.postgres import PostgresJournal
 from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.calls.store import StoreJournal
@@ -106,7 +106,7 @@ async def test_events_are_as_they_were(journal: Journal) -> None:
     events: list[Event] = [
         Opened(thread=ODD, namespace=ODD, digest=ODD, task=ODD, server_run=ODD, seed=2**70, now=1.5),
         Done(call=0, time=0.1, value={"text": ODD, "list": [1, 2.5, None, True, 10**40], ODD: {}}),
-        Told(session=1, clock=0.25, numbers=[3, 1]),
+        Delivered(session=1, clock=0.25, numbers=[3, 1]),
         Closed(how=ODD),
     ]
     run = f"run {ODD}"

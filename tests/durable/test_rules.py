@@ -1,6 +1,7 @@
 """The rules of the journal: what becomes of a call, cell by cell of their table, and the stories that decided on them."""
 
 import asyncio
+import json
 import textwrap
 from collections.abc import Callable
 from random import Random
@@ -18,6 +19,7 @@ from codemode_graph.calls.log import (
     Absent,
     Answered,
     Attached,
+    Delivered,
     Denied,
     Done,
     Ended,
@@ -26,7 +28,6 @@ from codemode_graph.calls.log import (
     Opened,
     Proposed,
     Started,
-    Told,
     Undone,
     Unknown,
     dump_events,
@@ -274,7 +275,7 @@ R, X = 0, 1
 def started(effect: Effect, *, tool: str = "r", number: int = 1, session: int = 1, told: str = "0") -> Started:
     return Started(
         session=session, attempt=session, number=number, tool=tool, digest=tool, occurrence=1, effect=effect,
-        arguments={}, told=told, time=100.0,
+        arguments={}, known_effects=told, time=100.0,
     )  # fmt: skip
 
 
@@ -288,9 +289,9 @@ def session(number: int) -> list[Event]:
 LATER = [
     started("write", tool="x", number=2, told="a"),
     Done(call=X, time=101.0),
-    Told(session=1, clock=2.0, numbers=[2]),
+    Delivered(session=1, clock=2.0, numbers=[2]),
 ]
-TOLD = Told(session=1, clock=1.0, numbers=[1])
+TOLD = Delivered(session=1, clock=1.0, numbers=[1])
 HISTORIES: dict[str, Callable[[Effect], list[Any]]] = {
     "none": lambda effect: [],
     "done, untouched": lambda effect: [started(effect), Done(call=R, time=100.0), TOLD],
@@ -327,7 +328,7 @@ CELLS = [(effect, history) for effect in get_args(Effect) for history in HISTORI
 
 
 def verdict_on(events: list[Event], effect: Effect, *, told: str = "0", now: float = 110.0, **more: Any) -> Verdict:
-    call = ProgramCall(number=1, identity=Identity("r", "r", 1), effect=effect, told=told, session=2, **more)
+    call = ProgramCall(number=1, identity=Identity("r", "r", 1), effect=effect, known_effects=told, session=2, **more)
     return decide(fold(events), call, now)
 
 
@@ -374,7 +375,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
             told = draw(st.sampled_from("0ab"))
             if records and draw(st.booleans()):
                 which = draw(st.integers(0, records - 1))
-                events.append(Answered(session=number, attempt=number, number=call, call=which, told=told))
+                events.append(Answered(session=number, attempt=number, number=call, call=which, known_effects=told))
             else:
                 tool, effect = draw(
                     st.sampled_from([(f"{effect} {n}", effect) for effect in get_args(Effect) for n in "12"])
@@ -389,7 +390,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
                 events += draw(st.lists(st.sampled_from(ends), max_size=1))
                 records += 1
             if draw(st.booleans()):
-                events.append(Told(session=number, clock=float(call), numbers=[call]))
+                events.append(Delivered(session=number, clock=float(call), numbers=[call]))
             if records > 1 and draw(st.integers(0, 5)) == 0:
                 undone, by = draw(st.integers(0, records - 1)), draw(st.integers(0, records - 1))
                 events.append(Undone(call=undone, by=by))
@@ -404,9 +405,25 @@ def seen(view: View) -> Any:
     """Return what a view shows."""
     sessions = {number: (each.how, each.frames, each.own_effects, each.spent) for number, each in view.sessions.items()}
     numbers = {at: record.index if not isinstance(record, dict) else record for at, record in view.numbers.items()}
-    tells = [(record.tells, record.told_at, record.clock, record.status, record.void) for record in view.records]
+    tells = [(record.receipts, record.received_at, record.clock, record.status, record.void) for record in view.records]
     standing = [record.index for record in view.standing()]
     return view.length, sessions, numbers, tells, standing, view.tool_calls(), view.marks, view.opened, view.closed
+
+
+def test_the_journals_of_every_version_have_the_same_names() -> None:
+    """A field that has another name in the code keeps the one that older journals have, and older packages read."""
+    text = dump_events(
+        [
+            started("write"),
+            Answered(session=2, attempt=1, number=1, call=0, known_effects="a"),
+            Delivered(session=1, clock=1.5, numbers=[1]),
+        ]
+    )
+    batch = json.loads(text)
+    assert [event["type"] for event in batch["events"]] == ["started", "answered", "told"]
+    assert [event.get("told") for event in batch["events"]] == ["0", "a", None]
+    assert "known_effects" not in text
+    assert dump_events(load_events(text)) == text
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -433,7 +450,7 @@ def test_a_write_that_stands_is_never_made(events: list[Event], told: str, numbe
             number=number,
             identity=record.identity,
             effect=record.event.effect,
-            told=told,
+            known_effects=told,
             session=max(view.sessions) + 1,
         )
         before = seen(view)

@@ -77,11 +77,11 @@ async def test_a_run_that_could_not_be_gone_on_from_can_be_later(monkeypatch: py
             with pytest.raises(OSError, match="no state"):
                 await cm.run_code("1", after=run_id)
         assert (await cm.run_code("1", after=run_id)).value == 1
-        assert (cm._runs._kept, list(cast("InMemorySaver", cm._runs._checkpoints).storage)) == ({}, [])
+        assert (cm._runs._run_ids, list(cast("InMemorySaver", cm._runs._checkpoints).storage)) == ({}, [])
 
 
-async def test_only_so_many_failed_runs_are_kept() -> None:
+async def test_only_so_many_failed_runs_are_run_ids() -> None:
     async with codemode(tools=[world()[1]]) as cm:
         runs = [(await cm.run_code("1 / 0"))["run_id"] for _ in range(66)]
-        assert list(cm._runs._kept) == runs[2:]
+        assert list(cm._runs._run_ids) == runs[2:]
         assert set(cast("InMemorySaver", cm._runs._checkpoints).storage) == set(runs[2:])

@@ -103,9 +103,9 @@ def runner_start(image: ImageFacts, python: str) -> RunnerStart:
         python: The interpreter in it; unused where the image was made for guests.
     """
     options = ("-s", "-B")
-    held = image.labels.get(GUEST_LABEL)
-    if held != guest_version():
-        command = (PYTHON if held else python, *options, "-c", _FROM_INPUT)
+    version = image.labels.get(GUEST_LABEL)
+    if version != guest_version():
+        command = (PYTHON if version else python, *options, "-c", _FROM_INPUT)
         return RunnerStart(command=command, environment=_ENVIRONMENT, payload=_payload())
     if image.labels.get(PACKAGES_LABEL):  # `site` adds the packages' folder to the path, so there is no -S
         return RunnerStart(command=(PYTHON, *options, "-c", _FROM_IMAGE), environment=_ENVIRONMENT)

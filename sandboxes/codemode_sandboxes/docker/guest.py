@@ -39,7 +39,7 @@ class Demultiplexer:
     def __init__(self, noise: Noise) -> None:
         self._noise = noise
         self._header = b""
-        self._left = 0
+        self._room = 0
         self._kind = 0
 
     def feed(self, data: bytes) -> bytes:
@@ -47,17 +47,17 @@ class Demultiplexer:
         output = []
         rest = memoryview(data)
         while rest:
-            if not self._left:
+            if not self._room:
                 missing = _HEADER_BYTES - len(self._header)
                 self._header += bytes(rest[:missing])
                 rest = rest[missing:]
                 if len(self._header) < _HEADER_BYTES:
                     break
-                self._kind, self._left = self._header[0], int.from_bytes(self._header[4:], "big")
+                self._kind, self._room = self._header[0], int.from_bytes(self._header[4:], "big")
                 self._header = b""
                 continue
-            part, rest = rest[: self._left], rest[self._left :]
-            self._left -= len(part)
+            part, rest = rest[: self._room], rest[self._room :]
+            self._room -= len(part)
             if self._kind == _STDOUT:
                 output.append(part)
             else:

@@ -159,7 +159,7 @@ class _Conversion:
         duration: Callable[[datetime.timedelta], str] | None,
     ) -> None:
         self._max_bytes = max_bytes
-        self._containers_left = most_containers(max_bytes)
+        self._containers = most_containers(max_bytes)
         self._text = text
         self._convert, self._duration = convert, duration
         # By identity: the object (held, so that no other gets its id), the levels of containers in it, and the result,
@@ -207,8 +207,8 @@ class _Conversion:
                 raise ValueError("the value contains itself")
             self._reach(depth + levels)
             return known_result
-        self._containers_left -= 1
-        if self._containers_left < 0:
+        self._containers -= 1
+        if self._containers < 0:
             raise ValueTooLarge(f"the value has more than {most_containers(self._max_bytes):,} lists and dicts")
         if depth >= MAX_DEPTH:
             raise _too_deep()

@@ -272,9 +272,9 @@ class Tools(Mapping[str, Tool]):
         return f"<tools: {', '.join(self._by_name)}>"
 
 
-def _hint(wanted: Any, known: Mapping[str, Tool]) -> str:
+def _hint(key: Any, known: Mapping[str, Tool]) -> str:
     # Several servers may have a tool of the name; an attribute has the server before an underscore.
-    last = str(wanted).rpartition(".")[2]
+    last = str(key).rpartition(".")[2]
     same = [name for name in known if last and (name.rpartition(".")[2] == last or name.endswith(f"_{last}"))]
-    close = same or difflib.get_close_matches(str(wanted), known, n=3)
+    close = same or difflib.get_close_matches(str(key), known, n=3)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -27,7 +27,7 @@ class Output(io.RawIOBase):
     """
 
     def __init__(self, limit: int, send: Callable[[str], None], overflow: Callable[[], Any]) -> None:
-        self._left, self._send, self._overflow = limit, send, overflow
+        self._room, self._send, self._overflow = limit, send, overflow
         self._pending = bytearray()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._sent = 0
@@ -40,9 +40,9 @@ class Output(io.RawIOBase):
     def write(self, data: Any) -> int:
         """Take bytes, and send them now or with those that follow."""
         chunk = bytes(data)
-        self._pending += chunk[: self._left]
-        self._left -= len(chunk)
-        if self._left < 0:
+        self._pending += chunk[: self._room]
+        self._room -= len(chunk)
+        if self._room < 0:
             self.send_pending()
             self._overflow()
         if (

@@ -115,8 +115,8 @@ def _lock(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it when the process ends, however it ends
         # Whoever holds the lock is alone here, so these are of processes that were killed.
-        for left in folder.glob(f"{_UNFINISHED}*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for remainder in folder.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(remainder, ignore_errors=True)
         yield
 
 

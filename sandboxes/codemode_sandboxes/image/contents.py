@@ -33,12 +33,12 @@ print(json.dumps({
 """
 _OLDEST = (3, 11)
 # Programs have no use for these, and the image is smaller without them.
-_LEFT_OUT_FOLDERS = {
+_IGNORED_FOLDERS = {
     "__pycache__", "dist-packages", "ensurepip", "idlelib", "idle_test", "lib-dynload", "lib2to3", "pydoc_data",
     "site-packages", "test", "tests", "tkinter", "turtledemo", "venv",
 }  # fmt: skip
-_LEFT_OUT_FILES = re.compile(r"(antigravity|this|turtle|webbrowser)\.py")
-_LEFT_OUT_EXTENSIONS = re.compile(r"_?(test|ctypes_test|xx|tkinter|curses|readline|nis|dbm|gdbm|ossaudiodev)")
+_IGNORED_FILES = re.compile(r"(antigravity|this|turtle|webbrowser)\.py")
+_IGNORED_EXTENSIONS = re.compile(r"_?(test|ctypes_test|xx|tkinter|curses|readline|nis|dbm|gdbm|ossaudiodev)")
 # The real one holds paths of this machine; zoneinfo reads TZPATH of it.
 _BUILD_DATA = b"build_time_vars = {'TZPATH': '/usr/share/zoneinfo'}\n"
 _ACCOUNTS = {"/etc/passwd": b"nobody:x:65534:65534::/tmp:/bin/false\n", "/etc/group": b"nogroup:x:65534:\n"}
@@ -87,7 +87,7 @@ def collect(python: str) -> Contents:
         path
         for folder in about["extensions"]
         for path in sorted(Path(folder).glob("*.so"))
-        if not _LEFT_OUT_EXTENSIONS.match(path.name)
+        if not _IGNORED_EXTENSIONS.match(path.name)
     ]
     files |= {f"/py/{path.relative_to(base)}": path for path in extensions}
     files |= libraries(executable, *extensions)
@@ -99,9 +99,9 @@ def collect(python: str) -> Contents:
 def _modules(library: Path) -> Iterator[tuple[str, Path]]:
     # `config-` folders are for building extensions in C.
     for folder, inner, names in os.walk(library):
-        inner[:] = [name for name in inner if name not in _LEFT_OUT_FOLDERS and not name.startswith("config-")]
+        inner[:] = [name for name in inner if name not in _IGNORED_FOLDERS and not name.startswith("config-")]
         for name in names:
-            if name.endswith(".py") and not _LEFT_OUT_FILES.fullmatch(name):
+            if name.endswith(".py") and not _IGNORED_FILES.fullmatch(name):
                 path = Path(folder, name)
                 yield str(path.relative_to(library)), path
 

@@ -28,7 +28,7 @@ class BubblewrapSandbox(JailSandbox):
     name = "bubblewrap"
 
     def _executable(self) -> str:
-        found = shutil.which(self._wanted or "bwrap") or (None if self._wanted else packaged_bwrap())
+        found = shutil.which(self._command or "bwrap") or (None if self._command else packaged_bwrap())
         if found is None:
             raise SandboxUnavailable(self.name, "the command bwrap is not installed", _INSTALL)
         return str(Path(found).absolute())

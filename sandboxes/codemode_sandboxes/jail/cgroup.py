@@ -33,9 +33,9 @@ class Cgroups:
         self.version, self._parents = version, tuple(dict.fromkeys((memory, pids)))
         # A process id means nothing outside its namespace, and hosts in several containers may share one folder.
         self._prefix = f"codemode-{_pid_namespace()}-"
-        self._left: set[Leaf] = set()
+        self._remainders: set[Leaf] = set()
         self._remove_dead()
-        weakref.finalize(self, _remove_all, self._left, os.getpid())
+        weakref.finalize(self, _remove_all, self._remainders, os.getpid())
 
     @classmethod
     def find(cls, mount: Path = _MOUNT, own: Path = Path("/proc/self/cgroup")) -> "Cgroups | None":
@@ -65,14 +65,14 @@ class Cgroups:
         Raises:
             OSError: The kernel refuses.
         """
-        for leaf in list(self._left):
+        for leaf in list(self._remainders):
             if leaf.discarded:
                 leaf.remove_now()
         # The token sets apart the sandboxes of one process, which know nothing of each other. The process id is read
         # anew: a fork of the host has this object too.
         pid = os.getpid()
         name = f"{self._prefix}{pid}-{_start_time(pid)}-{secrets.token_hex(8)}"
-        leaf = Leaf(self.version, tuple(parent / name for parent in self._parents), self._left)
+        leaf = Leaf(self.version, tuple(parent / name for parent in self._parents), self._remainders)
         leaf.make(tasks)
         return leaf
 
@@ -92,8 +92,8 @@ class Leaf:
         discarded: Whether nobody needs the group any more, though it may still exist.
     """
 
-    def __init__(self, version: int, paths: tuple[Path, ...], left: "set[Leaf]") -> None:
-        self._version, self._paths, self._left = version, paths, left
+    def __init__(self, version: int, paths: tuple[Path, ...], remainders: "set[Leaf]") -> None:
+        self._version, self._paths, self._remainders = version, paths, remainders
         self.discarded = False
 
     @property
@@ -107,10 +107,10 @@ class Leaf:
         Raises:
             OSError: The kernel refuses. Nothing is left of the group then.
         """
-        wanted, self._paths = self._paths, ()
-        self._left.add(self)
+        paths, self._paths = self._paths, ()
+        self._remainders.add(self)
         try:
-            for path in wanted:
+            for path in paths:
                 path.mkdir()
                 # Only from here on is the folder this group's own: discarding it kills what runs in it.
                 self._paths += (path,)
@@ -159,20 +159,20 @@ class Leaf:
     def remove_now(self) -> bool:
         """End what runs in the group and remove it. Return whether it is gone."""
         self.discarded = True
-        gone = True
+        removed = True
         for path in self._paths:
             try:
                 path.rmdir()
             except FileNotFoundError:
                 continue
             except OSError:
-                gone = False
+                removed = False
                 for pid in _members(path):
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.kill(pid, signal.SIGKILL)
-        if gone:
-            self._left.discard(self)
-        return gone
+        if removed:
+            self._remainders.discard(self)
+        return removed
 
 
 def _places(mount: Path, lines: list[str]) -> Iterator[tuple[int, Path, Path]]:
@@ -214,9 +214,9 @@ def _start_time(pid: int) -> str:
     return ""
 
 
-def _remove_all(left: "set[Leaf]", owner: int) -> None:
+def _remove_all(remainders: "set[Leaf]", owner: int) -> None:
     end = time.monotonic() + _AT_EXIT_SECONDS
-    while left and os.getpid() == owner and time.monotonic() < end:
-        for leaf in list(left):
+    while remainders and os.getpid() == owner and time.monotonic() < end:
+        for leaf in list(remainders):
             leaf.remove_now()
         time.sleep(0.002)

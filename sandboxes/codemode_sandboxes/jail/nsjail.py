@@ -47,7 +47,7 @@ class NsjailSandbox(JailSandbox):
     name = "nsjail"
 
     def _executable(self) -> str:
-        found = shutil.which(self._wanted) if self._wanted else _packaged() or shutil.which("nsjail")
+        found = shutil.which(self._command) if self._command else _packaged() or shutil.which("nsjail")
         if found is None:
             raise SandboxUnavailable(self.name, "the command nsjail is not installed", _INSTALL)
         if find_setpriv() is None:

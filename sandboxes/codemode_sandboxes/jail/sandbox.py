@@ -152,7 +152,7 @@ class JailSandbox(ProcessSandbox[JailStarter]):
     name: str
 
     def __init__(self, *, spares: int = 2, python: str | None = None, executable: str | None = None) -> None:
-        self._python, self._wanted = python or sys.executable, executable
+        self._python, self._command = python or sys.executable, executable
         self._finding = threading.Lock()
         self._found: _Parts | None = None
         super().__init__(GuestPool(self._starter, spares, refill_after=_REFILL_SECONDS))

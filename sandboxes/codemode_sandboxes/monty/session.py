@@ -270,8 +270,8 @@ def _weakly(method: Callable[[], None]) -> Callable[[], None]:
     reference = WeakMethod(method)
 
     def call() -> None:
-        if (held := reference()) is not None:
-            held()
+        if (method := reference()) is not None:
+            method()
 
     return call
 

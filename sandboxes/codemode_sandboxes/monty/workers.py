@@ -192,13 +192,13 @@ class _Pool:
     """
 
     monty: Monty
-    taken: int = 0
+    busy: int = 0
     peak: int = 0
     size: int = 0
 
     def take(self) -> None:
-        self.taken += 1
-        self.peak, self.size = max(self.peak, self.taken), max(self.size, self.taken)
+        self.busy += 1
+        self.peak, self.size = max(self.peak, self.busy), max(self.size, self.busy)
 
     def end(self) -> None:
         self.monty.__exit__(None, None, None)
@@ -276,8 +276,8 @@ class Workers:
     def _release(self, pool: _Pool, thread: JobThread) -> None:
         self._threads.append(thread)
         self._free.release()
-        pool.taken -= 1
-        if not pool.taken and pool in self._retired:
+        pool.busy -= 1
+        if not pool.busy and pool in self._retired:
             self._end_later(pool)
 
     def _watch(self) -> None:
@@ -294,13 +294,13 @@ class Workers:
         if pool is None or pool.size <= self._least:
             return
         if pool.peak == pool.size:
-            pool.peak = pool.taken
+            pool.peak = pool.busy
             self._watch()
             return
         self._pool = None
         self._end_threads()
         self._retired.append(pool)
-        if not pool.taken:
+        if not pool.busy:
             self._end_later(pool)
 
     def _end_later(self, pool: _Pool) -> None:

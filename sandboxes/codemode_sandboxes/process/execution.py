@@ -115,7 +115,7 @@ class ProcessExecution:
         self._tools = frozenset(program.tools)
         self._open: dict[int, int] = {}  # for each open call, the bytes of its frame
         self._open_bytes = 0
-        self._made = 0
+        self._count = 0
         self._printed = 0
         self._parsed = 0
         self._watch = Stopwatch(limits.seconds)
@@ -217,11 +217,11 @@ class ProcessExecution:
                     if self._printed > self._limits.output_bytes:
                         return _failed("output", f"the program printed more than {self._limits.output_bytes:,} bytes")
                 case "call":
-                    self._made += 1
-                    if self._made > self._limits.calls:
+                    self._count += 1
+                    if self._count > self._limits.calls:
                         return _failed("calls", f"the program made more than {self._limits.calls} tool calls")
-                    calls.append(read_call(frame, id=self._made, tools=self._tools))
-                    new[self._made] = len(line)
+                    calls.append(read_call(frame, id=self._count, tools=self._tools))
+                    new[self._count] = len(line)
                     self._open_bytes += len(line)
                     if self._open_bytes > (most := OPEN_CALLS * self._limits.value_bytes) + _FRAME_EXTRA:
                         return _failed("output", f"the arguments of the open calls take more than {most:,} bytes")
@@ -297,7 +297,7 @@ class Stopwatch:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._left = seconds
+        self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
@@ -318,7 +318,7 @@ class Stopwatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         task, self._task = self._task, None
-        self._left -= self._loop.time() - self._entered
+        self._seconds -= self._loop.time() - self._entered
         if self._expired:
             self._expired = False
             assert task is not None
@@ -328,14 +328,16 @@ class Stopwatch:
 
     def _set(self) -> None:
         # The loop holds the timer until it goes off. By a weak reference the timer does not hold the execution.
-        when = self._entered + self._left
+        when = self._entered + self._seconds
         self._timer = self._loop.call_at(when, _expire, weakref.ref(self), context=Context())
 
     def _expire(self) -> None:
         self._timer = None
         if self._task is None:
             return
-        if self._loop.time() < self._entered + self._left:  # an earlier block set it, and time between blocks is free
+        if (
+            self._loop.time() < self._entered + self._seconds
+        ):  # an earlier block set it, and time between blocks is free
             self._set()
         else:
             self._expired = True

@@ -22,7 +22,7 @@ _LAZY = ("_ast_unparse", "_py_warnings", "annotationlib", "string.templatelib")
 _PACKAGES = Path("/packages")
 _ARRAY_BYTES = 1 << 16
 
-_kept: dict[str, Any] = {}  # what `prepare` leaves for `serve`: globals are part of the snapshot
+_parts: dict[str, Any] = {}  # what `prepare` leaves for `serve`: globals are part of the snapshot
 
 
 def prepare() -> None:
@@ -36,8 +36,8 @@ def prepare() -> None:
     sys.modules[package.__name__] = package
     from codemode_sandboxes.guest import clock as clocks
 
-    _kept["clock"] = clocks.Clock()
-    clocks.install(_kept["clock"])
+    _parts["clock"] = clocks.Clock()
+    clocks.install(_parts["clock"])
     from codemode_sandboxes.guest import runner, wire
     from codemode_sandboxes.guest.preload import preload
 
@@ -49,7 +49,7 @@ def prepare() -> None:
     preload()
     sys.modules.update(packages)
     time.tzname = ("UTC", "UTC")  # Emscripten invents names
-    _kept["runner"], _kept["wire"] = runner, wire
+    _parts["runner"], _parts["wire"] = runner, wire
 
 
 def _import_packages() -> dict[str, types.ModuleType]:
@@ -58,9 +58,9 @@ def _import_packages() -> dict[str, types.ModuleType]:
 
     library = next(Path(place) for place in sys.path if place.endswith(".zip"))
     wheels = [path.read_bytes() for path in sorted(_PACKAGES.glob("*.whl"))]
-    _kept["importer"] = WheelImporter([library.read_bytes(), *wheels])
-    import_ahead(_kept["importer"], json.loads((_PACKAGES / "requested.json").read_text()))
-    return {name: module for name, module in sys.modules.items() if _kept["importer"].holds(name)}
+    _parts["importer"] = WheelImporter([library.read_bytes(), *wheels])
+    import_ahead(_parts["importer"], json.loads((_PACKAGES / "requested.json").read_text()))
+    return {name: module for name, module in sys.modules.items() if _parts["importer"].holds(name)}
 
 
 def _no_processes(command: Any) -> int:
@@ -86,7 +86,7 @@ def serve(
     # Programs must not reach JavaScript; the jail holds those that do.
     for name in [name for name in sys.modules if name.partition(".")[0] in ("js", "pyodide_js", "pyodide", "micropip")]:
         del sys.modules[name]
-    sys.meta_path[:] = [_kept["importer"]] if "importer" in _kept else []
+    sys.meta_path[:] = [_parts["importer"]] if "importer" in _parts else []
     os.system = _no_processes  # Emscripten's own would end the interpreter
     asyncio._set_running_loop(None)
     array = bytearray(_ARRAY_BYTES)
@@ -102,6 +102,6 @@ def serve(
         return write(size)
 
     receive(0)  # so that WebAssembly's compiler has done its work before the first answer comes
-    conversation = _kept["wire"].Wire(receive, send, leave)
-    serve_program: Callable[..., NoReturn] = _kept["runner"].serve
-    serve_program(conversation, _kept["clock"], lambda limits: None)
+    conversation = _parts["wire"].Wire(receive, send, leave)
+    serve_program: Callable[..., NoReturn] = _parts["runner"].serve
+    serve_program(conversation, _parts["clock"], lambda limits: None)

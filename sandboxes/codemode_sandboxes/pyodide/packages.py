@@ -199,8 +199,8 @@ def install_packages(
             folder = Path(name)
             places = [(requirement, own(requirement)) for requirement in requirements]
             # By its address, a wheel counts whatever versions the index has.
-            wanted = [_at(requirement, wheel) if wheel else requirement for requirement, wheel in places]
-            wheels = download_wheels(wanted, info["python"], folder)
+            addresses = [_at(requirement, wheel) if wheel else requirement for requirement, wheel in places]
+            wheels = download_wheels(addresses, info["python"], folder)
             if prepare is not None:
                 prepare(wheels)
             wheels = [_store(wheel, cache) for wheel in wheels]

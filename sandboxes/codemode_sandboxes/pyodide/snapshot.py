@@ -28,7 +28,7 @@ _GUEST = "/guest/codemode_sandboxes"  # as boot.py expects
 _ZONES = "/usr/share/zoneinfo"
 _SECONDS = 600.0  # a thousand modules are compiled in one, and more than a minute on a machine that is busy
 _MEMORY_BYTES = 512 << 20
-_KEPT_SECONDS = 30 * 24 * 3600.0
+_MOST_AGE = 30 * 24 * 3600.0
 
 
 def find_snapshot(jail: Jail, pyodide: Path, cache: Path, packages: Sequence[Package] = ()) -> Path:
@@ -137,7 +137,7 @@ def _run(jail: Jail, pyodide: Path, mode: str, files: bytes, problem: str) -> by
 
 def _remove_unused(folder: Path) -> None:
     """Remove the snapshots that no worker has started from for a month: of earlier versions, or other packages."""
-    oldest = time.time() - _KEPT_SECONDS
+    oldest = time.time() - _MOST_AGE
     for path in folder.iterdir():
         with suppress(OSError):
             if path.stat().st_mtime < oldest:

@@ -34,7 +34,7 @@ class Exchange:
         self._loop = asyncio.get_running_loop()
         self._due: dict[int, asyncio.Future[Any]] = {}
         self._queue: list[tuple[Any, ...]] = []
-        self._made = self._trips = 0
+        self._count = self._trips = 0
         self._scheduled = False
 
     async def ask(self, *message: Any) -> Any:
@@ -43,8 +43,8 @@ class Exchange:
         Raises:
             HostLost: What became of the message is unknown.
         """
-        self._made += 1
-        number = self._made
+        self._count += 1
+        number = self._count
         answer = self._due[number] = self._loop.create_future()
         self._queue.append((number, *message))
         self._schedule()

@@ -198,11 +198,11 @@ class Hosts:
             self._hosts = [host for host in self._hosts if not host.lost]
             ready = [host for host in self._hosts if host.ready]
             load = sum(host.busy for host in ready) + self._waiting + 1
-            wanted = min(max(math.ceil(load / _WAITING), self.plan.least), self.plan.most)
+            target = min(max(math.ceil(load / _WAITING), self.plan.least), self.plan.most)
             # A machine that cannot host would otherwise be tried again with every program.
             if ready and time.monotonic() < self._pause_until:
-                wanted = 0
-            while len(self._hosts) < wanted:
+                target = 0
+            while len(self._hosts) < target:
                 self._start()
             return (
                 min(ready, key=lambda host: (host.busy, host.runs), default=None),
@@ -309,9 +309,9 @@ class Hosts:
                 self._hosts.remove(host)
 
     def _full(self) -> SandboxUnavailable:
-        wanted = ", ".join(f"{amount:g} {name}" for name, amount in self.plan.resources.items()) or "no resources"
+        resources = ", ".join(f"{amount:g} {name}" for name, amount in self.plan.resources.items()) or "no resources"
         reason = f"no host started within {self.plan.start_seconds:g} seconds: the cluster is full or does not answer"
-        return SandboxUnavailable(NAME, reason, f"Each host takes {wanted}: see `ray status`, or lower resources=")
+        return SandboxUnavailable(NAME, reason, f"Each host takes {resources}: see `ray status`, or lower resources=")
 
     def _leave(self) -> None:
         """Close the connection where no host is left: the cluster may be gone, and the next host connects anew."""

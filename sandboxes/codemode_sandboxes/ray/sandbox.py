@@ -142,7 +142,7 @@ class RemoteExecution:
 
     def __init__(self, host: Host, key: int, program: Program, limits: Limits) -> None:
         self.host, self._key, self._program, self._limits = host, key, program, limits
-        self._begun = self._ended = False
+        self._started = self._ended = False
         self._closing: asyncio.Future[None] | None = None
         host.count(runs=1)
         self._at_end = weakref.finalize(self, _forget, host, key)
@@ -163,10 +163,10 @@ class RemoteExecution:
             raise SandboxClosed("this execution has ended")
         try:
             async with asyncio.timeout(self._limits.seconds + _PATIENCE_SECONDS) as patience:
-                if self._begun:
+                if self._started:
                     event = await self.host.ask("advance", self._key, dict(outcomes or {}), elapsed)
                 else:
-                    self._begun = True
+                    self._started = True
                     event = await self.host.ask("begin", self._key, self._program, self._limits, elapsed)
         except HostLost as lost:
             return self._died(str(lost))
@@ -205,13 +205,13 @@ class RemoteExecution:
 
     def _close(self) -> "asyncio.Future[None]":
         if self._closing is None:
-            left = self._begun and not self._ended
+            is_open = self._started and not self._ended
             self._end()
-            self._closing = asyncio.ensure_future(self._free(left))
+            self._closing = asyncio.ensure_future(self._free(is_open))
         return self._closing
 
-    async def _free(self, left: bool) -> None:
-        if left:
+    async def _free(self, is_open: bool) -> None:
+        if is_open:
             with contextlib.suppress(HostLost):  # and the guest with it
                 await self.host.ask("end", self._key)
 

@@ -126,12 +126,12 @@ def _check() -> None:
         raise OSError(errno.EPERM, "the seccomp filter does not hold")
 
 
-def _has_capabilities(wanted: tuple[int, ...]) -> bool:
+def _has_capabilities(capabilities: tuple[int, ...]) -> bool:
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("CapEff:"):
                 effective = int(line.split()[1], 16)
-                return all(effective >> capability & 1 for capability in wanted)
+                return all(effective >> capability & 1 for capability in capabilities)
     return False
 
 

@@ -35,8 +35,8 @@ class RestrictedSandbox(ProcessSandbox[ForkServer]):
     name = _NAME
 
     def __init__(self, *, spares: int = 2, python: str | None = None) -> None:
-        wanted = python or sys.executable
-        self._python = str(Path(shutil.which(wanted) or wanted).absolute())
+        command = python or sys.executable
+        self._python = str(Path(shutil.which(command) or command).absolute())
         super().__init__(GuestPool(lambda: ForkServer(self._python), spares, refill_after=_REFILL_SECONDS))
 
     @property

@@ -220,13 +220,13 @@ def _gathers(tree: Tree) -> Iterator[Change]:
                     yield _gather(call, keyword, wanted)
 
 
-def _gather(call: ast.Call, keyword: ast.keyword, wanted: bool) -> Change:
+def _gather(call: ast.Call, keyword: ast.keyword, exceptions: bool) -> Change:
     def edit(edits: Edits) -> None:
-        if wanted:
+        if exceptions:
             edits.insert(opening_of(edits, call) + 1, "*_cm_settled(")
-        edits.blank(*edits.span(keyword), ")" if wanted else "")
+        edits.blank(*edits.span(keyword), ")" if exceptions else "")
 
-    return Change(call, edit, _SETTLE if wanted else "")
+    return Change(call, edit, _SETTLE if exceptions else "")
 
 
 def _substitutions(tree: Tree) -> Iterator[Change]:
@@ -298,7 +298,7 @@ CALLS: tuple[Gap, ...] = (
         "import asyncio\nasync def f():\n    return 1\nawait asyncio.gather(f(), return_exceptions=True) == [1]",
         rewrite=_gathers,
         words=r"\breturn_exceptions\b",
-        left="asyncio.gather(return_exceptions=...) computed",
+        open_name="asyncio.gather(return_exceptions=...) computed",
     ),
     Gap(
         "tool calls from map(), filter() and sort keys",
@@ -325,7 +325,7 @@ CALLS: tuple[Gap, ...] = (
         "ValueError(1, 2).args == (1, 2)",
         rewrite=_exceptions,
         words=r"\braise\b",
-        left="exceptions with other arguments than one string",
+        open_name="exceptions with other arguments than one string",
     ),
     Gap(
         "exception internals",

@@ -45,7 +45,7 @@ class RewrittenGap(Gap):
 
     rewrite: Callable[[Tree], Iterable[Change]]
     words: str
-    left: str = ""
+    open_name: str = ""
 
     def changes(self, tree: Tree) -> Iterator[Change]:
         """Yield the changes that close the gap in a program, where its nodes' positions can be relied upon."""
@@ -59,7 +59,9 @@ class RewrittenGap(Gap):
 
     def open_part(self) -> Gap:
         """Return the gap that programs still run into once they are rewritten."""
-        return Gap(self.left or self.name, self.substitute, self._find_unchanged, self.probe, rare=not self.left)
+        return Gap(
+            self.open_name or self.name, self.substitute, self._find_unchanged, self.probe, rare=not self.open_name
+        )
 
     def _find_unchanged(self, tree: Tree) -> Iterator[ast.AST]:
         if nodes := list(self.find(tree)):

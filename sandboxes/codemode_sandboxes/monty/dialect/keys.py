@@ -336,9 +336,9 @@ def _equal_constants(tree: Tree) -> Iterator[ast.AST]:
 def _nans(tree: Tree) -> Iterator[ast.AST]:
     """Find NaN that the program makes, where it may look for it in a list or a set: Monty takes each for the same."""
     kinds = kinds_of(tree)
-    made: list[ast.AST] = [node for node in tree.of(ast.Attribute) if tree.dotted(node) == "math.nan"]
-    made += [node for node in tree.of(ast.Name) if tree.dotted(node) == "math.nan"]
-    made += [call for call in tree.of(ast.Call) if kinds.is_builtin(call.func, "float") and _is_nan(call)]
+    nans: list[ast.AST] = [node for node in tree.of(ast.Attribute) if tree.dotted(node) == "math.nan"]
+    nans += [node for node in tree.of(ast.Name) if tree.dotted(node) == "math.nan"]
+    nans += [call for call in tree.of(ast.Call) if kinds.is_builtin(call.func, "float") and _is_nan(call)]
     looks = any(
         any(isinstance(each, ast.In | ast.NotIn) for each in node.ops)
         or kinds.kind(node.left) in ("list", "tuple", "dict")
@@ -346,7 +346,7 @@ def _nans(tree: Tree) -> Iterator[ast.AST]:
     )
     looks = looks or any(node.attr in _LOOKING for node in tree.of(ast.Attribute))
     looks = looks or any(kinds.is_builtin(node, "set", "frozenset") for node in tree.of(ast.Name))
-    return iter(made if looks or any(True for _ in (*tree.of(ast.Set, ast.SetComp), *_places(tree))) else ())
+    return iter(nans if looks or any(True for _ in (*tree.of(ast.Set, ast.SetComp), *_places(tree))) else ())
 
 
 def _is_nan(call: ast.Call) -> bool:

@@ -68,7 +68,7 @@ _DEEPEST = 4
 
 def _generators(tree: Tree) -> Iterator[ast.AST]:
     rules = _Rules(tree, kinds_of(tree))
-    return (node for node in tree.of(ast.GeneratorExp) if not rules.is_taken_whole(node))
+    return (node for node in tree.of(ast.GeneratorExp) if not rules.is_consumed_whole(node))
 
 
 def _lazy_calls(tree: Tree) -> Iterator[ast.AST]:
@@ -77,7 +77,7 @@ def _lazy_calls(tree: Tree) -> Iterator[ast.AST]:
     for node in tree.of(ast.Name):
         if kinds.is_builtin(node, *LAZY):
             call = tree.parent(node)
-            if not isinstance(call, ast.Call) or call.func is not node or not rules.is_taken_whole(call):
+            if not isinstance(call, ast.Call) or call.func is not node or not rules.is_consumed_whole(call):
                 yield node
 
 
@@ -92,7 +92,7 @@ class _Rules:
             or any(node.attr == "finditer" for node in tree.of(ast.Attribute))
         )
 
-    def is_taken_whole(self, node: ast.GeneratorExp | ast.Call) -> bool:
+    def is_consumed_whole(self, node: ast.GeneratorExp | ast.Call) -> bool:
         """Return whether what consumes an iterator takes all of it, and at once, as far as anything can show."""
         # CPython makes an asynchronous generator of it, which none of the consumers below takes.
         if isinstance(node, ast.GeneratorExp) and _awaits(self._tree, node):
@@ -111,10 +111,10 @@ class _Rules:
             case ast.Assign(targets=[ast.Tuple() | ast.List()]):
                 return self._is_order_unseen(node)
             case ast.Call() if node in parent.args:
-                return self._is_taken_by(node, parent)
+                return self._is_consumed_by(node, parent)
         return False
 
-    def _is_taken_by(self, node: ast.GeneratorExp | ast.Call, call: ast.Call) -> bool:
+    def _is_consumed_by(self, node: ast.GeneratorExp | ast.Call, call: ast.Call) -> bool:
         first = call.args[0] is node
         if isinstance(call.func, ast.Name) and self._tree.owner(call.func) is None:
             name = call.func.id

@@ -202,13 +202,13 @@ def _early_calls(tree: Tree) -> Iterator[ast.AST]:
     }
     for call in tree.of(ast.Call):
         is_named = isinstance(call.func, ast.Name) and call.func.id in names
-        if (is_tools(call.func) or is_named) and not _is_begun_at_once(tree, call):
+        if (is_tools(call.func) or is_named) and not _is_started_at_once(tree, call):
             yield call
     # A tool that is handed on is called by another name, which is then awaited at once, or may be anything.
-    kept = [
+    calls = [
         call for call in tree.of(ast.Call) if _may_be_tool(tree, call) and not isinstance(tree.parent(call), ast.Await)
     ]
-    for node in (*tree.of(ast.Attribute), *tree.of(ast.Subscript)) if kept else ():
+    for node in (*tree.of(ast.Attribute), *tree.of(ast.Subscript)) if calls else ():
         parent = tree.parent(node)
         called = isinstance(parent, ast.Call) and parent.func is node
         if is_tools(node) and not called and not isinstance(parent, ast.Assign | ast.Attribute):
@@ -224,7 +224,7 @@ def _may_be_tool(tree: Tree, call: ast.Call) -> bool:
     return scope is not None and not any(isinstance(node, ast.ClassDef) for node in scope.bound[call.func.id])
 
 
-def _is_begun_at_once(tree: Tree, call: ast.Call) -> bool:
+def _is_started_at_once(tree: Tree, call: ast.Call) -> bool:
     if isinstance(call.func, ast.Attribute) and call.func.attr in ("get", "items", "keys", "values"):
         return True
     node: ast.AST = call
@@ -295,8 +295,8 @@ def _is_gathered_next(tree: Tree, name: ast.Name) -> bool:
     uses = [use for use in tree.uses(name.id, scope) if not _is_append(tree, use)]
     inside = {each for each in ast.walk(following[0]) if isinstance(each, ast.Name)}
     first = [node for node in scope.bound.get(name.id, ()) if isinstance(node, ast.Name)]
-    begun = min(map(_place, first), default=_place(name))
-    between = [node for node in waits if begun < _place(node) < _place(following[0])]
+    start = min(map(_place, first), default=_place(name))
+    between = [node for node in waits if start < _place(node) < _place(following[0])]
     return len(uses) == 1 and uses[0] in inside and not between
 
 

@@ -225,7 +225,7 @@ STATEMENTS: tuple[Gap, ...] = (
         "d = {'a': 1}\ndel d['a']\nd == {}",
         rewrite=_deletions,
         words=r"\bdel\b",
-        left="del of attributes, and of names that are used again",
+        open_name="del of attributes, and of names that are used again",
     ),
     Gap(
         "except*",

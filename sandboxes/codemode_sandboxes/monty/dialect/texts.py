@@ -75,7 +75,7 @@ def _numerals(tree: Tree) -> Iterator[tuple[ast.AST, Change | None]]:
         if name in in_strings:
             continue
         if not isinstance(call, ast.Call) or call.func is not name:
-            if _is_kept(tree, name):
+            if _is_stored(tree, name):
                 shown = kinds.is_builtin(getattr(call, "func", call), *_SHOWING)
                 yield name, None if seen or shown else _rename(name)
         elif call.args and not _is_plain(kinds, call.args[0]):
@@ -104,7 +104,7 @@ def _rename_inside(string: ast.JoinedStr) -> Change | None:
     return Change(string, edit, DIGITS)
 
 
-def _is_kept(tree: Tree, name: ast.Name) -> bool:
+def _is_stored(tree: Tree, name: ast.Name) -> bool:
     """Return whether a type may be called by another name: it is no annotation, and not compared."""
     around = list(tree.ancestors(name))
     if any(isinstance(each, ast.arg | ast.AnnAssign | ast.Compare | ast.BinOp | ast.Subscript) for each in around[:3]):

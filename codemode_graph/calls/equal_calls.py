@@ -7,7 +7,7 @@ from itertools import chain, count
 from codemode_graph.calls.view import Identity, Record, View
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["KnownEffects", "Occurrences"]
+__all__ = ["EqualCalls", "KnownEffects"]
 
 
 class KnownEffects:
@@ -31,7 +31,7 @@ class KnownEffects:
         return f"{self._sum:x}"
 
 
-class Occurrences:
+class EqualCalls:
     """Numbers the equal calls of one program in one session, and sums up what the program was told.
 
     Args:
@@ -41,7 +41,7 @@ class Occurrences:
 
     def __init__(self, view: View, session: int) -> None:
         self._view, self._session = view, session
-        self._taken: dict[tuple[str, str], set[int]] = {}
+        self._used: dict[tuple[str, str], set[int]] = {}
         self._retries: dict[tuple[str, str], list[int]] = {}
         self._free: dict[tuple[str, str], Iterator[int]] = {}
         self._known = KnownEffects()
@@ -53,7 +53,7 @@ class Occurrences:
         failed: of two equal calls of which one failed, the one call of a repaired program is the one that took effect.
         """
         key = (tool.name, digest)
-        taken = self._taken.setdefault(key, set())
+        used = self._used.setdefault(key, set())
         retries = self._retries.get(key, [])
         # In a restart the record under this number says which of the equal calls this one is.
         own = self._view.numbers.get((self._session, number))
@@ -62,29 +62,29 @@ class Occurrences:
         elif retries:
             occurrence = min(retries)
         else:
-            occurrence = next(each for each in self._numbers(key, tool) if each not in taken)
+            occurrence = next(each for each in self._numbers(key, tool) if each not in used)
         if occurrence in retries:
             retries.remove(occurrence)
-        taken.add(occurrence)
+        used.add(occurrence)
         return occurrence
 
     def _numbers(self, key: tuple[str, str], tool: ToolSpec) -> Iterator[int]:
         if key not in self._free:
             # Reads count from 1 in each session: no read must be kept from happening twice.
             known = self._view.calls.get(key, {}) if tool.has_effect else {}
-            earlier = {
+            stands = {
                 occurrence: any(record.stands for record in records)
                 for occurrence, records in known.items()
                 if any(record.session != self._session for record in records)
             }
             # Effects that stand first: a program that repeats one of two equal calls means the one that took effect.
-            first = sorted(earlier, key=lambda occurrence: (not earlier[occurrence], occurrence))
-            self._free[key] = chain(first, (each for each in count(1) if each not in earlier))
+            first = sorted(stands, key=lambda occurrence: (not stands[occurrence], occurrence))
+            self._free[key] = chain(first, (each for each in count(1) if each not in stands))
         return self._free[key]
 
     def take(self, identity: Identity) -> None:
         """Reserve the number of a call whose arguments a person edited: no later call may have it."""
-        self._taken.setdefault(identity[:2], set()).add(identity.occurrence)
+        self._used.setdefault(identity[:2], set()).add(identity.occurrence)
 
     def retry(self, identity: Identity) -> None:
         """Note that the program was told an error: an equal call that follows is that call again."""
