@@ -55,7 +55,7 @@ class Run:
 
 @dataclass
 class Fuzzed:
-    """What became of the programs.
+    """The results of the programs.
 
     Attributes:
         on_monty: How many ran on Monty.

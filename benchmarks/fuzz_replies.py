@@ -60,7 +60,7 @@ BROKEN = ["amount = amount minus 450", "print x", "No, wait.", "const y = 2;", "
 
 @dataclass
 class Outcome:
-    """What became of the replies.
+    """The results of the replies.
 
     Attributes:
         ran: How many had a program.

@@ -93,7 +93,7 @@ REFUSED: list[Any] = [10**4299, b"bytes", b"\xff", {(1, 2): 3}, [{frozenset(): 1
 
 @dataclass
 class Outcomes:
-    """What became of the values on one way.
+    """The results of the values on one way.
 
     Attributes:
         sent: How many went.

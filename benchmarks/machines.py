@@ -40,7 +40,7 @@ second, third = await asyncio.gather(tools.pay_gated({0}, 1), tools.pay({0}, 2))
 
 @dataclass
 class Shared:
-    """What came of threads that processes share.
+    """The results of threads that processes share.
 
     Attributes:
         threads: The threads, of three payments each.

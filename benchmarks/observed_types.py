@@ -1,4 +1,4 @@
-"""How many first programs are right before and after one earlier run, where tools do not declare their results.
+"""Counts the first programs that are right before and after one earlier run, where tools do not declare their results.
 
     python -m benchmarks.observed_types
 

@@ -1,4 +1,4 @@
-"""What bytecode in the wheels of packages saves: `python -m benchmarks.pyodide_packages [--package NAME --program CODE]`.
+"""Measures what bytecode in wheels saves: `python -m benchmarks.pyodide_packages [--package NAME --program CODE]`.
 
 It needs Pyodide (`python -m codemode_sandboxes.pyodide install`), and the package index for the packages.
 """

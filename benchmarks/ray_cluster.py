@@ -85,7 +85,7 @@ async def measure(sandboxes: dict[str, Sandbox], *, rounds: int) -> dict[str, di
 
 @dataclass
 class Kills:
-    """What came of killing hosts.
+    """The results of killing hosts.
 
     Attributes:
         kills: The hosts that were killed.

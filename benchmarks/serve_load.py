@@ -52,7 +52,7 @@ async def note(text: str) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What the clients saw, and what is in the book.
+    """The clients' results, and what is in the book.
 
     Attributes:
         empty: Seconds of each empty program that was answered.

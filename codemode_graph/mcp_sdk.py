@@ -1,4 +1,4 @@
-"""What differs between the majors 1 and 2 of the MCP SDK. All other code imports these names from here.
+"""The differences between the majors 1 and 2 of the MCP SDK. All other code imports these names from here.
 
 mcp 2 names the fields of messages in snake case, moves names, and sends with httpx2 in place of httpx. It adds a form of the
 protocol (2026-07-28) without sessions, in which a server cannot ask the person at its client. Both sides of ours therefore

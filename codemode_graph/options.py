@@ -26,7 +26,7 @@ Approve: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any] | Awaitable[Ma
 
 
 class RunOptions(TypedDict, total=False):
-    """How programs run, and what a run may use. Everything that runs programs takes these as keyword arguments.
+    """The options of everything that runs programs, as keyword arguments: how they run, and what a run may use.
 
     Raises:
         TypeError: An option has no such name.
@@ -95,7 +95,7 @@ class RunOptions(TypedDict, total=False):
 
 
 class CodeModeOptions(RunOptions, total=False):
-    """What `codemode` takes beside the tools: the run options, the model, the person, and the file of its runs."""
+    """The options of `codemode` beside the tools: the run options, the model, the person, and the file of its runs."""
 
     model: str | BaseChatModel | None
     """Writes the programs where there is no `code_model`."""

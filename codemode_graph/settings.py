@@ -68,7 +68,7 @@ class Context(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """What a model costs: for a million tokens read and written, in any one currency."""
+    """The prices of a model: for a million tokens read and written, in any one currency."""
 
     input: float
     output: float

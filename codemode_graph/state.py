@@ -53,7 +53,7 @@ class Finding(TypedDict):
 
 
 class Failure(TypedDict):
-    """Why an attempt has no value."""
+    """The reason why an attempt has no value."""
 
     kind: str
     """`model`, `check`, `empty`, `returns` where the value is not of the type that is asked for, or the kind of a sandbox's
@@ -97,7 +97,7 @@ class ToolError(TypedDict):
 
 
 class Question(TypedDict):
-    """What a tool asks by LangGraph's `interrupt()`."""
+    """A question that a tool asks by LangGraph's `interrupt()`."""
 
     value: Any
     """What it was called with."""
@@ -174,7 +174,7 @@ class PendingCall(TypedDict):
 
 
 class Decision(TypedDict):
-    """What a person decided about a call, in the terms of LangChain's human-in-the-loop."""
+    """A person's decision about a call, in the terms of LangChain's human-in-the-loop."""
 
     type: Literal["approve", "edit", "reject", "respond", "answer"]
     """Make the call; make it with other arguments; refuse it; take `message` for its value without making it; tell the
@@ -186,7 +186,7 @@ class Decision(TypedDict):
 
 
 class StateUpdate(TypedDict):
-    """What a tool updates in the state of a graph: it returned a `Command`."""
+    """An update of a graph's state by a tool that returned a `Command`."""
 
     call: str
     """Id of the call."""
@@ -223,7 +223,7 @@ class Attempt(TypedDict):
 
 
 class CodeModeInput(TypedDict):
-    """What a run is given."""
+    """The input of a run."""
 
     task: str
     """What is to be done, in plain language."""
@@ -239,7 +239,7 @@ class CodeModeInput(TypedDict):
 
 
 class CodeModeOutput(TypedDict):
-    """What a run gives back."""
+    """The output of a run."""
 
     verdict: Verdict | None
     """None while an attempt is being made."""

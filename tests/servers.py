@@ -25,7 +25,7 @@ _NODE = "node_modules/@modelcontextprotocol/server-{}/dist/index.js"
 
 
 class StdioParams(TypedDict):
-    """What starts a server: `loader.add_stdio_server("name", **params)`."""
+    """The parameters that start a server: `loader.add_stdio_server("name", **params)`."""
 
     command: str
     args: list[str]
@@ -119,5 +119,5 @@ def children() -> set[int]:
 
 
 def open_files() -> int:
-    """How many file descriptors this process has open."""
+    """Return how many file descriptors this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))

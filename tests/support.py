@@ -15,7 +15,7 @@ Reply = str | AIMessage | Exception | Callable[[Sequence[BaseMessage]], str]
 
 
 class ScriptedModel(BaseChatModel):
-    """Gives `replies` in turn, repeats the last, and keeps every conversation in `asked`."""
+    """A model that replies `replies` in turn, repeats the last, and keeps every conversation in `asked`."""
 
     replies: list[Any] = Field(default_factory=list)
     asked: list[list[BaseMessage]] = Field(default_factory=list)

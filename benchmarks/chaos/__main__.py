@@ -45,7 +45,7 @@ _CHOICES = 200
 
 
 class Places:
-    """Where cases are kept: each in a journal of its own.
+    """The places where cases are kept: each in a journal of its own.
 
     Args:
         kind: "memory", "sqlite" or "postgres".

@@ -1,4 +1,4 @@
-"""Gives one answer several times at once: two to four executors, in one to four processes, on SQLite or PostgreSQL.
+"""One answer, sent several times at once: two to four executors, in one to four processes, on SQLite or PostgreSQL.
 
 Run it from the repository's root: `python -m benchmarks.chaos.answers --runs 1000 --journal sqlite`. Each run is a thread whose
 program waits for a person between two payments. Its answer, or the input itself where the thread was cut off, is given by all

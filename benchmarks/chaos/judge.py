@@ -23,7 +23,7 @@ _Calls: TypeAlias = "Counter[tuple[str, str]]"
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What came of a scene.
+    """The outcome of a scene.
 
     Attributes:
         violations: What is broken, in words that begin with its kind.

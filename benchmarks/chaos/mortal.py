@@ -1,4 +1,4 @@
-"""What a process of a run writes to, as long as it lives: a journal, a checkpointer, and the author of its programs."""
+"""The connections of a process of a run, as long as it lives: a journal, a checkpointer, and the author of its programs."""
 
 import re
 from collections.abc import AsyncIterator, Sequence

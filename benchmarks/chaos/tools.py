@@ -19,7 +19,7 @@ __all__ = ["Killed", "Life", "Tools", "WorldCalls"]
 
 
 class WorldCalls(Protocol):
-    """Where worlds are."""
+    """The calls to worlds, by thread."""
 
     async def call(self, thread: str, method: str, *arguments: Any) -> Any:
         """Call a method of the world of a thread."""

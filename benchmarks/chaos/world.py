@@ -14,7 +14,7 @@ EFFECTS = frozenset(["add", "addk", "addv", "save", "charge", "flaky", "set", "s
 
 
 class World:
-    """What the tools of one thread read and change. Every effect that lands is noted, with the id of its call.
+    """The state that the tools of one thread read and change. Every effect that lands is noted, with the id of its call.
 
     Args:
         fails: How often the tools `flaky` and `rflaky` fail for an argument, before they work.

@@ -35,7 +35,7 @@ _BROKEN = "{}['no such key']"
 
 @dataclass(slots=True)
 class Spent:
-    """What one way takes.
+    """The cost of one way.
 
     Attributes:
         requests: Requests to the model.

@@ -46,7 +46,7 @@ _PLAIN: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a call returned, under the name that the program has for it."""
+    """The result of a call, under the name that the program has for it."""
 
     name: str
     value: Any

@@ -20,7 +20,7 @@ _CHANGING_READS = ("get_unread_emails",)  # marks what it returns as read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFacts:
-    """What a set says of a tool."""
+    """The facts that a set states about a tool."""
 
     name: str
     description: str

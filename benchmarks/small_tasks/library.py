@@ -9,7 +9,7 @@ __all__ = ["TASKS", "TOOLS"]
 
 
 class Copies(TypedDict):
-    """How many copies there are, and how many of them are lent."""
+    """The number of copies, and how many of them are lent."""
 
     owned: int
     lent: int

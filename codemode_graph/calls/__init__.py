@@ -1,1 +1,1 @@
-"""What becomes of the calls of a program: it is driven, they are decided on, made and recorded."""
+"""The life of a program's calls: they are decided on, made and recorded."""

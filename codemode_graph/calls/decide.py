@@ -1,4 +1,4 @@
-"""What becomes of a call that a program makes: a pure function of the view, the call and the policy.
+"""The decision about a call that a program makes: a pure function of the view, the call and the policy.
 
 | effect of the tool | no record | done, untouched or on the way | done, neither | undone | failed | denied | unknown |
 |---|---|---|---|---|---|---|---|
@@ -53,7 +53,7 @@ class ProgramCall:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a call.
+    """The decision about a call.
 
     Attributes:
         action: Make it; answer it from `record`, whatever that holds; or settle `record`, whose outcome is unknown, first.

@@ -1,4 +1,4 @@
-"""Whether a call may be made: what budgets, the tool's policy and people say."""
+"""The gate before a call: budgets, the tool's policy and people let it be made, or not."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ _NAMESPACE = uuid.UUID("5c1a8f2e-6f0b-4a53-9f0e-0f3f4ad2b7c6")
 
 @dataclass(slots=True, kw_only=True)
 class Start:
-    """How a call is to be started: with which arguments, under which decision, key and answers."""
+    """The way in which a call is to be started: its arguments, and the decision, key and answers that it has."""
 
     arguments: dict[str, Any]
     question: str | None = None

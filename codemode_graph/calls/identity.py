@@ -1,4 +1,4 @@
-"""Which run an input of a graph is: a new one, or one that began before and never ended."""
+"""The run of an input of a graph: a new one, or one that began before and never ended."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a graph runs.
+    """The place where a graph runs.
 
     Attributes:
         thread: Its thread; empty where nothing is kept, so that nothing can be gone on with.

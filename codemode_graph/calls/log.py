@@ -233,7 +233,7 @@ class Absent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undone:
-    """What a call did was undone by another."""
+    """The effect of a call was undone by another call."""
 
     type: ClassVar[str] = "undone"
     call: int

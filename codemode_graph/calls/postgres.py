@@ -88,7 +88,7 @@ class PostgresJournal(DatabaseJournal):
 
 
 class _Server:
-    """How to connect, for all threads of a journal.
+    """The address of the server and how to connect, for all threads of a journal.
 
     Attributes:
         was_reached: A connection has worked. So a failure may pass; before, the address may be wrong.

@@ -41,7 +41,7 @@ RunEvent: TypeAlias = Finished | Failed | Paused
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramRun:
-    """How a program ended or why it stopped.
+    """The end of a program, or why it stopped.
 
     Attributes:
         event: With what.

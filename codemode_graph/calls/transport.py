@@ -1,4 +1,4 @@
-"""Which exceptions of a tool leave it open whether its call took effect.
+"""The exceptions of a tool that leave it open whether its call took effect.
 
 A tool that raises has failed, by contract: nothing happened. But a time-out, a connection that is lost after something was
 sent, and a cancellation say nothing of the kind. Exceptions are known by the names of their classes, so that no client

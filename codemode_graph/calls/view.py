@@ -13,7 +13,7 @@ __all__ = ["Frame", "Identity", "Record", "SessionView", "View", "fold", "newest
 
 
 class Identity(NamedTuple):
-    """Which call a call is: its tool, a digest of its validated arguments, and which of several equal ones, from 1."""
+    """The identity of a call: its tool, a digest of its validated arguments, and its number among equal ones, from 1."""
 
     tool: str
     digest: str
@@ -40,7 +40,7 @@ class Receipt(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """What is known of one time that a tool was called.
+    """The record of one time that a tool was called.
 
     Attributes:
         index: Its place among the records of the run, by which events name it.
@@ -135,7 +135,7 @@ class SessionView:
 
 
 class View:
-    """What a run's events add up to.
+    """The sum of a run's events.
 
     Attributes:
         length: The number of events.

@@ -1,4 +1,4 @@
-"""Which keys of a result are names of fields, and which are data.
+"""The keys of a result that are names of fields, told from those that are data.
 
 Keys may be anything that a service knows: ids, people, addresses, secrets. A key is learned only where something other than
 the result speaks for it: each of its words is one of which names of fields are made anywhere (`field_words.txt`), or stands

@@ -1,4 +1,4 @@
-"""What is learned of a tool's results: schemas of several runs become one, and what is contradicted is forgotten."""
+"""Learning from a tool's results: schemas of several runs become one, and what is contradicted is forgotten."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is known of the results of tools that declare none: learned from runs, kept, shown, forgotten.
+"""The observed types of tools that declare no result: learned from runs, kept, shown, forgotten.
 
 Types of results are kept by the server and by the version of the tool: a digest of all that it declares. They are a hint.
 A card shows them, and the check corrects the spelling of a key by them; nothing is refused because of them.
@@ -151,7 +151,7 @@ class Observations:
 
 
 class ObservedTypes:
-    """What is known of the results of tools that declare none: to look at, to keep as a file, to forget.
+    """The observed types of tools that declare no result: to look at, to keep as a file, to forget.
 
     Args:
         observations: Returns the tools.

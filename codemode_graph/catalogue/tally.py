@@ -28,7 +28,7 @@ _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", type(
 
 
 class Tally:
-    """What one tool returned in a run.
+    """The results of one tool in a run.
 
     Args:
         spec: The tool.
@@ -80,7 +80,7 @@ class Tally:
 
 @dataclass(slots=True)
 class _Place:
-    """What stands at one place of the results.
+    """The values that stand at one place of the results.
 
     Attributes:
         types: How often a value of each type stands there, objects aside.

@@ -33,7 +33,7 @@ _DEPTH = 6
 
 @dataclass(frozen=True, slots=True)
 class Clash:
-    """Why no value of one type is of another.
+    """The reason why no value of one type is of another.
 
     Attributes:
         place: Where in the value, as it is indexed.

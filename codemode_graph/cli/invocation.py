@@ -1,4 +1,4 @@
-"""What a command is told to run: its tools, its sandbox, its bounds, and who approves."""
+"""The arguments of a command that runs programs: its tools, its sandbox, its bounds, and who approves."""
 
 import importlib
 import sys
@@ -34,7 +34,7 @@ __all__ = ["Invocation", "import_object", "load_sandbox", "load_specs", "read_bo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """What the command line was told to run, and how.
+    """The arguments of the command line, read.
 
     Attributes:
         task: In plain language; empty where there is a program.

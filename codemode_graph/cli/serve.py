@@ -43,7 +43,7 @@ _ENDS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """How a server serves.
+    """The settings of a server.
 
     Attributes:
         http: HOST:PORT; None serves stdio.

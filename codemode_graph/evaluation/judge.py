@@ -36,7 +36,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What came of a task.
+    """The judgement of a task.
 
     Attributes:
         outcome: One word.

@@ -32,7 +32,7 @@ __all__ = ["AgentOptions", "create_agent", "create_codemode_tool", "to_langchain
 
 
 class AgentOptions(RunOptions, total=False):
-    """What `create_agent` takes beside its own arguments: the run options, and what LangChain's `create_agent` takes."""
+    """The options of `create_agent` beside its own arguments: the run options, and those of LangChain's `create_agent`."""
 
     response_format: Any
     state_schema: type[AgentState[Any]] | None

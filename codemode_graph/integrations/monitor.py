@@ -1,4 +1,4 @@
-"""What clients of a server do, for those who run it: counters for Prometheus, and logs of accesses and of calls."""
+"""Monitoring for those who run a server: counters for Prometheus, and logs of accesses and of calls."""
 
 import json
 import logging

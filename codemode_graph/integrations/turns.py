@@ -1,4 +1,4 @@
-"""What failed programs of an agent's thread did, and no later program has taken up: kept in the agent's state.
+"""The calls of failed programs of an agent's thread that no later program has taken up: kept in the agent's state.
 
 Messages cannot keep it: summaries and trimmed histories remove them. A program of the same turn repairs the failed ones
 before it, so it is answered from their calls. In a later turn an equal call is held until the program says that it is meant

@@ -51,7 +51,7 @@ _WHY: dict[Lack, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a reply holds.
+    """The parts of a reply.
 
     Attributes:
         program: Its program, lines ended by a line feed, or an empty string. It need not be valid Python.

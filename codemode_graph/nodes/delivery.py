@@ -1,4 +1,4 @@
-"""Whether a graph or the larger graph around it has the result of a run, by the checkpoints of its thread."""
+"""The delivery of a run's result to its graph and to the larger graph around it, read from the checkpoints of its thread."""
 
 import asyncio
 import time

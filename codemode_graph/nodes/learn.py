@@ -17,7 +17,7 @@ __all__ = ["Tallies", "learn", "notes_of", "observed_types", "with_observed"]
 
 
 class Tallies:
-    """What tools returned to one program, where they declare no result.
+    """The results of tools that declare none, in one program.
 
     Args:
         observations: The tools.

@@ -1,4 +1,4 @@
-"""What traces see of the nodes, and of a program in its sandbox."""
+"""The spans that traces show of the nodes, and of a program in its sandbox."""
 
 import json
 from collections.abc import AsyncIterator, Callable

@@ -37,7 +37,7 @@ _OF_LANGGRAPH = (
 
 
 class AssistantPolicy(BaseModel):
-    """What an assistant allows of a tool: never more than the server does."""
+    """The policy of an assistant for a tool: it allows never more than the server does."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,7 +64,7 @@ class AssistantPolicy(BaseModel):
 
 
 class AssistantPrices(BaseModel):
-    """What the model costs, in any one currency."""
+    """The prices of the model, in any one currency."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -38,7 +38,7 @@ Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equipment:
-    """What a graph is made of.
+    """The parts of a graph.
 
     Attributes:
         tools: The tools.

@@ -1,4 +1,4 @@
-"""What a program may call."""
+"""The tools that a program may call."""
 
 from codemode_graph.tools.from_function import tool
 from codemode_graph.tools.spec import IdempotencyKey

@@ -1,4 +1,4 @@
-"""What a JSON Schema asks of values beside their types: formats, bounds and patterns, and which keys go together.
+"""The conditions of a JSON Schema beside types: formats, bounds and patterns, and which keys go together.
 
 Everything comes out as a few words for a reader, as they stand on cards.
 """

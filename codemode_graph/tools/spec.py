@@ -140,7 +140,7 @@ _NOTHING = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolPolicy:
-    """What is allowed of one tool.
+    """The policy for one tool: what is allowed of it.
 
     Attributes:
         effect: Overrides the effect that the tool itself declares.

@@ -90,7 +90,7 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a backend offers and what it enforces. Prompts, checks and the automatic choice rely on it.
+    """The features and the bounds of a backend. Prompts, checks and the automatic choice rely on them.
 
     Attributes:
         language: The language in words, such as "Python 3.14 subset (Monty 1.4.0)".

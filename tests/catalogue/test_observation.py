@@ -1,4 +1,4 @@
-"""What is learned of results that tools do not declare: names and types, and nothing that a tool returned."""
+"""Learning of results that tools do not declare: names and types, and nothing that a tool returned."""
 
 import json
 from pathlib import Path

@@ -25,7 +25,7 @@ async def run(script: str, **names: Any) -> Any:
 
 
 def line_of(error: BaseException) -> int:
-    """Give the line of the script that raised."""
+    """Return the line of the script that raised."""
     lines = []
     trace = error.__traceback__
     while trace is not None:

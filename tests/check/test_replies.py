@@ -1,4 +1,4 @@
-"""What runs is what was written: thoughts, cut replies, words around programs, and texts that hold one."""
+"""A program runs as it was written: thoughts, cut replies, words around programs, and texts that hold one."""
 
 import json
 

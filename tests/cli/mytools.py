@@ -1,4 +1,4 @@
-"""What `--tools` is given in the tests."""
+"""Tools for `--tools` in the tests."""
 
 import asyncio
 import time

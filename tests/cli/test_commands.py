@@ -1,4 +1,4 @@
-"""What the commands print, and where: the answer on stdout, all else on stderr."""
+"""The output of the commands: the answer on stdout, all else on stderr."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the caller can put right is one line on stderr that says so, and exit status 2: no traceback, no secret."""
+"""A mistake of the caller is one line on stderr that says so, and exit status 2: no traceback, no secret."""
 
 import json
 import re

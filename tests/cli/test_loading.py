@@ -12,7 +12,7 @@ from codemode_graph.cli.invocation import load_sandbox
 
 
 def packaged(sandbox: Any) -> bool:
-    """Whether it is one with a package."""
+    """Return whether it is one with a package."""
     match sandbox:
         case PyodideSandbox():
             return bool(sandbox._packages)

@@ -1,4 +1,4 @@
-"""What `Progress` and its terminal write."""
+"""The output of `Progress` and its terminal."""
 
 import io
 

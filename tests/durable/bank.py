@@ -115,7 +115,7 @@ def nested(graph: StateGraph[Any, Any, Any, Any], bank: Bank) -> StateGraph[Any,
 
 @asynccontextmanager
 async def kept(folder: Path) -> AsyncIterator[tuple[BaseCheckpointSaver[Any], BaseStore]]:
-    """Where checkpoints and calls are kept."""
+    """Return the places of checkpoints and calls."""
     database = folder / "database"
     if database.exists():
         url = database.read_text()

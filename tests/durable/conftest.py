@@ -17,7 +17,7 @@ def postgres() -> Iterator[Server]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Where a bank has its ledger; with checkpoints and store there, or in a database of its own."""
+    """Return the folder of a bank's ledger; checkpoints and store are there, or in a database of its own."""
     if request.param == "postgres":
         (tmp_path / "database").write_text(request.getfixturevalue("postgres").create())
     return tmp_path

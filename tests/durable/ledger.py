@@ -129,7 +129,7 @@ def functions(ledger: Ledger) -> dict[str, tuple[Effect, Callable[..., Any]]]:
 
 @dataclass
 class Setup:
-    """How a graph is made.
+    """The way in which a graph is made.
 
     Attributes:
         kind: Its tools are functions, LangChain tools or those of an MCP server.

@@ -18,7 +18,7 @@ SEEDS: dict[Shape, list[int]] = {each: [0, 1, 2, 55] for each in SHAPES}
 
 
 def broken(violations: list[str]) -> list[str]:
-    """What is marked differs, and says so: docs/journal.md lists when."""
+    """Mark what differs and says so: docs/journal.md lists when."""
     return [each for each in violations if not each.startswith(ALLOWED)]
 
 

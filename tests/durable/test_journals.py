@@ -1,4 +1,4 @@
-"""What every journal keeps: in memory, in a SQLite file, in PostgreSQL, in a LangGraph store."""
+"""The duties of every journal: in memory, in a SQLite file, in PostgreSQL, in a LangGraph store."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ ODD = "a\x00b \ud800 \u2028 'q\" \\ é 💶"
 
 @dataclass
 class Place:
-    """Where journals are, and how one is opened there. `address` is for other processes, where they can reach it."""
+    """A place of journals, and how one is opened there. `address` is for other processes, where they can reach it."""
 
     kind: str
     open: Callable[[], Journal]

@@ -1,4 +1,4 @@
-"""What happens once stays once where a branch of a larger graph fails, and where a run is forked or gone back in."""
+"""An effect happens once where a branch of a larger graph fails, and where a run is forked or gone back in."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What policies promise: who is asked, what is hidden, and how much is made, over repairs, answers and gone processes."""
+"""The promises of policies: who is asked, what is hidden, and how much is made, over repairs, answers and gone processes."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What real clients raise: whether a call may have taken effect is told by whether anything can have been sent."""
+"""The errors of real clients: whether a call may have taken effect is told by whether anything can have been sent."""
 
 import asyncio
 import contextlib

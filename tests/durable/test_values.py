@@ -1,4 +1,4 @@
-"""Where values are kept that are too big for the state, or have something to hide."""
+"""Storage of values that are too big for the state, or have something to hide."""
 
 import pytest
 

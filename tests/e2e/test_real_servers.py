@@ -60,7 +60,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What a program gives, and what is so in the world when it has ended."""
+    """A program, its value, and what is so in the world when it has ended."""
 
     code: str
     output: Any

@@ -37,11 +37,11 @@ class World:
         return done.stdout.splitlines()
 
     def commits(self, message: str) -> int:
-        """How many commits have this message."""
+        """Return how many commits have this message."""
         return self.git("log", "--all", "--format=%s").count(message)
 
     def text(self, name: str) -> str | None:
-        """What is in a file; None where there is none."""
+        """Return what is in a file; None where there is none."""
         path = self.folder / name
         return path.read_text() if path.exists() else None
 
@@ -51,7 +51,7 @@ class World:
         return [line for line in lines if name in (line.get("name"), line.get("from"), line.get("to"))]
 
     def rows(self, query: str) -> list[Any]:
-        """What the database answers."""
+        """Return the rows that the database answers."""
         with closing(sqlite3.connect(self.database)) as connection:
             return connection.execute(query).fetchall()
 

@@ -1,4 +1,4 @@
-"""What really failed, what a program went on without, the model's last words and what took effect: everywhere a run is told."""
+"""The real failure, what a program went on without, the model's last words and the effects: everywhere a run is told."""
 
 from typing import Any
 

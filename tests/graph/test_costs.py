@@ -1,4 +1,4 @@
-"""What a run does not do twice or for nobody: held by counts, since times differ from machine to machine."""
+"""Work that a run does not do twice or for nobody: held by counts, since times differ from machine to machine."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""What a run tells on the `custom` stream."""
+"""The events of a run on the `custom` stream."""
 
 from typing import Any, get_args
 

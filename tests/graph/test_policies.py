@@ -1,4 +1,4 @@
-"""What a policy says is kept, call by call."""
+"""Policies are kept, call by call."""
 
 import asyncio
 import json

@@ -62,7 +62,7 @@ class Colour(StrEnum):
 
 
 class Shop:
-    """What was paid."""
+    """The payments that were made."""
 
     def __init__(self) -> None:
         self.paid: list[float] = []

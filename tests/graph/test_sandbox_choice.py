@@ -1,4 +1,4 @@
-"""Which sandbox runs a program of a graph, how that is told, and that a stopped program goes on where it began."""
+"""The choice of a sandbox in a graph, how that is told, and that a stopped program goes on where it began."""
 
 import logging
 from typing import Any
@@ -30,7 +30,7 @@ def pay(amount: int) -> str:
 
 @tool(effect="read")
 def rate() -> int:
-    """Give the rate."""
+    """Return the rate."""
     return 2
 
 

@@ -1,4 +1,4 @@
-"""What the tests of agents share: a model that makes tool calls, and a shop with an account book."""
+"""The common parts of the tests of agents: a model that makes tool calls, and a shop with an account book."""
 
 import asyncio
 import itertools
@@ -38,7 +38,7 @@ def calling(name: str, *calls: dict[str, Any]) -> AIMessage:
 
 
 def answers(state: dict[str, Any]) -> list[ToolMessage]:
-    """What the tools said."""
+    """Return what the tools said."""
     return [message for message in state["messages"] if isinstance(message, ToolMessage)]
 
 
@@ -53,7 +53,7 @@ class Shop:
     def tools(self) -> list[Any]:
         @tool(effect="read")
         async def owed(who: str) -> int:
-            """What somebody is owed."""
+            """Return what somebody is owed."""
             self.seen.append(who)
             await asyncio.sleep(0)
             return {"ann": 5, "bob": 7}[who]

@@ -61,7 +61,7 @@ async def chat(client: AsyncOpenAI, cm: CodeMode, task: str) -> str:
 
 
 def told(service: Service) -> list[str]:
-    """What the model was told by the tools, in the last request."""
+    """Return what the model was told by the tools, in the last request."""
     request = service.requests[-1]
     if request.api == "chat":
         return [message["content"] for message in request.body["messages"] if message["role"] == "tool"]

@@ -1,4 +1,4 @@
-"""What an agent remembers of programs that failed: within a turn, over turns, and whatever becomes of its messages."""
+"""The memory of an agent for programs that failed: within a turn, over turns, and whatever becomes of its messages."""
 
 import re
 from typing import Any

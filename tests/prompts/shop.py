@@ -28,7 +28,7 @@ def list_orders(status: Literal["open", "paid"], limit: int = 50) -> list[Order]
 
 @tool(effect="read")
 def stock(sku: str):  # type: ignore[no-untyped-def]
-    """How many pieces of a product there are, and where."""
+    """Return how many pieces of a product there are, and where."""
     return {"sku": sku, "places": [{"shelf": "A3", "pieces": 4}]}
 
 

@@ -17,18 +17,18 @@ needs_cases = pytest.mark.skipif(not _FOLDER.is_dir(), reason="the sandbox cases
 
 
 def here() -> bool:
-    """Whether they are beside the repository."""
+    """Return whether they are beside the repository."""
     return _FOLDER.is_dir()
 
 
 def load(name: str) -> list[dict[str, Any]]:
-    """Give the cases of a file, or none where it is not there."""
+    """Return the cases of a file, or none where it is not there."""
     path = _FOLDER / f"{name}.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def fake_tools() -> dict[str, Any]:
-    """Give the tools of the ordinary programs, in their first state."""
+    """Return the tools of the ordinary programs, in their first state."""
     spec = importlib.util.spec_from_file_location("faketools", _FOLDER / "faketools.py")
     assert spec is not None
     assert spec.loader is not None

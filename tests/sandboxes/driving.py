@@ -15,7 +15,7 @@ Tool = Callable[..., Awaitable[Any]]
 
 @dataclass
 class Run:
-    """How a run went. `blocked` holds the events before the last."""
+    """The course of a run. `blocked` holds the events before the last."""
 
     event: Finished | Failed
     stdout: str = ""
@@ -85,12 +85,12 @@ async def drive(execution: Execution, tools: Mapping[str, Tool | None]) -> Run:
 
 
 async def double(value: Any = None) -> Any:
-    """Give twice the value."""
+    """Return twice the value."""
     return value * 2
 
 
 async def echo(*args: Any, **kwargs: Any) -> Any:
-    """Give back what it was called with."""
+    """Return the arguments."""
     return [list(args), kwargs]
 
 

@@ -1,4 +1,4 @@
-"""What a hostile program writes to the host over its guest's own descriptor."""
+"""Frames that a hostile program writes to the host over its guest's own descriptor."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which sandbox runs a program: the cheapest that offers what it uses, or the first that is there."""
+"""The automatic choice of a sandbox: the cheapest that offers what a program uses, or the first that is there."""
 
 import threading
 from collections.abc import Collection, Iterable

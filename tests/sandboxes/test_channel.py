@@ -54,7 +54,7 @@ def ends() -> Iterator[Ends]:
 
 
 async def hear(channel: StreamChannel, ends: Ends, words: bytes) -> bytes:
-    """What a channel hears that listens while this is said."""
+    """Return what a channel hears that listens while this is said."""
     listening = asyncio.create_task(channel.receive())
     await asyncio.sleep(0)
     os.write(ends.output, words)

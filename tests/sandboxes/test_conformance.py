@@ -72,7 +72,7 @@ def tools() -> dict[str, Tool | None]:
 
 
 def refusals(capabilities: Capabilities, code: str) -> list[str]:
-    """What is known beforehand not to run: the names of the gaps that a program runs into, and of missing modules."""
+    """Return why it is known not to run: the names of the gaps that a program runs into, and of missing modules."""
     try:
         tree = Tree(ast.parse(code))
     except SyntaxError:

@@ -1,4 +1,4 @@
-"""What of the sandbox docker needs no daemon: its errors, the stream it takes apart, its names and what it asks for."""
+"""The parts of the sandbox docker that need no daemon: its errors, its stream, its names and what it asks for."""
 
 import os
 import socket
@@ -30,7 +30,7 @@ NOWHERE = "unix:///nowhere/docker.sock"
 
 
 async def refusal(**options: Any) -> SandboxUnavailable:
-    """Why a sandbox cannot run."""
+    """Return why a sandbox cannot run."""
     sandbox: Any = create_sandbox("docker", **options)
     with pytest.raises(SandboxUnavailable) as raised:
         await sandbox.start(Program(code="1"))

@@ -40,7 +40,7 @@ class Place(NamedTuple):
         return SLOWER.get(self.sandbox.name, LIMITS)
 
     async def left(self) -> tuple[int, int, int]:
-        """What it holds more than it did, once that is nothing, or after a while. A pool may have lost a guest."""
+        """Return what it holds more than it did, once that is nothing, or after a while. A pool may have lost a guest."""
         end = time.monotonic() + 60
         while True:
             found = held(self.sandbox, self.others)

@@ -30,7 +30,7 @@ NAMED = st.dictionaries(
 
 
 def outcome(function: Any, *values: Any, **options: Any) -> Any:
-    """What comes of a call: a value, written so that 1, 1.0 and True differ; or an error."""
+    """Return the outcome of a call: a value, written so that 1, 1.0 and True differ; or an error."""
     try:
         return json.dumps(function(*values, **options))
     except (TypeError, ValueError, ProtocolError) as error:

@@ -1,4 +1,4 @@
-"""What a program sees in the guest runner, over a plain process: no fences here, so only programs that mean well."""
+"""The guest runner as a program sees it, over a plain process: no fences here, so only programs that mean well."""
 
 import asyncio
 import gc

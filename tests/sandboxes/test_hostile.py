@@ -46,7 +46,7 @@ OTHER_JAILS = ["pyodide in deno", "pyodide in namespaces", "ray"]
 
 @dataclass
 class Canaries:
-    """What one hostile program tries to read, write, reach and call."""
+    """The targets that one hostile program tries to read, write, reach and call."""
 
     folder: Path
     number: int
@@ -68,7 +68,7 @@ class Canaries:
         return code
 
     def reached(self) -> bool:
-        """Whether anybody connected since the last time."""
+        """Return whether anybody connected since the last time."""
         try:
             self.listener.accept()[0].close()
         except BlockingIOError:
@@ -106,7 +106,7 @@ class Attempt:
 
 
 def tools() -> dict[str, Tool]:
-    """What programs may call."""
+    """Return what programs may call."""
 
     async def weather(city: str) -> dict[str, str]:
         return {"city": city}
@@ -280,7 +280,7 @@ def selected(request: pytest.FixtureRequest, place: str) -> list[Attack]:
 
 @pytest.fixture(scope="module")
 async def arenas(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Callable[[str], Awaitable[Arena]]]:
-    """Gives the arena of a place; one is there at a time."""
+    """Return the arena of a place; one is there at a time."""
     here: dict[str, Arena] = {}
     async with contextlib.AsyncExitStack() as stack:
 

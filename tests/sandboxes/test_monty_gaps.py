@@ -1,4 +1,4 @@
-"""What Monty is said not to run is what it does not run, and ordinary programs that it runs raise no alarm."""
+"""The gaps of Monty are what it does not run, and ordinary programs that it runs raise no alarm."""
 
 import ast
 import asyncio

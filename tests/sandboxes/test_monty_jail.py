@@ -64,7 +64,7 @@ async def test_programs_run_and_call_tools_there(sandbox: MontySandbox) -> None:
 
 
 def holds(worker: int) -> dict[str, str]:
-    """What the kernel says of a worker, and what of the host's it shares or sees."""
+    """Return what the kernel says of a worker, and what of the host's it shares or sees."""
     place = Path(f"/proc/{worker}")
     told = dict(line.split(":\t", 1) for line in (place / "status").read_text().splitlines() if ":\t" in line)
     spaces = ("net", "pid", "mnt", "ipc", "user", "uts")

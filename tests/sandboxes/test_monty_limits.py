@@ -52,7 +52,7 @@ def worker(execution: MontyExecution) -> int:
 
 
 def workers() -> set[int]:
-    """Give the Monty processes that this process has."""
+    """Return the Monty processes that this process has."""
     return {pid for pid in children(os.getpid()) if alive(pid) and name(pid) == "monty"}
 
 

@@ -1,4 +1,4 @@
-"""What is lowered for Monty does there what it does in CPython: the same values, errors, lines and calls."""
+"""A lowered program does in Monty what it does in CPython: the same values, errors, lines and calls."""
 
 import ast
 import asyncio
@@ -36,7 +36,7 @@ async def auto(sandbox: MontySandbox) -> AsyncIterator[AutoSandbox]:
 
 
 async def in_cpython(code: str) -> tuple[Any, ...]:
-    """What a program of the tests gives in this process: its value, or the error's type and line."""
+    """Return the outcome of a test's program in this process: its value, or the error's type and line."""
     tree = ast.parse(code)
     if isinstance(tree.body[-1], ast.Expr):
         tree.body[-1] = ast.copy_location(

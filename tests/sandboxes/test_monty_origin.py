@@ -207,7 +207,7 @@ async def test_the_line_is_the_errors_or_that_of_the_try(sandbox: MontySandbox, 
 
 
 def test_monty_still_says_otherwise() -> None:
-    """Where this fails, `origin` has nothing to do any more."""
+    """Fails once `origin` has nothing to do any more."""
     with Monty() as monty, monty.checkout() as session, pytest.raises(MontyRuntimeError) as caught:
         session.feed_run("try:\n    int('x')\nexcept KeyError as error:\n    print(error)")
     assert [frame.line for frame in caught.value.traceback()] == [4]

@@ -1,4 +1,4 @@
-"""What holds for every sandbox whose guests are processes: ordinary programs, the protocol, the life of a guest."""
+"""The common tests of sandboxes whose guests are processes: ordinary programs, the protocol, the life of a guest."""
 
 import asyncio
 import gc

@@ -103,7 +103,7 @@ async def test_ten_megabytes_go_in_and_out(sandbox: PyodideSandbox) -> None:
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What hostile JavaScript is to reach, and the listener that hears of it."""
+    """Return what hostile JavaScript is to reach, and the listener that hears of it."""
     tmp_path.chmod(0o777)
     for name, content in {"secret": "token-of-the-file", "module.mjs": "export default 'token-of-the-file'"}.items():
         (tmp_path / name).write_text(content)
@@ -451,7 +451,7 @@ async def test_snapshots_that_nobody_uses_go_and_one_that_is_used_comes_back(tmp
 
 
 async def test_each_version_of_node_has_a_snapshot_of_its_own(tmp_path: Path) -> None:
-    """What one version has made may not start in another."""
+    """A snapshot of one version may not start in another."""
     pyodide = find_pyodide(None, PyodideSandbox()._cache)
     found = {}
     for node in (None, "node"):

@@ -1,4 +1,4 @@
-"""What the README of the sandboxes shows is true."""
+"""The README of the sandboxes is true."""
 
 import re
 import subprocess

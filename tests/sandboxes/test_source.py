@@ -179,7 +179,7 @@ async def test_lines_keep_their_numbers(form: str) -> None:
 
 
 def raising(code: str) -> list[tuple[int, str]]:
-    """Give the program once for every line on which a simple statement begins, with a division by zero put before it."""
+    """Yield the program once for every line on which a simple statement begins, with a division by zero put before it."""
     lines = code.split("\n")
     programs = []
     for node in ast.walk(ast.parse(code)):

@@ -1,4 +1,4 @@
-"""What `to_json` makes of each kind of value, and what it refuses."""
+"""The work of `to_json` on each kind of value, and what it refuses."""
 
 import dataclasses
 import datetime

@@ -28,7 +28,7 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class Image:
-    """What the steps have left."""
+    """The image that the steps have built."""
 
     root: Path
     python: Path

@@ -67,7 +67,7 @@ class Run:
 
 @dataclass
 class Ingest:
-    """What has come in."""
+    """The runs that have come in."""
 
     url: str = ""
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What LangSmith's client sends of a run, to a server on loopback that reads it as LangSmith does."""
+"""The runs that LangSmith's client sends, to a server on loopback that reads them as LangSmith does."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What a program prints, counted and sent to the host; and how its exception is described."""
+"""The output of a program, counted and sent to the host; and how its exception is described."""
 
 import codecs
 import io

@@ -1,4 +1,4 @@
-"""What bubblewrap and nsjail have in common: how a jail is started, and the sandbox whose guests live in jails."""
+"""The common part of bubblewrap and nsjail: how a jail is started, and the sandbox whose guests live in jails."""
 
 import asyncio
 import os
@@ -129,7 +129,7 @@ def _prefix(leaf: Leaf | None) -> list[str]:
 
 
 class _Parts(NamedTuple):
-    """What a jail needs and this machine has."""
+    """The parts that a jail needs and this machine has."""
 
     image: Image
     jail: Jail

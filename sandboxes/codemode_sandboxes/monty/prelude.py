@@ -1,4 +1,4 @@
-"""What a program finds when it starts: `tools`, whose items are the host's functions, and `round` and `sum` like CPython's.
+"""The names that a program finds when it starts: `tools`, with the host's functions, and `round` and `sum` like CPython's.
 
 The functions cross into Monty by name, so that each call suspends in the program's own code: its position is that of
 the expression that its author wrote.

@@ -1,4 +1,4 @@
-"""What sandboxes have in common whose guests are processes that come from a pool."""
+"""The common part of the sandboxes whose guests are processes that come from a pool."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ for name in sorted(names):
 
 
 class ProcessSandbox(Generic[S]):
-    """Gives each program a guest of a pool, and knows the runs of each event loop.
+    """A sandbox that runs each program in a guest of a pool, and knows the runs of each event loop.
 
     Args:
         pool: Where guests come from; it belongs to this sandbox alone.

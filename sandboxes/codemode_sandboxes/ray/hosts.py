@@ -31,7 +31,7 @@ _CPU, _GPU, _MEMORY = "CPU", "GPU", "memory"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostPlan:
-    """What hosts are wanted; see `RaySandbox`."""
+    """The plan of the hosts; see `RaySandbox`."""
 
     inner: str
     options: Mapping[str, Any]

@@ -8,7 +8,7 @@ __all__ = ["REACH", "Attack", "attack"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """What a hostile program tries.
+    """The attempt of a hostile program.
 
     Attributes:
         name: What it is.

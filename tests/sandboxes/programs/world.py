@@ -1,4 +1,4 @@
-"""What a program sees of the world: a clock, randomness, an environment, and nothing else."""
+"""The world as a program sees it: a clock, randomness, an environment, and nothing else."""
 
 from tests.sandboxes.programs.case import case
 

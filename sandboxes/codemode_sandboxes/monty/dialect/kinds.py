@@ -1,4 +1,4 @@
-"""What a program's expressions surely are, and surely do not do: the grounds on which Monty may run them."""
+"""The kinds of a program's expressions and the effects that they surely lack: the grounds on which Monty may run them."""
 
 import ast
 from collections.abc import Iterator

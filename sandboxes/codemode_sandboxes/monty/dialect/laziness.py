@@ -82,7 +82,7 @@ def _lazy_calls(tree: Tree) -> Iterator[ast.AST]:
 
 
 class _Rules:
-    """When a list in an iterator's place cannot be told from it."""
+    """The rules by which a list in an iterator's place cannot be told from it."""
 
     def __init__(self, tree: Tree, kinds: Kinds) -> None:
         self._tree, self._kinds = tree, kinds

@@ -174,7 +174,7 @@ def _reads_text(tree: Tree, handler: ast.ExceptHandler) -> bool:
 
 
 class _Quiet:
-    """Whether code raises nothing itself but what has the same text in CPython."""
+    """The code that raises nothing itself but what has the same text in CPython."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree, self._kinds = tree, kinds_of(tree)

@@ -1,4 +1,4 @@
-"""What the installed Monty runs, found out by trying it."""
+"""The features of the installed Monty, found out by trying it."""
 
 import asyncio
 import functools
@@ -38,7 +38,7 @@ _once = threading.Lock()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What a version of Monty offers.
+    """The features of a version of Monty.
 
     Attributes:
         version: Of Monty.
