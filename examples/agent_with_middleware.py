@@ -17,7 +17,7 @@ OWED = {"ann": 80, "bob": 12, "cy": 31}
 
 @tool(effect="read")
 async def owed(who: str) -> int:
-    """What somebody is owed, in euros."""
+    """Return what somebody is owed, in euros."""
     return OWED[who]
 
 

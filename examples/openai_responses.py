@@ -15,7 +15,7 @@ STOCK = {"apple": 3, "pear": 0, "plum": 12}
 
 @tool(effect="read")
 async def stock_of(item: str) -> int:
-    """How many of an item are in stock."""
+    """Return how many of an item are in stock."""
     return STOCK[item]
 
 

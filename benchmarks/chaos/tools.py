@@ -169,7 +169,7 @@ class Tools:
 
         @tool(effect="write", undoes=Undo("reserve", match={"seat": "value"}))
         async def cancel(seat: str, config: RunnableConfig) -> str:
-            """Give a seat back."""
+            """Return a seat."""
             return str(await do("cancel", config, seat))
 
         @tool(effect="destructive")
