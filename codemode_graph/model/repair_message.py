@@ -242,7 +242,7 @@ def _strategy(attempts: Sequence[Attempt]) -> str:
         return "looked"
     if rules and rules[0] in ("cut-off", "refusal", "tool-calls"):
         return rules[0]
-    if rules and rules[0] in ("no-program", "several-blocks"):
+    if rules and rules[0] in ("no-program", "rejected", "several-blocks"):
         return "missing"
     if any(is_same_program(attempt["program"], last["program"]) for attempt in attempts[:-1]):
         return "unchanged"

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from textwrap import dedent
@@ -17,11 +17,12 @@ from codemode_sandboxes.source import Tree, parse
 
 from codemode_graph.check.envelope import PROGRAM_FIELDS, is_program_text, looks_like_code, parses, unwrap
 from codemode_graph.errors import ModelError
+from codemode_graph.model.rejection import is_rejected
 from codemode_graph.model.thoughts import Mark, edges_off, end_of_thoughts, find_mark, is_thought_name
 
 __all__ = ["Reading", "extract_program", "program_of", "read_reply"]
 
-Lack: TypeAlias = Literal["cut-off", "several-blocks", "too-long", "no-program"]
+Lack: TypeAlias = Literal["cut-off", "several-blocks", "too-long", "rejected", "no-program"]
 
 _PYTHON = {"", "code", "ipython", "pycon", "py", "py3", "python", "python3", "tool_code"}
 _ONE_LINE = re.compile(r"^[ \t]*(`{3,})(?:python3?\b|py\b)?[ \t]*([^`\n]+)\1[ \t]*$", re.MULTILINE)
@@ -35,6 +36,7 @@ _LONGEST = 200_000
 _LONGEST_WHOLE = 100_000
 _MARKS = 20_000
 _LONGEST_REPLY = 1_000_000
+_AROUND = 1_000
 _KNOWN = frozenset(dir(builtins)) | {"tools", "again"}
 _ACTS = (
     *(ast.Call, ast.Await, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom),
@@ -44,6 +46,8 @@ _ACTS = (
 _WHY: dict[Lack, str] = {
     "cut-off": "the reply was cut off: {}, so its program is not whole",
     "several-blocks": "the reply has its program in several blocks that need each other; it should hold one ```python block",
+    "rejected": "the reply says of its code that it is not to be run, or holds it as a thought; "
+    "one ```python block should hold the program that is to run",
     "too-long": f"the model's reply has more than {_LONGEST_REPLY:,} characters",
     "no-program": "the model's reply holds no Python program; it should hold one ```python block",
 }
@@ -68,10 +72,17 @@ class Reading:
 
 @dataclass(frozen=True)
 class _Block:
-    """A piece of a reply that may be the program; `marked` where the reply says that it is Python."""
+    """A piece of a reply that may be the program.
+
+    Attributes:
+        code: The piece.
+        marked: Whether the reply says that it is Python.
+        rejected: Whether the words around it say that it is not to be run.
+    """
 
     code: str
     marked: bool = False
+    rejected: bool = False
 
     @cached_property
     def tree(self) -> ast.Module | None:
@@ -181,6 +192,9 @@ def read_reply(text: str) -> Reading:
     if parts.cut is not None:
         return _without("cut-off", words, parts.cut)
     blocks = parts.fences or parts.tags
+    if blocks and all(block.rejected for block in blocks):
+        return _without("rejected", words)
+    blocks = [block for block in blocks if not block.rejected]
     if not parts.fenced and not parts.tags:
         pieces = [piece for piece in parts.pieces if piece.strip()]
         if len(pieces) == 1 and not parts.inline and (whole := _whole(pieces[0])) is not None:
@@ -286,13 +300,23 @@ def _take_apart(text: str) -> _Parts:
                 parts.pieces.append("")
                 text = text[: closing.start()] + "\n" + text[closing.end() :]
             else:
-                parts.tags.append(_block(content, marked=True))
+                block = _block(content, marked=True)
+                follows = bool(parts.tags)
+                parts.tags.append(_judged(block, parts.pieces[-1], text[closing.end() :], follows=follows))
                 at = closing.end()
         else:
-            at = _take_fence(text, mark, parts)
+            known = len(parts.fences)
+            at, before = _take_fence(text, mark, parts), parts.pieces[-1] if parts.pieces else ""
+            behind = "" if at < 0 else text[at : at + _AROUND]
+            new = parts.fences[known:]
+            parts.fences[known:] = [_judged(block, before, behind, follows=known > 0) for block in new]
             if at < 0:
                 return parts
     return _Parts(cut="it has no end")
+
+
+def _judged(block: _Block, before: str, behind: str, *, follows: bool) -> _Block:
+    return replace(block, rejected=True) if is_rejected(before, behind, follows=follows) else block
 
 
 def _take_fence(text: str, mark: Mark, parts: _Parts) -> int:

@@ -21,7 +21,7 @@ __all__ = [
 GAVE_UP = ("refusal", "tool-calls")
 """Findings of answers that mean it: a model that gives the second one is not asked again."""
 _WORDLESS = ("no-program", "unchanged-program")
-_NO_PROGRAM = (*GAVE_UP, *_WORDLESS, "cut-off", "several-blocks", "too-long")
+_NO_PROGRAM = (*GAVE_UP, *_WORDLESS, "cut-off", "rejected", "several-blocks", "too-long")
 # A warning and a failure are read by an agent's model in each of its later turns.
 _WORDS = 500
 _ERROR = 300

@@ -197,5 +197,91 @@ def test_of_several_fences_the_last_that_needs_no_other_is_the_program(blocks: l
     assert (reading.program, reading.lack) == (program, None if program else "several-blocks")
 
 
+FORBIDDING = r"""
+Do not run this:
+Please don’t run this:
+**Do NOT execute the following:**
+Here is what NOT to do:
+What I would never do:
+How not to do it:
+This is wrong:
+This version would be dangerous:
+Bad example:
+### Wrong
+1. First attempt (wrong):
+❌ Incorrect code:
+Never do this! It deletes all rows:
+An anti-pattern:
+This code should not be used:
+The following must not be run.
+You should avoid:
+Instead of this:
+It is not meant to be executed:
+Thought:
+**Thoughts**
+> Draft:
+Plan:
+My reasoning:
+Nicht ausführen:
+不要运行：
+"""
+LEADING = r"""
+Here is the program:
+Note that this does not delete:
+Here's the program. It does not change anything:
+Thought: I list the rows.
+Thought: I should not delete.
+Code:
+I must not run delete_all. Here is the program:
+I cannot delete rows, so I only list them:
+Sure! This avoids calling pay twice:
+The first attempt was wrong; this is fixed:
+The plan is to list rows:
+Bad rows are skipped:
+Don't worry, this is simple:
+This program doesn't use the code tool:
+Do not run this twice:
+It would not work with a list, so I use a dict:
+Never fear:
+### Final program
+这是程序：
+"""
+
+
+@pytest.mark.parametrize("words", FORBIDDING.strip().split("\n"))
+def test_a_block_that_the_words_before_it_forbid_is_no_program(words: str) -> None:
+    words = words.replace("\\n", "\n")
+    for block in (DRAFT, f"<code>\n{BAD}</code>"):
+        assert read_reply(f"I list rows.\n\n{words}\n\n{block}\n").lack == "rejected"
+    assert read_reply(f"{words}\n{DRAFT}\n\nInstead:\n{FENCED}").program == GOOD
+    assert read_reply(f"{FENCED}\n\n{words}\n{DRAFT}").program == GOOD
+
+
+@pytest.mark.parametrize("words", LEADING.strip().split("\n"))
+def test_a_block_that_words_lead_to_is_the_program(words: str) -> None:
+    words = words.replace("\\n", "\n")
+    for behind in (
+        "",
+        "\nThis does not delete anything. Do not run it twice.\n",
+        "\n\nThat is all; it should not fail.\n",
+    ):
+        assert read_reply(f"{words}\n\n{FENCED}{behind}").program == GOOD
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "But that is wrong.",
+        "Wait, that would be wrong. I list instead",
+        "Do not run this!",
+        "No, that's dangerous.",
+        "Never mind.",
+    ],
+)
+def test_a_block_that_is_taken_back_is_no_program(words: str) -> None:
+    assert read_reply(f"I could:\n{DRAFT}\n{words}\n").lack == "rejected"
+    assert read_reply(f"I could:\n{DRAFT}\n{words}\n\n{FENCED}").program == GOOD
+
+
 def test_no_reply_of_any_model_family_runs_what_it_does_not_hold() -> None:
     assert fuzz(400, seed=5).wrong == []
