@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import inspect
 import io
+import math
 import random
 import re
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from codemode_sandboxes import Blocked, Failed, Finished, Limits, Outcome, Program, Raised, Returned, Sandbox
-from codemode_sandboxes.choice import AutoSandbox, find_lacks
+from codemode_sandboxes.choice import AutoSandbox, Choice, find_lacks
 from codemode_sandboxes.guest.json_values import to_json
 from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.registry import create_sandbox
@@ -58,7 +59,8 @@ class Fuzzed:
     """The results of the programs.
 
     Attributes:
-        on_monty: How many ran on Monty.
+        on_monty: How many began on Monty.
+        moved: How many of these went on in `restricted`, for what they came to.
         refused: How many were not given to Monty, by rule.
         elsewhere: How many of these were run on `restricted`.
         other_error: Programs that ended, on the same line, with another of the errors that their last expression has.
@@ -66,6 +68,7 @@ class Fuzzed:
     """
 
     on_monty: int = 0
+    moved: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     elsewhere: int = 0
     other_error: int = 0
@@ -79,6 +82,8 @@ def _answer(tool: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         return [{"id": n, "name": "abc"[n], "n": n} for n in range(3)]
     if tool == "mixed":
         return [1, 1.0, True, 0, False, -0.0, 0.0, 2, 2.0, 2**60, float(2**60), "1", None, 1.5, 2**53 + 1, float(2**53)]
+    if tool == "odd":
+        return [1.0, math.nan, 3, math.inf, math.nan, 2.5, -math.inf, 1e308, "nan"]
     if tool == "fail":
         raise RuntimeError(args[0])
     return None
@@ -125,7 +130,7 @@ def _grammar() -> dict[str, list[str]]:
 def write_program(rng: random.Random) -> str:
     """Return a random program, in script form, whose value is a list of texts.
 
-    It calls the tools `double(x)`, `rows()`, `put(key, value)`, `mixed()` and `fail(message)`.
+    It calls the tools `double(x)`, `rows()`, `put(key, value)`, `mixed()`, `odd()` and `fail(message)`.
 
     Args:
         rng: Where its choices come from.
@@ -140,7 +145,9 @@ def write_program(rng: random.Random) -> str:
         seen="{" + ", ".join(str(rng.randint(0, 6)) for _ in range(3)) + "}",
         pair=(rng.randint(0, 4), rng.choice(_WORDS)),
         text=repr(rng.choice(_WORDS)),
-        keys=f"(await tools.mixed())[{rng.randint(0, 12)}:][::{rng.choice([1, -1, 2])}]" if is_mixed else "[1, 2]",
+        keys=f"(await tools.{rng.choice(['mixed', 'mixed', 'odd'])}())[{rng.randint(0, 12)}:][::{rng.choice([1, -1, 2])}]"
+        if is_mixed
+        else "[1, 2]",
     )
     others = 0 if is_mixed and rng.random() < 0.7 else rng.randint(1, 5)
     lines = [line for number in range(others) for line in _statement(rng, f"v{number}")]
@@ -177,7 +184,7 @@ def _expand(rng: random.Random, text: str, name: str) -> str:
     return text.replace("«name»", name)
 
 
-TOOLS = ("double", "rows", "put", "fail", "mixed")
+TOOLS = ("double", "rows", "put", "fail", "mixed", "odd")
 
 
 class _Tools:
@@ -293,14 +300,14 @@ async def fuzz(count: int, *, seed: int = 1, elsewhere: bool = True) -> Fuzzed:
     found = Fuzzed()
     monty = MontySandbox()
     other = create_sandbox("restricted")
-    auto = AutoSandbox([monty, other])
+    auto = _Auto([monty, other])
     capabilities = monty.capabilities
     for number in range(seed, seed + count):
         code = write_program(random.Random(number))
         # A module that a program can do without makes `auto` go on to a sandbox that has it.
         choice = auto.choose_now(code)
         lacks = () if choice.sandbox is monty else (*find_lacks(code, capabilities),) or ("an optional module",)
-        sandbox: Sandbox | None = monty
+        sandbox: Sandbox | None = auto
         if lacks:
             found.refused.update(lacks)
             sandbox = other if elsewhere and number % _ELSEWHERE == 0 else None
@@ -318,8 +325,24 @@ async def fuzz(count: int, *, seed: int = 1, elsewhere: bool = True) -> Fuzzed:
                 there.calls,
             ):
                 found.different.append((f"{sandbox.name}, seed {number}", code, here, there))
+    found.moved = auto.moved
     await auto.aclose()
     return found
+
+
+class _Auto(AutoSandbox):
+    """Counts the runs that move to another backend on the way."""
+
+    moved = 0
+
+    def handover(
+        self, sandbox: Sandbox, program: Program, on_move: Callable[[Choice], None] = lambda _: None
+    ) -> Sandbox:
+        def count(choice: Choice) -> None:
+            self.moved += 1
+            on_move(choice)
+
+        return super().handover(sandbox, program, count)
 
 
 def _is_other_error(one: Run, other: Run) -> bool:
@@ -335,9 +358,13 @@ def _is_other_error(one: Run, other: Run) -> bool:
 def _main(count: int = 20_000, seed: int = 1) -> int:
     warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # some of the programs are about that
     found = asyncio.run(fuzz(count, seed=seed))
-    print(f"{count:,} programs: {found.on_monty:,} on Monty, {count - found.on_monty:,} refused before anything ran")
     print(
-        f"{found.elsewhere:,} of those were run on restricted; {found.other_error} ended with another error of the same line"
+        f"{count:,} programs: {found.on_monty:,} on Monty, {count - found.on_monty:,} refused before anything ran; "
+        f"{found.moved:,} moved on the way"
+    )
+    print(
+        f"{found.elsewhere:,} of the refused were run on restricted; "
+        f"{found.other_error} ended with another error of the same line"
     )
     for rule, times in found.refused.most_common():
         print(f"{times:7,}  {rule}")

@@ -92,12 +92,14 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
     opened = log.view.opened
     assert opened is not None  # `open_log` has seen to it
 
+    program = Program(code=state["program"], tools=tuple(tools), seed=opened.seed, now=opened.now)
+
     async def run_in(sandbox: Sandbox) -> ProgramRun:
         async with sandbox_run(sandbox.name, state["program"], attempt=attempt, config=config) as traced:
             maker.config = traced.config
             ended = await run_program(
                 sandbox,
-                Program(code=state["program"], tools=tuple(tools), seed=opened.seed, now=opened.now),
+                program,
                 session=session,
                 resolver=resolver,
                 limits=parts.limits,
@@ -108,7 +110,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
 
     try:
         bound = session.restart or state["attempts"][-1]["sandbox"] is not None
-        sandbox, run = await on_backend(state, parts, run_in, bound=bound)
+        sandbox, run = await on_backend(state, parts, program, run_in, bound=bound)
     except SessionLost:
         raise
     except BaseException:

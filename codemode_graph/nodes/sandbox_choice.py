@@ -66,18 +66,21 @@ async def why_not_others(program: str, parts: Parts) -> str:
 
 
 async def on_backend(
-    state: CodeModeState, parts: Parts, run: Callable[[Sandbox], Awaitable[T]], *, bound: bool
+    state: CodeModeState, parts: Parts, program: Program, run: Callable[[Sandbox], Awaitable[T]], *, bound: bool
 ) -> tuple[str, T]:
     """Run a program where it was chosen to run; where that does not start, and nothing has happened yet, elsewhere.
+
+    Among several sandboxes it moves on the way from one that turns out to lack something, see `SandboxChoice.handover`.
 
     Args:
         state: Says where.
         parts: The graph's parts.
+        program: What runs.
         run: Raises `SandboxUnavailable` only where nothing of the program has run.
         bound: The program has run there before. Another backend might make its calls in another order.
 
     Returns:
-        The backend's name, and what `run` returned.
+        The name of the backend in which it ended, and what `run` returned.
 
     Raises:
         SandboxUnavailable: There is no backend that may run it.
@@ -85,7 +88,11 @@ async def on_backend(
     name, without = state["sandbox"], []
     while True:
         try:
-            return name, await run(parts.backend(name))
+            sandbox = parts.backend(name)
+            if isinstance(parts.sandbox, SandboxChoice):
+                sandbox = parts.sandbox.handover(sandbox, program, lambda choice: tell(choice, parts))
+            run_of = await run(sandbox)
+            return sandbox.name, run_of
         except SandboxUnavailable as missing:
             # What it has called is recorded in that sandbox's order of calls; elsewhere they may come in another, and
             # be made anew.

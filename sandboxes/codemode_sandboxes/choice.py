@@ -13,6 +13,7 @@ from typing import TypeVar, get_args
 
 from codemode_sandboxes.contract import Boundary, Capabilities, Enforced, Execution, Limits, Program, Sandbox
 from codemode_sandboxes.errors import NoSandboxFits, PassedOver, SandboxUnavailable
+from codemode_sandboxes.handover import HandoverSandbox
 from codemode_sandboxes.registry import SANDBOXES, SPREAD, backend_name, create_sandbox
 from codemode_sandboxes.source.tree import Tree, tree_of
 
@@ -179,13 +180,25 @@ class SandboxChoice:
         while True:
             choice = await self.choose(program, without=without)
             try:
-                return await choice.sandbox.start(program, limits)
+                return await self.handover(choice.sandbox, program).start(program, limits)
             except SandboxUnavailable as missing:
                 self.note_missing(choice.sandbox.name, missing)
                 without.append(choice.sandbox.name)
                 # Nothing of the program has run, so another backend may take it. The last error is the caller's.
                 if len(without) == len(self._backends):
                     raise
+
+    def handover(
+        self, sandbox: Sandbox, program: Program, on_move: Callable[[Choice], None] = lambda _: None
+    ) -> Sandbox:
+        """Return a backend of these, from which a run moves to another where this one turns out to lack something.
+
+        Args:
+            sandbox: The backend.
+            program: What is to run there.
+            on_move: Called with the choice of another backend, before the run goes on there.
+        """
+        return sandbox
 
     async def aclose(self) -> None:
         """Close every backend that was used."""
@@ -334,6 +347,27 @@ class AutoSandbox(SandboxChoice):
         if second is not None:
             return second
         raise self._explain(passed_over)
+
+    def handover(
+        self, sandbox: Sandbox, program: Program, on_move: Callable[[Choice], None] = lambda _: None
+    ) -> Sandbox:
+        """Return a backend of these, from which a run moves to the next one where this one turns out to lack something."""
+        # A backend that nobody has asked yet what it offers is not asked now: that takes time.
+        offered = self._offers.get(sandbox.name)
+        if offered is not None and not offered.gaps:
+            return sandbox
+
+        async def move(lacks: str) -> Sandbox | None:
+            try:
+                choice = await self.choose(program, without=[sandbox.name])
+            except (NoSandboxFits, SandboxUnavailable):
+                return None
+            lacking = PassedOver(name=sandbox.name, lacks=(lacks,))
+            others = tuple(each for each in choice.passed_over if each.name != sandbox.name)
+            on_move(Choice(sandbox=choice.sandbox, passed_over=(lacking, *others)))
+            return choice.sandbox
+
+        return HandoverSandbox(sandbox, move)
 
     def _offer_until(self, enough: Callable[[Capabilities], bool]) -> Capabilities:
         offers: list[Capabilities] = []

@@ -229,6 +229,8 @@ class Failed:
         line: The program's line, counted from 1, where it is known.
         traceback: The program's own frames, in Python's format.
         stdout: The output since the last event.
+        lacks: What the program came to that this backend would do otherwise than CPython; another backend gives its
+            value. Empty where the failure is the program's own.
     """
 
     kind: FailureKind
@@ -237,6 +239,7 @@ class Failed:
     line: int | None = None
     traceback: str = ""
     stdout: str = ""
+    lacks: str = ""
 
 
 Event: TypeAlias = Blocked | Finished | Failed

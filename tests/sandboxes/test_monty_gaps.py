@@ -39,6 +39,7 @@ GAPS = {
         "keys that equal a key of another type",
         "keys that may equal a key of another type",
         "NaN among others",
+        "NaN in JSON",
         "re.finditer and Counter.elements that are kept, or taken in part",
         "hash()",
         "searches for an empty text beyond the end",

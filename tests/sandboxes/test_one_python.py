@@ -249,9 +249,32 @@ x = '5' ;; f'int(5) {int(x)}'
 x = '5' ;; y = (f'{int(x)}' ;;   f' {float(x):.2f}') ;; y
 """
 
+# NaN that is computed, read from a text, or comes from a tool: looked for, sorted, a key.
+NANS = r"""
+inf = float('inf') ;; x = inf - inf ;; [x in [x], [x].index(x), [x].count(x), {x: 1}.get(x), [x] == [x], (x,) == (x,), x == x]
+import math ;; x = math.inf - math.inf ;; y = math.inf * 0 ;; [x in [y], [x].count(y), len({x, y}), [x] == [y], {'a': x} == {'a': y}]
+x = 1e308 * 10 ;; y = x - x ;; z = x - x ;; [y in [z], len({y, z}), y in {z}]
+x = 10.0 ;; for _ in range(12): ;;     x = x * x ;; y = x - x ;; z = x - x ;; [y in [z]]
+x = 1e60 ;; while x < 1e300 * 1e300: ;;     x *= x ;; y = x % 2 ;; z = x - x ;; xs = [y] ;; xs.remove(y), z in [y]
+xs = await tools.odd() ;; [sorted(xs), xs.index(xs[1]), xs.count(xs[1]), xs == list(xs), xs < [*xs, 1]]
+xs = await tools.odd() ;; x = xs[3] - xs[3] ;; y = xs[3] - xs[3] ;; [x in [y], x in [x], [x].count(x)]
+xs = await tools.odd() ;; xs.sort(reverse=True) ;; await tools.put('a', 1) ;; xs
+xs = await tools.odd() ;; sorted([{'v': v} for v in xs], key=lambda r: r['v']), max([(v, 1) for v in xs]), min(xs), max(xs)
+xs = await tools.odd() ;; [x for x in xs if x == x], len({x for x in xs}), len(dict.fromkeys(xs)), [x + 1 for x in xs]
+a, b = await tools.odd(), await tools.odd() ;; [a == b, a[1] in b, a is b]
+xs = await tools.odd() ;; m = sum(xs) ;; [m in xs, max(xs), min(xs)]
+xs = [float(t) for t in ['1', 'nan', 'NaN']] ;; [len(set(xs)), xs[1] in [xs[2]], xs.count(xs[1])]
+xs = list(map(float, ['1', 'nan', '-inf'])) ;; [len(set(xs)), xs[1] in [xs[2]], sorted(xs)]
+f = lambda t: float(t) ;; a, b = f('1e999'), f('NAN') ;; [a - a in [a - a], f"{f('1.5') in [1.5]}", {b, b} == {b}]
+xs = ['n/a', '2', 'none', 'e', '1e3'] ;; r = [] ;; for x in xs: ;;     try: ;;         r.append(float(x)) ;;     except ValueError: ;;         r.append(None) ;; [r, None in r, sorted(xs)]
+import json ;; xs = json.loads('[NaN, 1, NaN]') ;; [len(set(xs)), xs.count(xs[0]), sorted(xs)]
+import json ;; xs = json.loads('[1e999, 1]') ;; a = xs[0] - xs[0] ;; b = xs[0] - xs[0] ;; [a in [b]]
+best = float('inf') ;; for r in await tools.rows(): ;;     if r['n'] < best: ;;         best = r['n'] ;; [best, best in [1]]
+xs = ['b', 'nan', 'a'] ;; try: ;;     xs.sort(key=lambda t: float('0' if t in 'ab' else t)) ;; except Exception: ;;     pass ;; xs
+"""
 PROGRAMS = [
     line.replace(" ;; ", "\n")
-    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS, SCRIPTS)
+    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS, NANS, SCRIPTS)
     for line in text.strip("\n").split("\n")
 ]
 
@@ -319,9 +342,10 @@ async def test_the_first_of_equal_keys_stays(monty: MontySandbox, store: str) ->
 
 
 async def test_keys_that_monty_cannot_tell_apart_end_the_run_and_no_handler_sees_it(monty: MontySandbox) -> None:
-    code = (
-        "d = {}\ntry:\n    d[float('inf') - float('inf')] = await tools.double(1)\nexcept Exception:\n    pass\nlen(d)"
-    )
+    code = "d = {}\ntry:\n    d[(await tools.odd())[1]] = await tools.double(1)\nexcept Exception:\n    pass\nlen(d)"
+    assert (await run_in(monty, code)).error == "ValueError"
+    # Also where no function of the host can be called.
+    code = "xs = ['1', 'nan']\ntry:\n    xs.sort(key=lambda t: float(t))\nexcept Exception:\n    pass\nxs"
     assert (await run_in(monty, code)).error == "ValueError"
 
 

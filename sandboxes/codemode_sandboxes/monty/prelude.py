@@ -11,7 +11,11 @@ from typing import Any
 
 from codemode_sandboxes.tool_names import attribute_names
 
-__all__ = ["PRELUDE", "function_names", "prelude_inputs", "unknown_attribute"]
+__all__ = ["PRELUDE", "REFUSAL", "function_names", "prelude_inputs", "unknown_attribute"]
+
+REFUSAL = "\0refused\0"
+"""What the helper `_cm_refuse` prints before its message: the host ends the run then. No `except` of the program sees that,
+and it reaches the host also from where no function of the host can be called, such as a sort key."""
 
 # Monty's `round` multiplies before it rounds: round(2.675, 2) is 2.68 there, although the float lies below 2.675.
 PRELUDE = """\
@@ -51,12 +55,16 @@ class Tools:
 tools = Tools(*_parts)
 _parts = None
 
+_print = print
+def _cm_refuse(message):
+    _print('REFUSAL' + message)
+
 _round = round
 def round(number, ndigits=None):
     if type(number) is float and ndigits is not None and ndigits > 0:
         return float(f'{number:.{ndigits}f}')
     return _round(number, ndigits)
-"""
+""".replace("REFUSAL", REFUSAL.replace("\0", "\\0"))
 
 # CPython has carried the rounding errors of a sum of floats along since 3.12, and those of integers among them since
 # 3.14. Monty adds one after the other, so it gets the sum of the Python beside it. Numbers of a range need no list.

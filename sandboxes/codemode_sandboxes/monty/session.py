@@ -19,6 +19,7 @@ from codemode_sandboxes.contract import (
     Outcome,
     Program,
     Raised,
+    Returned,
 )
 from codemode_sandboxes.errors import SandboxClosed
 from codemode_sandboxes.guest.json_values import clean_text
@@ -30,9 +31,9 @@ from codemode_sandboxes.monty.convert import (
     from_monty,
     to_answer,
 )
-from codemode_sandboxes.monty.dialect import REFUSE, lower
+from codemode_sandboxes.monty.dialect import lower, refuses, uses_nan
 from codemode_sandboxes.monty.failures import PROGRAM_FILE, failure, last_line, program_failure
-from codemode_sandboxes.monty.prelude import PRELUDE, function_names, prelude_inputs
+from codemode_sandboxes.monty.prelude import PRELUDE, REFUSAL, function_names, prelude_inputs
 from codemode_sandboxes.monty.workers import Worker
 
 __all__ = ["MontyExecution"]
@@ -68,6 +69,7 @@ class MontyExecution:
         self._worker, self._program, self._limits = worker, program, limits
         self._source = program.code.replace("\r\n", "\n").replace("\r", "\n")
         self._encoded = b""
+        self._minds_nan: tuple[bool, bool] | None = None
         self._tools = function_names(program.tools)
         self._clock = Clock(program.now)
         self._output = Output(limits.output_bytes, _weakly(worker.kill))
@@ -122,9 +124,11 @@ class MontyExecution:
     def _run(self) -> Event:
         """Run, in the worker's thread, until the program blocks or ends."""
         event = self._advance()
+        # Both kill the process, so `event` says that it died.
+        if self._output.refusal:
+            return self._lacking(self._output.refusal, event.stdout).event
         if not self._output.exceeded:
             return event
-        # Text beyond the limit kills the process, so `event` says that it died.
         message = f"the program printed more than {self._limits.output_bytes:,} bytes"
         return self._exceeded("output", message, None, event.stdout)
 
@@ -169,9 +173,6 @@ class MontyExecution:
     def _tool_call(self, snapshot: FunctionSnapshot) -> _Snapshot:
         name = str(snapshot.function_name)
         tool = self._tools.get(name)
-        if name == REFUSE:
-            message = str(snapshot.args[0])[:_LONGEST_REASON] if snapshot.args else "this program"
-            raise _Ended(program_failure("ValueError", message, None, self._output.take()))
         # Any undefined name that a program calls arrives here; only those of tools are answered.
         if tool is None or snapshot.object_id is not None:
             return snapshot.resume(error_answer("NameError", f"name {name!r} is not defined"))
@@ -217,6 +218,9 @@ class MontyExecution:
         return snapshot.resume_not_handled()
 
     def _settle(self, snapshot: FutureSnapshot) -> _Snapshot | Event:
+        for outcome in self._answers.values():
+            if isinstance(outcome, Returned) and (reason := self._refuses(outcome.value)):
+                raise self._lacking(reason)
         results: dict[int, Any] = {call_id: to_answer(outcome) for call_id, outcome in self._answers.items()}
         self._answers = {}
         # A program may poll with sleep(0) for the answer to a call. Timers fire once in an `advance` while calls are
@@ -231,6 +235,20 @@ class MontyExecution:
         except MontyError as error:
             check_conversion(error)
             raise
+
+    def _refuses(self, value: Any) -> str:
+        """Return why the program must not go on here with a tool's result; empty where it may."""
+        if value is None or type(value) in (str, bool, int):
+            return ""
+        if self._minds_nan is None:
+            self._minds_nan = uses_nan(self._source)
+        nan, infinity = self._minds_nan
+        return refuses(value, nan=nan, infinity=infinity)
+
+    def _lacking(self, reason: str, stdout: str = "") -> _Ended:
+        """Return the end of a run that comes to something that CPython does otherwise."""
+        failed = program_failure("ValueError", reason[:_LONGEST_REASON], None, stdout + self._output.take())
+        return _Ended(replace(failed, lacks=failed.message))
 
     def _finish(self, snapshot: MontyComplete) -> Event:
         try:
@@ -335,18 +353,27 @@ class Output:
 
     Args:
         max_bytes: How much may be printed in all, in UTF-8; more is not kept.
-        on_excess: Called, once, from the thread that delivered the text beyond the limit.
+        stop: Called, once, from the thread that delivered the text beyond the limit, or the word that refuses to go on.
+
+    Attributes:
+        exceeded: Whether there was text beyond the limit.
+        refusal: Why the run cannot go on in Monty; empty where it can.
     """
 
-    def __init__(self, max_bytes: int, on_excess: Callable[[], None]) -> None:
+    def __init__(self, max_bytes: int, stop: Callable[[], None]) -> None:
         self._room = max_bytes
-        self._on_excess = on_excess
+        self._stop = stop
         self._parts: list[str] = []
         self.exceeded = False
+        self.refusal = ""
 
     def write(self, stream: str, text: str) -> None:
         """Add a piece of text; standard output and standard error go to the same place, in order."""
-        if self.exceeded:
+        if self.exceeded or self.refusal:
+            return
+        if REFUSAL in text:
+            self.refusal = text.partition(REFUSAL)[2].strip() or "this program"
+            self._stop()
             return
         encoded = text.encode("utf-8", "replace")
         if len(encoded) > self._room:
@@ -355,7 +382,7 @@ class Output:
         self._room -= len(encoded)
         self._parts.append(text)
         if self.exceeded:
-            self._on_excess()
+            self._stop()
 
     def take(self) -> str:
         """Return the text printed since the last call."""

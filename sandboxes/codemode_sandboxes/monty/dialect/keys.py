@@ -15,13 +15,12 @@ from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, kinds_of, ro
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree
 
-__all__ = ["GUARD", "KEYS", "REFUSE"]
+__all__ = ["GUARD", "KEYS", "REFUSE", "stores_of"]
 
 REFUSE = "_cm_refuse"
-"""The name that helpers call, with a message, to end a run. No `except` of the program sees that."""
+"""The name of the function, defined in the prelude, by which helpers end a run, with a message. No `except` sees that."""
 
 _TEXTS = frozenset({"str", "bytes", "NoneType", "ellipsis"})
-_LOOKING = frozenset({"add", "count", "discard", "index", "remove"})
 _NO_DICTS = frozenset({"str", "bytes", "list", "tuple", "range"})
 
 # `_cm_spelled` has the first spelling of each key of the run that is no text; `_cm_mixed` where there were several. Only
@@ -321,7 +320,8 @@ def _changes(tree: Tree) -> Iterator[Change]:
     return (change for _, change in _Stores(tree).find() if change is not None)
 
 
-def _places(tree: Tree) -> Iterator[ast.AST]:
+def stores_of(tree: Tree) -> Iterator[ast.AST]:
+    """Yield the places of a program where a dict or a Counter may take a key that is no text."""
     return (node for node, _ in _Stores(tree).find())
 
 
@@ -333,27 +333,6 @@ def _equal_constants(tree: Tree) -> Iterator[ast.AST]:
             yield display
 
 
-def _nans(tree: Tree) -> Iterator[ast.AST]:
-    """Find NaN that the program makes, where it may look for it in a list or a set: Monty takes each for the same."""
-    kinds = kinds_of(tree)
-    nans: list[ast.AST] = [node for node in tree.of(ast.Attribute) if tree.dotted(node) == "math.nan"]
-    nans += [node for node in tree.of(ast.Name) if tree.dotted(node) == "math.nan"]
-    nans += [call for call in tree.of(ast.Call) if kinds.is_builtin(call.func, "float") and _is_nan(call)]
-    looks = any(
-        any(isinstance(each, ast.In | ast.NotIn) for each in node.ops)
-        or kinds.kind(node.left) in ("list", "tuple", "dict")
-        for node in tree.of(ast.Compare)
-    )
-    looks = looks or any(node.attr in _LOOKING for node in tree.of(ast.Attribute))
-    looks = looks or any(kinds.is_builtin(node, "set", "frozenset") for node in tree.of(ast.Name))
-    return iter(nans if looks or any(True for _ in (*tree.of(ast.Set, ast.SetComp), *_places(tree))) else ())
-
-
-def _is_nan(call: ast.Call) -> bool:
-    text = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
-    return isinstance(text, str) and text.strip().lower().lstrip("+-") == "nan"
-
-
 _PROBE = "d = {1: 'a'}\nd[1.0] = 'b'\nrepr(d) == \"{1: 'b'}\""
 _SUBSTITUTE = "make all keys texts or all of them integers"
 
@@ -361,17 +340,10 @@ KEYS: tuple[Gap, ...] = (
     RewrittenGap(
         "keys that may equal a key of another type",
         _SUBSTITUTE,
-        _places,
+        stores_of,
         _PROBE,
         rewrite=_changes,
         words=r"[\[{|&]|\bdict\b|Counter|setdefault|update|fromkeys|intersection",
     ),
     Gap("keys that equal a key of another type", _SUBSTITUTE, _equal_constants, _PROBE, rare=True),
-    Gap(
-        "NaN among others",
-        "test with `math.isnan(x)`, or leave NaN out",
-        _nans,
-        "float('nan') not in [float('nan')]",
-        rare=True,
-    ),
 )

@@ -10,8 +10,9 @@ from codemode_sandboxes.monty.dialect.assignments import ASSIGNMENTS
 from codemode_sandboxes.monty.dialect.calls import CALLS
 from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap
 from codemode_sandboxes.monty.dialect.keys import GUARD, KEYS
+from codemode_sandboxes.monty.dialect.nans import NANS, WARY_JSON
 from codemode_sandboxes.monty.dialect.statements import STATEMENTS
-from codemode_sandboxes.monty.dialect.texts import DIGITS, SUBJECTS, TEXTS
+from codemode_sandboxes.monty.dialect.texts import DIGITS, SUBJECTS, TEXTS, WARY_DIGITS
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree, parse, tree_of
 
@@ -19,10 +20,10 @@ __all__ = ["Lowered", "lower"]
 
 _REWRITTEN = [
     (gap, re.compile(gap.words))
-    for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *KEYS, *TEXTS)
+    for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *KEYS, *NANS, *TEXTS)
     if isinstance(gap, RewrittenGap)
 ]
-_SILENT = (GUARD, DIGITS, SUBJECTS)
+_SILENT = (GUARD, DIGITS, WARY_DIGITS, WARY_JSON, SUBJECTS)
 _BUILTINS = {name for name in dir(builtins) if not name.startswith("_") and not keyword.iskeyword(name)}
 _BIND = """\
 try:

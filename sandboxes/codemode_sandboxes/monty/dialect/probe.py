@@ -23,6 +23,7 @@ from codemode_sandboxes.monty.dialect.formats import FORMATS
 from codemode_sandboxes.monty.dialect.keys import KEYS
 from codemode_sandboxes.monty.dialect.laziness import LAZINESS
 from codemode_sandboxes.monty.dialect.library import candidate_names, library_gaps
+from codemode_sandboxes.monty.dialect.nans import NANS
 from codemode_sandboxes.monty.dialect.objects import BUILTINS, METHOD_OWNERS, SPECIAL_METHODS, object_gaps
 from codemode_sandboxes.monty.dialect.oddities import ODDITIES
 from codemode_sandboxes.monty.dialect.orders import ORDERS
@@ -88,7 +89,7 @@ def _probe(binary: str | Path | None) -> Findings:
 
 
 def _gaps(session: MontySession, modules: Iterable[str]) -> Iterable[Gap]:
-    for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *KEYS, *LAZINESS, *ORDERS, *FORMATS, *TEXTS, *ODDITIES):
+    for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *KEYS, *NANS, *LAZINESS, *ORDERS, *FORMATS, *TEXTS, *ODDITIES):
         if not _works(session, gap.probe):
             yield gap.open_part() if isinstance(gap, RewrittenGap) else gap
     yield from library_gaps(_missing_names(session, candidate_names(list(modules))))

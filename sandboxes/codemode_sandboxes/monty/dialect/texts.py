@@ -9,10 +9,11 @@ from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap, wrap
 from codemode_sandboxes.monty.dialect.keys import REFUSE
 from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, kinds_of
+from codemode_sandboxes.monty.dialect.nans import WARY_NUMBERS, minds_nan
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree
 
-__all__ = ["DIGITS", "SUBJECTS", "TEXTS"]
+__all__ = ["DIGITS", "SUBJECTS", "TEXTS", "WARY_DIGITS"]
 
 # The digits of each script stand together, ten by ten, in their order.
 DIGITS = """\
@@ -36,6 +37,8 @@ def _cm_int(text=0, *base, **named):
 def _cm_float(text=0.0):
     return float(_cm_digits(text))
 """
+# The same for a program that does with numbers what NaN among them would show.
+WARY_DIGITS = DIGITS + WARY_NUMBERS
 # `\\w` lacks signs such as a raised two, `\\s` the separators of records, and without case a dotless i is a letter of its own.
 SUBJECTS = """\
 def _cm_subject(text):
@@ -67,8 +70,10 @@ def _numerals(tree: Tree) -> Iterator[tuple[ast.AST, Change | None]]:
     # A type that is handed on is replaced by a function, unless something else might see that.
     seen = any(isinstance(around, ast.Compare) for name in names for around in list(tree.ancestors(name))[:2])
     in_strings = _strings_around(tree)
+    helper = WARY_DIGITS if minds_nan(tree) else DIGITS
     yield from (
-        (string, _rename_inside(string)) for string in {in_strings[name]: 0 for name in names if name in in_strings}
+        (string, _rename_inside(string, helper))
+        for string in {in_strings[name]: 0 for name in names if name in in_strings}
     )
     for name in names:
         call = tree.parent(name)
@@ -77,9 +82,10 @@ def _numerals(tree: Tree) -> Iterator[tuple[ast.AST, Change | None]]:
         if not isinstance(call, ast.Call) or call.func is not name:
             if _is_stored(tree, name):
                 shown = kinds.is_builtin(getattr(call, "func", call), *_SHOWING)
-                yield name, None if seen or shown else _rename(name)
+                yield name, None if seen or shown else _rename(name, helper)
         elif call.args and not _is_plain(kinds, call.args[0]):
-            yield call.args[0], wrap(call.args[0], "_cm_digits((", DIGITS)
+            reads = "_cm_real((" if name.id == "float" and helper is WARY_DIGITS else "_cm_digits(("
+            yield call.args[0], wrap(call.args[0], reads, helper)
 
 
 def _strings_around(tree: Tree) -> dict[ast.AST, ast.JoinedStr]:
@@ -92,7 +98,7 @@ def _strings_around(tree: Tree) -> dict[ast.AST, ast.JoinedStr]:
     return found
 
 
-def _rename_inside(string: ast.JoinedStr) -> Change | None:
+def _rename_inside(string: ast.JoinedStr, helper: str) -> Change | None:
     texts = (each.value for each in ast.walk(string) if isinstance(each, ast.Constant) and isinstance(each.value, str))
     if any(map(_NUMBER_CALL.search, texts)):
         return None
@@ -101,7 +107,7 @@ def _rename_inside(string: ast.JoinedStr) -> Change | None:
         start, end = edits.span(string)
         edits.replace(start, end, _NUMBER_CALL.sub(r"_cm_\1(", edits.code[start:end]))
 
-    return Change(string, edit, DIGITS)
+    return Change(string, edit, helper)
 
 
 def _is_stored(tree: Tree, name: ast.Name) -> bool:
@@ -126,11 +132,11 @@ def _is_plain(kinds: Kinds, node: ast.expr) -> bool:
     return kinds.kind(node) == "number" or (isinstance(text, str) and text.isascii())
 
 
-def _rename(name: ast.Name) -> Change:
+def _rename(name: ast.Name, helper: str) -> Change:
     def edit(edits: Edits) -> None:
         edits.replace(*edits.span(name), f"_cm_{name.id}")
 
-    return Change(name, edit, DIGITS)
+    return Change(name, edit, helper)
 
 
 def _subjects(tree: Tree) -> Iterator[tuple[ast.AST, Change | None]]:

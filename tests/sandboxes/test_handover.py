@@ -1,0 +1,138 @@
+"""A run that moves to another backend on the way: it is answered as before, and the host sees nothing of it."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+import pytest
+from codemode_sandboxes import (
+    AutoSandbox,
+    Blocked,
+    Call,
+    Event,
+    Failed,
+    Finished,
+    Limits,
+    MockExecution,
+    MockSandbox,
+    Program,
+    Raised,
+    Returned,
+    Sandbox,
+    SandboxUnavailable,
+)
+from codemode_sandboxes import handover as handover_module
+from codemode_sandboxes.handover import HandoverSandbox
+from codemode_sandboxes.monty import MontySandbox
+
+from codemode_graph import CodeMode, tool
+from tests.sandboxes.driving import run
+
+LACKING = Failed(kind="program", type="ValueError", message="a key is NaN", lacks="a key is NaN")
+FIRST = Blocked((Call(1, "put", (1,)),), (), None, "a\n")
+SECOND = Blocked((Call(2, "put", (2.0,)),), (), 0.5, "b\n")
+PROGRAM = Program(code="1", tools=("put",))
+
+
+def moving(first: Sequence[Event], other: Sandbox | None) -> HandoverSandbox:
+    async def following(lacks: str) -> Sandbox | None:
+        assert lacks == "a key is NaN"
+        return other
+
+    return HandoverSandbox(MockSandbox([*first, LACKING]), following)
+
+
+async def drive(sandbox: Sandbox) -> list[Event]:
+    """Answer both calls: the first with a list that the host changes afterwards."""
+    execution = await sandbox.start(PROGRAM, Limits())
+    value = [float("nan"), "\ud800"]
+    events = [await execution.advance(), await execution.advance({1: Returned(value)}, elapsed=1.0)]
+    value.clear()
+    return [*events, await execution.advance({2: Raised("KeyError", "no")}, elapsed=2.0)]
+
+
+async def test_a_run_goes_on_elsewhere_and_is_told_what_it_was_told() -> None:
+    other = MockSandbox([FIRST, SECOND, Finished(3, "c\n")])
+    sandbox = moving([FIRST, SECOND], other)
+    assert await drive(sandbox) == [FIRST, SECOND, Finished(3, "c\n")]
+    (execution,) = other.executions
+    assert repr(execution.outcomes[1]) == repr({1: Returned([float("nan"), "\ud800"])})
+    assert execution.outcomes[2] == {2: Raised("KeyError", "no")}
+    assert execution.elapsed == [None, 1.0, 2.0]
+
+
+OTHERWISE: dict[str, Event] = {
+    "another call": replace(SECOND, calls=(Call(2, "put", (2,)),)),
+    "a call more": replace(SECOND, calls=(*SECOND.calls, Call(3, "put", (3,)))),
+    "no call": replace(SECOND, calls=()),
+    "a call given up": replace(SECOND, cancelled=(1,)),
+    "no timer": replace(SECOND, wake_after=None),
+    "another text": replace(SECOND, stdout="b"),
+    "an end": Finished(1),
+    "a failure": Failed(kind="program", type="KeyError", message="x"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERWISE)
+async def test_a_run_that_does_otherwise_there_ends_with_the_failure(case: str) -> None:
+    other = MockSandbox([FIRST, OTHERWISE[case], Finished(3)])
+    assert await drive(moving([FIRST, SECOND], other)) == [FIRST, SECOND, LACKING]
+    assert other.executions[0].closed
+
+
+async def test_a_run_stays_where_there_is_no_other_backend_or_too_much_was_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Absent(MockSandbox):
+        async def start(self, program: Program, limits: Limits | None = None) -> MockExecution:
+            raise SandboxUnavailable("absent", "it is gone", "")
+
+    assert (await drive(moving([FIRST, SECOND], None)))[2] == LACKING
+    assert (await drive(moving([FIRST, SECOND], Absent(Finished(1)))))[2] == LACKING
+    monkeypatch.setattr(handover_module, "_MOST_BYTES", 10)
+    assert (await drive(moving([FIRST, SECOND], MockSandbox([FIRST, SECOND, Finished(3)]))))[2] == LACKING
+
+
+@pytest.fixture(scope="module")
+async def auto() -> AsyncIterator[AutoSandbox]:
+    sandbox = AutoSandbox([MontySandbox(), "restricted"])
+    yield sandbox
+    await sandbox.aclose()
+
+
+async def test_calls_side_by_side_and_sleeps_are_caught_up_with(auto: AutoSandbox) -> None:
+    async def put(x: float) -> float:
+        return x
+
+    code = (
+        "import asyncio\nxs = await asyncio.gather(*[tools.put(x) for x in range(3)])\nawait asyncio.sleep(0.01)\n"
+        "async def one(x):\n    await asyncio.sleep(0.01 * x)\n    return await tools.put(x)\n"
+        "ys = await asyncio.gather(one(2), one(1))\nd = {}\n"
+        "try:\n    d[await tools.put(xs[0] + 0.5) * ys[0]] = d.setdefault(float('n' + 'an'), 1)\nexcept Exception:\n    d = None\nlen(d)"
+    )
+    ended = await run(auto, code, {"put": put})
+    assert ended.value == 2
+    assert [call.args for event in ended.blocked for call in event.calls] == [(0,), (1,), (2,), (1,), (2,), (0.5,)]
+
+
+async def test_no_call_of_a_run_that_moves_is_made_twice() -> None:
+    paid: list[float] = []
+
+    @tool(effect="write")
+    def pay(amount: float) -> float:
+        """Pay an amount."""
+        paid.append(amount)
+        return amount
+
+    @tool(effect="read")
+    def rate() -> float:
+        """Return the rate."""
+        return float("nan")
+
+    program = "print('go')\nawait tools.pay(1)\nrates = {await tools.rate(): await tools.pay(2)}\nawait tools.pay(3)\nreturn len(rates)"
+    async with CodeMode(model=None, tools=[pay, rate]) as cm:
+        result = await cm.run_code(program)
+    assert (result["output"], paid, result["sandbox"], result["stdout"]) == (1, [1, 2, 3], "restricted", "go\n")
+    async with CodeMode(model=None, tools=[pay, rate], sandbox="monty") as cm:
+        failed = await cm.run_code(program.replace("await tools.pay(1)\n", ""))
+    assert "NaN" in str(failed["error"])
+    assert failed["sandbox"] == "monty"
