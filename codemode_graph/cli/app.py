@@ -4,6 +4,7 @@ A command imports its code when it runs, because LangChain takes a second to imp
 """
 
 import platform
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -71,6 +72,7 @@ def _options(
 
 @app.command()
 def run(
+    context: typer.Context,
     task: Annotated[str, typer.Argument(help="What is to be done, in plain language.", show_default=False)] = "",
     mcp: MCP = [],  # noqa: B006 - typer's way to give a list option its default
     tools: TOOLS = [],  # noqa: B006
@@ -135,32 +137,15 @@ def run(
     if not task and program is None:
         raise typer.BadParameter("there is nothing to do: give a task in plain language, or --program FILE")
     from codemode_graph.cli.history import run_task
-    from codemode_graph.cli.invocation import Invocation, read_bounds
+    from codemode_graph.cli.invocation import read_invocation
     from codemode_graph.cli.run import read_program, read_schema, refusing
 
     with refusing():
-        bounds, numbers = read_bounds(max_calls=max_calls, budget=budget, prices=prices)
-    invocation = Invocation(
-        task=task,
-        code=None if program is None else read_program(program),
-        mcp=[str(path) for path in mcp],
-        tools=tools,
-        model=None if program is not None else model,
-        packages=package,
-        options={
-            "sandbox": sandbox,
-            "auto": auto or None,
-            "fallback": fallback,
-            "max_attempts": max_attempts,
-            "timeout": timeout,
-            **({} if returns is None else {"returns": read_schema(returns)}),
-            "model_timeout": model_timeout,
-            **bounds,
-        },
-        approve=approve,
-        yes=yes,
-        prices=numbers,
-    )
+        invocation = read_invocation(context.params)
+    if program is not None:
+        invocation = replace(invocation, code=read_program(program), model=None)
+    if returns is not None:
+        invocation.options["returns"] = read_schema(returns)
     run_task(
         invocation,
         compare=compare,
@@ -326,6 +311,7 @@ def build_image(
 
 @app.command()
 def serve(
+    context: typer.Context,
     mcp: MCP = [],  # noqa: B006
     tools: TOOLS = [],  # noqa: B006
     model: Annotated[str | None, MODEL_OPTION] = None,
@@ -389,30 +375,13 @@ def serve(
 
     For example: codemode-graph serve --mcp servers.json --http 127.0.0.1:8123
     """
-    from codemode_graph.cli.invocation import Invocation, read_bounds
+    from codemode_graph.cli.invocation import read_invocation
     from codemode_graph.cli.run import refusing
     from codemode_graph.cli.serve import Service
     from codemode_graph.cli.serve import serve as serve_clients
 
     with refusing():
-        bounds, numbers = read_bounds(max_calls=max_calls, budget=budget, prices=prices)
-    invocation = Invocation(
-        mcp=[str(path) for path in mcp],
-        tools=tools,
-        model=model,
-        packages=package,
-        options={
-            "sandbox": sandbox,
-            "auto": auto or None,
-            "fallback": fallback,
-            "max_attempts": max_attempts,
-            "timeout": timeout,
-            "model_timeout": model_timeout,
-            **bounds,
-        },
-        approve=approve,
-        prices=numbers,
-    )
+        invocation = read_invocation(context.params)
     service = Service(
         http=http,
         allowed_hosts=allowed_host,
@@ -430,6 +399,7 @@ def serve(
 
 @app.command(name="eval")
 def evaluate(
+    context: typer.Context,
     tasks: Annotated[
         Path, typer.Argument(help="The tasks, as YAML or JSON.", metavar="FILE", show_default=False, dir_okay=False)
     ],
@@ -466,28 +436,11 @@ def evaluate(
     For example: codemode-graph eval tasks.yaml --tools mytools:TOOLS --html report.html
     """
     from codemode_graph.cli.eval_tasks import eval_tasks
-    from codemode_graph.cli.invocation import Invocation, read_bounds
+    from codemode_graph.cli.invocation import read_invocation
     from codemode_graph.cli.run import refusing
 
     with refusing():
-        bounds, numbers = read_bounds(max_calls=max_calls, budget=budget, prices=prices)
-    invocation = Invocation(
-        mcp=[str(path) for path in mcp],
-        tools=tools,
-        model=model,
-        packages=package,
-        options={
-            "sandbox": sandbox,
-            "auto": auto or None,
-            "fallback": fallback,
-            "max_attempts": max_attempts,
-            "timeout": timeout,
-            "model_timeout": model_timeout,
-            **bounds,
-        },
-        yes=yes,
-        prices=numbers,
-    )
+        invocation = read_invocation(context.params)
     eval_tasks(tasks, invocation, only=only, repeat=repeat, quiet=quiet, html=html, as_json=as_json)
 
 

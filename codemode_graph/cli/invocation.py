@@ -4,7 +4,7 @@ import importlib
 import sys
 import sysconfig
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line, suggest
 from codemode_graph.trace.console import say
 
-__all__ = ["Invocation", "import_object", "load_sandbox", "load_specs", "read_bounds"]
+__all__ = ["Invocation", "import_object", "load_sandbox", "load_specs", "read_invocation"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,23 +82,34 @@ class Invocation:
         return model, options
 
 
-def read_bounds(
-    *, max_calls: int | None, budget: Sequence[str], prices: str | None
-) -> tuple[RunOptions, list[float] | None]:
-    """Return the budgets that the command line names, as options, and the prices.
-
-    Args:
-        max_calls: The most tool calls.
-        budget: Budgets such as `tokens=20000`.
-        prices: Two numbers, such as `1.25,10`.
+def read_invocation(parameters: Mapping[str, Any]) -> Invocation:
+    """Return the invocation that a command's parameters make: those that `run`, `serve` and `eval` share, by their names.
 
     Raises:
         ConfigurationError: A budget has another name, or a value is no number.
     """
+    options = RunOptions(
+        auto=parameters["auto"] or None,
+        **{name: parameters[name] for name in ("sandbox", "fallback", "max_attempts", "timeout", "model_timeout")},  # type: ignore[typeddict-item]
+        **_read_budgets(parameters["max_calls"], parameters["budget"]),
+    )
+    prices = None if parameters["prices"] is None else _read_prices(parameters["prices"])
+    if prices is None and "max_cost" in options:
+        raise ConfigurationError("--budget cost=... needs --prices INPUT,OUTPUT, for a million tokens each")
+    return Invocation(
+        mcp=[str(path) for path in parameters["mcp"]],
+        packages=parameters["package"],
+        options=options,
+        prices=prices,
+        **{name: parameters[name] for name in ("task", "tools", "model", "approve", "yes") if name in parameters},
+    )
+
+
+def _read_budgets(max_calls: int | None, budgets: Sequence[str]) -> dict[str, Any]:
     names = {name.removeprefix("max_").replace("_", "-"): name for name in Context.model_fields if "max_" in name}
     names.pop("attempts")  # has an option of its own
     bounds: dict[str, Any] = {} if max_calls is None else {"max_tool_calls": max_calls}
-    for text in budget:
+    for text in budgets:
         key, _, value = text.partition("=")
         name = names.get(key.strip().lower().replace("_", "-").removeprefix("max-"))
         if name is None:
@@ -110,15 +121,15 @@ def read_bounds(
             bounds[name] = float(value) if name in ("max_seconds", "max_cost") else int(value)
         except ValueError:
             raise ConfigurationError(f"--budget {text}: {value!r} is no number") from None
-    if prices is None:
-        if "max_cost" in bounds:
-            raise ConfigurationError("--budget cost=... needs --prices INPUT,OUTPUT, for a million tokens each")
-        return RunOptions(**bounds), None  # type: ignore[typeddict-item]
+    return bounds
+
+
+def _read_prices(text: str) -> list[float]:
     try:
-        read, written = (float(each) for each in prices.split(","))
+        read, written = (float(each) for each in text.split(","))
     except ValueError:
-        raise ConfigurationError(f"--prices takes INPUT,OUTPUT, such as 1.25,10, not {prices!r}") from None
-    return RunOptions(**bounds), [read, written]  # type: ignore[typeddict-item]
+        raise ConfigurationError(f"--prices takes INPUT,OUTPUT, such as 1.25,10, not {text!r}") from None
+    return [read, written]
 
 
 async def load_specs(
