@@ -74,7 +74,7 @@ Pieces: TypeAlias = list[tuple[str, str]]
 
 def page(run: RunData) -> str:
     """Return a page that needs no other file, and whose security policy lets it load and run nothing."""
-    return render("page.html", title=f"{run.task[:80] or 'A program'} · codemode-graph", **_context(run))
+    return render("page.html", title=run.task[:80] or "A program", **_context(run))
 
 
 def fragment(run: RunData) -> str:
@@ -92,7 +92,7 @@ def render(template: str, **context: Any) -> str:
 def environment() -> Environment:
     """Return the environment of the templates.
 
-    Templates include one another and define no macros: Jinja2 returns the text of a macro as a value, and `finalize` makes
+    Templates include and extend one another, and define no macros: Jinja2 returns the text of a macro as a value, and `finalize` makes
     plain text of every value.
     """
     templates = Environment(
