@@ -32,7 +32,6 @@ class HasTools(Protocol):
         ...
 
 
-OneTool: TypeAlias = ToolSpec | BaseTool | Callable[..., Any]
 Tools: TypeAlias = HasTools | BaseToolkit | Iterable[Any] | Mapping[str, Any]
 """Functions, LangChain tools and `ToolSpec`s: in a list, in a dict that names them, or in an object's `tools`."""
 

@@ -92,8 +92,8 @@ def render(template: str, **context: Any) -> str:
 def environment() -> Environment:
     """Return the environment of the templates.
 
-    Templates include and extend one another, and define no macros: Jinja2 returns the text of a macro as a value, and `finalize` makes
-    plain text of every value.
+    Templates include and extend one another and define no macros: Jinja2 returns the text of a macro as a value, and
+    `finalize` makes plain text of every value.
     """
     templates = Environment(
         loader=PackageLoader("codemode_graph.trace"),
