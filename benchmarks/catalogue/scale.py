@@ -1,9 +1,11 @@
 """Measures what many tools cost: loading them, the first check and run of a program, the second check, the memory.
 
 Run it from the repository's root: `python -m benchmarks run catalogue-scale FOLDER`. The folder holds what MCP servers
-answered, a file a server. Each number of tools has a process of its own. Times are of the processor: of this process, and
-of the type checker's; the second check is the median of several, each of a program of its own that calls another tool than
-the one before.
+answered, a file a server. Times are of the processor: of this process, and of the type checker's. Each number of tools has a
+process of its own, but for further checks, whose figures are held against each other: those take turns in one process.
+
+* The second check is that of the second program that a new type checker sees. It calls a tool that the first does not.
+* A later check is that of a program whose tools earlier ones have called.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from codemode_sandboxes import Capabilities
 from codemode_sandboxes.monty import MontySandbox
 
 from benchmarks import store
@@ -32,8 +35,8 @@ from codemode_graph.check import check_program
 from codemode_graph.tools.spec import ToolSpec
 
 COUNTS = (10, 100, 1_000)
-CHECKS = 20
-KEYS = ("load", "signatures", "first check", "second check", "first run", "second run", "prompt")
+ROUNDS = 40
+KEYS = ("load", "signatures", "first check", "second check", "later check", "first run", "second run", "prompt")
 
 
 async def _call(arguments: dict[str, Any], config: Any) -> Any:
@@ -71,6 +74,38 @@ def _program(spec: ToolSpec, number: int) -> str:
     return f"async def main():\n    # Program {number}.\n    return await tools[{spec.name!r}](**{{}})\n"
 
 
+async def _check(catalogue: Catalogue, checker: MontySandbox, capabilities: Capabilities, program: str) -> float:
+    """Check a program, and return the seconds."""
+    signatures = catalogue.signatures
+    before = processor_seconds()
+    checked = await check_program(
+        program, signatures=signatures, capabilities=capabilities, stubs=catalogue.stubs, type_checker=checker
+    )
+    spent = processor_seconds() - before
+    assert not checked.findings, checked.findings
+    return spent
+
+
+async def measure_checks(folder: Path) -> dict[int, dict[str, float]]:
+    """Return the seconds of further checks, by the number of tools: medians of rounds in which all numbers take turns."""
+    catalogues = [Catalogue(read_specs(folder, count)) for count in COUNTS]
+    # Tools that are in all of the catalogues.
+    first, second = catalogues[0].specs[:2]
+    capabilities = MontySandbox().capabilities
+    found: dict[int, dict[str, list[float]]] = {}
+    for number in range(ROUNDS):
+        turn = number % len(catalogues)
+        for catalogue in [*catalogues[turn:], *catalogues[:turn]]:
+            checker = MontySandbox()
+            seconds = found.setdefault(len(catalogue.specs), {"second check": [], "later check": []})
+            await _check(catalogue, checker, capabilities, _program(first, number))
+            seconds["second check"].append(await _check(catalogue, checker, capabilities, _program(second, number)))
+            later = _program(first, ROUNDS + number)
+            seconds["later check"].append(await _check(catalogue, checker, capabilities, later))
+            await checker.aclose()
+    return {tools: {key: statistics.median(each) for key, each in all.items()} for tools, all in found.items()}
+
+
 async def measure(folder: Path, count: int) -> dict[str, Any]:
     """Return the seconds of each step, and the memory in MB, for so many tools."""
     specs = read_specs(folder, count)
@@ -92,27 +127,8 @@ async def measure(folder: Path, count: int) -> dict[str, Any]:
         _ = cm.catalogue.signatures
         note("signatures")
         checker = MontySandbox()
-
-        async def check(number: int) -> None:
-            checked = await check_program(
-                _program(empty[number % len(empty)], number),
-                signatures=cm.catalogue.signatures,
-                capabilities=capabilities,
-                stubs=cm.catalogue.stubs,
-                type_checker=checker,
-            )
-            assert not checked.findings, checked.findings
-
-        await check(0)
+        await _check(cm.catalogue, checker, capabilities, _program(empty[0], 0))
         note("first check")
-        await check(1)
-        repeated = []
-        for number in range(CHECKS):
-            last = processor_seconds()
-            await check(number)
-            note("second check")
-            repeated.append(seconds["second check"])
-        seconds["second check"] = statistics.median(repeated)
         await checker.aclose()
         for name in ("first run", "second run"):
             last = processor_seconds()
@@ -146,11 +162,13 @@ def main() -> None:
         print(json.dumps(asyncio.run(measure(folder, arguments.count))))
         return
     results = store.facts()
-    rows = []
+    checks, rows = asyncio.run(measure_checks(folder)), []
     for count in COUNTS:
         command = [sys.executable, "-m", "benchmarks.catalogue.scale", str(folder), "--count", str(count)]
         done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-        rows.append(json.loads(done.stdout))
+        row = json.loads(done.stdout)
+        row["seconds"] |= checks[row["tools"]]
+        rows.append(row)
     results = {**results, "rows": rows}
     print(table(results))
     store.write("catalogue-scale", results)

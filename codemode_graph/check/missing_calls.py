@@ -5,14 +5,14 @@ or compared may be called later, and is left alone.
 """
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from codemode_sandboxes.source import Edits, Tree, tree_of
 
 from codemode_graph.check.tool_uses import Reference, References
 from codemode_graph.state import Finding
-from codemode_graph.tools.signatures import Signature
+from codemode_graph.tools.signatures import Signature, Signatures
 
 __all__ = ["call_to_write", "call_tools", "find_missing_calls"]
 
@@ -40,7 +40,7 @@ _OF_VALUES = frozenset(
 _DEPTH = 20
 
 
-def call_tools(code: str, signatures: Sequence[Signature]) -> tuple[str, list[str]]:
+def call_tools(code: str, signatures: Signatures) -> tuple[str, list[str]]:
     """Call the tools that are used without a call, where they require no argument.
 
     One that changes something is called only where it is awaited: that says that a call was meant.
@@ -52,9 +52,9 @@ def call_tools(code: str, signatures: Sequence[Signature]) -> tuple[str, list[st
     Returns:
         The program, its lines unmoved, and the changes, a line each.
     """
-    by_name = {signature.tool.name: signature for signature in signatures}
+    by_name = signatures.by_name
     tree, edits, fixes = tree_of(code), Edits(code), []
-    for node, found, use in _Uses(tree, References(tree, list(by_name))).missing():
+    for node, found, use in _Uses(tree, References(tree, signatures.tool_names)).missing():
         if found.tool is None or any(item.required for item in by_name[found.tool].parameters):
             continue
         if use == "awaited" or by_name[found.tool].tool.effect_in_force == "read":

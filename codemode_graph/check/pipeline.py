@@ -104,14 +104,15 @@ async def check_program(
         return Checked(program=program, findings=(syntax_finding(error, program),))
     plain = without_marks(code)
     tree = tree_of(plain)
-    references = References(tree, list(signatures.by_name))
+    references = References(tree, signatures.tool_names)
     tools = tuple(dict.fromkeys(r.tool for _, r in references.calls() if r.tool is not None))
     called = [signatures.by_name[tool] for tool in tools]
     findings = [*fixes.findings, *_found(tree, references, signatures, capabilities)]
     try:
         declared = ""
         if type_checker is not None:
-            declared = stubs if isinstance(stubs, str) else await _declare(references, stubs or Stubs(signatures))
+            # A name that is computed is none that a type checker could follow.
+            declared = stubs if isinstance(stubs, str) else await (stubs or Stubs(signatures)).text(references.named())
             diagnostics = await type_checker.type_check(plain, declared)
             findings += TypeFindings(plain, tree, references, signatures).findings(diagnostics)
         # Types follow from calls that are right: what is wrong with those is told first.
@@ -137,7 +138,7 @@ async def check_program(
             # Checked as a whole: a saved program has to fit the tools as they are now.
             checked = await check_program(
                 whole,
-                signatures=signatures.only(signatures.by_name.keys() - programs.keys()),
+                signatures=signatures.only(set(signatures.by_name) - programs.keys()),
                 capabilities=capabilities,
                 type_checker=type_checker,
                 returns=returns,
@@ -157,14 +158,6 @@ async def check_program(
     )
 
 
-async def _declare(references: References, stubs: Stubs) -> str:
-    """Return the stub for a program: of every tool whose name stands in it, or of all where it computes names."""
-    names: set[str] | None = references.named()
-    if any(reference.written is None for reference in references.direct()):
-        names = None
-    return await stubs.atext(names)
-
-
 def _name_origin(finding: Finding, length: int) -> Finding:
     """Return a finding; of one in the functions of saved programs, which are the first lines, with words that say so."""
     if finding["line"] is None or finding["line"] > length:
@@ -180,14 +173,13 @@ class _Fixes:
 
 
 def _fixed(code: str, signatures: Signatures, capabilities: Capabilities) -> tuple[str, _Fixes]:
-    by_name = signatures.by_name
-    names = list(by_name)
+    names = signatures.tool_names
     code, anew, misused = mark_again(code, names)
     # Spelling first: an import, an await or a check that follows must see the tools by their names.
-    code, spelling = correct_spelling(code, by_name, capabilities.modules)
+    code, spelling = correct_spelling(code, signatures, capabilities.modules)
     code, idle = drop_idle_imports(code, capabilities.modules)
     code, imports = add_missing_imports(code, capabilities.modules)
-    code, calls = call_tools(code, signatures.tools)
+    code, calls = call_tools(code, signatures)
     code, awaits, findings = add_awaits(code, names)
     return code, _Fixes([*anew, *spelling, *idle, *imports, *calls, *awaits], [*misused, *findings])
 

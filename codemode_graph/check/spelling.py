@@ -3,23 +3,22 @@
 import ast
 import builtins
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 
 from codemode_sandboxes.source import Edits, tree_of
-from codemode_sandboxes.tool_names import attribute_names
 
 from codemode_graph.check.coroutines import Flow
 from codemode_graph.check.tool_uses import MAPPING_METHODS, Reference, References, plain_name
 from codemode_graph.tools.annotations import Map, Record, Scalar, Shape, Union, Unknown
 from codemode_graph.tools.schema import Parameter
-from codemode_graph.tools.signatures import Signature
+from codemode_graph.tools.signatures import Signature, Signatures
 
 __all__ = ["correct_spelling"]
 
 _DASHED = re.compile(r"\w+(?:-\w+)+")
 
 
-def correct_spelling(code: str, signatures: Mapping[str, Signature], modules: Collection[str]) -> tuple[str, list[str]]:
+def correct_spelling(code: str, signatures: Signatures, modules: Collection[str]) -> tuple[str, list[str]]:
     """Correct references to tools, and their arguments, where the program can mean only one.
 
     * `import tools` and `from tools import x`, which is what models write: dropped, or made an assignment.
@@ -32,7 +31,7 @@ def correct_spelling(code: str, signatures: Mapping[str, Signature], modules: Co
 
     Args:
         code: A program.
-        signatures: The tools, by name.
+        signatures: The tools.
         modules: Modules that can be imported.
 
     Returns:
@@ -49,12 +48,13 @@ def correct_spelling(code: str, signatures: Mapping[str, Signature], modules: Co
 
 
 class _Step:
-    def __init__(self, code: str, signatures: Mapping[str, Signature], modules: Collection[str]) -> None:
+    def __init__(self, code: str, signatures: Signatures, modules: Collection[str]) -> None:
         self.edits = Edits(code)
         self.tree = tree_of(code)
-        self.signatures, self.modules = signatures, modules
-        self.references = References(self.tree, list(signatures))
-        self.attributes = attribute_names(signatures)
+        self.signatures, self.modules = signatures.by_name, modules
+        self.names = signatures.tool_names
+        self.references = References(self.tree, self.names)
+        self.attributes = self.names.attributes
         self.fixes: list[str] = []
 
     def fix(self, node: ast.expr | ast.stmt | ast.keyword, message: str) -> None:
@@ -95,9 +95,8 @@ def _imports(step: _Step) -> None:
 
 
 def _bare_names(step: _Step) -> None:
-    by_attribute = {attribute: tool for tool, attribute in step.attributes.items()}
     for name in step.tree.unresolved():
-        tool = by_attribute.get(name.id)
+        tool = step.names.by_attribute.get(name.id)
         # A tool named `sum` or `list` must not take the built-in's place.
         if tool is not None and not hasattr(builtins, name.id) and name.id != "tools":
             step.edits.replace(*step.edits.span(name), step.expression(tool))
@@ -116,7 +115,7 @@ def _methods(step: _Step) -> None:
 
 def _called_methods(step: _Step) -> Iterator[tuple[ast.Call, ast.Attribute]]:
     """Yield calls of a mapping's methods that have the names of tools, and do not look up a tool."""
-    methods = MAPPING_METHODS & step.signatures.keys()
+    methods = {method for method in MAPPING_METHODS if method in step.names}
     for node in step.tree.of(ast.Call) if methods else ():
         match node:
             case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=name), *_]) if (

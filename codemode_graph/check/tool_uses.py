@@ -2,12 +2,11 @@
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from codemode_sandboxes.source import Function, Tree
-from codemode_sandboxes.tool_names import attribute_names
+from codemode_sandboxes.tool_names import ToolNames
 
 __all__ = ["MAPPING_METHODS", "Reference", "References", "plain_name", "same_tools"]
 
@@ -51,26 +50,21 @@ class Reference:
     tool: str | None
 
 
-# A check asks several times about the same tools.
-@lru_cache(maxsize=32)
-def _indexed(tools: tuple[str, ...]) -> tuple[frozenset[str], Mapping[str, str]]:
-    return frozenset(tools), {attribute: name for name, attribute in attribute_names(tools).items()}
-
-
 class References:
     """The places in one program that name tools.
 
     Args:
         tree: The program.
-        tools: The tools that there are.
+        tools: The names of the tools that there are. With `ToolNames` no time depends on their number.
 
     Attributes:
-        names: Their names.
+        names: The names of the tools.
     """
 
-    def __init__(self, tree: Tree, tools: Sequence[str]) -> None:
+    def __init__(self, tree: Tree, tools: Iterable[str]) -> None:
         self._tree = tree
-        self.names, self._by_attribute = _indexed(tuple(tools))
+        self.names = tools if isinstance(tools, ToolNames) else ToolNames(tools)
+        self._by_attribute = self.names.by_attribute
 
     def is_tools(self, node: ast.AST, depth: int = 0) -> bool:
         """Return whether an expression is the object `tools`: by its name, or a variable or parameter that holds it."""

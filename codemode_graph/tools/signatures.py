@@ -17,12 +17,11 @@ No description is part of it; names and values stand in it as ASCII literals, so
 
 import asyncio
 import builtins
-import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from codemode_sandboxes.tool_names import attribute_names
+from codemode_sandboxes.tool_names import ToolNames, attribute_names
 
 from codemode_graph.tools.annotations import (
     NULL,
@@ -100,6 +99,11 @@ class Signatures:
     def by_name(self) -> Mapping[str, Signature]:
         """The signatures by the names of their tools."""
         return {signature.tool.name: signature for signature in self.tools}
+
+    @cached_property
+    def tool_names(self) -> ToolNames:
+        """The names of the tools, as a check looks them up."""
+        return ToolNames(signature.tool.name for signature in self.tools)
 
     @classmethod
     def of(cls, specs: Iterable[ToolSpec]) -> "Signatures":
@@ -193,16 +197,14 @@ def render_stubs(tools: Iterable[ToolSpec] | Signatures) -> str:
     return _Writer(tools if isinstance(tools, Signatures) else Signatures.of(tools)).text()
 
 
-# Tools up to which one stub declares all. A type checker reads the whole stub at each check, and goes through the overloads of
-# `tools[...]` one by one: with 781 tools a check takes ten times as long as with ten.
-_ALL = 64
+# Stubs that are kept, the newest. Programs of a task name the same tools again and again.
+_KEPT = 256
 
 
 class Stubs:
-    """Writes the stubs for programs. Where there are many tools, a stub declares those that programs have named.
+    """Writes the stubs for programs, and keeps them: each declares the tools that a program names, and no other.
 
-    The stub stays the same text as long as programs name no further tool, so that a type checker that has read it can be
-    kept.
+    So a check takes the same time however many tools there are.
 
     Args:
         signatures: The signatures of all tools.
@@ -210,39 +212,18 @@ class Stubs:
 
     def __init__(self, signatures: Signatures) -> None:
         self._signatures = signatures
-        self._known: tuple[set[str], str] = (
-            set(),
-            "",
-        )  # one value, since the event loop reads it while a thread writes
-        self._whole = ""
-        self._lock = threading.Lock()
+        self._kept: dict[frozenset[str], str] = {}
 
-    async def atext(self, names: Collection[str] | None) -> str:
-        """Do what `text` does, off the event loop where the stub is not written yet."""
-        if names is None or len(self._signatures.tools) <= _ALL:
-            known = self._whole
-        else:
-            named, text = self._known
-            known = text if named.issuperset(names) else ""
-        return known or await asyncio.to_thread(self.text, names)
-
-    def text(self, names: Collection[str] | None) -> str:
-        """Return the stub for a program.
-
-        Args:
-            names: The tools that it may refer to; None where it may refer to any.
-        """
-        with self._lock:
-            if names is None or len(self._signatures.tools) <= _ALL:
-                self._whole = self._whole or render_stubs(self._signatures)
-                return self._whole
-            named, text = self._known
-            if not text or not named.issuperset(names):
-                # The set does not grow for ever: a stub of all tools that were ever named would be as slow as the whole.
-                named = {*names} if len(named) + len(names) > _ALL else named | set(names)
-                text = render_stubs(self._signatures.only(named))
-                self._known = named, text
-            return text
+    async def text(self, names: Collection[str]) -> str:
+        """Return the stub for a program that names these tools."""
+        key = frozenset(names)
+        if key not in self._kept:
+            # Types of some tools are long: off the event loop.
+            text = await asyncio.to_thread(render_stubs, self._signatures.only(key))
+            if len(self._kept) >= _KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = text
+        return self._kept[key]
 
 
 class _Writer:

@@ -2,10 +2,11 @@
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any
 
-__all__ = ["attribute_names"]
+__all__ = ["ToolNames", "attribute_names"]
 
 _RESERVED = frozenset({"get", "items", "keys", "values"})  # methods of `tools`, which is a mapping
 
@@ -26,7 +27,7 @@ def attribute_names(tools: Iterable[str]) -> dict[str, str]:
     return dict(_attribute_names(tuple(tools)))
 
 
-# One check of a program asks a dozen times about the same tools: with a thousand this is most of the check.
+# Each guest of a run asks about the same tools: with a thousand this is most of its start.
 @lru_cache(maxsize=32)
 def _attribute_names(names: tuple[str, ...]) -> Mapping[str, str]:
     plain = {name for name in names if _is_plain(name)}
@@ -37,6 +38,40 @@ def _attribute_names(names: tuple[str, ...]) -> Mapping[str, str]:
             attributes[name] = attribute
             plain.add(attribute)
     return attributes
+
+
+class ToolNames(Sequence[str]):
+    """The names of the tools that programs may call, indexed once for all programs.
+
+    Args:
+        names: The names, in order; of equal ones, the first.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(dict.fromkeys(names))
+        self._known = frozenset(self._names)
+
+    @cached_property
+    def attributes(self) -> Mapping[str, str]:
+        """The attribute under which each tool is called; see `attribute_names`."""
+        return attribute_names(self._names)
+
+    @cached_property
+    def by_attribute(self) -> Mapping[str, str]:
+        """The tool that each attribute calls."""
+        return {attribute: name for name, attribute in self.attributes.items()}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._names[index]
 
 
 def _is_plain(name: str) -> bool:

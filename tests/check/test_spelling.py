@@ -13,7 +13,7 @@ from tests.check.harness import run
 from tests.check.office import SPECS, Office
 
 MODULES = frozenset({"asyncio", "collections", "datetime", "functools", "json", "math", "re", "typing"})
-SIGNATURES = {signature.tool.name: signature for signature in Signatures.of(SPECS).tools}
+SIGNATURES = Signatures.of(SPECS)
 
 # Programs and what they become; each runs then.
 CORRECTED = {
@@ -87,12 +87,9 @@ async def never(arguments: dict[str, Any], config: RunnableConfig) -> None:
     raise AssertionError("no program runs here")
 
 
-METHODS = {
-    signature.tool.name: signature
-    for signature in Signatures.of(
-        [ToolSpec(name=name, call=never, input_schema={"type": "object"}) for name in ("get", "items", "find")]
-    ).tools
-}
+METHODS = Signatures.of(
+    [ToolSpec(name=name, call=never, input_schema={"type": "object"}) for name in ("get", "items", "find")]
+)
 
 
 @pytest.mark.parametrize(

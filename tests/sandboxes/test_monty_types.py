@@ -120,7 +120,7 @@ async def test_nothing_of_a_program_runs(sandbox: MontySandbox, monkeypatch: pyt
 async def test_a_version_that_would_run_it_is_an_error_and_still_reaches_nothing(
     sandbox: MontySandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(typecheck, "_REFUSED", "__accepted: int = 0\n")
+    monkeypatch.setattr(typecheck, "_REFUSED", "__accepted: int = 0")
     monkeypatch.setattr(typecheck, "_SECONDS", 0.3)
     for code in ("await tools.add(a=1, b=2)", "1 + 1", "while True:\n    pass"):
         with pytest.raises(SandboxError, match=r"should have refused|took longer"):
@@ -193,6 +193,34 @@ async def test_what_is_found_in_a_program_depends_on_no_program_before(own: Mont
     for number in order:
         assert await own.type_check(PROGRAMS[number], STUBS) == fresh[number]
     assert kept(own)._idle[0].checks == len(order)
+
+
+async def test_what_is_found_depends_on_no_stubs_before(own: MontySandbox) -> None:
+    declared = [STUBS, STUBS.replace("title", "topic"), STUBS.replace("title: str", "title: int"), "tools: int", ""]
+    codes = [GOOD, "x = await tools.list_events(calendar_id='a')\nx[0]['title'] + ''", "tools + ''", "__declared_0"]
+    pairs = [(code, stubs) for code in codes for stubs in declared]
+    fresh = []
+    for pair in pairs:
+        fresh.append(await own.type_check(*pair))
+        await own.aclose()
+    assert len({str(found) for found in fresh[5:10]}) == len(declared)
+    order = list(range(len(pairs))) * 3
+    random.Random(7).shuffle(order)
+    for number in order:
+        assert await own.type_check(*pairs[number]) == fresh[number]
+    # One session knows all of these stubs.
+    assert [checker.checks for checker in kept(own)._idle] == [len(order)]
+
+
+async def test_a_session_knows_so_many_stubs(own: MontySandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(typecheck, "_MODULES", 3)
+    found = []
+    for number in (0, 0, 1, 1, 2, 0):
+        assert [each.rule for each in await own.type_check("other.x", f"other: int = {number}")] == [
+            "unresolved-attribute"
+        ]
+        found.append([len(checker.names) for checker in kept(own)._idle])
+    assert found == [[1], [1], [2], [2], [], [1]]
 
 
 async def test_a_session_checks_so_many_programs(own: MontySandbox, monkeypatch: pytest.MonkeyPatch) -> None:
