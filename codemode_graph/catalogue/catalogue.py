@@ -112,6 +112,7 @@ class Catalogue:
         self._specs, self._others = tuple(specs), others
         self._tokens, self._embeddings = tokens, embeddings
         self._observed: tuple[str, Catalogue] | None = None
+        self._origin: Catalogue | None = None
         # Runs that begin together, each in a thread, must not each write all signatures.
         self._lock = threading.RLock()
         if self.is_searched:
@@ -179,8 +180,8 @@ class Catalogue:
             for name in ("cards", "tools", "callable", "_by_name", "_shown"):
                 changed.__dict__.pop(name, None)
             changed.__dict__["is_searched"] = self.is_searched
-            if self.is_searched:
-                changed.__dict__["index"] = self.index
+            # The index is that of the tools as they declare themselves; a run that searches nothing makes none.
+            changed._origin = self._origin or self
             changed._specs = tuple(
                 replace(spec, observed_schema=known[spec.name]) if spec.name in known else spec for spec in self._specs
             )
@@ -221,7 +222,7 @@ class Catalogue:
     @cached_property
     def index(self) -> ToolIndex:
         """The index of the tools."""
-        return ToolIndex(self._specs, embeddings=self._embeddings)
+        return ToolIndex(self._specs, embeddings=self._embeddings) if self._origin is None else self._origin.index
 
     @cached_property
     def tools(self) -> tuple[ToolSpec, ...]:
