@@ -198,7 +198,7 @@ def render_stubs(tools: Iterable[ToolSpec] | Signatures) -> str:
 
 
 # Stubs that are kept, the newest. Programs of a task name the same tools again and again.
-_KEPT = 256
+_MOST_TEXTS = 256
 
 
 class Stubs:
@@ -212,18 +212,18 @@ class Stubs:
 
     def __init__(self, signatures: Signatures) -> None:
         self._signatures = signatures
-        self._kept: dict[frozenset[str], str] = {}
+        self._texts: dict[frozenset[str], str] = {}
 
     async def text(self, names: Collection[str]) -> str:
         """Return the stub for a program that names these tools."""
         key = frozenset(names)
-        if key not in self._kept:
+        if key not in self._texts:
             # Types of some tools are long: off the event loop.
             text = await asyncio.to_thread(render_stubs, self._signatures.only(key))
-            if len(self._kept) >= _KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = text
-        return self._kept[key]
+            if len(self._texts) >= _MOST_TEXTS:
+                del self._texts[next(iter(self._texts))]
+            self._texts[key] = text
+        return self._texts[key]
 
 
 class _Writer:
