@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Durability, Interrupt, StateSnapshot
 
+from codemode_graph.calls.identity import ONE_RUN
 from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.locate import keep_beside
 from codemode_graph.calls.sqlite import SQLiteJournal
@@ -128,6 +130,10 @@ class Runs:
         # A journal that the caller gave keeps its runs: they may be read there.
         self._owns_journal = durable is None and journal is None
         self._run_ids: dict[str, None] = {}
+        # A task that comes twice under one id of the caller's is done once, so such runs are kept where they succeeded, too.
+        self._callers_ids: set[str] = set()
+        self._successes: dict[str, None] = {}
+        self._users: Counter[str] = Counter()
 
     @property
     def notes(self) -> Notes:
@@ -162,6 +168,7 @@ class Runs:
                 return await self.resume(
                     graph, snapshot, decisions=None, verbose=verbose, approve=approve, returns=returns
                 )
+            self._callers_ids.add(run_id)
         # Nobody can look at a run whose id nobody has yet, so what it leaves in this process's memory is written at its end.
         durability: Durability | None = "exit" if run_id is None and not self._durable else None
         return await self._run(
@@ -273,7 +280,9 @@ class Runs:
         for snapshot in old:
             await self._journal.delete(snapshot.values["run_id"])
             run_id = snapshot.config["configurable"]["thread_id"]
-            self._run_ids.pop(run_id, None)
+            for runs in (self._run_ids, self._successes):
+                runs.pop(run_id, None)
+            self._callers_ids.discard(run_id)
             await self._checkpoints.adelete_thread(run_id)
         return [snapshot.config["configurable"]["thread_id"] for snapshot in old]
 
@@ -315,6 +324,7 @@ class Runs:
         # The input is in the file before the model is asked: by the id alone, nothing else could say what it was.
         durability = "sync" if self._durable else durability
         result = None
+        self._users[thread] += 1
         try:
             if program is not None:
                 await _begin_repair(graph, config, program)
@@ -336,7 +346,11 @@ class Runs:
         finally:
             if watcher is not None:
                 watcher.stop()
-            if not self._durable:
+            self._users[thread] -= 1
+            if not self._users[thread]:
+                del self._users[thread]
+            # Another call that goes on with the run forgets it: without its journal that one would begin anew.
+            if not self._durable and thread not in self._users:
                 # A run that was cut short is kept with the failed ones: its caller may ask what took effect, or go on with it.
                 await self._forget(thread, failed=result is None or not result["success"])
         if watcher is not None:
@@ -344,13 +358,17 @@ class Runs:
         return result
 
     async def _forget(self, run_id: str, *, failed: bool) -> None:
-        """Delete the records of a run that succeeded; where it failed, those of the oldest beyond the newest 64."""
-        if failed:
-            self._run_ids[run_id] = None
-            if len(self._run_ids) <= _MOST_RUNS:
+        """Delete the records of a run that succeeded; of those that failed, or have a caller's id, the newest 64 stay."""
+        for runs in (self._run_ids, self._successes):
+            runs.pop(run_id, None)
+        if failed or run_id in self._callers_ids:
+            runs = self._run_ids if failed else self._successes
+            runs[run_id] = None
+            if len(runs) <= _MOST_RUNS:
                 return
-            run_id = next(iter(self._run_ids))
-        self._run_ids.pop(run_id, None)
+            run_id = next(iter(runs))
+            del runs[run_id]
+        self._callers_ids.discard(run_id)
         if self._owns_journal:
             for info in await self._journal.runs(limit=1_000_000):
                 if info.thread == run_id:
@@ -359,8 +377,8 @@ class Runs:
 
 
 def _config(run_id: str, metadata: str | None = None) -> RunnableConfig:
-    config: RunnableConfig = {"configurable": {"thread_id": run_id}}
-    return config if metadata is None else {**config, "metadata": {_METADATA: metadata}}
+    known = {ONE_RUN: run_id} if metadata is None else {ONE_RUN: run_id, _METADATA: metadata}
+    return {"configurable": {"thread_id": run_id}, "metadata": known}
 
 
 def _metadata(snapshot: StateSnapshot) -> str | None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import threading
-import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,10 +17,21 @@ from codemode_graph.calls.journal import Journal, RunInfo
 from codemode_graph.calls.log import Attached, Delivered, Denied, Done, Ended, Event, Failed, Opened, Started, Unknown
 from codemode_graph.state import ToolCall
 
-__all__ = ["REJOIN_FOR", "Place", "find_run", "import_calls", "input_digest", "is_of_this_process", "place_of"]
+__all__ = [
+    "ONE_RUN",
+    "REJOIN_FOR",
+    "Place",
+    "find_run",
+    "import_calls",
+    "input_digest",
+    "is_of_this_process",
+    "place_of",
+]
 
 REJOIN_FOR = 3600.0
 """Seconds for which the same input, given again on its thread, is the run that it began before."""
+ONE_RUN = "codemode_run"
+"""The key of a config's metadata that names the thread where the thread is one run."""
 
 # Runs that this process has matched to a place: two equal inputs that run side by side must not both take one run.
 _claims: OrderedDict[str, "Place"] = OrderedDict()
@@ -39,16 +49,20 @@ class Place:
         namespace: Its place in a larger graph, without the ids that LangGraph gives tasks.
         task: The same with them: another after time travel, and where a larger graph is given the same input again.
         parent: The checkpoint that the larger graph is at: equal for tasks that it runs side by side.
+        step: The checkpoint that the thread is at.
         server_run: The run of LangGraph Server.
         is_fork: A caller named the checkpoint to go on from.
+        is_one_run: The thread is one run, whatever comes to it, as those of a `CodeMode` are.
     """
 
     thread: str = ""
     namespace: str = ""
     task: str = ""
     parent: str = ""
+    step: str = ""
     server_run: str | None = None
     is_fork: bool = False
+    is_one_run: bool = False
 
 
 def place_of(config: RunnableConfig) -> Place:
@@ -58,14 +72,17 @@ def place_of(config: RunnableConfig) -> Place:
     namespace = str(configurable.get("checkpoint_ns") or "").rpartition("|")[0]
     parents: Mapping[str, Any] = configurable.get("checkpoint_map") or {}
     server_run = configurable.get("run_id") or metadata.get("run_id")
+    step, thread = str(parents.get("") or ""), str(configurable.get("thread_id") or "")
     return Place(
-        thread=str(configurable.get("thread_id") or ""),
+        thread=thread,
         namespace="|".join(part.partition(":")[0] for part in namespace.split("|")),
         task=namespace,
-        parent=str(parents.get("") or "") if namespace else "",
+        parent=step if namespace else "",
+        step=step,
         server_run=None if server_run is None else str(server_run),
         # LangGraph keeps the caller's in the metadata, and has its own in `configurable`.
         is_fork=metadata.get("checkpoint_id") is not None,
+        is_one_run=bool(thread) and not namespace and metadata.get(ONE_RUN) == thread,
     )
 
 
@@ -83,6 +100,7 @@ async def find_run(
     before: str = "",
     anew: bool = False,
     is_over: Callable[[RunInfo, bool], Awaitable[bool]] | None = None,
+    input_time: Callable[[float], Awaitable[float]],
 ) -> str:
     """Return the id of the run that an input is.
 
@@ -97,6 +115,7 @@ async def find_run(
         anew: Begin a new run in any case.
         is_over: Says of a run in a larger graph whether it has its result, and the larger graph has kept it. It is told
             whether the run is the newest of its input.
+        input_time: Returns when the input came, for a run that was opened at this time.
     """
     if not place.thread or anew:
         return uuid.uuid4().hex
@@ -105,10 +124,12 @@ async def find_run(
     if is_over is not None:
         newest = found[-1].run if found else ""
         over = {info.run for info in found if info.place != place.task and await is_over(info, info.run == newest)}
+    # The oldest is the one that the input may be too late for; where it is not, none is.
+    came = await input_time(found[0].opened) if found else 0.0
     # Graphs in several threads may look at the same moment; the look and the claim are one step.
     with _lock:
         for info in sorted(found, key=lambda info: (info.place != place.task, info.opened)):
-            if info.run not in over and _is_same(info, place):
+            if info.run not in over and _is_same(info, place, came):
                 _claim(info.run, place)
                 return info.run
         if place.parent:  # no state says which run was before: the newest of the same input that is over
@@ -138,12 +159,12 @@ def _is_beside(claim: Place | None, place: Place) -> bool:
     return claim is not None and bool(place.parent) and claim.parent == place.parent and claim != place
 
 
-def _is_same(info: RunInfo, place: Place) -> bool:
+def _is_same(info: RunInfo, place: Place, came: float) -> bool:
     # A new run of the server is asked for anew by somebody, not a retry.
     if info.server_run is not None and place.server_run is not None and info.server_run != place.server_run:
         return False
     # An equal input much later is meant anew: a daily report has the same words every day.
-    if info.server_run is None and time.time() - info.opened > REJOIN_FOR:
+    if info.server_run is None and came - info.opened > REJOIN_FOR:
         return False
     if info.place == place.task:
         return True

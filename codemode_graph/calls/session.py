@@ -85,6 +85,9 @@ class RunLog:
     async def _take_in_others(self) -> None:
         """Take in what others appended: answers of people and the like are no reason to stop, another executor is."""
         others = await self.journal.read(self.run, self._appended)
+        if not others and self._appended and not await self.journal.read(self.run):
+            # To begin it again would make its calls again.
+            raise JournalError(f"run {self.run} was deleted while it was driven")
         if others == self._buffer[: len(others)]:
             # An append whose caller was cancelled, or whose answer was lost, has taken place after all.
             self._appended += len(others)
@@ -137,11 +140,17 @@ class Session:
         """
         await log.read()
         me = await _this_process()
-        pause = _POLL[0]
+        pause, length, since = _POLL[0], log.view.length, time.monotonic()
         while log.view.owner is not None and not await is_over(log.view.owner, log.view.until):
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _POLL[1])
             await log.read()
+            if log.view.length != length:
+                length, since = log.view.length, time.monotonic()
+            # Whoever is silent for as long as a lease lasts holds none, whatever clock says until when it does: clocks are
+            # set, and those of two machines differ.
+            elif time.monotonic() - since > LEASE:
+                break
         view = log.view
         number = _restarted(view, attempt, digest, is_fork)
         owner = f"{me}/{uuid.uuid4().hex[:8]}"
@@ -202,9 +211,11 @@ class Session:
             JournalError: It cannot be written.
         """
         self.note_end(how)
-        with suppress(SessionLost):
-            await self.log.flush()
-        self.leave()
+        try:
+            with suppress(SessionLost):
+                await self.log.flush()
+        finally:
+            self.leave()
 
     def note_end(self, how: SessionEnd) -> None:
         """Add the event that the session is over, to be appended with the next flush."""
@@ -237,16 +248,16 @@ def _restarted(view: View, attempt: int, digest: str, is_fork: bool) -> int | No
 
 
 async def is_over(holder: str, until: float) -> bool:
-    """Tell whether an executor's lease has run out, or it or its process on this machine is gone."""
-    if time.time() > until:
-        return True
+    """Tell whether an executor on this machine or its process is gone, or the lease of one elsewhere has run out."""
     place, pid, born, _ = _parts(holder)
     me = await _this_process()
     if holder.rpartition("/")[0] == me:
         return holder not in _driving
-    here = me.rsplit("/", 2)[0]
-    # Whether a process lives is in files, and reading those may block the event loop.
-    return place == here and await asyncio.to_thread(_born, int(pid)) != born
+    if place == me.rsplit("/", 2)[0]:
+        # Whether a process lives is in files, and reading those may block the event loop. The time says nothing here: where
+        # somebody sets the clock forward, every lease of this machine has run out by it, and its holder still works.
+        return await asyncio.to_thread(_born, int(pid)) != born
+    return time.time() > until
 
 
 async def _this_process() -> str:

@@ -29,9 +29,11 @@ async def settle(gate: Gate, open: OpenCall, record: Record) -> None:
     question, decision = await gate.answer("unknown", record.identity, record.event.arguments, record.index)
     log = gate.session.log
     if decision is not None and decision["type"] == "respond":
+        # A person who has looked says what `verify` might have said: it took effect, and so undid what it undoes.
         open.record, open.approved = record, True
         done, open.outcome = await gate.maker.take(open.tool, record, decision.get("message"))
         log.add(done)
+        await undo(gate, open, record, open.outcome)
         return
     if decision is not None and decision["type"] == "reject":
         open.record, open.approved = record, True

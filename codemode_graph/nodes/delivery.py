@@ -1,9 +1,12 @@
-"""The delivery of a run's result to its graph and to the larger graph around it, read from the checkpoints of its thread."""
+"""The delivery of an input to a thread, and of a run's result to its graph and the larger one around it, by checkpoints."""
 
 import asyncio
 import time
+import uuid
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
@@ -14,8 +17,10 @@ from codemode_graph.calls.log import Closed
 from codemode_graph.calls.session import RunLog, SessionLost
 from codemode_graph.compat import checkpointer_of, is_saved_at_exit
 
-__all__ = ["is_delivered", "saved_verdict"]
+__all__ = ["input_time", "is_delivered", "is_second_delivery", "saved_verdict"]
 
+_EPOCH = 12_219_292_800
+"""Seconds from where UUIDs count, the first day of the Gregorian calendar, to 1970."""
 _PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between looks for the checkpoint of the step that runs now, which LangGraph writes meanwhile."""
 
@@ -38,7 +43,8 @@ async def is_delivered(info: RunInfo, newest: bool, *, journal: Journal, config:
     await log.read()
     if log.view.judged is None:
         return False
-    if time.time() - info.opened < REJOIN_FOR and not await _has_result(info.parent, place, config):
+    age = await input_time(info.opened, config=config) - info.opened
+    if age < REJOIN_FOR and not await _has_result(info.parent, place, config):
         # In one invocation a larger graph may come to equal inputs one after the other, with no checkpoint in between. A
         # process that has begun anew has none of those runs, and matches them in their order.
         return is_of_this_process(info.run, place)
@@ -47,6 +53,72 @@ async def is_delivered(info: RunInfo, newest: bool, *, journal: Journal, config:
         with suppress(SessionLost):  # somebody else says so at this moment
             await log.flush()
     return True
+
+
+async def input_time(opened: float, *, config: RunnableConfig) -> float:
+    """Return when the input came that a graph works on: now, unless it goes on with a run that was opened long ago.
+
+    A process that goes on with a thread after a day has been given nothing. It means the run that the thread is in.
+
+    Args:
+        opened: When the run was opened that it may be.
+        config: Of a node.
+    """
+    now = time.time()
+    if now - opened < REJOIN_FOR:
+        return now
+    way = [each async for each in _back_to_input(config)]
+    return _time(way[-1].id) if way and way[-1].source == "input" else now
+
+
+async def is_second_delivery(run: str, config: RunnableConfig) -> bool:
+    """Tell whether an input was delivered twice at one time, and its run has ended before this delivery began.
+
+    It came to the thread as it was before that run. Somebody who goes back to that means it anew, and so does somebody who has
+    deleted the thread.
+
+    Args:
+        run: The run.
+        config: Of a node.
+    """
+    if place_of(config).is_fork or any([each.source in ("fork", "update") async for each in _back_to_input(config)]):
+        return False
+    return await saved_verdict(run, config) is not None
+
+
+async def _back_to_input(config: RunnableConfig) -> AsyncIterator["_Saved"]:
+    """Iterate over a thread's checkpoints, from where a node is back to the input. One that is not written ends it."""
+    checkpointer, place = checkpointer_of(config), place_of(config)
+    step = place.step
+    pauses = iter(() if is_saved_at_exit(config) else _PAUSES)
+    while checkpointer is not None and step:
+        found = await _checkpoint(checkpointer, place, step)
+        if found is None:
+            if (pause := next(pauses, None)) is None:
+                return
+            await asyncio.sleep(pause)  # LangGraph writes the newest meanwhile
+            continue
+        saved: dict[str, _Saved] = {}
+        _take(saved, found)
+        yield saved[step]
+        if saved[step].source == "input":
+            return
+        step = saved[step].parent
+
+
+async def _checkpoint(checkpointer: Any, place: Place, id: str) -> CheckpointTuple | None:
+    config: RunnableConfig = {"configurable": {**_thread(place)["configurable"], "checkpoint_id": id}}
+    try:
+        found: CheckpointTuple | None = await checkpointer.aget_tuple(config)
+    except NotImplementedError:  # one for synchronous graphs, which a node must not block its loop for
+        found = await asyncio.to_thread(checkpointer.get_tuple, config)
+    return found
+
+
+def _time(id: str) -> float:
+    """Return when a checkpoint was made, by its id: a UUID of version 6 begins with the time."""
+    number = uuid.UUID(id).int
+    return ((number >> 80) << 12 | number >> 64 & 0xFFF) / 1e7 - _EPOCH
 
 
 async def saved_verdict(run: str, config: RunnableConfig) -> str | None:

@@ -42,9 +42,9 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
             session = await Session.attach(log, len(state["attempts"]), digest, is_fork=place_of(config).is_fork)
             try:
                 return await _drive(state, parts, config, log, session)
-            except SessionLost:
+            finally:
+                # Also where the end cannot be recorded: whoever goes on in this process must not wait for a lease.
                 session.leave()
-                raise
         except SessionLost as lost:
             logger.info("%s", lost)  # what the other one records answers this program's calls
 
@@ -159,7 +159,6 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
     if verdict in ("ok", "exhausted"):
         session.note_end("failed" if failure else "finished")
         await close(log, str(verdict), config)
-        session.leave()
     else:
         await session.end("waiting" if paused else "failed" if failure else "finished")
         if paused and log.journal is parts.memory and not place_of(config).thread:

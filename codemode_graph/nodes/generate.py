@@ -5,6 +5,7 @@ import time
 import uuid
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
@@ -15,7 +16,7 @@ from codemode_graph.calls.session import RunLog, SessionLost
 from codemode_graph.events import AttemptEvent, emit
 from codemode_graph.model import request_message
 from codemode_graph.model.reply import program_of
-from codemode_graph.nodes.delivery import is_delivered, saved_verdict
+from codemode_graph.nodes.delivery import input_time, is_delivered, is_second_delivery, saved_verdict
 from codemode_graph.nodes.node import Update, add_attempt, knobs
 from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.nodes.write import take_program, write_program
@@ -37,14 +38,18 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     digest = input_digest(payload if schema is None else {**payload, "returns": schema})
     journal = journal_of(parts, config)
     place, anew, before = place_of(config), knobs(parts).anew, state.get("run_id")
-    if before and state.get("verdict") in ("ok", "exhausted"):
+    if before and state.get("verdict") in ("ok", "exhausted") and not place.is_one_run:
         # Its result has been delivered, so the same input is a new run from now on.
         await _close(RunLog(journal, before), str(state["verdict"]))
-    run = before if not anew and place.server_run is None and _is_unfinished(state, digest) else None
-    is_over = partial(is_delivered, journal=journal, config=config) if place.parent else None
-    log = RunLog(
-        journal, run or await find_run(journal, place, digest, before=before or "", anew=anew, is_over=is_over)
-    )
+    run = None
+    if not anew and state.get("input_digest") == digest:
+        # Of two that bring one task under one id, the second may begin when the first has ended.
+        is_same = place.is_one_run or (place.server_run is None and await _is_unfinished(state, config))
+        run = before if is_same else None
+    search: dict[str, Any] = {"before": before or "", "anew": anew, "input_time": partial(input_time, config=config)}
+    if place.parent:
+        search["is_over"] = partial(is_delivered, journal=journal, config=config)
+    log = RunLog(journal, run or await find_run(journal, place, digest, **search))
     await log.read()
     opened = log.view.opened
     if run is None and opened is not None and not place.task and (end := await _end(log, opened.now, config)):
@@ -99,19 +104,21 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
 
 async def _end(log: RunLog, opened: float, config: RunnableConfig) -> str | None:
     """Return how a run of the same input ended; None where the input goes on with it."""
+    if place_of(config).is_one_run:
+        return None
     if log.view.closed is not None:
-        return log.view.closed
-    if time.time() - opened > REJOIN_FOR:
+        return None if await is_second_delivery(log.run, config) else log.view.closed
+    if await input_time(opened, config=config) - opened > REJOIN_FOR:
         return "superseded"
     # Where no checkpoint had its end when it ended, it is still open. Who goes back to before it has seen that end.
     return await saved_verdict(log.run, config) if place_of(config).is_fork else None
 
 
-def _is_unfinished(state: CodeModeState, digest: str) -> bool:
-    """Tell whether a thread was cut off in a run of the same input: also one that is closed, but whose result nobody has."""
-    if state.get("input_digest") != digest or state.get("verdict") in ("ok", "exhausted"):
+async def _is_unfinished(state: CodeModeState, config: RunnableConfig) -> bool:
+    """Tell whether a thread was cut off in its run: also in one that is closed, but whose result nobody has."""
+    if state.get("verdict") in ("ok", "exhausted"):
         return False
-    return time.time() - state["started"] < REJOIN_FOR
+    return await input_time(state["started"], config=config) - state["started"] < REJOIN_FOR
 
 
 async def _close(log: RunLog, how: str) -> None:

@@ -26,6 +26,8 @@ from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.postgres import PostgresJournal
 from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.calls.store import StoreJournal
+from codemode_graph.errors import ToolOutcomeUnknown
+from codemode_graph.tools.spec import Undo
 from tests.durable.ledger import CONFIG, Ledger, Setup, app_of, functions, prepare, step
 from tests.support import scripted
 
@@ -149,6 +151,24 @@ async def test_the_same_again_reserves_nothing_for_ever(setup: Setup, tmp_path: 
     result, ledger = await repaired(setup, tmp_path, RESERVE.format(what="1 / 0"), RESERVE.format(what="2 / 0"))
     assert result["error"] is not None
     assert ledger.effects.count("reserve 12a") == ledger.effects.count("cancel of 12a")
+
+
+async def test_what_a_person_says_took_effect_has_undone_what_it_undoes(tmp_path: Path, ledger: Ledger) -> None:
+    reserve, cancel = (functions(ledger)[name][1] for name in ("reserve", "cancel"))
+
+    async def lost(reservation_id: str) -> str:
+        """Cancel a reservation, and say nothing."""
+        raise ToolOutcomeUnknown(await cancel(reservation_id))
+
+    graph = create_codemode(
+        model=scripted(RESERVE.format(what="1 / 0"), RESERVE.format(what="1 + 0")),
+        tools={"reserve": reserve, "cancel": lost},
+        policies={"cancel": ToolPolicy(undoes=Undo("reserve", match={"reservation_id": "value.id"}))},
+    ).compile(checkpointer=InMemorySaver())
+    await graph.ainvoke({"task": "reserve"}, CONFIG)
+    state = await graph.ainvoke(approved({"type": "respond", "message": "cancelled"}), CONFIG)
+    assert (state["output"], state["left_over"]) == ("of 12a", [])
+    assert ledger.effects == ["reserve 12a", "cancel of 12a", "reserve 12a"]
 
 
 async def test_what_nobody_declared_to_undo_anything_is_listed_as_left_over(tmp_path: Path, ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from codemode_graph import ToolPolicy, create_codemode
 from codemode_graph.calls import session as session_module
-from codemode_graph.calls.journal import Conflict, MemoryJournal
+from codemode_graph.calls.journal import Conflict, JournalError, MemoryJournal
 from codemode_graph.calls.log import Attached, Closed, Decided, Ended, Event, Opened, Renewed
 from codemode_graph.calls.session import RunLog, Session, SessionLost
 from codemode_graph.state import Decision
@@ -167,6 +167,46 @@ async def test_a_lease_that_has_run_out_makes_no_call(monkeypatch: pytest.Monkey
     monkeypatch.setattr("codemode_graph.calls.session.time.monotonic", lambda: now + session_module.LEASE + 1)
     with pytest.raises(SessionLost, match="lease has run out"):
         session.hold()
+
+
+async def test_a_lease_that_nobody_renews_is_over_whatever_the_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = MemoryJournal()
+    await journal.append("r", 0, [Attached(session=1, attempt=1, digest="d", owner="x/1/2/x", until=time.time() + 9e9)])
+    looked = time.monotonic()
+    seconds = iter(range(1_000_000))
+    monkeypatch.setattr("codemode_graph.calls.session.time.monotonic", lambda: looked + next(seconds))
+    monkeypatch.setattr("codemode_graph.calls.session._POLL", (0.0, 0.0))
+    assert (await attach(journal)).restart
+
+
+async def test_a_clock_that_is_set_forward_ends_no_lease_of_this_machine() -> None:
+    session = await attach(MemoryJournal())
+    assert not await session_module.is_over(session._owner, time.time() - 9e9)
+
+
+@pytest.mark.parametrize("fails", ["told", "ended"])
+async def test_whoever_goes_on_after_a_journal_that_failed_waits_for_no_lease(fails: str) -> None:
+    class Full(MemoryJournal):
+        async def append(self, run: str, expected: int, events: Sequence[Event]) -> int:
+            if self.full and any(event.type == fails for event in events):
+                raise JournalError("there is no space left on its disk")
+            return await super().append(run, expected, events)
+
+        full = True
+
+    async def pay() -> str:
+        """Pay."""
+        return "paid"
+
+    journal = Full()
+    app = create_codemode(model=None, tools=[pay], journal=journal).compile(checkpointer=InMemorySaver())
+    config: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    drive = set(session_module._driving)
+    with pytest.raises(JournalError, match="no space"):
+        await app.ainvoke({"task": "", "code": "[await tools.pay(), await tools.pay()]"}, config)
+    assert session_module._driving == drive
+    journal.full = False
+    assert (await app.ainvoke(None, config))["output"] == ["paid", "paid"]
 
 
 async def test_the_memory_journal_lets_one_of_two_through() -> None:
