@@ -17,7 +17,7 @@ from codemode_graph.calls.log import Closed
 from codemode_graph.calls.session import RunLog, SessionLost
 from codemode_graph.compat import checkpointer_of, is_saved_at_exit
 
-__all__ = ["input_time", "is_delivered", "is_second_delivery", "saved_verdict"]
+__all__ = ["input_time", "is_delivered", "is_second_delivery", "saved_verdicts"]
 
 _EPOCH = 12_219_292_800
 """Seconds from where UUIDs count, the first day of the Gregorian calendar, to 1970."""
@@ -83,7 +83,8 @@ async def is_second_delivery(run: str, config: RunnableConfig) -> bool:
     """
     if place_of(config).is_fork or any([each.source in ("fork", "update") async for each in _back_to_input(config)]):
         return False
-    return await saved_verdict(run, config) is not None
+    # A run is closed once a checkpoint names it; the one that has its verdict may come later.
+    return bool(await saved_verdicts(run, config))
 
 
 async def _back_to_input(config: RunnableConfig) -> AsyncIterator["_Saved"]:
@@ -121,28 +122,22 @@ def _time(id: str) -> float:
     return ((number >> 80) << 12 | number >> 64 & 0xFFF) / 1e7 - _EPOCH
 
 
-async def saved_verdict(run: str, config: RunnableConfig) -> str | None:
-    """Return the verdict on a run that a checkpoint of its own graph's thread has; None where none has one.
+async def saved_verdicts(run: str, config: RunnableConfig) -> set[str | None]:
+    """Return the verdicts on a run that the checkpoints of its own graph's thread have: none where none names it.
 
     Args:
         run: The run.
         config: Of a node.
     """
     checkpointer, thread = checkpointer_of(config), _thread(place_of(config))
+    if checkpointer is None:
+        return set()
     try:
-        async for each in checkpointer.alist(thread):
-            if (verdict := _verdict(each, run)) is not None:
-                return verdict
+        saved = [each async for each in checkpointer.alist(thread)]
     except NotImplementedError:  # one for synchronous graphs, which a node must not block its loop for
         saved = await asyncio.to_thread(lambda: list(checkpointer.list(thread)))
-        return next((verdict for each in saved if (verdict := _verdict(each, run)) is not None), None)
-    return None
-
-
-def _verdict(saved: CheckpointTuple, run: str) -> str | None:
-    values = saved.checkpoint["channel_values"]
-    verdict = values.get("verdict")
-    return verdict if values.get("run_id") == run and verdict in ("ok", "exhausted") else None
+    states = [each.checkpoint["channel_values"] for each in saved]
+    return {state.get("verdict") for state in states if state.get("run_id") == run}
 
 
 def _thread(place: Place) -> RunnableConfig:

@@ -16,7 +16,7 @@ from codemode_graph.calls.session import RunLog, SessionLost
 from codemode_graph.events import AttemptEvent, emit
 from codemode_graph.model import request_message
 from codemode_graph.model.reply import program_of
-from codemode_graph.nodes.delivery import input_time, is_delivered, is_second_delivery, saved_verdict
+from codemode_graph.nodes.delivery import input_time, is_delivered, is_second_delivery, saved_verdicts
 from codemode_graph.nodes.node import Update, add_attempt, knobs
 from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.nodes.write import take_program, write_program
@@ -111,7 +111,9 @@ async def _end(log: RunLog, opened: float, config: RunnableConfig) -> str | None
     if await input_time(opened, config=config) - opened > REJOIN_FOR:
         return "superseded"
     # Where no checkpoint had its end when it ended, it is still open. Who goes back to before it has seen that end.
-    return await saved_verdict(log.run, config) if place_of(config).is_fork else None
+    if not place_of(config).is_fork:
+        return None
+    return next(iter(await saved_verdicts(log.run, config) & {"ok", "exhausted"}), None)
 
 
 async def _is_unfinished(state: CodeModeState, config: RunnableConfig) -> bool:
