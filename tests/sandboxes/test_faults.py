@@ -53,7 +53,7 @@ class Place(NamedTuple):
 
 def held(sandbox: Any, others: frozenset[int]) -> tuple[int, int, int]:
     cgroups = getattr(sandbox._find(), "cgroups", None) if hasattr(sandbox, "_find") else None
-    for leaf in list(cgroups._left) if cgroups else ():
+    for leaf in list(cgroups._remainders) if cgroups else ():
         if leaf.discarded:  # it goes with the next one that is made
             leaf.remove_now()
     parents = cgroups._parents if cgroups else ()

@@ -64,7 +64,7 @@ def ours() -> list[int]:
 def left(sandbox: Any) -> list[Any]:
     """Its control groups; those that nobody needs go with the next one that is made."""
     cgroups = sandbox._find().cgroups
-    return list(cgroups._left) if cgroups else []
+    return list(cgroups._remainders) if cgroups else []
 
 
 async def settled(sandbox: Any) -> tuple[int, int, int]:
