@@ -28,7 +28,8 @@ from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.calls.store import StoreJournal
 from codemode_graph.errors import ToolOutcomeUnknown
 from codemode_graph.tools.spec import Undo
-from tests.durable.ledger import CONFIG, Ledger, Setup, app_of, functions, prepare, step
+from tests.durable.ledger import Ledger, functions
+from tests.durable.ledger_graph import CONFIG, Setup, app_of, prepare, step
 from tests.support import scripted
 
 

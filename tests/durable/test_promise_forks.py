@@ -21,7 +21,8 @@ from benchmarks.chaos.tools import Killed, Life
 from codemode_graph import CodeModeMiddleware, MemoryJournal, ToolPolicy, codemode, create_codemode
 from codemode_graph.calls import identity
 from codemode_graph.tools import tool
-from tests.durable.ledger import CONFIG, Ledger, functions
+from tests.durable.ledger import Ledger, functions
+from tests.durable.ledger_graph import CONFIG
 from tests.support import scripted
 
 

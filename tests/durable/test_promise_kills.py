@@ -3,33 +3,28 @@ ledger of effects is a file that is on the disk before a tool goes on."""
 
 import asyncio
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.durable.ledger import ROOT, Ledger, Setup, app_of, prepare, step
+from tests.durable.ledger import Ledger
+from tests.durable.ledger_graph import Setup, app_of, prepare, step, take_step
+from tests.durable.steps import Step
 
 pytestmark = pytest.mark.slow
 
 APPROVE = {"resume": {"decisions": [{"type": "approve"}]}}
 
 
-def command(folder: Path, given: Any) -> list[str]:
-    return [sys.executable, "-m", "tests.durable.ledger", str(folder), "step", json.dumps(given)]
-
-
 def run(folder: Path, given: Any) -> dict[str, Any] | None:
     """Do a step in a process; None where it was killed."""
-    done = subprocess.run(command(folder, given), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode == -signal.SIGKILL:
-        return None
-    assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    return _result(Step(take_step, folder, given))
+
+
+def _result(step: Step) -> dict[str, Any] | None:
+    out = step.wait()
+    return None if out is None else json.loads(out.splitlines()[-1])
 
 
 def finish(folder: Path, given: Any, ledger: Ledger, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -208,12 +203,10 @@ APPROVED = "first = await tools.pay('a', 1)\nsecond = await tools.look('x')\n[fi
 
 async def in_processes(folder: Path, *steps: Any) -> list[dict[str, Any]]:
     """Do steps in processes at the same time."""
-    processes = [
-        await asyncio.create_subprocess_exec(*command(folder, given), cwd=ROOT, stdout=-1, stderr=-1) for given in steps
-    ]
-    told = await asyncio.gather(*(process.communicate() for process in processes))
-    assert all(process.returncode == 0 for process in processes), [error.decode() for _, error in told]
-    return [json.loads(output.splitlines()[-1]) for output, _ in told]
+    processes = [Step(take_step, folder, given) for given in steps]
+    results = [await asyncio.to_thread(_result, process) for process in processes]
+    assert None not in results
+    return [result for result in results if result is not None]
 
 
 @pytest.mark.parametrize(

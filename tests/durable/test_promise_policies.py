@@ -18,7 +18,8 @@ from codemode_graph.calls import values as kept_values
 from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.log import dump_events
 from codemode_graph.tools import tool
-from tests.durable.ledger import CONFIG, Ledger, functions
+from tests.durable.ledger import Ledger, functions
+from tests.durable.ledger_graph import CONFIG
 
 
 @pytest.fixture
