@@ -91,6 +91,9 @@ class _Thread:
             elif is_in_turn(self.scene, state.values, turn, ended):
                 break
             elif self.executor == 0:
+                if (known := await self._ended_beside(turn, ended)) is not None:
+                    state = known
+                    break
                 await self._invoke(given)
             else:
                 looks += 1
@@ -105,6 +108,18 @@ class _Thread:
         if case.answers in ("late", "stale") and self.answer is not None:
             await self._invoke(self.answer)
         await self._end(str(turn), state)
+
+    async def _ended_beside(self, turn: int, ended: list[str]) -> Any:
+        """Return the end of a turn that is not the newest checkpoint of its thread; None where there is none.
+
+        A slow executor of the turn before writes its checkpoints after it. A caller that has its answer gives no input again.
+        """
+        if self.scene.executors == 1:
+            return None
+        async for each in self.apps[0].aget_state_history(self.config):
+            if not each.tasks and is_in_turn(self.scene, each.values, turn, ended):
+                return each
+        return None
 
     async def _fork(self, turn: int, case: Case) -> None:
         """Go back to a checkpoint of the turn's run: the run goes on from there, or, from before it began, another one.
