@@ -125,6 +125,7 @@ class CodeMode:
         name: str,
         description: str = "",
         parameters: Mapping[str, Any] | Sequence[str] = (),
+        overwrite: bool = False,
     ) -> SavedProgram:
         """Keep the program of a run that succeeded under a name: from now on it is a tool for programs.
 
@@ -136,17 +137,20 @@ class CodeMode:
             description: For the model.
             parameters: What the program is given anew each time: names of variables that it sets to a constant; or, by name,
                 a type or a JSON Schema for such a variable, or the value in the program that the parameter takes the place of.
+            overwrite: Take the place of the program of that name, and of what was changed in its file by hand.
 
         Returns:
             The program, with the tools that it calls.
 
         Raises:
             ConfigurationError: The run failed, the program cannot have these parameters, it has a value in it that a tool
-                returned, the name is taken, or there is no folder.
+                returned, a tool or a saved program has the name, or there is no folder.
             UnknownRun: There is no run of that id.
         """
         known = await self.result(result) if isinstance(result, str) else result
-        return await self.programs.save(known, name=name, description=description, parameters=parameters)
+        return await self.programs.save(
+            known, name=name, description=description, parameters=parameters, overwrite=overwrite
+        )
 
     async def run_program(self, name: str, verbose: bool | Watcher = False, **arguments: Any) -> RunResult[Any]:
         """Run a saved program, as a run of its own. See `run_code`.

@@ -31,15 +31,15 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.schema import Parameters
 from codemode_graph.tools.spec import Effect, ToolSpec
 
-__all__ = ["SAVED", "SavedProgram", "called_tools", "check_name"]
+__all__ = ["HEADER", "SAVED", "SavedProgram", "called_tools", "check_name"]
 
+HEADER = "# /// codemode"
+"""The first line of the file of a saved program."""
 SAVED = "saved program"
 """The source of the tool that a saved program is."""
 
 # The header is read line by line: a `.` would cross lines here, and take ages over a file that does not fit.
-_FILE = re.compile(
-    r"# /// codemode\n(?P<header>(?:#[^\n]*\n)+?)# ///\n+(?P<code>async def (?P<name>\w+)\(.*)", re.DOTALL
-)
+_FILE = re.compile(rf"{HEADER}\n(?P<header>(?:#[^\n]*\n)+?)# ///\n+(?P<code>async def (?P<name>\w+)\(.*)", re.DOTALL)
 # By these a program finds `tools` without its name.
 _DYNAMIC = frozenset({"eval", "exec", "globals", "locals", "vars", "__builtins__"})
 _EFFECTS: Sequence[Effect] = get_args(Effect)  # the weakest first
@@ -103,7 +103,7 @@ class SavedProgram:
             "run": self.run,
         }
         lines = json.dumps(header, indent=2).splitlines()
-        return "\n".join(["# /// codemode", *(f"# {line}" for line in lines), "# ///", "", "", self.code])
+        return "\n".join([HEADER, *(f"# {line}" for line in lines), "# ///", "", "", self.code])
 
     def missing(self, specs: Mapping[str, ToolSpec]) -> list[str]:
         """Return the tools that it calls and that are not there, or not for programs."""

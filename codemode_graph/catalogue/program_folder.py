@@ -18,7 +18,7 @@ from codemode_sandboxes.source import tree_of
 from codemode_graph.catalogue.field_names import FieldNames
 from codemode_graph.catalogue.observation import version_of
 from codemode_graph.catalogue.parameterise import Declarations, to_function
-from codemode_graph.catalogue.program_file import SavedProgram, called_tools, check_name
+from codemode_graph.catalogue.program_file import HEADER, SavedProgram, called_tools, check_name
 from codemode_graph.catalogue.tally import Tally
 from codemode_graph.check.again import without_marks
 from codemode_graph.check.pipeline import check_program
@@ -83,11 +83,18 @@ class SavedPrograms:
         self._capabilities, self._checker, self._changed = capabilities, checker, changed
 
     async def save(
-        self, result: Mapping[str, Any], *, name: str, description: str = "", parameters: Declarations = ()
+        self,
+        result: Mapping[str, Any],
+        *,
+        name: str,
+        description: str = "",
+        parameters: Declarations = (),
+        overwrite: bool = False,
     ) -> SavedProgram:
         """Keep the program of a run under a name. See `CodeMode.save`."""
-        folder = self._folder()
-        check_name(name)
+        path = self._path(name)
+        if path.exists() and not overwrite:
+            raise _is_there(path)
         if name in self._specs:
             raise ConfigurationError(f"a tool is called {name!r}: give the program another name")
         if not result["success"]:
@@ -113,7 +120,7 @@ class SavedPrograms:
         program = SavedProgram(**{**_fields(program), "returns": tally.schema() or None})
         if (problem := await self.problem(program)) is not None:
             raise ConfigurationError(f"the program cannot be saved: {problem}")
-        await anyio.to_thread.run_sync(_write, folder / f"{name}.py", program.to_text())
+        await anyio.to_thread.run_sync(_write, path, program.to_text(), overwrite)
         self._changed()
         return program
 
@@ -125,22 +132,28 @@ class SavedPrograms:
         """Return a program.
 
         Raises:
-            ConfigurationError: There is none of that name.
+            ConfigurationError: There is none of that name, or its file holds none.
         """
-        programs = {program.name: program for program in self.list()}
-        if name not in programs:
-            hint = suggest(name, programs) or f"there are {', '.join(programs) or 'none'}"
-            raise ConfigurationError(f"no saved program is called {name!r}; {hint}")
-        return programs[name]
+        path = self._known(name)
+        try:
+            return _program_in(path)
+        except _UNREADABLE as error:
+            raise ConfigurationError(f"{path} holds no saved program: {error}") from None
 
-    def remove(self, name: str) -> SavedProgram:
-        """Remove a program, and return it.
+    def remove(self, name: str) -> SavedProgram | None:
+        """Remove a program, and return it; None where changes made by hand have broken it.
 
         Raises:
-            ConfigurationError: There is none of that name.
+            ConfigurationError: There is none of that name, or its file was never one.
         """
-        program = self.get(name)
-        (self._folder() / f"{program.name}.py").unlink()
+        path, program = self._known(name), None
+        try:
+            program = _program_in(path)
+        except _UNREADABLE as error:
+            # The folder is the caller's, and may have other files.
+            if not path.read_bytes().startswith(HEADER.encode()):
+                raise ConfigurationError(f"{path} holds no saved program: {error}") from None
+        path.unlink()
         self._changed()
         return program
 
@@ -160,10 +173,18 @@ class SavedPrograms:
         )
         return "; ".join(finding["message"] for finding in checked.findings) or None
 
-    def _folder(self) -> Path:
+    def _path(self, name: str) -> Path:
+        check_name(name)
         if self.folder is None:
             raise ConfigurationError("there is no folder for saved programs: give programs=FOLDER, or durable=FILE")
-        return self.folder
+        return self.folder / f"{name}.py"
+
+    def _known(self, name: str) -> Path:
+        names = [path.stem for path in _files(self.folder)] if self.folder is not None else []
+        if name not in names:
+            hint = suggest(name, names) or f"there are {', '.join(names) or 'none'}"
+            raise ConfigurationError(f"no saved program is called {name!r}; {hint}")
+        return self._path(name)
 
     def _refuse_returned_values(self, code: str, schema: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         """Refuse what a tool returned, within a text or a comment of the program, or as a number.
@@ -190,7 +211,14 @@ def _fields(program: SavedProgram) -> dict[str, Any]:
     return {name: getattr(program, name) for name in SavedProgram.__dataclass_fields__}
 
 
-def _write(path: Path, text: str) -> None:
+def _is_there(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"a program is saved in {path}, perhaps with changes made by hand: give another name, or remove it first, or say "
+        "overwrite=True (--overwrite on the command line)"
+    )
+
+
+def _write(path: Path, text: str, overwrite: bool) -> None:
     """Write a file whole or not at all: another process may read the folder now, or save under the same name."""
     # A program holds constants of its author, so its file is as private as the journal.
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -198,23 +226,41 @@ def _write(path: Path, text: str) -> None:
         try:
             draft.write(text)
             draft.close()
-            Path(draft.name).replace(path)
+            if overwrite:
+                Path(draft.name).replace(path)
+                return
+            # Unlike a rename this fails where a file has come there since, with changes that nobody else has.
+            path.hardlink_to(draft.name)
+        except FileExistsError:
+            Path(draft.name).unlink()
+            raise _is_there(path) from None
         except BaseException:
             Path(draft.name).unlink()
             raise
+        Path(draft.name).unlink()
+
+
+_UNREADABLE = (ConfigurationError, OSError, UnicodeDecodeError)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.py"))
 
 
 def _read(folder: Path) -> Iterator[SavedProgram]:
-    for path in sorted(folder.glob("*.py")):
+    for path in _files(folder):
         try:
-            program = SavedProgram.from_text(path.read_text(encoding="utf-8"))
-            if program.name != path.stem:
-                raise ConfigurationError(f"its function is called {program.name}")
-            check_name(program.name)
-        except (ConfigurationError, OSError, UnicodeDecodeError) as error:
+            yield _program_in(path)
+        except _UNREADABLE as error:
             _logger.warning("%s is left out: %s", path, error)
-        else:
-            yield program
+
+
+def _program_in(path: Path) -> SavedProgram:
+    program = SavedProgram.from_text(path.read_text(encoding="utf-8"))
+    if program.name != path.stem:
+        raise ConfigurationError(f"its function is called {program.name}")
+    check_name(program.name)
+    return program
 
 
 def _texts_of(code: str) -> set[str]:

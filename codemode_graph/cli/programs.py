@@ -21,6 +21,10 @@ def save(
             metavar="NAME[=VALUE]",
         ),
     ] = [],  # noqa: B006
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Take the place of a saved program of that name, changed by hand or not."),
+    ] = False,
     journal: JOURNAL = None,
 ) -> None:
     """Keep the program of a run that succeeded: from then on it is a tool for programs of recorded runs.
@@ -29,7 +33,7 @@ def save(
     """
     from codemode_graph.cli.save import save_program
 
-    save_program(run_id, name, description=description, parameters=parameter, journal=journal)
+    save_program(run_id, name, description=description, parameters=parameter, overwrite=overwrite, journal=journal)
 
 
 programs = typer.Typer(help="List, show or remove the saved programs.", invoke_without_command=True)

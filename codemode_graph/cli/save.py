@@ -23,7 +23,9 @@ from codemode_graph.trace.console import say, visible
 __all__ = ["list_programs", "remove_program", "save_program", "show_program"]
 
 
-def save_program(run_id: str, name: str, *, description: str, parameters: Sequence[str], journal: Path | None) -> None:
+def save_program(
+    run_id: str, name: str, *, description: str, parameters: Sequence[str], overwrite: bool, journal: Path | None
+) -> None:
     """Keep the program of a recorded run, with the tools that the run had."""
     place = journal_place(journal)
     declared = dict(_read_parameter(text) for text in parameters)
@@ -35,7 +37,7 @@ def save_program(run_id: str, name: str, *, description: str, parameters: Sequen
             specs = await load_specs(stack, invocation.mcp, invocation.tools)
             _, options = invocation.load()
             cm = await stack.enter_async_context(codemode(tools=specs, durable=place, **options))
-            saved = await cm.save(run_id, name=name, description=description, parameters=declared)
+            saved = await cm.save(run_id, name=name, description=description, parameters=declared, overwrite=overwrite)
             return saved, cm.programs.folder
 
     program, folder = run_async(work())
@@ -67,10 +69,11 @@ def show_program(name: str, *, journal: Path | None) -> None:
 def remove_program(name: str, *, journal: Path | None) -> None:
     """Remove a saved program."""
 
-    async def work() -> str:
-        return (await _programs(journal)).remove(name).name
+    async def work() -> None:
+        (await _programs(journal)).remove(name)
 
-    print(f"{run_async(work())} removed")
+    run_async(work())
+    print(f"{name} removed")
 
 
 async def _programs(journal: Path | None) -> SavedPrograms:

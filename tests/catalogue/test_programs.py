@@ -103,7 +103,10 @@ async def test_it_is_a_file_that_can_be_read_and_changed_by_hand(tmp_path: Path)
         assert [each.name for each in cm.programs.list()] == ["close_all"]
         assert (await cm.run_program("close_all", repository="c/d"))["output"] == {"number_closed": 1, "total": 1}
         assert cm.programs.remove("close_all").name == "close_all"
+        (path.parent / "other.py").write_text("print('no header')\n")
         assert cm.programs.list() == []
+        with pytest.raises(ConfigurationError, match="it has no header"):
+            cm.programs.remove("other")
         with pytest.raises(ConfigurationError, match="no saved program is called 'close_al'"):
             cm.programs.get("close_al")
         assert "no tool" in (await cm.run_code(CLOSE_C))["error"]
@@ -298,11 +301,47 @@ async def test_a_call_by_another_name_is_one_of_it(tmp_path: Path, program: str)
 async def test_files_are_whole_and_of_their_owner_when_many_save_at_once(tmp_path: Path) -> None:
     async with make(tmp_path, Tracker()) as cm:
         result = await cm.run_code(PROGRAM)
-        await asyncio.gather(*(cm.save(result, name="close_all", parameters=["repository"]) for _ in range(8)))
+        again = {"name": "close_all", "parameters": ["repository"], "overwrite": True}
+        await asyncio.gather(*(cm.save(result, **again) for _ in range(8)))
         (path,) = (tmp_path / "runs.programs").iterdir()
         assert SavedProgram.from_text(path.read_text()).name == "close_all"
         if os.name == "posix":
             assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+@pytest.mark.parametrize("edit", ["# by hand\n", "\nthis is no Python"])
+async def test_a_file_is_overwritten_only_where_that_is_said(tmp_path: Path, edit: str) -> None:
+    async with make(tmp_path, Tracker()) as cm:
+        result = await cm.run_code(PROGRAM)
+        found = await asyncio.gather(
+            *(cm.save(result, name="close_all", parameters=["repository"]) for _ in range(4)), return_exceptions=True
+        )
+        assert sum(isinstance(each, SavedProgram) for each in found) == 1
+        assert sum("overwrite=True" in str(each) for each in found) == 3
+        (path,) = (tmp_path / "runs.programs").iterdir()
+        path.write_text(edited := path.read_text() + edit)
+        with pytest.raises(ConfigurationError, match=r"close_all\.py, perhaps with changes .* overwrite=True"):
+            await cm.save(result, name="close_all")
+        assert path.read_text() == edited
+        await cm.save(result, name="close_all", overwrite=True)
+        assert "repository: str" not in path.read_text()
+        path.write_text(edited + edit)
+        assert (cm.programs.remove("close_all") is None) == ("Python" in edit)
+        assert list(path.parent.iterdir()) == []
+
+
+async def test_a_file_that_holds_no_program_says_why(tmp_path: Path) -> None:
+    async with make(tmp_path, Tracker()) as cm:
+        await save(cm)
+        path = tmp_path / "runs.programs" / "close_all.py"
+        path.write_text(path.read_text() + "\nreturn (")
+        assert cm.programs.list() == []
+        with pytest.raises(
+            ConfigurationError, match=r"close_all\.py holds no saved program: its function is no Python"
+        ):
+            cm.programs.get("close_all")
+        with pytest.raises(ConfigurationError, match="did you mean 'close_all'"):
+            cm.programs.remove("close_al")
 
 
 async def test_a_default_that_is_a_list_is_new_in_each_call(tmp_path: Path) -> None:
