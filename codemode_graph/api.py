@@ -127,9 +127,7 @@ class CodeMode:
         parameters: Mapping[str, Any] | Sequence[str] = (),
         overwrite: bool = False,
     ) -> SavedProgram:
-        """Keep the program of a run that succeeded under a name: from now on it is a tool for programs.
-
-        It is a file in `programs.folder`, which a person can read.
+        """Keep the program of a run that succeeded as a tool for programs: a file in `programs.folder` for people to read.
 
         Args:
             result: The result of the run, or its id.
