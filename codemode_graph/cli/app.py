@@ -270,12 +270,16 @@ def providers(
 
 @app.command()
 def sandboxes(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Those to try; by default all but ray, which would start a cluster.", metavar="[NAME]..."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON on stdout.")] = False,
 ) -> None:
     """Show where programs can run on this machine, what each place enforces, and how fast it starts."""
     from codemode_graph.cli.sandboxes import show_sandboxes
 
-    show_sandboxes(as_json=as_json)
+    show_sandboxes(names or [], as_json=as_json)
 
 
 @app.command()

@@ -14,10 +14,11 @@ from codemode_sandboxes import (
     Sandbox,
     SandboxError,
     SandboxUnavailable,
+    UnknownSandbox,
     create_sandbox,
 )
 from codemode_sandboxes.docker import BuildFailed, build_docker_image
-from codemode_sandboxes.registry import EXTRAS
+from codemode_sandboxes.registry import EXTRAS, SPREAD, backend_name
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -41,7 +42,7 @@ class Report:
     Attributes:
         name: Its name.
         extra: The extra of codemode-sandboxes that installs its dependencies; None where it has none.
-        available: Whether a program ran in it.
+        available: True where a program ran in it; None where it is installed, and was not tried.
         reason: Why no program ran.
         remedy: What makes it available.
         language: The language of its programs.
@@ -52,7 +53,7 @@ class Report:
     """
 
     name: str
-    available: bool
+    available: bool | None
     extra: str | None = None
     reason: str = ""
     remedy: str = ""
@@ -84,7 +85,7 @@ async def examine(name: str) -> Report:
         return Report(**known, available=False, reason=missing.reason, remedy=missing.remedy)
     except TimeoutError:
         return Report(**known, available=False, reason=f"it did not run a program within {PATIENCE:g} seconds")
-    except SandboxError as error:
+    except (SandboxError, ValueError) as error:
         return Report(**known, available=False, reason=redact(str(error)))
     return Report(
         **known,
@@ -95,6 +96,18 @@ async def examine(name: str) -> Report:
         cold=cold,
         ready=ready,
     )
+
+
+def look(name: str) -> Report:
+    """Report whether the sandbox of that name is installed, without starting anything."""
+    try:
+        create_sandbox(name)
+    except SandboxUnavailable as missing:
+        return Report(name=name, extra=EXTRAS.get(name), available=False, reason=missing.reason, remedy=missing.remedy)
+    except (SandboxError, ValueError) as error:  # of the settings in the environment
+        return Report(name=name, extra=EXTRAS.get(name), available=False, reason=redact(str(error)))
+    remedy = f"`codemode-graph sandboxes {name}` runs a program in it"
+    return Report(name=name, extra=EXTRAS.get(name), available=None, reason="it starts a cluster", remedy=remedy)
 
 
 async def _run(sandbox: Sandbox) -> None:
@@ -108,14 +121,26 @@ async def _run(sandbox: Sandbox) -> None:
         raise SandboxError(f"its first program did not run: {event}")
 
 
-def show_sandboxes(*, as_json: bool) -> None:
-    """Print which sandboxes are available, what each enforces, and how fast it starts."""
+def show_sandboxes(names: list[str], *, as_json: bool) -> None:
+    """Print which sandboxes are available, what each enforces, and how fast it starts.
+
+    Args:
+        names: Those to try; where there are none, all but those that would start a cluster for it.
+        as_json: Print it as JSON.
+    """
+    try:
+        to_try = list(dict.fromkeys(map(backend_name, names)))
+    except UnknownSandbox as error:
+        refuse(str(error))
 
     async def work() -> list[Report]:
         reports = []
         with Console(stderr=True).status("") as status:
             # One after the other: the times of sandboxes that start together would say nothing.
-            for name in sorted(SANDBOXES, key=AutoSandbox.cost):
+            for name in to_try or sorted(SANDBOXES, key=AutoSandbox.cost):
+                if name in SPREAD and not to_try:
+                    reports.append(look(name))
+                    continue
                 status.update(f"running a program in {name}")
                 reports.append(await examine(name))
         return reports
@@ -136,8 +161,9 @@ def show_sandboxes(*, as_json: bool) -> None:
     for report in reports:
         if not report.available:
             remedy = f". {report.remedy}" if report.remedy else ""
+            state = "is not available" if report.available is False else "was not tried"
             console.print()
-            say(console, f"{report.reason}{remedy}", prefix=f"{report.name} is not available: ", style="yellow", hang=2)
+            say(console, f"{report.reason}{remedy}", prefix=f"{report.name} {state}: ", style="yellow", hang=2)
     console.print()
     say(console, "pip install 'codemode-sandboxes[EXTRA]' installs what an extra names.")
     say(

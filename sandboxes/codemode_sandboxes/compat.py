@@ -1,10 +1,12 @@
 """Private names of other libraries; tests/sandboxes/test_compat.py tells when each can go."""
 
+import contextlib
+import importlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["close_failed_connections", "silence_ray", "take_socket"]
+__all__ = ["close_failed_connections", "private_ray", "silence_ray", "take_socket"]
 
 
 def close_failed_connections(api: Any) -> None:
@@ -57,3 +59,36 @@ def silence_ray() -> None:
     import ray._private.worker as worker
 
     worker._worker_logs_enabled = False
+
+
+_RAY_NEEDS = ("CODEMODE_", "DOCKER_", "LC_", "LD_", "PYTHON", "RAY_", "XDG_")
+_RAY_NEEDS_TOO = frozenset({"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"})
+
+
+@contextlib.contextmanager
+def private_ray(*without: str) -> Iterator[None]:
+    """Have a Ray that `ray.init` starts listen on the loopback interface alone, and inherit little of the environment.
+
+    On Linux it listens on all interfaces, as other machines might join it, and its processes inherit what this one has.
+
+    Args:
+        without: Variables that it does not inherit, whatever they are.
+    """
+    constants: Any = importlib.import_module("ray._private.ray_constants")
+    services: Any = importlib.import_module("ray._private.services")
+
+    class Process(services.ConsolePopen):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, env: dict[str, str], **options: Any) -> None:
+            inherited = {
+                name: value
+                for name, value in env.items()
+                if (name in _RAY_NEEDS_TOO or name.startswith(_RAY_NEEDS)) and name not in without
+            }
+            super().__init__(*arguments, env=inherited, **options)
+
+    before = constants.ENABLE_RAY_CLUSTER, services.ConsolePopen
+    constants.ENABLE_RAY_CLUSTER, services.ConsolePopen = False, Process
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER, services.ConsolePopen = before

@@ -134,6 +134,27 @@ def test_the_sandboxes_are_tried_and_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert "absent is not available: there is no such thing here. Install it with `make it-so`" in table
 
 
+def test_a_sandbox_that_starts_a_cluster_is_tried_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("CODEMODE_RAY_INNER", "monty")
+    places = codemode_sandboxes.registry.SANDBOXES
+    for name in set(places) - {"monty", "ray"}:
+        monkeypatch.delitem(places, name)
+    found = {each["name"]: each["available"] for each in json.loads(call("sandboxes", "--json").stdout)}
+    assert found == {"monty": True, "ray": None}
+    table = " ".join(call("sandboxes").stdout.split())
+    assert "ray was not tried: it starts a cluster. `codemode-graph sandboxes ray` runs a program in it" in table
+    assert [each["name"] for each in json.loads(call("sandboxes", "monty", "--json").stdout)] == ["monty"]
+    monkeypatch.setenv("CODEMODE_RAY_HOSTS", "many")
+    assert "CODEMODE_RAY_HOSTS is malformed" in json.loads(call("sandboxes", "ray", "--json").stdout)[0]["reason"]
+    monkeypatch.setitem(places, "ray", "tests.cli.sandboxes:broken")  # asked for, it is tried
+    found = {each["name"]: each["reason"] for each in json.loads(call("sandboxes", "ray", "--json").stdout)}
+    assert list(found) == ["ray"]
+    assert "the guest died" in found["ray"]
+    unknown = call("sandboxes", "rai")
+    assert (unknown.exit_code, "did you mean 'ray'" in unknown.stderr) == (2, True)
+
+
 def test_the_versions_are_told() -> None:
     assert re.match(r"codemode-graph .+, codemode-sandboxes .+, Python 3\.\d+\.\d+\n", call("--version").stdout)
 

@@ -3,6 +3,7 @@
 import atexit
 import gc
 import importlib
+import os
 import socket
 import warnings
 from functools import cache
@@ -22,6 +23,7 @@ class OwnCluster:
         importlib.import_module("codemode_sandboxes.ray.cluster").prepare()
         from ray.cluster_utils import Cluster
 
+        os.environ.setdefault("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "120")  # other tests may load the machine
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.client_address = f"ray://127.0.0.1:{port}"

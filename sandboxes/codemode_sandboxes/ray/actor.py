@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import platform
 from collections import deque
 from collections.abc import Coroutine, Mapping
@@ -57,7 +58,7 @@ class _Box:
     """The answers for one event loop of the caller, and how many are still to come."""
 
     open: int = 0
-    answers: list[tuple[int, Any]] = field(default_factory=list)
+    answers: list[tuple[int, bytes]] = field(default_factory=list)
     waiter: "asyncio.Future[None] | None" = None
 
 
@@ -98,17 +99,17 @@ class HostActor:
         """Never return: the caller learns by it when this process ends."""
         await asyncio.Event().wait()
 
-    async def exchange(self, link: int, messages: list[tuple[Any, ...]]) -> list[tuple[int, Any]]:
+    async def exchange(self, link: int, messages: list[tuple[int, str, bytes]]) -> list[tuple[int, bytes]]:
         """Take messages, each with its number, and return the answers that are there, to these or to earlier ones.
 
         A message is "begin", with a run's key, a program, limits and the clock: start it, and advance it for the first time;
         or "advance", with a key, outcomes and the clock; or "end", with a key. The answer is an event, a refusal, a fault,
-        or None: the run was ended.
+        or None: the run was ended. Arguments and answers are pickled, each by itself.
         """
         box = self._boxes.setdefault(link, _Box())
-        for number, name, *arguments in messages:
+        for number, name, payload in messages:
             box.open += 1
-            task = asyncio.create_task(self._answer(box, number, name, arguments))
+            task = asyncio.create_task(self._answer(box, number, name, payload))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
         older, box.waiter = box.waiter, None
@@ -123,13 +124,13 @@ class HostActor:
         answers, box.answers = box.answers, []
         return answers
 
-    async def _answer(self, box: "_Box", number: int, name: str, arguments: list[Any]) -> None:
+    async def _answer(self, box: "_Box", number: int, name: str, payload: bytes) -> None:
         try:
-            answer = await getattr(self, f"_{name}")(*arguments)
+            answer = pickle.dumps(await getattr(self, f"_{name}")(*pickle.loads(payload)))
         except SandboxUnavailable as missing:
-            answer = Refusal(missing.reason, missing.remedy)
+            answer = pickle.dumps(Refusal(missing.reason, missing.remedy))
         except Exception as error:
-            answer = Fault(f"{type(error).__name__}: {error}")
+            answer = pickle.dumps(Fault(f"{type(error).__name__}: {error}"))
         box.open -= 1
         box.answers.append((number, answer))
         if box.waiter is not None and not box.waiter.done():
@@ -154,6 +155,8 @@ class HostActor:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+            # A guest that had just started when the task was cancelled.
+            execution = self._runs.pop(key, execution)
         if execution is not None:
             await execution.aclose()
 

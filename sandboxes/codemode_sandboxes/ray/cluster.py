@@ -1,11 +1,14 @@
 """This process's connection to a Ray cluster. Ray has one for a whole process, so all sandboxes share it."""
 
 import atexit
-import importlib
+import contextlib
+import importlib.util
 import logging
 import os
 import queue
 import shutil
+import socket
+import sys
 import tempfile
 import threading
 import weakref
@@ -13,29 +16,30 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from codemode_sandboxes.compat import silence_ray
+from codemode_sandboxes.compat import private_ray, silence_ray
 from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.process.sandbox import require_linux
 
-__all__ = ["NAME", "Cluster", "connect", "prepare", "release"]
+__all__ = ["NAME", "REMEDY", "Cluster", "connect", "prepare", "release", "require_ray"]
 
 T = TypeVar("T")
 
 NAME = "ray"
+_CLIENT = "ray://"
 _INSTALL = "Install it: pip install 'codemode-sandboxes[ray]'"
-_REMEDY = (
-    "Start a cluster with `ray start --head`, or name one that runs: RaySandbox(address=...), CODEMODE_RAY_ADDRESS"
-)
+REMEDY = "Start a cluster with `ray start --head`, or name one that runs: RaySandbox(address=...), CODEMODE_RAY_ADDRESS"
 
 # Ray reads them when its library is loaded. By the first one a process outlives a cluster that is gone: by default Ray
 # ends the process a minute later. The others: no report to its makers, and no warning about processors.
+_RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"
 _VARIABLES = {
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "1000000000",
+    _RECONNECT: "1000000000",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _STORE_BYTES = 256 << 20  # values on their way; a cluster of one's own has what its operator gave it
 _TICK_SECONDS = 1.0
+_PROBE_SECONDS = 5.0
 _SHUTDOWN_SECONDS = 30.0  # one of a cluster that is gone takes seven
 
 
@@ -50,6 +54,8 @@ class Cluster:
     def __init__(self, address: str | None, before: "Cluster | None") -> None:
         self.address = address
         self.users = 0
+        self.actor_class: Any = None
+        self._gcs: tuple[str, int] | None = None
         self.connected: Future[None] = Future()
         self.at_ticks: weakref.WeakSet[Any] = weakref.WeakSet()
         self.process = os.getpid()
@@ -76,19 +82,31 @@ class Cluster:
         self._jobs.put(work)
         return future
 
+    def is_gone(self) -> bool:
+        """Return whether nobody listens where the cluster's first process did: Ray's calls to it would never return."""
+        if self._gcs is None:
+            return False
+        try:
+            socket.create_connection(self._gcs, _PROBE_SECONDS).close()
+        except OSError:
+            return True
+        return False
+
     def stop(self) -> None:
         """Close the connection, after all jobs that were submitted."""
         self._jobs.put(None)
 
-    def join(self) -> None:
-        """Wait until the connection is closed, or for as long as that can take."""
+    def join(self) -> bool:
+        """Wait until the connection is closed, or for as long as that can take. Return whether it is closed."""
         self._thread.join(_SHUTDOWN_SECONDS)
+        return not self._thread.is_alive()
 
     def _serve(self) -> None:
-        if self._before is not None:
-            self._before.join()
-            self._before = None
+        before, self._before = self._before, None
         try:
+            if before is not None and not before.join():
+                reason = "this process's connection to an earlier cluster, which is gone, does not close"
+                raise SandboxUnavailable(NAME, reason, "Start the process anew")
             self._connect()
         except BaseException as error:
             self._clean()
@@ -109,43 +127,53 @@ class Cluster:
 
     def _connect(self) -> None:
         prepare()
-        try:
-            ray: Any = importlib.import_module("ray")
-        except ImportError:
-            raise SandboxUnavailable(NAME, "the package ray is not installed", _INSTALL) from None
+        ray: Any = importlib.import_module("ray")
         if ray.is_initialized():
             here = ray.get_runtime_context().gcs_address
             if self.address not in (None, "auto", here):
                 reason = f"this process is connected to the cluster at {here}, and can be to one alone"
                 raise SandboxUnavailable(NAME, reason, "Leave address= out, or call ray.shutdown() first")
+            self._note_address(ray)
             return
-        options: dict[str, Any] = {"address": self.address}
+        options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        surroundings: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if self.address is None:
             require_linux(NAME, seccomp=False)
             self._folder = tempfile.mkdtemp(prefix="cmray-")  # short: Ray puts sockets into it
-            options = {
+            options |= {
                 "address": "local",
                 "include_dashboard": False,
                 "object_store_memory": _STORE_BYTES,
                 "_temp_dir": self._folder,
             }
-        if not (self.address or "").startswith("ray://"):
-            options |= {"log_to_driver": False, "configure_logging": False}
+            # Whoever reaches its ports can run code as this user. Its processes end soon when its first one is gone.
+            surroundings = private_ray(_RECONNECT)
+        else:
+            options["address"] = self.address
         silence_ray()
         self._ours = True
         atexit.register(self._leave)  # before Ray's own, which leaves its folder
         logger = logging.getLogger("ray")
-        level = logger.level
+        level, hook = logger.level, sys.excepthook
         logger.setLevel(logging.ERROR)  # it warns of what is meant, such as a thread that handles no signals
         try:
-            ray.init(**options)
+            with surroundings:
+                ray.init(**options)
         except Exception as error:  # it raises errors of many types, RuntimeError and ConnectionError among them
             ray.shutdown()  # it may have started half of a Ray
             where = f"at {self.address}" if self.address else "of this process's own"
-            reason = f"no Ray cluster {where} answers: {str(error).strip().splitlines()[0] if str(error) else error!r}"
-            raise SandboxUnavailable(NAME, reason, _REMEDY) from error
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()][:2] or [repr(error)]
+            reason = f"no Ray cluster {where} answers: {' '.join(lines)}"
+            raise SandboxUnavailable(NAME, reason, REMEDY) from error
         finally:
             logger.setLevel(level)
+            sys.excepthook = hook  # Ray's tells the cluster of the error first, and waits for a cluster that is gone
+        self._note_address(ray)
+
+    def _note_address(self, ray: Any) -> None:
+        if not ray.util.client.ray.is_connected():  # whose calls end where the cluster does
+            host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+            self._gcs = host.strip("[]"), int(port)
 
     def _leave(self) -> None:
         self.stop()
@@ -160,6 +188,17 @@ class Cluster:
         atexit.unregister(self._leave)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def require_ray(address: str | None) -> None:
+    """Check that what an address needs is installed, without importing it: that takes seconds.
+
+    Raises:
+        SandboxUnavailable: It is not.
+    """
+    for package in ("ray", *(["grpc"] if (address or "").startswith(_CLIENT) else [])):
+        if importlib.util.find_spec(package) is None:
+            raise SandboxUnavailable(NAME, f"the package {package} is not installed", _INSTALL)
 
 
 def prepare() -> None:

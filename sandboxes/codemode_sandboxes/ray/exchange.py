@@ -1,6 +1,7 @@
 """Messages to a host, many in one trip: programs that run side by side share Ray's price of a call."""
 
 import asyncio
+import pickle
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any
@@ -37,19 +38,22 @@ class Exchange:
         self._count = self._trips = 0
         self._scheduled = False
 
-    async def ask(self, *message: Any) -> Any:
+    async def ask(self, name: str, *arguments: Any) -> Any:
         """Send a message, and return the answer to it.
 
         Raises:
             HostLost: What became of the message is unknown.
+            Exception: Whatever pickling the arguments raises; then nothing was sent.
         """
+        # Each message is pickled by itself: one that cannot be would else take along all others of its trip.
+        payload = pickle.dumps(arguments)
         self._count += 1
         number = self._count
         answer = self._due[number] = self._loop.create_future()
-        self._queue.append((number, *message))
+        self._queue.append((number, name, payload))
         self._schedule()
         try:
-            return await answer
+            return pickle.loads(await answer)
         finally:
             self._due.pop(number, None)
 

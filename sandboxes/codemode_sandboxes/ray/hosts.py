@@ -16,7 +16,7 @@ from codemode_sandboxes.contract import Capabilities
 from codemode_sandboxes.errors import SandboxError, SandboxUnavailable
 from codemode_sandboxes.process.channel import shielded
 from codemode_sandboxes.ray.actor import Fault, HostActor, Offer, Refusal, package_version
-from codemode_sandboxes.ray.cluster import NAME, Cluster, connect, release
+from codemode_sandboxes.ray.cluster import NAME, REMEDY, Cluster, connect, release
 from codemode_sandboxes.ray.exchange import Exchange, HostLost
 
 __all__ = ["Host", "HostPlan", "Hosts"]
@@ -24,7 +24,9 @@ __all__ = ["Host", "HostPlan", "Hosts"]
 _WAITING = 4  # programs that compute on a host, or wait for it, before another host is started
 _PENDING = 1000  # calls that an actor works on: some for each event loop, however many programs there are
 _CLOSE_SECONDS = 10.0  # for an actor to end its guests itself, before its process is killed
-_PAUSE_SECONDS = 10.0  # after a host that did not start, before more are started beside those that run
+_PAUSE_SECONDS = 10.0  # after a host that cannot start, before more are started beside those that run
+_LOST_PAUSE_SECONDS = 1.0  # the same after one whose process was ended as it started: another may do better
+_STARTS = 3  # in which all hosts were lost as they started, until a program is told that it can have none
 _LINKS = itertools.count(1)
 _CPU, _GPU, _MEMORY = "CPU", "GPU", "memory"
 
@@ -52,6 +54,8 @@ class Host:
         opened: Resolves once it can run programs, and fails where it never will.
         busy: The messages that it works on.
         runs: The runs that have not ended.
+        lost: True once it is gone, or was given up.
+        died: True where its process ended as it started.
     """
 
     cluster: Cluster
@@ -60,6 +64,7 @@ class Host:
     runs: int = 0
     idle_since: float = field(default_factory=time.monotonic)
     lost: bool = False
+    died: bool = False
     actor: Any = None
     _exchanges: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Exchange]" = field(
         default_factory=weakref.WeakKeyDictionary
@@ -83,7 +88,7 @@ class Host:
         """The actor's process, on its machine. Only of a host that has opened."""
         return self.opened.result().pid
 
-    async def ask(self, *message: Any) -> Any:
+    async def ask(self, name: str, *arguments: Any) -> Any:
         """Send the actor a message, see `HostActor.exchange`, and return its answer.
 
         Raises:
@@ -95,7 +100,7 @@ class Host:
             exchange = self._exchanges[loop] = Exchange(next(_LINKS), self._send, self._translate)
         self.count(busy=1)
         try:
-            answer = await exchange.ask(*message)
+            answer = await exchange.ask(name, *arguments)
         finally:
             self.count(busy=-1)
         if isinstance(answer, Fault):
@@ -135,7 +140,7 @@ class Host:
         self.lost = True
         actor, self.actor = self.actor, None
         if actor is not None:
-            self.cluster.submit(lambda: _kill(actor))
+            self.cluster.submit(lambda: _kill(self.cluster, actor))
 
 
 class Hosts:
@@ -168,6 +173,7 @@ class Hosts:
             SandboxUnavailable: No host can be had.
         """
         deadline = time.monotonic() + self.plan.start_seconds
+        died = 0
         while True:
             best, starting = self._choose()
             if best is not None:
@@ -185,7 +191,10 @@ class Hosts:
             ended = [host for host in starting if host.opened.done()]
             errors = [error for host in ended if (error := host.opened.exception()) is not None]
             if errors and len(errors) == len(starting):
-                raise errors[0]
+                # No program has been sent to them, so that others can take their place.
+                died += 1
+                if died >= _STARTS or not all(host.died for host in starting):
+                    raise errors[0]
             if not ended and time.monotonic() >= deadline:
                 for host in starting:
                     self._drop(host)
@@ -230,8 +239,12 @@ class Hosts:
         """Make the actor, in the cluster's thread."""
         if host.lost:
             return
+        if host.cluster.is_gone():
+            self._fail(host, SandboxUnavailable(NAME, "its cluster is gone: nobody listens there any more", REMEDY))
+            self._leave()
+            return
         try:
-            host.actor = self._actor()
+            host.actor = self._actor(host.cluster)
             opened = host.actor.open.remote().future()
         except Exception as error:
             self._fail(host, _unavailable(error))
@@ -239,7 +252,7 @@ class Hosts:
         # Ray's client calls back in the thread by which it also sends: nothing can be sent from there.
         opened.add_done_callback(lambda future: host.cluster.submit(lambda: self._opened(host, future)))
 
-    def _actor(self) -> Any:
+    def _actor(self, cluster: Cluster) -> Any:
         import ray
 
         demands = dict(self.plan.resources)
@@ -257,14 +270,17 @@ class Hosts:
             options["memory"] = demands[_MEMORY]
         if self.plan.runtime_env is not None:
             options["runtime_env"] = dict(self.plan.runtime_env)
-        remote: Any = ray.remote(HostActor)
-        return remote.options(**options).remote(self.plan.inner, dict(self.plan.options))
+        # Ray tells a cluster of a class once, which takes until the cluster answers: never, where it is gone.
+        if cluster.actor_class is None:
+            cluster.actor_class = ray.remote(HostActor)
+        return cluster.actor_class.options(**options).remote(self.plan.inner, dict(self.plan.options))
 
     def _opened(self, host: Host, future: "Future[Any]") -> None:
         """Take a host's offer, in the cluster's thread."""
         try:
             offer = future.result()
         except BaseException as error:
+            host.died = _is_death(error)
             self._fail(host, _unavailable(error))
             return
         with self._lock:
@@ -297,7 +313,7 @@ class Hosts:
         return None
 
     def _fail(self, host: Host, error: SandboxUnavailable) -> None:
-        self._pause_until = time.monotonic() + _PAUSE_SECONDS
+        self._pause_until = time.monotonic() + (_LOST_PAUSE_SECONDS if host.died else _PAUSE_SECONDS)
         self._drop(host)
         if not host.opened.done():
             host.opened.set_exception(error)
@@ -371,13 +387,22 @@ def _mirror(future: "Future[Any]") -> "Future[None]":
     return mirror
 
 
-def _kill(actor: Any) -> None:
+def _kill(cluster: Cluster, actor: Any) -> None:
     import ray
 
+    if cluster.is_gone():  # and its actors end by themselves
+        return
     try:
         ray.kill(actor)
     except Exception:  # the connection is gone, and the cluster ends the actors of a process that has left
         return
+
+
+def _is_death(error: BaseException) -> bool:
+    """Return whether an actor's process or machine ended, and not by an error of its own in its constructor."""
+    from ray import exceptions
+
+    return isinstance(error, exceptions.RayActorError) and not error.actor_init_failed
 
 
 def _unavailable(error: BaseException) -> SandboxUnavailable:

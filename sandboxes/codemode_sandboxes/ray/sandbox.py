@@ -14,7 +14,7 @@ from codemode_sandboxes.errors import SandboxClosed, SandboxUnavailable
 from codemode_sandboxes.process.channel import shielded
 from codemode_sandboxes.process.sandbox import ask_apart
 from codemode_sandboxes.ray.actor import Refusal
-from codemode_sandboxes.ray.cluster import NAME
+from codemode_sandboxes.ray.cluster import NAME, require_ray
 from codemode_sandboxes.ray.exchange import HostLost
 from codemode_sandboxes.ray.hosts import Host, HostPlan, Hosts
 from codemode_sandboxes.registry import backend_name
@@ -51,6 +51,7 @@ class RaySandbox:
         idle_seconds: After which an idle host above `least_hosts` is ended.
 
     Raises:
+        SandboxUnavailable: Ray is not installed, or not what its client needs, where the address is one of a client.
         UnknownSandbox: No sandbox has the inner name.
         ValueError: A number is too small, a setting is malformed, or the inner sandbox is this one.
     """
@@ -70,6 +71,8 @@ class RaySandbox:
         start_seconds: float = 120.0,
         idle_seconds: float = 60.0,
     ) -> None:
+        address = address or _setting("ADDRESS", str, "") or os.environ.get("RAY_ADDRESS") or None
+        require_ray(address)
         inner = inner if inner is not None else _setting("INNER", str, "bubblewrap")
         most = hosts if hosts is not None else _setting("HOSTS", int, 8)
         if inner != "auto" and (inner := backend_name(inner)) == NAME:
@@ -80,7 +83,7 @@ class RaySandbox:
             HostPlan(
                 inner=inner,
                 options=options or {},
-                address=address or _setting("ADDRESS", str, "") or os.environ.get("RAY_ADDRESS") or None,
+                address=address,
                 most=most,
                 least=least_hosts,
                 resources=resources if resources is not None else _setting("RESOURCES", _object, {_CPU: 1}),
