@@ -194,8 +194,9 @@ class CodeMode:
     def _program_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         return self._runs.compile(self._build(None))
 
-    def _build(self, model: BaseChatModel | None) -> StateGraph[Any, Any, Any, Any]:
-        return build_graph(model=model, specs=self.tools, catalogue=self.catalogue, options=self._options)
+    def _build(self, model: BaseChatModel | None, approver: Approve | None = None) -> StateGraph[Any, Any, Any, Any]:
+        how: dict[str, Any] = {"catalogue": self.catalogue, "options": self._options, "approver": approver}
+        return build_graph(model=model, specs=self.tools, **how)
 
     @overload
     async def run(
@@ -449,22 +450,18 @@ class CodeMode:
         Raises:
             ConfigurationError: The model cannot be used.
         """
-        return self._task_graph.compile(name="codemode")
+        model = load_model(self._model, api_key=self._api_key)
+        return self._build(model, self._runs.approve).compile(name="codemode")
 
     @cached_property
     def program_subgraph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         """The compiled graph that runs programs, for a node of another graph. It has no model."""
-        return self._build(None).compile(name="codemode")
+        return self._build(None, self._runs.approve).compile(name="codemode")
 
     @property
     def returns(self) -> ReturnType | None:
         """The type of the answers, where `codemode` was given one."""
         return self._returns
-
-    @property
-    def approves(self) -> bool:
-        """True where an `approve` function answers for people."""
-        return self._runs.approve is not None
 
     def as_langchain_tool(self, name: str = "codemode", description: str | None = None) -> BaseTool:
         """Return a LangChain tool that does tasks. See `codemode_graph.integrations.langchain`."""

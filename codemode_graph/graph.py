@@ -24,7 +24,7 @@ from codemode_graph.nodes.inspect_output import inspect_output
 from codemode_graph.nodes.node import Node, Route
 from codemode_graph.nodes.repair import repair
 from codemode_graph.nodes.spans import trace_policy
-from codemode_graph.options import RunOptions, read_catalogue, read_context, read_options, read_sandbox
+from codemode_graph.options import Approve, RunOptions, read_catalogue, read_context, read_options, read_sandbox
 from codemode_graph.settings import Context, Parts
 from codemode_graph.state import CodeModeInput, CodeModeOutput, CodeModeState
 from codemode_graph.tools.load import Tools, load_tools
@@ -64,7 +64,12 @@ def create_codemode(
 
 
 def build_graph(
-    *, model: str | BaseChatModel | None, specs: Sequence[ToolSpec], catalogue: Catalogue, options: RunOptions
+    *,
+    model: str | BaseChatModel | None,
+    specs: Sequence[ToolSpec],
+    catalogue: Catalogue,
+    options: RunOptions,
+    approver: Approve | None = None,
 ) -> StateGraph[CodeModeState, Context, CodeModeInput, CodeModeOutput]:
     """Make the graph of `create_codemode` over tools that are loaded already.
 
@@ -73,6 +78,7 @@ def build_graph(
         specs: All tools, with their policies.
         catalogue: Those that programs may call. Graphs share it, and what it has written of the tools.
         options: As `read_options` returns them.
+        approver: Answers for people; without it the graph is interrupted.
 
     Raises:
         ConfigurationError: The model cannot be used, or an option, see `RunOptions`.
@@ -97,6 +103,7 @@ def build_graph(
         inline_bytes=options.get("inline_bytes", 32 * 1024),
         instructions=options.get("instructions", ""),
         journal=options.get("journal"),
+        approver=approver,
         reserved=tuple(spec.name for spec in specs if not spec.for_programs),
     )
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(

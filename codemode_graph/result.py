@@ -81,10 +81,6 @@ class TaskRunner(Protocol):
     tools: tuple[ToolSpec, ...]
 
     @property
-    def approves(self) -> bool:
-        """True where an `approve` function answers for people."""
-
-    @property
     def subgraph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         """The graph of one task, without a checkpointer of its own."""
 

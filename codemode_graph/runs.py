@@ -28,6 +28,7 @@ from codemode_graph.calls.view import fold
 from codemode_graph.catalogue import Notes
 from codemode_graph.errors import ConfigurationError, Undecided, UnknownRun
 from codemode_graph.exact import encode_fields
+from codemode_graph.nodes.approve import unusable_answers
 from codemode_graph.nodes.generate import bare
 from codemode_graph.nodes.learn import notes_of
 from codemode_graph.nodes.node import add_attempt
@@ -47,6 +48,8 @@ Answers: TypeAlias = Sequence[Mapping[str, Any]] | Mapping[str, Any]
 # A failed run keeps its whole journal in memory until it is repaired, which most never are.
 _MOST_RUNS = 64
 _METADATA = "codemode_metadata"
+# Answers in a row that cannot be taken, after which a function for approvals is not asked again: a person may mistype twice.
+_MOST_REFUSALS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,7 +331,7 @@ class Runs:
         try:
             if program is not None:
                 await _begin_repair(graph, config, program)
-            waits = True
+            waits, refusals = True, 0
             while waits:
                 values = await follow(graph, input, config, watcher, durability=durability, context=context)
                 if watcher is not None:
@@ -338,6 +341,10 @@ class Runs:
                     break
                 snapshot = await graph.aget_state(config)
                 values = snapshot.values
+                problem = values.get("problem")
+                refusals = refusals + 1 if problem else 0
+                if refusals == _MOST_REFUSALS:
+                    raise unusable_answers(str(problem))
                 input = await answer_interrupts(snapshot.interrupts, approve or self.approve)
                 waits = input is not None
             result = run_result(

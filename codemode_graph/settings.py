@@ -1,7 +1,7 @@
 """The parts of a graph: live objects, which its nodes hold, and the knobs of a run, which may come by context."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -98,6 +98,7 @@ class Parts:
         instructions: Added to the system prompt.
         journal: Where runs are recorded; None leaves that to the checkpointer's database, or the store.
         memory: Where they are recorded for want of anything else.
+        approver: Answers for people; None interrupts the graph for them.
         offers: The sandbox's capabilities, once it was asked.
     """
 
@@ -116,6 +117,7 @@ class Parts:
     reserved: tuple[str, ...] = ()
     journal: Journal | None = None
     memory: Journal = field(default_factory=MemoryJournal)
+    approver: Callable[[Any], Any] | None = None
     offers: list[Capabilities] = field(default_factory=list)
 
     def context_of(self, context: object) -> Context:

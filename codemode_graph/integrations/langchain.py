@@ -138,7 +138,7 @@ def _runner(
 
     async def do_async(config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _NONE, **arguments: Any) -> Any:
         input = request(arguments)
-        if cm.approves or not _in_graph():
+        if not _in_graph():
             result: dict[str, Any] = dict(await run(input))
         else:
             async with _hold_interrupt():
@@ -147,7 +147,7 @@ def _runner(
 
     def do(config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _NONE, **arguments: Any) -> Any:
         input = request(arguments)
-        if cm.approves or not _in_graph():
+        if not _in_graph():
             result: dict[str, Any] = dict(wait_for(run(input)))
         else:
             result = result_of(graph(input).invoke(input, _config_of_call(config, runtime)))

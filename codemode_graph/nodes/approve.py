@@ -5,9 +5,11 @@ any order with the call's `id` in each.
 """
 
 import ast
+import inspect
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from codemode_sandboxes.guest.json_values import to_json
@@ -18,7 +20,7 @@ from langgraph.types import interrupt
 from codemode_graph.calls.session import RunLog
 from codemode_graph.calls.values import Values, is_reference
 from codemode_graph.compat import checkpointer_of
-from codemode_graph.errors import CodeModeError
+from codemode_graph.errors import CodeModeError, ConfigurationError, Undecided
 from codemode_graph.exact import decode, encode
 from codemode_graph.nodes.node import Update
 from codemode_graph.nodes.run_log import journal_of
@@ -29,7 +31,7 @@ from codemode_graph.state import CodeModeState, Decision, PendingCall
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.spec import DecisionType
 
-__all__ = ["ApprovalNeedsThread", "approve", "read_decisions", "static_plan"]
+__all__ = ["ApprovalNeedsThread", "approve", "read_decisions", "static_plan", "unusable_answers"]
 
 _ALLOWED: list[DecisionType] = ["approve", "edit", "reject", "respond"]
 # Statuses of calls that did nothing, which a person need not weigh.
@@ -51,21 +53,23 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
     known = {call["key"]: log.view.decisions.get(call["key"]) for call in state["pending"]}
     if all(known.values()):  # of an answered process that died, the journal may hold what no checkpoint does
         return {"decisions": known}
-    if checkpointer_of(config) is None and "langgraph_api" in sys.modules:
+    if parts.approver is None and checkpointer_of(config) is None and "langgraph_api" in sys.modules:
         raise ApprovalNeedsThread(*_no_thread(state), node="execute", values=dict(state), config=config)
     gated = [call for call in state["pending"] if call["reason"] != "tool"]
     if not gated:
         (call,) = state["pending"]
-        answer = interrupt(encode(call["question"]["value"]), response_schema=call["question"]["schema"])
+        answer = await _ask(parts, encode(call["question"]["value"]), call["question"]["schema"])
         message = to_json(to_plain(decode(answer)), max_bytes=parts.limits.value_bytes)
         return {"decisions": {call["key"]: Decision(type="answer", message=message)}}
     # One interrupt an execution: LangGraph takes an answer to the first for the second one too.
     # Through JSON and back: what a person leaves as it is comes back exactly.
-    answer = decode(interrupt(encode(_request(state, gated, problem=state.get("problem")))))
+    answer = decode(await _ask(parts, encode(_request(state, gated, problem=state.get("problem")))))
     try:
         answer = _from_words(answer, gated) if isinstance(answer, str) else answer
         decisions = read_decisions(gated, answer, first=not state["decisions"])
     except ValueError as error:
+        if parts.approver is not None and state.get("problem"):
+            raise unusable_answers(str(error)) from None
         return {"problem": str(error)}  # the program comes to the same calls again, and the person is asked again
     values = Values(run=log.run, journal=log.journal)
     names = {spec.name: spec.policy.redact for spec in parts.catalogue.callable}
@@ -75,6 +79,20 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
         if call["key"] in decisions
     }
     return {"decisions": protected, "problem": None}
+
+
+def unusable_answers(problem: str) -> ConfigurationError:
+    """Return the error of a function for approvals that gives one answer after the other that cannot be taken."""
+    return ConfigurationError(f"approve gives no answer that can be taken: {problem}")
+
+
+async def _ask(parts: Parts, question: Any, schema: Any = None) -> Any:
+    """Return what the graph's approver answers; without one, or where that leaves it open, interrupt the graph."""
+    if parts.approver is not None:
+        with suppress(Undecided):
+            answer = parts.approver(question)
+            return await answer if inspect.isawaitable(answer) else answer
+    return interrupt(question, response_schema=schema)
 
 
 class ApprovalNeedsThread(CodeModeError, RuntimeError):

@@ -161,7 +161,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         await close(log, str(verdict), config)
     else:
         await session.end("waiting" if paused else "failed" if failure else "finished")
-        if paused and log.journal is parts.memory and not place_of(config).thread:
+        if paused and parts.approver is None and log.journal is parts.memory and not place_of(config).thread:
             await log.journal.delete(log.run)  # there is neither a checkpoint nor a thread by which it could be resumed
     return {**update, "sequence": log.view.length}
 

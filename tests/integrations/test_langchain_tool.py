@@ -18,6 +18,7 @@ from langgraph.types import Command, interrupt
 
 from codemode_graph import ToolPolicy, create_codemode_tool
 from codemode_graph import tool as marked
+from codemode_graph.errors import ConfigurationError
 from tests.integrations.agents import USER, Runs, Shop, agent_model, answers, calling
 from tests.support import ScriptedModel, scripted
 
@@ -158,6 +159,47 @@ async def test_an_approve_function_answers_instead_of_the_agents_people() -> Non
     )
     await agent_with(tool, "pay").ainvoke(USER)
     assert len(shop.paid) == 2
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_a_call_that_an_approve_function_decided_on_is_not_made_again_after_a_cancellation(
+    durable: bool, tmp_path: Path
+) -> None:
+    shop, hangs = Shop(), asyncio.Event()
+
+    @marked(effect="read")
+    async def look() -> str:
+        """Look."""
+        if not hangs.is_set():
+            hangs.set()
+            await asyncio.Event().wait()
+        return "seen"
+
+    tool = create_codemode_tool(
+        [*shop.tools, look],
+        code_model=scripted("[await tools.pay('ann', 5), await tools.look()]"),
+        policies=GATED,
+        approve=lambda _: {"decisions": [{"type": "approve"}]},
+        durable=tmp_path / "runs.sqlite" if durable else None,
+    )
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "agent")) as saver:
+        agent = agent_with(tool, "pay", checkpointer=saver)
+        stopped = asyncio.create_task(agent.ainvoke(USER, THREAD))
+        await hangs.wait()
+        stopped.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopped
+        assert answers(await agent.ainvoke(None, THREAD))[0].content == '["paid ann 5", "seen"]'
+    assert shop.paid == [("ann", 5)]
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in an agent", "alone"])
+async def test_an_approve_function_that_does_not_answer_is_not_asked_for_ever(inside: bool) -> None:
+    shop = Shop()
+    tool = shop_tool(shop, "await tools.pay('ann', 5)", policies=GATED, approve=lambda _: {"decisions": []})
+    with pytest.raises(ConfigurationError, match="1 calls wait, and 0 decisions came"):
+        await (agent_with(tool, "pay").ainvoke(USER) if inside else tool.ainvoke({"task": "pay"}))
+    assert shop.paid == []
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["in an agent", "alone"])
