@@ -158,6 +158,10 @@ async def step(folder: Path, command: str, answer: str | None) -> dict[str, Any]
         }
 
 
+def take_step(folder: Path, command: str, answer: str | None = None) -> None:
+    """Take a run one step on, and print how it stands."""
+    print(json.dumps(asyncio.run(step(folder, command, answer))))
+
+
 if __name__ == "__main__":
-    result = asyncio.run(step(Path(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None))
-    print(json.dumps(result))
+    take_step(Path(sys.argv[1]), *sys.argv[2:])

@@ -1,5 +1,5 @@
 """Steps of runs, each in a process of its own. They are forked from a process that has imported the graphs: to import them
-anew takes two seconds, and tests of kills start hundreds. `test_processes` starts interpreters that know nothing.
+anew takes two seconds, and tests of kills start hundreds. `test_processes` begins in interpreters that know nothing.
 """
 
 import multiprocessing
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 _SECONDS = 120
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tests.durable.ledger_graph"])
+_processes.set_forkserver_preload(["tests.durable.ledger_graph", "tests.durable.bank"])
 
 
 class Step:

@@ -9,29 +9,30 @@ from typing import Any
 
 import pytest
 
-from tests.durable.bank import Bank
+from tests.durable.bank import Bank, take_step
+from tests.durable.steps import ROOT, Step
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 
 
 def run(folder: Path, command: str, answer: object = None, *, dies: bool = False) -> dict[str, Any]:
     """Do one step in a process of its own."""
-    arguments = [sys.executable, "-m", "tests.durable.bank", str(folder), command]
-    done = subprocess.run(
-        [*arguments, json.dumps(answer)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-    if dies:
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        return {}
-    assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return _result(Step(take_step, folder, command, json.dumps(answer)).wait(), dies)
+
+
+def _result(out: str | None, dies: bool) -> dict[str, Any]:
+    assert (out is None) is dies
+    result: dict[str, Any] = {} if out is None else json.loads(out.splitlines()[-1])
     return result
 
 
 def begin(folder: Path, program: str, *, dies: bool = False) -> dict[str, Any]:
+    """Begin in an interpreter that knows nothing of this one, not even how it hashes texts."""
     (folder / "program.py").write_text(program)
-    return run(folder, "start", dies=dies)
+    command = [sys.executable, "-m", "tests.durable.bank", str(folder), "start"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == (-signal.SIGKILL if dies else 0), done.stderr
+    return _result(None if dies else done.stdout, dies)
 
 
 TWO = """

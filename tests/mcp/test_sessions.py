@@ -238,7 +238,7 @@ async def test_a_session_of_another_loop_is_refused() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", ["stdio", "http", "sse"])
-async def test_nothing_piles_up_over_30_openings(transport: str) -> None:
+async def test_nothing_piles_up_over_many_openings(transport: str) -> None:
     path = {"sse": "/sse", "http": "/mcp/", "stdio": ""}[transport]
     async with listening(own_server("memory", "sse" if transport == "sse" else "http"), path) as server:
 
@@ -255,7 +255,7 @@ async def test_nothing_piles_up_over_30_openings(transport: str) -> None:
 
         await open_and_close()
         processes, files, tasks = children(), open_files(), asyncio.all_tasks()
-        for _ in range(30):
+        for _ in range(10):
             await open_and_close()
         assert children() <= processes
         assert asyncio.all_tasks() == tasks
