@@ -3,7 +3,8 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,28 @@ class FileCheckpoints(SqliteSaver):
     @conn.setter
     def conn(self, connection: object) -> None:
         """Do nothing: the base class sets what it was given."""
+
+    @contextmanager
+    def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
+        """Return a cursor. What is written by it is in the file as a whole or not at all, however the process ends.
+
+        The base class leaves the beginning of a transaction to Python, and this connection does not: each row would be written
+        by itself, and a step of which half is there counts as one that has run.
+        """
+        with self.lock:
+            self.setup()
+            connection = self.conn
+            with closing(connection.cursor()) as cursor:
+                if not transaction:
+                    yield cursor
+                    return
+                cursor.execute("BEGIN IMMEDIATE")
+                try:
+                    yield cursor
+                    cursor.execute("COMMIT")
+                finally:
+                    if connection.in_transaction:
+                        cursor.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the connection. The next use opens it again."""

@@ -1,6 +1,7 @@
 """One input that comes twice, and a run that is gone on with late: by when it was given, it is one run."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
 from codemode_graph import codemode, create_codemode
 from codemode_graph.calls import identity
+from codemode_graph.checkpoints import FileCheckpoints
 from codemode_graph.errors import JournalError
 from codemode_graph.nodes import delivery, generate
 from codemode_graph.runs import Runs
@@ -162,3 +165,22 @@ async def test_a_run_that_is_deleted_while_it_is_driven_ends() -> None:
         with pytest.raises(JournalError, match="was deleted while it was driven"):
             await run
     assert world.paid == ["a"]
+
+
+def test_what_a_step_has_written_is_in_the_file_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A process that reads half of it takes the step for one that has run, and goes on without the rest of its result."""
+    saver = FileCheckpoints(tmp_path / "runs.sqlite")
+    place: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "1"}}
+    saver.put(place, empty_checkpoint(), {}, {})
+    fails = "CREATE TRIGGER full BEFORE INSERT ON writes WHEN new.idx = 2 BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    with saver.cursor() as cursor:
+        cursor.execute(fails)
+    with pytest.raises(sqlite3.Error, match="disk full"):
+        saver.put_writes(place, [("a", 1), ("b", 2), ("c", 3)], "task")
+    with saver.cursor() as cursor:
+        assert cursor.execute("SELECT count(*) FROM writes").fetchone() == (0,)
+        cursor.execute("DROP TRIGGER full")
+    saver.put_writes(place, [("a", 1), ("b", 2), ("c", 3)], "task")
+    with saver.cursor(transaction=False) as cursor:
+        assert cursor.execute("SELECT count(*) FROM writes").fetchone() == (3,)
+    saver.close()
