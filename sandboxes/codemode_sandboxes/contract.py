@@ -229,8 +229,8 @@ class Failed:
         line: The program's line, counted from 1, where it is known.
         traceback: The program's own frames, in Python's format.
         stdout: The output since the last event.
-        lacks: What the program came to that this backend would do otherwise than CPython; another backend gives its
-            value. Empty where the failure is the program's own.
+        lacks: What the program came to that this backend does, or may do, otherwise than CPython; another backend gives
+            its value. Empty where the failure is surely the program's own.
     """
 
     kind: FailureKind

@@ -272,9 +272,39 @@ import json ;; xs = json.loads('[1e999, 1]') ;; a = xs[0] - xs[0] ;; b = xs[0] -
 best = float('inf') ;; for r in await tools.rows(): ;;     if r['n'] < best: ;;         best = r['n'] ;; [best, best in [1]]
 xs = ['b', 'nan', 'a'] ;; try: ;;     xs.sort(key=lambda t: float('0' if t in 'ab' else t)) ;; except Exception: ;;     pass ;; xs
 """
+# Dates, patterns, and what Monty lacks on the way.
+LIBRARY = r"""
+from datetime import datetime, date ;; r = [] ;; for t in ['2024-13-01', '2024-02-30', 'x', '', '2024-1-1', '20240101', '2024-01-01T25:00', '2024-01-01 10:00', '2024-01-01T10:00Z', '2024-W01-1', '2024-01-01T10:00:00.123456+05:30', '2024-01-05+02:00', '2024-01-05T10:00z']: ;;     try: ;;         r.append(datetime.fromisoformat(t).isoformat()) ;;     except ValueError: ;;         r.append('V') ;; r
+from datetime import datetime, date ;; r = [] ;; for t in ['2024-13-01', '2024-02-30', 'x', '', '2024-1-1', '2024-01-01 10:00', '2024-01-01T10:00Z', '2024-01-01T10:00:00.123456+05:30']: ;;     try: ;;         r.append(datetime.fromisoformat(t).isoformat()) ;;     except ValueError: ;;         r.append('V') ;; r
+import datetime as D ;; r = [] ;; for t in ['2024-01-05', '2024-1-5', ' 2024-01-05', '2024-01-05 ', '24-01-05', '2024-02-30', 'n/a', '', '2024-01-05x']: ;;     try: ;;         r.append(D.datetime.strptime(t, '%Y-%m-%d').isoformat()) ;;     except ValueError: ;;         r.append('V') ;; r
+from datetime import datetime ;; r = [] ;; for t, in [('5 Jan 2024',), ('05 JAN 2024',), ('5 January 2024',), ('5  Jan  2024',), ('31 Feb 2024',), ('0 Jan 2024',), (' 5 Jan 2024',)]: ;;     try: ;;         r.append(str(datetime.strptime(t, '%d %b %Y').date())) ;;     except ValueError: ;;         r.append('V') ;; r
+from datetime import datetime ;; r = [] ;; for t in ['January 5, 2024', 'Jan 5, 2024', 'may 5, 2024', 'May 05, 2024', 'Sept 5, 2024']: ;;     try: ;;         r.append(str(datetime.strptime(t, '%B %d, %Y'))) ;;     except ValueError: ;;         r.append('V') ;; r
+from datetime import datetime ;; r = [] ;; for t in ['01/02/24', '1/2/2024', '1/2/24 ', '13/13/24', '31/12/68', '31/12/69']: ;;     try: ;;         r.append(str(datetime.strptime(t, '%d/%m/%y'))) ;;     except ValueError: ;;         r.append('V') ;; r
+from datetime import datetime ;; r = [] ;; for t in ['2024-01-05 10:05:06', '2024-01-05T10:05:06', '2024-01-05 1:5:6', '2024-01-05 24:00:00', '2024-01-05 10:60:00', '2024-01-05 10:05:60', '2024-01-05  10:05:06']: ;;     try: ;;         r.append(str(datetime.strptime(t, '%Y-%m-%d %H:%M:%S'))) ;;     except ValueError: ;;         r.append('V') ;; r
+from datetime import datetime ;; str(datetime.strptime('10:05', '%H:%M').time()), datetime.strptime('2024', '%Y').year
+from datetime import timedelta, date ;; x = 1.5 ;; y = 2.0 ;; [str(timedelta(hours=y)), str(timedelta(days=3)), str(timedelta(days=-3)), str(date(2024, 1, 1) + timedelta(days=y))]
+from datetime import timedelta, date ;; x = 1.5 ;; [str(timedelta(hours=x)), str(timedelta(seconds=0.25))]
+from datetime import timedelta ;; n = await tools.double(0.25) ;; await tools.put('a', 1) ;; str(timedelta(days=n) * 2)
+from datetime import timedelta ;; await tools.put('a', 1) ;; str(timedelta(days=3) * 0.5), str(timedelta(days=3) / 2), timedelta(days=3) % timedelta(days=2)
+from datetime import timedelta, datetime ;; rows = [{'t': '2024-01-05T10:00:00'}, {'t': '2024-01-06'}] ;; ds = [datetime.fromisoformat(r['t']) for r in rows] ;; str(max(ds) - min(ds)), [str(d + timedelta(days=i)) for i, d in enumerate(ds)], str(sum([b - a for a, b in zip(ds, ds[1:])], timedelta()))
+import re ;; m = re.search(r'(?P<a>x)(?P<b>y)?', 'x') ;; [m.groupdict(), m.group('a'), m['b'], m.span('a'), m.end(), m.string]
+import re ;; [m['n'] for m in re.finditer(r'(?P<n>\d)', 'a1b2')]
+import re ;; m = re.search(r'(?P<a>x)', 'x') ;; [m.start('a'), m.end('a'), m.span('a'), m[1], m['a'] if False else 0]
+import re ;; await tools.put('a', 1) ;; re.sub(r'(?P<n>\d)', lambda m: m['n'] * 2, 'a1')
+import re ;; re.findall(r'\w+', 'हिन्दी भाषा'), re.findall(r'\w', 'e\u0301x')
+import re ;; re.findall('a*', 'baac'), re.sub('b*', 'X', 'abc'), re.split(r'\s*', 'a b')
+import re ;; p = re.compile(r'x*') ;; p.findall('axb')
+await tools.put('a', 1) ;; range(5).index(3)
+xs = range(0, 10, 2) ;; await tools.put('a', 1) ;; [xs.index(4), xs.count(3)]
+r = None ;; try: ;;     r = range(5).count(9) ;; except Exception: ;;     r = 'no' ;; r
+x = await tools.double(1) ;; x.foo
+x = await tools.double(1) ;; x['a']
+x = await tools.double(1) ;; [1][x + 5]
+import re ;; m = re.search(r'(?P<a>x)(?P<b>y)?', 'x') ;; await tools.put('a', 1) ;; [m.start('a'), m.span('b'), m.groups('d')]
+"""
 PROGRAMS = [
     line.replace(" ;; ", "\n")
-    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS, NANS, SCRIPTS)
+    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS, LIBRARY, NANS, SCRIPTS)
     for line in text.strip("\n").split("\n")
 ]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from codemode_sandboxes.guest.json_values import MAX_DEPTH, ValueTooLarge, clean_text, most_containers, to_json
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 UTC = datetime.UTC
@@ -193,6 +193,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a machine that does much else draws slowly
 @given(JSON_VALUES)
 def test_the_bound_is_the_exact_size_of_the_compact_json(value: Any) -> None:
     result = to_json(value, max_bytes=10**6)

@@ -45,7 +45,7 @@ _CLOCK_CALLS = frozenset({"time.time", "datetime.now", "date.today"})
 
 _SINCE_START = frozenset({"time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"})
 
-
+_DOUBTFUL = frozenset({"AttributeError", "IndexError", "NotImplementedError", "TypeError"})
 _LONGEST_REASON = 500
 
 
@@ -275,7 +275,10 @@ class MontyExecution:
         stdout = self._output.take()
         unstarted = not self._suspended and not stdout
         program = replace(self._program, code=self._source)
-        return failure(error, self._limits, program, self._error_lines, unstarted=unstarted, stdout=stdout)
+        failed = failure(error, self._limits, program, self._error_lines, unstarted=unstarted, stdout=stdout)
+        # What Monty lacks on the way shows as one of these, and so do mistakes: CPython's word decides, where there is one.
+        doubt = failed.kind == "program" and failed.type in _DOUBTFUL
+        return replace(failed, lacks=f"{failed.type}: {failed.message}"[:_LONGEST_REASON]) if doubt else failed
 
 
 def _builtin_name(error: TypeError | ValueError) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.kinds import kinds_of
+from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
 from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["FORMATS"]
@@ -16,10 +16,13 @@ __all__ = ["FORMATS"]
 _FORMATTED = frozenset({"number", "str"})
 _NUMERIC_SPEC = re.compile(r"[bcdoxXneEfFgG%]$|[,_]")
 _TIME_METHODS = {"strftime": 0, "strptime": 1}
-# Directives that give the same in both, as tried: `%p` is not read by Monty's `strptime`.
-_DIRECTIVES = {"strftime": frozenset("YmdHMSaAbBjpIyfF%T"), "strptime": frozenset("YmdHMSbByf%")}
+# Directives that give the same in both, as tried: `%p` is not read by Monty's `strptime`, and
+# its `%y` begins a century elsewhere.
+_DIRECTIVES = {"strftime": frozenset("YmdHMSaAbBjpIyfF%T"), "strptime": frozenset("YmdHMSbBf%")}
 _ENCODINGS = frozenset({"utf-8", "utf8", "ascii"})
 _PATTERN_FUNCTIONS = frozenset({"compile", "findall", "finditer", "fullmatch", "match", "search", "split", "sub"})
+# Of these only CPython's find an empty match that begins where the match before it ends.
+_REPEATING = frozenset({"compile", "findall", "finditer", "split", "sub"})
 _FLAGS = frozenset({"I", "IGNORECASE", "M", "MULTILINE", "S", "DOTALL"})
 _PLAIN_NODES = frozenset(
     [
@@ -132,7 +135,8 @@ def _patterns(tree: Tree) -> Iterator[ast.AST]:
             named = [keyword.value for keyword in node.keywords if keyword.arg == "pattern"]
             pattern = next(iter((*node.args[:1], *named)), None)
             compiled = isinstance(pattern, ast.Name) and _is_compiled(tree, pattern)
-            if pattern is None or not (compiled or _is_plain_pattern(_text(tree, pattern))):
+            least = 1 if function[2] in _REPEATING else 0
+            if pattern is None or not (compiled or _is_plain_pattern(_text(tree, pattern), least)):
                 yield node
         if isinstance(node.func, ast.Attribute) and node.func.attr == "sub" and "sub" not in tree.own_attributes:
             place = 1 if tree.dotted(node.func) == "re.sub" else 0
@@ -146,6 +150,16 @@ def _patterns(tree: Tree) -> Iterator[ast.AST]:
             yield reference
 
 
+def _places_by_name(tree: Tree) -> Iterator[ast.AST]:
+    """Find `match.start('name')` and its kin: Monty's matches know the places of groups by their numbers alone."""
+    kinds = kinds_of(tree)
+    for call in tree.of(ast.Call):
+        if isinstance(call.func, ast.Attribute) and call.func.attr in ("end", "span", "start"):
+            of_match = call.func.attr not in tree.own_attributes and not is_tools(call.func)
+            if of_match and any(kinds.kind(group) != "number" for group in call.args):
+                yield call
+
+
 def _is_compiled(tree: Tree, name: ast.Name) -> bool:
     values = [value for _, value in kinds_of(tree).bindings(name)]
     return bool(values) and all(
@@ -153,8 +167,8 @@ def _is_compiled(tree: Tree, name: ast.Name) -> bool:
     )
 
 
-def _is_plain_pattern(pattern: str | None) -> bool:
-    """Return whether a pattern has only parts that both engines take for the same."""
+def _is_plain_pattern(pattern: str | None, least: int = 0) -> bool:
+    """Return whether a pattern has only parts that both engines take for the same, and matches so many characters at least."""
     if pattern is None or re.search(r"\{,|\\[^\w\s]?[pPxuUNZ]|\(\?[aiLmsux]", pattern):
         return False
     try:
@@ -163,6 +177,8 @@ def _is_plain_pattern(pattern: str | None) -> bool:
             # The parser of `re` itself; it has no public name.
             parsed = re._parser.parse(pattern)  # type: ignore[attr-defined]
     except (re.error, OverflowError, RecursionError):
+        return False
+    if parsed.getwidth()[0] < least:
         return False
     return all(str(operator) in _PLAIN_NODES and (str(operator) != "AT" or str(value) in _PLAIN_PLACES)
                for operator, value in _operators(parsed))  # fmt: skip
@@ -222,6 +238,13 @@ FORMATS: tuple[Gap, ...] = (
         "use UTF-8",
         _encodings,
         "'é'.encode('latin-1') == b'\\xe9'",
+        rare=True,
+    ),
+    Gap(
+        "places of a match's groups by name",
+        "write the group's number: `match.start(1)`",
+        _places_by_name,
+        "import re\nre.match('(?P<n>a)', 'a').start('n') == 0",
         rare=True,
     ),
     Gap(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from codemode_sandboxes.monty.dialect.assignments import ASSIGNMENTS
 from codemode_sandboxes.monty.dialect.calls import CALLS
 from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap
+from codemode_sandboxes.monty.dialect.dates import DATES, READERS
 from codemode_sandboxes.monty.dialect.keys import GUARD, KEYS
 from codemode_sandboxes.monty.dialect.nans import NANS, WARY_JSON
 from codemode_sandboxes.monty.dialect.statements import STATEMENTS
@@ -20,10 +21,10 @@ __all__ = ["Lowered", "lower"]
 
 _REWRITTEN = [
     (gap, re.compile(gap.words))
-    for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *KEYS, *NANS, *TEXTS)
+    for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *DATES, *KEYS, *NANS, *TEXTS)
     if isinstance(gap, RewrittenGap)
 ]
-_SILENT = (GUARD, DIGITS, WARY_DIGITS, WARY_JSON, SUBJECTS)
+_SILENT = (GUARD, *READERS, DIGITS, WARY_DIGITS, WARY_JSON, SUBJECTS)
 _BUILTINS = {name for name in dir(builtins) if not name.startswith("_") and not keyword.iskeyword(name)}
 _BIND = """\
 try:

@@ -99,6 +99,14 @@ def _slices_of_ranges(tree: Tree) -> Iterator[ast.AST]:
             yield node
 
 
+def _methods_of_ranges(tree: Tree) -> Iterator[ast.AST]:
+    kinds = kinds_of(tree)
+    for call in tree.of(ast.Call):
+        method = call.func if isinstance(call.func, ast.Attribute) else None
+        if method is not None and method.attr in ("count", "index") and kinds.kind(method.value) == "range":
+            yield call
+
+
 def _listed_iterators(tree: Tree) -> Iterator[ast.AST]:
     """Find iterators that Monty makes a list of, where they are not consumed whole and at once."""
     kinds = kinds_of(tree)
@@ -287,6 +295,13 @@ ODDITIES: tuple[Gap, ...] = (
         "slice a list: `list(range(n))[::2]`",
         _slices_of_ranges,
         "repr(range(10)[::3]) == 'range(0, 10, 3)'",
+        rare=True,
+    ),
+    Gap(
+        "methods of ranges",
+        "use a list: `list(range(n)).index(x)`",
+        _methods_of_ranges,
+        "range(3).index(1) == 1",
         rare=True,
     ),
     Gap(

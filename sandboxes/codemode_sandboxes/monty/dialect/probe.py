@@ -19,6 +19,7 @@ from codemode_sandboxes.errors import SandboxUnavailable
 from codemode_sandboxes.monty.dialect.assignments import ASSIGNMENTS
 from codemode_sandboxes.monty.dialect.calls import CALLS
 from codemode_sandboxes.monty.dialect.change import RewrittenGap
+from codemode_sandboxes.monty.dialect.dates import DATES
 from codemode_sandboxes.monty.dialect.formats import FORMATS
 from codemode_sandboxes.monty.dialect.keys import KEYS
 from codemode_sandboxes.monty.dialect.laziness import LAZINESS
@@ -89,7 +90,19 @@ def _probe(binary: str | Path | None) -> Findings:
 
 
 def _gaps(session: MontySession, modules: Iterable[str]) -> Iterable[Gap]:
-    for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *KEYS, *NANS, *LAZINESS, *ORDERS, *FORMATS, *TEXTS, *ODDITIES):
+    for gap in (
+        *ASSIGNMENTS,
+        *STATEMENTS,
+        *CALLS,
+        *DATES,
+        *KEYS,
+        *NANS,
+        *LAZINESS,
+        *ORDERS,
+        *FORMATS,
+        *TEXTS,
+        *ODDITIES,
+    ):
         if not _works(session, gap.probe):
             yield gap.open_part() if isinstance(gap, RewrittenGap) else gap
     yield from library_gaps(_missing_names(session, candidate_names(list(modules))))

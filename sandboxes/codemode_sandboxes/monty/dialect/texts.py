@@ -39,7 +39,8 @@ def _cm_float(text=0.0):
 """
 # The same for a program that does with numbers what NaN among them would show.
 WARY_DIGITS = DIGITS + WARY_NUMBERS
-# `\\w` lacks signs such as a raised two, `\\s` the separators of records, and without case a dotless i is a letter of its own.
+# `\\w` lacks signs such as a raised two, and has joiners, and the marks and vowels of Indian scripts; `\\s` lacks the
+# separators of records; and without case a dotless i is a letter of its own.
 SUBJECTS = """\
 def _cm_subject(text):
     if type(text) is not str:
@@ -47,7 +48,7 @@ def _cm_subject(text):
     odd = [sign for sign in '\\x1c\\x1d\\x1e\\x1f\\u0130\\u0131' if sign in text]
     if not odd and not text.isascii():
         import re
-        odd = [sign for sign in text if sign > '\\x7f' and sign.isalnum() and re.match('[^\\\\w]', sign)]
+        odd = [sign for sign in text if sign > '\\x7f' and sign.isalnum() != (re.match('\\\\w', sign) is not None)]
     if odd:
         REFUSE('this pattern reads ' + repr(odd[0]) + ' in another way here; take the text apart with methods of str')
     return text
