@@ -11,7 +11,7 @@ the program was told of the record, knowing the same effects as now, before it s
 program has not met yet; so it is on the recorded way to that effect, and has to see what it saw then.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -99,7 +99,7 @@ def decide(view: View, call: ProgramCall, now: float) -> Verdict:
         return Verdict("answer", denied, "denied")
     standing = next((record for record in reversed(records) if record.stands), None)
     if call.effect in ("write", "destructive"):
-        return _repeated_write(view, call, standing, ended, now)
+        return _repeated_write(view, call, standing, now)
     if call.effect == "idempotent" and standing is not None and standing.status != "done":
         return Verdict("settle", standing, "unknown")
     newest = records[-1]
@@ -137,9 +137,7 @@ def _records_of(view: View, call: ProgramCall) -> list[Record]:
     ]
 
 
-def _repeated_write(
-    view: View, call: ProgramCall, standing: Record | None, ended: Sequence[Record], now: float
-) -> Verdict:
+def _repeated_write(view: View, call: ProgramCall, standing: Record | None, now: float) -> Verdict:
     if standing is None:
         return Verdict("make", None, "again")
     if standing.status != "done":

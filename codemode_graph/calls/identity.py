@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.calls.equal_calls import KnownEffects
 from codemode_graph.calls.journal import Journal, RunInfo
-from codemode_graph.calls.log import Attached, Delivered, Denied, Done, Ended, Event, Failed, Opened, Started, Unknown
+from codemode_graph.calls.log import Attached, Delivered, Denied, Done, Ended, Event, Failed, Started, Unknown
 from codemode_graph.state import ToolCall
 
 __all__ = [
@@ -186,12 +186,11 @@ def _claim(run: str, place: Place) -> None:
         _claims.popitem(last=False)
 
 
-def import_calls(calls: list[ToolCall], opened: Opened) -> list[Event]:
+def import_calls(calls: list[ToolCall]) -> list[Event]:
     """Return the events that say what is known of calls from elsewhere: an agent's earlier program, or a lost journal.
 
     Args:
         calls: What is known, oldest first.
-        opened: The run that they come into.
     """
     if not calls:
         return []

@@ -158,10 +158,10 @@ def find_undefined_names(tree: Tree, tools: Collection[str] = ()) -> Iterator[Fi
         if name.id in _KNOWN or name.id in found:
             continue
         found.add(name.id)
-        yield Finding(rule="undefined-name", message=_message(tree, name.id, tree.scope(name), tools), line=name.lineno)
+        yield Finding(rule="undefined-name", message=_message(name.id, tree.scope(name), tools), line=name.lineno)
 
 
-def _message(tree: Tree, name: str, scope: Scope, tools: Collection[str]) -> str:
+def _message(name: str, scope: Scope, tools: Collection[str]) -> str:
     head = f"{one_line(name, 80)} is not defined"
     if suggestions := same_tools(name, tools) or [tool for tool in tools if tool.startswith(f"{name}.")]:
         shown = " or ".join(f"tools[{tool!r}](...)" for tool in suggestions[:_MOST])

@@ -94,7 +94,7 @@ async def open_log(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     if log.view.opened is None:
         opened = _opened(state, place_of(config))
         # The journal is lost, or an agent's earlier program is repaired: the state's calls are all that is known.
-        log.add(opened, *import_calls(state["tool_calls"], opened))
+        log.add(opened, *import_calls(state["tool_calls"]))
     place, known = place_of(config), log.view.opened
     if place.namespace and known is not None and (known.place, known.parent) != (place.task, place.parent):
         # Its input came again: from now on its result is for this step of the larger graph to keep.
