@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +73,8 @@ async def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
 async def test_a_server_that_does_not_answer_is_an_error() -> None:
     before = children()
     params = own_server("raw", "silent")
-    started = time.monotonic()
     with pytest.raises(ToolLoadError, match=r"MCP server 'x' did not answer within 0\.5 seconds"):
         await load("x", params["command"], *params["args"], env=params["env"], startup_timeout=0.5)
-    assert time.monotonic() - started < 10
     assert children() <= before
 
 

@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -53,7 +52,6 @@ async def test_a_call_that_a_dying_server_works_on_fails_and_is_not_made_again(t
     async with over(transport, "memory") as tools:
         other = asyncio.create_task(tools("wait", name="other"))
         await tools("waited", name="other")
-        started = time.monotonic()
         with pytest.raises(ConnectionError, match="whether the call had its effect is not known") as error:
             await tools("die", status=7)
         assert isinstance(error.value, ToolOutcomeUnknown)
@@ -61,7 +59,6 @@ async def test_a_call_that_a_dying_server_works_on_fails_and_is_not_made_again(t
             assert str(error.value).startswith("MCP server 'memory' ended with exit status 7 before it answered die;")
         with pytest.raises(ConnectionError, match="before it answered wait"):
             await other
-        assert time.monotonic() - started < 10
 
 
 async def test_the_next_call_connects_again() -> None:

@@ -233,7 +233,6 @@ async def test_trouble_that_lasts_is_an_error(service: Service, answered: Answer
     answer = await answered(WAYS[0], server_error(), max_retries=None)
     assert "The server had an error" in (answer.error or "")
     assert len(service.requests) == 3
-    assert answer.seconds < 10
 
 
 @every_way
