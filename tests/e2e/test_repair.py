@@ -124,7 +124,7 @@ CASES = [
         "report",
         "did not end within",
         ledger=[SENT],
-        timeout=0.8,
+        timeout=2.0,
     ),
     Case(
         "endless loop after an effect",

@@ -70,7 +70,7 @@ ARGUMENTS = {"to": "Ann", "amount": 5}
 
 async def run(bank: Bank, *programs: str, effect: str = "write", approve: Any = None, **policy: Any) -> RunResult:
     """Run programs, each of which repairs the one before."""
-    policies = {"pay": ToolPolicy(**{"timeout": 0.1, **policy})}
+    policies = {"pay": ToolPolicy(**{"timeout": 0.3, **policy})}
     async with codemode(tools=[bank.pay(effect)], policies=policies, approve=approve) as cm:
         result = await cm.run_code(programs[0])
         for program in programs[1:]:
@@ -378,7 +378,7 @@ async def test_a_doubt_stays_until_it_is_settled_also_where_the_tool_asks_in_bet
         return "yes" if isinstance(request, str) else {"decisions": [APPROVE]}
 
     program = UNTIL_IT_WORKS.replace("'Ann', 5", "'Ann'") + "done"
-    async with codemode(tools=[pay], policies={"pay": ToolPolicy(timeout=0.1)}, approve=approve) as cm:
+    async with codemode(tools=[pay], policies={"pay": ToolPolicy(timeout=0.3)}, approve=approve) as cm:
         result = await cm.run_code(program)
     assert (result["output"], asked) == ("paid", ["unknown", "really?", "unknown"])
 
@@ -410,7 +410,7 @@ async def test_a_change_to_no_arguments_is_a_change() -> None:
         return "paid"
 
     decisions = iter([{"type": "edit", "edited_action": {"name": "pay", "args": {}}}, APPROVE])
-    policies = {"pay": ToolPolicy(approval=True, timeout=0.1)}
+    policies = {"pay": ToolPolicy(approval=True, timeout=0.3)}
     async with codemode(tools=[pay], policies=policies, approve=lambda _: {"decisions": [next(decisions)]}) as cm:
         result = await cm.run_code(UNTIL_IT_WORKS.replace("'Ann', 5", "500") + "done")
     assert (result["output"], paid) == ("paid", [1, 1])

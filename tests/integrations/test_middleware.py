@@ -322,7 +322,7 @@ async def test_an_edit_is_for_the_call_of_the_program_in_which_it_was_made() -> 
     def edit(amount: int) -> dict[str, Any]:
         return {"type": "edit", "edited_action": {"name": "pay", "args": {"amount": amount}}}
 
-    code = CodeModeMiddleware(policies={"pay": ToolPolicy(timeout=0.1, approval=True)})
+    code = CodeModeMiddleware(policies={"pay": ToolPolicy(timeout=0.3, approval=True)})
     both = "import asyncio\nawait asyncio.gather(tools.pay(5), tools.pay(5))"
     agent = agent_of(
         [pay], program("await tools.pay(5)\n{}['x']"), program(both), "done", code=code, checkpointer=InMemorySaver()
@@ -365,7 +365,7 @@ async def test_what_a_person_changed_is_what_the_program_that_follows_makes_agai
         await asyncio.sleep(5 if len(paid) == 1 else 0)
         return f"paid {amount}"
 
-    code = CodeModeMiddleware(policies={"pay": ToolPolicy(timeout=0.1, approval=True)})
+    code = CodeModeMiddleware(policies={"pay": ToolPolicy(timeout=0.3, approval=True)})
     call = "await tools.pay(5)"
     agent = agent_of([pay], program(call), program(call), "done", code=code, checkpointer=InMemorySaver())
     await agent.ainvoke(USER, THREAD)
@@ -385,7 +385,7 @@ async def test_a_call_that_is_made_again_by_the_program_that_follows_keeps_its_k
             await asyncio.sleep(5)
         return f"paid {who}"
 
-    code = CodeModeMiddleware(policies={"pay": ToolPolicy(timeout=0.1)})
+    code = CodeModeMiddleware(policies={"pay": ToolPolicy(timeout=0.3)})
     again = "[await tools.pay('ann'), await tools.pay('bob')]"
     agent = agent_of([pay], program("await tools.pay('ann')\n{}['x']"), program(again), "done", code=code)
     first, second = answers(await agent.ainvoke(USER))

@@ -43,7 +43,7 @@ class Bank:
 
 
 def as_function(bank: Bank) -> Any:
-    @tool(timeout=0.1)
+    @tool(timeout=0.3)
     async def pay(amount: int, key: IdempotencyKey) -> str:
         """Pay."""
         return await bank.take(amount, key)
@@ -54,7 +54,7 @@ def as_function(bank: Bank) -> Any:
 def as_plain_function(bank: Bank) -> Any:
     loop = asyncio.get_running_loop()
 
-    @tool(timeout=0.1)
+    @tool(timeout=0.3)
     def pay(amount: int, *, key: IdempotencyKey) -> str:
         """Pay."""
         return asyncio.run_coroutine_threadsafe(bank.take(amount, key), loop).result()
