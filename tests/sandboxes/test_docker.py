@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import gc
 import json
 import os
@@ -22,7 +21,7 @@ from codemode_sandboxes.docker.daemon import Daemon, default_address
 from codemode_sandboxes.docker.host import OWNER_LABEL, current_owner
 
 from tests.sandboxes.driving import double, echo, run
-from tests.sandboxes.processes import TIGHT, make, open_descriptors
+from tests.sandboxes.processes import limits_for, make, open_descriptors
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")]
 
@@ -151,10 +150,10 @@ FAULTS = {
 
 
 async def test_a_fault_ends_its_own_run_and_leaves_nothing(sandbox: Any, daemon: Any) -> None:
-    await run(sandbox, "1", limits=TIGHT)
+    await run(sandbox, "1", limits=limits_for("none"))
     before = await settled(sandbox, daemon)
     for code, (kinds, part) in FAULTS.items():
-        failed = (await run(sandbox, f"{IMPORTS}{code}", {"double": double}, limits=TIGHT)).failed
+        failed = (await run(sandbox, f"{IMPORTS}{code}", {"double": double}, limits=limits_for(kinds))).failed
         assert (failed.kind in kinds.split("|"), part in failed.message) == (True, True), (code, failed)
     after = await settled(sandbox, daemon)
     assert after[1] == before[1]
@@ -163,7 +162,7 @@ async def test_a_fault_ends_its_own_run_and_leaves_nothing(sandbox: Any, daemon:
 
 async def test_memory_is_counted_over_all_processes_and_told_from_time_and_from_a_crash(sandbox: Any) -> None:
     children = "for _ in range(4):\n    if os.fork() == 0:\n        x = b'a' * (45 << 20)\n        while True: pass\nos.wait()\n"
-    limits = dataclasses.replace(TIGHT, seconds=5)
+    limits = limits_for("memory")
     failed = (await run(sandbox, f"{IMPORTS}{children}os._exit(1)", limits=limits)).failed
     assert (failed.kind, failed.message) == ("memory", "the program used more than its 64 MB of memory")
     one = "if os.fork() == 0: os._exit(0)\nos.wait()\n"
@@ -175,7 +174,7 @@ async def test_memory_is_counted_over_all_processes_and_told_from_time_and_from_
 
     assert (await run(sandbox, "await tools.huge()", {"huge": huge}, limits=limits)).failed.kind == "memory"
     held = "x = b'a' * (48 << 20)\nlen(x)"
-    assert (await run(sandbox, held, limits=TIGHT)).value == 48 << 20
+    assert (await run(sandbox, held, limits=limits)).value == 48 << 20
 
 
 async def test_processes_are_few(sandbox: Any) -> None:

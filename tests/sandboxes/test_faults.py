@@ -19,7 +19,7 @@ from codemode_sandboxes import Blocked, Failed, Limits, Program, SandboxClosed
 from tests.sandboxes.driving import double, run
 from tests.sandboxes.forgeries import FORGERIES
 from tests.sandboxes.hostile.attack import REACH
-from tests.sandboxes.processes import alive, descendants, every_sandbox, gone, make, open_descriptors
+from tests.sandboxes.processes import alive, descendants, every_sandbox, gone, limits_for, make, open_descriptors
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -78,7 +78,7 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     others = frozenset(descendants(os.getpid()))
     # Monty keeps its workers and a cluster its hosts: with one more run at a time there would be one more.
     sandbox = make(request.param, **{"monty": {"max_workers": 2}, "ray": {"hosts": 1}}.get(request.param, {}))
-    limits = SLOWER.get(request.param, LIMITS)
+    limits = limits_for("none", SLOWER.get(request.param, LIMITS))
     await asyncio.gather(*[run(sandbox, "await tools.double(1)", {"double": double}, limits=limits) for _ in range(2)])
     if request.param == "ray":  # an answer for which its store has no room has it map a file, which it keeps
         await run(sandbox, "await tools.huge()", {"huge": huge}, limits=limits)
@@ -190,13 +190,13 @@ async def large() -> str:
 async def test_a_fault_is_told_and_leaves_nothing(place: Place, name: str) -> None:
     fault = FAULTS[name]
     tools = {"double": double, "huge": huge, "large": large}
-    event = (await run(place.sandbox, fault.code, tools, limits=place.limits)).event
     kinds = fault.kinds.get("all") or fault.kinds.get(place.sandbox.name, fault.kinds["guest"])
+    event = (await run(place.sandbox, fault.code, tools, limits=limits_for(kinds, place.limits))).event
     if kinds:
         assert isinstance(event, Failed), event
         assert event.kind in kinds.split("|"), event
         assert fault.part in event.message
-    assert (await run(place.sandbox, "1 + 1", limits=place.limits)).value == 2
+    assert (await run(place.sandbox, "1 + 1", limits=limits_for("none", place.limits))).value == 2
     assert await place.left() == (0, 0, 0)
 
 
@@ -205,7 +205,11 @@ async def test_a_guest_that_breaks_the_protocol_fails(place: Place, forgery: str
     if place.sandbox.capabilities.boundary == "interpreter":
         return  # a program there has no stream that it could write to
     code = REACH + "frames, send = send, lambda data: frames(data.decode('latin-1'))\n" + FORGERIES[forgery]
-    failed = (await run(place.sandbox, code + "\nwhile True: pass", {"double": double}, limits=place.limits)).failed
+    failed = (
+        await run(
+            place.sandbox, code + "\nwhile True: pass", {"double": double}, limits=limits_for("protocol", place.limits)
+        )
+    ).failed
     assert failed.kind == "protocol"
     assert failed.message.startswith("the sandbox's guest broke the protocol: ")
 
@@ -224,7 +228,8 @@ def guest_pids(execution: Any) -> list[int]:
 async def test_a_guest_killed_in_mid_call_has_died(place: Place) -> None:
     if place.sandbox.name == "docker":
         return  # its processes are the daemon's: see test_docker
-    execution = await place.sandbox.start(Program(code="await tools.double(1)", tools=("double",)), place.limits)
+    limits = limits_for("died", place.limits)
+    execution = await place.sandbox.start(Program(code="await tools.double(1)", tools=("double",)), limits)
     assert isinstance(await execution.advance(), Blocked)
     victim = guest_pids(execution)[-1]
     os.kill(victim, signal.SIGKILL)
@@ -234,13 +239,13 @@ async def test_a_guest_killed_in_mid_call_has_died(place: Place) -> None:
     assert event.kind == "died"
     with pytest.raises(SandboxClosed):
         await execution.advance()
-    assert (await run(place.sandbox, "1 + 1", limits=place.limits)).value == 2
+    assert (await run(place.sandbox, "1 + 1", limits=limits_for("none", place.limits))).value == 2
     assert await place.left() == (0, 0, 0)
 
 
 async def test_runs_cancelled_twice_leave_nothing(place: Place) -> None:
     assert await cancelled_twice(place) == [asyncio.CancelledError] * 6
-    assert (await run(place.sandbox, "1 + 1", limits=place.limits)).value == 2
+    assert (await run(place.sandbox, "1 + 1", limits=limits_for("none", place.limits))).value == 2
     assert await place.left() == (0, 0, 0)
 
 

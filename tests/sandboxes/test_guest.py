@@ -15,6 +15,7 @@ from codemode_sandboxes import Blocked, Capabilities, Failed, Finished, Limits, 
 from codemode_sandboxes.process import Noise, ProcessExecution, spawn, wait_ready
 
 from tests.sandboxes.driving import NOW, Run, Tool, broken, double, drive, echo, interpreters
+from tests.sandboxes.processes import limits_for
 
 RUNNER = Path(codemode_sandboxes.guest.__file__).parent
 TOOLS: dict[str, Tool | None] = {"double": double, "echo": echo, "broken": broken, "list-events": echo, "slow": None}
@@ -229,7 +230,7 @@ TIGHT = Limits(seconds=1, memory_bytes=64 << 20, output_bytes=5000, calls=8, val
 @pytest.mark.parametrize("code", FAILURES)
 async def test_a_failure_says_what_and_where(run: Callable[..., Any], code: str) -> None:
     kind, type_name, line, part = FAILURES[code]
-    result = await run(code, limits=TIGHT)
+    result = await run(code, limits=limits_for(kind, TIGHT))
     failed = result.failed
     assert (failed.kind, failed.line) == (kind, line)
     assert type_name in (failed.type, None)

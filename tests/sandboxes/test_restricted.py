@@ -22,7 +22,7 @@ from codemode_sandboxes.restricted.lockdown import open_libc
 
 from tests.sandboxes.driving import NOW, double, echo, interpreters, run
 from tests.sandboxes.forgeries import sender
-from tests.sandboxes.processes import TIGHT, alive, children, gone, open_descriptors, ticks
+from tests.sandboxes.processes import alive, children, gone, limits_for, open_descriptors, ticks
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"), reason="needs Linux"
@@ -226,8 +226,8 @@ async def test_a_fault_ends_its_own_run_and_no_other(sandbox: RestrictedSandbox,
     async def huge() -> str:
         return "x" * (80 << 20)
 
-    failed = (await run(sandbox, code, {"double": double, "huge": huge}, limits=TIGHT)).failed
     kind, part = FAULTS[code]
+    failed = (await run(sandbox, code, {"double": double, "huge": huge}, limits=limits_for(kind))).failed
     assert kind in (failed.kind, None)
     assert part in failed.message
     assert (await run(sandbox, "1 + 1")).value == 2
