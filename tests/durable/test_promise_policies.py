@@ -279,14 +279,24 @@ async def test_equal_reads_of_a_gather_are_made_once_where_the_policy_keeps_them
 
 
 async def test_a_read_that_waits_for_an_equal_one_gets_its_value_or_is_made_itself(ledger: Ledger) -> None:
+    released = asyncio.Event()
+
     @tool(effect="read")
     async def look(at: str) -> int:
         """Look."""
         ledger.write(f"read look {at}")
-        await asyncio.sleep(0.1)
-        return ledger.count("read look")
+        if (count := ledger.count("read look")) < 3:
+            await released.wait()
+        return count
 
-    graph = create_codemode(model=None, tools=[look], policies={"look": ToolPolicy(cache=True)}, sandbox="restricted")
+    @tool(effect="read")
+    async def release() -> None:
+        """Let it end."""
+        released.set()
+
+    graph = create_codemode(
+        model=None, tools=[look, release], policies={"look": ToolPolicy(cache=True)}, sandbox="restricted"
+    )
     program = """
 import asyncio
 first = asyncio.ensure_future(tools.look('a'))
@@ -296,8 +306,9 @@ await asyncio.sleep(0.02)
 {}
 [await second, await tools.look('a')]
 """
-    state = await graph.compile().ainvoke({"task": "", "code": program.format("await first")})
+    state = await graph.compile().ainvoke({"task": "", "code": program.format("await tools.release()\nawait first")})
     assert (state["error"], state["output"]) == (None, [1, 1])
+    released.clear()
     state = await graph.compile().ainvoke({"task": "", "code": program.format("first.cancel()")})
     assert (state["error"], state["output"]) == (None, [3, 3])
 
