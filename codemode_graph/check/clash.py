@@ -196,7 +196,7 @@ def _of_records(found: Record, expected: Record, stored: Collection[str], place:
         if own is not None:
             inner = clash(own.shape, target.shape, stored, f"{place}[{key!r}]", depth + 1) if own.required else None
         else:
-            inner = None if found.extra is not None else Clash(place, found, expected, key)
+            inner = None if found.others is not None else Clash(place, found, expected, key)
         if inner is not None:
             return inner
     return None

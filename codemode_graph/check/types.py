@@ -124,7 +124,7 @@ class TypeFindings:
         """Report a key that a result does not have."""
         record, key = self._records.get(found["type"]), found["key"]
         # A program that stores a key may read it from any dict, as far as the checker knows.
-        if record is None or record.extra is not None or key in self._stored:
+        if record is None or record.others is not None or key in self._stored:
             return None
         return "wrong-key", f"{self._what(found['type'])} has no key {key!r}{self._keys(record, key)}"
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from codemode_graph.tools.conditions import description_of, limits_of, requirements
 from codemode_graph.tools.schema import MISSING, Document, branches_of, mapping_at, merge, names_at
+from codemode_graph.tools.text import one_line
 
 __all__ = [
     "NULL",
@@ -37,12 +38,15 @@ __all__ = [
 
 # Characters of all values of one enum: beyond, it counts as its values' types. All time zones have 10,000.
 _LITERALS = 20_000
+_SHOWN = 4
 _PYTHON_SCALARS = {str: "str", int: "int", float: "float", bool: "bool", type(None): "None"}
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Anything."""
+    """Anything, and in words what limits it."""
+
+    limits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,19 @@ class Literals:
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """A list."""
+    """A list.
+
+    Attributes:
+        item: The shape of each item.
+        limits: In words what limits the list.
+        first: The shapes of its first items, where each place has one of its own.
+        rest: The shape of the items behind those; None where there are none.
+    """
 
     item: "Shape"
     limits: str = ""
+    first: tuple["Shape", ...] = ()
+    rest: "Shape | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +99,7 @@ class Map:
 
     value: "Shape"
     key: "Shape" = Scalar("str")
+    limits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +136,7 @@ class Record:
         place: The name of what it is in, such as a tool.
         fields: Its keys.
         extra: The shape of other keys' values, or None where there are no others.
+        patterns: The shapes of the values of keys that match an expression.
         needs: Which keys are required together, a condition each.
     """
 
@@ -130,7 +145,14 @@ class Record:
     place: str = ""
     fields: dict[str, Field] = field(default_factory=dict)
     extra: "Shape | None" = None
+    patterns: dict[str, "Shape"] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+
+    @property
+    def others(self) -> "Shape | None":
+        """The shape of the values of all keys that are not known, or None where there are no such keys."""
+        shapes = [*self.patterns.values(), *([] if self.extra is None else [self.extra])]
+        return union(shapes) if shapes else None
 
 
 Shape: TypeAlias = Unknown | Scalar | Literals | Array | Tuple | Map | Union | Record
@@ -140,13 +162,23 @@ NULL: Final = Scalar("None")
 
 
 def literals(values: list[Any]) -> Shape:
-    """Return the shape of these values: their types, where they are too many, too long or no literals."""
-    kinds = {type(value) for value in values}
-    if not kinds <= _PYTHON_SCALARS.keys():
-        return UNKNOWN
-    if sum(len(str(value)) + 5 for value in values) <= _LITERALS:
-        return Literals(tuple({repr(value): value for value in values}.values()))
-    return union(Scalar(_PYTHON_SCALARS[kind]) for kind in dict.fromkeys(map(type, values)))
+    """Return the shape of these JSON values: their types, where they are too many or too long."""
+    several = list({repr(value): value for value in values}.values())
+    plain = [value for value in several if type(value) in _PYTHON_SCALARS]
+    shapes: list[Shape] = []
+    if plain and sum(len(str(value)) + 5 for value in plain) <= _LITERALS:
+        shapes.append(Literals(tuple(plain)))
+        plain = []
+    for kind in dict.fromkeys(map(type, plain)):
+        shown = [one_line(repr(value), 60) for value in plain if type(value) is kind]
+        shapes.append(
+            Scalar(_PYTHON_SCALARS[kind], f"one of {len(shown):,} values, such as {', '.join(shown[:_SHOWN])}")
+        )
+    if lists := [repr(value) for value in several if isinstance(value, list)]:
+        shapes.append(Array(UNKNOWN, one_line(f"only {' or '.join(lists)}", _LITERALS)))
+    if dicts := [repr(value) for value in several if isinstance(value, Mapping)]:
+        shapes.append(Map(UNKNOWN, limits=one_line(f"only {' or '.join(dicts)}", _LITERALS)))
+    return shapes[0] if len(shapes) == 1 else union(shapes)
 
 
 def union(shapes: Iterable[Shape]) -> Shape:
@@ -170,14 +202,15 @@ def union(shapes: Iterable[Shape]) -> Shape:
 def parts(shape: Shape) -> Iterator[Shape]:
     """Yield the shapes that a shape consists of."""
     match shape:
-        case Array(item):
-            yield item
+        case Array(item, _, first, rest):
+            yield from (item, *first, *([] if rest is None else [rest]))
         case Tuple(items) | Union(items):
             yield from items
         case Map(value):
             yield value
         case Record():
             yield from (each.shape for each in shape.fields.values())
+            yield from shape.patterns.values()
             if shape.extra is not None:
                 yield shape.extra
 
@@ -231,13 +264,14 @@ def _key(shape: Shape | None, group: Mapping[Record, int], top: bool = True) -> 
                 (name, each.required, repr(each.default), each.description, _key(each.shape, group, False))
                 for name, each in fields
             )
-            return shape.hint, shape.titled, shape.needs, keys, _key(shape.extra, group, False)
+            patterns = tuple((name, _key(each, group, False)) for name, each in shape.patterns.items())
+            return shape.hint, shape.titled, shape.needs, keys, patterns, _key(shape.extra, group, False)
         case Record():
             return "record", group[shape]
         case Array() | Tuple() | Map() | Union():
             return (
                 type(shape),
-                shape.limits if isinstance(shape, Array) else "",
+                shape.limits if isinstance(shape, Array | Map) else "",
                 tuple(_key(part, group, False) for part in parts(shape)),
             )
         case Literals(values):
@@ -249,16 +283,27 @@ def _key(shape: Shape | None, group: Mapping[Record, int], top: bool = True) -> 
 # Bounds on one document: alternatives multiply, and a hostile server may send such a schema.
 _DEPTH = 32
 _SHAPES = 20_000
-_ALTERNATIVES = 25
+_ALTERNATIVES = 100
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 _STRUCTURE = frozenset(
-    {"type", "properties", "additionalProperties", "items", "prefixItems", "enum", "const", "anyOf", "oneOf"}
+    {
+        "type",
+        "properties",
+        "patternProperties",
+        "additionalProperties",
+        "items",
+        "prefixItems",
+        "enum",
+        "const",
+        "anyOf",
+    }
+    | {"oneOf"}
 )
 _ANNOTATIONS = frozenset({"description", "default", "title", "examples", "deprecated", "readOnly", "writeOnly"})
 # Keywords beside a `$ref` that leave its type as it is, so that it keeps its name.
 _BESIDES_REF = _ANNOTATIONS | {"$ref", "$defs", "definitions", "$schema", "$id", "$comment"}
 # Keywords by which an object may have keys that its properties do not name.
-_CONDITIONAL = frozenset({"if", "dependentSchemas", "patternProperties", "unevaluatedProperties"})
+_CONDITIONAL = frozenset({"if", "dependentSchemas"})
 # Names that code generators give to what has none, such as `Def0`, `__schema12` and `7`.
 _GENERATED = re.compile(
     r"_*(?:def|definition|schema|type|ref|item|model|object|anonymous|inline|unnamed)?s?_*\d+", re.IGNORECASE
@@ -349,7 +394,9 @@ class Reader:
             return self._object(flat, hint, depth, ref, titled)
         if kind == "array":
             return self._array(flat, hint, depth)
-        return Scalar(_SCALARS[kind], limits_of(flat, kind)) if isinstance(kind, str) and kind in _SCALARS else UNKNOWN
+        if isinstance(kind, str) and kind in _SCALARS:
+            return Scalar(_SCALARS[kind], limits_of(flat, kind))
+        return Unknown(limits_of(flat, ""))
 
     def _array(self, flat: dict[str, Any], hint: str, depth: int) -> Shape:
         items = flat.get("items")
@@ -361,21 +408,36 @@ class Reader:
             return Array(self.shape(items, hint, depth + 1), limits_of(flat, "array"))
         shapes = tuple(self.shape(item, hint, depth + 1) for item in prefix)
         exact = flat.get("minItems") == len(prefix) and (rest is False or flat.get("maxItems") == len(prefix))
-        return Tuple(shapes) if exact else Array(union([*shapes, self.shape(rest, hint, depth + 1)]))
+        if exact:
+            return Tuple(shapes)
+        behind = None if rest is False else self.shape(rest, hint, depth + 1)
+        limits = limits_of(flat if behind or "maxItems" in flat else {**flat, "maxItems": len(prefix)}, "array")
+        return Array(union([*shapes, *([behind] if behind else [])]), limits, shapes, behind)
 
     def _object(self, flat: dict[str, Any], hint: str, depth: int, ref: str | None, titled: bool) -> Shape:
         properties, others = mapping_at(flat, "properties"), flat.get("additionalProperties")
-        if not properties:
+        if others is None:
+            others = flat.get("unevaluatedProperties")
+        patterns = mapping_at(flat, "patternProperties")
+        if not properties and len(patterns) == 1 and others is False:
+            ((pattern, value),) = patterns.items()
+            key = Scalar("str", limits_of({"pattern": pattern}, "string"))
+            return Map(self.shape(value, hint, depth + 1), key, limits_of(flat, "object"))
+        if not properties and not patterns:
             names = flat.get("propertyNames")
-            keys = self.shape(names, hint, depth + 1) if isinstance(names, Mapping) else Scalar("str")
-            return Map(self.shape(others, hint, depth + 1), Scalar("str") if keys == UNKNOWN else keys)
+            keys = self.shape({"type": "string", **names} if isinstance(names, Mapping) else {}, hint, depth + 1)
+            value = self.shape(others, hint, depth + 1)
+            return Map(value, Scalar("str") if keys == UNKNOWN else keys, limits_of(flat, "object"))
         if not titled and isinstance(title := flat.get("title"), str) and (name := _title(title)):
             hint, titled = name, True
         record = Record(hint, titled, self._place)
         if ref is not None:
             self._read[ref] = record  # before its fields are read: they may refer to it
         required = set(names_at(flat, "required"))
+        record.patterns = {name: self.shape(each, hint, depth + 1) for name, each in patterns.items()}
         for name, schema in properties.items():
+            if schema is False:
+                continue  # a key that must not be there
             each = self._document.flat(schema)
             record.fields[name] = Field(
                 self.shape(schema, camel(name) or hint, depth + 1),
@@ -389,7 +451,7 @@ class Reader:
 
 
 def _implied(flat: dict[str, Any]) -> str:
-    if "properties" in flat or "additionalProperties" in flat:
+    if {"properties", "patternProperties", "additionalProperties"} & flat.keys():
         return "object"
     return "array" if "items" in flat or "prefixItems" in flat else "any"
 

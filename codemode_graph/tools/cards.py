@@ -35,7 +35,7 @@ from codemode_graph.tools.conditions import description_of, requirements
 from codemode_graph.tools.schema import MISSING, Parameter
 from codemode_graph.tools.signatures import Signature, Signatures
 from codemode_graph.tools.spec import Effect, ToolSpec
-from codemode_graph.tools.text import condense
+from codemode_graph.tools.text import condense, one_line
 
 __all__ = ["estimate_tokens", "render_card", "render_cards", "render_type"]
 
@@ -112,7 +112,7 @@ def _card(signature: Signature, types: "_Types") -> str:
     spec, parameters = signature.tool, signature.parameters
     arguments = [_argument(item, types.text(signature.value_shape(item))) for item in parameters]
     if parameters.open:
-        arguments.append("**others: Any")
+        arguments.append(f"**others: {types.text(signature.others)}")
     returns = "" if signature.result is None else f" -> {types.text(signature.result)}"
     description, returned = spec.description[:10_000], None
     if signature.result is None and signature.seen is None and (returned := _RETURNS.search(description)):
@@ -146,10 +146,9 @@ def _argument(item: Parameter, kind: str) -> str:
 
 
 def _keyed(key: str, kind: str, required: bool, default: object) -> str:
-    shown = "" if required or default is MISSING else _literal(default)
     if required:
         return f"{key}: {kind}"
-    return f"{key}: {kind} = {shown}" if 0 < len(shown) <= _DEFAULT else f"{key}?: {kind}"
+    return f"{key}?: {kind}" if default is MISSING else f"{key}: {kind} = {_literal(default, _DEFAULT)}"
 
 
 def _literal(value: object, limit: int = 1_000) -> str:
@@ -176,19 +175,22 @@ class _Types:
 
     def text(self, shape: Shape) -> str:
         match shape:
-            case Unknown():
-                return "Any"
+            case Unknown(limits):
+                return f"Any ({limits})" if limits else "Any"
             case Scalar(name, limits):
                 return f"{name} ({limits})" if limits else name
             case Literals(values):
                 return " | ".join(map(_literal, values))
-            case Array(item, limits):
-                return f"list[{self.text(item)}]{f' ({limits})' if limits else ''}"
+            case Array(item, limits, first, rest):
+                items = [*map(self.text, first), *([] if rest is None else [f"*list[{self.text(rest)}]"])]
+                kind = f"tuple[{', '.join(items)}]" if first else f"list[{self.text(item)}]"
+                return f"{kind} ({limits})" if limits else kind
             case Tuple(items):
                 return f"tuple[{', '.join(map(self.text, items))}]"
-            case Map(value, key):
+            case Map(value, key, limits):
                 is_plain = value == UNKNOWN and key == Scalar("str")
-                return "dict" if is_plain else f"dict[{self.text(key)}, {self.text(value)}]"
+                kind = "dict" if is_plain else f"dict[{self.text(key)}, {self.text(value)}]"
+                return f"{kind} ({limits})" if limits else kind
             case Union(members):
                 return " | ".join(dict.fromkeys(map(self.text, members)))
             case Record():
@@ -266,6 +268,7 @@ class _Types:
         ]
         if len(record.fields) > _KEYS:
             keys.append(f"... and {len(record.fields) - _KEYS} more")
+        keys += [f"/{one_line(pattern, 160)}/: {self.text(each)}" for pattern, each in record.patterns.items()]
         if record.extra is not None:
             keys.append("..." if record.extra == UNKNOWN else f"...: {self.text(record.extra)}")
         return f"{{{', '.join(keys)}}}"

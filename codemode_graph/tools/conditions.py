@@ -14,9 +14,11 @@ __all__ = ["description_of", "limits_of", "requirements"]
 # Longer patterns are no help to who writes a value, and alternatives beyond these are many more than a reader compares.
 _PATTERN = 160
 _BRANCHES = 40
+_VALUES = 10
+_SHORT_PATTERN = 40
 _EXAMPLES = 2
 # The ends of the integers of machines: code generators write them as bounds, and they bound nothing that is ever passed.
-_MACHINE = frozenset(bound for bits in (16, 31, 32, 53, 63, 64) for bound in (2**bits, 2**bits - 1, 2**15, 2**15 - 1))
+_MACHINE = frozenset(bound for bits in (31, 32, 53, 63, 64) for bound in (2**bits, 2**bits - 1))
 
 
 def limits_of(flat: Mapping[str, Any], kind: str) -> str:
@@ -28,30 +30,61 @@ def limits_of(flat: Mapping[str, Any], kind: str) -> str:
     """
     words: list[str] = []
     form, pattern = flat.get("format"), flat.get("pattern")
-    if isinstance(form, str) and form:
+    if isinstance(form, str) and form and kind in ("string", "integer", "number", ""):
         words.append(one_line(form, 40))
-    if kind == "string":
+    if kind in ("string", ""):
         if isinstance(encoding := flat.get("contentEncoding"), str):
             words.append(one_line(encoding, 40))
         if isinstance(media := flat.get("contentMediaType"), str):
             words.append(one_line(media, 60))
-        # A pattern beside a format says the same at length.
-        if isinstance(pattern, str) and not words:
+        # A long pattern beside a format says the same at length: code generators write both.
+        if isinstance(pattern, str) and (not words or len(pattern) <= _SHORT_PATTERN):
             words.append(f"/{one_line(pattern, _PATTERN)}/")
         words.append(_range(flat, "minLength", "maxLength", "characters"))
-    elif kind in ("integer", "number"):
+    if kind in ("integer", "number", ""):
+        flat = _without_draft_4(flat)
         words.append(_range(flat, "minimum", "maximum"))
         words += [f"{sign} {flat[name]}" for name, sign in (("exclusiveMinimum", ">"), ("exclusiveMaximum", "<"))
                   if _number(flat, name) is not None]  # fmt: skip
         if (step := _number(flat, "multipleOf")) not in (None, 1):
             words.append(f"multiple of {step}")
-    elif kind == "array":
+    if kind in ("array", ""):
         words.append(_range(flat, "minItems", "maxItems", "items"))
         if flat.get("uniqueItems") is True:
             words.append("each once")
-    elif kind == "object":
+        if isinstance(item := flat.get("contains"), Mapping):
+            often = _range({"minContains": 1, **flat}, "minContains", "maxContains")
+            words.append(f"{often.replace('at least 1', 'some')} of them {_words(item)}")
+    if kind in ("object", ""):
         words.append(_range(flat, "minProperties", "maxProperties", "keys"))
+    if kind != "null" and isinstance(excluded := flat.get("not"), Mapping) and (text := _words(excluded)):
+        words.append(f"not {text}")
     return ", ".join(filter(None, words))
+
+
+def _without_draft_4(flat: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a schema with `exclusiveMinimum: 3` for the `minimum: 3, exclusiveMinimum: true` of draft 4."""
+    changed = dict(flat)
+    for name, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if changed.get(name) is True and bound in changed:
+            changed[name] = changed.pop(bound)
+    return changed
+
+
+_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None", "array": "list"}
+
+
+def _words(flat: Mapping[str, Any]) -> str:
+    """Return what values of a schema are, in a few words: `'a' or 'b'`, `int (at least 1)`, `/^x/`."""
+    allowed = [flat["const"]] if "const" in flat else flat.get("enum")
+    if isinstance(allowed, list) and allowed:
+        shown = " or ".join(one_line(repr(value), 60) for value in allowed[:_VALUES])
+        return f"{shown} …" if len(allowed) > _VALUES else shown
+    kind = flat.get("type")
+    kinds = [each for each in (kind if isinstance(kind, list) else [kind]) if isinstance(each, str)]
+    limits = limits_of(flat, kinds[0] if len(kinds) == 1 else "")
+    named = " or ".join(_TYPES.get(each, "dict") for each in kinds)
+    return f"{named} ({limits})" if named and limits else named or limits
 
 
 def _range(flat: Mapping[str, Any], least: str, most: str, what: str = "") -> str:
@@ -61,10 +94,11 @@ def _range(flat: Mapping[str, Any], least: str, most: str, what: str = "") -> st
     if low is None and high is None:
         return ""
     if low == high:
-        return f"{low} {what}".strip()
+        return f"{low} {what}".strip() if low != 1 else f"1 {what[:-1]}".strip()
     if low is None:
         return f"at most {high} {what}".strip()
-    return (f"at least {low}" if high is None else f"{low}..{high}") + (f" {what}" if what else "")
+    plural = what[:-1] if low == 1 and high is None else what
+    return (f"at least {low}" if high is None else f"{low}..{high}") + (f" {plural}" if plural else "")
 
 
 def _number(flat: Mapping[str, Any], name: str) -> int | float | None:
@@ -95,8 +129,13 @@ def description_of(document: Document, flat: Mapping[str, Any], depth: int = 0) 
         # Of objects the keys are described, each by itself.
         if "properties" not in each:
             sentences[description_of(document, each, depth + 1)] = None
+    # Titles of objects are names of types; those of others may have what no description repeats, such as a unit.
+    if depth == 0 and not sentences and isinstance(title := flat.get("title"), str) and "properties" not in flat:
+        sentences[title.strip()] = None
     if flat.get("deprecated") is True:
         sentences["Deprecated."] = None
+    if flat.get("readOnly") is True:
+        sentences["Read-only."] = None
     examples = flat.get("examples")
     if isinstance(examples, list) and "enum" not in flat:
         shown = [repr(example) for example in examples[:_EXAMPLES] if len(repr(example)) <= 80]
@@ -140,28 +179,45 @@ def requirements(
         for name, needed in (mapping_at(part, "dependencies") | mapping_at(part, "dependentRequired")).items():
             if isinstance(needed, list) and (names := [word(key) for key in needed if isinstance(key, str)]):
                 found[f"{word(name)} only with {' and '.join(names)}"] = None
-        for name, schema in mapping_at(part, "dependentSchemas").items():
-            if names := [word(key) for key in names_at(document.flat(schema), "required")]:
-                found[f"{word(name)} only with {' and '.join(names)}"] = None
+        schemas = {k: v for k, v in mapping_at(part, "dependencies").items() if isinstance(v, Mapping)}
+        for name, schema in (schemas | mapping_at(part, "dependentSchemas")).items():
+            if needed := _condition(document.flat(schema), set(), word, document, limits=True):
+                found[f"{word(name)} only with {needed}"] = None
         excluded = document.flat(part["not"]) if "not" in part else {}
         if names := [word(key) for key in names_at(excluded, "required")]:
             found[f"not {' with '.join(names)}"] = None
         if "if" in part:
-            condition = _condition(document.flat(part["if"]), set(), word, document)
+            condition = _condition(document.flat(part["if"]), set(), word, document, limits=True)
             for key, opening in (("then", "where"), ("else", "where not")):
-                needed = _condition(document.flat(part.get(key, {})), always, word, document)
+                needed = _condition(document.flat(part.get(key, {})), always, word, document, limits=True)
                 if condition and needed:
                     found[f"{opening} {condition}: {needed}"] = None
+    if "properties" in flat:
+        least, most = _number(flat, "minProperties"), _number(flat, "maxProperties")
+        least = least if least is not None and least > len(always) else None
+        if text := _range({"least": least, "most": most}, "least", "most", "keys"):
+            found[text] = None
     return tuple(found)
 
 
-def _condition(branch: Mapping[str, Any], always: set[str], word: Callable[[str], str], document: Document) -> str:
-    """Return what an alternative asks for: the keys that it requires, and those that have certain values."""
+def _condition(
+    branch: Mapping[str, Any],
+    always: set[str],
+    word: Callable[[str], str],
+    document: Document,
+    *,
+    limits: bool = False,
+) -> str:
+    """Return what an alternative asks for: the keys that it requires, and those that have certain values or limits."""
     values: dict[str, str] = {}
     for name, schema in mapping_at(branch, "properties").items():
         flat = document.flat(schema)
         allowed = [flat["const"]] if "const" in flat else flat.get("enum")
         if isinstance(allowed, list) and 0 < len(allowed) <= 10:
             values[name] = f"{word(name)} = {' or '.join(one_line(repr(value), 60) for value in allowed)}"
+        elif limits and schema is False:
+            values[name] = f"no {word(name)}"
+        elif limits and (text := _words(flat)):
+            values[name] = f"{word(name)}: {text}"
     keys = [name for name in names_at(branch, "required") if name not in always and name not in values]
     return " and ".join([*values.values(), *map(word, keys)])

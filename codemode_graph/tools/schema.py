@@ -53,7 +53,7 @@ class Document:
     def follow(self, pointer: str) -> object:
         """Return what a local reference (`#/$defs/Event`) points at, or True, the schema that allows anything."""
         if pointer != "#" and not pointer.startswith("#/"):
-            return True
+            return self._named.get(unquote(pointer), True)
         place: object = self.root
         for step in unquote(pointer[1:]).split("/")[1:]:
             key = step.replace("~1", "/").replace("~0", "~")
@@ -65,6 +65,20 @@ class Document:
                 return True
         return place
 
+    @cached_property
+    def _named(self) -> dict[str, object]:
+        """The schemas that have names, by the references to them: `#event` for an anchor, else an `$id`."""
+        found: dict[str, object] = {}
+        places = [self.root]
+        for place in places:
+            if isinstance(place, Mapping):
+                for word, sign in (("$anchor", "#"), ("$dynamicAnchor", "#"), ("$id", "")):
+                    if isinstance(name := place.get(word), str):
+                        found.setdefault(f"{sign}{name}", place)
+            if isinstance(place, Mapping | list) and len(places) < _STEPS:
+                places += place.values() if isinstance(place, Mapping) else place
+        return found
+
     def flat(self, schema: object, seen: frozenset[str] = frozenset(), depth: int = 0) -> dict[str, Any]:
         """Return the schema with its references followed and its `allOf` merged, one level deep.
 
@@ -75,16 +89,17 @@ class Document:
         # Schemas come from servers: one that refers to itself, or doubles with each level, must end.
         if not isinstance(schema, Mapping) or depth > _DEPTH or self._steps < 0:
             return {}
-        ref, branches = schema.get("$ref"), schema.get("allOf")
+        ref, branches = schema.get("$ref", schema.get("$dynamicRef")), schema.get("allOf")
         whole: dict[str, Any] = {}
         if isinstance(ref, str) and ref not in seen:
             whole = self.flat(self.follow(ref), seen | {ref}, depth + 1)
         for branch in branches if isinstance(branches, list) else ():
             whole = merge(whole, self.flat(branch, seen, depth + 1))
-        own = {key: value for key, value in schema.items() if isinstance(key, str) and key not in {"$ref", "allOf"}}
+        own = {key: value for key, value in schema.items() if isinstance(key, str) and key not in _MERGED}
         return merge(whole, own) if whole else own
 
 
+_MERGED = frozenset({"$ref", "$dynamicRef", "allOf"})
 ALSO: Final = "x-also"
 """The keyword of a merged schema that holds the conditions of its `allOf` which no other keyword of it has room for."""
 _CONDITIONS = ("anyOf", "oneOf", "not", "if")
@@ -267,6 +282,7 @@ class Parameters(Sequence[Parameter]):
         if alternatives:
             required |= set.intersection(*(set(names_at(branch, "required")) for branch in alternatives))
         # Servers require what they do not describe: it takes any value.
+        properties = {name: each for name, each in properties.items() if each is not False or name in required}
         return properties | dict.fromkeys(sorted(required - properties.keys()), True), required
 
     def _read(self, name: str, word: str, schema: object, required: bool) -> Parameter:

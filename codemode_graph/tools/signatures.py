@@ -60,6 +60,7 @@ class Signature:
         arguments: The shape of each argument's values, by the argument's name.
         result: The shape of what it returns, or None where that is not known.
         seen: The shape of what earlier calls returned, or None where that is not known, or the tool declares its result.
+        others: The shape of the values of arguments that have no names, of a tool that takes such.
     """
 
     tool: ToolSpec
@@ -67,6 +68,7 @@ class Signature:
     arguments: Mapping[str, Shape]
     result: Shape | None
     seen: Shape | None = None
+    others: Shape = UNKNOWN
 
     @property
     def is_vague(self) -> bool:
@@ -110,7 +112,7 @@ class Signatures:
         """Return the signatures of these tools."""
         tools = tuple(_signature(spec) for spec in {spec.name: spec for spec in reversed(list(specs))}.values())[::-1]
         results = [signature.result for signature in tools if signature.result is not None]
-        arguments = [shape for signature in tools for shape in signature.arguments.values()]
+        arguments = [shape for each in tools for shape in (*each.arguments.values(), each.others)]
         seen = [signature.seen for signature in tools if signature.seen is not None]
         # Results first: theirs are the names that a checker's messages use.
         return cls(tools, record_names([*records_in(results), *records_in(arguments), *records_in(seen)], _RESERVED))
@@ -148,7 +150,12 @@ def _signature(spec: ToolSpec) -> Signature:
     if spec.observed_schema and _is_vague(result):
         seen = Reader(Document(spec.observed_schema), name).shape(spec.observed_schema, "Result")
     return Signature(
-        tool=spec, parameters=parameters, arguments=arguments, result=result, seen=None if seen == UNKNOWN else seen
+        tool=spec,
+        parameters=parameters,
+        arguments=arguments,
+        result=result,
+        seen=None if seen == UNKNOWN else seen,
+        others=reader.shape(parameters.flat.get("additionalProperties"), "Other"),
     )
 
 
@@ -281,7 +288,7 @@ class _Writer:
             f"{key!a}: {self._value(each.shape) if each.required else f'NotRequired[{self._value(each.shape)}]'}"
             for key, each in record.fields.items()
         )
-        extra = "" if record.extra is None else f", extra_items={self._value(record.extra)}"
+        extra = "" if record.others is None else f", extra_items={self._value(record.others)}"
         return f"{name} = TypedDict({name!r}, {{{keys}}}{extra})\n"
 
     def _value(self, shape: Shape) -> str:

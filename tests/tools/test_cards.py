@@ -151,7 +151,30 @@ def test_alternatives_of_arguments_keep_the_values_of_each(make: Make) -> None:
         ({"type": "string", "format": "uri"}, "str (uri)"),
         ({"type": "string", "format": "json"}, "str (json)"),
         ({"type": "string", "pattern": "^[a-z]+$"}, "str (/^[a-z]+$/)"),
-        ({"type": "string", "pattern": "^...$", "format": "date"}, "str (date)"),
+        ({"type": "string", "pattern": f"^{'.' * 50}$", "format": "date"}, "str (date)"),
+        ({"type": "string", "pattern": "^https:", "format": "uri"}, "str (uri, /^https:/)"),
+        ({"format": "date-time"}, "Any (date-time)"),
+        ({"type": ["string", "null"], "format": "date"}, "str (date) | None)"),
+        ({"type": "string", "not": {"enum": ["root", "admin"]}}, "str (not 'root' or 'admin')"),
+        ({"type": "string", "not": {"pattern": "^tmp"}}, "str (not /^tmp/)"),
+        ({"type": "integer", "minimum": 3, "exclusiveMinimum": True, "maximum": 65535}, "int (at most 65535, > 3)"),
+        ({"type": "array", "items": {"type": "string"}, "contains": {"const": "x"}}, "list[str] (some of them 'x')"),
+        ({"type": "array", "contains": {"const": "x"}, "minContains": 2}, "list[Any] (at least 2 of them 'x')"),
+        ({"type": "array", "prefixItems": [{"type": "number"}, {"enum": ["km"]}], "items": False}, "tuple[float, 'km'] (at most 2 items)"),
+        ({"type": "array", "items": [{"type": "string"}], "additionalItems": {"type": "integer"}}, "tuple[str, *list[int]]"),
+        ({"enum": [f"zone {n}" for n in range(5_000)]}, "str (one of 5,000 values, such as 'zone 0', 'zone 1'"),
+        ({"const": {"a": 1}}, "dict (only {'a': 1})"),
+        ({"enum": [["a", "b"], ["c"]]}, "list[Any] (only ['a', 'b'] or ['c'])"),
+        ({"anyOf": [{"const": f"v{n}"} for n in range(40)]}, "'v39'"),
+        ({"type": "object", "patternProperties": {"^x-": {"type": "integer"}}, "additionalProperties": False}, "dict[str (/^x-/), int]"),
+        ({"patternProperties": {"^x": {"enum": ["a"]}, "^y": {"type": "integer"}}, "additionalProperties": False}, "{/^x/: 'a', /^y/: int}"),
+        ({"type": "object", "properties": {"id": {"type": "string"}}, "unevaluatedProperties": False}, "{id?: str}"),
+        ({"type": "object", "properties": {"id": {"type": "string"}, "no": False}}, "{id?: str}"),
+        ({"type": "object", "propertyNames": {"pattern": "^[a-z]+$"}, "minProperties": 1}, "dict[str (/^[a-z]+$/), Any] (at least 1 key)"),
+        ({"type": "object", "properties": {"a": {}, "b": {}}, "minProperties": 1}, "    needs at least 1 key"),
+        ({"type": "number", "title": "Weight (kg)"}, "x: Weight (kg)"),
+        ({"type": "string", "readOnly": True}, "x: Read-only."),
+        ({"type": "object", "default": {f"key{n}": n for n in range(60)}}, "x: dict = {'key0': 0, 'key1': 1"),
         ({"type": "string", "minLength": 1, "maxLength": 64}, "str (1..64 characters)"),
         ({"type": "integer", "minimum": 1, "maximum": 100}, "int (1..100)"),
         ({"type": "integer", "minimum": -(2**53) + 1, "maximum": 2**53 - 1}, "x?: int)"),
@@ -173,6 +196,29 @@ def test_alternatives_of_arguments_keep_the_values_of_each(make: Make) -> None:
 def test_what_a_schema_says_of_a_value_is_on_the_card(make: Make, schema: dict[str, Any], shown: str) -> None:
     assert shown in render_card(make("t", {"x": schema}))
     assert shown in render_card(make("t", {"x": {"$ref": "#/$defs/X"}}, defs={"X": schema}))
+
+
+@pytest.mark.parametrize(
+    ("schema", "needs"),
+    [
+        ({"if": {"properties": {"kind": {"const": "US"}}}, "then": {"properties": {"id": {"pattern": "^[0-9]{5}$"}}}}, "where kind = 'US': id: /^[0-9]{5}$/"),
+        ({"if": {"required": ["id"]}, "then": {"properties": {"name": False}}}, "where id: no name"),
+        ({"dependentSchemas": {"id": {"properties": {"kind": {"enum": ["a", "b"]}}}}}, "id only with kind = 'a' or 'b'"),
+        ({"dependencies": {"id": {"required": ["name"]}, "name": ["place"]}}, "id only with name"),
+    ],
+)  # fmt: skip
+def test_limits_that_hold_under_a_condition_are_told(make: Make, schema: dict[str, Any], needs: str) -> None:
+    keys = {name: {"type": "string"} for name in ("id", "name", "place", "kind")}
+    tool = replace(make("find"), input_schema={"type": "object", "properties": keys, **schema})
+    assert f"\n    needs {needs}" in render_card(tool)
+
+
+@pytest.mark.parametrize("reference", ["#state", "https://example.com/state", "#/$defs/any"])
+def test_a_reference_by_an_anchor_or_an_id_is_followed(make: Make, reference: str) -> None:
+    state = {"$anchor": "state", "$id": "https://example.com/state", "enum": ["open", "closed"]}
+    for word in ("$ref", "$dynamicRef"):
+        card = render_card(make("t", {"x": {word: reference}}, defs={"any": state}))
+        assert "x?: 'open' | 'closed'" in card
 
 
 @pytest.mark.parametrize("name", ["Def0", "def12", "__schema3", "Schema1", "Item2", "7"])

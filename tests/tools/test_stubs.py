@@ -130,7 +130,7 @@ def test_each_type_stands_once_and_types_that_no_result_has_are_left_out(make: M
         ({"enum": ["a", 1, True, None]}, "Literal['a', 1, True, None]"),
         ({"enum": ["v" * 30_000]}, "str"),
         ({"enum": [1.5, 2]}, "int"),
-        ({"enum": [{"a": 1}]}, "Any"),
+        ({"enum": [{"a": 1}]}, "dict[str, Any]"),
         ({"const": "x"}, "Literal['x']"),
         ({"type": "array"}, "list[Any]"),
         ({"items": {"type": "integer"}}, "list[int]"),
