@@ -71,7 +71,7 @@ class ToolIndex:
         return [self._specs[number] for number in order[: max(0, limit)]]
 
     def _by_words(self, query: str) -> list[int]:
-        words = list(dict.fromkeys(_words(query)))
+        words = list(dict.fromkeys(_words(f"{query} {' '.join(_joined(query))}")))
         synonyms = list(
             dict.fromkeys(each for word in words for each in _synonyms().get(word, ()) if each not in words)
         )
@@ -136,6 +136,17 @@ def _place(spec: ToolSpec) -> str:
 def _words(text: str) -> list[str]:
     spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text)
     return [_stem(word) for word in re.findall(r"[^\W_]+", spaced.lower()) if word not in _stop_words()]
+
+
+def _joined(query: str) -> list[str]:
+    """Return the words that a query writes with a dash and names of tools without one: `todo` for `to-do`."""
+    dashed = re.findall(r"[^\W_]+(?:-[^\W_]+)+", query.lower())
+    # Other parts stand for themselves; these are no words of their own, or are left out.
+    return [
+        word.replace("-", "")
+        for word in dashed
+        if any(len(part) < 3 or part in _stop_words() for part in word.split("-"))
+    ]
 
 
 def _stem(word: str) -> str:
