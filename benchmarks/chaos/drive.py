@@ -60,7 +60,8 @@ class _Thread:
             await self.worlds.call(self.name, "begin", str(turn), case.fails)
             if await self._ended(str(turn)) is None:
                 await self._turn(turn, case)
-            if case.fork is not None:
+            # To go back is for one alone: the checkpoints of another, which goes on with the thread, cover those of the fork.
+            if case.fork is not None and self.scene.executors == 1:
                 await self._fork(turn, case)
 
     async def _ended(self, name: str) -> Any:
@@ -122,18 +123,11 @@ class _Thread:
         return None
 
     async def _fork(self, turn: int, case: Case) -> None:
-        """Go back to a checkpoint of the turn's run: the run goes on from there, or, from before it began, another one.
-
-        Raises:
-            _GaveUp: This is a second executor, and the first has yet to do it.
-        """
+        """Go back to a checkpoint of the turn's run: the run goes on from there, or, from before it began, another one."""
         world = await self.worlds.call(self.name, "snapshot")
         name = next((each for each in world["turns"] if each.startswith(f"{turn}.")), None)
         if name is not None and world["turns"][name]["ended"] is not None:
             return
-        if self.executor != 0:
-            # To go back is for one alone: another that goes on with the thread meanwhile takes it for the next turn.
-            raise _GaveUp
         newest = (await self.apps[0].aget_state(self.config)).config["configurable"]["checkpoint_id"]
         # A process may die between the note that it goes back and the first checkpoint of that.
         if name is None or world["turns"][name]["checkpoint"] == newest:
