@@ -10,8 +10,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from codemode_sandboxes import SandboxError
-from langchain_core.language_models import BaseChatModel
-from langchain_core.tools import BaseTool
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from typing_extensions import TypedDict, TypeVar, Unpack
@@ -33,13 +31,15 @@ from codemode_graph.options import (
     read_sandbox,
 )
 from codemode_graph.result import RunResult, not_run
-from codemode_graph.runs import Answers, Runs, RunSummary, is_open, open_journal, summary_of
+from codemode_graph.runs import Answers, Runs, RunSummary, Watcher, is_open, open_journal, summary_of
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.return_type import Declared, ReturnType, read_return_type
-from codemode_graph.trace.progress import Watcher
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.tools import BaseTool
+
     from codemode_graph.integrations.vercel import VercelTool
 
 __all__ = ["CodeMode", "RunResult", "codemode"]
@@ -194,7 +194,7 @@ class CodeMode:
     def _program_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         return self._runs.compile(self._build(None))
 
-    def _build(self, model: BaseChatModel | None, approver: Approve | None = None) -> StateGraph[Any, Any, Any, Any]:
+    def _build(self, model: "BaseChatModel | None", approver: Approve | None = None) -> StateGraph[Any, Any, Any, Any]:
         how: dict[str, Any] = {"catalogue": self.catalogue, "options": self._options, "approver": approver}
         return build_graph(model=model, specs=self.tools, **how)
 
@@ -463,13 +463,13 @@ class CodeMode:
         """The type of the answers, where `codemode` was given one."""
         return self._returns
 
-    def as_langchain_tool(self, name: str = "codemode", description: str | None = None) -> BaseTool:
+    def as_langchain_tool(self, name: str = "codemode", description: str | None = None) -> "BaseTool":
         """Return a LangChain tool that does tasks. See `codemode_graph.integrations.langchain`."""
         from codemode_graph.integrations.langchain import as_langchain_tool
 
         return as_langchain_tool(self, name=name, description=description)
 
-    def as_langchain_tools(self) -> list[BaseTool]:
+    def as_langchain_tools(self) -> "list[BaseTool]":
         """Return each saved program as a LangChain tool, which runs it. See `codemode_graph.integrations.langchain`."""
         from codemode_graph.integrations.langchain import as_langchain_tools
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from codemode_sandboxes import Limits, Sandbox, SandboxChoice
 from codemode_sandboxes.monty import MontySandbox
-from langchain_core.language_models import BaseChatModel
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 from typing_extensions import Unpack
@@ -30,11 +29,14 @@ from codemode_graph.state import CodeModeInput, CodeModeOutput, CodeModeState
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.spec import ToolSpec
 
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
 __all__ = ["build_graph", "create_codemode", "type_checker_of"]
 
 
 def create_codemode(
-    *, model: str | BaseChatModel | None, tools: Tools, **options: Unpack[RunOptions]
+    *, model: "str | BaseChatModel | None", tools: Tools, **options: Unpack[RunOptions]
 ) -> StateGraph[CodeModeState, Context, CodeModeInput, CodeModeOutput]:
     """Make the graph that writes, checks, runs and repairs a program. It is not compiled, and has no checkpointer.
 
@@ -65,7 +67,7 @@ def create_codemode(
 
 def build_graph(
     *,
-    model: str | BaseChatModel | None,
+    model: "str | BaseChatModel | None",
     specs: Sequence[ToolSpec],
     catalogue: Catalogue,
     options: RunOptions,

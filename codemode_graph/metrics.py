@@ -1,16 +1,14 @@
 """The metrics of a run, under the names of python-codemode."""
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Group
-from rich.panel import Panel
-from rich.rule import Rule
-from rich.table import Table
 from typing_extensions import TypedDict
 
 from codemode_graph.state import CodeModeOutput, ModelCall
+
+if TYPE_CHECKING:
+    from rich.panel import Panel
 
 __all__ = ["Metrics", "ToolMetrics", "metrics", "metrics_box"]
 
@@ -78,8 +76,14 @@ def metrics(state: CodeModeOutput) -> Metrics:
     )
 
 
-def metrics_box(used: Metrics) -> Panel:
+def metrics_box(used: Metrics) -> "Panel":
     """Return the box that ends a verbose run, for a rich console."""
+    from rich import box
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.rule import Rule
+    from rich.table import Table
+
     model = Table.grid(padding=(0, 2))
     for call in used["llm_calls"]:
         tokens = f"in={call['input_tokens']} out={call['output_tokens']} total={call['total_tokens']}"

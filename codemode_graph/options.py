@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from codemode_sandboxes import Limits, Sandbox, UnknownSandbox, resolve_sandbox
 from langchain_core.embeddings import Embeddings
-from langchain_core.language_models import BaseChatModel
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
@@ -18,6 +17,9 @@ from codemode_graph.settings import Context, Prices
 from codemode_graph.tools.hints import complaint
 from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 from codemode_graph.tools.text import suggest
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 __all__ = ["Approve", "CodeModeOptions", "RunOptions", "read_catalogue", "read_context", "read_options", "read_sandbox"]
 
@@ -97,9 +99,9 @@ class RunOptions(TypedDict, total=False):
 class CodeModeOptions(RunOptions, total=False):
     """The options of `codemode` beside the tools: the run options, the model, the person, and the file of its runs."""
 
-    model: str | BaseChatModel | None
+    model: "str | BaseChatModel | None"
     """Writes the programs where there is no `code_model`."""
-    code_model: str | BaseChatModel | None
+    code_model: "str | BaseChatModel | None"
     """Writes the programs: a provider string such as "openai:gpt-5.2", or a chat model. It is first used by `run`, so
     programs of one's own need neither model nor key."""
     api_key: str | None

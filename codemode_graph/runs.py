@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -23,11 +23,12 @@ from langgraph.types import Command, Durability, Interrupt, StateSnapshot
 from codemode_graph.calls.identity import ONE_RUN
 from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.locate import keep_beside
-from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.calls.view import fold
 from codemode_graph.catalogue import Notes
 from codemode_graph.errors import ConfigurationError, Undecided, UnknownRun
+from codemode_graph.events import Event, read_event
 from codemode_graph.exact import encode_fields
+from codemode_graph.metrics import Metrics
 from codemode_graph.nodes.approve import unusable_answers
 from codemode_graph.nodes.generate import bare
 from codemode_graph.nodes.learn import notes_of
@@ -37,9 +38,21 @@ from codemode_graph.result import RunResult, run_result
 from codemode_graph.settings import Prices
 from codemode_graph.state import CodeModeState
 from codemode_graph.tools.return_type import ReturnType
-from codemode_graph.trace.progress import Progress, Watcher, follow
 
-__all__ = ["Answers", "RunSummary", "Runs", "answer_interrupts", "is_open", "open_journal", "summary_of"]
+if TYPE_CHECKING:
+    from codemode_graph.calls.sqlite import SQLiteJournal
+
+__all__ = [
+    "Answers",
+    "RunSummary",
+    "Runs",
+    "Watcher",
+    "answer_interrupts",
+    "follow",
+    "is_open",
+    "open_journal",
+    "summary_of",
+]
 
 _Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 Answers: TypeAlias = Sequence[Mapping[str, Any]] | Mapping[str, Any]
@@ -71,12 +84,14 @@ class RunSummary:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def open_journal(durable: "str | os.PathLike[str] | Journal") -> SQLiteJournal:
+def open_journal(durable: "str | os.PathLike[str] | Journal") -> "SQLiteJournal":
     """Return the journal that `durable` names.
 
     Raises:
         ConfigurationError: Checkpoints cannot lie beside that journal.
     """
+    from codemode_graph.calls.sqlite import SQLiteJournal
+
     if isinstance(durable, SQLiteJournal):
         return durable
     if isinstance(durable, (str, os.PathLike)) and os.fspath(durable) != ":memory:":
@@ -87,7 +102,7 @@ def open_journal(durable: "str | os.PathLike[str] | Journal") -> SQLiteJournal:
     )
 
 
-def _checkpoints(journal: SQLiteJournal | None) -> BaseCheckpointSaver[Any]:
+def _checkpoints(journal: "SQLiteJournal | None") -> BaseCheckpointSaver[Any]:
     if journal is None:
         return InMemorySaver()
     try:
@@ -99,6 +114,46 @@ def _checkpoints(journal: SQLiteJournal | None) -> BaseCheckpointSaver[Any]:
             "durable runs need langgraph-checkpoint-sqlite: pip install langgraph-checkpoint-sqlite"
         ) from error
     return FileCheckpoints(journal.path)
+
+
+class Watcher(Protocol):
+    """Receives the events of a run, while it runs."""
+
+    def show(self, event: Event) -> None:
+        """Receive the next event."""
+
+    def stop(self) -> None:
+        """Pause: the run has ended, or it waits for a person."""
+
+    def end(self, used: Metrics) -> None:
+        """Receive the metrics of the run, which has ended."""
+
+
+async def follow(
+    graph: CompiledStateGraph[Any, Any, Any, Any],
+    values: Any,
+    config: RunnableConfig,
+    watcher: Watcher | None,
+    *,
+    durability: Durability | None = None,
+    context: Any = None,
+) -> dict[str, Any]:
+    """Run a graph, and show its events to a watcher; values that tools stream on their own are ignored.
+
+    Returns:
+        The whole state, as it was when the graph ended or was interrupted.
+    """
+    options: dict[str, Any] = {"durability": durability, "context": context, "output_keys": graph.stream_channels_list}
+    # Without a stream a tool call takes a tenth less time: no consumer has to wake for its events.
+    if watcher is None:
+        return dict(await graph.ainvoke(values, config, **options) or {})
+    state: dict[str, Any] = {}
+    async for kind, item in graph.astream(values, config, stream_mode=["custom", "values"], **options):
+        if kind == "values":
+            state = item
+        elif (event := read_event(item)) is not None:
+            watcher.show(event)
+    return state
 
 
 class Runs:
@@ -120,7 +175,7 @@ class Runs:
         *,
         approve: Approve | None,
         prices: Prices | None,
-        durable: SQLiteJournal | None,
+        durable: "SQLiteJournal | None",
         journal: Journal | None,
         returns: ReturnType | None = None,
     ) -> None:
@@ -322,7 +377,7 @@ class Runs:
     ) -> RunResult:
         # The Python type goes by the context, which is kept nowhere; the state has its JSON Schema.
         context = None if returns is None else {"returns": returns}
-        watcher = (Progress() if verbose else None) if isinstance(verbose, bool) else verbose
+        watcher = (_progress() if verbose else None) if isinstance(verbose, bool) else verbose
         thread = config["configurable"]["thread_id"]
         # The input is in the file before the model is asked: by the id alone, nothing else could say what it was.
         durability = "sync" if self._durable else durability
@@ -381,6 +436,12 @@ class Runs:
                 if info.thread == run_id:
                     await self._journal.delete(info.run)
         await self._checkpoints.adelete_thread(run_id)
+
+
+def _progress() -> Watcher:
+    from codemode_graph.trace.progress import Progress  # it imports the parts of rich that draw
+
+    return Progress()
 
 
 def _config(run_id: str, metadata: str | None = None) -> RunnableConfig:

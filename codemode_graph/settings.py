@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from codemode_sandboxes import Capabilities, Limits, Sandbox, SandboxChoice, SandboxUnavailable
 from codemode_sandboxes.source import to_script
-from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from codemode_graph.calls.journal import Journal, MemoryJournal
@@ -17,6 +16,9 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.hints import complaint
 from codemode_graph.tools.return_type import Returns
 from codemode_graph.tools.signatures import Signatures
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 __all__ = ["Context", "Parts", "Prices"]
 
@@ -102,7 +104,7 @@ class Parts:
         offers: The sandbox's capabilities, once it was asked.
     """
 
-    model: BaseChatModel | None
+    model: "BaseChatModel | None"
     catalogue: Catalogue
     sandbox: Sandbox
     checker: TypeChecker | None

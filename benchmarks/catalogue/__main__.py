@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from codemode_graph.catalogue import ToolIndex
+from codemode_graph.catalogue.search import ToolIndex
 from codemode_graph.tools.spec import ToolSpec
 
 QUESTIONS = Path(__file__).parent / "queries.json"

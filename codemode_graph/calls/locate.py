@@ -1,16 +1,16 @@
 """The journal of a graph that names none: in the database of its checkpointer."""
 
 import inspect
-import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codemode_graph.calls.journal import Journal, JournalError
-from codemode_graph.calls.postgres import PostgresJournal
-from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.compat import run_on_aiosqlite
+
+if TYPE_CHECKING:
+    import sqlite3
 
 __all__ = ["journal_beside", "keep_beside"]
 
@@ -71,15 +71,21 @@ def _place(checkpointer: Any) -> tuple[Hashable, Callable[[], Journal]] | None:
     # By name, so that neither library is imported where it is not used. A class of the user's own may be a subclass.
     modules = [each.__module__ for each in type(checkpointer).__mro__]
     if any(module.startswith("langgraph.checkpoint.sqlite") for module in modules):
+        from codemode_graph.calls.sqlite import SQLiteJournal
+
         path = _sqlite_path(checkpointer)
         return (("sqlite", path), lambda: SQLiteJournal(path)) if path else None
     if any(module.startswith("langgraph.checkpoint.postgres") for module in modules):
+        from codemode_graph.calls.postgres import PostgresJournal
+
         conninfo = _conninfo(checkpointer.conn)
         return (("postgres", conninfo), lambda: PostgresJournal(conninfo)) if conninfo is not None else None
     return None
 
 
 def _sqlite_path(checkpointer: Any) -> str:
+    import sqlite3
+
     connection = checkpointer.conn
     try:
         if isinstance(connection, sqlite3.Connection):
@@ -90,7 +96,7 @@ def _sqlite_path(checkpointer: Any) -> str:
         raise JournalError(f"the checkpointer's connection to SQLite cannot be used: {error}") from error
 
 
-def _main_file(connection: sqlite3.Connection) -> str:
+def _main_file(connection: "sqlite3.Connection") -> str:
     """Return the path of a connection's database; an empty text where it is in memory."""
     cursor = connection.cursor()
     cursor.row_factory = None

@@ -2,6 +2,5 @@
 
 from codemode_graph.catalogue.catalogue import CARD_TOKENS, Catalogue
 from codemode_graph.catalogue.observation import Notes, Observations, ObservedSchemas, ObservedTypes
-from codemode_graph.catalogue.search import ToolIndex
 
-__all__ = ["CARD_TOKENS", "Catalogue", "Notes", "Observations", "ObservedSchemas", "ObservedTypes", "ToolIndex"]
+__all__ = ["CARD_TOKENS", "Catalogue", "Notes", "Observations", "ObservedSchemas", "ObservedTypes"]

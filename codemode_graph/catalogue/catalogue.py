@@ -14,18 +14,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.catalogue.observation import Observations, ObservedSchemas
-from codemode_graph.catalogue.search import ToolIndex
 from codemode_graph.errors import ToolLoadError
 from codemode_graph.tools.cards import estimate_tokens, render_cards
 from codemode_graph.tools.signatures import Signatures, Stubs
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line, suggest
+
+if TYPE_CHECKING:
+    from codemode_graph.catalogue.search import ToolIndex
 
 __all__ = ["CARD_TOKENS", "DESCRIBE_TOOL", "SEARCH_TOOLS", "Catalogue"]
 
@@ -220,8 +222,10 @@ class Catalogue:
         return estimate_tokens(render_cards(specs))
 
     @cached_property
-    def index(self) -> ToolIndex:
+    def index(self) -> "ToolIndex":
         """The index of the tools."""
+        from codemode_graph.catalogue.search import ToolIndex
+
         return ToolIndex(self._specs, embeddings=self._embeddings) if self._origin is None else self._origin.index
 
     @cached_property

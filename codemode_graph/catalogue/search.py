@@ -15,12 +15,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from langchain_core.embeddings import Embeddings
-from langchain_core.vectorstores import VectorStore
 
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import first_sentence
+
+if TYPE_CHECKING:
+    from langchain_core.vectorstores import VectorStore
 
 __all__ = ["ToolIndex"]
 

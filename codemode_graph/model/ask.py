@@ -7,9 +7,8 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from pydantic import SecretStr, ValidationError
@@ -20,6 +19,9 @@ from codemode_graph.model.thoughts import is_thought_name
 from codemode_graph.redact import redact
 from codemode_graph.state import Finding
 from codemode_graph.tools.text import one_line
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 __all__ = ["Answer", "ask", "is_structured", "load_model", "model_name"]
 
@@ -59,7 +61,7 @@ class Answer:
     seconds: float
 
 
-def load_model(model: str | BaseChatModel, *, api_key: str | None = None) -> BaseChatModel:
+def load_model(model: "str | BaseChatModel", *, api_key: str | None = None) -> "BaseChatModel":
     """Return a chat model that reports its usage and works in any event loop.
 
     Args:
@@ -69,6 +71,9 @@ def load_model(model: str | BaseChatModel, *, api_key: str | None = None) -> Bas
     Raises:
         ConfigurationError: The name is not known, its package is not installed, or its key is missing.
     """
+    # Runs of programs have no model, and the class takes a twentieth of all that is imported.
+    from langchain_core.language_models import BaseChatModel
+
     if isinstance(model, BaseChatModel):
         return _prepare(model)
     if not isinstance(model, str):
@@ -105,7 +110,7 @@ def _load_problem(model: str, error: Exception) -> str:
     return reason
 
 
-def _prepare(model: BaseChatModel) -> BaseChatModel:
+def _prepare(model: "BaseChatModel") -> "BaseChatModel":
     changes: dict[str, Any] = {}
     # langchain-openai drops token usage from streams with another base URL unless `stream_usage` is set.
     if "stream_usage" in type(model).model_fields and getattr(model, "stream_usage", None) is None:
@@ -122,12 +127,12 @@ def _prepare(model: BaseChatModel) -> BaseChatModel:
     return model.model_copy(update=changes) if changes else model
 
 
-def is_structured(model: BaseChatModel) -> bool:
+def is_structured(model: "BaseChatModel") -> bool:
     """Return whether the model's profile lists structured output."""
     return bool((model.profile or {}).get("structured_output"))
 
 
-def model_name(model: BaseChatModel) -> str:
+def model_name(model: "BaseChatModel") -> str:
     """Return the model's name, under which its usage is counted."""
     for attribute in ("model_name", "model"):
         name = getattr(model, attribute, None)
@@ -137,7 +142,7 @@ def model_name(model: BaseChatModel) -> str:
 
 
 async def ask(
-    model: BaseChatModel,
+    model: "BaseChatModel",
     messages: list[BaseMessage],
     *,
     structured: bool,
@@ -308,7 +313,7 @@ def _completion_usage(completion: object) -> dict[str, int]:
     )
 
 
-def _request_problem(problem: Exception, model: BaseChatModel) -> str:
+def _request_problem(problem: Exception, model: "BaseChatModel") -> str:
     """Describe a failed request in one line."""
     completion = getattr(problem, "completion", None)
     if completion is not None and completion.choices[0].finish_reason in _FILTERED:

@@ -16,7 +16,6 @@ from codemode_graph.calls.journal import Journal, JournalError, MemoryJournal
 from codemode_graph.calls.locate import journal_beside, keep_beside
 from codemode_graph.calls.log import Closed, Judged, Opened, Proposed
 from codemode_graph.calls.session import RunLog, SessionLost
-from codemode_graph.calls.store import StoreJournal
 from codemode_graph.compat import checkpointer_of
 from codemode_graph.events import logger
 from codemode_graph.settings import Parts
@@ -60,6 +59,8 @@ def find_journal(named: Journal | None, config: RunnableConfig) -> Journal | Non
 
 
 def _store_journal(store: BaseStore) -> Journal:
+    from codemode_graph.calls.store import StoreJournal
+
     journal = keep_beside(store, lambda: StoreJournal(store))
     if journal.durable:
         _warn(

@@ -19,7 +19,6 @@ from inspect import Parameter
 from types import NoneType
 from typing import Any, get_args, get_origin
 
-import docstring_parser
 from codemode_sandboxes.guest.json_values import to_json
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import JsonSchemaMode
@@ -59,6 +58,8 @@ class Docs:
 
 def docs_of(docstring: str | None) -> Docs:
     """Parse a docstring in Google's, NumPy's, Epytext's or Sphinx's style, or in none."""
+    import docstring_parser  # only tools from Python functions have docstrings
+
     text = inspect.cleandoc(docstring or "")
     try:
         parsed = docstring_parser.parse(text)

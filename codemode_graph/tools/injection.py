@@ -1,17 +1,20 @@
 """Arguments of LangChain tools that no model fills in: which they are, and where their values come from."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 from langchain_core.messages import ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import InjectedToolArg, InjectedToolCallId
-from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime
-from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from codemode_graph.errors import ToolCallError
 from codemode_graph.tools.spec import InjectedIdempotencyKey
+
+if TYPE_CHECKING:
+    from langgraph.prebuilt import ToolRuntime
+    from langgraph.prebuilt.tool_node import ToolCallRequest
 
 __all__ = ["Injection", "injected_values", "injection_in", "is_config", "runtime_for"]
 
@@ -35,15 +38,12 @@ class Injection:
 def injection_in(hint: Any) -> Injection | None:
     """Return the source that an argument's type hint names, or None where it is an ordinary argument."""
     origin = get_origin(hint)
-    if any(isinstance(each, type) and issubclass(each, ToolRuntime) for each in (hint, origin)):
-        return Injection("runtime")
     marks = get_args(hint)[1:] if origin is Annotated else ()
+    # A hint that names one of LangGraph's classes has imported them; for others the slow import is spared.
+    if "langgraph.prebuilt" in sys.modules and (found := _injection_of_langgraph(hint, marks)) is not None:
+        return found
     for mark in marks:
         kind = mark if isinstance(mark, type) else type(mark)
-        if issubclass(kind, InjectedState):
-            return Injection("state", getattr(mark, "field", None))
-        if issubclass(kind, InjectedStore):
-            return Injection("store")
         if issubclass(kind, InjectedToolCallId):
             return Injection("call_id")
         if issubclass(kind, InjectedIdempotencyKey):
@@ -55,12 +55,26 @@ def injection_in(hint: Any) -> Injection | None:
     return next((found for part in inner if (found := injection_in(part))), None)
 
 
+def _injection_of_langgraph(hint: Any, marks: tuple[Any, ...]) -> Injection | None:
+    from langgraph.prebuilt import InjectedState, InjectedStore, ToolRuntime
+
+    if any(isinstance(each, type) and issubclass(each, ToolRuntime) for each in (hint, get_origin(hint))):
+        return Injection("runtime")
+    for mark in marks:
+        kind = mark if isinstance(mark, type) else type(mark)
+        if issubclass(kind, InjectedState):
+            return Injection("state", getattr(mark, "field", None))
+        if issubclass(kind, InjectedStore):
+            return Injection("store")
+    return None
+
+
 def is_config(hint: Any) -> bool:
     """Return whether an argument's type hint is `RunnableConfig`, or that or None."""
     return hint is RunnableConfig or (RunnableConfig in get_args(hint))
 
 
-async def runtime_for(call: ToolCall, config: RunnableConfig) -> ToolRuntime[Any, Any]:
+async def runtime_for(call: ToolCall, config: RunnableConfig) -> "ToolRuntime[Any, Any]":
     """Return the `ToolRuntime` that LangGraph's `ToolNode` would inject into a tool.
 
     Args:
@@ -70,9 +84,11 @@ async def runtime_for(call: ToolCall, config: RunnableConfig) -> ToolRuntime[Any
     Returns:
         The runtime: the state, the store and the context of the running graph; outside of one, none of these.
     """
+    from langgraph.prebuilt import ToolNode, ToolRuntime
+
     runtimes: list[ToolRuntime[Any, Any]] = []
 
-    async def take(request: ToolCallRequest, _execute: object) -> ToolMessage:
+    async def take(request: "ToolCallRequest", _execute: object) -> ToolMessage:
         runtimes.append(request.runtime)
         return ToolMessage("", tool_call_id=call["id"])
 
@@ -88,7 +104,7 @@ async def runtime_for(call: ToolCall, config: RunnableConfig) -> ToolRuntime[Any
 
 
 def injected_values(
-    tool: str, injections: Mapping[str, Injection], optional: frozenset[str], runtime: ToolRuntime[Any, Any]
+    tool: str, injections: Mapping[str, Injection], optional: frozenset[str], runtime: "ToolRuntime[Any, Any]"
 ) -> dict[str, Any]:
     """Return the values of a tool's injected arguments.
 

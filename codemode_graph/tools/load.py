@@ -10,11 +10,10 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol, TypeAlias, get_args
 
 from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool, BaseToolkit, StructuredTool
+from langchain_core.tools import BaseTool, BaseToolkit
 
 from codemode_graph.errors import ConfigurationError, ToolLoadError
 from codemode_graph.tools.from_function import from_callable, marks_of, name_of
-from codemode_graph.tools.from_langchain import from_langchain
 from codemode_graph.tools.hints import type_hints
 from codemode_graph.tools.injection import injection_in
 from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec, Undo
@@ -138,6 +137,8 @@ def _load_one(thing: Any, name: str | None) -> _Loaded:
     if isinstance(thing, ToolSpec):
         spec = thing
     elif isinstance(thing, BaseTool):
+        from codemode_graph.tools.from_langchain import from_langchain
+
         spec = from_langchain(thing)
     elif inspect.isroutine(thing) and any(injection_in(hint) for hint in type_hints(thing).values()):
         spec = _from_injected(thing)
@@ -154,6 +155,10 @@ def _load_one(thing: Any, name: str | None) -> _Loaded:
 
 def _from_injected(function: Callable[..., Any]) -> ToolSpec:
     """Load a plain function with arguments that LangGraph injects. LangChain knows how to inject them."""
+    from langchain_core.tools import StructuredTool
+
+    from codemode_graph.tools.from_langchain import from_langchain
+
     is_async = inspect.iscoroutinefunction(function)
     marks = marks_of(function)
     tool = StructuredTool.from_function(

@@ -1,10 +1,5 @@
 """Show a person what a run does, while it runs."""
 
-from typing import Any, Protocol
-
-from langchain_core.runnables import RunnableConfig
-from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Durability
 from rich.console import Console
 from rich.text import Text
 
@@ -20,7 +15,6 @@ from codemode_graph.events import (
     OutcomeEvent,
     SandboxEvent,
     StdoutEvent,
-    read_event,
 )
 from codemode_graph.metrics import Metrics, metrics_box
 from codemode_graph.preview import sample
@@ -28,47 +22,7 @@ from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import LiveView, print_program, say
 from codemode_graph.trace.words import at_line, format_seconds
 
-__all__ = ["Progress", "Watcher", "follow"]
-
-
-class Watcher(Protocol):
-    """Receives the events of a run, while it runs."""
-
-    def show(self, event: Event) -> None:
-        """Receive the next event."""
-
-    def stop(self) -> None:
-        """Pause: the run has ended, or it waits for a person."""
-
-    def end(self, used: Metrics) -> None:
-        """Receive the metrics of the run, which has ended."""
-
-
-async def follow(
-    graph: CompiledStateGraph[Any, Any, Any, Any],
-    values: Any,
-    config: RunnableConfig,
-    watcher: Watcher | None,
-    *,
-    durability: Durability | None = None,
-    context: Any = None,
-) -> dict[str, Any]:
-    """Run a graph, and show its events to a watcher; values that tools stream on their own are ignored.
-
-    Returns:
-        The whole state, as it was when the graph ended or was interrupted.
-    """
-    options: dict[str, Any] = {"durability": durability, "context": context, "output_keys": graph.stream_channels_list}
-    # Without a stream a tool call takes a tenth less time: no consumer has to wake for its events.
-    if watcher is None:
-        return dict(await graph.ainvoke(values, config, **options) or {})
-    state: dict[str, Any] = {}
-    async for kind, item in graph.astream(values, config, stream_mode=["custom", "values"], **options):
-        if kind == "values":
-            state = item
-        elif (event := read_event(item)) is not None:
-            watcher.show(event)
-    return state
+__all__ = ["Progress"]
 
 
 class Progress:

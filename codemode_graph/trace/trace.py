@@ -3,11 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import RenderableType
-
-from codemode_graph.trace.plaintext import plain, renderable
 from codemode_graph.trace.run_data import RunData
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 __all__ = ["Trace"]
 
@@ -59,10 +60,14 @@ class Trace(RunData):
 
         return fragment(self)
 
-    def __rich__(self) -> RenderableType:
+    def __rich__(self) -> "RenderableType":
+        from codemode_graph.trace.plaintext import renderable
+
         return renderable(self)
 
     def __str__(self) -> str:
+        from codemode_graph.trace.plaintext import plain
+
         return plain(self)
 
     __repr__ = __str__

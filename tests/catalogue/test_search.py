@@ -8,7 +8,7 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from benchmarks.catalogue.__main__ import QUESTIONS, read_tools, recall
-from codemode_graph.catalogue import ToolIndex
+from codemode_graph.catalogue.search import ToolIndex
 from codemode_graph.tools.spec import ToolSpec
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "catalogues"

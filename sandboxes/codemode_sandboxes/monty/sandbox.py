@@ -15,14 +15,10 @@ from weakref import WeakSet
 
 from codemode_sandboxes.contract import Capabilities, Diagnostic, Execution, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
-from codemode_sandboxes.jail.bubblewrap import packaged_bwrap
-from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES, NOBODY, find_setpriv
-from codemode_sandboxes.linux.seccomp import build_deny_list
 from codemode_sandboxes.monty.dialect import aprobe, probe
 from codemode_sandboxes.monty.session import MontyExecution
 from codemode_sandboxes.monty.typecheck import CHECKERS, TypeCheckers
 from codemode_sandboxes.monty.workers import Workers
-from codemode_sandboxes.process.sandbox import require_linux
 
 __all__ = ["MontySandbox"]
 
@@ -192,6 +188,12 @@ def write_jail_script(binary: str | Path | None) -> str:
     Raises:
         SandboxUnavailable: There is no bubblewrap, it cannot make jails here, or the binary cannot run in one.
     """
+    # Monty without a jail is the default, and starts in half the time that these take to import.
+    from codemode_sandboxes.jail.bubblewrap import packaged_bwrap
+    from codemode_sandboxes.jail.sandbox import ALLOW_NAMESPACES
+    from codemode_sandboxes.linux.seccomp import build_deny_list
+    from codemode_sandboxes.process.sandbox import require_linux
+
     try:
         require_linux(_NAME)
     except SandboxUnavailable:
@@ -227,6 +229,8 @@ def _find_binary(binary: str | Path | None) -> str:
 
 
 def _script(bwrap: str, program: Path, filter_file: Path) -> str:
+    from codemode_sandboxes.jail.sandbox import NOBODY, find_setpriv
+
     become: list[str] = []
     if os.geteuid() == 0:
         # In a user namespace that root makes, the worker would still be root to the kernel.
