@@ -138,8 +138,12 @@ def _records(records: Any, convert: Callable[[Any], Any]) -> Any:
 def _record(record: Any, convert: Callable[[Any], Any]) -> Any:
     if not isinstance(record, dict):
         return record
-    found = {name: convert(record[name]) for name in _RECORD if name in record}
-    changed = {name: value for name, value in found.items() if value is not record[name]}
+    changed = {}
+    for name in _RECORD:
+        value = record.get(name)
+        # Most are left out or None, and no form of theirs differs.
+        if value is not None and (converted := convert(value)) is not value:
+            changed[name] = converted
     return {**record, **changed} if changed else record
 
 

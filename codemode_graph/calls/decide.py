@@ -11,7 +11,7 @@ the program was told of the record, knowing the same effects as now, before it s
 program has not met yet; so it is on the recorded way to that effect, and has to see what it saw then.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -204,12 +204,12 @@ def other_arguments(view: View, call: ProgramCall) -> Record | None:
     return None
 
 
-def needs_approval(spec: ToolSpec, arguments: Mapping[str, Any], started: int) -> bool:
+def needs_approval(spec: ToolSpec, arguments: Callable[[], Mapping[str, Any]], started: int) -> bool:
     """Tell whether a person has to approve a call.
 
     Args:
         spec: The tool.
-        arguments: Validated, with defaults.
+        arguments: Returns them validated, with defaults; called where the policy's own function judges them.
         started: The calls of the tool that were started before in the run.
 
     Returns:
@@ -222,7 +222,7 @@ def needs_approval(spec: ToolSpec, arguments: Mapping[str, Any], started: int) -
     if not callable(when):
         return when is None if isinstance(approval, Review) else bool(when)
     try:
-        return bool(when(arguments))
+        return bool(when(arguments()))
     except Exception:  # code of the application: what it cannot judge is for a person
         return True
 

@@ -142,7 +142,10 @@ class Gate:
             return
         # The name has the arguments in it, so an approval of other arguments, or of an earlier time, approves nothing
         # here.
-        question, decision = await self.answer("approval", open.query.identity, self._shown(open), self._times(open))
+        place = ("approval", open.query.identity, self._shown(open), self._times(open))
+        question, decision = "", None
+        if self.view.decisions or self.decisions:  # without any, the question is not spelled out for each call
+            question, decision = await self.answer(*place)
         mark = None
         other = other_arguments(self.view, open.query)
         if other is not None:
@@ -153,9 +156,9 @@ class Gate:
         # A repair that changed the arguments may destroy a second thing: a person is asked whatever the policy says.
         destroys = mark is not None and open.tool.effect_in_force == "destructive"
         if destroys or needs_approval(
-            open.tool, seen_by_policy(open.tool, open.arguments), self.view.count(open.tool.name)
+            open.tool, lambda: seen_by_policy(open.tool, open.arguments), self.view.count(open.tool.name)
         ):
-            self.ask(open, question, open.arguments, "approval")
+            self.ask(open, question or self.question(*place), open.arguments, "approval")
             return
         self.start_with(open, Start(arguments=open.arguments, mark=mark))
 

@@ -278,16 +278,25 @@ class _Run:
             # The last look before the tool is called: another executor may have taken over a process that was frozen.
             self.session.hold()
             self.flight[number] = open
-            self.tasks[number] = task = asyncio.create_task(
-                self.resolver.make(open), name=f"{open.call.tool} {open.id}"
-            )
-            task.add_done_callback(lambda _: self.ending.set())
+            self.tasks[number] = asyncio.create_task(self.make(open), name=f"{open.call.tool} {open.id}")
+
+    async def make(self, open: OpenCall) -> tuple[Ending, Outcome | None]:
+        """Call a tool, and say that one has ended."""
+        try:
+            return await self.resolver.make(open)
+        finally:
+            # Whoever waits for it looks in a later turn of the loop, in which this task is done. A callback of the task
+            # would take one turn more, for each call.
+            self.ending.set()
 
     async def one_ended(self, timeout: float | None = None) -> bool:
         """Wait until a tool has ended; False where the time is up first."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self.ending.wait()
+        if timeout is None:
+            await self.ending.wait()
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self.ending.wait()
         return self.ending.is_set()
 
     async def collect(self) -> None:

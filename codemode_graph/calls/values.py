@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -84,6 +85,8 @@ class Values:
         Raises:
             JournalError: It cannot be kept.
         """
+        if self._inline_bytes == sys.maxsize and not secret and not apart and (final or not is_reference(value)):
+            return value  # nothing is too large, so that no size is needed
         text = json.dumps(encode(value), ensure_ascii=False)
         size = len(text.encode())
         # A tool may return what looks like a reference: kept by reference itself, it cannot point into other values.

@@ -131,7 +131,7 @@ def _hint(error: SyntaxError, lines: list[str], line: int | None) -> str:
 def find_unsupported(tree: Tree, gaps: Iterable[Gap]) -> Iterator[Finding]:
     """Find Python that the sandbox does not run: one finding a kind, at its first line."""
     for gap in gaps:
-        lines = sorted({_line(node) for node in gap.find(tree)})
+        lines = sorted({_line(node) for node in tree.found_by(gap.find)})
         if lines:
             more = f" (also on line {', '.join(map(str, lines[1:6]))})" if len(lines) > 1 else ""
             message = f"{gap.name}: not available here; {gap.substitute}{more}"

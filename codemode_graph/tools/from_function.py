@@ -169,6 +169,7 @@ class _Call:
 
     def __init__(self, name: str, function: Callable[..., Any], hints: dict[str, Any]) -> None:
         self.name, self.function, self.hints = name, function, hints
+        self.is_async = _is_async(function)
         self.signature = signature_of(function)
         fixed = function.keywords if isinstance(function, functools.partial) else {}
         self.parameters = {
@@ -232,7 +233,7 @@ class _Call:
     async def __call__(self, arguments: dict[str, Any], config: RunnableConfig) -> Any:
         args, kwargs = self._bind(arguments, config)
         target = self.function
-        if _is_async(target):
+        if self.is_async:
             # Not in a thread: it makes a coroutine, and runs nothing yet.
             result = target(*args, **kwargs)
         else:

@@ -475,7 +475,7 @@ def find_lacks(code: str, capabilities: Capabilities) -> tuple[str, ...]:
         tree = tree_of(code)
     except SyntaxError:
         return ()
-    gaps = [gap.name for gap in capabilities.gaps if any(True for _ in gap.find(tree))]
+    gaps = [gap.name for gap in capabilities.gaps if tree.found_by(gap.find)]
     modules = sorted({module for module, _ in needed_modules(tree)} - capabilities.modules)
     return (*gaps, *(f"the module {module[:80]}" for module in modules))
 

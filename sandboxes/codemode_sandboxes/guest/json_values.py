@@ -15,6 +15,7 @@ import re
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -39,6 +40,7 @@ _LEAST_CONTAINERS, _BYTES_A_CONTAINER = 10_000, 32
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _WORD = range(-(2**63), 2**64)  # integers beyond may be long, and their length in JSON has to be looked at
+_SHORT = 64
 _MAX_NESTED_SET = 1024 * 1024  # sets are sorted by `repr`, which takes long for nested values
 _MOST_BITS = 14_000  # 4,214 digits: `str` refuses integers of more than 4,300
 
@@ -88,6 +90,17 @@ def _has_surrogates(value: Any) -> bool:
 
 def _unchanged(text: str) -> str:
     return text
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether a text is written in JSON as it is, a byte for each character."""
+    return text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+
+
+@lru_cache(maxsize=1024)
+def _size_of_plain(text: str) -> int:
+    """Return the bytes of a plain text in JSON; 0 of another one."""
+    return len(text) + 2 if _is_plain(text) else 0
 
 
 def to_json(
@@ -186,7 +199,7 @@ class _Conversion:
         self.check_size(len(value))
         clean = self._text(value)
         # Most strings are short and plain, and their size is known without encoding them.
-        if len(clean) < 512 and clean.isascii() and clean.isprintable() and '"' not in clean and "\\" not in clean:
+        if len(clean) < 512 and _is_plain(clean):
             return clean, len(clean) + 2
         return clean, len(encode_basestring(clean).encode("utf-8", "surrogatepass"))
 
@@ -242,14 +255,19 @@ class _Conversion:
 
     def _dict(self, value: dict[Any, Any], depth: int) -> tuple[dict[str, Any], int]:
         result: dict[str, Any] = {}
-        size = 1
+        size, unchanged = 1, self._text is _unchanged
         for key, item in value.items():
-            name, key_size = self._string(key if type(key) is str else self._key(key, depth))
+            # The same few names come again and again.
+            if unchanged and type(key) is str and len(key) < _SHORT and (known := _size_of_plain(key)):
+                name, key_size = key, known
+            else:
+                name, key_size = self._string(key if type(key) is str else self._key(key, depth))
             if name in result:
                 raise ValueError(f"two keys of a dict become the same string, {name[:80]!r}")
             converted, item_size = self.value(item, depth + 1)
             size += key_size + item_size + 2
-            self.check_size(size)
+            if size > self._max_bytes:
+                self.check_size(size)
             result[name] = converted
         return result, max(size, 2)
 

@@ -126,11 +126,13 @@ class MontyExecution:
         event = self._advance()
         # Both kill the process, so `event` says that it died.
         if self._output.refusal:
-            return self._lacking(self._output.refusal, event.stdout).event
-        if not self._output.exceeded:
-            return event
-        message = f"the program printed more than {self._limits.output_bytes:,} bytes"
-        return self._exceeded("output", message, None, event.stdout)
+            event = self._lacking(self._output.refusal, event.stdout).event
+        elif self._output.exceeded:
+            message = f"the program printed more than {self._limits.output_bytes:,} bytes"
+            event = self._exceeded("output", message, None, event.stdout)
+        if not isinstance(event, Blocked):
+            self._worker.give_back()  # in this thread already: to ask for it from the loop would cost a switch of threads
+        return event
 
     def _advance(self) -> Event:
         try:

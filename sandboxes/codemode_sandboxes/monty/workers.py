@@ -108,9 +108,13 @@ class Worker:
         loop, process = asyncio.get_running_loop(), self._process
 
         def give_back() -> None:
+            if process.returned:
+                return
+            # First of all: from the pool another run may take the process, which `kill` must not hit.
+            process.forget()
+            process.returned = True
             with suppress(MontyError, OSError, RuntimeError):
                 session.__exit__(None, None, None)
-            process.forget()
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(on_free)
 
@@ -141,10 +145,17 @@ class Worker:
         """Kill the process, whatever it does. From any thread."""
         self._process.kill()
 
+    def give_back(self) -> None:
+        """Return the process to the pool. From the worker's thread, as the last thing that it does there."""
+        self._give_back()
+
     async def aclose(self) -> None:
         """Return the process to the pool; kill it first where it is at work."""
         if self._closing is None:
             self._finalizer.detach()
+            current = self._current
+            if self._process.returned and current is not None and current.done() and not current.cancelled():
+                return
             # A cancelled call still runs in the thread, and `give_back` waits behind it.
             if self._current is not None and (self._current.cancelled() or not self._current.done()):
                 self.kill()
@@ -157,6 +168,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.pid: int | None = None
+        self.returned = False
         self._descriptor: int | None = None
         self._lock = threading.Lock()
 

@@ -2,11 +2,12 @@
 
 import ast
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from codemode_sandboxes.source.asyncify import AsyncEdits, can_await, convertible, needs_parentheses
 from codemode_sandboxes.source.edits import Edits, indent, inside_strings, plain_text, unguard
-from codemode_sandboxes.source.tree import Function, Tree, tree_of
+from codemode_sandboxes.source.tree import CACHED_CHARACTERS, Function, Tree, tree_of
 from codemode_sandboxes.source.value import append_value, is_print
 
 __all__ = ["Script", "to_script"]
@@ -47,6 +48,10 @@ def to_script(code: str) -> Script:
     Raises:
         SyntaxError: The text is not Python, or nested too deeply.
     """
+    return _cached(code) if len(code) <= CACHED_CHARACTERS else _to_script(code)
+
+
+def _to_script(code: str) -> Script:
     code, notes = _drop_idle(plain_text(code))
     # The order matters: calls under a guard become top-level calls, which then need their `await`, and only what is
     # called by now shows whether the entry still has to be.
@@ -55,6 +60,10 @@ def to_script(code: str) -> Script:
         code, more = step(code)
         notes += more
     return Script(code, tuple(notes))
+
+
+# The choice of a sandbox and the check bring the same program into script form.
+_cached = lru_cache(maxsize=4)(_to_script)
 
 
 def _drop_idle(code: str) -> tuple[str, list[str]]:

@@ -4,13 +4,13 @@ import ast
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
-__all__ = ["MAX_DEPTH", "Function", "Scope", "Tree", "is_same_program", "parse", "tree_of"]
+__all__ = ["CACHED_CHARACTERS", "MAX_DEPTH", "Function", "Scope", "Tree", "is_same_program", "parse", "tree_of"]
 
 A = TypeVar("A", bound=ast.AST)
 B = TypeVar("B", bound=ast.AST)
@@ -34,7 +34,8 @@ _OPENERS: dict[type[ast.AST], Kind] = {
     ast.GeneratorExp: "comprehension",
 }
 _OUTSIDE = {"decorator_list", "returns", "bases", "keywords"}
-_CACHED_CHARACTERS = 20_000
+CACHED_CHARACTERS = 20_000
+"""Characters of a program, and its index, that a cache may hold."""
 _MAX_WORDS = 200
 _TRIES = 10
 """For a text that the parser stumbles over because another thread parses at the same time."""
@@ -138,6 +139,7 @@ class Tree:
         self._scopes: dict[ast.AST, Scope] = {}
         self._names: dict[str, list[ast.Name]] = {}
         self._uses: dict[tuple[str, Scope], list[ast.Name]] = {}
+        self._found: dict[Callable[[Tree], Iterable[ast.AST]], tuple[ast.AST, ...]] = {}
         # Depth first, so that names and bindings are listed in the order of the text.
         todo: list[tuple[ast.AST, Scope]] = [(root, self.module)]
         while todo:
@@ -177,6 +179,12 @@ class Tree:
         """Yield the nodes of exactly these classes, one class after the other, each in the order of `ast.walk`."""
         for each in classes:
             yield from self._by_class.get(each, [])
+
+    def found_by(self, find: Callable[["Tree"], Iterable[ast.AST]]) -> tuple[ast.AST, ...]:
+        """Return the nodes that a finder yields. It looks once: check and choice of a sandbox ask the same of a program."""
+        if find not in self._found:
+            self._found[find] = tuple(find(self))
+        return self._found[find]
 
     def parent(self, node: ast.AST) -> ast.AST:
         """Return the node around a node; the module is its own parent."""
@@ -411,7 +419,7 @@ def tree_of(code: str) -> Tree:
         SyntaxError: As `parse` does.
     """
     # The index of a longer program takes megabytes, which a cache would hold.
-    return _cached(code) if len(code) <= _CACHED_CHARACTERS else Tree(parse(code))
+    return _cached(code) if len(code) <= CACHED_CHARACTERS else Tree(parse(code))
 
 
 @lru_cache(maxsize=4)
