@@ -1,4 +1,4 @@
-"""Measures what a run costs beside its tools: in codemode-graph, FastMCP's CodeMode, smolagents, and plain calls.
+"""Measures what a run costs beside its tools: in codemode-graph, in its peers, and in plain calls.
 
 Run it from the repository's root: `python -m benchmarks.overhead`. README.md beside it explains the figures.
 """
@@ -25,23 +25,38 @@ PLAIN = {
     "direct": "direct calls",
     "codemode-graph": "codemode-graph",
     "fastmcp": "FastMCP CodeMode",
+    "pydantic-ai-harness": "pydantic-ai-harness",
+    "microsoft": "Microsoft's Monty provider",
     "smolagents": "smolagents executor ¹",
 }
-WITH_MODEL = {"codemode-graph task": "codemode-graph", "smolagents agent": "smolagents CodeAgent ¹"}
+KEPT = {
+    "codemode-graph": "journal in memory",
+    "codemode-graph, journal in SQLite": "journal in SQLite",
+    "codemode-graph, checkpointer": "a graph with a checkpointer",
+}
+WITH_MODEL = {
+    "codemode-graph task": "codemode-graph",
+    "pydantic-ai-harness agent": "pydantic-ai-harness",
+    "smolagents agent": "smolagents CodeAgent ¹",
+}
+PEERS = ("fastmcp", "pydantic-ai-harness", "microsoft")
+"""The peers that run programs in an interpreter which is a boundary."""
 ONE_CALL = {"a loop": "one call in a loop", "a gather": f"one of {GATHERED} calls in a gather"}
 
 NOTES = f"""\
 ¹ smolagents runs synchronous programs only: it calls the same functions one after another where the others gather \
 ("{GATHERED} calls in a gather", "list {LISTED}, get each, ..."). Its executor interprets the program inside the host's \
-own process, and its documentation says that it is no security boundary; the other two run it in a process of its own.
+own process, and its documentation says that it is no security boundary. Microsoft's provider has Monty in the host's \
+process; the others run it in a process of its own.
 
-FastMCP has no model of its own: a client's model calls `execute`, so it has no column in the second table."""
+FastMCP has no model of its own: a client's model calls `execute`. Neither has Microsoft's provider, which gives an agent \
+a tool. An agent of pydantic-ai-harness asks its model twice: for the program, and for an answer in words."""
 
 Rounds: TypeAlias = list[list[float]]
 """Samples, in seconds, by round."""
 
-Session: TypeAlias = dict[str, dict[str, Rounds]]
-"""The samples of one session, by way and program."""
+Session: TypeAlias = dict[str, dict[str, dict[str, Rounds]]]
+"""The samples of one session: "seconds" by the clock and "processor" seconds, by way and program."""
 
 
 async def session(
@@ -64,7 +79,10 @@ async def session(
                 for worker in workers[first:] + workers[:first]:
                     for way in worker.ready["ways"]:
                         answer = await worker.ask({"way": way, "program": program, "samples": samples})
-                        measured.setdefault(way, {}).setdefault(program, []).append(answer["seconds"])
+                        for kind in ("seconds", "processor"):
+                            measured.setdefault(kind, {}).setdefault(way, {}).setdefault(program, []).append(
+                                answer[kind]
+                            )
     return measured, workers
 
 
@@ -112,6 +130,27 @@ async def measure(options: argparse.Namespace) -> None:
                 for stage, seconds in {**stages, "first run": first}.items():
                     start.setdefault(way, {}).setdefault(stage, []).append(seconds)
     installed = {worker.system.name: worker.ready["packages"] for worker in workers}
+    programs, calls = _figures_of([each["seconds"] for each in sessions])
+    used, used_by_calls = _figures_of([each["processor"] for each in sessions])
+    facts |= {
+        "load after": load(),
+        "packages": {each.name: {n: installed[each.name].get(n, "?") for n in each.packages} for each in systems},
+        "start": {way: {stage: median(each) for stage, each in stages.items()} for way, stages in start.items()},
+    }
+    facts["packages"].pop("direct", None)  # it is Python alone
+    report = markdown(facts, programs, calls, used, used_by_calls)
+    facts["packages"] = installed
+    results = {**facts, "programs": _json(programs), "calls": _json(calls)}
+    results |= {"processor": _json(used), "processor of calls": _json(used_by_calls)}
+    store.write("overhead", results, report, folder=options.results)
+    print(report)
+
+
+_Figures: TypeAlias = Mapping[str, Mapping[str, Figure]]
+
+
+def _figures_of(sessions: Sequence[Mapping[str, Mapping[str, Rounds]]]) -> tuple[_Figures, _Figures]:
+    """Return the figures of whole runs, and of one call, by way and name."""
     programs = {
         way: {
             program: figure([[sample for taken in each[way][program] for sample in taken] for each in sessions])
@@ -123,17 +162,7 @@ async def measure(options: argparse.Namespace) -> None:
         way: {kind: call_figure(kind, [each[way] for each in sessions], programs[way]) for kind in CALLS}
         for way in programs
     }
-    facts |= {
-        "load after": load(),
-        "packages": {each.name: {n: installed[each.name].get(n, "?") for n in each.packages} for each in systems},
-        "start": {way: {stage: median(each) for stage, each in stages.items()} for way, stages in start.items()},
-    }
-    facts["packages"].pop("direct", None)  # it is Python alone
-    report = markdown(facts, programs, calls)
-    facts["packages"] = installed
-    results = {**facts, "programs": _json(programs), "calls": _json(calls)}
-    store.write("overhead", results, report, folder=options.results)
-    print(report)
+    return programs, calls
 
 
 def _json(figures: Mapping[str, Mapping[str, Figure]]) -> dict[str, Any]:
@@ -141,7 +170,7 @@ def _json(figures: Mapping[str, Mapping[str, Figure]]) -> dict[str, Any]:
 
 
 def markdown(
-    facts: Mapping[str, Any], programs: Mapping[str, Mapping[str, Figure]], calls: Mapping[str, Mapping[str, Figure]]
+    facts: Mapping[str, Any], programs: _Figures, calls: _Figures, used: _Figures, used_by_calls: _Figures
 ) -> str:
     """Return the report.
 
@@ -149,12 +178,35 @@ def markdown(
         facts: `date`, `revision`, `machine`, `settings`, `packages`, `start`.
         programs: The figures of whole runs, by way and program.
         calls: The figures of one call, by way and key of `CALLS`.
+        used: Of the processor, those of whole runs.
+        used_by_calls: Of the processor, those of one call.
     """
     plain = {way: title for way, title in PLAIN.items() if way in programs}
     modelled = {way: title for way, title in WITH_MODEL.items() if way in programs}
     parts = ["# Overhead of a run and of a call", _conditions(facts)]
     if plain:
         parts += ["## A program, to its value", _figures("program", list(EXPECTED), plain, programs)]
+    if "codemode-graph" in plain:
+        columns = {way: title for way, title in plain.items() if way not in ("direct", "smolagents")}
+        titles = [f"ours / {title}" for way, title in columns.items() if way in PEERS]
+        ways = dict(zip(titles, PEERS, strict=False))
+        rows = [*EXPECTED, *ONE_CALL.values()]
+
+        def cell(row: str, title: str) -> str:
+            of_call = next((kind for kind, name in ONE_CALL.items() if name == row), None)
+            figures, name = (used, row) if of_call is None else (used_by_calls, of_call)
+            if title in ways:
+                return ratio(figures["codemode-graph"][name], figures[ways[title]][name])
+            return str(figures[title][name])
+
+        parts += [
+            "## Processor time",
+            "Of the process and of the processes below it. The last columns: our time as a multiple of the peer's, by the "
+            "medians, and in brackets by the shortest runs.",
+            table("", rows, columns | {title: title for title in titles}, cell),
+            "The same programs by where runs are kept:",
+            _figures("program", list(EXPECTED), KEPT, used),
+        ]
     if modelled:
         parts += [
             "## A task, to its value, with a scripted model that answers at once",

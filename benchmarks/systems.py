@@ -20,6 +20,8 @@ from benchmarks.machine import ROOT
 
 __all__ = [
     "FASTMCP",
+    "HARNESS",
+    "MICROSOFT",
     "OURS",
     "SMOLAGENTS",
     "SYSTEMS",
@@ -39,6 +41,8 @@ MONTY = "pydantic-monty>=1.4,<1.5"
 OURS = ("./sandboxes", ".", MONTY)
 FASTMCP = ("fastmcp[code-mode]>=4.1,<5", MONTY)
 SMOLAGENTS = ("smolagents>=1.26,<2",)
+HARNESS = ("pydantic-ai-harness>=0.62,<1", MONTY)
+MICROSOFT = ("agent-framework-monty>=1.0.0b1,<2",)  # it pins an older Monty
 """The requirements of each environment."""
 
 ANSWER_SECONDS = 120
@@ -87,6 +91,20 @@ SYSTEMS = (
         environment="smolagents",
         requirements=SMOLAGENTS,
         packages=("smolagents",),
+    ),
+    System(
+        name="pydantic-ai-harness",
+        module="benchmarks.peers.pydantic_harness",
+        environment="pydantic-ai-harness",
+        requirements=HARNESS,
+        packages=("pydantic-ai-harness", "pydantic-ai-slim", "pydantic-monty"),
+    ),
+    System(
+        name="microsoft",
+        module="benchmarks.peers.microsoft_monty",
+        environment="microsoft",
+        requirements=MICROSOFT,
+        packages=("agent-framework-monty", "agent-framework-core", "pydantic-monty"),
     ),
 )
 

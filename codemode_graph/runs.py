@@ -145,9 +145,12 @@ async def follow(
     """
     options: dict[str, Any] = {"durability": durability, "context": context, "output_keys": graph.stream_channels_list}
     # Without a stream a tool call takes a tenth less time: no consumer has to wake for its events.
-    if watcher is None:
-        return dict(await graph.ainvoke(values, config, **options) or {})
     state: dict[str, Any] = {}
+    if watcher is None:
+        # `ainvoke` would ask for the updates of each step as well, which nobody reads here.
+        async for state in graph.astream(values, config, stream_mode="values", **options):
+            pass
+        return dict(state)
     async for kind, item in graph.astream(values, config, stream_mode=["custom", "values"], **options):
         if kind == "values":
             state = item

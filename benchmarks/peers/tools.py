@@ -4,7 +4,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-__all__ = ["EXPECTED", "GATHERED", "LISTED", "LOOPED", "LOOPED_FAR", "TOOLS"]
+__all__ = ["EXPECTED", "FUNCTION_PROGRAMS", "GATHERED", "LISTED", "LOOPED", "LOOPED_FAR", "TOOLS"]
 
 LOOPED, LOOPED_FAR, GATHERED, LISTED = 10, 100, 64, 20
 """The calls of the programs: in a loop, in a long loop, in one gather, and for the items of a list."""
@@ -117,3 +117,30 @@ EXPECTED: dict[str, Any] = {
     f"list {LISTED}, get each, filter, sum": {"count": len(_WANTED), "total": sum(_WANTED)},
 }
 """The value of each program, by the program's name, in the order of the tables."""
+
+_LOOP = """\
+total = 0
+for number in range({count}):
+    total += (await get_item(id=number))["price"]
+{{"total": total}}
+"""
+
+FUNCTION_PROGRAMS = (
+    '{"sum": 1 + 1}\n',
+    '{"price": (await get_item(id=1))["price"]}\n',
+    _LOOP.format(count=LOOPED),
+    _LOOP.format(count=LOOPED_FAR),
+    f"""\
+import asyncio
+items = await asyncio.gather(*[get_item(id=number) for number in range({GATHERED})])
+{{"total": sum(item["price"] for item in items)}}
+""",
+    f"""\
+import asyncio
+listing = await list_items(limit={LISTED})
+items = await asyncio.gather(*[get_item(id=number) for number in listing["ids"]])
+wanted = [item for item in items if item["in_stock"] and item["price"] < 150]
+{{"count": len(wanted), "total": sum(item["price"] for item in wanted)}}
+""",
+)
+"""The programs where tools are functions, and the last expression is the value: in the order of `EXPECTED`."""

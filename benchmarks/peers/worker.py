@@ -1,8 +1,8 @@
 """Runs one system's programs on order, and answers how long each took.
 
 `python -m benchmarks.peers.worker MODULE` imports MODULE, whose `open_ways` opens the system. Orders are
-`{"way": ..., "program": ..., "samples": n}`, and answers `{"seconds": [...]}`. The first line names the ways, the
-packages, and the seconds of the start.
+`{"way": ..., "program": ..., "samples": n}`, and answers `{"seconds": [...], "processor": [...]}`: by the clock, and of the
+processor, that of the processes below included. The first line names the ways, the packages, and the seconds of the start.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from benchmarks.peers.tools import EXPECTED
@@ -38,7 +39,7 @@ async def serve(module: str, answer: Callable[[Mapping[str, Any]], None]) -> Non
     imported = time.perf_counter()
     async with open_ways() as ways:
         opened = time.perf_counter()
-        first = {way: await _seconds(runs["1 call"], "1 call", 1) for way, runs in ways.items()}
+        first = {way: (await _seconds(runs["1 call"], "1 call", 1))[0] for way, runs in ways.items()}
         seconds = {"import": imported - start, "open": opened - imported, "first run": first}
         answer({"ways": list(ways), "packages": installed_packages(), "seconds": seconds})
         loops: dict[tuple[str, str], int] = {}
@@ -47,25 +48,53 @@ async def serve(module: str, answer: Callable[[Mapping[str, Any]], None]) -> Non
             run = ways[way][program]
             if (way, program) not in loops:
                 await _seconds(run, program, 1)  # the first run of a program takes longer, and would make loops too few
-                loops[way, program] = max(1, round(SAMPLE_SECONDS / await _seconds(run, program, 1)))
+                loops[way, program] = max(1, round(SAMPLE_SECONDS / (await _seconds(run, program, 1))[0]))
             gc.collect()
             await _seconds(run, program, loops[way, program])  # not counted: it fills the caches again
-            answer({"seconds": [await _seconds(run, program, loops[way, program]) for _ in range(order["samples"])]})
+            samples = [await _seconds(run, program, loops[way, program]) for _ in range(order["samples"])]
+            answer({"seconds": [each[0] for each in samples], "processor": [each[1] for each in samples]})
 
 
 _serial = itertools.count(1)
 
 
-async def _seconds(run: Run, program: str, loops: int) -> float:
-    """Return the seconds of one run, the mean of `loops`."""
+async def _seconds(run: Run, program: str, loops: int) -> tuple[float, float]:
+    """Return the seconds of one run by the clock, and those of the processor: the mean of `loops`."""
     comments = [f"# {next(_serial)}\n" for _ in range(loops)]
-    start = time.perf_counter()
+    start, used = time.perf_counter(), processor_seconds()
     for comment in comments:
         value = await run(comment)
     seconds = (time.perf_counter() - start) / loops
+    used = (processor_seconds() - used) / loops
     if value != EXPECTED[program]:
         raise AssertionError(f"{program}: expected {EXPECTED[program]}, got {value}")
-    return seconds
+    return seconds, used
+
+
+def processor_seconds() -> float:
+    """Return the seconds that this process and those below have used of the processor; on Linux, else without those below."""
+    return time.process_time() + sum(map(_used_by, _children("self")))
+
+
+def _children(process: str) -> list[str]:
+    found: list[str] = []
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        try:
+            found += path.read_text().split()
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def _used_by(process: str) -> float:
+    used = 0.0
+    # In nanoseconds; what `/proc/.../stat` has is in hundredths of a second.
+    for path in Path(f"/proc/{process}/task").glob("*/schedstat"):
+        try:
+            used += int(path.read_text().split()[0]) / 1e9
+        except (OSError, ValueError, IndexError):
+            continue
+    return used + sum(map(_used_by, _children(process)))
 
 
 if __name__ == "__main__":
