@@ -31,10 +31,11 @@ from codemode_graph.options import (
     read_sandbox,
 )
 from codemode_graph.result import RunResult, not_run
-from codemode_graph.runs import Answers, Runs, RunSummary, Watcher, is_open, open_journal, summary_of
+from codemode_graph.runs import Answers, Runs, RunSummary, is_open, open_journal, summary_of
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.return_type import Declared, ReturnType, read_return_type
+from codemode_graph.trace.watcher import Watcher
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

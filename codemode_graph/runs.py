@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -26,9 +26,7 @@ from codemode_graph.calls.locate import keep_beside
 from codemode_graph.calls.view import fold
 from codemode_graph.catalogue import Notes
 from codemode_graph.errors import ConfigurationError, Undecided, UnknownRun
-from codemode_graph.events import Event, read_event
 from codemode_graph.exact import encode_fields
-from codemode_graph.metrics import Metrics
 from codemode_graph.nodes.approve import unusable_answers
 from codemode_graph.nodes.generate import bare
 from codemode_graph.nodes.learn import notes_of
@@ -38,6 +36,7 @@ from codemode_graph.result import RunResult, run_result
 from codemode_graph.settings import Prices
 from codemode_graph.state import CodeModeState
 from codemode_graph.tools.return_type import ReturnType
+from codemode_graph.trace.watcher import Watcher, follow
 
 if TYPE_CHECKING:
     from codemode_graph.calls.sqlite import SQLiteJournal
@@ -46,9 +45,7 @@ __all__ = [
     "Answers",
     "RunSummary",
     "Runs",
-    "Watcher",
     "answer_interrupts",
-    "follow",
     "is_open",
     "open_journal",
     "summary_of",
@@ -114,49 +111,6 @@ def _checkpoints(journal: "SQLiteJournal | None") -> BaseCheckpointSaver[Any]:
             "durable runs need langgraph-checkpoint-sqlite: pip install langgraph-checkpoint-sqlite"
         ) from error
     return FileCheckpoints(journal.path)
-
-
-class Watcher(Protocol):
-    """Receives the events of a run, while it runs."""
-
-    def show(self, event: Event) -> None:
-        """Receive the next event."""
-
-    def stop(self) -> None:
-        """Pause: the run has ended, or it waits for a person."""
-
-    def end(self, used: Metrics) -> None:
-        """Receive the metrics of the run, which has ended."""
-
-
-async def follow(
-    graph: CompiledStateGraph[Any, Any, Any, Any],
-    values: Any,
-    config: RunnableConfig,
-    watcher: Watcher | None,
-    *,
-    durability: Durability | None = None,
-    context: Any = None,
-) -> dict[str, Any]:
-    """Run a graph, and show its events to a watcher; values that tools stream on their own are ignored.
-
-    Returns:
-        The whole state, as it was when the graph ended or was interrupted.
-    """
-    options: dict[str, Any] = {"durability": durability, "context": context, "output_keys": graph.stream_channels_list}
-    # Without a stream a tool call takes a tenth less time: no consumer has to wake for its events.
-    state: dict[str, Any] = {}
-    if watcher is None:
-        # `ainvoke` would ask for the updates of each step as well, which nobody reads here.
-        async for state in graph.astream(values, config, stream_mode="values", **options):
-            pass
-        return dict(state)
-    async for kind, item in graph.astream(values, config, stream_mode=["custom", "values"], **options):
-        if kind == "values":
-            state = item
-        elif (event := read_event(item)) is not None:
-            watcher.show(event)
-    return state
 
 
 class Runs:

@@ -25,12 +25,13 @@ from codemode_graph.nodes.node import add_attempt
 from codemode_graph.options import Approve, RunOptions
 from codemode_graph.redact import redact
 from codemode_graph.result import run_result
-from codemode_graph.runs import answer_interrupts, follow
+from codemode_graph.runs import answer_interrupts
 from codemode_graph.state import CodeModeState
 from codemode_graph.tools.canonical import canonical
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.progress import Progress
+from codemode_graph.trace.watcher import follow
 
 __all__ = ["Comparison", "Side", "compare_sandboxes", "show_comparison"]
 
