@@ -276,6 +276,7 @@ class CodeModeState(CodeModeOutput):
     """JSON Schema of this run's answer: of the input, else of the context, else of the graph."""
     earlier: list[ToolCall]
     held: NotRequired[list[ToolCall]]
+    superseded: NotRequired[str]
     run_id: str
     """Names this run in its journal."""
     input_digest: str

@@ -92,6 +92,7 @@ class Gate:
         decisions: What people decided, by the question's id, as far as the journal does not know.
         max_calls: Calls of tools in the whole run; None for no limit.
         past: Calls of an agent's earlier turns, by tool and digest, whose equals are made only where they are meant anew.
+        superseded: Effects of a run of the same input that was cut off long ago: made again, they are marked.
         calls: Ids of the calls, in order; of those that were answered, of the record that answers. A dict for its keys.
     """
 
@@ -102,6 +103,7 @@ class Gate:
     decisions: Mapping[str, Decision]
     max_calls: int | None = None
     past: Mapping[tuple[str, str], ToolCall] = field(default_factory=dict)
+    superseded: Mapping[tuple[str, str], ToolCall] = field(default_factory=dict)
     calls: dict[str, None] = field(default_factory=dict)
     _met: dict[Identity, int] = field(default_factory=dict)
     _used: set[int] = field(default_factory=set)
@@ -150,6 +152,8 @@ class Gate:
         other = other_arguments(self.view, open.query)
         if other is not None:
             mark = f"made though {other.id}, with other arguments, took effect and is not in this program"
+        elif (before := self.superseded.get(open.query.identity[:2])) is not None and open.tool.has_effect:
+            mark = f"made though a run of the same input, which was cut off, made it at {_when(before)}"
         if decision is not None:
             self.follow(open, question, decision, Start(arguments=open.arguments, mark=mark))
             return
@@ -266,6 +270,8 @@ class Gate:
             pending["allowed"] = limited
         if open.again and (past := self.past.get(open.query.identity[:2])) is not None:
             pending["cause"] = f"an equal call was made at {_when(past)}, by a program that failed"
+        elif reason == "approval" and (before := self.superseded.get(open.query.identity[:2])) is not None:
+            pending["cause"] = f"an equal call was made at {_when(before)}, by a run of the same input that was cut off"
         if value:
             options: list[DecisionType] = ["respond", "reject"]
             pending["allowed"] = options

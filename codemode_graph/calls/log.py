@@ -56,7 +56,8 @@ class Opened:
     """A run begins.
 
     `digest` is of its input; `namespace` is the graph's place in a larger one, `place` the same with LangGraph's task ids,
-    and `parent` the checkpoint that the larger graph was at; `server_run` is LangGraph Server's own run.
+    and `parent` the checkpoint that the larger graph was at; `server_run` is LangGraph Server's own run; `superseded` is a run
+    of the same input that was cut off so long before that this one does not go on with it.
     """
 
     type: ClassVar[str] = "opened"
@@ -67,6 +68,7 @@ class Opened:
     digest: str = ""
     task: str = ""
     server_run: str | None = None
+    superseded: str = ""
     seed: int = 0
     now: float = 0.0
 

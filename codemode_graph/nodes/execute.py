@@ -12,6 +12,7 @@ from codemode_graph.calls.program import Paused, ProgramRun, run_program
 from codemode_graph.calls.resolve import Resolver
 from codemode_graph.calls.session import RunLog, Session, SessionLost
 from codemode_graph.calls.values import LOAD_VALUE, Values, load_value
+from codemode_graph.calls.view import fold, standing_effects
 from codemode_graph.events import logger
 from codemode_graph.nodes.check import check
 from codemode_graph.nodes.inspect_output import inspect_value, is_look, judge
@@ -77,6 +78,9 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         for spec in parts.catalogue.callable
     }
     attempt = len(state["attempts"])
+    opened = log.view.opened
+    assert opened is not None  # `open_log` has seen to it
+    superseded = fold(await log.journal.read(opened.superseded)).tool_calls() if opened.superseded else []
     tallies = Tallies(await parts.catalogue.observations())
     maker = ToolCalls(values=values, limits=parts.limits, config=config, state=state, observe=tallies.add)
     resolver = Resolver(
@@ -87,10 +91,8 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         decisions=state["decisions"],
         max_calls=knobs(parts).max_tool_calls,
         past=by_digest(state.get("held") or ()),
+        superseded=by_digest(standing_effects(superseded)),
     )
-
-    opened = log.view.opened
-    assert opened is not None  # `open_log` has seen to it
 
     program = Program(code=state["program"], tools=tuple(tools), seed=opened.seed, now=opened.now)
 

@@ -51,12 +51,19 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         search["is_over"] = partial(is_delivered, journal=journal, config=config)
     log = RunLog(journal, run or await find_run(journal, place, digest, **search))
     await log.read()
-    opened = log.view.opened
+    opened, superseded = log.view.opened, ""
     if run is None and opened is not None and not place.task and (end := await _end(log, opened.now, config)):
         # A fork from before this node, or an equal input much later, is meant anew. Where that is given again after a kill, it
         # is to find the new run alone.
         await _close(log, end)
+        superseded = log.run if end == "superseded" else ""
         log, opened = RunLog(journal, uuid.uuid4().hex), None
+    if opened is None and not superseded and place.thread and not place.task and not anew and place.server_run is None:
+        # What is still open was cut off so long before that this input does not go on with it.
+        runs = await journal.find(place.thread, place.namespace, digest)
+        # Another delivery of this input may have opened this very run meanwhile.
+        runs = [info for info in runs if info.run != log.run and time.time() - info.opened > REJOIN_FOR]
+        superseded = max(runs, key=lambda info: info.rank).run if runs else ""
     if state.get("pending") and state["run_id"] != log.run:
         await _close(RunLog(journal, state["run_id"]), "superseded")
     fresh: Update = {
@@ -79,6 +86,7 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         "left_over": [],
         "run_id": log.run,
         "input_digest": digest,
+        "superseded": superseded,
         "sequence": log.view.length,
         "pending": [],
         "problem": None,

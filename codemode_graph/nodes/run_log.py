@@ -116,6 +116,7 @@ def _opened(state: CodeModeState, place: Place) -> Opened:
         # For a list of runs; the whole task is in the state.
         task=state["task"][:500],
         server_run=place.server_run,
+        superseded=state.get("superseded") or "",
         seed=state["seed"],
         now=state["started"],
     )

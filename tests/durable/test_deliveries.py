@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import START, StateGraph
+from langgraph.types import Command
 from typing_extensions import TypedDict
 
 from codemode_graph import codemode, create_codemode
@@ -20,6 +21,7 @@ from codemode_graph.checkpoints import FileCheckpoints
 from codemode_graph.errors import JournalError
 from codemode_graph.nodes import delivery, generate
 from codemode_graph.runs import Runs
+from codemode_graph.tools import tool
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "one"}}
 GIVEN: Any = {"task": "", "code": "[await tools.pay('a'), await tools.pay('b')]"}
@@ -117,6 +119,42 @@ async def test_a_run_that_is_gone_on_with_after_a_day_is_that_run(
     async with opened(world, tmp_path / "db", nested=nested) as (app, _):
         assert (await app.ainvoke(None, CONFIG))["__interrupt__"]  # whether b was paid
         assert world.paid == ["a"]
+
+
+async def test_an_input_that_comes_again_after_a_day_says_what_its_run_did_and_asks_before_it_destroys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    world.hangs = asyncio.Event()
+    removed: list[str] = []
+
+    @tool(effect="destructive")
+    async def remove(name: str) -> str:
+        """Remove."""
+        removed.append(name)
+        return f"removed {name}"
+
+    def app(saver: Any) -> Any:
+        return create_codemode(model=None, tools=[world.pay, remove]).compile(checkpointer=saver)
+
+    program = "[await tools.remove('x'), await tools.pay('a'), await tools.pay('b')]"
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "db")) as saver:
+        stopped = asyncio.create_task(app(saver).ainvoke({"task": "", "code": program}, CONFIG, durability="exit"))
+        await world.hangs.wait()
+        stopped.cancel()
+        with suppress(asyncio.CancelledError):
+            await stopped
+        world.hangs = None
+        for module in (identity, generate, delivery):
+            monkeypatch.setattr(module, "REJOIN_FOR", 0.0)
+        state = await app(saver).ainvoke({"task": "", "code": program}, CONFIG)
+        (request,) = state["__interrupt__"][0].value["action_requests"]
+        assert (request["name"], removed) == ("remove", ["x"])
+        assert "by a run of the same input that was cut off" in request["description"]
+        approved: Any = Command(resume={"decisions": [{"type": "approve"}]})
+        state = await app(saver).ainvoke(approved, CONFIG)
+        assert state["output"] == ["removed x", "paid a", "paid b"]
+        assert all("which was cut off" in call["mark"] for call in state["tool_calls"])
 
 
 @pytest.mark.parametrize("durable", [True, False])
