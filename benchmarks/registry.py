@@ -97,9 +97,14 @@ BENCHMARKS = (
     Benchmark(
         name="small-model",
         module="benchmarks.small_model",
-        question="tasks that a small model solves; it needs --base-url and --model",
+        question="tasks that a small model solves with programs, tool calls and other systems; it needs --base-url and --model",
         writes=True,
-        tables={"small-model": lambda results: small_model.rounds_table(results["rounds"])},
+        tables={
+            "small-model": lambda results: (
+                f"{small_model.arms_of(results, 'report')}\n\n{small_model.conditions(results)}"
+            ),
+            "small-model-rounds": lambda results: small_model.rounds_of(results, "tuning"),
+        },
     ),
     Benchmark(
         name="soak",

@@ -187,8 +187,12 @@ class Worker:
         worker.ready = await worker._answer()
         return worker
 
-    async def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
+    async def ask(self, order: Mapping[str, Any], *, seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """Send an order, and return its answer.
+
+        Args:
+            order: The order.
+            seconds: How long the answer may take.
 
         Raises:
             RuntimeError: There is no answer.
@@ -196,7 +200,7 @@ class Worker:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         await self._process.stdin.drain()
-        return await self._answer()
+        return await self._answer(seconds)
 
     async def stop(self) -> None:
         """End the process."""
@@ -208,11 +212,11 @@ class Worker:
             self._process.kill()
             await self._process.wait()
 
-    async def _answer(self) -> dict[str, Any]:
+    async def _answer(self, seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = b""
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), ANSWER_SECONDS)
+            line = await asyncio.wait_for(self._process.stdout.readline(), seconds)
             answer: dict[str, Any] = json.loads(line)
         except (TimeoutError, ValueError) as error:
             await self.stop()

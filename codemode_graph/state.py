@@ -83,9 +83,9 @@ class Prompt(TypedDict):
 
     attempt: int
     system: NotRequired[str]
-    """The system message; left out where it is that of the request before."""
+    """The system message and the tools; left out where they are those of the request before."""
     request: str
-    """The user message: the task, or how the last program ended."""
+    """The user message behind the tools: the task, or how the last program ended."""
 
 
 class ToolError(TypedDict):

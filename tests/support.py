@@ -26,8 +26,9 @@ class ScriptedModel(BaseChatModel):
 
     @property
     def prompts(self) -> list[str]:
-        """The last message of every conversation."""
-        return [conversation[-1].text for conversation in self.asked]
+        """The last message of every conversation, without the tools that it begins with."""
+        texts = [conversation[-1].text for conversation in self.asked]
+        return [text.partition("\n\n# Task\n\n")[2] or text for text in texts]
 
     def _generate(
         self,

@@ -2,8 +2,7 @@
 
 from typing_extensions import TypedDict
 
-from benchmarks.small_tasks.task import Change, Task, Toolset
-from codemode_graph.tools import tool
+from benchmarks.small_tasks.task import Change, Task, Toolset, tool
 
 __all__ = ["TASKS", "TOOLS"]
 
@@ -98,6 +97,5 @@ TASKS = (
         text="Move everything that is in A3 to A1. Return the amount that was moved, in CHF.",
         expected=36,
         changes=[("transfer", "A3", "A1", 40.0)],
-        aside=True,
     ),
 )

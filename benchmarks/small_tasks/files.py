@@ -2,8 +2,7 @@
 
 from typing_extensions import TypedDict
 
-from benchmarks.small_tasks.task import Change, Task, Toolset
-from codemode_graph.tools import tool
+from benchmarks.small_tasks.task import Change, Task, Toolset, tool
 
 __all__ = ["TASKS", "TOOLS"]
 

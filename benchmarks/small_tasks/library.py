@@ -2,8 +2,7 @@
 
 from typing_extensions import TypedDict
 
-from benchmarks.small_tasks.task import Change, Task, Toolset
-from codemode_graph.tools import tool
+from benchmarks.small_tasks.task import Change, Task, Toolset, tool
 
 __all__ = ["TASKS", "TOOLS"]
 
@@ -81,21 +80,18 @@ TASKS = (
         toolset="library",
         text="Which books by Herbert appeared before 1968? Return their titles.",
         expected=["Dune"],
-        aside=True,
     ),
     Task(
         name="library-nested",
         toolset="library",
         text="How many copies of books by Austen are owned but not lent?",
         expected=1,
-        aside=True,
     ),
     Task(
         name="library-chain",
         toolset="library",
         text="List the titles of the books that member m1 has on loan.",
         expected=["Dune", "Emma"],
-        aside=True,
     ),
     Task(
         name="library-write",
@@ -103,6 +99,5 @@ TASKS = (
         text="Renew every loan of member m1 that has fewer than 5 days left. Return the ISBNs.",
         expected=["111"],
         changes=[("renew", "m1", "111")],
-        aside=True,
     ),
 )

@@ -4,8 +4,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from benchmarks.small_tasks.task import Change, Task, Toolset
-from codemode_graph.tools import tool
+from benchmarks.small_tasks.task import Change, Task, Toolset, tool
 
 __all__ = ["TASKS", "TOOLS"]
 
@@ -120,6 +119,5 @@ TASKS = (
         text="Refund 10 percent of the total of every paid order. Return the refund numbers.",
         expected=["R1", "R2"],
         changes=[("refund", 2, 3.5), ("refund", 5, 18.0)],
-        aside=True,
     ),
 )

@@ -1,13 +1,30 @@
-"""Tasks, and the comparison of a value with a task's answer."""
+"""Tasks, their tools, and the comparison of what came of a task with what is right."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
-__all__ = ["Change", "Task", "Toolset", "is_answer"]
+__all__ = ["Change", "Task", "Toolset", "is_answer", "match_changes", "tool"]
 
 Change: TypeAlias = tuple[Any, ...]
 """A change that a tool made: the tool's name and its arguments, in the order of its parameters."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def tool(*, effect: Literal["read", "write", "destructive"], name: str | None = None) -> Callable[[F], F]:
+    """Mark a function as a tool. Each system makes a tool of its own from it, in an environment of its own.
+
+    Args:
+        effect: The effect of a call.
+        name: Its name, where it is not the function's.
+    """
+
+    def mark(function: F) -> F:
+        vars(function).update(effect=effect, tool_name=name or function.__name__)
+        return function
+
+    return mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +33,8 @@ class Toolset:
 
     Attributes:
         name: The name of the set.
-        functions: The tools.
-        ledger: The changes since it was last cleared.
+        functions: The tools, each marked by `tool`.
+        ledger: The changes since it was last cleared; the tools read the state of their world from it.
     """
 
     name: str
@@ -35,7 +52,6 @@ class Task:
         text: The task, as the model reads it.
         expected: The answer, in the form that `is_answer` takes.
         changes: The ledger after the task, in any order.
-        aside: Whether the task is kept out of the work on the prompts.
     """
 
     name: str
@@ -43,7 +59,31 @@ class Task:
     text: str
     expected: Any
     changes: Sequence[Change] = field(default=())
-    aside: bool = False
+
+
+def match_changes(
+    expected: Sequence[Change], made: Sequence[Change]
+) -> tuple[list[Change], list[Change], list[Change]]:
+    """Return the changes that are missing, those made once too often, and those that nobody expects.
+
+    Args:
+        expected: The right changes.
+        made: The changes that were made.
+    """
+    missing, rest = list(expected), []
+    for change in made:
+        found = next((each for each in missing if _is(each, change)), None)
+        if found is None:
+            rest.append(change)
+        else:
+            missing.remove(found)
+    known = [change for change in expected if change not in missing]
+    repeated = [change for change in rest if any(_is(each, change) for each in known)]
+    return missing, repeated, [change for change in rest if change not in repeated]
+
+
+def _is(expected: Change, made: Change) -> bool:
+    return len(expected) == len(made) and all(map(_equal, expected, made))
 
 
 def is_answer(expected: Any, value: Any) -> bool:

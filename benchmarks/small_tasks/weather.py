@@ -4,8 +4,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from benchmarks.small_tasks.task import Task, Toolset
-from codemode_graph.tools import tool
+from benchmarks.small_tasks.task import Task, Toolset, tool
 
 __all__ = ["TASKS", "TOOLS"]
 

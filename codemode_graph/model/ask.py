@@ -23,7 +23,7 @@ from codemode_graph.tools.text import one_line
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-__all__ = ["Answer", "ask", "is_structured", "load_model", "model_name"]
+__all__ = ["Answer", "ask", "is_structured", "load_model", "model_name", "with_variety"]
 
 PROGRAM_SCHEMA: dict[str, Any] = {
     "title": "program",
@@ -125,6 +125,20 @@ def _prepare(model: "BaseChatModel") -> "BaseChatModel":
         client = client.copy(http_client=pool, default_headers={"Connection": "close"})
         changes |= {"http_async_client": pool, "root_async_client": client, "async_client": client.chat.completions}
     return model.model_copy(update=changes) if changes else model
+
+
+_VARIETY = 0.6
+
+
+def with_variety(model: "BaseChatModel") -> "BaseChatModel":
+    """Return the model with a temperature at which it hardly gives the answer that it gave before.
+
+    Only a temperature that its owner has set is raised: some models take none.
+    """
+    temperature = getattr(model, "temperature", None)
+    if not isinstance(temperature, int | float) or temperature >= _VARIETY:
+        return model
+    return model.model_copy(update={"temperature": _VARIETY})
 
 
 def is_structured(model: "BaseChatModel") -> bool:

@@ -13,7 +13,7 @@ from codemode_graph.model.system import render, request_message
 from codemode_graph.preview import sample, shape
 from codemode_graph.state import Attempt, CodeModeState, Failure, Finding, ToolCall
 
-__all__ = ["find_key", "repair_message"]
+__all__ = ["find_key", "is_unchanged", "repair_message"]
 
 # A repair message competes with the task for the model's attention; of many calls the newest tell most.
 _MAX_TOOLS = 8
@@ -90,7 +90,7 @@ def repair_message(state: CodeModeState, *, returns: str | None = None) -> str:
     unwritten = _problem(attempts[-1]) + "\n\n" if attempt is not attempts[-1] and strategy != "unchanged" else ""
     ids = set(attempt["calls"])
     calls = [call for call in state["tool_calls"] if call["id"] in ids]
-    return render(
+    message = render(
         "repair",
         task=request_message(state["task"], returns),
         program=_section("Your previous program", shown),
@@ -99,6 +99,19 @@ def repair_message(state: CodeModeState, *, returns: str | None = None) -> str:
         happened=_section("What has already happened", _happened(state["tool_calls"], state.get("left_over", ()))),
         strategy=STRATEGIES[strategy],
     )
+    # The same words bring the same answer.
+    if any(prompt["request"] == message for prompt in state.get("prompts", [])):
+        number = len(attempts) + 1
+        message += (
+            f"\n\nYou have read this before, and your answer did not help. Attempt {number}: begin in another way."
+        )
+    return message
+
+
+def is_unchanged(attempts: Sequence[Attempt]) -> bool:
+    """Return whether the last program is one that was written before."""
+    *earlier, last = attempts
+    return any(is_same_program(attempt["program"], last["program"]) for attempt in earlier)
 
 
 def _first_like(attempts: Sequence[Attempt]) -> Attempt:
@@ -244,7 +257,7 @@ def _strategy(attempts: Sequence[Attempt]) -> str:
         return rules[0]
     if rules and rules[0] in ("no-program", "rejected", "several-blocks"):
         return "missing"
-    if any(is_same_program(attempt["program"], last["program"]) for attempt in attempts[:-1]):
+    if is_unchanged(attempts):
         return "unchanged"
     if previous is not None and _signature(last) == _signature(previous):
         return "again"

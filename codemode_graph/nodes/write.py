@@ -10,8 +10,8 @@ from langchain_core.runnables import RunnableConfig
 from codemode_graph.calls.log import Proposed
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.events import AttemptEvent, ModelEvent, emit
-from codemode_graph.model import system_message
-from codemode_graph.model.ask import ask
+from codemode_graph.model import example_messages, is_unchanged, system_message, tools_message
+from codemode_graph.model.ask import ask, with_variety
 from codemode_graph.nodes.causes import join_failures
 from codemode_graph.nodes.learn import with_observed
 from codemode_graph.nodes.node import Update, add_attempt, request_seconds
@@ -78,17 +78,21 @@ async def write_program(
     # Cards of a thousand tools take a second, which the event loop has not.
     catalogue = (await with_observed(parts, config)).catalogue
     cards = await asyncio.to_thread(catalogue.text, task, names=found)
-    system = system_message(
-        cards, await parts.capabilities(), structured=parts.structured, instructions=parts.instructions
-    )
-    messages = [SystemMessage(system), HumanMessage(request)]
+    system = system_message(await parts.capabilities(), structured=parts.structured, instructions=parts.instructions)
+    tools = tools_message(cards)
+    messages = [
+        SystemMessage(system),
+        *example_messages(structured=parts.structured),
+        HumanMessage(f"{tools}\n\n# Task\n\n{request}"),
+    ]
     prompt = Prompt(attempt=number, request=request)
     # It is the longest part of the state, and the same in each attempt unless the tools change.
-    if system != next((before["system"] for before in reversed(prompts) if "system" in before), None):
-        prompt["system"] = system
+    shown = f"{system}\n\n{tools}"
+    if shown != next((before["system"] for before in reversed(prompts) if "system" in before), None):
+        prompt["system"] = shown
     config = tagged(config, attempt=number)
     answer = await ask(
-        parts.model,
+        with_variety(parts.model) if attempts and is_unchanged(attempts) else parts.model,
         messages,
         structured=parts.structured,
         timeout=request_seconds(parts, attempts, usage),

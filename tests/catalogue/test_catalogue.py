@@ -49,11 +49,11 @@ async def test_a_prompt_shows_the_cards_that_fit_and_a_program_can_call_any_tool
     graph = create_codemode(model=model, tools=MANY, card_tokens=2_000).compile()
     state = await graph.ainvoke({"task": "What will the weather be?"})
     assert (state["verdict"], state["output"]) == ("ok", {"found": []})
-    system = model.asked[0][0].text
-    assert "await tools['sky/forecast']()" in system
-    assert "- shop, 300 tools" in system
-    assert estimate_tokens(system) < 2_500
-    assert "get_gadget_76" not in system
+    shown = model.asked[0][-1].text
+    assert "await tools['sky/forecast']()" in shown
+    assert "- shop, 300 tools" in shown
+    assert estimate_tokens(shown) < 2_500
+    assert "get_gadget_76" not in shown
 
 
 async def test_a_program_that_only_looks_is_no_attempt_and_what_it_found_is_shown() -> None:
@@ -62,7 +62,7 @@ async def test_a_program_that_only_looks_is_no_attempt_and_what_it_found_is_show
     state = await graph.ainvoke({"task": "Is an umbrella of use?"}, context=Context(max_attempts=1))
     assert [attempt["verdict"] for attempt in state["attempts"]] == ["looked", "ok"]
     assert state["output"] == {"found": []}
-    first, second = (asked[0].text for asked in model.asked)
+    first, second = (asked[-1].text for asked in model.asked)
     assert "sky/forecast']" not in first
     assert "sky/forecast']" in second
     assert "did nothing but look for tools" in model.prompts[1]

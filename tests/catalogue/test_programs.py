@@ -77,10 +77,10 @@ async def test_a_saved_program_is_a_tool_for_later_programs_and_its_calls_are_th
         ("list_issues", "read"),
         ("close_issue", "write"),
     ]
-    system = cm._model.asked[0][0].text
-    assert "await tools['close_all'](repository: str)\n" in system
-    assert "it calls list_issues, close_issue" in system
-    assert "seen: {closed: int, total: int}" in system
+    shown = cm._model.asked[0][-1].text
+    assert "await tools['close_all'](repository: str)\n" in shown
+    assert "it calls list_issues, close_issue" in shown
+    assert "seen: {closed: int, total: int}" in shown
     again = await cm.run_program("close_all", repository="c/d")
     assert again["output"] == {"closed": 1, "total": 1}
     await cm.aclose()

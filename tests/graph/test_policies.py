@@ -254,9 +254,9 @@ async def test_a_tool_for_models_alone_has_no_card_and_cannot_be_reached_by_a_co
     policies = {"*": ToolPolicy(callers="model"), "look": ToolPolicy(callers="program")}
     graph = create_codemode(model=model, tools=world.tools, policies=policies, max_attempts=1).compile()
     state = await graph.ainvoke({"task": "x"})
-    system = model.asked[0][0].text
-    assert "tools['look']" in system
-    assert "tools['write']" not in system
+    shown = model.asked[0][-1].text
+    assert "tools['look']" in shown
+    assert "tools['write']" not in shown
     assert "no tool named 'write'" in state["error"]["message"]
     assert world.calls == []
 

@@ -404,7 +404,7 @@ async def test_a_model_of_its_own_can_write_the_programs() -> None:
     assert shop.paid == [("ann", 5)]
     assert model.offered[0] == ["run_program"]
     assert system(model) == ""
-    assert writer.asked[0][-1].text == "pay ann what she is owed"
+    assert writer.prompts[0] == "pay ann what she is owed"
 
 
 async def test_calls_of_a_program_are_traced_below_it_and_seen_on_the_stream() -> None:

@@ -1,11 +1,13 @@
 import asyncio
+from typing import Any
 
 import pytest
+from langchain_core.outputs import ChatResult
 
 from codemode_graph import IdempotencyKey, create_codemode
 from tests.prompts.shop import TOOLS
 from tests.prompts.snapshots import assert_same
-from tests.support import scripted
+from tests.support import ScriptedModel, scripted
 
 FINDINGS = """
 async def main():
@@ -104,3 +106,29 @@ async def test_the_message_has_the_last_outcome_of_a_repeated_call() -> None:
         """- tools['send_once'] with {"to": "bob"}: cut off; calling it again is safe""",
     ]
     assert "busy" not in model.prompts[-1]
+
+
+async def test_no_message_is_sent_twice() -> None:
+    model = scripted(FAILURE, FAILURE, FAILURE, FAILURE, LAST)
+    await create_codemode(model=model, tools=TOOLS, max_attempts=5).compile().ainvoke({"task": "Remind them."})
+    assert len(model.prompts) == len(set(model.prompts)) == 5
+    assert "Attempt 4: begin in another way." in model.prompts[3]
+
+
+@pytest.mark.parametrize(("set_to", "asked_with"), [(0.0, [0.0, 0.0, 0.6]), (None, [None] * 3), (0.9, [0.9] * 3)])
+async def test_an_unchanged_program_is_asked_for_anew_at_another_temperature(
+    set_to: float | None, asked_with: list[float | None]
+) -> None:
+    seen: list[float | None] = []
+
+    class Warm(ScriptedModel):
+        temperature: float | None = None
+
+        def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+            seen.append(self.temperature)
+            return super()._generate(*args, **kwargs)
+
+    model = Warm(replies=[f"```python\n{each.strip()}\n```" for each in (FAILURE, FAILURE, LAST)], temperature=set_to)
+    state = await create_codemode(model=model, tools=TOOLS).compile().ainvoke({"task": "Remind them."})
+    assert state["verdict"] == "ok"
+    assert seen == asked_with
