@@ -306,7 +306,7 @@ async def test_an_agent_is_shown_it_and_its_programs_are_held_to_it() -> None:
     answers = [message.text for message in state["messages"] if message.type == "tool"]
     assert "the answer has no key 'count'" in answers[0]
     assert answers[1] == '{"name": "a", "count": 1}'
-    assert "Row = {name: str, count: int}" in model.asked[0][-1].text
+    assert "Row = {name: str, count: int}" in model.asked[0][0].text
     assert isinstance(CodeModeMiddleware(returns=SCHEMA), CodeModeMiddleware)
 
 
