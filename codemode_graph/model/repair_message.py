@@ -110,8 +110,8 @@ def repair_message(state: CodeModeState, *, returns: str | None = None) -> str:
 
 def is_unchanged(attempts: Sequence[Attempt]) -> bool:
     """Return whether the last program is one that was written before."""
-    *earlier, last = attempts
-    return any(is_same_program(attempt["program"], last["program"]) for attempt in earlier)
+    *before, last = attempts
+    return any(is_same_program(attempt["program"], last["program"]) for attempt in before)
 
 
 def _first_like(attempts: Sequence[Attempt]) -> Attempt:
