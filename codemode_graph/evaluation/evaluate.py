@@ -1,6 +1,5 @@
 """Run the tasks of a file, one after another, and count what came of them."""
 
-import inspect
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -8,15 +7,21 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, get_args
 
 from codemode_graph.errors import CodeModeError
+from codemode_graph.evaluation.bounds import call_function
 from codemode_graph.evaluation.judge import Effect, Judgement, OutcomeWord, judge, standing
 from codemode_graph.evaluation.task_file import EvalTask, TaskSet
 from codemode_graph.result import RunResult
+from codemode_graph.tools.spec import ToolSpec
 
 __all__ = ["Evaluation", "TaskOutcome", "TaskRunner", "evaluate", "run_task"]
 
 
 class TaskRunner(Protocol):
     """The part of a `CodeMode` that an evaluation uses."""
+
+    @property
+    def tools(self) -> Sequence[ToolSpec]:
+        """The tools of its runs."""
 
     async def run(self, task: str, *, returns: Any = None) -> RunResult[Any]:
         """Do a task."""
@@ -128,7 +133,11 @@ async def evaluate(
         only: Names of the tasks to run; by default all.
         repeat: How often each is run.
         watch: Is called after each run.
+
+    Raises:
+        ConfigurationError: An effect of a task can be none of these tools'.
     """
+    tasks = tasks.for_tools(cm.tools)
     outcomes = []
     for task in tasks.tasks:
         if only and task.name not in only:
@@ -141,12 +150,17 @@ async def evaluate(
 
 
 async def run_task(task: EvalTask, tasks: TaskSet, cm: TaskRunner, *, number: int = 1) -> TaskOutcome:
-    """Set up, run and judge one task. A setup that raises is an outcome too, so that the other tasks are run."""
+    """Set up, run and judge one task. A setup that raises is an outcome too, so that the other tasks are run.
+
+    Args:
+        task: The task, of `TaskSet.for_tools`.
+        tasks: The set with its functions.
+        cm: Runs it.
+        number: The run's number.
+    """
     for name, arguments in task.setups:
         try:
-            done = tasks.functions[name](**arguments)
-            if inspect.isawaitable(done):
-                await done
+            await call_function(tasks.functions[name], **arguments)
         except Exception as error:
             reason = f"setup {name}: {type(error).__name__}: {error}"
             return TaskOutcome(

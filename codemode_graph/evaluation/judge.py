@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
+from codemode_graph.evaluation.bounds import call_function
 from codemode_graph.evaluation.task_file import EvalTask
 from codemode_graph.preview import sample
 from codemode_graph.result import RunResult
@@ -105,9 +106,7 @@ async def _complaint(check: Callable[..., Any], result: RunResult[Any]) -> str:
     ]
     arguments = (result["output"], result) if len(takes) > 1 else (result["output"],)
     try:
-        found = check(*arguments)
-        if inspect.isawaitable(found):
-            found = await found
+        found = await call_function(check, *arguments)
     except AssertionError as error:
         return str(error) or f"an assertion of {check.__name__} failed"
     if isinstance(found, str):

@@ -38,8 +38,11 @@ def target(tasks: TaskSet, cm: TaskRunner) -> Callable[[dict[str, Any]], Awaitab
     Args:
         tasks: The tasks.
         cm: Runs them.
+
+    Raises:
+        ConfigurationError: An effect of a task can be none of these tools'.
     """
-    by_name = {task.name: task for task in tasks.tasks}
+    by_name = {task.name: task for task in tasks.for_tools(cm.tools).tasks}
     turn = asyncio.Lock()
 
     async def run(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """The file of tasks: YAML, or JSON, which is YAML too. Whatever is wrong in it is found before any task runs."""
 
 import inspect
+import json
 import pkgutil
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,7 +14,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from codemode_graph.errors import ConfigurationError
+from codemode_graph.redact import mask
 from codemode_graph.tools.return_type import ReturnType
+from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.text import suggest
 
 __all__ = ["EvalTask", "Resolve", "TaskSet", "load_tasks"]
 
@@ -100,6 +104,12 @@ class EvalTask(BaseModel):
             raise ValueError("nothing says what is right: give expected, check or effects")
         if any(len(effect) != 1 for effect in self.effects or ()):
             raise ValueError("an effect is one tool with its arguments, such as `- pay: {to: Ann}`")
+        for field in ("expected", "effects"):
+            # YAML has tags for other types, and aliases that contain themselves; no program returns such a value.
+            try:
+                json.dumps(getattr(self, field))
+            except (TypeError, ValueError, RecursionError) as error:
+                raise ValueError(f"{field} is no JSON value: {error}") from None
         if self.returns is not None:
             ReturnType(self.returns)
         return self
@@ -143,6 +153,46 @@ class TaskSet:
     tools: tuple[str, ...]
     mcp: tuple[Path, ...]
     functions: Mapping[str, Callable[..., Any]]
+
+    def for_tools(self, specs: Sequence[ToolSpec]) -> "TaskSet":
+        """Return the tasks with their effects held against the tools, and masked as runs mask the arguments of calls.
+
+        Args:
+            specs: The tools of the runs.
+
+        Raises:
+            ConfigurationError: An effect is of no tool, of one that only reads, or has an argument that the tool has not:
+                no run could have it, so every one would count as wrong.
+        """
+        known = {spec.name: spec for spec in specs}
+        tasks = []
+        for task in self.tasks:
+            effects = [
+                {tool: _effect(task.name, tool, arguments, known) for tool, arguments in each.items()}
+                for each in task.effects or ()
+            ]
+            tasks.append(task if task.effects is None else task.model_copy(update={"effects": effects}))
+        return replace(self, tasks=tuple(tasks))
+
+
+def _effect(
+    task: str, tool: str, arguments: Mapping[str, Any] | None, known: Mapping[str, ToolSpec]
+) -> Mapping[str, Any] | None:
+    spec, where = known.get(tool), f"task {task!r}: the effect {tool}"
+    if spec is None:
+        raise ConfigurationError(f"{where} is of no tool; {suggest(tool, known) or ', '.join(sorted(known)) or 'none'}")
+    if not spec.has_effect:
+        raise ConfigurationError(f"{where} is of a tool that only reads")
+    properties = spec.input_schema.get("properties", {})
+    closed = not spec.input_schema.get("additionalProperties") and not spec.input_schema.get("patternProperties")
+    if closed and (unknown := [name for name in arguments or () if name not in properties]):
+        hint = suggest(unknown[0], properties) or f"there are {', '.join(properties) or 'none'}"
+        raise ConfigurationError(f"{where}: it has no argument {unknown[0]!r}; {hint}")
+    # Runs hold a mask where the policy redacts: only that the argument was arguments can be compared, and nothing leaks.
+    if arguments is None:
+        return None
+    masked: dict[str, Any] = mask(dict(arguments), spec.policy.redact)
+    return masked
 
 
 def load_tasks(path: str | Path, *, resolve: Resolve = pkgutil.resolve_name) -> TaskSet:

@@ -1,5 +1,8 @@
 """The world of the tests: tools, a setup that brings it back, and checks."""
 
+import asyncio
+import sys
+import time
 from typing import Any
 
 from codemode_graph.tools import tool
@@ -60,6 +63,20 @@ def asserts(value: Any) -> bool:
 
 def forgets(value: Any) -> None:
     assert value
+
+
+def leaves(value: Any = None) -> None:
+    sys.exit(0)
+
+
+def hangs(value: Any = None) -> bool:
+    time.sleep(600)
+    return True
+
+
+async def hangs_later(value: Any = None) -> bool:
+    await asyncio.sleep(600)
+    return True
 
 
 NO_FUNCTION = 3

@@ -13,7 +13,16 @@ from typer.testing import CliRunner, Result
 from codemode_graph import ToolPolicy, codemode
 from codemode_graph.cli.app import app
 from codemode_graph.errors import ConfigurationError
-from codemode_graph.evaluation import EVALUATORS, Effect, evaluate, examples, load_tasks, target
+from codemode_graph.evaluation import (
+    EVALUATORS,
+    Effect,
+    bounds,
+    evaluate,
+    examples,
+    load_tasks,
+    report_page,
+    target,
+)
 from codemode_graph.evaluation.judge import equal, match_effects
 from tests.evaluation import shop
 from tests.support import scripted
@@ -110,6 +119,9 @@ async def test_a_run_is_judged(tmp_path: Path, fields: str, replies: list[str], 
         (f"tasks: [{{name: a, task: b, check: '{SHOP}:no_such'}}]", "no_such cannot be imported"),
         (f"tasks: [{{name: a, task: b, check: '{SHOP}:NO_FUNCTION'}}]", "is not a function"),
         ("tasks: [{name: a, task: b, expected: 1, returns: {type: 3}}]", "no JSON Schema"),
+        ("tasks: [{name: a, task: b, expected: !!binary aGk=}]", "expected is no JSON value"),
+        ("tasks: [{name: a, task: b, expected: &a [*a]}]", "expected is no JSON value"),
+        ("tasks: [{name: a, task: b, effects: [{pay: {to: !!set {x}}}]}]", "effects is no JSON value"),
         ("tasks: {", "it is no YAML"),
         ("- 1", "valid dictionary"),
     ],
@@ -117,6 +129,50 @@ async def test_a_run_is_judged(tmp_path: Path, fields: str, replies: list[str], 
 def test_a_wrong_file_is_refused_before_anything_runs(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(words)):
         load_tasks(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("effect", "words"),
+    [
+        ("remid: {customer: Ann}", "did you mean 'remind'?"),
+        ("remind: {costumer: Ann}", "did you mean 'customer'?"),
+        ("list_owed: {}", "a tool that only reads"),
+    ],
+)
+async def test_an_effect_that_no_run_can_have_is_refused_before_any_runs(
+    tmp_path: Path, effect: str, words: str
+) -> None:
+    model = scripted("'never'")
+    async with codemode(tools=shop.TOOLS, code_model=model) as cm:
+        with pytest.raises(ConfigurationError, match=re.escape(words)):
+            await evaluate(load_tasks(write(tmp_path, one(f"effects: [{{{effect}}}]"))), cm)
+    assert model.asked == []
+
+
+async def test_what_a_policy_redacts_is_compared_as_a_mask_and_shown_nowhere(tmp_path: Path) -> None:
+    fields = "effects: [{remind: {customer: Ann, note: hunter2}}, {remind: {customer: Bob, note: hunter2}}]"
+    model = scripted("note = 'hunter' + '2'\nawait tools.remind(customer='Ann', amount=1, note=note)\n'done'")
+    policies = {"remind": ToolPolicy(redact=frozenset({"note"}))}
+    async with codemode(tools=shop.TOOLS, code_model=model, policies=policies) as cm:
+        found = await evaluate(load_tasks(write(tmp_path, one(fields))), cm)
+    [outcome] = found.outcomes
+    assert outcome.judgement.missing == (Effect(tool="remind", arguments={"customer": "Bob", "note": "[redacted]"}),)
+    assert outcome.judgement.unexpected == ()
+    assert "hunter2" not in json.dumps(found.to_json()) + report_page(found, title="tasks.yaml")
+
+
+@pytest.mark.parametrize("fields", ["setup: {}\nexpected: 137", "check: {}"])
+@pytest.mark.parametrize("function", ["leaves", "hangs", "hangs_later"])
+async def test_a_function_of_the_file_neither_ends_nor_holds_up_the_evaluation(
+    tmp_path: Path, fields: str, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "FUNCTION_SECONDS", 0.2)
+    text = one(fields.format(f"{SHOP}:{function}"))
+    text += "\n  - {name: next, task: Do it., expected: 137}"
+    async with codemode(tools=shop.TOOLS, code_model=scripted(TOTAL)) as cm:
+        found = await evaluate(load_tasks(write(tmp_path, text)), cm)
+    assert [each.judgement.outcome for each in found.outcomes] == ["not judged", "solved"]
+    assert ("SystemExit" if function == "leaves" else "did not end within 0.2") in found.outcomes[0].judgement.reason
 
 
 def test_plain_words_stay_what_a_program_would_return(tmp_path: Path) -> None:
