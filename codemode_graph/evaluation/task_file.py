@@ -188,7 +188,7 @@ def _effect(
     if closed and (unknown := [name for name in arguments or () if name not in properties]):
         hint = suggest(unknown[0], properties) or f"there are {', '.join(properties) or 'none'}"
         raise ConfigurationError(f"{where}: it has no argument {unknown[0]!r}; {hint}")
-    # Runs hold a mask where the policy redacts: only that the argument was arguments can be compared, and nothing leaks.
+    # Runs hold a mask where the policy redacts: only that there was such an argument can be compared.
     if arguments is None:
         return None
     masked: dict[str, Any] = mask(dict(arguments), spec.policy.redact)
