@@ -48,6 +48,8 @@ def eval_tasks(
         as_json: Print the outcomes as JSON.
     """
     check_html(html)
+    if html is not None and html.resolve() == path.resolve():
+        refuse(f"--html {html}: that is the file of tasks, which the report would replace")
     with refusing():
         tasks = load_tasks(path, resolve=partial(import_object, place=str(path)))
     known = [task.name for task in tasks.tasks]

@@ -293,6 +293,13 @@ def test_the_command_refuses_what_cannot_be_done(tmp_path: Path, args: list[str]
     assert (done.exit_code, words in done.stderr) == (2, True), done.stderr
 
 
+def test_the_report_does_not_replace_the_tasks(tmp_path: Path) -> None:
+    path = write(tmp_path, FILE)
+    done = call(str(path), "--html", str(tmp_path / "." / path.name), replies=("never asked",))
+    assert done.exit_code == 2
+    assert path.read_text() == FILE
+
+
 async def test_langsmith_evaluates_the_same_tasks(tmp_path: Path) -> None:
     tasks = load_tasks(write(tmp_path, FILE))
     client = Client(session=MagicMock(), info={}, auto_batch_tracing=False)
