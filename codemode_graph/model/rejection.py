@@ -24,6 +24,7 @@ _NO_GOOD = rf"(?:{_WRONG}|a bad idea|a mistake|not (?:right|correct|allowed|ok|o
 _REJECTS = re.compile(
     rf"\b{_NOT} {_ADVERBS}(?:{_RUN}|{_RUN_PASSIVE}){_THIS}"
     rf"|\b(?:does not|doesn[’']?t|did not|didn[’']?t) (?:work|run|compile)\b"
+    rf"|\bif (?:I|we|you|one) (?:were|had|did|ran|wanted)\b|\bone (?:might|could) be tempted\b"
     rf"|\bnot (?:to be |meant to be |for )(?:run|executed|execution|used|use)\b"
     rf"|^(?:an? |the |my |your |one |first |second |old |previous )*"
     rf"(?:{_WRONG}|anti-?pattern|counter-?example|don[’']?ts?|avoid|not)"
@@ -51,11 +52,13 @@ _ANNOUNCES = re.compile(
     re.IGNORECASE,
 )
 _TAKES_BACK = re.compile(
-    rf"(?:but |however,? |wait[,.!]? |no[,.!] |actually,? |oh,? |hm+[,.]? )*"
+    rf"(?:but |so |however,? |therefore,? |wait[,.!]? |no[,.!] |actually,? |oh,? |hm+[,.]? )*"
     rf"(?:(?:that|this|it|the above|which)(?:[’']s| is| was| would be| looks| seems) (?:(?!not\b)\w+ )?{_NO_GOOD}"
+    rf"|(?:that|this|it|which) would (?:violate|break the|be against)"
     rf"|(?:please )?{_NOT} {_ADVERBS}(?:run|execute|use|do) (?:this|that|it|the (?:above|code|program))"
     r"|(?:scratch|forget|disregard|ignore) (?:this|that|it|the above)|never mind"
-    r"|I (?:should|must|will|would|can) ?not (?:do|run|execute|call|use)|I (?:shouldn|mustn|won|wouldn)[’']?t|so I sh)",
+    r"|I (?:should|must|will|would|can) ?not(?: (?:do|run|execute|call|use)\b|\W*$)"
+    r"|I (?:shouldn|mustn|won|wouldn)[’']?t|so I sh)",
     re.IGNORECASE,
 )
 _MARKUP = re.compile(r"^[\s#>*_+\-\d.)(]+|[*_`]+")
@@ -91,5 +94,5 @@ def is_rejected(before: str, after: str = "", *, follows: bool = False) -> bool:
     # A paragraph that ends in a colon leads to what comes behind it.
     if paragraph.endswith(_COLONS):
         return False
-    first = re.split(r"(?<=[.!?。])\s|\n", _MARKUP.sub("", paragraph), maxsplit=1)[0]
-    return _TAKES_BACK.match(first) is not None and not _BOUNDED.search(first)
+    behind = re.split(r"(?<=[.!?。])\s|\n", _MARKUP.sub("", paragraph))[:2]
+    return any(_TAKES_BACK.match(sentence) and not _BOUNDED.search(sentence) for sentence in behind)

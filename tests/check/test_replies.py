@@ -222,6 +222,7 @@ Thought:
 > Draft:
 Plan:
 My reasoning:
+If I were to delete all of them:
 Nicht ausführen:
 不要运行：
 """
@@ -276,6 +277,8 @@ def test_a_block_that_words_lead_to_is_the_program(words: str) -> None:
         "Do not run this!",
         "No, that's dangerous.",
         "Never mind.",
+        "It works. But it is wrong, so I will not.",
+        "That would violate the task. So I will not.",
     ],
 )
 def test_a_block_that_is_taken_back_is_no_program(words: str) -> None:

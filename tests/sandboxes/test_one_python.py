@@ -296,6 +296,8 @@ import re ;; re.findall('a*', 'baac'), re.sub('b*', 'X', 'abc'), re.split(r'\s*'
 import re ;; p = re.compile(r'x*') ;; p.findall('axb')
 await tools.put('a', 1) ;; range(5).index(3)
 xs = range(0, 10, 2) ;; await tools.put('a', 1) ;; [xs.index(4), xs.count(3)]
+from collections import Counter ;; c = Counter('a') ;; print(type(c)) ;; 1
+import math ;; [math.cbrt(16), math.erf(0.21089538875839242), math.lgamma(30), math.atanh(0.13259634289148536)]
 r = None ;; try: ;;     r = range(5).count(9) ;; except Exception: ;;     r = 'no' ;; r
 x = await tools.double(1) ;; x.foo
 x = await tools.double(1) ;; x['a']

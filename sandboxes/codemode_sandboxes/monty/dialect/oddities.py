@@ -71,11 +71,12 @@ def _attributes_by_name(tree: Tree) -> Iterator[ast.AST]:
 
 
 def _class_texts(tree: Tree) -> Iterator[ast.AST]:
-    """Find classes of the program, and `type(...)` of what may be one's object, that are shown: Monty leaves the module out."""
+    """Find classes of the program, and `type(...)` of what may be one's object or a Counter: shown, they lack the module."""
     kinds = kinds_of(tree)
     classes = {node.name for node in tree.of(ast.ClassDef)}
     named = [node for node in tree.of(ast.Name) if node.id in classes and isinstance(node.ctx, ast.Load)]
-    typed = [node for node in tree.of(ast.Call) if classes and kinds.is_builtin(node.func, "type")]
+    own = classes or any(name.startswith("collections.Counter") for name, _ in tree.references)
+    typed = [node for node in tree.of(ast.Call) if own and kinds.is_builtin(node.func, "type")]
     for node in (*named, *typed):
         parent = tree.parent(node)
         by_call = isinstance(parent, ast.Call) and kinds.is_builtin(parent.func, "str", "repr", "print", "format")
