@@ -52,14 +52,15 @@ def run(context: typer.Context) -> None:
 
 
 def _run(benchmark: Benchmark, options: list[str]) -> int:
-    return subprocess.run([sys.executable, "-m", benchmark.module, *options], cwd=ROOT, check=False).returncode
+    command = [sys.executable, "-m", benchmark.module, *benchmark.options, *options]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def _record(benchmark: Benchmark, options: list[str]) -> int:
     """Run a benchmark that prints its figures; show what it prints, and keep it."""
     results = store.facts()
     start, lines = time.monotonic(), []
-    command = [sys.executable, "-u", "-m", benchmark.module, *options]
+    command = [sys.executable, "-u", "-m", benchmark.module, *benchmark.options, *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -6,7 +6,6 @@ thread pays, asks a person, pays again; whichever process meets its question ans
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import signal
@@ -15,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.types import Command
 
-from benchmarks.machine import ROOT
+from benchmarks import store
+from benchmarks.figures import table
+from benchmarks.machine import ROOT, load
 from codemode_graph import ToolPolicy, create_codemode, tool
 
-__all__ = ["Shared", "main", "run_processes"]
+__all__ = ["Shared", "main", "markdown", "run_processes"]
 
 _AT_ONCE = 4
 PROGRAM = """
@@ -186,11 +187,28 @@ def run_processes(url: str, folder: Path, *, threads: int, kill_after: float | N
     )
 
 
+def markdown(results: Mapping[str, Any]) -> str:
+    """Return what came of the rounds as a table in Markdown."""
+    rounds = {
+        f"one of them killed, round {number}" if each["killed"] else "none killed": each
+        for number, each in enumerate(results["rounds"])
+    }
+    columns = {name: name for name in ("finished", "lost", "doubled", "seconds", "runs per second")}
+
+    def cell(row: str, column: str) -> str:
+        return (
+            f"{rounds[row][column]} of {rounds[row]['threads']}" if column == "finished" else str(rounds[row][column])
+        )
+
+    return table("two processes", rounds, columns, cell)
+
+
 def main() -> None:
-    """Run the benchmark, and print what came of it as JSON."""
+    """Run the benchmark, print what came of it, and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3, help="in which a process is killed (%(default)s)")
+    parser.add_argument("--results", type=Path, default=store.RESULTS, help="where to write")
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
@@ -201,14 +219,18 @@ def main() -> None:
 
     if (programs := binaries()) is None:
         raise SystemExit("there is no PostgreSQL server: apt-get install -y postgresql")
+    results: dict[str, Any] = {**store.facts(), "rounds": []}
     with server(programs) as postgres:
-        for number in range(options.rounds):
+        for number in range(options.rounds + 1):
             with tempfile.TemporaryDirectory() as folder:
-                share = random.Random(number).random()
+                share = random.Random(number).random() if number else None
                 found = run_processes(
                     postgres.create(), Path(folder), threads=options.threads, kill_after=share, seed=number
                 )
-                print(json.dumps({**asdict(found), "runs per second": round(found.threads / found.seconds, 1)}))
+            rate = round(found.threads / found.seconds, 1)
+            results["rounds"].append({**asdict(found), "killed after": share, "runs per second": rate, "load": load()})
+            print(results["rounds"][-1], flush=True)
+    store.write("machines", results, f"# Threads that processes share\n\n{markdown(results)}\n", folder=options.results)
 
 
 if __name__ == "__main__":

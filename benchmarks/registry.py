@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import small_model, soak, store, throughput
+from benchmarks import machines, ray_cluster, small_model, soak, store, throughput
 from benchmarks.boxes import report as sandboxes
 from benchmarks.catalogue import scale
 from benchmarks.catalogue import table as catalogue_table
@@ -23,6 +23,7 @@ class Benchmark:
         name: Its name on the command line, and in the names of its result files.
         module: The module that is run.
         question: What it measures, in one line.
+        options: The options that it has before those of the command line.
         writes: True where it writes its result file itself; of the others the entry records what they print.
         tables: The tables of the documentation, by name, each made of the newest results.
     """
@@ -30,6 +31,7 @@ class Benchmark:
     name: str
     module: str
     question: str
+    options: tuple[str, ...] = ()
     writes: bool = False
     tables: Mapping[str, Callable[[Any], str]] | None = None
 
@@ -163,9 +165,31 @@ BENCHMARKS = (
         tables={"catalogue-table": lambda found: f"{catalogue_table.table(found)}\n\n{_conditions(found)}."},
     ),
     Benchmark(
-        name="ray", module="benchmarks.ray_cluster", question="programs on Ray beside here; hosts that are killed"
+        name="ray",
+        module="benchmarks.ray_cluster",
+        question="programs on Ray beside the same here",
+        writes=True,
+        tables={
+            "ray": lambda results: (
+                f"{ray_cluster.times_table(results)}\n\n{_conditions(results)}, {results['priority']}."
+            )
+        },
     ),
-    Benchmark(name="machines", module="benchmarks.machines", question="threads that processes share over PostgreSQL"),
+    Benchmark(
+        name="ray-kills",
+        module="benchmarks.ray_cluster",
+        options=("--rounds", "0", "--kills", "300"),
+        question="payments lost or made twice while hosts on Ray are killed",
+        writes=True,
+        tables={"ray-kills": lambda results: f"{ray_cluster.kills_table(results)}\n\n{_conditions(results)}."},
+    ),
+    Benchmark(
+        name="machines",
+        module="benchmarks.machines",
+        question="threads that processes share over PostgreSQL, of which one is killed",
+        writes=True,
+        tables={"machines": lambda results: f"{machines.markdown(results)}\n\n{_conditions(results)}."},
+    ),
     Benchmark(name="serve-load", module="benchmarks.serve_load", question="a server under many clients"),
     Benchmark(
         name="pyodide-packages",
