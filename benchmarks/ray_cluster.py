@@ -224,8 +224,6 @@ def kills_table(results: Mapping[str, Any]) -> str:
 
 async def work(options: argparse.Namespace) -> None:
     """Measure, and kill, as the options want it; print the figures of each, and write them."""
-    # Ray gives its workers less of the processor than others by default: here both have the same.
-    os.environ.setdefault("RAY_worker_niceness", "0")
     spread: Any = create_sandbox("ray", inner=options.inner, hosts=_HOSTS, least_hosts=_HOSTS, resources={"CPU": 0.1})
     here = create_sandbox(options.inner)
     try:

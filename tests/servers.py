@@ -16,6 +16,7 @@ import pytest
 from typing_extensions import TypedDict
 
 from benchmarks.boxes.processes import descendants
+from tests.sandboxes.ray_cluster import cluster_processes
 
 ROOT = Path(__file__).parent.parent
 PEER = os.environ.get("CODEMODE_PEER_PYTHON", sys.executable)
@@ -114,8 +115,8 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 def children() -> set[int]:
-    """The processes that descend from this one."""
-    return set(descendants(os.getpid()))
+    """The processes that descend from this one, without those of the session's Ray cluster, which come and go."""
+    return set(descendants(os.getpid())) - cluster_processes()
 
 
 def open_files() -> int:

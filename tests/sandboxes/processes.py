@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from codemode_sandboxes import SANDBOXES, Limits, SandboxUnavailable, create_sandbox
 
-from benchmarks.boxes.processes import children, descendants
+from benchmarks.boxes import processes
+from benchmarks.boxes.processes import children
+from tests.sandboxes.ray_cluster import CPUS, cluster_processes, own_cluster
 
 __all__ = [
     "JAILS",
@@ -97,16 +99,17 @@ def _docker(**options: Any) -> Any:
 
 def _ray(**options: Any) -> Any:
     """A sandbox on a cluster of the tests' own."""
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        return create_sandbox("ray")
-    from tests.sandboxes.ray_cluster import CPUS, own_cluster
-
+    create_sandbox("ray")  # which raises where Ray is not installed
     return create_sandbox("ray", **{"address": own_cluster().address, "resources": CPUS, "hosts": 3, **options})
 
 
 _SPECIAL = {"docker": _docker, "ray": _ray}
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that descend from one, without those of the session's own Ray cluster, which come and go."""
+    others = cluster_processes()
+    return [each for each in processes.descendants(pid) if each not in others]
 
 
 def alive(pid: int) -> bool:

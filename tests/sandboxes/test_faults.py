@@ -20,6 +20,7 @@ from tests.sandboxes.driving import double, run
 from tests.sandboxes.forgeries import FORGERIES
 from tests.sandboxes.hostile.attack import REACH
 from tests.sandboxes.processes import alive, descendants, every_sandbox, gone, limits_for, make, open_descriptors
+from tests.sandboxes.ray_cluster import cluster_processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -58,9 +59,9 @@ def held(sandbox: Any, others: frozenset[int]) -> tuple[int, int, int]:
             leaf.remove_now()
     parents = cgroups._parents if cgroups else ()
     groups = [path for parent in parents for path in parent.glob(f"codemode-*-{os.getpid()}-*")]
-    processes = [
-        pid for pid in set(descendants(os.getpid())) - others if not (sandbox.name == "ray" and _is_of_ray(pid))
-    ]
+    processes = set(descendants(os.getpid())) - others
+    if sandbox.name == "ray":
+        processes |= {pid for pid in cluster_processes() if not _is_of_ray(pid)}
     return open_descriptors(os.getpid()), len(processes), len(groups)
 
 

@@ -1,6 +1,7 @@
 """The messages between a caller and a host of a Ray cluster, here without the cluster between them."""
 
 import asyncio
+import dataclasses
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -8,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from codemode_sandboxes import Blocked, Finished, Limits, Program, Returned
-from codemode_sandboxes.ray.actor import Fault, HostActor, Offer
+from codemode_sandboxes import Blocked, Capabilities, Finished, Limits, Program, Returned, create_sandbox
+from codemode_sandboxes.ray.actor import Fault, HostActor, Offer, package_version
 from codemode_sandboxes.ray.exchange import Exchange, HostLost
 
+pytest.importorskip("ray")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 CALL = Program(code="await tools.echo(1)", tools=("echo",))
@@ -86,3 +88,26 @@ async def test_a_run_that_is_ended_as_it_begins_leaves_nothing(link: Link, turns
     await link.exchange.ask("end", 1)
     assert await beginning is None
     assert (link.actor._runs, link.actor._tasks) == ({}, {})
+
+
+ABLE = Capabilities(language="Python", boundary="os", modules=frozenset({"json", "re"}), enforces=frozenset({"time"}))
+
+
+@pytest.mark.parametrize(
+    ("version", "capabilities", "reason"),
+    [
+        (package_version(), ABLE, None),
+        (package_version(), dataclasses.replace(ABLE, modules=frozenset({"json", "re", "math"})), None),
+        ("0.0.1", ABLE, "has codemode-sandboxes 0.0.1, and this process"),
+        (package_version(), dataclasses.replace(ABLE, modules=frozenset({"json"})), "less than the first host: re"),
+        (package_version(), dataclasses.replace(ABLE, enforces=frozenset()), "less than the first host: time"),
+        (package_version(), dataclasses.replace(ABLE, boundary="none"), "the boundary 'none'"),
+    ],
+)
+def test_a_host_that_offers_less_or_has_another_version_is_refused(
+    version: str, capabilities: Capabilities, reason: str | None
+) -> None:
+    sandbox: Any = create_sandbox("ray", inner="monty")
+    sandbox._hosts.capabilities = ABLE
+    refusal = sandbox._hosts._judge(Offer(version=version, node="other", pid=1, capabilities=capabilities))
+    assert (refusal is None) if reason is None else reason in refusal.reason

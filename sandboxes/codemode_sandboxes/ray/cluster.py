@@ -30,12 +30,14 @@ _INSTALL = "Install it: pip install 'codemode-sandboxes[ray]'"
 REMEDY = "Start a cluster with `ray start --head`, or name one that runs: RaySandbox(address=...), CODEMODE_RAY_ADDRESS"
 
 # Ray reads them when its library is loaded. By the first one a process outlives a cluster that is gone: by default Ray
-# ends the process a minute later. The others: no report to its makers, and no warning about processors.
+# ends the process a minute later. The others: no report to its makers, no warning about processors, and hosts of a Ray that
+# is started here have the priority of this process: by default a busy machine leaves them hardly any time.
 _RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"
 _VARIABLES = {
     _RECONNECT: "1000000000",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_worker_niceness": "0",
 }
 _STORE_BYTES = 256 << 20  # values on their way; a cluster of one's own has what its operator gave it
 _TICK_SECONDS = 1.0
