@@ -61,7 +61,7 @@ def silence_ray() -> None:
     worker._worker_logs_enabled = False
 
 
-_RAY_NEEDS = ("CODEMODE_", "DOCKER_", "LC_", "LD_", "PYTHON", "RAY_", "XDG_")
+_RAY_NEEDS = ("DOCKER_", "LC_", "LD_", "PYTHON", "RAY_", "XDG_")
 _RAY_NEEDS_TOO = frozenset({"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"})
 
 
