@@ -120,7 +120,7 @@ async def test_each_call_arrives_as_it_is_written(cm: CodeMode) -> None:
     ("tool", "card"),
     [
         (total, "await tools['total'](*args: float) -> float"),
-        (mixed, "await tools['mixed'](a: int, b: int = 2, *rest: str, c: int, d: int = 4, **others: Any) -> list[Any]"),
+        (mixed, "await tools['mixed'](a: int, b: int = 2, *rest: str, c: int, d: int = 4, **others: int) -> list[Any]"),
         (loose, "await tools['loose'](*args: Any, **others: Any)"),
         (REMOTE, "await tools['remote'](from_: str, hidden: Any, If_Match?: str, self?: Any, class_?: Any)"),
     ],
