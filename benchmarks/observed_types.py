@@ -82,15 +82,15 @@ class Author(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        program = self.write(str(messages[0].content))
+        program = self.write(messages[-1].text)
         return ChatResult(generations=[ChatGeneration(message=AIMessage(f"```python\n{program}\n```"))])
 
 
 def author(task: Task) -> Author:
     """Return the author of a task's program."""
 
-    def write(system: str) -> str:
-        card = system.partition(f"await tools['{task.tool}']")[2].partition("# Answer")[0]
+    def write(request: str) -> str:
+        card = request.partition(f"await tools['{task.tool}']")[2].partition("# Task")[0]
         seen = card.partition("seen: ")[2]
         known = re.findall(r"(\w+)\??:", seen)
         place = next((each for each in task.places if each in known), "") if seen else task.places[0]

@@ -209,7 +209,7 @@ async def test_the_second_run_has_what_the_first_one_saw(place: str, tmp_path: P
         )
         for task in ("one", "two"):
             await app.ainvoke({"task": task}, {"configurable": {"thread_id": task}})
-    first, second = (prompt[0].text for prompt in model.asked)
+    first, second = (prompt[-1].text for prompt in model.asked)
     assert SEEN not in first
     assert SEEN in second
 

@@ -246,7 +246,7 @@ async def test_calls_of_one_node_are_kept_apart_and_none_is_done_twice(way: str)
         return who
 
     def write(messages: Sequence[BaseMessage]) -> str:
-        who = messages[-1].text.strip()
+        who = messages[-1].text.rpartition("# Task")[2].strip()
         return f"```python\nwho = await tools.slow('{who}')\n[who, await tools.pay('{who}', 1)]\n```"
 
     tool = create_codemode_tool([slow, *shop.tools], code_model=ScriptedModel(replies=[write]), policies=GATED)

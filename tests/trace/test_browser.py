@@ -115,7 +115,7 @@ def test_markup_that_got_through_would_do_nothing_either(served: Site) -> None:
     served.pages["/through"] = through.get_template("page.html").render(title="safe")
     served.pages["/open"] = f"<title>safe</title>{WAYS_OUT}"
     served.asked.clear()
-    assert title(dump(f"{served.url}/through")) == "safe"
+    assert title(dump(f"{served.url}/through")) == "safe · codemode-graph"
     assert [path for path in served.asked if path.startswith("/hit")] == []
     # The same markup on a page that allows it: what is looked for above would be seen.
     assert title(dump(f"{served.url}/open")) == "pwned"
