@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # The command line needs one of these names before it loads a
     from aiosqlite import Connection
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool
+    from langgraph.checkpoint.base import Checkpoint
     from langgraph.graph._branch import BranchSpec
     from mcp import ClientSession
     from mcp.types import RequestId
@@ -29,6 +30,7 @@ __all__ = [
     "chat_providers",
     "checkpointer_of",
     "functions_of",
+    "has_steps_left",
     "is_saved_at_exit",
     "module_of_thread",
     "next_request_id",
@@ -47,6 +49,9 @@ _SEND = "__pregel_send"
 _CHECKPOINTER = "__pregel_checkpointer"
 _DURABILITY = "__pregel_durability"
 _SCRATCHPAD = "__pregel_scratchpad"
+# The channels by which a step of a graph starts the nodes of the next one.
+_NEXT = ("__start__", "__pregel_tasks")
+_BRANCH = "branch:to:"
 
 
 def is_saved_at_exit(config: RunnableConfig) -> bool:
@@ -55,6 +60,14 @@ def is_saved_at_exit(config: RunnableConfig) -> bool:
     A node cannot ask under which durability its graph runs.
     """
     return (config.get("configurable") or {}).get(_DURABILITY) == "exit"
+
+
+def has_steps_left(checkpoint: Checkpoint) -> bool:
+    """Tell whether a graph goes on from a checkpoint, or has come to its end there.
+
+    `StateSnapshot.tasks` says so to whoever has the graph. A node has its config alone.
+    """
+    return any(key in _NEXT or key.startswith(_BRANCH) for key in checkpoint["channel_values"])
 
 
 def next_request_id(session: ClientSession) -> RequestId:

@@ -20,15 +20,18 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
+from langgraph.types import Send
 from mcp import ClientSession
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, Tool
 from pydantic import ValidationError
+from typing_extensions import TypedDict
 
 from codemode_graph.compat import (
     channels_of,
     chat_providers,
     functions_of,
+    has_steps_left,
     is_saved_at_exit,
     module_of_thread,
     run_on_aiosqlite,
@@ -146,6 +149,23 @@ async def test_a_node_knows_whether_its_graph_is_saved_at_its_end_alone() -> Non
         await app.ainvoke({"messages": []}, {"configurable": {"thread_id": durability}}, durability=durability)
     assert found == [False, False, True]
     assert not [name for name in dir(Runtime) if "durab" in name.lower()], "langgraph has a public name"
+
+
+async def test_a_checkpoint_tells_whether_its_graph_has_steps_left() -> None:
+    class State(TypedDict, total=False):
+        names: list[str]
+
+    def scatter(state: State) -> list[Send]:
+        return [Send("last", state)]
+
+    graph = StateGraph(State).add_node("first", lambda state: {}).add_node("last", lambda state: {"names": ["a"]})
+    saver = InMemorySaver()
+    app = graph.add_edge(START, "first").add_conditional_edges("first", scatter, ["last"]).compile(checkpointer=saver)
+    config: RunnableConfig = {"configurable": {"thread_id": "1"}}
+    await app.ainvoke({"names": []}, config)
+    saved = {each.config["configurable"]["checkpoint_id"]: each.checkpoint for each in saver.list(config)}
+    async for each in app.aget_state_history(config):
+        assert has_steps_left(saved[each.config["configurable"]["checkpoint_id"]]) is bool(each.tasks)
 
 
 async def test_a_node_reads_the_state_of_another_graph_with_what_was_written_to_it() -> None:

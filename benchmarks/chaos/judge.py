@@ -63,10 +63,10 @@ async def judge(scene: Scene, worlds: Sequence[Mapping[str, Any]], journal: Jour
             known = world["turns"][turn if fork == "back" else name]
             ended = world["turns"][name]["ended"]
             case = turns[int(turn)]
-            before = world["turns"][names[at - 1]] if at else None
+            past = [world["turns"][name] for name in names[:at]]
             runs += fork != "back"
             found = await _judge_turn(
-                scene, case, known["before"], after, ended, before, journal, outcome, back=fork == "back"
+                scene, case, known["before"], after, ended, past, journal, outcome, back=fork == "back"
             )
             if ended["refused"]:  # it may have no journal
                 runs = len(ended["runs"])
@@ -90,14 +90,14 @@ async def _judge_turn(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
     ended: Mapping[str, Any],
-    previous: Mapping[str, Any] | None,
+    past: Sequence[Mapping[str, Any]],
     journal: Journal,
     outcome: Outcome,
     *,
     back: bool,
 ) -> list[str]:
     # A thread that went back in its run has appended to it since. An agent has a run for each program.
-    known = [] if previous is None or back else [run for run, _ in previous["ended"]["runs"]]
+    known = [] if not past or back else [run for run, _ in past[-1]["ended"]["runs"]]
     logs = [(await journal.read(run))[:length] for run, length in ended["runs"] if run not in known]
     logs = logs if scene.shape == "agent" and logs else logs[-1:] or [[]]
     view, asked = fold(logs[-1]), [question for log in logs for question in _asked(log)]
@@ -107,16 +107,13 @@ async def _judge_turn(
     most, least = _expected(map(fold, logs))
     found += [f"twice: {name}{arguments}" for (name, arguments), n in landed.items() if n > most[name, arguments]]
     found += [f"lost: {name}{arguments}" for (name, arguments), n in least.items() if n > landed[name, arguments]]
-    if scene.shape == "agent" and previous is not None and previous["ended"]["verdict"] != "ok":
+    failed = [
+        turn["ended"]["runs"][-1][0] for turn in past if turn["ended"]["verdict"] != "ok" and turn["ended"]["runs"]
+    ]
+    if scene.shape == "agent" and failed:
         # What a failed program of an earlier turn did is held, until a program says that it means it anew.
-        held = fold(await journal.read(previous["ended"]["runs"][-1][0])) if previous["ended"]["runs"] else View()
-        # An effect that was undone is gone, and so is what undid it: it may have to undo the next one.
-        undid = {record.undone_by for record in held.records}
-        standing = {
-            _call(record)
-            for record in held.standing()
-            if record.event.effect in ("write", "destructive") and record.index not in undid
-        }
+        held = [record for run in failed for record in _standing(fold(await journal.read(run)))]
+        standing = {_call(record) for record in held}
         return found + [f"twice: {name}{arguments} in a later turn" for name, arguments in standing & set(landed)]
     # How far a gather comes that fails in the end is for the event loop to say.
     if case.repair is None and not case.fails_in_the_end and not ended["refused"]:
@@ -127,6 +124,17 @@ async def _judge_turn(
     elif ended["verdict"] == "ok" and not back:
         found += _left(view, ended["left_over"])
     return found
+
+
+def _standing(view: View) -> list[Record]:
+    """Return the calls of a failed program whose effects a later turn finds."""
+    # An effect that was undone is gone, and so is what undid it: it may have to undo the next one.
+    undid = {record.undone_by for record in view.records}
+    return [
+        record
+        for record in view.standing()
+        if record.event.effect in ("write", "destructive") and record.index not in undid
+    ]
 
 
 async def _accepted(case: Case, before: Mapping[str, Any]) -> list[tuple[Any, bool]]:

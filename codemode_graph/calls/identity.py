@@ -38,6 +38,9 @@ _claims: OrderedDict[str, "Place"] = OrderedDict()
 _MOST_CLAIMS = 10_000
 _RUNS = uuid.UUID("0f0d1e5a-6c39-4b0e-9d0c-3f3f1b9a7a51")
 _lock = threading.Lock()
+# Runs of one input that are over, but stay open: a larger graph that never ends may be given its input again, and come to
+# them in their order. Each costs a look at the checkpoints whenever their input comes.
+_RECENT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +117,7 @@ async def find_run(
         before: The run that the thread had before this one.
         anew: Begin a new run in any case.
         is_over: Says of a run in a larger graph whether it has its result, and the larger graph has kept it. It is told
-            whether the run is the newest of its input.
+            whether the run is one of the newest of its input.
         input_time: Returns when the input came, for a run that was opened at this time.
     """
     if not place.thread or anew:
@@ -122,8 +125,8 @@ async def find_run(
     found = sorted(await journal.find(place.thread, place.namespace, digest), key=lambda info: info.opened)
     over: set[str] = set()
     if is_over is not None:
-        newest = found[-1].run if found else ""
-        over = {info.run for info in found if info.place != place.task and await is_over(info, info.run == newest)}
+        recent = {info.run for info in found[-_RECENT:]}
+        over = {info.run for info in found if info.place != place.task and await is_over(info, info.run in recent)}
     # The oldest is the one that the input may be too late for; where it is not, none is.
     came = await input_time(found[0].opened) if found else 0.0
     # Graphs in several threads may look at the same moment; the look and the claim are one step.

@@ -6,16 +6,18 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.graph import START
 
 from codemode_graph.calls.identity import REJOIN_FOR, Place, is_of_this_process, place_of
 from codemode_graph.calls.journal import Journal, RunInfo
 from codemode_graph.calls.log import Closed
 from codemode_graph.calls.session import RunLog, SessionLost
-from codemode_graph.compat import checkpointer_of, is_saved_at_exit
+from codemode_graph.compat import checkpointer_of, has_steps_left, is_saved_at_exit
 
 __all__ = ["input_time", "is_delivered", "is_second_delivery", "saved_verdicts"]
 
@@ -25,14 +27,15 @@ _PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between looks for the checkpoint of the step that runs now, which LangGraph writes meanwhile."""
 
 
-async def is_delivered(info: RunInfo, newest: bool, *, journal: Journal, config: RunnableConfig) -> bool:
+async def is_delivered(info: RunInfo, recent: bool, *, journal: Journal, config: RunnableConfig) -> bool:
     """Tell whether a run in a larger graph is over, so that its input, given again, is meant anew.
 
-    It is closed then, but for the newest, from which the next run of the same input has its id.
+    It is closed then, but for the newest: from the last the next run of the same input has its id, and a larger graph that
+    never ends may be given its input again.
 
     Args:
         info: The run.
-        newest: It is the newest of its input.
+        recent: It is one of the newest of its input.
         journal: Where it is.
         config: Of a node that its input has come to again.
 
@@ -44,11 +47,14 @@ async def is_delivered(info: RunInfo, newest: bool, *, journal: Journal, config:
     if log.view.judged is None:
         return False
     age = await input_time(info.opened, config=config) - info.opened
-    if age < REJOIN_FOR and not await _has_result(info.parent, place, config):
+    result = "kept" if age >= REJOIN_FOR else await _find_result(info.parent, place, config)
+    if result == "given again":
+        return False
+    if result == "missing":
         # In one invocation a larger graph may come to equal inputs one after the other, with no checkpoint in between. A
         # process that has begun anew has none of those runs, and matches them in their order.
         return is_of_this_process(info.run, place)
-    if not newest:
+    if not recent:
         log.add(Closed(how=log.view.judged))
         with suppress(SessionLost):  # somebody else says so at this moment
             await log.flush()
@@ -87,10 +93,13 @@ async def is_second_delivery(run: str, config: RunnableConfig) -> bool:
     return bool(await saved_verdicts(run, config))
 
 
-async def _back_to_input(config: RunnableConfig) -> AsyncIterator["_Saved"]:
-    """Iterate over a thread's checkpoints, from where a node is back to the input. One that is not written ends it."""
+async def _back_to_input(config: RunnableConfig, step: str = "") -> AsyncIterator["_Saved"]:
+    """Iterate over a thread's checkpoints, from one back to its input; from where a node is, unless another is named.
+
+    One that is not written ends it.
+    """
     checkpointer, place = checkpointer_of(config), place_of(config)
-    step = place.step
+    step = step or place.step
     pauses = iter(() if is_saved_at_exit(config) else _PAUSES)
     while checkpointer is not None and step:
         found = await _checkpoint(checkpointer, place, step)
@@ -151,10 +160,16 @@ class _Saved:
     id: str
     parent: str
     source: str
+    is_open: bool
+    """The graph has steps left there."""
+    start: Any
+    """The input, where it is one."""
 
 
-async def _has_result(step: str, place: Place, config: RunnableConfig) -> bool:
-    """Tell whether a larger graph has kept what it came to in the step after a checkpoint, on the way to where it is now.
+async def _find_result(step: str, place: Place, config: RunnableConfig) -> Literal["kept", "missing", "given again"]:
+    """Tell what has become of what a larger graph came to in the step after a checkpoint, on the way to where it is now.
+
+    It may be kept; or that graph never came to its end, and was given its input again.
 
     Two executors that go on with a thread at one time write checkpoints beside each other, and what one of them has kept
     the other has not: to that one the same input is the same run. Somebody who goes back means it anew.
@@ -167,20 +182,39 @@ async def _has_result(step: str, place: Place, config: RunnableConfig) -> bool:
     saved = await _saved(step, place, config)
     if place.parent not in saved:  # no checkpoint is written before the graph's end: the thread has one way
         later = sorted(each for each in saved if each > step)
-        return bool(later) and saved[later[0]].source == "loop"
+        return "kept" if later and saved[later[0]].source == "loop" else "missing"
     way = _way(saved, place.parent)
     after = [each for each in way if each.id > step]
     if step in (each.id for each in way) or step not in saved:
-        return bool(after) and after[0].source == "loop"
+        if not after or after[0].source != "loop":
+            return "missing"
+        return "given again" if await _is_given_again(step, after, config) else "kept"
     # Its step is on another way. The two part at the last checkpoint that they have in common.
     common = {each.id for each in _way(saved, step)}
     own = [each for each in way if each.id not in common]
     if place.is_fork or any(each.source in ("fork", "update") for each in own):
-        return True
+        return "kept"
     results = [each.id for each in saved.values() if each.parent == step and each.source == "loop"]
     inputs = [each.id for each in own if each.source == "input"]
     # An input that came after the result is another one; one that came before it is a second delivery of the same.
-    return bool(results and inputs) and inputs[0] > min(results)
+    return "kept" if results and inputs and inputs[0] > min(results) else "missing"
+
+
+async def _is_given_again(step: str, after: list["_Saved"], config: RunnableConfig) -> bool:
+    """Tell whether a larger graph that never came to its end was given its input again after a step.
+
+    Nobody has its answer, so what it had come to is not made anew. Another input puts an end to the one before it.
+
+    Args:
+        step: The checkpoint that the step begins with.
+        after: The checkpoints since, on the way to where the graph is now.
+        config: Of a node.
+    """
+    inputs = [(before, each) for before, each in pairwise(after) if each.source == "input"]
+    if not inputs or not all(before.is_open for before, _ in inputs):
+        return False
+    way = [each async for each in _back_to_input(config, step)]
+    return bool(way) and all(each.start == way[-1].start for _, each in inputs)
 
 
 def _way(saved: dict[str, _Saved], to: str) -> list[_Saved]:
@@ -213,8 +247,14 @@ async def _saved(step: str, place: Place, config: RunnableConfig) -> dict[str, _
 
 
 def _take(found: dict[str, _Saved], each: CheckpointTuple) -> None:
-    parent = (each.parent_config or {}).get("configurable", {}).get("checkpoint_id") or ""
-    found[each.checkpoint["id"]] = _Saved(each.checkpoint["id"], str(parent), str(each.metadata.get("source")))
+    id, parent = each.checkpoint["id"], (each.parent_config or {}).get("configurable", {}).get("checkpoint_id") or ""
+    found[id] = _Saved(
+        id,
+        str(parent),
+        str(each.metadata.get("source")),
+        has_steps_left(each.checkpoint),
+        each.checkpoint["channel_values"].get(START),
+    )
 
 
 def _is_enough(found: dict[str, _Saved], step: str, now: str) -> bool:

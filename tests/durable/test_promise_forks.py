@@ -324,6 +324,51 @@ async def test_a_program_whose_result_no_checkpoint_has_is_not_run_again(rounds:
     assert (state["output"], len(paid)) == (2 * rounds, 2 * rounds)
 
 
+@pytest.mark.parametrize("durability", ["sync", "async"])
+@pytest.mark.parametrize("rounds", [1, 3])
+async def test_an_input_that_is_given_again_to_a_larger_graph_that_never_ended_repeats_nothing(
+    rounds: int, durability: Any
+) -> None:
+    """The larger graph has kept the result of code mode, and breaks off in a later node, in a process that goes on."""
+    paid: list[str] = []
+    failures = [RuntimeError("no report"), RuntimeError("no report")]
+
+    async def pay(account: str) -> int:
+        """Pay."""
+        paid.append(account)
+        return len(paid)
+
+    def after(state: Round) -> Round:
+        return {"round": state["round"] + 1}
+
+    def report(state: Round) -> Round:
+        if failures:
+            raise failures.pop()
+        return {}
+
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(Round)
+    inner = create_codemode(model=None, tools=[pay], journal=MemoryJournal()).compile()
+    graph.add_node("codemode", inner).add_node(after).add_node(report)
+    graph.add_edge(START, "codemode").add_edge("codemode", "after")
+    graph.add_conditional_edges("after", lambda state: "report" if state["round"] >= rounds else "codemode")
+    app = graph.compile(checkpointer=InMemorySaver())
+    start, other = ({"task": "", "code": f"await tools.pay('{who}')", "round": 0} for who in "ab")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no report"):
+            await app.ainvoke(start, CONFIG, durability=durability)
+    state = await app.ainvoke(start, CONFIG, durability=durability)
+    assert (state["output"], paid) == (rounds, ["a"] * rounds)
+    # It has ended: now the same input is meant anew, and so it is where another one came in between.
+    await app.ainvoke(start, CONFIG, durability=durability)
+    assert paid == ["a"] * rounds * 2
+    failures.append(RuntimeError("no report"))
+    with pytest.raises(RuntimeError, match="no report"):
+        await app.ainvoke(start, CONFIG, durability=durability)
+    await app.ainvoke(other, CONFIG, durability=durability)
+    await app.ainvoke(start, CONFIG, durability=durability)
+    assert paid == ["a"] * rounds * 3 + ["b"] * rounds + ["a"] * rounds
+
+
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 async def test_an_agent_that_died_with_the_result_of_its_program_repeats_nothing(durability: Any) -> None:
     paid: list[str] = []
