@@ -50,7 +50,7 @@ _CHECKPOINTER = "__pregel_checkpointer"
 _DURABILITY = "__pregel_durability"
 _SCRATCHPAD = "__pregel_scratchpad"
 # The channels by which a step of a graph starts the nodes of the next one.
-_NEXT = ("__start__", "__pregel_tasks")
+_SENDS = "__pregel_tasks"
 _BRANCH = "branch:to:"
 
 
@@ -67,7 +67,8 @@ def has_steps_left(checkpoint: Checkpoint) -> bool:
 
     `StateSnapshot.tasks` says so to whoever has the graph. A node has its config alone.
     """
-    return any(key in _NEXT or key.startswith(_BRANCH) for key in checkpoint["channel_values"])
+    values = checkpoint["channel_values"]
+    return bool(values.get(_SENDS)) or any(key == "__start__" or key.startswith(_BRANCH) for key in values)
 
 
 def next_request_id(session: ClientSession) -> RequestId:
