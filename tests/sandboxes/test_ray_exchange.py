@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from codemode_sandboxes import Blocked, Capabilities, Finished, Limits, Program, Returned, create_sandbox
+from codemode_sandboxes import Blocked, Capabilities, Failed, Finished, Limits, Program, Returned, create_sandbox
 from codemode_sandboxes.ray.actor import Fault, HostActor, Offer, package_version
 from codemode_sandboxes.ray.exchange import Exchange, HostLost
 
@@ -56,7 +56,8 @@ async def test_an_answer_that_cannot_be_sent_is_the_trouble_of_its_own_run_alone
     spoiled, *others = await asyncio.gather(
         link.advance(0, value), *[link.advance(key, key) for key in range(1, 4)], return_exceptions=True
     )
-    assert isinstance(spoiled, Exception | Fault)
+    # How deep a value may be to be sent differs between versions of Python; a program takes none as deep as this.
+    assert isinstance(spoiled, Exception | Fault | Failed)
     assert not isinstance(spoiled, HostLost)
     assert others == [Finished(1), Finished(2), Finished(3)]
 
