@@ -143,7 +143,8 @@ def _words(text: str) -> list[str]:
 
 def _joined(query: str) -> list[str]:
     """Return the words that a query writes with a dash and names of tools without one: `todo` for `to-do`."""
-    dashed = re.findall(r"[^\W_]+(?:-[^\W_]+)+", query.lower())
+    # One without a dash is matched too: a pattern that leaves it tries each of its letters as a beginning.
+    dashed = [word for word in re.findall(r"[^\W_]+(?:-[^\W_]+)*", query.lower()) if "-" in word]
     # Other parts stand for themselves; these are no words of their own, or are left out.
     return [
         word.replace("-", "")
