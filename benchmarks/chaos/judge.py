@@ -107,9 +107,7 @@ async def _judge_turn(
     most, least = _expected(map(fold, logs))
     found += [f"twice: {name}{arguments}" for (name, arguments), n in landed.items() if n > most[name, arguments]]
     found += [f"lost: {name}{arguments}" for (name, arguments), n in least.items() if n > landed[name, arguments]]
-    failed = [
-        turn["ended"]["runs"][-1][0] for turn in past if turn["ended"]["verdict"] != "ok" and turn["ended"]["runs"]
-    ]
+    failed = _failed(past)
     if scene.shape == "agent" and failed:
         # What a failed program of an earlier turn did is held, until a program says that it means it anew.
         held = [record for run in failed for record in _standing(fold(await journal.read(run)))]
@@ -124,6 +122,18 @@ async def _judge_turn(
     elif ended["verdict"] == "ok" and not back:
         found += _left(view, ended["left_over"])
     return found
+
+
+def _failed(turns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the last runs of turns that ended without a value. A turn whose program was refused began none."""
+    failed: list[str] = []
+    known: set[str] = set()
+    for turn in turns:
+        news = [run for run, _ in turn["ended"]["runs"] if run not in known]
+        known.update(news)
+        if news and turn["ended"]["verdict"] != "ok":
+            failed.append(news[-1])
+    return failed
 
 
 def _standing(view: View) -> list[Record]:
