@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import logging
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,14 @@ _SANDBOX = re.compile(rf"\[(?:{'|'.join(SANDBOXES)})(?: in \w+)?(?=[-\]])")
 def _collected() -> None:
     """Free what earlier modules have left, such as sandboxes that graphs hold: it is not to go while others count."""
     gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _log_level() -> Iterator[None]:
+    """Undo what `codemode-graph serve` does to logging where a test runs it in this process."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)
