@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, ExitStack
 from multiprocessing import get_context
 from pathlib import Path
@@ -112,18 +113,28 @@ async def _give(address: str, ledger: str, number: int, times: int, at: float, d
     )
 
 
+def prepare(address: str, ledger: str) -> None:
+    """Make the tables, which LangGraph's checkpointers cannot do in several processes at one time."""
+    _run(_app(address, ledger))
+
+
 def work(*arguments: Any, anew: bool) -> None:
     """Do a process's share of one run."""
+    _run(_give(*arguments, anew=anew))
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> None:
     global _loop
     if _loop is None:
         _loop = asyncio.new_event_loop()
-    _loop.run_until_complete(_give(*arguments, anew=anew))
+    _loop.run_until_complete(coroutine)
 
 
 def play(address: str, ledger: str, runs: int, seed: int) -> Counter[str]:
     """Play runs, and count what went wrong."""
     rng, counts = random.Random(seed), Counter[str]()
     with get_context("spawn").Pool(4) as pool:  # which ends its processes, whatever threads they have
+        pool.apply(prepare, (address, ledger))
         for number in range(runs):
             processes = rng.randint(1, 4)
             times = max(1, rng.randint(2, 4) // processes)
