@@ -138,15 +138,21 @@ async def saved_verdicts(run: str, config: RunnableConfig) -> set[str | None]:
         run: The run.
         config: Of a node.
     """
-    checkpointer, thread = checkpointer_of(config), _thread(place_of(config))
+    checkpointer = checkpointer_of(config)
     if checkpointer is None:
         return set()
-    try:
-        saved = [each async for each in checkpointer.alist(thread)]
-    except NotImplementedError:  # one for synchronous graphs, which a node must not block its loop for
-        saved = await asyncio.to_thread(lambda: list(checkpointer.list(thread)))
+    saved = [each async for each in _newest_first(checkpointer, _thread(place_of(config)))]
     states = [each.checkpoint["channel_values"] for each in saved]
     return {state.get("verdict") for state in states if state.get("run_id") == run}
+
+
+async def _newest_first(checkpointer: Any, thread: RunnableConfig) -> AsyncIterator[CheckpointTuple]:
+    try:
+        async for each in checkpointer.alist(thread):
+            yield each
+    except NotImplementedError:  # one for synchronous graphs, which a node must not block its loop for
+        for each in await asyncio.to_thread(lambda: list(checkpointer.list(thread))):
+            yield each
 
 
 def _thread(place: Place) -> RunnableConfig:
@@ -231,18 +237,15 @@ async def _saved(step: str, place: Place, config: RunnableConfig) -> dict[str, _
     checkpointer, thread = checkpointer_of(config), _thread(place)
     now: RunnableConfig = {"configurable": {**thread["configurable"], "checkpoint_id": place.parent}}
     found: dict[str, _Saved] = {}
-    try:
+    with suppress(NotImplementedError):
         for pause in () if is_saved_at_exit(config) else _PAUSES:
             if await checkpointer.aget_tuple(now) is not None:
                 break
             await asyncio.sleep(pause)
-        async for each in checkpointer.alist(thread):
-            _take(found, each)
-            if _is_enough(found, step, place.parent):
-                break
-    except NotImplementedError:  # one for synchronous graphs, which a node must not block its loop for
-        for each in await asyncio.to_thread(lambda: list(checkpointer.list(thread))):
-            _take(found, each)
+    async for each in _newest_first(checkpointer, thread):
+        _take(found, each)
+        if _is_enough(found, step, place.parent):
+            break
     return found
 
 
