@@ -1,4 +1,4 @@
-"""What every way to do a task has in common: the process that follows orders, and how an answer in words is read."""
+"""The parts that every way to do a task has in common: the process that follows orders, and how an answer in words is read."""
 
 import ast
 import asyncio
@@ -24,12 +24,12 @@ FORM = (
     "When the task is done, give the answer alone, as JSON: a number, a text, a list or an object, in the form that the task "
     "asks for, with no word around it. If the task cannot be done, answer FAILED."
 )
-"""What ways are told whose model answers in words."""
+"""The instruction for ways whose model answers in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came of a task.
+    """The outcome of a task.
 
     Attributes:
         value: The answer.

@@ -16,7 +16,7 @@ REQUEST_SECONDS = 600
 
 @dataclass(slots=True)
 class Usage:
-    """What the requests since the last look took.
+    """The cost of the requests since the last look.
 
     Attributes:
         model_calls: The requests that were answered.

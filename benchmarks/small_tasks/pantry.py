@@ -8,7 +8,7 @@ __all__ = ["TASKS", "TOOLS"]
 
 
 class Ingredient(TypedDict):
-    """What a recipe needs of something, in grams."""
+    """An ingredient of a recipe, in grams."""
 
     food: str
     grams: int

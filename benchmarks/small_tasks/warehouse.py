@@ -8,7 +8,7 @@ __all__ = ["TASKS", "TOOLS"]
 
 
 class Level(TypedDict):
-    """How many pieces there are, and how many there should be at least."""
+    """The pieces that there are, and the least that there should be."""
 
     pieces: int
     minimum: int
