@@ -125,11 +125,11 @@ def environment(name: str, requirements: Sequence[str], *, bare: Sequence[str] =
     """
     folder = CACHE / name
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    # With the dependencies of our own projects, so that a change of them installs anew.
+    # With the place and the dependencies of our own projects: a cache that another tree shares installs anew.
     projects = [
         (ROOT / each.partition("[")[0] / "pyproject.toml").read_text() for each in requirements if each[0] == "."
     ]
-    contents = "\n".join([sys.version, *requirements, *bare, *projects])
+    contents = "\n".join([sys.version, *([str(ROOT)] if projects else []), *requirements, *bare, *projects])
     record = folder / "installed.txt"
     if record.exists() and record.read_text() == contents:
         return python
