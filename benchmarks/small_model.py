@@ -49,6 +49,7 @@ _CODE_MODE = {"module": "code_mode", "packages": ("codemode-graph", "langgraph",
 
 ARMS: Mapping[str, Arm] = {
     "codemode-graph": Arm(variant="whole", **_CODE_MODE),  # type: ignore[arg-type]
+    "codemode-graph, answer declared": Arm(variant="answer declared", **_CODE_MODE),  # type: ignore[arg-type]
     "tool calls (create_agent)": Arm(module="tool_calling"),
     "plain loop": Arm(module="plain_loop"),
     "smolagents CodeAgent": Arm(

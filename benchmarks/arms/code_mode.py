@@ -17,12 +17,34 @@ from codemode_graph.check import Checked
 from codemode_graph.result import RunResult
 from codemode_graph.tools import tool
 
-__all__ = ["open_arm"]
+__all__ = ["answer_type", "open_arm"]
 
 
 async def _unchecked(program: str, **_facts: Any) -> Checked:
     """Return the program as it is, but for the form in which sandboxes run it."""
     return Checked(program=to_script(program).code)
+
+
+def answer_type(expected: Any) -> dict[str, Any]:
+    """Return the JSON schema of a task's answer, as a caller declares it who knows the kind of the answer alone.
+
+    Args:
+        expected: The answer. Keys of a dict are not told, as some tasks ask for them; those of a record are free.
+    """
+    match expected:
+        case bool():
+            return {"type": "boolean"}
+        case int() | float():
+            return {"type": "number"}
+        case str():
+            return {"type": "string"}
+        case dict():
+            return {"type": "object", "additionalProperties": answer_type(next(iter(expected.values())))}
+        case list():
+            return {"type": "array", "items": answer_type(expected[0])} if expected else {"type": "array"}
+        case tuple():
+            return {"anyOf": [{"type": "object"}, {"type": "array"}]}
+    return {}
 
 
 def _read(result: RunResult[Any]) -> Reply:
@@ -48,8 +70,8 @@ async def open_arm(base_url: str, model: str, variant: str) -> AsyncIterator[Do]
     Args:
         base_url: That of the model's server.
         model: The model's name there.
-        variant: `whole`; `no check`, where programs run as they are; `no repair`; `no observed types`, where nothing
-            is remembered from one task to the next.
+        variant: `whole`; `answer declared`, where each task has the type of its answer; `no check`, where programs run
+            as they are; `no repair`; `no observed types`, where nothing is remembered from one task to the next.
     """
     if variant == "no check":
         import_module("codemode_graph.nodes.check").check_program = _unchecked  # type: ignore[attr-defined]
@@ -70,6 +92,7 @@ async def open_arm(base_url: str, model: str, variant: str) -> AsyncIterator[Do]
                 ]
                 cm = codemode(tools=functions, code_model=chat, max_attempts=attempts)
                 opened[task.toolset] = await stack.enter_async_context(cm)
-            return _read(await cm.run(task.text))
+            returns = answer_type(task.expected) if variant == "answer declared" else None
+            return _read(await cm.run(task.text, returns=returns))
 
         yield do
