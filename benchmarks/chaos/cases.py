@@ -182,6 +182,9 @@ def _turn(case: Case, shape: Shape, random: Random) -> Case:
     if shape == "graph" and chance > 0.6:
         changes["fork"] = random.random()
     if shape == "agent":
+        if case.answers == "twice":
+            # Two answers at one time make two executors, as above: the second one comes late.
+            changes = {"answers": "late"} | changes
         # LangChain gives no key to an agent's tools, and what a turn leaves behind is for the next one.
         changes |= {"body": without_keys(case.body), "repair": case.repair and without_keys(case.repair)}
         if chance > 0.6 and case.bugs and case.repair is None:

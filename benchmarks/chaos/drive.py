@@ -147,8 +147,10 @@ class _Thread:
     async def _place(self, turn: int, case: Case, world: Any) -> tuple[Any, str]:
         """Return the checkpoint of a turn to go back to, None where there is none, and what that is called."""
         assert case.fork is not None
-        runs = world["turns"][str(turn)]["ended"]["runs"]
-        if not runs:
+        ended = world["turns"][str(turn)]["ended"]
+        runs = ended["runs"]
+        # A turn whose program was refused has no record of its own: the last run of the thread is of a turn before it.
+        if not runs or ended["refused"]:
             return None, ""
         run, task = runs[-1][0], self.scene.task(self.number, turn)
         places = [
