@@ -17,7 +17,8 @@ REFUSAL = "\0refused\0"
 """What the helper `_cm_refuse` prints before its message: the host ends the run then. No `except` of the program sees that,
 and it reaches the host also from where no function of the host can be called, such as a sort key."""
 
-# Monty's `round` multiplies before it rounds: round(2.675, 2) is 2.68 there, although the float lies below 2.675.
+# Monty's `round` multiplies before it rounds: round(2.675, 2) is 2.68 there, although the float lies below 2.675. To tens
+# and hundreds a float is rounded as the integer in it, exactly; what is behind the point decides where that is a tie.
 PRELUDE = """\
 class Tools:
     def __init__(self, names, functions, attributes):
@@ -61,9 +62,16 @@ def _cm_refuse(message):
 
 _round = round
 def round(number, ndigits=None):
-    if type(number) is float and ndigits is not None and ndigits > 0:
-        return float(f'{number:.{ndigits}f}')
-    return _round(number, ndigits)
+    if type(number) is not float or ndigits is None or number - number != 0:
+        return _round(number, ndigits)
+    if ndigits >= 0 or number == 0:
+        return float(f'{number:.{max(ndigits, 0)}f}')
+    digits = min(-ndigits, 310)
+    whole, unit = int(number), 10 ** digits
+    if whole != number and abs(whole) % unit * 2 == unit:
+        whole += 1 if whole > 0 else -1
+    rounded = float(_round(whole, -digits))
+    return -rounded if rounded == 0 and number < 0 else rounded
 """.replace("REFUSAL", REFUSAL.replace("\0", "\\0"))
 
 # CPython has carried the rounding errors of a sum of floats along since 3.12, and those of integers among them since
