@@ -22,7 +22,7 @@ MOST_ANSWERS = 4
 
 FORM = (
     "When the task is done, give the answer alone, as JSON: a number, a text, a list or an object, in the form that the task "
-    "asks for, with no word around it. If the task cannot be done, answer FAILED."
+    "asks for, with no word around it."
 )
 """The instruction for ways whose model answers in words."""
 

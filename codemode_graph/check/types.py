@@ -34,6 +34,8 @@ class TypeChecker(Protocol):
 
 # Characters of a diagnostic that is read.
 _LONGEST = 5_000
+# Tools that are named as those that have a key: where many have it, none of them is a hint.
+_MOST_PLACES = 3
 # Only types of different kinds certainly differ: within a kind, Python and the tools convert values.
 _KINDS = {
     **{"str": "str", "LiteralString": "str", "bytes": "bytes", "None": "None"},
@@ -114,11 +116,15 @@ class TypeFindings:
             return None  # for an optional argument None stands for its absence
         argument = parameter.keyword
         message = f"the argument {argument!r} of tools[{reference.tool!r}] is {_plain_type(actual)}"
-        # A list for `*args` is the commonest mistake.
-        spread = (
-            ": pass each value by itself, as in f(*values)" if parameter.variadic and actual.startswith("list") else ""
-        )
-        return "wrong-type", f"{message}, but must be {_plain_type(expected)}{spread}"
+        advice = ""
+        if parameter.variadic and actual.startswith("list"):
+            advice = ": pass each value by itself, as in f(*values)"
+        elif actual.startswith("list["):
+            one = f"tools[{reference.tool!r}]({argument}=each{', ...' if len(call.args) + len(call.keywords) > 1 else ''})"
+            advice = f": call it for each item, as in `await asyncio.gather(*[{one} for each in items])`"
+        elif actual in self._records:
+            advice = f"; pass a part of it{self._keys(self._records[actual], argument)}"
+        return "wrong-type", f"{message}, but must be {_plain_type(expected)}{advice}"
 
     def unknown_key(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
         """Report a key that a result does not have."""
@@ -126,7 +132,10 @@ class TypeFindings:
         # A program that stores a key may read it from any dict, as far as the checker knows.
         if record is None or record.others is not None or key in self._stored:
             return None
-        return "wrong-key", f"{self._what(found['type'])} has no key {key!r}{self._keys(record, key)}"
+        return (
+            "wrong-key",
+            f"{self._what(found['type'])} has no key {key!r}{self._lacks(record, key)}",
+        )
 
     def not_a_list(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
         """Report a dict that is indexed with a number."""
@@ -145,7 +154,10 @@ class TypeFindings:
         # Other variables may hold something else by now; what a tool returned is certain.
         if kind in ("str", "int") and self._is_from_tools(node.value):
             more = " (a loop over a dict gives its keys)" if kind == "str" else ""
-            return "wrong-key", f"this is {_plain_type(kind)}, not a dict{more}: it has no key {found['key']!r}"
+            return (
+                "wrong-key",
+                f"this is {_plain_type(kind)}, not a dict{more}: it has no key {found['key']!r}{self._elsewhere(found['key'])}",
+            )
         return None
 
     def no_items(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
@@ -166,7 +178,10 @@ class TypeFindings:
         if (record := self._records.get(kind)) is not None:
             if name in record.fields:
                 return "wrong-key", f"{self._what(kind)} is a dict: write [{name!r}], not .{name}"
-            return "wrong-key", f"{self._what(kind)} is a dict without {name!r}{self._keys(record, name)}"
+            return (
+                "wrong-key",
+                f"{self._what(kind)} is a dict without {name!r}{self._lacks(record, name)}",
+            )
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self._records:
             return (
                 "wrong-key",
@@ -261,6 +276,24 @@ class TypeFindings:
             tools = " and ".join(f"tools[{tool!r}]" for tool, _ in places)
             return f"{name}, in what {tools} {'returns' if len(places) == 1 else 'return'},"
         return f"{'each item of ' if part == 'item' else ''}what tools[{tool!r}] returns"
+
+    def _elsewhere(self, key: str, record: Record | None = None) -> str:
+        """Return which tools return a key that a record lacks: those that take a field of the record, if there are any."""
+        tools = {
+            tool: [each.keyword for each in self._signatures.by_name[tool].parameters.by_name.values() if each.required]
+            for name, tool, _ in self._returned_by
+            if self._records[name] is not record and key in self._records[name].fields
+        }
+        fields = {} if record is None else record.fields
+        found = [tool for tool, needed in tools.items() if not fields.keys().isdisjoint(needed)]
+        found = found or list(tools)
+        if not 0 < len(found) <= _MOST_PLACES:
+            return ""
+        calls = [f"tools[{tool!r}]({', '.join(f'{name}=...' for name in tools[tool])})" for tool in found]
+        return f"; {key!r} is in what {' or '.join(calls)} returns"
+
+    def _lacks(self, record: Record, key: str) -> str:
+        return self._keys(record, key) + self._elsewhere(key, record)
 
     @staticmethod
     def _keys(record: Record, key: str) -> str:

@@ -86,13 +86,29 @@ def _too_deep() -> SyntaxError:
 
 
 def is_same_program(one: str, other: str) -> bool:
-    """Return whether two programs differ only in comments and white space; texts that do not parse must be equal."""
+    """Return whether two programs differ only in comments, white space and imports of modules that they do not use.
+
+    Texts that do not parse must be equal.
+    """
     if one == other:
         return True
     try:
-        return ast.dump(parse(one)) == ast.dump(parse(other))
+        return _used_parts(parse(one)) == _used_parts(parse(other))
     except SyntaxError:
         return False
+
+
+def _used_parts(module: ast.Module) -> list[str]:
+    """Return the statements of a program, without the plain imports of names that nothing reads."""
+    used = {node.id for node in ast.walk(module) if isinstance(node, ast.Name)}
+    return [
+        ast.dump(statement)
+        for statement in module.body
+        if not (
+            isinstance(statement, ast.Import)
+            and used.isdisjoint(each.asname or each.name.partition(".")[0] for each in statement.names)
+        )
+    ]
 
 
 @dataclass(slots=True, eq=False)
