@@ -1,6 +1,7 @@
 """Both wheels: what is in them, what they say of themselves, and that they work where nothing of the checkout is."""
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -37,8 +38,10 @@ print(json.dumps({
 """
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}
+    )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -113,6 +116,24 @@ def test_a_wheel_says_what_it_is(package: str, wheels: dict[str, Path]) -> None:
     for requirement in said.get_all("Requires-Dist"):
         assert "<" in requirement, f"{requirement} has no cap"
         assert "@" not in requirement, f"{requirement} is a place, and not a version"
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_a_release_names_the_repository_that_it_comes_from(
+    package: str, wheels: dict[str, Path], tmp_path: Path
+) -> None:
+    assert headers(wheels[package]).get_all("Project-URL") is None
+    hatchling = (sys.executable, "-m", "hatchling", "build", "-t")
+    run(*hatchling, "sdist", "-d", tmp_path, cwd=SOURCES[package], CODEMODE_REPOSITORY="https://example.org/a/b/")
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        archive.extractall(tmp_path, filter="data")
+    # As an index's users build it: from the source distribution, and without the variable.
+    run(*hatchling, "wheel", "-d", tmp_path, cwd=next(tmp_path.glob("codemode_*-*/")))
+    assert headers(next(tmp_path.glob("*.whl"))).get_all("Project-URL") == [
+        "Repository, https://example.org/a/b",
+        "Issues, https://example.org/a/b/issues",
+        "Changelog, https://example.org/a/b/blob/main/CHANGELOG.md",
+    ]
 
 
 def test_the_source_distribution_has_what_is_to_be_copied(tmp_path: Path) -> None:
