@@ -81,9 +81,11 @@ def _read(node: ast.expr, records: Mapping[str, Record]) -> Shape:
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
             try:
-                return Literals(tuple(ast.literal_eval(item) for item in items))
+                values = tuple(ast.literal_eval(item) for item in items)
             except ValueError:
                 return UNKNOWN
+            # Bytes are no value of JSON.
+            return Literals(values) if all(isinstance(each, str | int | None) for each in values) else UNKNOWN
         case ast.Subscript(value=ast.Name(id=name), slice=inner) if name in _LISTS:
             return Array(_read(inner, records))
         case ast.Subscript(value=ast.Name(id="Counter")):

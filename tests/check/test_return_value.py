@@ -190,3 +190,31 @@ async def test_ordinary_programs_return_what_they_return(monty: MontySandbox) ->
 async def test_hostile_programs_are_bounded(program: str, monty: MontySandbox) -> None:
     recursive = {"$defs": {"L": {"type": "array", "items": {"$ref": "#/$defs/L"}}}, "$ref": "#/$defs/L"}
     assert len(await found(program, recursive, monty)) <= 20
+
+
+VALUES = (
+    "b'a'",
+    "1j",
+    "-1",
+    "+True",
+    "f'{1}'",
+    "b'a' + b'b'",
+    "[b'a', ...]",
+    "{b'a': 1}",
+    "{1, b'a'}",
+    "lambda: b'a'",
+    "10**400",
+)
+
+
+@pytest.mark.parametrize("schema", [S, N, NAMES, REPORT, {"enum": ["a", 1, None]}, {"type": "object"}])
+async def test_any_value_can_be_held_against_any_type(schema: dict[str, Any], monty: MontySandbox) -> None:
+    for value in VALUES:
+        for program in (
+            value,
+            f"x = {value}\nx",
+            f"[{value}]",
+            f"{{'count': {value}}}",
+            f"{value} if input else {value}",
+        ):
+            await found(program, schema, monty)
