@@ -49,6 +49,46 @@ def find_misplaced(tree: Tree) -> Iterator[Finding]:
                         yield _misplaced(
                             node, f"there is no variable {name} in a function around this one; use `global`"
                         )
+            case ast.Global(names=names):
+                yield from _misdeclared(tree, node, names)
+            case ast.NamedExpr(target=target):
+                yield from _rebound(tree, node, target.id)
+            case ast.Try(handlers=handlers) if any(each.type is None for each in handlers[:-1]):
+                yield _misplaced(node, "default 'except:' must be last")
+
+
+def _misdeclared(tree: Tree, node: ast.Global, names: Iterable[str]) -> Iterator[Finding]:
+    """Yield findings for names that a function declares global and also binds in a way that makes them its own."""
+    function = tree.scope(node).node
+    if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+        own = {each.arg for each in ast.walk(function.args) if isinstance(each, ast.arg)}
+        annotated = {
+            each.target.id
+            for each in tree.of(ast.AnnAssign)
+            if isinstance(each.target, ast.Name) and tree.scope(each) is tree.scope(node)
+        }
+        for name in names:
+            if name in own:
+                yield _misplaced(node, f"name {name!r} is parameter and global")
+            elif name in annotated:
+                yield _misplaced(node, f"annotated name {name!r} can't be global")
+
+
+def _rebound(tree: Tree, node: ast.NamedExpr, name: str) -> Iterator[Finding]:
+    """Yield a finding for an assignment in a comprehension that would change what the comprehension goes over."""
+    inner: ast.AST = node
+    for around in tree.ancestors(node):
+        if isinstance(around, ast.comprehension) and inner is around.iter:
+            yield _misplaced(node, "assignment expression cannot be used in a comprehension iterable expression")
+            return
+        generators: list[ast.comprehension] = getattr(around, "generators", [])
+        targets = [each for part in generators for each in ast.walk(part.target)]
+        if any(isinstance(each, ast.Name) and each.id == name for each in targets):
+            yield _misplaced(node, f"assignment expression cannot rebind comprehension iteration variable {name!r}")
+            return
+        if isinstance(around, ast.stmt | ast.Lambda):
+            return
+        inner = around
 
 
 def _may_wait(tree: Tree, node: ast.AST) -> bool:
@@ -80,7 +120,8 @@ def syntax_finding(error: SyntaxError, code: str) -> Finding:
     lines = code.split("\n")
     line = error.lineno if error.lineno and error.lineno <= len(lines) else None
     message = one_line(re.sub(r" \(<\w+>, line \d+\)", "", error.msg or "invalid syntax"), 200)
-    text = one_line(lines[line - 1], _WIDTH) if line else ""
+    # As it was written: quotes and backticks in it may be what is wrong.
+    text = _printable(lines[line - 1]).strip()[:_WIDTH] if line else ""
     finding = Finding(rule="syntax-error", message=message, line=line)
     if text:
         column, excerpt = _point(error, lines[(line or 1) - 1])
@@ -91,9 +132,9 @@ def syntax_finding(error: SyntaxError, code: str) -> Finding:
 
 def _point(error: SyntaxError, text: str) -> tuple[int | None, str]:
     """Return the column of a syntax error, counted from 1, and its line with carets under what the parser points to."""
-    text = "".join(character if character.isprintable() else " " for character in text)
+    text = _printable(text)
     # The parser has seen the program without its common indentation, and of an f-string perhaps a part.
-    seen = "".join(character if character.isprintable() else " " for character in (error.text or "").rstrip("\n"))
+    seen = _printable((error.text or "").rstrip("\n"))
     shift = text.find(seen) if seen.strip() else -1
     indent = len(text) - len(text.lstrip())
     shown = text.strip()
@@ -106,6 +147,10 @@ def _point(error: SyntaxError, text: str) -> tuple[int | None, str]:
     first = max(0, start - _WIDTH // 2) if len(shown) > _WIDTH else 0
     carets = "^" * (min(end, first + _WIDTH) - start)
     return start + indent + 1, f"{shown[first : first + _WIDTH]}\n{' ' * (start - first)}{carets}"
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _hint(error: SyntaxError, lines: list[str], line: int | None) -> str:
