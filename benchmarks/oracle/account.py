@@ -1,7 +1,8 @@
 """Count the tokens of a task by the ways to do it: one call a turn, calls together, one program, one program and a repair.
 
-Whole conversations are counted with the tokenizer o200k. The messages of the programs are those of the product; a script plays
-the model. An answer of the classical ways is what the program returns, cut to a bound.
+Whole conversations are counted with the tokenizer o200k. The messages of the programs are those that the product sends, with its
+rules, its examples and the tools; a script plays the model. An answer of the classical ways is what the program returns, cut to
+a bound.
 """
 
 import json
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import import_module
+from os.path import commonprefix
 from typing import Any
 
 from codemode_sandboxes import Sandbox
@@ -42,12 +44,14 @@ class Spent:
         read: Tokens that it reads, in all requests.
         cached: Those of them that the request before had too.
         written: Tokens that it writes.
+        shared: Tokens before the task in the first request, which are the same for every task with these tools.
     """
 
     requests: int = 0
     read: int = 0
     cached: int = 0
     written: int = 0
+    shared: int = 0
 
     def add(self, context: int, before: int, written: int) -> None:
         """Count one request, whose context begins with what the one before had."""
@@ -57,9 +61,13 @@ class Spent:
         self.written += written
 
     def to_json(self) -> dict[str, float]:
-        """Return it with the sum of tokens, and the cost in tokens that are read anew."""
+        """Return it with the sum of tokens, and the cost in tokens that are read anew.
+
+        `cost` is that of the first task. Of a later one, `warm`, the provider has the shared tokens from the one before.
+        """
         cost = self.read - self.cached + CACHED * self.cached + OUTPUT * self.written
-        return {**asdict(self), "tokens": self.read + self.written, "cost": round(cost, 1)}
+        warm = cost - (1 - CACHED) * self.shared
+        return {**asdict(self), "tokens": self.read + self.written, "cost": round(cost, 1), "warm": round(warm, 1)}
 
 
 @cache
@@ -115,7 +123,9 @@ def _classical(case: Case, tools: Sequence[ToolFacts], right: Converted, turns: 
         json.dumps(convert_to_openai_tool({**tool.input_schema, "title": tool.name, "description": tool.description}))
         for tool in tools
     ]
-    context, before = _tokens([case.system or "You are a helpful assistant.", *definitions, case.text]), 0
+    system = [case.system or "You are a helpful assistant.", *definitions]
+    spent.shared = _tokens(system)
+    context, before = spent.shared + _tokens([case.text]), 0
     for turn in turns:
         written = _tokens(
             json.dumps({"name": name, "arguments": arguments})
@@ -138,20 +148,30 @@ async def _program(
     async def call(name: str, arguments: dict[str, Any]) -> Any:
         return world.call(name, arguments)
 
-    task = f"{case.system}\n\n{case.text}" if case.system else case.text
-    result = await codemode(tools=specs(tools, call), code_model=model, sandbox=sandbox).run(task)
+    graph = codemode(tools=specs(tools, call), code_model=model, sandbox=sandbox, instructions=case.system)
+    result = await graph.run(case.text)
+    if len(model.asked) != len(programs) or not result["success"]:
+        raise RuntimeError(f"{case.suite} {case.name}: {len(model.asked)} programs were asked for; {result['error']}")
     spent, before = Spent(), list[str]()
     for place, messages in enumerate(model.asked):
         texts = [str(message.text) for message in messages]
-        pairs = enumerate(zip(texts, before, strict=False))
-        same = next((number for number, (one, other) in pairs if one != other), len(before))
         written = _tokens([f"```python\n{programs[place]}\n```"])
-        spent.add(_tokens(texts), _tokens(texts[:same]) if place else 0, written)
+        spent.add(_tokens(texts), _common(before, texts), written)
         before = texts
+    first = [str(message.text) for message in model.asked[0]]
+    spent.shared = _tokens([*first[:-1], first[-1].rpartition(case.text)[0]])
     context, answered = _tokens(before) + written, replace(spent)
     answer = _tokens([case.answer or _cut(result["output"])])
     answered.add(context + _tokens([json.dumps(result["output"])]), context, answer)
     return spent, answered
+
+
+def _common(before: Sequence[str], texts: Sequence[str]) -> int:
+    """Return the tokens that two conversations begin with; the tools stand in one message with the task, before it."""
+    same = next((place for place, pair in enumerate(zip(before, texts, strict=False)) if pair[0] != pair[1]), None)
+    if same is None:
+        return _tokens(before)
+    return _tokens([*texts[:same], commonprefix([before[same], texts[same]])])
 
 
 def _cut(value: Any) -> str:

@@ -1,7 +1,10 @@
-"""The task sets: AgentDojo, and the retail and airline domains of tau2; it needs the environment with their packages."""
+"""The task sets: AgentDojo, tau2's retail and airline, and BFCL's multi-turn set; it needs the environment of their packages."""
 
+import ast
+import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import import_module
@@ -10,12 +13,32 @@ from typing import Any, Protocol
 
 __all__ = ["SETS", "Case", "ToolFacts", "World", "cases", "plain"]
 
-SETS = ("agentdojo", "retail", "airline")
-"""AgentDojo, and two domains of tau2."""
+SETS = ("agentdojo", "retail", "airline", "bfcl")
+"""AgentDojo, two domains of tau2, and BFCL's conversations."""
 
 DOJO_VERSION = "v1.2.2"
 _READS = ("get_", "search_", "list_", "read_", "check_")
 _CHANGING_READS = ("get_unread_emails",)  # marks what it returns as read
+_BFCL_READS = (
+    *(
+        "get_",
+        "list_",
+        "search_",
+        "view_",
+        "check_",
+        "estimate_",
+        "find",
+        "display",
+        "retrieve_",
+        "compute_",
+        "verify_",
+    ),
+    *("filter_", "liter_", "gallon_", "message_get", "posting_get", "ticket_get", "trading_get", "travel_get"),
+)
+_BFCL_FILE_READS = ("pwd", "ls", "cat", "wc", "sort", "grep", "du", "tail", "diff")
+# They draw from the random numbers of their world, so that one that is made twice changes the next.
+_BFCL_CHANGING_READS = ("get_current_speed", "get_outside_temperature_from_google")
+_BFCL_TYPES = {"dict": "object", "float": "number", "tuple": "array"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +109,8 @@ def untitled(schema: Any) -> Any:
 
 
 def cases(suite: str) -> Iterator[Case]:
-    """Yield the tasks of a set: `agentdojo`, `retail` or `airline`."""
-    yield from _dojo() if suite == "agentdojo" else _tau2(suite)
+    """Yield the tasks of a set: one of `SETS`."""
+    yield from _dojo() if suite == "agentdojo" else _bfcl() if suite == "bfcl" else _tau2(suite)
 
 
 class _DojoWorld:
@@ -210,3 +233,112 @@ def _final(domain: str, actions: Sequence[tuple[str, dict[str, Any]]]) -> str:
         except Exception:
             continue
     return world.hash()
+
+
+def _bfcl() -> Iterator[Case]:
+    """Yield the conversations of BFCL's set `multi_turn_base`, each as one task that has all turns of its user."""
+    data = Path(str(import_module("bfcl_eval").__file__)).parent / "data"
+    answers = {each["id"]: each["ground_truth"] for each in _lines(data / "possible_answer" / _BFCL_FILE)}
+    for entry in _lines(data / _BFCL_FILE):
+        yield Case(
+            suite="bfcl multi-turn",
+            name=entry["id"].rpartition("_")[2],
+            text="\n".join(message["content"] for turn in entry["question"] for message in turn),
+            actions=[_bfcl_action(call, entry["involved_classes"]) for turn in answers[entry["id"]] for call in turn],
+            answer="",
+            open=partial(_BfclWorld, data, entry, answers[entry["id"]]),
+        )
+
+
+_BFCL_FILE = "BFCL_v4_multi_turn_base.json"
+
+
+def _lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in _read(path).splitlines() if line.strip()]
+
+
+def _bfcl_methods(classes: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """Return the API and the function of each tool."""
+    backend = import_module("bfcl_eval.constants.executable_backend_config")
+    found = {}
+    for name in classes:
+        kind = getattr(import_module(backend.CLASS_FILE_PATH_MAPPING[name]), name)
+        found |= {method: (name, function) for method, function in vars(kind).items() if not method.startswith("_")}
+    return found
+
+
+def _bfcl_action(call: str, classes: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return a right call, which the set writes as Python, with all arguments by name."""
+    node = ast.parse(call, mode="eval").body
+    assert isinstance(node, ast.Call)
+    assert isinstance(node.func, ast.Name)
+    values = [ast.literal_eval(each) for each in node.args]
+    named = {str(each.arg): ast.literal_eval(each.value) for each in node.keywords}
+    _, function = _bfcl_methods(classes)[node.func.id]
+    bound = inspect.signature(function).bind(None, *values, **named).arguments
+    return node.func.id, plain({name: value for name, value in bound.items() if name != "self"})
+
+
+def _bfcl_schema(schema: Any) -> Any:
+    """Return a schema of BFCL's documentation as JSON Schema."""
+    if isinstance(schema, list):
+        return [_bfcl_schema(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _bfcl_schema(value) for key, value in schema.items()}
+    if isinstance(schema.get("type"), str):
+        found["type"] = _BFCL_TYPES.get(schema["type"], schema["type"])
+    return found
+
+
+class _BfclWorld:
+    def __init__(self, data: Path, entry: dict[str, Any], right: Sequence[Sequence[str]]) -> None:
+        self._entry, self._right = entry, right
+        self._functions = _bfcl_methods(entry["involved_classes"])
+        self._apis = self._fresh()
+        self._results: list[str] = []
+        files = import_module("bfcl_eval.constants.executable_backend_config").MULTI_TURN_FUNC_DOC_FILE_MAPPING
+        self.tools: Sequence[ToolFacts] = [
+            ToolFacts(
+                name=facts["name"],
+                description=facts["description"],
+                input_schema=_bfcl_schema(facts["parameters"]),
+                effect=self._effect(name, facts["name"]),
+            )
+            for name in entry["involved_classes"]
+            for facts in _lines(data / "multi_turn_func_doc" / files[name])
+            if facts["name"] not in entry.get("excluded_function", ())
+        ]
+
+    def _fresh(self) -> dict[str, Any]:
+        stateless = import_module("bfcl_eval.constants.executable_backend_config").STATELESS_CLASSES
+        apis = {}
+        for name in self._entry["involved_classes"]:
+            function = next(function for api, function in self._functions.values() if api == name)
+            apis[name] = getattr(inspect.getmodule(function), name)()
+            if name not in stateless:
+                apis[name]._load_scenario(deepcopy(self._entry["initial_config"].get(name, {})))
+        return apis
+
+    @staticmethod
+    def _effect(api: str, name: str) -> str:
+        reads = api == "MathAPI" or name in _BFCL_FILE_READS or name.startswith(_BFCL_READS)
+        return "read" if reads and name not in _BFCL_CHANGING_READS else "write"
+
+    def _make(self, apis: dict[str, Any], name: str, arguments: dict[str, Any]) -> Any:
+        return plain(getattr(apis[self._functions[name][0]], name)(**arguments))
+
+    def call(self, name: str, arguments: dict[str, Any]) -> Any:
+        value = self._make(self._apis, name, arguments)
+        self._results.append(json.dumps(value))
+        return value
+
+    def is_solved(self, answer: str, calls: Sequence[tuple[str, dict[str, Any]]]) -> bool:
+        """Ask BFCL's own checks, once at the end: the state of every API, and the results of all right calls."""
+        checks = import_module("bfcl_eval.eval_checker.multi_turn_eval.multi_turn_checker")
+        apis, results = self._fresh(), []
+        for turn in self._right:
+            for call in turn:
+                results.append(json.dumps(self._make(apis, *_bfcl_action(call, self._entry["involved_classes"]))))
+        same = checks.state_checker(self._apis, apis)["valid"]
+        return bool(same and checks.response_checker(self._results, results, 0)["valid"])
