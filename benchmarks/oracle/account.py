@@ -1,16 +1,15 @@
 """Count the tokens of a task by the ways to do it: one call a turn, calls together, one program, one program and a repair.
 
-Whole conversations are counted with the tokenizer o200k. The messages of the programs are those that the product sends, with its
-rules, its examples and the tools; a script plays the model. An answer of the classical ways is what the program returns, cut to
-a bound.
+Whole conversations are counted with the tokenizer o200k. The messages of the programs are those that the product sends, with
+its rules, its examples and the tools; a script plays the model. An answer of the classical ways is what the program returns,
+cut to a bound. Where the user has several turns, each gets a program of its own, and reads what was said and returned before.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
-from os.path import commonprefix
 from typing import Any
 
 from codemode_sandboxes import Sandbox
@@ -20,9 +19,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
-from benchmarks.oracle.convert import Converted
+from benchmarks.oracle.convert import Converted, convert
 from benchmarks.oracle.play import specs
-from benchmarks.oracle.suites import Case, ToolFacts
+from benchmarks.oracle.suites import Case, ToolFacts, World
 from codemode_graph import codemode
 
 __all__ = ["CACHED", "OUTPUT", "Spent", "account"]
@@ -42,7 +41,7 @@ class Spent:
     Attributes:
         requests: Requests to the model.
         read: Tokens that it reads, in all requests.
-        cached: Those of them that the request before had too.
+        cached: Those of them that a request before had too.
         written: Tokens that it writes.
         shared: Tokens before the task in the first request, which are the same for every task with these tools.
     """
@@ -96,82 +95,137 @@ class _Script(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A turn of the user: the words, the same after what was said and returned before, and the program."""
+
+    said: str
+    text: str
+    right: Converted
+
+
 async def account(case: Case, right: Converted, sandbox: Sandbox) -> dict[str, Any]:
     """Return what each way takes for one task."""
     tools = case.open().tools
-    first, _, rest = right.program.rpartition("\n")
-    broken = f"{first}\n{_BROKEN}\n{rest}"
-    program, answered = await _program(case, tools, [right.program], sandbox)
+    turns = _turns(case) if case.turns else [_Turn(case.text, case.text, right)]
+    program, answered = await _program(case, tools, turns, sandbox)
+    repaired, _ = await _program(case, tools, turns, sandbox, broken=True)
     return {
         "calls": len(right.calls),
-        "sequential": _classical(case, tools, right, [[place] for place in range(len(right.calls))]).to_json(),
-        "parallel": _classical(case, tools, right, _together(right.rounds)).to_json(),
+        "sequential": _classical(case, tools, turns, lambda turn: [[place] for place, _ in enumerate(turn.calls)]),
+        "parallel": _classical(case, tools, turns, lambda turn: _together(turn.rounds)),
         "program": program.to_json(),
         "answered": answered.to_json(),
-        "repaired": (await _program(case, tools, [broken, right.program], sandbox))[0].to_json(),
+        "repaired": repaired.to_json(),
     }
+
+
+def _turns(case: Case) -> list[_Turn]:
+    """Return the turns of a conversation that have calls, each with a program, after what was said and returned before."""
+    turns: list[_Turn] = []
+    done, history = 0, ""
+    for text, count in case.turns:
+        whole = f"{history}{text}"
+        part = replace(case, text=whole, actions=case.actions[done : done + count], open=partial(_after, case, done))
+        history = f"{whole}\n"
+        if count:
+            right = convert(part)
+            turns.append(_Turn(text, whole, right))
+            history += f"Returned: {json.dumps(right.results[-1])}\n"
+        done += count
+    return turns
+
+
+def _after(case: Case, count: int) -> World:
+    """Return the world after the first calls of a conversation."""
+    world = case.open()
+    for name, arguments in case.actions[:count]:
+        world.call(name, arguments)
+    return world
 
 
 def _together(rounds: Sequence[int]) -> list[list[int]]:
     return [[place for place, number in enumerate(rounds) if number == each] for each in sorted(set(rounds))]
 
 
-def _classical(case: Case, tools: Sequence[ToolFacts], right: Converted, turns: Sequence[Sequence[int]]) -> Spent:
-    """Count an agent that calls tools: the tools and all messages are read again at each turn."""
+def _classical(
+    case: Case, tools: Sequence[ToolFacts], turns: Sequence[_Turn], split: Callable[[Converted], list[list[int]]]
+) -> dict[str, float]:
+    """Count an agent that calls tools: the tools and all messages are read again at each request."""
     spent = Spent()
     definitions = [
         json.dumps(convert_to_openai_tool({**tool.input_schema, "title": tool.name, "description": tool.description}))
         for tool in tools
     ]
-    system = [case.system or "You are a helpful assistant.", *definitions]
-    spent.shared = _tokens(system)
-    context, before = spent.shared + _tokens([case.text]), 0
+    spent.shared = _tokens([case.system or "You are a helpful assistant.", *definitions])
+    context, before = spent.shared, 0
     for turn in turns:
-        written = _tokens(
-            json.dumps({"name": name, "arguments": arguments})
-            for name, arguments in (right.calls[place] for place in turn)
-        )
-        spent.add(context, before, written)
-        before = context + written
-        context = before + _tokens(json.dumps(right.results[place]) for place in turn)
-    answer = case.answer or _cut(right.results[-1] if right.results else "")
-    spent.add(context, before, _tokens([answer]))
-    return spent
+        context += _tokens([turn.said])
+        for calls in split(turn.right):
+            written = _tokens(
+                json.dumps({"name": name, "arguments": arguments})
+                for name, arguments in (turn.right.calls[each] for each in calls)
+            )
+            spent.add(context, before, written)
+            before = context + written
+            context = before + _tokens(json.dumps(turn.right.results[each]) for each in calls)
+        answer = _tokens([case.answer or _cut(turn.right.results[-1] if turn.right.results else "")])
+        spent.add(context, before, answer)
+        before = context = context + answer
+    return spent.to_json()
 
 
 async def _program(
-    case: Case, tools: Sequence[ToolFacts], programs: list[str], sandbox: Sandbox
+    case: Case, tools: Sequence[ToolFacts], turns: Sequence[_Turn], sandbox: Sandbox, *, broken: bool = False
 ) -> tuple[Spent, Spent]:
-    """Count the product's own conversation; and the same with a last request, in which the model puts the value into words."""
-    world, model = case.open(), _Script(programs=programs)
+    """Count the product's own conversations; and the same with a last request, in which the model puts the value into words.
+
+    Args:
+        case: The task.
+        tools: Its tools.
+        turns: The user's turns.
+        sandbox: Where the programs run.
+        broken: Ask for each program twice: the first one fails after its calls.
+    """
+    world = case.open()
 
     async def call(name: str, arguments: dict[str, Any]) -> Any:
         return world.call(name, arguments)
 
-    graph = codemode(tools=specs(tools, call), code_model=model, sandbox=sandbox, instructions=case.system)
-    result = await graph.run(case.text)
-    if len(model.asked) != len(programs) or not result["success"]:
-        raise RuntimeError(f"{case.suite} {case.name}: {len(model.asked)} programs were asked for; {result['error']}")
-    spent, before = Spent(), list[str]()
-    for place, messages in enumerate(model.asked):
-        texts = [str(message.text) for message in messages]
-        written = _tokens([f"```python\n{programs[place]}\n```"])
-        spent.add(_tokens(texts), _common(before, texts), written)
-        before = texts
-    first = [str(message.text) for message in model.asked[0]]
-    spent.shared = _tokens([*first[:-1], first[-1].rpartition(case.text)[0]])
-    context, answered = _tokens(before) + written, replace(spent)
-    answer = _tokens([case.answer or _cut(result["output"])])
-    answered.add(context + _tokens([json.dumps(result["output"])]), context, answer)
+    spent, answers = Spent(), Spent()
+    known: list[list[str]] = []
+    for turn in turns:
+        programs = [_break(turn.right.program)] * broken + [turn.right.program]
+        model = _Script(programs=programs)
+        graph = codemode(tools=specs(tools, call), code_model=model, sandbox=sandbox, instructions=case.system)
+        result = await graph.run(turn.text)
+        if len(model.asked) != len(programs) or not result["success"]:
+            raise RuntimeError(f"{case.suite} {case.name}: {len(model.asked)} of {len(programs)}; {result['error']}")
+        for messages, program in zip(model.asked, programs, strict=True):
+            texts = [str(message.text) for message in messages]
+            written = _tokens([f"```python\n{program}\n```"])
+            if not known:
+                spent.shared = _tokens([*texts[:-1], texts[-1].rpartition(turn.text)[0]])
+            spent.add(_tokens(texts), max((_common(before, texts) for before in known), default=0), written)
+            known.append(texts)
+        context, value = _tokens(texts) + written, json.dumps(result["output"])
+        answers.add(context + _tokens([value]), context, _tokens([case.answer or _cut(result["output"])]))
+    answered = Spent(**{key: value + getattr(answers, key) for key, value in asdict(spent).items()})
     return spent, answered
+
+
+def _break(program: str) -> str:
+    first, _, rest = program.rpartition("\n")
+    return f"{first}\n{_BROKEN}\n{rest}"
 
 
 def _common(before: Sequence[str], texts: Sequence[str]) -> int:
     """Return the tokens that two conversations begin with; the tools stand in one message with the task, before it."""
-    same = next((place for place, pair in enumerate(zip(before, texts, strict=False)) if pair[0] != pair[1]), None)
-    if same is None:
-        return _tokens(before)
-    return _tokens([*texts[:same], commonprefix([before[same], texts[same]])])
+    for place, (one, other) in enumerate(zip(before, texts, strict=False)):
+        if one != other:
+            same = next((end for end, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+            return _tokens([*texts[:place], other[:same]])
+    return _tokens(before)
 
 
 def _cut(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The task sets: AgentDojo, tau2's retail and airline, and BFCL's multi-turn set; it needs the environment of their packages."""
+"""The task sets: AgentDojo, tau2's retail and airline, and BFCL's multi-turn set; it needs their packages' environment."""
 
 import ast
 import inspect
@@ -79,6 +79,7 @@ class Case:
         answer: What the set wants to read in the answer; empty where it only looks at the state.
         open: Makes a new world.
         system: The instructions that the set gives to its agent.
+        turns: The user's turns, where there are several: the text of each, and the number of its right calls.
     """
 
     suite: str
@@ -88,6 +89,7 @@ class Case:
     answer: str
     open: Callable[[], World] = field(repr=False)
     system: str = field(default="", repr=False)
+    turns: Sequence[tuple[str, int]] = ()
 
 
 def plain(value: Any) -> Any:
@@ -240,13 +242,16 @@ def _bfcl() -> Iterator[Case]:
     data = Path(str(import_module("bfcl_eval").__file__)).parent / "data"
     answers = {each["id"]: each["ground_truth"] for each in _lines(data / "possible_answer" / _BFCL_FILE)}
     for entry in _lines(data / _BFCL_FILE):
+        right = answers[entry["id"]]
+        said = ["\n".join(message["content"] for message in turn) for turn in entry["question"]]
         yield Case(
             suite="bfcl multi-turn",
             name=entry["id"].rpartition("_")[2],
-            text="\n".join(message["content"] for turn in entry["question"] for message in turn),
-            actions=[_bfcl_action(call, entry["involved_classes"]) for turn in answers[entry["id"]] for call in turn],
+            text="\n".join(said),
+            actions=[_bfcl_action(call, entry["involved_classes"]) for turn in right for call in turn],
             answer="",
-            open=partial(_BfclWorld, data, entry, answers[entry["id"]]),
+            open=partial(_BfclWorld, data, entry, right),
+            turns=[(text, len(calls)) for text, calls in zip(said, right, strict=True)],
         )
 
 
@@ -326,7 +331,8 @@ class _BfclWorld:
         return "read" if reads and name not in _BFCL_CHANGING_READS else "write"
 
     def _make(self, apis: dict[str, Any], name: str, arguments: dict[str, Any]) -> Any:
-        return plain(getattr(apis[self._functions[name][0]], name)(**arguments))
+        # An API keeps the lists that it is passed, and later calls change them.
+        return plain(getattr(apis[self._functions[name][0]], name)(**deepcopy(arguments)))
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         value = self._make(self._apis, name, arguments)
