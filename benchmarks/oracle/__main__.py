@@ -11,6 +11,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +25,7 @@ from benchmarks.oracle.convert import convert
 from benchmarks.oracle.play import play, play_killed
 from benchmarks.oracle.report import markdown
 from benchmarks.oracle.suites import SETS, cases
-from benchmarks.systems import OURS, environment, installed_packages
+from benchmarks.systems import OURS, environment
 
 REQUIREMENTS = (
     *OURS,
@@ -82,7 +83,6 @@ async def measure(options: argparse.Namespace) -> None:
 
 def _save(facts: Mapping[str, Any], tasks: list[dict[str, Any]], options: argparse.Namespace) -> str:
     """Write the results, beside those of other sets of the same day, and return the report."""
-    packages = installed_packages()
     results = {
         **facts,
         "load after": load(),
@@ -92,7 +92,7 @@ def _save(facts: Mapping[str, Any], tasks: list[dict[str, Any]], options: argpar
             "parts": options.parts,
             "part": options.part,
         },
-        "packages": {name: packages[name] for name in _PACKAGES},
+        "packages": {name: version(name) for name in _PACKAGES},
         "tasks": [*_others(facts["date"], tasks, options), *tasks],
     }
     report = markdown(results)

@@ -265,7 +265,7 @@ def _lines(path: Path) -> list[Any]:
 def _bfcl_methods(classes: Sequence[str]) -> dict[str, tuple[str, Any]]:
     """Return the API and the function of each tool."""
     backend = import_module("bfcl_eval.constants.executable_backend_config")
-    found = {}
+    found: dict[str, tuple[str, Any]] = {}
     for name in classes:
         kind = getattr(import_module(backend.CLASS_FILE_PATH_MAPPING[name]), name)
         found |= {method: (name, function) for method, function in vars(kind).items() if not method.startswith("_")}
