@@ -60,6 +60,32 @@ def _overhead(results: Mapping[str, Any]) -> str:
     )
 
 
+_PEERS = {
+    "fastmcp": "beside FastMCP CodeMode",
+    "pydantic-ai-harness": "beside pydantic-ai-harness",
+    "microsoft": "beside Microsoft's provider",
+    "smolagents": "beside smolagents' executor",
+}
+
+
+def _ratios(results: Mapping[str, Any]) -> str:
+    """Return our time, and as a multiple of each peer's."""
+    figures = results["processor"]
+
+    def cell(row: str, way: str) -> str:
+        ours = figures["codemode-graph"][row]["median"]
+        return duration(ours) if way == "codemode-graph" else f"{ours / figures[way][row]['median']:.2f}×"
+
+    shown = table("program", EXPECTED, {"codemode-graph": "codemode-graph", **_PEERS}, cell)
+    return f"{shown}\n\n{_conditions(results)}. Medians of processor time; below 1 is less than the other takes."
+
+
+def _printed(results: Mapping[str, Any]) -> str:
+    """Return the table that a benchmark printed."""
+    shown = "\n".join(line for line in results["printed"] if line.startswith("|"))
+    return f"{shown}\n\n{_conditions(results)}."
+
+
 def _journal(results: Mapping[str, Any]) -> str:
     found = results["seconds a call"]
     kinds = list(next(iter(found.values())))
@@ -79,7 +105,7 @@ BENCHMARKS = (
         module="benchmarks.overhead",
         question="the time of a run and of a call, beside four other systems",
         writes=True,
-        tables={"overhead": _overhead},
+        tables={"overhead": _overhead, "overhead-ratios": _ratios},
     ),
     Benchmark(
         name="sandboxes",
@@ -125,12 +151,14 @@ BENCHMARKS = (
     Benchmark(
         name="oracle",
         module="benchmarks.oracle",
-        question="programs for the tasks of AgentDojo and tau2, in sandboxes; tokens of five ways to do them",
+        question="programs for the tasks of AgentDojo, tau2 and BFCL, in sandboxes; tokens of five ways to do them",
         writes=True,
         tables={
             "oracle": lambda results: f"{oracle.programs_table(results)}\n\n{_conditions(results)}.",
             "tokens": oracle.account_table,
             "tokens-cost": lambda results: oracle.account_table(results, "cost"),
+            "tokens-warm": lambda results: oracle.account_table(results, "warm"),
+            "tokens-sets": oracle.sets_table,
             "tokens-even": oracle.break_even,
         },
     ),
@@ -138,6 +166,7 @@ BENCHMARKS = (
         name="observed-types",
         module="benchmarks.observed_types",
         question="first programs that are right where no tool declares its result, before and after one run",
+        tables={"observed-types": _printed},
     ),
     Benchmark(name="chaos", module="benchmarks.chaos", question="effects that happen twice or get lost"),
     Benchmark(name="fuzz-python", module="benchmarks.fuzz_python", question="programs that differ on Monty"),
@@ -147,6 +176,7 @@ BENCHMARKS = (
         name="catalogue",
         module="benchmarks.catalogue",
         question="tools that a search finds; it needs --catalogues",
+        tables={"catalogue": _printed},
     ),
     Benchmark(
         name="catalogue-scale",
@@ -195,6 +225,7 @@ BENCHMARKS = (
         name="pyodide-packages",
         module="benchmarks.pyodide_packages",
         question="what bytecode saves when Pyodide starts",
+        tables={"pyodide-packages": _printed},
     ),
 )
 

@@ -2,16 +2,18 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from codemode_sandboxes import create_sandbox
 
+from benchmarks.oracle import account
 from benchmarks.oracle.convert import Converted, convert
 from benchmarks.oracle.derive import Sources, Step
 from benchmarks.oracle.play import play, play_killed
-from benchmarks.oracle.report import account_table, break_even, programs_table
+from benchmarks.oracle.report import account_table, break_even, programs_table, sets_table
 from benchmarks.oracle.suites import Case, ToolFacts, World
 
 PEOPLE = [
@@ -151,7 +153,7 @@ def test_a_kill_at_any_call_repeats_no_effect(tmp_path: Path) -> None:
 
 def test_the_tables_count() -> None:
     def spent(tokens: int) -> dict[str, int]:
-        return {"tokens": tokens, "cost": 2 * tokens}
+        return {"tokens": tokens, "cost": 2 * tokens, "warm": tokens}
 
     good = {"solved": True, "effects once": True, "error": None}
 
@@ -174,10 +176,43 @@ def test_the_tables_count() -> None:
             },
         }
 
-    results = {"settings": {"sandboxes": ["monty"]}, "tasks": [task(1, 1200), task(2, 900), task(6, 900)]}
+    results: dict[str, Any] = {
+        "settings": {"sandboxes": ["monty"]},
+        "tasks": [task(1, 1200), task(2, 900), task(6, 900)],
+    }
     assert "| **agentdojo** | 3 | 3 | 2 | 3 | 1 of 3 | 0 | 9 | 9 · 0 · 0 |" in programs_table(results)
     assert "| 5 to 7 | 1 | 6,000 | 3,000 | 900 | 900 | 1,800 | 85% · 70% | 70% · 40% |" in account_table(results)
     assert "| 1 | 1 | 1,000 | 500 | 1,200 | 1,200 | 2,400 | −20% · −140% | −140% · −380% |" in account_table(results)
     lines = break_even(results).splitlines()
-    assert lines[0] == "* One program against one call a turn, tokens: fewer from 2 calls on"
-    assert "* A program and a repair against calls together, tokens: fewer from 6 calls on" in lines
+    assert lines[2] == "| One program against one call a turn | from 2 on | from 2 on | from 2 on |"
+    assert lines[7] == "| A program and a repair against calls together | from 6 on | from 6 on | from 6 on |"
+    assert "| agentdojo slack, tokens | 3 | 3.0 | 67% · 33% | 67% · 33% | 33% · −33% |" in sets_table(results)
+    # A conversation of several turns is no task of so many calls.
+    results["tasks"].append({**task(6, 90_000), "suite": "bfcl multi-turn", "turns": 3})
+    assert "| 5 to 7 | 1 | 6,000 |" in account_table(results)
+    assert "| bfcl multi-turn, tokens | 1 | 6.0 | −1400% · −2900% |" in sets_table(results)
+
+
+async def test_the_account_counts_the_conversations_as_they_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account, "_tokenizer", lambda: len)  # the tokenizer is in the benchmark's environment
+    task, right = case()
+    sandbox = create_sandbox("auto")
+    whole = await account.account(task, right, sandbox)
+    said = [("Who is active?", 3), ("Thank you.", 0), ("Write to them.", 2)]
+    turns = await account.account(replace(task, turns=said), right, sandbox)
+    await sandbox.aclose()
+    # Five calls and an answer, and an answer more for a further turn with calls.
+    assert [each["sequential"]["requests"] for each in (whole, turns)] == [6, 7]
+    assert [each["parallel"]["requests"] for each in (whole, turns)] == [4, 5]
+    assert [each["program"]["requests"] for each in (whole, turns)] == [1, 2]
+    assert [each["repaired"]["requests"] for each in (whole, turns)] == [2, 4]
+    for each in (whole, turns):
+        assert each["answered"]["requests"] == 2 * each["program"]["requests"]
+        for way in ("sequential", "parallel", "program", "answered", "repaired"):
+            found = each[way]
+            assert 0 < found["shared"] < found["read"] - found["cached"]
+            assert found["cost"] - found["warm"] == pytest.approx(0.9 * found["shared"])
+    assert whole["program"]["cached"] == 0
+    # The rules, the examples and the tools are the same in the next program's request, and so are the words before.
+    assert turns["program"]["cached"] >= turns["program"]["shared"] + len("Who is active?")
+    assert whole["repaired"]["cached"] > 0.5 * whole["repaired"]["shared"]

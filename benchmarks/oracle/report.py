@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.figures import table
 
-__all__ = ["account_table", "break_even", "markdown", "programs_table"]
+__all__ = ["account_table", "break_even", "markdown", "programs_table", "sets_table"]
 
 Tasks = Sequence[Mapping[str, Any]]
 
@@ -17,6 +17,8 @@ _WAYS = {
     "answered": "a program and an answer in words",
     "repaired": "a program and a repair",
 }
+
+_FIGURES = {"tokens": "tokens", "cost": "cost", "warm": "cost of a later task"}
 
 _AGAINST = {
     "program": "One program",
@@ -73,14 +75,39 @@ def programs_table(results: Mapping[str, Any]) -> str:
     return table("", [name for name in suites if suites[name]], columns, cell)
 
 
+def _in_one_turn(results: Mapping[str, Any]) -> Tasks:
+    return [task for task in results["tasks"] if task["calls"] and task.get("turns", 1) == 1]
+
+
+def sets_table(results: Mapping[str, Any]) -> str:
+    """Return what programs save in each set, against one call a turn and against calls together."""
+    suites = _suites([task for task in results["tasks"] if task["calls"]])
+    rows = {f"{name}, {words}": (tasks, key) for name, tasks in suites.items() for key, words in _FIGURES.items()}
+    columns = {"tasks": "tasks", "calls": "calls a task", **{way: _WAYS[way] for way in _AGAINST}}
+
+    def cell(row: str, column: str) -> str:
+        tasks, key = rows[row]
+        if column == "tasks":
+            return str(len(tasks))
+        if column == "calls":
+            return f"{sum(task['calls'] for task in tasks) / len(tasks):.1f}"
+        part, *whole = (
+            sum(float(task["tokens"][way][key]) for task in tasks) for way in (column, "sequential", "parallel")
+        )
+        return " · ".join(_share(part, each) for each in whole)
+
+    return table("", rows, columns, cell)
+
+
 def account_table(results: Mapping[str, Any], figure: str = "tokens") -> str:
-    """Return the account of tokens, by the number of calls.
+    """Return the account of tokens, by the number of calls, of the tasks that a user says in one turn.
 
     Args:
         results: The results.
-        figure: `tokens`, or `cost`, where what is cached costs a tenth and what is written five times.
+        figure: `tokens`; or `cost`, where what is cached costs a tenth and what is written five times; or `warm`, the cost of
+            a task before which the provider has seen another with the same tools.
     """
-    tasks = [task for task in results["tasks"] if task["calls"]]
+    tasks = _in_one_turn(results)
     rows = {
         name: [task["tokens"] for task in tasks if low <= task["calls"] <= high] for name, (low, high) in _SIZES.items()
     }
@@ -105,35 +132,31 @@ def account_table(results: Mapping[str, Any], figure: str = "tokens") -> str:
 
 
 def _share(part: float, whole: float) -> str:
-    return "–" if not whole else f"{1 - part / whole:.0%}".replace("-", "−")
+    return "–" if not whole else f"{round(100 * (1 - part / whole))}%".replace("-", "−")
 
 
 def break_even(results: Mapping[str, Any]) -> str:
-    """Return from how many calls on a program takes fewer tokens, in the sum over the tasks of that size."""
-    tasks = [task for task in results["tasks"] if task["calls"]]
+    """Return from how many calls on a program takes less, in the sum over the tasks of that size."""
+    tasks = _in_one_turn(results)
     sizes = sorted({task["calls"] for task in tasks})
-    lines = []
-    for way, words in _AGAINST.items():
-        for other, against in (("sequential", "one call a turn"), ("parallel", "calls together")):
-            for figure, unit in (("tokens", "tokens"), ("cost", "cost")):
-                sums = {
-                    size: [
-                        sum(float(task["tokens"][each][figure]) for task in tasks if task["calls"] == size)
-                        for each in (way, other)
-                    ]
-                    for size in sizes
-                }
-                losing = [size for size, (ours, theirs) in sums.items() if ours >= theirs]
-                start = next((size for size in sizes if not losing or size > max(losing)), None)
-                lines.append(
-                    f"* {words} against {against}, {unit}: "
-                    + (
-                        f"fewer from {start} {'call' if start == 1 else 'calls'} on"
-                        if start
-                        else "not fewer at every size"
-                    )
-                )
-    return "\n".join(lines)
+    rows = {
+        f"{words} against {against}": (way, other)
+        for way, words in _AGAINST.items()
+        for other, against in (("sequential", "one call a turn"), ("parallel", "calls together"))
+    }
+
+    def cell(row: str, figure: str) -> str:
+        ours, theirs = (
+            [sum(float(task["tokens"][way][figure]) for task in tasks if task["calls"] == size) for size in sizes]
+            for way in rows[row]
+        )
+        losing = [size for size, our, their in zip(sizes, ours, theirs, strict=True) if our >= their]
+        if len(losing) == len(sizes):
+            return "at no size"
+        start = next((size for size in sizes if not losing or size > max(losing)), None)
+        return f"from {start} on" if start else f"not with {', '.join(map(str, losing))}"
+
+    return table("less with this many calls", rows, _FIGURES, cell)
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -156,6 +179,10 @@ def markdown(results: Mapping[str, Any]) -> str:
         account_table(results),
         "## Cost, in tokens that are read anew",
         account_table(results, "cost"),
+        "## Cost of a later task",
+        account_table(results, "warm"),
+        "## By set",
+        sets_table(results),
         "## Break-even",
         break_even(results),
         "## Not right",
