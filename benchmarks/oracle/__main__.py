@@ -72,7 +72,9 @@ async def measure(options: argparse.Namespace) -> None:
                     found[name] = await play(case, right, sandbox)
                 if right.calls:
                     found["killed"] = play_killed(case, right, Path(folder), chance)
-                found["tokens"] = await account(case, right, any_sandbox)
+                # A right call that breaks its tool's own schema is refused before anything runs.
+                if all(found[name]["error"] is None for name in sandboxes):
+                    found["tokens"] = await account(case, right, any_sandbox)
                 tasks.append(found)
                 _save(facts, tasks, options)  # a run takes long, and may be cut off
                 print(case.suite, case.name, _verdict(found, options.sandboxes), file=sys.stderr, flush=True)

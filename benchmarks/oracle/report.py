@@ -75,13 +75,17 @@ def programs_table(results: Mapping[str, Any]) -> str:
     return table("", [name for name in suites if suites[name]], columns, cell)
 
 
+def _counted(results: Mapping[str, Any]) -> Tasks:
+    return [task for task in results["tasks"] if task["calls"] and "tokens" in task]
+
+
 def _in_one_turn(results: Mapping[str, Any]) -> Tasks:
-    return [task for task in results["tasks"] if task["calls"] and task.get("turns", 1) == 1]
+    return [task for task in _counted(results) if task.get("turns", 1) == 1]
 
 
 def sets_table(results: Mapping[str, Any]) -> str:
     """Return what programs save in each set, against one call a turn and against calls together."""
-    suites = _suites([task for task in results["tasks"] if task["calls"]])
+    suites = _suites(_counted(results))
     rows = {f"{name}, {words}": (tasks, key) for name, tasks in suites.items() for key, words in _FIGURES.items()}
     columns = {"tasks": "tasks", "calls": "calls a task", **{way: _WAYS[way] for way in _AGAINST}}
 
