@@ -12,13 +12,14 @@ import math
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
-from codemode_sandboxes.source.tree import Tree, parse
+from codemode_sandboxes.source.tree import Tree
 
-__all__ = ["Shapes", "examples", "shape_gap", "tried_shapes", "values_here"]
+__all__ = ["Shapes", "shape_gap", "tried_shapes", "values_here"]
 
 # Each calls what it is about last, that is, outermost. A value of the same text in both Pythons is the same.
 EXAMPLES = r"""
@@ -172,19 +173,20 @@ class Shapes:
         return (name, len(call.args)) in self.counts and named
 
 
-def examples() -> list[str]:
-    """Return the calls to try."""
-    found = parse(f"[{EXAMPLES}]").body[0]
-    assert isinstance(found, ast.Expr)
-    assert isinstance(found.value, ast.List)
-    return [ast.unparse(item) for item in found.value.elts]
+@cache
+def _calls() -> dict[str, ast.expr]:
+    """Return the calls to try, by their texts."""
+    source = f"[{EXAMPLES}]"
+    lines = source.encode().splitlines()  # the parser counts places in bytes
+    items = ast.parse(source, mode="eval").body.elts  # type: ignore[attr-defined]
+    return {lines[item.lineno - 1][item.col_offset : item.end_col_offset].decode(): item for item in items}
 
 
 def values_here() -> dict[str, str]:
     """Return what this Python gives for each example that it can compute, as text."""
     names: dict[str, Any] = {module.__name__: module for module in _MODULES}
     found: dict[str, str] = {}
-    for example in examples():
+    for example in _calls():
         with contextlib.suppress(Exception):  # such as a function that a later version has
             found[example] = repr(eval(example, dict(names)))
     return found
@@ -207,7 +209,7 @@ def _shapes(calls: Collection[str]) -> tuple[frozenset[tuple[str, int]], frozens
     counts: set[tuple[str, int]] = set()
     keywords: set[tuple[str, str]] = set()
     for example in calls:
-        node: ast.AST = parse(example).body[0].value  # type: ignore[attr-defined]
+        node = _calls()[example]
         call = node.left if isinstance(node, ast.Compare) else node.value if isinstance(node, ast.Subscript) else node
         assert isinstance(call, ast.Call)
         # What makes an iterator is tried by a list of it, or by its first item.
@@ -215,16 +217,23 @@ def _shapes(calls: Collection[str]) -> tuple[frozenset[tuple[str, int]], frozens
             inner = call.args[0]
             if isinstance(inner, ast.Call) and not (isinstance(inner.func, ast.Name) and inner.func.id == "iter"):
                 call = inner
-        name = _name(ast.unparse(call.func), call.func)
+        name = _name(call.func)
         counts.add((name, len(call.args)))
         keywords.update((name, str(keyword.arg)) for keyword in call.keywords)
     return frozenset(counts), frozenset(keywords)
 
 
-def _name(dotted: str, function: ast.AST) -> str:
-    if isinstance(function, ast.Name) or (dotted.partition(".")[0] in _TRIED_MODULES and "(" not in dotted):
-        return dotted
+def _name(function: ast.expr) -> str:
+    if isinstance(function, ast.Name):
+        return function.id
     assert isinstance(function, ast.Attribute)
+    attributes = [function.attr]
+    owner = function.value
+    while isinstance(owner, ast.Attribute):
+        attributes.append(owner.attr)
+        owner = owner.value
+    if isinstance(owner, ast.Name) and owner.id in _TRIED_MODULES:
+        return ".".join([owner.id, *reversed(attributes)])
     return f".{function.attr}"
 
 
