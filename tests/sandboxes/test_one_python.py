@@ -298,6 +298,13 @@ import re ;; p = re.compile(r'x*') ;; p.findall('axb')
 await tools.put('a', 1) ;; range(5).index(3)
 xs = range(0, 10, 2) ;; await tools.put('a', 1) ;; [xs.index(4), xs.count(3)]
 from collections import Counter ;; c = Counter('a') ;; print(type(c)) ;; 1
+from datetime import date ;; y = await tools.double(450) ;; await tools.put('a', 1) ;; date(y + 49, 1, 5).strftime('%Y-%m-%d'), date(2024, 1, 5).strftime('%F')
+from datetime import date ;; y = await tools.double(450) ;; d = date(y, 1, 5) ;; f'{d:%B %d, %Y}'
+from datetime import timedelta ;; n = await tools.double(0.25) ;; try: ;;     x = timedelta(2) * n ;; except Exception as e: ;;     x = type(e).__name__ ;; x
+from datetime import date, timedelta ;; try: ;;     x = date(1, 1, 1) - timedelta(days=1) ;; except OverflowError: ;;     x = 'early' ;; x
+from collections import Counter ;; def top(c): ;;     return c[:2] ;; try: ;;     x = top(Counter('aab')) ;; except TypeError: ;;     x = 'no' ;; x
+def put(d, v): ;;     d[1:2] = v ;;     return d ;; try: ;;     x = put({}, 1) ;; except TypeError: ;;     x = 'no' ;; [x, put([1, 2, 3], [9])]
+def find(xs): ;;     return xs.index(4) ;; try: ;;     x = find(range(9)) ;; except Exception: ;;     x = 'no' ;; x
 import math ;; [math.cbrt(16), math.erf(0.21089538875839242), math.lgamma(30), math.atanh(0.13259634289148536)]
 r = None ;; try: ;;     r = range(5).count(9) ;; except Exception: ;;     r = 'no' ;; r
 x = await tools.double(1) ;; x.foo

@@ -1,5 +1,7 @@
 """Dates: Monty reads fewer forms of them than CPython does, some wrong ones too, and durations of whole numbers alone.
 
+It also writes years below 1000 with four digits, and raises `TypeError` where CPython multiplies durations by fractions.
+
 What a program reads comes from tools. So texts go through helpers: `strptime` takes what the pattern takes that CPython makes
 of the format, and a form that only one of the two reads ends the run by `REFUSE`, so that another backend goes on with it.
 """
@@ -12,7 +14,7 @@ from collections.abc import Iterator
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap, wrap
 from codemode_sandboxes.monty.dialect.keys import REFUSE
-from codemode_sandboxes.monty.dialect.kinds import is_tools
+from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree
 
@@ -43,7 +45,17 @@ def _cm_whole(number):
         return int(number)
     return number
 """.replace("REFUSE", REFUSE)
-READERS = (_ISO, _PARSE, _DURATION)
+_YEAR = """\
+def _cm_dated(value):
+    try:
+        year = value.year
+    except AttributeError:
+        return value
+    if type(year) is int and year < 1000:
+        REFUSE('the year ' + str(year) + ' is written in another way here; use isoformat()')
+    return value
+""".replace("REFUSE", REFUSE)
+READERS = (_ISO, _PARSE, _DURATION, _YEAR)
 
 
 _HANDED_ON = frozenset({"datetime.datetime.fromisoformat", "datetime.date.fromisoformat", "datetime.datetime.strptime"})
@@ -100,7 +112,94 @@ def _parsing(call: ast.Call) -> Change | None:
     return Change(text, edit, _PARSE)
 
 
+def _writings(tree: Tree) -> Iterator[tuple[ast.expr, Change | None]]:
+    """Yield what is written with `strftime`, each with the change that looks at its year; None where there is none."""
+    for node in tree.of(ast.Attribute):
+        if node.attr != "strftime" or is_tools(node) or node.attr in tree.own_attributes:
+            continue
+        call = tree.parent(node)
+        is_called = isinstance(call, ast.Call) and call.func is node
+        # `date.strftime(day, '%Y')` has the date among its arguments, and a method that is kept is called later.
+        if is_called and tree.dotted(node) is None:
+            yield node.value, wrap(node.value, "_cm_dated((", _YEAR)
+        else:
+            yield node, None
+
+
+def _caught_arithmetic(tree: Tree) -> Iterator[ast.AST]:
+    """Find operations on durations and dates that raise in Monty alone, or raise something else, within a `try`.
+
+    Outside of a `try` the run ends there, and goes on in another backend.
+    """
+    if not any(name.partition(".")[0] == "datetime" for name, _ in tree.references):
+        return
+    kinds = kinds_of(tree)
+    operations: list[ast.BinOp | ast.AugAssign] = [*tree.of(ast.BinOp), *tree.of(ast.AugAssign)]
+    for node in operations:
+        left, right = (node.target, node.value) if isinstance(node, ast.AugAssign) else (node.left, node.right)
+        one, other = kinds.kind(left), kinds.kind(right)
+        if isinstance(node.op, ast.Mult):
+            is_other = (one is not None and other is not None) or not {one, other}.isdisjoint({"str", "list", "tuple"})
+            is_whole = _is_small(left) or _is_small(right)
+        elif isinstance(node.op, ast.Div | ast.FloorDiv):
+            is_other, is_whole = one is not None, _is_small(right)
+        elif isinstance(node.op, ast.Add | ast.Sub):
+            # Beyond the first and the last day CPython raises `OverflowError`, and Monty `TypeError`.
+            is_other, is_whole = one is not None or other is not None, not _tells_overflow(tree, node)
+        else:
+            continue
+        if not is_other and not is_whole and kinds.catches(node):
+            yield node
+    for attribute in tree.of(ast.Attribute):
+        call = tree.parent(attribute)
+        is_called = isinstance(call, ast.Call) and call.func is attribute
+        is_own = attribute.attr in tree.own_attributes or tree.dotted(attribute) is not None or is_tools(attribute)
+        if attribute.attr in _LIMITS and not is_called and not is_own and kinds.catches(attribute):
+            yield attribute
+
+
+_LIMITS = frozenset({"max", "min", "resolution"})
+_OVERFLOWS = frozenset({"ArithmeticError", "OverflowError", "TypeError"})
+_SMALL = 2**31
+
+
+def _is_small(node: ast.expr) -> bool:
+    match node:
+        case ast.Call(func=ast.Name(id="len")):
+            return True
+        case ast.Constant(value=int(value)):
+            return value < _SMALL
+    return False
+
+
+def _tells_overflow(tree: Tree, node: ast.AST) -> bool:
+    handlers = [each for around in tree.ancestors(node) if isinstance(around, ast.Try) for each in around.handlers]
+    # A function may be called within a `try` that stands elsewhere.
+    handlers = handlers or list(tree.of(ast.ExceptHandler))
+    return any(
+        isinstance(each, ast.Name) and each.id in _OVERFLOWS
+        for handler in handlers
+        if handler.type is not None
+        for each in ast.walk(handler.type)
+    )
+
+
 DATES: tuple[Gap, ...] = (
+    RewrittenGap(
+        "strftime that is not called on a date",
+        "call it on the date: `day.strftime('%Y-%m-%d')`",
+        lambda tree: (node for node, _ in _writings(tree)),
+        "from datetime import date\ndate(999, 1, 1).strftime('%Y') == '999'",
+        rewrite=lambda tree: (change for _, change in _writings(tree) if change is not None),
+        words=r"\bstrftime\b",
+    ),
+    Gap(
+        "fractions of durations, and rare errors of dates, within try",
+        "compute with `total_seconds()`, outside of `try`",
+        _caught_arithmetic,
+        "from datetime import timedelta\ntimedelta(2) * 0.5 == timedelta(1)",
+        rare=True,
+    ),
     RewrittenGap(
         "dates and durations in rare forms",
         "take the parts of the text as numbers, and durations in whole seconds",

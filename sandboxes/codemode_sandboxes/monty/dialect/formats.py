@@ -75,7 +75,8 @@ def _formats_alike(tree: Tree, value: ast.expr, spec: ast.expr) -> bool:
     if not text:
         return True
     # A number's format fails for everything else, in both; the exceptions have different types.
-    return bool(_NUMERIC_SPEC.search(text)) and not kinds.catches(value)
+    # The commas of a date's format are its own: `{day:%B %d, %Y}`.
+    return bool(_NUMERIC_SPEC.search(text)) and "%" not in text[:-1] and not kinds.catches(value)
 
 
 def _template_formats_alike(tree: Tree, text: ast.expr, call: ast.Call) -> bool:

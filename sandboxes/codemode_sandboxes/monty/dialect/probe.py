@@ -29,6 +29,7 @@ from codemode_sandboxes.monty.dialect.objects import BUILTINS, METHOD_OWNERS, SP
 from codemode_sandboxes.monty.dialect.oddities import ODDITIES
 from codemode_sandboxes.monty.dialect.orders import ORDERS
 from codemode_sandboxes.monty.dialect.shapes import Shapes, shape_gap, tried_shapes, values_here
+from codemode_sandboxes.monty.dialect.slices import SLICES
 from codemode_sandboxes.monty.dialect.statements import STATEMENTS
 from codemode_sandboxes.monty.dialect.texts import TEXTS
 
@@ -100,6 +101,7 @@ def _gaps(session: MontySession, modules: Iterable[str]) -> Iterable[Gap]:
         *LAZINESS,
         *ORDERS,
         *FORMATS,
+        *SLICES,
         *TEXTS,
         *ODDITIES,
     ):
