@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from codemode_graph.calls.sqlite import open_database
+from codemode_graph.calls.sqlite import fault_of, open_database
 from codemode_graph.errors import JournalError
 
 __all__ = ["FileCheckpoints"]
@@ -49,10 +49,8 @@ class FileCheckpoints(SqliteSaver):
         """
         with self._opening:
             if self._connection is None:
-                try:
+                with self._explained():
                     self._connection = open_database(self._path, timeout=self._timeout)
-                except (OSError, sqlite3.Error) as error:
-                    raise JournalError(f"the runs in {self._path} cannot be used: {error}") from error
             return self._connection
 
     @conn.setter
@@ -66,7 +64,7 @@ class FileCheckpoints(SqliteSaver):
         The base class leaves the beginning of a transaction to Python, and this connection does not: each row would be written
         by itself, and a step of which half is there counts as one that has run.
         """
-        with self.lock:
+        with self.lock, self._explained():
             self.setup()
             connection = self.conn
             with closing(connection.cursor()) as cursor:
@@ -80,6 +78,14 @@ class FileCheckpoints(SqliteSaver):
                 finally:
                     if connection.in_transaction:
                         cursor.execute("ROLLBACK")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, OverflowError, sqlite3.Error) as error:
+            reason = fault_of(error, timeout=self._timeout)
+            raise JournalError(f"the runs in {self._path} cannot be used: {reason}") from error
 
     def close(self) -> None:
         """Close the connection. The next use opens it again."""

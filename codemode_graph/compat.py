@@ -6,7 +6,6 @@ public one, and the function can go.
 
 from __future__ import annotations
 
-import asyncio
 import queue
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +22,6 @@ if TYPE_CHECKING:  # The command line needs one of these names before it loads a
     from langchain_core.tools import BaseTool
     from langgraph.checkpoint.base import Checkpoint
     from langgraph.graph._branch import BranchSpec
-    from langgraph.graph.state import CompiledStateGraph
     from mcp import ClientSession
     from mcp.types import RequestId
 
@@ -39,7 +37,6 @@ __all__ = [
     "run_on_aiosqlite",
     "state_of",
     "with_narrow_read",
-    "with_silent_nodes",
     "with_state_of",
     "with_subgraph_number",
 ]
@@ -163,38 +160,6 @@ def _read_last(keys: Iterable[str], reader: Callable[[RunnableConfig], Any], con
     written = dict(task.writes)
     rest = [key for key in keys if key not in written and channels[key].is_available()]
     return {key: written[key] for key in keys if key in written} | {key: channels[key].get() for key in rest}
-
-
-def with_silent_nodes(graph: CompiledStateGraph[Any, Any, Any, Any]) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """Return a compiled graph whose nodes report to nobody where nobody listens.
-
-    LangGraph reports the end of each node even then, and LangChain makes a task of each report: twice for a node with a
-    trace policy. In a short run these are half of all turns of the event loop.
-    """
-    from langchain_core.runnables.config import get_async_callback_manager_for_config, patch_config
-    from langgraph._internal._runnable import RunnableSeq, set_config_context
-
-    class Silent(RunnableSeq):
-        async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-            manager = None if config is None else get_async_callback_manager_for_config(config)
-            if config is None or manager is None or manager.handlers:
-                return await super().ainvoke(input, config, **kwargs)
-            # The run has its id all the same: a model or a tool may bring callbacks of its own, which see their parent's.
-            name, run_id = config.get("run_name") or self.get_name(), config.pop("run_id", None)
-            run = await manager.on_chain_start(None, input, name=name, run_id=run_id)
-            config = patch_config(config, callbacks=run.get_child("seq:step:1"))
-            first, *writers = self.steps
-            with set_config_context(config) as context:
-                output = await asyncio.create_task(first.ainvoke(input, config, **kwargs), context=context)
-            for writer in writers:
-                output = await writer.ainvoke(output, config)
-            return output
-
-    for node in graph.nodes.values():
-        if isinstance(node.node, RunnableSeq):
-            silent = Silent(*node.node.steps, name=node.node.name, trace_policy=node.trace_policy)
-            node.__dict__["node"] = silent  # a cached property
-    return graph
 
 
 def checkpointer_of(config: RunnableConfig) -> Any:

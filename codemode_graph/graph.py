@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from codemode_sandboxes import Limits, Sandbox, SandboxChoice
 from codemode_sandboxes.monty import MontySandbox
 from langgraph.graph import END, START, StateGraph
-from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
 from typing_extensions import Unpack
 
 from codemode_graph.catalogue import Catalogue
 from codemode_graph.catalogue.program_folder import with_programs
-from codemode_graph.compat import with_narrow_read, with_silent_nodes
+from codemode_graph.compat import with_narrow_read
 from codemode_graph.model.ask import is_structured, load_model
 from codemode_graph.nodes.approve import approve
 from codemode_graph.nodes.check import check
@@ -34,12 +33,6 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 __all__ = ["build_graph", "create_codemode", "type_checker_of"]
-
-
-class _Graph(StateGraph[CodeModeState, Context, CodeModeInput, CodeModeOutput]):
-    def compile(self, *args: Any, **kwargs: Any) -> CompiledStateGraph[Any, Any, Any, Any]:
-        """Compile it as any graph."""
-        return with_silent_nodes(super().compile(*args, **kwargs))
 
 
 def create_codemode(
@@ -115,7 +108,9 @@ def build_graph(
         approver=approver,
         reserved=tuple(spec.name for spec in specs if not spec.for_programs),
     )
-    graph = _Graph(CodeModeState, Context, input_schema=CodeModeInput, output_schema=CodeModeOutput)
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(
+        CodeModeState, Context, input_schema=CodeModeInput, output_schema=CodeModeOutput
+    )
     for function in (generate, check, execute, approve, inspect_output, repair):
         graph.add_node(function.__name__, Node(function, parts), trace_policy=trace_policy(function.__name__))
     if catalogue.is_searched:

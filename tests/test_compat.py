@@ -10,20 +10,17 @@ import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import aiosqlite
 import anyio
 import langchain.chat_models
 import pytest
-from langchain_core.callbacks import AsyncCallbackHandler, AsyncCallbackManager
-from langchain_core.callbacks.manager import AsyncCallbackManagerForChainRun
-from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
-from langgraph.types import Send, TracePolicy
+from langgraph.types import Send
 from mcp import ClientSession
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, Tool
@@ -40,7 +37,6 @@ from codemode_graph.compat import (
     run_on_aiosqlite,
     state_of,
     with_narrow_read,
-    with_silent_nodes,
     with_state_of,
     with_subgraph_number,
 )
@@ -217,55 +213,6 @@ async def test_a_route_reads_what_its_node_wrote_and_else_what_the_state_has() -
     assert all(each["messages"] == [] and "other" not in each for each in seen)
     narrow = set(inspect.signature(StateGraph.add_conditional_edges).parameters) & {"reads", "input_schema", "keys"}
     assert not narrow, "LangGraph lets a route say what it reads"
-
-
-async def test_nodes_report_where_somebody_listens_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Listener(AsyncCallbackHandler):
-        def __init__(self) -> None:
-            self.starts: dict[UUID, UUID | None] = {}
-            self.ends: list[Any] = []
-
-        async def on_chain_start(self, *args: Any, run_id: UUID, parent_run_id: UUID | None = None, **_: Any) -> None:
-            self.starts[run_id] = parent_run_id
-
-        async def on_chain_end(self, outputs: Any, **_: Any) -> None:
-            self.ends.append(outputs)
-
-    reports, own = 0, Listener()
-    inner: RunnableLambda[int, int] = RunnableLambda(lambda number: number)
-    end = AsyncCallbackManagerForChainRun.on_chain_end
-
-    async def count(self: Any, *args: Any, **kwargs: Any) -> None:
-        nonlocal reports
-        reports += 1
-        await end(self, *args, **kwargs)
-
-    monkeypatch.setattr(AsyncCallbackManagerForChainRun, "on_chain_end", count)
-
-    async def first(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-        parent = config["callbacks"].parent_run_id  # type: ignore[union-attr]
-        await inner.ainvoke(1, {"callbacks": AsyncCallbackManager([own], parent_run_id=parent)})
-        return {"messages": []}
-
-    def graph() -> Any:
-        policy = TracePolicy(process_inputs=lambda _: 1, process_outputs=lambda _: 2)
-        return (
-            StateGraph(MessagesState).add_node("first", first, trace_policy=policy).add_edge(START, "first").compile()
-        )
-
-    async def run(graph: Any, config: RunnableConfig) -> int:
-        nonlocal reports
-        reports = 0
-        assert await graph.ainvoke({"messages": []}, config) == {"messages": []}
-        return reports
-
-    plain, silent, listener = graph(), with_silent_nodes(graph()), Listener()
-    assert await run(plain, {}) == 4, "LangGraph no longer reports to nobody"
-    assert await run(silent, {}) == 2  # of the graph, and of what the node runs
-    assert None not in list(own.starts.values())
-    assert await run(silent, {"callbacks": [listener]}) == 4
-    assert len(listener.starts) == len(listener.ends) == 2
-    assert list(listener.starts.values())[1] == next(iter(listener.starts))
 
 
 async def _namespaces(order: list[str], *, numbered: bool) -> dict[str, str]:

@@ -23,11 +23,11 @@ The log is then written anew from its start: to write over what is there waits a
 a file longer. SQLite's default of 1,000 pages is some 300 appends, more than most processes make.
 """
 FAULTS = {
-    sqlite3.SQLITE_FULL: "there is no space left on its disk",
+    sqlite3.SQLITE_FULL: "there is no space left on its disk; free some",
     sqlite3.SQLITE_BUSY: "another program has locked it for {timeout:g} seconds",
     sqlite3.SQLITE_LOCKED: "another program has locked it for {timeout:g} seconds",
-    sqlite3.SQLITE_NOTADB: "it is not a SQLite database",
-    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite database; name another file",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; move it away, or put a copy of it back",
     sqlite3.SQLITE_READONLY: "it must not be written to",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
     sqlite3.SQLITE_TOOBIG: "SQLite does not store values of this size",
@@ -137,17 +137,20 @@ class _Connection:
         check_version(connection.execute("SELECT version FROM codemode_schema").fetchall(), str(self._path))
 
     def _translate(self, error: Exception) -> Exception:
-        if isinstance(error, sqlite3.Error):
-            reason = FAULTS.get(_code(error), str(error)).format(timeout=self._timeout)
-        elif isinstance(error, OSError):
-            reason = error.strerror or str(error)
-        elif isinstance(error, OverflowError):  # Python's own check, before SQLite's
-            reason = FAULTS[sqlite3.SQLITE_TOOBIG]
-        else:
+        if not isinstance(error, sqlite3.Error | OSError | OverflowError):
             return error
-        fault = JournalError(f"the journal {self._path} cannot be used: {reason}")
+        fault = JournalError(f"the journal {self._path} cannot be used: {fault_of(error, timeout=self._timeout)}")
         fault.__cause__ = error
         return fault
+
+
+def fault_of(error: sqlite3.Error | OSError | OverflowError, *, timeout: float) -> str:
+    """Return why a file cannot be used, in words for a person; `timeout` is the time in seconds that was waited for others."""
+    if isinstance(error, sqlite3.Error):
+        return FAULTS.get(_code(error), str(error)).format(timeout=timeout)
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return FAULTS[sqlite3.SQLITE_TOOBIG]  # Python's own check, before SQLite's
 
 
 def open_database(path: Path, *, timeout: float) -> sqlite3.Connection:

@@ -117,8 +117,32 @@ async def test_an_unknown_run_and_a_wrong_place_are_errors(tmp_path: Path) -> No
         codemode(tools=[], durable=tmp_path / "a", journal=MemoryJournal())
     (tmp_path / "text").write_text("no database" * 100)
     async with codemode(tools=[], durable=tmp_path / "text") as cm:
-        with pytest.raises(JournalError, match="cannot be used"):
+        with pytest.raises(JournalError, match="text cannot be used: it is not a SQLite database; name another file"):
             await cm.runs()
+
+
+async def test_a_damaged_page_and_a_full_disk_are_told_with_the_file(tmp_path: Path) -> None:
+    world, file = World(), tmp_path / "runs.sqlite"
+    async with codemode(tools=[world.pay], durable=file) as cm:
+        await cm.run_code("await tools.pay('ann')", run_id="a")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:4096] + bytes(reversed(whole[4096:])))
+    async with codemode(tools=[world.pay], durable=file) as cm:
+        for use in (cm.runs(), cm.result("a"), cm.run_code("await tools.pay('bob')", run_id="b")):
+            with pytest.raises(JournalError, match="runs.sqlite cannot be used: it is damaged; move it away"):
+                await use
+    file.write_bytes(whole)
+    async with codemode(tools=[world.pay], durable=file) as cm:
+        assert (await cm.run_code("await tools.pay('ann')", run_id="a"))["output"] == "paid ann"
+        saver: Any = cm._program_graph.checkpointer
+        saver.conn.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(
+            JournalError, match="runs.sqlite cannot be used: there is no space left on its disk; free some"
+        ):
+            await cm.run_code(f"await tools.pay('eve')\n'{'x' * 100_000}'", run_id="c")
+        saver.conn.execute("PRAGMA max_page_count = 1000000")
+        await cm.run_code(f"await tools.pay('eve')\n'{'x' * 100_000}'", run_id="c")
+    assert sorted(world.paid) == ["ann", "eve"]
 
 
 async def test_without_a_file_a_run_that_waits_is_resumed_in_its_process() -> None:

@@ -422,7 +422,9 @@ class TestSQLite:
         path = tmp_path / "notes.txt"
         path.write_text("not a database\n" * 100)
         journal = SQLiteJournal(path)
-        with pytest.raises(JournalError, match=r"notes.txt cannot be used: it is not a SQLite database$"):
+        with pytest.raises(
+            JournalError, match=r"notes.txt cannot be used: it is not a SQLite database; name another file$"
+        ):
             await journal.append("run", 0, [opened()])
         assert path.read_text() == "not a database\n" * 100
         await journal.aclose()
@@ -505,7 +507,7 @@ class TestSQLite:
                     known = await journal.append("run", known, large)
                 except JournalError as fault:
                     error = fault
-            assert str(error).endswith("journal.db cannot be used: there is no space left on its disk")
+            assert str(error).endswith("journal.db cannot be used: there is no space left on its disk; free some")
             assert known > 1
             assert len(await journal.read("run")) == known == (await journal.runs())[0].length
             # Others that wait at the same time are not held up by the one that does not fit.
