@@ -129,7 +129,7 @@ async def test_a_damaged_page_and_a_full_disk_are_told_with_the_file(tmp_path: P
     file.write_bytes(whole[:4096] + bytes(reversed(whole[4096:])))
     async with codemode(tools=[world.pay], durable=file) as cm:
         for use in (cm.runs(), cm.result("a"), cm.run_code("await tools.pay('bob')", run_id="b")):
-            with pytest.raises(JournalError, match="runs.sqlite cannot be used: it is damaged; move it away"):
+            with pytest.raises(JournalError, match=r"runs.sqlite cannot be used: it is damaged; move it away"):
                 await use
     file.write_bytes(whole)
     async with codemode(tools=[world.pay], durable=file) as cm:
@@ -137,7 +137,7 @@ async def test_a_damaged_page_and_a_full_disk_are_told_with_the_file(tmp_path: P
         saver: Any = cm._program_graph.checkpointer
         saver.conn.execute("PRAGMA max_page_count = 1")
         with pytest.raises(
-            JournalError, match="runs.sqlite cannot be used: there is no space left on its disk; free some"
+            JournalError, match=r"runs.sqlite cannot be used: there is no space left on its disk; free some"
         ):
             await cm.run_code(f"await tools.pay('eve')\n'{'x' * 100_000}'", run_id="c")
         saver.conn.execute("PRAGMA max_page_count = 1000000")
