@@ -214,7 +214,10 @@ class _Thread:
 
 def _begins(snapshot: Any, task: str) -> bool:
     """Tell whether a checkpoint is the one in which a run of this task begins."""
-    return bool(snapshot.next == ("generate",) and snapshot.values.get("task") == task)
+    values = snapshot.values
+    # An input that was given again goes on with the run that is open there.
+    is_open = values.get("run_id") is not None and values.get("verdict") is None
+    return bool(snapshot.next == ("generate",) and values.get("task") == task and not is_open)
 
 
 async def live(
