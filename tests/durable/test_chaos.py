@@ -63,6 +63,13 @@ async def test_the_same_in_larger_graphs_with_turns_forks_and_threads(shape: Sha
 
 
 @pytest.mark.slow
+def test_an_agent_has_one_executor() -> None:
+    scenes = [random_scene(seed, slots=False, shapes=("agent",), processes=seed % 2 == 0) for seed in range(200)]
+    assert {scene.executors for scene in scenes} == {1}
+    assert {case.answers for scene in scenes for case in scene.cases} >= {"late", "stale", "wrong"}
+    assert "twice" not in {case.answers for scene in scenes for case in scene.cases}
+
+
 def test_the_same_where_processes_are_killed() -> None:
     # In a process of its own, because it forks: this one has threads.
     options = ["--runs", "12", "--journal", "sqlite", "--processes", "--kinds", "kills", "both"]
