@@ -1,7 +1,6 @@
 """One input that comes twice, and a run that is gone on with late: by when it was given, it is one run."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -213,7 +212,7 @@ def test_what_a_step_has_written_is_in_the_file_whole_or_not_at_all(tmp_path: Pa
     fails = "CREATE TRIGGER full BEFORE INSERT ON writes WHEN new.idx = 2 BEGIN SELECT RAISE(ABORT, 'disk full'); END"
     with saver.cursor() as cursor:
         cursor.execute(fails)
-    with pytest.raises(sqlite3.Error, match="disk full"):
+    with pytest.raises(JournalError, match=r"runs.sqlite cannot be used: disk full"):
         saver.put_writes(place, [("a", 1), ("b", 2), ("c", 3)], "task")
     with saver.cursor() as cursor:
         assert cursor.execute("SELECT count(*) FROM writes").fetchone() == (0,)

@@ -147,7 +147,7 @@ def test_the_image_has_the_sandboxes_that_are_asked_for(image: Image) -> None:
 def test_nothing_but_the_product_goes_into_the_image(image: Image) -> None:
     files = {path.relative_to(image.workdir) for path in image.workdir.rglob("*") if path.is_file()}
     assert {path.parts[0] for path in files} == {
-        "LICENSE", "README.md", "codemode_graph", "graphs", "langgraph.json", "pyproject.toml", "sandboxes"
+        "LICENSE", "README.md", "codemode_graph", "graphs", "hatch_build.py", "langgraph.json", "pyproject.toml", "sandboxes"
     }  # fmt: skip
     assert not [path for path in files if path.name.startswith(".env")]
 
