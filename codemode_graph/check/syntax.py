@@ -61,7 +61,8 @@ def _misdeclared(tree: Tree, node: ast.Global, names: Iterable[str]) -> Iterator
     """Yield findings for names that a function declares global and also binds in a way that makes them its own."""
     function = tree.scope(node).node
     if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-        own = {each.arg for each in ast.walk(function.args) if isinstance(each, ast.arg)}
+        # Not those of a lambda among the defaults.
+        own = {each.arg for each in tree.of(ast.arg) if tree.parent(each) is function.args}
         annotated = {
             each.target.id
             for each in tree.of(ast.AnnAssign)

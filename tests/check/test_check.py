@@ -212,6 +212,11 @@ BAD = {
 }  # fmt: skip
 
 
+async def test_a_global_name_may_be_the_parameter_of_a_lambda(monty: MontySandbox) -> None:
+    program = "w = await tools.now()\ndef f(z=lambda w: w):\n    global w\n    w = z(1)\nf()\nw"
+    assert (await check(program, monty)).findings == ()
+
+
 @pytest.mark.parametrize("case", BAD)
 async def test_a_bad_program_has_its_finding(case: str, monty: MontySandbox) -> None:
     program, rule, line, words = BAD[case]
