@@ -15,7 +15,7 @@ from mcp import ClientSession, types
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 from pydantic.alias_generators import to_snake
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
@@ -26,6 +26,7 @@ __all__ = [
     "McpError",
     "McpServer",
     "RequestContext",
+    "call_tool",
     "create_server",
     "create_session",
     "field",
@@ -78,7 +79,9 @@ else:
             # The id is taken before the first await, so no other request can take this one.
             opts = {**(opts or {}), "request_id": self.next_id, "cancel_on_abandon": False}
             self.next_id += 1
-            return await super().send_raw_request(method, params, opts, **options)
+            result = await super().send_raw_request(method, params, opts, **options)
+            # The session would drop an answer that is not of its version, whose call was made: `call_tool` takes it out.
+            return {"content": [], "structuredContent": {"result": result}} if method == "tools/call" else result
 
     class _Session(ClientSession):
         """A session whose dispatcher can be asked for the next id."""
@@ -129,6 +132,21 @@ async def http_streams(url: str, client: httpx.AsyncClient) -> AsyncIterator[tup
 async def send_request(session: ClientSession, request: Any, result: type[_T]) -> _T:
     """Send a request of a client, and return its result."""
     return await session.send_request(types.ClientRequest(request) if MAJOR == 1 else request, result)
+
+
+class _Answer(RootModel[dict[str, Any]]):
+    """A result as it was sent."""
+
+
+async def call_tool(session: ClientSession, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Call a tool; return the result as the server sent it.
+
+    Whatever its form is, the server has answered, so the call was made.
+    """
+    params = types.CallToolRequestParams(name=name, arguments=arguments)
+    answer = (await send_request(session, types.CallToolRequest(params=params), _Answer)).root
+    found: dict[str, Any] = answer if MAJOR == 1 else answer["structuredContent"]["result"]
+    return found
 
 
 async def send_notification(session: ClientSession, notification: Any) -> None:

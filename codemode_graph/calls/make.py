@@ -35,10 +35,11 @@ from codemode_graph.events import CallFields, CallFinishedEvent, CallStartedEven
 from codemode_graph.exact import encode
 from codemode_graph.redact import mask, redact
 from codemode_graph.state import CodeModeState, Question, ToolCallStatus, ToolError
-from codemode_graph.tools.artifacts import is_handle, takes_artifact, with_artifacts
+from codemode_graph.tools.artifacts import handles_in, with_artifacts, with_data
 from codemode_graph.tools.callbacks import masked, secrets_in, tagged
 from codemode_graph.tools.hints import plain_object, to_plain
 from codemode_graph.tools.results import CommandRefused, Updated, to_json_update
+from codemode_graph.tools.schema import Document
 from codemode_graph.tools.spec import CutOffCall, ToolSpec
 
 __all__ = ["Asks", "Ending", "ToolCalls", "verify"]
@@ -274,31 +275,16 @@ class ToolCalls:
         """
         if spec.source == LOAD_VALUE.source:
             return arguments
-        schemas = spec.input_schema.get("properties") or {}
         found = dict(arguments)
         for name, value in arguments.items():
-            try:
-                found[name] = await self._filled(value, schemas.get(name))
-            except KeyError:
-                problem = f"the argument {name!r} of {spec.name}: there is no artifact with this handle"
-                raise ValueError(problem) from None
+            if next(handles_in(value), None) is not None:
+                schema = spec.input_schema
+                try:
+                    found |= await with_data({name: value}, schema, Document(schema), self.values.artifact)
+                except KeyError:
+                    problem = f"the argument {name!r} of {spec.name}: there is no artifact with this handle"
+                    raise ValueError(problem) from None
         return found
-
-    async def _filled(self, value: Any, schema: Any) -> Any:
-        if not isinstance(schema, Mapping):
-            return value
-        if is_handle(value):
-            form = takes_artifact(schema)
-            if form is None:
-                return value
-            artifact = await self.values.artifact(value)
-            text = artifact.base64 if artifact.text is None else artifact.text
-            return {"artifact": artifact, "bytes": artifact.data, "text": text}[form]
-        if isinstance(value, list) and "items" in schema:
-            return [await self._filled(item, schema["items"]) for item in value]
-        if isinstance(value, dict) and isinstance(inner := schema.get("properties"), Mapping):
-            return {key: await self._filled(item, inner.get(key)) for key, item in value.items()}
-        return value
 
     async def _call(self, spec: ToolSpec, record: Record, arguments: Mapping[str, Any]) -> Any:
         names, event = spec.policy.redact, record.event

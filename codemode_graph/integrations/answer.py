@@ -22,7 +22,11 @@ _ERROR_CHARS = 3000
 _LISTED_CALLS = 30
 _ARGUMENT_CHARS = 200
 _READ_CHARS = 4096
-_PDF = "application/pdf"
+# Providers refuse a message with any other file, and with images of more bytes: the agent could not go on with it.
+_SHOWN_FILES = ("application/pdf",)
+_SHOWN_IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_BLOCK_CHARS = 5_000_000
+_BLOCKS_CHARS = 20_000_000
 
 
 def answer_text(result: Mapping[str, Any], *, limit: int = LIMIT, advice: str = "") -> str:
@@ -48,11 +52,25 @@ def answer_text(result: Mapping[str, Any], *, limit: int = LIMIT, advice: str = 
 def answer_content(result: Mapping[str, Any], text: str) -> str | list[str | dict[Any, Any]]:
     """Return what a model reads as the content of a message: the text, with the images, sounds and files of the value.
 
-    Of files models take PDFs; for others, which providers refuse with the whole message, the handle in the text stands.
+    What providers take is shown: PNG, JPEG, GIF and WebP, sounds, PDFs, up to a size. For all else the handle in the text
+    stands, and a line says so.
     """
-    shown = [block for block in result.get("content") or () if block["type"] != "file" or block["mime_type"] == _PDF]
-    blocks = [{key: value for key, value in block.items() if key != "id"} for block in shown]
-    return [{"type": "text", "text": text}, *blocks] if blocks else text
+    shown, hidden, room = [], 0, _BLOCKS_CHARS
+    for block in result.get("content") or ():
+        size = len(block["base64"])
+        if not _is_shown(block) or size > min(room, _BLOCK_CHARS):
+            hidden += 1
+            continue
+        room -= size
+        shown.append({key: value for key, value in block.items() if key != "id"})
+    if hidden:
+        text += f"\n\nNot shown: {hidden} of the {hidden + len(shown)} files whose handles are in the value."
+    return [{"type": "text", "text": text}, *shown] if shown else text
+
+
+def _is_shown(block: Mapping[str, Any]) -> bool:
+    kinds = {"image": _SHOWN_IMAGES, "file": _SHOWN_FILES}.get(block["type"])
+    return kinds is None or block["mime_type"].partition(";")[0].strip().lower() in kinds
 
 
 def result_of(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codemode_graph.integrations.answer import answer_text
+from codemode_graph.integrations.answer import answer_content, answer_text
 from codemode_graph.integrations.langchain import ADVICE, Task, task_description
 from codemode_graph.result import TaskRunner
 from codemode_graph.tools.hints import complaint
@@ -86,12 +86,16 @@ async def _answer(cm: TaskRunner, arguments: Any) -> tuple[str, list[dict[str, A
     except ValueError as error:
         return f"The call's arguments are no JSON: {error}. Nothing was done.", []
     result = await cm.run(task)
+    content = answer_content(result, answer_text(result, advice=ADVICE))
+    text, *blocks = (
+        [{"text": content}] if isinstance(content, str) else [each for each in content if isinstance(each, dict)]
+    )
     images = [
         {"type": "input_image", "image_url": f"data:{block['mime_type']};base64,{block['base64']}"}
-        for block in result["content"]
+        for block in blocks
         if block["type"] == "image"
     ]
-    return answer_text(result, advice=ADVICE), images
+    return str(text["text"]), images
 
 
 def _get(thing: Any, name: str) -> Any:

@@ -4,16 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mcp.types import (
-    AudioContent,
-    BlobResourceContents,
-    CallToolResult,
-    ContentBlock,
-    EmbeddedResource,
-    ImageContent,
-    TextContent,
-    Tool,
-)
+from mcp.types import Tool
 
 from codemode_graph.errors import ToolCallError, UnusableResult
 from codemode_graph.mcp_sdk import field
@@ -24,38 +15,43 @@ from codemode_graph.tools.spec import Effect, effect_from_hints
 __all__ = ["effect_of", "output_schema_of", "value_of"]
 
 
-def value_of(result: CallToolResult, *, tool: Tool) -> Any:
+def value_of(answer: Mapping[str, Any], *, tool: Tool) -> Any:
     """Return the value in a tool's answer.
 
     Structured content wins; where the tool's schema is a mere wrapper (see `output_schema_of`) it is unwrapped. Without
     it, no content is None, one part is its value, several are a list of values. A text that is a JSON object or array is
-    parsed; any other text stays, `123`, `true` or `"x"` too. Images, audio and resources of bytes are `Artifact`s; links and
-    resources of text are dicts as in the protocol.
+    parsed; any other text stays, `123`, `true` or `"x"` too. Images, audio and resources of bytes are `Artifact`s; links,
+    resources of text and parts of kinds that are not known here are dicts as in the protocol.
 
     What an answer has beside that is kept: the parts of the content that do not repeat the structured content, a list under
-    `_content`, and the server's `_meta`, under that name. They are further keys of a value that is a dict; any other value
-    is `{"result": value}` then.
+    `_content`, and the server's `_meta`, under that name. They are further keys of a value that is a dict without such
+    keys; any other value is `{"result": value}` then. So is a text or an artifact whose part has a `_meta` of its own.
 
     Args:
-        result: The answer.
+        answer: The answer, as the server sent it.
         tool: The tool that answered, as its server lists it.
 
     Raises:
-        ToolCallError: The answer says that the tool failed; the message is its text, then its structured content as JSON.
+        ToolCallError: The answer says that the tool failed; the message has its parts, its structured content and `_meta`.
+        UnusableResult: It is not in the form of a tool's result, or its data are no base64. The call was made all the same.
     """
-    if field(result, "isError"):
-        raise ToolCallError(_error_text(result) or f"{tool.name} failed and did not say why")
-    structured = field(result, "structuredContent")
-    parts = [(_part(part), part.text if isinstance(part, TextContent) else None) for part in result.content]
+    content, structured = answer.get("content"), answer.get("structuredContent")
+    if answer.get("isError"):
+        raise ToolCallError(_error_text(answer) or f"{tool.name} failed and did not say why")
+    if content is None and structured is not None:
+        content = []  # the protocol asks for a list, and some servers leave out an empty one
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+        raise UnusableResult("the answer is not in the form of a tool's result", answer)
+    # A text with a `_meta` of its own is kept, though it may repeat the structured content.
+    parts = [(_part(part, answer), None if _meta(part) else _text_of(part)) for part in content]
     if structured is None:
         value: Any = one_or_all([part for part, _ in parts])
         beside = []
     else:
-        value = structured["result"] if _is_wrapped(tool) and structured.keys() == {"result"} else structured
+        wrapped = _is_wrapped(tool) and isinstance(structured, dict) and structured.keys() == {"result"}
+        value = structured["result"] if wrapped else structured
         beside = parts_beside(structured, parts)
-    # What the library of a server notes for clients of its own says nothing of the answer.
-    meta = {key: item for key, item in (result.meta or {}).items() if key not in ("fastmcp", "_fastmcp")}
-    return with_parts(value, beside, meta)
+    return with_parts(value, beside, _meta(answer))
 
 
 def output_schema_of(tool: Tool) -> Mapping[str, Any] | None:
@@ -108,23 +104,59 @@ def _references(schema: Any) -> Iterator[str]:
             yield from _references(value)
 
 
-def _part(part: ContentBlock) -> Any:
-    if isinstance(part, TextContent):
-        return parse_json(part.text)
-    if isinstance(part, ImageContent | AudioContent):
-        return artifact_of_block(part.model_dump(by_alias=True)) or _broken(part)
-    if isinstance(part, EmbeddedResource) and isinstance(part.resource, BlobResourceContents):
-        return artifact_of_block(part.resource.model_dump(mode="json", by_alias=True)) or _broken(part)
-    return part.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"annotations", "meta"})
+def _part(part: Mapping[str, Any], answer: Mapping[str, Any]) -> Any:
+    if (text := _text_of(part)) is not None:
+        return with_parts(parse_json(text), [], _meta(part))
+    data = _data_of(part)
+    if data is None:
+        return part
+    if (artifact := artifact_of_block(data)) is None:
+        raise UnusableResult("the answer holds data that are no base64", answer)
+    return with_parts(artifact, [], _meta(part) | _meta(data))
 
 
-def _broken(part: ContentBlock) -> Any:
-    raise UnusableResult("the answer holds data that are no base64", part.model_dump(mode="json", by_alias=True))
+def _data_of(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the object that holds the data of a part, also of a kind to come; None where it has none."""
+    resource = part.get("resource")
+    if isinstance(resource, dict) and "blob" in resource:
+        return resource
+    return part if part.get("type") in ("image", "audio") or {"data", "mimeType"} <= part.keys() else None
 
 
-def _error_text(result: CallToolResult) -> str:
-    texts = [part.text for part in result.content if isinstance(part, TextContent) and part.text.strip()]
-    structured = field(result, "structuredContent")
+def _text_of(part: Any) -> str | None:
+    """Return the text of a part that is one."""
+    if not isinstance(part, dict) or part.get("type") != "text":
+        return None
+    text = part.get("text")
+    return text if isinstance(text, str) else None
+
+
+def _meta(place: Mapping[str, Any]) -> dict[str, Any]:
+    found = place.get("_meta")
+    # What the library of a server notes for clients of its own says nothing of the answer.
+    own = ("fastmcp", "_fastmcp")
+    return {key: item for key, item in found.items() if key not in own} if isinstance(found, dict) else {}
+
+
+def _error_text(answer: Mapping[str, Any]) -> str:
+    """Return all that an answer says of an error, data aside: an exception has a text alone."""
+    content, structured, meta = answer.get("content"), answer.get("structuredContent"), _meta(answer)
+    texts = [_as_words(part) for part in (content if isinstance(content, list) else [content])]
     if structured and not any(parse_json(text) == structured for text in texts):
         texts.append(json.dumps(structured, ensure_ascii=False))
-    return "\n".join(texts)
+    if meta:
+        texts.append(json.dumps({"_meta": meta}, ensure_ascii=False))
+    return "\n".join(text for text in texts if text.strip())
+
+
+def _as_words(part: Any) -> str:
+    if not isinstance(part, dict):
+        return "" if part is None else str(part)
+    if (text := _text_of(part)) is not None:
+        return text
+    if (data := _data_of(part)) is not None and (artifact := artifact_of_block(data)) is not None:
+        return repr(artifact)
+    resource = part.get("resource")
+    if isinstance(resource, dict) and isinstance(resource.get("text"), str):
+        return f"{resource.get('uri', '')}: {resource['text']}"
+    return json.dumps(part, ensure_ascii=False)

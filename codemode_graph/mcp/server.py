@@ -9,9 +9,6 @@ from typing import Any
 from mcp import ClientSession
 from mcp.types import (
     METHOD_NOT_FOUND,
-    CallToolRequest,
-    CallToolRequestParams,
-    CallToolResult,
     ListToolsRequest,
     ListToolsResult,
     PaginatedRequestParams,
@@ -30,7 +27,7 @@ from codemode_graph.mcp.diagnosis import (
     ServerLostError,
     ServerTimeoutError,
 )
-from codemode_graph.mcp_sdk import McpError, field, send_request
+from codemode_graph.mcp_sdk import McpError, call_tool, field, send_request
 
 __all__ = ["MCPServer"]
 
@@ -89,7 +86,7 @@ class MCPServer:
             raise ToolLoadError(msg) from None
         return self._tools
 
-    async def call(self, tool: str, arguments: dict[str, Any], *, repeatable: bool) -> CallToolResult:
+    async def call(self, tool: str, arguments: dict[str, Any], *, repeatable: bool) -> dict[str, Any]:
         """Call a tool.
 
         A call that the server never got is made again, once, on a new connection; one that it may have had, only where
@@ -99,6 +96,9 @@ class MCPServer:
             tool: Its name on the server.
             arguments: Sent as they are; None is sent as null.
             repeatable: Whether the call may run twice.
+
+        Returns:
+            The result as the server sent it, in whatever form.
 
         Raises:
             ToolCallError: The server answered with an error of the protocol, or refused the call.
@@ -113,11 +113,10 @@ class MCPServer:
             json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()
         except (TypeError, ValueError) as error:
             raise ValueError(f"the arguments of {tool} cannot be sent as JSON: {error}") from None
-        request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments))
 
-        async def ask(session: ClientSession) -> CallToolResult:
+        async def ask(session: ClientSession) -> dict[str, Any]:
             # Not `session.call_tool`: it refuses good values that do not match the server's own schema.
-            return await send_request(session, request, CallToolResult)
+            return await call_tool(session, tool, arguments)
 
         name = self.config.name
         # What was never delivered had no effect; what was lost with its server may have had one.
@@ -147,8 +146,6 @@ class MCPServer:
             raise ServerTimeoutError(msg) from None
         except McpError as error:
             raise ToolCallError(error.error.message) from None
-        except ValidationError:
-            raise ToolCallError(f"MCP server {name!r} answered {tool}, but not with the result of a tool") from None
 
     def end(self) -> list["asyncio.Task[Any]"]:
         """End the connection for good. May be called again.

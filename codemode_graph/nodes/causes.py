@@ -25,6 +25,7 @@ _NO_PROGRAM = (*GAVE_UP, *_WORDLESS, "cut-off", "rejected", "several-blocks", "t
 # A warning and a failure are read by an agent's model in each of its later turns.
 _WORDS = 500
 _ERROR = 300
+_MESSAGE = 10_000
 _SHOWN = 3
 
 
@@ -94,7 +95,9 @@ def add_causes(failure: Failure, attempt: Attempt, calls: Sequence[ToolCall]) ->
     if failure["kind"] not in ("program", "returns", "empty"):
         return failure
     failed = failed_calls(calls, attempt["calls"])
-    hidden = [call for call in failed if call["error"] and call["error"]["message"] not in failure["message"]]
+    # The same error may have come by another way, which left its line breaks out or cut its end off.
+    text = one_line(failure["message"], _MESSAGE)
+    hidden = [c for c in failed if c["error"] and one_line(c["error"]["message"], _ERROR).rstrip("…") not in text]
     if not hidden:
         return failure
     return {

@@ -4,8 +4,8 @@ import base64
 import binascii
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NotRequired, TypeGuard
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NotRequired, TypeGuard, get_args
 
 from codemode_sandboxes.guest.json_values import MAX_DEPTH
 from langchain_core.messages import ToolMessage
@@ -13,6 +13,8 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypedDict
+
+from codemode_graph.tools.schema import Document, branches_of, mapping_at
 
 __all__ = [
     "HANDLE_SCHEMA",
@@ -23,8 +25,8 @@ __all__ = [
     "handles_in",
     "is_handle",
     "standard_blocks",
-    "takes_artifact",
     "with_artifacts",
+    "with_data",
     "with_handles",
 ]
 
@@ -34,6 +36,7 @@ _USE = (
     "await tools['load_value'](handle=it) returns its text, or base64 where it is no text"
 )
 _KINDS = ("image", "audio", "video")
+_MOST_NESTED = 10
 
 
 class ArtifactHandle(TypedDict):
@@ -184,19 +187,78 @@ def with_handles(schema: Any, *, argument: bool = False) -> Any:
     return {key: with_handles(item, argument=argument) for key, item in schema.items()}
 
 
-def takes_artifact(schema: Any) -> Literal["artifact", "bytes", "text"] | None:
-    """Return in which form an argument with this JSON Schema takes an artifact; None where it takes the handle as it is."""
-    if not isinstance(schema, Mapping):
-        return None
-    if "codemode_artifact" in (schema.get("properties") or {}):
+# In the order in which an argument that takes several has them.
+_Form = Literal["bytes", "artifact", "base64", "text"]
+Load = Callable[[ArtifactHandle], Awaitable[Artifact]]
+"""Returns the artifact of a handle."""
+
+
+async def with_data(value: Any, schema: object, document: Document, load: Load) -> Any:
+    """Return an argument with artifacts in place of their handles, each in the form that its schema asks for.
+
+    A handle stays where the schema takes an object, or says nothing.
+
+    Args:
+        value: The argument.
+        schema: Its JSON Schema.
+        document: The document in which that stands.
+        load: Returns the artifact of a handle.
+    """
+    branches = list(_branches(schema, document))
+    if is_handle(value):
+        found = {_form_of(branch) for branch in branches}
+        form = next((form for form in get_args(_Form) if form in found), None)
+        return value if form is None else _in_form(await load(value), form)
+    if isinstance(value, list):
+        return [await with_data(item, _schema_at(branches, place), document, load) for place, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {key: await with_data(item, _schema_at(branches, key), document, load) for key, item in value.items()}
+    return value
+
+
+def _branches(schema: object, document: Document, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield a schema and all its alternatives, with their references followed."""
+    flat = document.flat(schema)
+    yield flat
+    # Alternatives may refer to themselves.
+    for each in branches_of(flat) if depth < _MOST_NESTED else ():
+        yield from _branches(each, document, depth + 1)
+
+
+def _schema_at(branches: Sequence[Mapping[str, Any]], place: str | int) -> object:
+    """Return the schema of a member of an object or a list: the first one that names its place, else one for all."""
+    if isinstance(place, int):
+        lists = [each["prefixItems"] for each in branches if isinstance(each.get("prefixItems"), list)]
+        named = (each[place] for each in lists if place < len(each))
+    else:
+        objects = [mapping_at(each, "properties") for each in branches]
+        named = (each[place] for each in objects if place in each)
+    general = "items" if isinstance(place, int) else "additionalProperties"
+    return next(named, next((each[general] for each in branches if isinstance(each.get(general), Mapping)), True))
+
+
+def _form_of(schema: Mapping[str, Any]) -> _Form | None:
+    """Return in which form a schema takes an artifact; None where it takes the handle as it is."""
+    if "codemode_artifact" in mapping_at(schema, "properties"):
         return "artifact"
     if schema.get("format") == "binary":
         return "bytes"
     kinds = schema.get("type")
-    if "string" in (kinds if isinstance(kinds, list) else [kinds]):
-        return "text"
-    found = [takes_artifact(each) for key in ("anyOf", "oneOf") for each in schema.get(key) or ()]
-    return next((form for form in ("bytes", "artifact", "text") if form in found), None)
+    if "string" not in (kinds if isinstance(kinds, list) else [kinds]):
+        return None
+    encoded = schema.get("contentEncoding") == "base64" or schema.get("format") in ("base64", "byte")
+    return "base64" if encoded else "text"
+
+
+def _in_form(artifact: Artifact, form: _Form) -> Artifact | bytes | str:
+    match form:
+        case "artifact":
+            return artifact
+        case "bytes":
+            return artifact.data
+        case "text" if artifact.text is not None:
+            return artifact.text
+    return artifact.base64
 
 
 _LEAVES = (str, int, float, bool, type(None))
@@ -263,11 +325,12 @@ def standard_blocks(content: list[Any]) -> list[Any]:
 
 def artifact_of_block(block: Mapping[str, Any]) -> Artifact | None:
     """Return the artifact in a standard content block, or in one of MCP; None where it holds no data."""
-    data = block.get("base64") or block.get("data") or block.get("blob")
-    if not isinstance(data, str):
+    data = next((block[key] for key in ("base64", "data", "blob") if isinstance(block.get(key), str)), None)
+    if data is None:
         return None
     try:
-        found = base64.b64decode(data, validate=True)
+        # Encoders of mail break lines.
+        found = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
         return None
     extras = block.get("extras") or {}

@@ -210,7 +210,7 @@ class _Call:
         )
         properties: dict[str, Any] = {}
         for key, each in self.parameters.items():
-            schema = with_handles(dict(schemas.get((key, "validation"), {})), argument=True)
+            schema = dict(schemas.get((key, "validation"), {}))
             if each.kind is Parameter.VAR_POSITIONAL:
                 schema |= {"type": "array", VARIADIC: True}
             if "description" not in schema and (text := _description(self.hints.get(key)) or docs.arguments.get(key)):
@@ -228,7 +228,8 @@ class _Call:
         schema = {"type": "object", "properties": properties, "required": required, **shared}
         if self.more is not None:
             schema["additionalProperties"] = schemas.get((self.more, "validation"), True)
-        return schema
+        found: dict[str, Any] = with_handles(schema, argument=True)
+        return found
 
     async def __call__(self, arguments: dict[str, Any], config: RunnableConfig) -> Any:
         args, kwargs = self._bind(arguments, config)

@@ -130,7 +130,7 @@ class _Adapter:
             if name in documented and isinstance(item, Mapping) and "description" not in item:
                 properties[name] = {**item, "description": documented[name]}
         self.input_schema = {
-            **{key: value for key, value in schema.items() if key not in {"title", "description"}},
+            **{key: with_handles(v, argument=True) for key, v in schema.items() if key not in {"title", "description"}},
             "properties": {
                 name: with_handles(item, argument=True) for name, item in properties.items() if name not in self.hidden
             },

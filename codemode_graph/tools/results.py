@@ -204,7 +204,9 @@ def with_parts(value: Any, beside: list[Any], meta: Mapping[str, Any]) -> Any:
     more = ({"_content": beside} if beside else {}) | ({"_meta": dict(meta)} if meta else {})
     if not more:
         return value
-    return {**(value if isinstance(value, dict) else {"result": value}), **more}
+    # A value may have such keys of its own.
+    has_room = isinstance(value, dict) and not more.keys() & value.keys()
+    return {**(value if has_room else {"result": value}), **more}
 
 
 def block_values(content: Any) -> list[tuple[Any, str | None]]:

@@ -12,9 +12,10 @@ from langchain_core.callbacks import AsyncCallbackHandler
 from langgraph.checkpoint.memory import InMemorySaver
 from mcp.shared.memory import create_connected_server_and_client_session
 from mcp.types import EmbeddedResource, ImageContent, TextContent
-from pydantic import BaseModel
+from pydantic import Base64Str, BaseModel
 
 from codemode_graph import codemode, create_codemode
+from codemode_graph.integrations.answer import answer_content
 from codemode_graph.integrations.mcp_server import create_mcp_server
 from codemode_graph.integrations.middleware import CodeModeMiddleware
 from codemode_graph.tools.artifacts import Artifact
@@ -87,6 +88,53 @@ await tools.post(picture, await tools['load_value'](handle=papers[0]))
     # The data passed neither the state nor the journal's record of the calls.
     assert DATA not in json.dumps(result["tool_calls"][:-1])
     assert result["content"] == []
+
+
+class Mail(BaseModel):
+    title: str
+    files: list[bytes] = []
+    scan: Artifact | None = None
+    code: Base64Str = ""
+
+
+async def test_data_are_filled_in_wherever_a_schema_has_room_for_them() -> None:
+    seen: list[Any] = []
+
+    def send(mail: Mail, more: list[Mail] | None = None) -> None:
+        """Send a mail."""
+        seen.extend([mail, more])
+
+    def pack(pair: tuple[bytes, int], named: dict[str, bytes], either: int | list[str], **others: bytes) -> None:
+        """Pack files."""
+        seen.append([pair, named, either, others])
+
+    def keep(found: dict[str, Any]) -> None:
+        """Keep what was found."""
+        seen.append(found)
+
+    program = """
+p, n = await tools.plot(), (await tools.notes())[0]
+mail = {'title': n, 'files': [p], 'scan': p, 'code': n}
+await tools.send(mail, more=[mail])
+await tools.pack([p, 1], {'a': p}, [n], b=p)
+await tools.keep({'a': p})
+"""
+    async with codemode(tools=[plot, notes, send, pack, keep], sandbox="monty") as cm:
+        result = await cm.run_code(program)
+    assert result["error"] is None
+    mail = Mail.model_construct(title="grüße", files=[PNG], scan=Artifact(PNG, "image/png", "plot.png"), code="grüße")
+    assert seen[:3] == [mail, [mail], [(PNG, 1), {"a": PNG}, ["grüße"], {"b": PNG}]]
+    assert seen[3]["a"]["codemode_artifact"]
+
+
+def test_images_that_providers_refuse_are_no_blocks_of_a_message() -> None:
+    def block(kind: str, size: int) -> dict[str, Any]:
+        return {"type": kind.partition("/")[0], "base64": "A" * size, "mime_type": kind, "id": "1"}
+
+    blocks = [block("image/svg+xml", 4), block("image/png", 6_000_000), *[block("image/jpeg; q=1", 4_500_000)] * 5]
+    content: Any = answer_content({"content": blocks}, "text")
+    assert [part["type"] for part in content] == ["text", *["image"] * 4]
+    assert content[0]["text"] == "text\n\nNot shown: 3 of the 7 files whose handles are in the value."
 
 
 async def test_a_card_says_what_comes_and_what_goes() -> None:

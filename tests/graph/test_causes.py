@@ -89,6 +89,17 @@ async def test_a_failure_has_its_cause_and_the_last_words(replies: list[Any], wo
             assert words in text
 
 
+async def test_an_error_of_several_lines_is_told_once() -> None:
+    @tool(effect="read")
+    def read() -> None:
+        """Read."""
+        raise OSError("no disk\n  at /dev/sda")
+
+    async with codemode(tools=[read]) as cm:
+        error = str((await cm.run_code("await tools.read()"))["error"])
+    assert error.count("at /dev/sda") == 1
+
+
 async def test_an_empty_value_is_a_cause_too() -> None:
     async with code_mode("await tools.pay(5)\n[]", "I do not know.") as cm:
         for text in await told(await cm.run("Pay.")):

@@ -1,17 +1,35 @@
 """The values of MCP tools, over every transport."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
-from codemode_graph.errors import ToolCallError
+from codemode_graph import codemode
+from codemode_graph.errors import ToolCallError, UnusableResult
 from codemode_graph.mcp_sdk import MAJOR
 from codemode_graph.tools.artifacts import Artifact
 from tests.mcp.conftest import Tools, loaded
+from tests.mcp.servers.raw import ODD
 from tests.servers import own_server
 
 IMAGE = Artifact(b"hi", "image/png")
+TAKE_TEXT = """
+try:
+    await tools['{}']()
+except ValueError as e:
+    handle = str(e).partition("handle='")[2].partition("'")[0]
+await tools['load_value'](handle=handle)
+"""
+LINK = {
+    "type": "resource_link",
+    "uri": "file:///a.txt",
+    "name": "a.txt",
+    "size": 5,
+    "annotations": {"audience": ["user"]},
+    "_meta": {"etag": "x"},
+}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +56,12 @@ IMAGE = Artifact(b"hi", "image/png")
         ("structured_and_more", {"n": 1, "_content": [IMAGE], "_meta": {"cursor": "next"}}),
         ("list_and_more", {"result": [1, 2], "_content": [IMAGE]}),
         ("blob", Artifact(b"%PDF", "application/pdf", "file:///a.pdf")),
+        ("parts_with_meta", [{"result": "a", "_meta": {"next": 2}}, {"n": 1, "_meta": {"next": 3}}]),
+        ("data_with_meta", {"result": IMAGE, "_meta": {"width": 1}}),
+        ("repeated_with_meta", {"n": 1, "_content": [{"n": 1, "_meta": {"next": 2}}]}),
+        ("link_in_full", LINK),
+        ("own_keys", {"result": {"_content": "own", "_meta": "own"}, "_content": ["more"], "_meta": {"next": 2}}),
+        ("no_data", Artifact(b"", "image/png")),
         ("wrapped", [1, 2]),
         ("marked", 7),
         ("own_result", {"result": "x", "took": 0.5}),
@@ -57,6 +81,11 @@ async def test_the_value_is_plain(answers: Tools, tool: str, value: Any) -> None
         ("failed", "no such file: x\nlook again"),
         ("failed_structured", '{"code": 4}'),
         ("failed_with_both", 'no such file\n{"code": 4}'),
+        (
+            "failed_with_parts",
+            "Artifact('image/png', 2 bytes)\nfile:///log: disk full\n"
+            '{"name": "x", "uri": "file:///x", "type": "resource_link"}\n{"_meta": {"retry": 30}}',
+        ),
         ("failed_silently", "failed_silently failed and did not say why"),
         ("refused", "there is no parameter 'x'"),
     ],
@@ -127,10 +156,25 @@ async def test_half_a_surrogate_pair_is_replaced() -> None:
         assert await tools("cut") == "cut \N{REPLACEMENT CHARACTER}"
 
 
-async def test_an_answer_that_is_no_result_is_an_error() -> None:
-    async with loaded(own_server("raw", "no_result")) as tools:
-        with pytest.raises(ToolCallError, match="answered cut, but not with the result of a tool"):
-            await tools("cut")
+async def test_an_answer_of_any_form_has_been_given() -> None:
+    async with loaded(own_server("raw", "odd")) as tools, codemode(tools=tools.loader.tools) as cm:
+        assert await tools("another_kind") == ODD["another_kind"]["content"][0]
+        assert await tools("video") == ["a", Artifact(b"hi", "video/mp4")]
+        assert await tools("no_type") == Artifact(b"hi")
+        assert await tools("broken_lines") == IMAGE
+        assert await tools("no_content") == {"n": 1}
+        assert await tools("list") == [1]
+        assert await tools("bad_link") == ODD["bad_link"]["content"][0]
+        with pytest.raises(ToolCallError, match="disk full"):
+            await tools("failed_kind")
+        for name in ("text", "empty", "older", "no_base64"):
+            with pytest.raises(UnusableResult) as error:
+                await tools(name)
+            assert error.value.result == ODD[name]
+            # It may have had an effect, which a repaired program must not repeat.
+            result = await cm.run_code(TAKE_TEXT.format(name))
+            assert result["took_effect"] == ["1.1"]
+            assert json.loads(result["output"]) == ODD[name]
 
 
 async def test_a_large_value_arrives_whole_while_other_calls_go_on(

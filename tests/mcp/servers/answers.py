@@ -5,6 +5,7 @@ from typing import Any
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import McpError
 from mcp.types import (
+    Annotations,
     AudioContent,
     BlobResourceContents,
     CallToolRequest,
@@ -86,6 +87,37 @@ ANSWERS: dict[str, CallToolResult] = {
             type="resource",
             resource=BlobResourceContents(uri=AnyUrl("file:///a.pdf"), mimeType="application/pdf", blob="JVBERg=="),
         )
+    ),
+    "parts_with_meta": gives(
+        TextContent(type="text", text="a", _meta={"next": 2}),
+        TextContent(type="text", text='{"n": 1}', _meta={"next": 3}),
+    ),
+    "data_with_meta": gives(ImageContent(type="image", data="aGk=", mimeType="image/png", _meta={"width": 1})),
+    "repeated_with_meta": gives(TextContent(type="text", text='{"n": 1}', _meta={"next": 2}), structured={"n": 1}),
+    "link_in_full": gives(
+        ResourceLink(
+            type="resource_link",
+            uri=AnyUrl("file:///a.txt"),
+            name="a.txt",
+            size=5,
+            annotations=Annotations(audience=["user"]),
+            _meta={"etag": "x"},
+        )
+    ),
+    "own_keys": CallToolResult(
+        content=[text("more")], structuredContent={"_content": "own", "_meta": "own"}, _meta={"next": 2}
+    ),
+    "no_data": gives(ImageContent(type="image", data="", mimeType="image/png")),
+    "failed_with_parts": CallToolResult(
+        content=[
+            IMAGE,
+            EmbeddedResource(
+                type="resource", resource=TextResourceContents(uri=AnyUrl("file:///log"), text="disk full")
+            ),
+            ResourceLink(type="resource_link", uri=AnyUrl("file:///x"), name="x"),
+        ],
+        isError=True,
+        _meta={"retry": 30},
     ),
     "failed": gives(text("no such file: x"), text("look again"), error=True),
     "failed_structured": gives(structured={"code": 4}, error=True),

@@ -32,8 +32,27 @@ def bad_list(method: str, params: dict[str, Any]) -> Any:
     return {"tools": [{"name": "a", "inputSchema": SCHEMA}, {"inputSchema": SCHEMA}]}
 
 
-def no_result(method: str, params: dict[str, Any]) -> Any:
-    return half_a_pair(method, params) if method == "tools/list" else {"content": "text"}
+IMAGE = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
+ODD: dict[str, Any] = {
+    "another_kind": {"content": [{"type": "chart", "data": "no base64", "points": [1, 2]}]},
+    "video": {"content": [{"type": "text", "text": "a"}, {"type": "video", "data": "aGk=", "mimeType": "video/mp4"}]},
+    "no_type": {"content": [{"type": "image", "data": "aGk="}]},
+    "broken_lines": {"content": [{**IMAGE, "data": "aG\nk=\n"}]},
+    "no_content": {"structuredContent": {"n": 1}},
+    "list": {"content": [{"type": "text", "text": "[1]"}], "structuredContent": [1]},
+    "bad_link": {"content": [{"type": "resource_link", "uri": "no address", "name": "x"}]},
+    "failed_kind": {"content": [{"type": "chart", "why": "disk full"}], "isError": True},
+    "text": {"content": "text"},
+    "empty": {},
+    "older": {"toolResult": {"n": 1}},
+    "no_base64": {"content": [{"type": "text", "text": "a"}, {**IMAGE, "data": "%"}]},
+}
+
+
+def odd(method: str, params: dict[str, Any]) -> Any:
+    return (
+        {"tools": [{"name": n, "inputSchema": SCHEMA} for n in ODD]} if method == "tools/list" else ODD[params["name"]]
+    )
 
 
 def main(kind: str) -> None:
