@@ -1,7 +1,8 @@
 """Random ordinary programs on CPython, and on Monty where the check lets them: is there a silent difference?
 
-Run it with `python -m benchmarks.fuzz_python 20000`. It compares the value, the printed text, the exception and the tool
-calls, and prints the first differences, and by which rule programs were refused. It ends with 1 where there is one.
+Run it with `python -m benchmarks.fuzz_python 20000`, and with a second number for the first seed. It compares the value, the
+printed text, the exception and the tool calls, and prints the first differences, and by which rule programs were refused. It
+ends with 1 where there is one.
 """
 
 import ast
@@ -26,6 +27,8 @@ from codemode_sandboxes.choice import AutoSandbox, Choice, find_lacks
 from codemode_sandboxes.guest.json_values import to_json
 from codemode_sandboxes.monty import MontySandbox
 from codemode_sandboxes.registry import create_sandbox
+
+from benchmarks.arguments import read_count_and_seed
 
 __all__ = ["Fuzzed", "Run", "fuzz", "run_here", "run_in", "write_program"]
 
@@ -355,7 +358,7 @@ def _is_other_error(one: Run, other: Run) -> bool:
     return same and None not in (one.error, other.error) and one.error != other.error
 
 
-def _main(count: int = 20_000, seed: int = 1) -> int:
+def _main(count: int, seed: int) -> int:
     warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # some of the programs are about that
     found = asyncio.run(fuzz(count, seed=seed))
     print(
@@ -375,4 +378,4 @@ def _main(count: int = 20_000, seed: int = 1) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(*map(int, sys.argv[1:])))
+    sys.exit(_main(*read_count_and_seed("benchmarks.fuzz_python", __doc__, count=20_000, cases="programs")))

@@ -1,7 +1,7 @@
 """Replies in the templates of six model families, cut anywhere, with thoughts anywhere: does one run what it does not hold?
 
-Run it with `python -m benchmarks.fuzz_replies 20000`. It counts the programs that no fence, field, tag or whole reply held,
-and those that stood in thoughts, and prints the first of them.
+Run it with `python -m benchmarks.fuzz_replies 20000`, and with a second number for other replies. It counts the programs
+that no fence, field, tag or whole reply held, and those that stood in thoughts, and prints the first of them.
 """
 
 import json
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from benchmarks.arguments import read_count_and_seed
 from codemode_graph.model.reply import program_of, read_reply
 
 __all__ = ["Outcome", "fuzz"]
@@ -145,7 +146,8 @@ def _parses(program: str) -> bool:
 
 
 if __name__ == "__main__":
-    found = fuzz(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)
+    number, first = read_count_and_seed("benchmarks.fuzz_replies", __doc__, count=20_000, cases="replies")
+    found = fuzz(number, seed=first)
     print(f"{found.ran} programs, {len(found.wrong)} of them that nobody wrote")
     for reply, program in found.wrong[:5]:
         print(f"--- reply\n{reply}\n--- program\n{program}")

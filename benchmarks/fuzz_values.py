@@ -1,8 +1,8 @@
 """Random values through every sandbox, journal, checkpointer and MCP, both ways: does one arrive as another?
 
-Run it with `python -m benchmarks.fuzz_values 2000`. A value is exact, or it is refused where it would be changed, with an
-error that says so; what JSON has no type for arrives in the form that docs/values.md states. It prints, for each way, how
-many values went, how many were refused, and the first that differ.
+Run it with `python -m benchmarks.fuzz_values 2000`, and with a second number for other values. A value is exact, or it is
+refused where it would be changed, with an error that says so; what JSON has no type for arrives in the form that docs/values.md
+states. It prints, for each way, how many values went, how many were refused, and the first that differ.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ from langgraph.store.postgres.aio import AsyncPostgresStore
 from mcp.shared.memory import create_connected_server_and_client_session
 from typing_extensions import TypedDict
 
+from benchmarks.arguments import read_count_and_seed
 from codemode_graph import codemode
 from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.log import Delivered, Done
@@ -473,9 +474,9 @@ async def fuzz(count: int, *, seed: int = 1, sandboxes: Sequence[str] = tuple(SA
     return found
 
 
-def main(count: int) -> int:
+def main(count: int, seed: int) -> int:
     """Send the values, print what became of them, and return the number of those that differ."""
-    found = asyncio.run(fuzz(count))
+    found = asyncio.run(fuzz(count, seed=seed))
     for way, outcomes in found.items():
         print(f"{way:45} {outcomes.sent:6} sent  {outcomes.refused:5} refused  {len(outcomes.wrong):4} differ")
         for value, arrived in outcomes.wrong[:3]:
@@ -484,4 +485,4 @@ def main(count: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000) > 0)
+    sys.exit(main(*read_count_and_seed("benchmarks.fuzz_values", __doc__, count=2_000, cases="values")) > 0)
