@@ -107,7 +107,11 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
                 limits=parts.limits,
                 timeout=_timeout(state, parts, session),
             )
-            traced.end(ended, lambda: [call for call in log.view.tool_calls() if call["id"] in resolver.calls])
+            traced.end(
+                ended,
+                lambda: [call for call in log.view.tool_calls() if call["id"] in resolver.calls],
+                sandbox.name,
+            )
             return ended
 
     try:

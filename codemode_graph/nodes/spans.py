@@ -73,12 +73,16 @@ class SandboxRun:
         self.outputs: dict[str, Any] = {}
         self.failure: Failed | None = None
 
-    def end(self, run: ProgramRun, calls: Callable[[], list[ToolCall]]) -> None:
-        """Note how the program ended, and which calls it made."""
+    def end(self, run: ProgramRun, calls: Callable[[], list[ToolCall]], sandbox: str) -> None:
+        """Note how and in which sandbox the program ended, and which calls it made."""
         if not is_heard(self.config):
             return
         event = run.event
-        outputs: dict[str, Any] = {"stdout": run.stdout, "calls": [_call(call, self._attempt) for call in calls()]}
+        outputs: dict[str, Any] = {
+            "sandbox": sandbox,
+            "stdout": run.stdout,
+            "calls": [_call(call, self._attempt) for call in calls()],
+        }
         if isinstance(event, Failed):
             self.failure = event
         elif isinstance(event, Finished):
@@ -90,7 +94,10 @@ class SandboxRun:
 
 @asynccontextmanager
 async def sandbox_run(sandbox: str, program: str, *, attempt: int, config: RunnableConfig) -> AsyncIterator[SandboxRun]:
-    """Make what happens in the block a run of its own in traces, named after the sandbox. A failed program is its error."""
+    """Make what happens in the block a run of its own in traces, named after the sandbox in which the program begins.
+
+    A failed program is its error.
+    """
     config = tagged(config, f"sandbox:{sandbox}", sandbox=sandbox, attempt=attempt)
     if not is_heard(config):
         yield SandboxRun(config, attempt)

@@ -5,7 +5,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -13,7 +13,7 @@ from typing import TypeVar, get_args
 
 from codemode_sandboxes.contract import Boundary, Capabilities, Enforced, Execution, Limits, Program, Sandbox
 from codemode_sandboxes.errors import NoSandboxFits, PassedOver, SandboxUnavailable
-from codemode_sandboxes.handover import HandoverSandbox
+from codemode_sandboxes.handover import Candidate, HandoverSandbox
 from codemode_sandboxes.registry import SANDBOXES, SPREAD, backend_name, create_sandbox
 from codemode_sandboxes.source.tree import Tree, tree_of
 
@@ -196,7 +196,7 @@ class SandboxChoice:
         Args:
             sandbox: The backend.
             program: What is to run there.
-            on_move: Called with the choice of another backend, before the run goes on there.
+            on_move: Called with the choice of another backend, once the run is there and before it goes on.
         """
         return sandbox
 
@@ -357,17 +357,20 @@ class AutoSandbox(SandboxChoice):
         if offered is not None and not offered.gaps:
             return sandbox
 
-        async def move(lacks: str) -> Sandbox | None:
-            try:
-                choice = await self.choose(program, without=[sandbox.name])
-            except (NoSandboxFits, SandboxUnavailable):
-                return None
-            lacking = PassedOver(name=sandbox.name, lacks=(lacks,))
-            others = tuple(each for each in choice.passed_over if each.name != sandbox.name)
-            on_move(Choice(sandbox=choice.sandbox, passed_over=(lacking, *others)))
-            return choice.sandbox
+        async def candidates(lacks: str) -> AsyncGenerator[Candidate]:
+            without = [sandbox.name]
+            while True:
+                try:
+                    choice = await self.choose(program, without=without)
+                except (NoSandboxFits, SandboxUnavailable):
+                    return
+                lacking = PassedOver(name=sandbox.name, lacks=(lacks,))
+                others = tuple(each for each in choice.passed_over if each.name != sandbox.name)
+                moved = Choice(sandbox=choice.sandbox, passed_over=(lacking, *others))
+                yield Candidate(choice.sandbox, partial(on_move, moved))
+                without.append(choice.sandbox.name)
 
-        return HandoverSandbox(sandbox, move)
+        return HandoverSandbox(sandbox, candidates)
 
     def _offer_until(self, enough: Callable[[Capabilities], bool]) -> Capabilities:
         offers: list[Capabilities] = []

@@ -6,8 +6,12 @@ answered as before, and goes on from there. It makes none of its calls anew: as 
 first one did, the host sees neither that nor where it runs.
 """
 
+import hashlib
 import marshal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from codemode_sandboxes.contract import (
     Blocked,
@@ -24,10 +28,24 @@ from codemode_sandboxes.contract import (
 )
 from codemode_sandboxes.errors import SandboxUnavailable
 
-__all__ = ["HandoverExecution", "HandoverSandbox", "NextBackend"]
+__all__ = ["Candidate", "Candidates", "HandoverExecution", "HandoverSandbox"]
 
-NextBackend = Callable[[str], Awaitable[Sandbox | None]]
-"""Takes what a backend lacks, and returns the backend that goes on with the run; None where there is none."""
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A backend that may go on with a run.
+
+    Attributes:
+        sandbox: The backend.
+        on_start: Called once the run is there, before it goes on.
+    """
+
+    sandbox: Sandbox
+    on_start: Callable[[], None]
+
+
+Candidates = Callable[[str], AsyncGenerator[Candidate]]
+"""Takes what a backend lacks, and yields the backends that may go on with the run: the next is for one that does not start."""
 
 # Answers are kept until the run ends. A run with more of them than this stays where it is.
 _MOST_BYTES = 32 * 1024 * 1024
@@ -38,14 +56,14 @@ class HandoverSandbox:
 
     Args:
         sandbox: The backend in which they begin.
-        next_backend: Chooses the other one.
+        candidates: Chooses the other one.
 
     Attributes:
         name: The name of the backend in which the newest run is.
     """
 
-    def __init__(self, sandbox: Sandbox, next_backend: NextBackend) -> None:
-        self._sandbox, self._next_backend = sandbox, next_backend
+    def __init__(self, sandbox: Sandbox, candidates: Candidates) -> None:
+        self._sandbox, self._candidates = sandbox, candidates
         self.name = sandbox.name
 
     @property
@@ -59,13 +77,11 @@ class HandoverSandbox:
         Raises:
             SandboxUnavailable: The backend cannot run here.
         """
-        return HandoverExecution(await self._sandbox.start(program, limits), program, limits, self._move)
+        execution = await self._sandbox.start(program, limits)
+        return HandoverExecution(execution, program, limits, self._candidates, self._note)
 
-    async def _move(self, lacks: str) -> Sandbox | None:
-        following = await self._next_backend(lacks)
-        if following is not None:
-            self._sandbox, self.name = following, following.name
-        return following
+    def _note(self, sandbox: Sandbox) -> None:
+        self._sandbox, self.name = sandbox, sandbox.name
 
     async def aclose(self) -> None:
         """Do nothing: the backends belong to the choice."""
@@ -77,15 +93,23 @@ class HandoverExecution:
     Args:
         execution: The run.
         program: Its program.
-        limits: Its bounds.
-        next_backend: Called where the run ends for what its backend lacks.
+        limits: Its bounds. Time and memory are counted anew where the run goes on.
+        candidates: Called where the run ends for what its backend lacks.
+        on_move: Called with the backend that the run goes on in.
     """
 
-    def __init__(self, execution: Execution, program: Program, limits: Limits, next_backend: NextBackend) -> None:
+    def __init__(
+        self,
+        execution: Execution,
+        program: Program,
+        limits: Limits,
+        candidates: Candidates,
+        on_move: Callable[[Sandbox], None],
+    ) -> None:
         self._execution, self._program, self._limits = execution, program, limits
-        self._next_backend = next_backend
-        # What the program was told, and what it did then; None once that is too much to keep.
-        self._steps: list[tuple[bytes, float | None, Blocked]] | None = []
+        self._candidates, self._on_move = candidates, on_move
+        # What the program was told, and a digest of what it did then; None once that is too much to keep.
+        self._steps: list[_Step] | None = []
         self._size = 0
 
     async def advance(self, outcomes: Mapping[int, Outcome] | None = None, *, elapsed: float | None = None) -> Event:
@@ -119,42 +143,57 @@ class HandoverExecution:
         except ValueError:  # it is nested deeper than any value may be
             self._steps = None
             return
-        self._size += len(step) + len(event.stdout)
-        self._steps.append((step, elapsed, event))
+        self._size += len(step)
+        self._steps.append((step, elapsed, _digest(event)))
         if self._size > _MOST_BYTES:
             self._steps = None
 
     async def _go_on(self, failed: Failed, outcomes: Mapping[int, Outcome] | None, elapsed: float | None) -> Event:
-        if self._steps is None or (sandbox := await self._next_backend(failed.lacks)) is None:
+        steps, self._steps = self._steps, None
+        if steps is None:
             return failed
-        try:
-            execution = await sandbox.start(self._program, self._limits)
-        except SandboxUnavailable:
-            return failed
-        steps, self._execution, self._steps = self._steps, execution, None
-        try:
-            if not await _catch_up(execution, steps):
-                await execution.aclose()
+        async with aclosing(self._candidates(failed.lacks)) as candidates:
+            async for candidate in candidates:
+                try:
+                    self._execution = await candidate.sandbox.start(self._program, self._limits)
+                except SandboxUnavailable:
+                    continue
+                break
+            else:
                 return failed
-            return await execution.advance(outcomes, elapsed=elapsed)
+        try:
+            if not await _catch_up(self._execution, steps):
+                # The calls that were made stand, so the run ends as it did where they were made.
+                await self._execution.aclose()
+                return failed
+            self._on_move(candidate.sandbox)
+            candidate.on_start()
+            return await self._execution.advance(outcomes, elapsed=elapsed)
         except BaseException:
-            await execution.aclose()
+            await self._execution.aclose()
             raise
 
 
-async def _catch_up(execution: Execution, steps: list[tuple[bytes, float | None, Blocked]]) -> bool:
+_Step: TypeAlias = tuple[bytes, float | None, bytes]
+
+
+async def _catch_up(execution: Execution, steps: list[_Step]) -> bool:
     """Tell a run what the run before it was told; return whether it did the same."""
     for step, elapsed, known in steps:
         outcomes: dict[int, Outcome] = {
             number: Returned(value) if error is None else Raised(*error) for number, value, error in marshal.loads(step)
         }
         event = await execution.advance(outcomes, elapsed=elapsed)
-        if not isinstance(event, Blocked) or _seen(event) != _seen(known):
+        if not isinstance(event, Blocked) or _digest(event) != known:
             return False
     return True
 
 
-def _seen(event: Blocked) -> tuple[str, tuple[int, ...], bool, str]:
-    """Return what the host sees of an event; by its text, in which NaN equals itself, and 1 is not 1.0."""
-    calls = repr([(call.id, call.tool, call.args, dict(call.kwargs)) for call in event.calls])
-    return calls, event.cancelled, event.wake_after is None, event.stdout
+def _digest(event: Blocked) -> bytes:
+    """Return a digest of what the host sees of an event.
+
+    It is that of a text, in which NaN equals itself, and 1 is not 1.0. The arguments themselves may be large, and many.
+    """
+    calls = [(call.id, call.tool, call.args, dict(call.kwargs)) for call in event.calls]
+    seen = repr((calls, event.cancelled, event.wake_after is None, event.stdout))
+    return hashlib.sha256(seen.encode("utf-8", "surrogatepass")).digest()

@@ -1,7 +1,9 @@
 """A run that moves to another backend on the way: it is answered as before, and the host sees nothing of it."""
 
-from collections.abc import AsyncIterator, Sequence
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from codemode_sandboxes import (
@@ -14,6 +16,7 @@ from codemode_sandboxes import (
     Limits,
     MockExecution,
     MockSandbox,
+    Outcome,
     Program,
     Raised,
     Returned,
@@ -21,7 +24,7 @@ from codemode_sandboxes import (
     SandboxUnavailable,
 )
 from codemode_sandboxes import handover as handover_module
-from codemode_sandboxes.handover import HandoverSandbox
+from codemode_sandboxes.handover import Candidate, HandoverSandbox
 from codemode_sandboxes.monty import MontySandbox
 
 from codemode_graph import CodeMode, tool
@@ -33,12 +36,25 @@ SECOND = Blocked((Call(2, "put", (2.0,)),), (), 0.5, "b\n")
 PROGRAM = Program(code="1", tools=("put",))
 
 
-def moving(first: Sequence[Event], other: Sandbox | None) -> HandoverSandbox:
-    async def following(lacks: str) -> Sandbox | None:
-        assert lacks == "a key is NaN"
-        return other
+class Other(MockSandbox):
+    name = "other"
 
-    return HandoverSandbox(MockSandbox([*first, LACKING]), following)
+
+class Absent(MockSandbox):
+    async def start(self, program: Program, limits: Limits | None = None) -> MockExecution:
+        raise SandboxUnavailable("absent", "it is gone", "")
+
+
+def moving(first: Sequence[Event], *others: Sandbox, moved: list[str] | None = None) -> HandoverSandbox:
+    """Return a sandbox whose run moves to the first of the others that starts, and notes its name once it is there."""
+    notes = list[str]() if moved is None else moved
+
+    async def candidates(lacks: str) -> AsyncGenerator[Candidate]:
+        assert lacks == "a key is NaN"
+        for other in others:
+            yield Candidate(other, partial(notes.append, other.name))
+
+    return HandoverSandbox(MockSandbox([*first, LACKING]), candidates)
 
 
 async def drive(sandbox: Sandbox) -> list[Event]:
@@ -51,9 +67,10 @@ async def drive(sandbox: Sandbox) -> list[Event]:
 
 
 async def test_a_run_goes_on_elsewhere_and_is_told_what_it_was_told() -> None:
-    other = MockSandbox([FIRST, SECOND, Finished(3, "c\n")])
-    sandbox = moving([FIRST, SECOND], other)
+    other, moved = Other([FIRST, SECOND, Finished(3, "c\n")]), list[str]()
+    sandbox = moving([FIRST, SECOND], Absent(Finished(1)), other, Other(Finished(2)), moved=moved)
     assert await drive(sandbox) == [FIRST, SECOND, Finished(3, "c\n")]
+    assert (sandbox.name, moved) == ("other", ["other"])
     (execution,) = other.executions
     assert repr(execution.outcomes[1]) == repr({1: Returned([float("nan"), "\ud800"])})
     assert execution.outcomes[2] == {2: Raised("KeyError", "no")}
@@ -74,19 +91,18 @@ OTHERWISE: dict[str, Event] = {
 
 @pytest.mark.parametrize("case", OTHERWISE)
 async def test_a_run_that_does_otherwise_there_ends_with_the_failure(case: str) -> None:
-    other = MockSandbox([FIRST, OTHERWISE[case], Finished(3)])
-    assert await drive(moving([FIRST, SECOND], other)) == [FIRST, SECOND, LACKING]
+    other, moved = Other([FIRST, OTHERWISE[case], Finished(3)]), list[str]()
+    sandbox = moving([FIRST, SECOND], other, moved=moved)
+    assert await drive(sandbox) == [FIRST, SECOND, LACKING]
     assert other.executions[0].closed
+    # The failure is the first one's, and nobody hears that the run had moved.
+    assert (sandbox.name, moved) == ("mock", [])
 
 
 async def test_a_run_stays_where_there_is_no_other_backend_or_too_much_was_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Absent(MockSandbox):
-        async def start(self, program: Program, limits: Limits | None = None) -> MockExecution:
-            raise SandboxUnavailable("absent", "it is gone", "")
-
-    assert (await drive(moving([FIRST, SECOND], None)))[2] == LACKING
+    assert (await drive(moving([FIRST, SECOND])))[2] == LACKING
     assert (await drive(moving([FIRST, SECOND], Absent(Finished(1)))))[2] == LACKING
     monkeypatch.setattr(handover_module, "_MOST_BYTES", 10)
     assert (await drive(moving([FIRST, SECOND], MockSandbox([FIRST, SECOND, Finished(3)]))))[2] == LACKING
@@ -112,6 +128,50 @@ async def test_calls_side_by_side_and_sleeps_are_caught_up_with(auto: AutoSandbo
     ended = await run(auto, code, {"put": put})
     assert ended.value == 2
     assert [call.args for event in ended.blocked for call in event.calls] == [(0,), (1,), (2,), (1,), (2,), (0.5,)]
+
+
+async def test_the_arguments_of_calls_are_not_kept_for_a_move() -> None:
+    class Argument(list[int]):
+        """A list that a weak reference can look for."""
+
+    kept: list[weakref.ref[Argument]] = []
+
+    def call(program: Program) -> Generator[Blocked, Mapping[int, Outcome], Failed]:
+        for number in range(1, 4):
+            argument = Argument([number])
+            kept.append(weakref.ref(argument))
+            yield Blocked((Call(number, "put", (argument,)),))
+            del argument
+        return LACKING
+
+    async def candidates(lacks: str) -> AsyncGenerator[Candidate]:
+        yield Candidate(MockSandbox(call), lambda: None)
+
+    execution = await HandoverSandbox(MockSandbox(call), candidates).start(PROGRAM, Limits())
+    for number in range(4):
+        assert all(each() is None for each in kept[:-1])
+        event = await execution.advance({number: Returned(None)})
+    assert event == LACKING
+    assert len(kept) == 6
+
+
+MOVES = {
+    # Monty takes integers of 64 bits here.
+    "import random\nx = random.randint(1, 9)\nawait tools.put(x)\nrandom.randrange(2**70) < 2**70": True,
+    "import random\nxs = [random.random(), random.sample(range(99), 5), random.choice('abc')]\nawait tools.put(xs[0])\n"
+    "d = {float('n' + 'an'): 1}\nlen(d) + len(xs)": 4,
+    # Monty calls a sort key within another one no deeper than some 20 times.
+    "def depth(n):\n    return n and max([n], key=lambda x: depth(n - 1))\nawait tools.put(1)\ndepth(100)": 100,
+}
+
+
+@pytest.mark.parametrize("code", MOVES)
+async def test_random_numbers_and_what_monty_has_too_little_room_for_move(auto: AutoSandbox, code: str) -> None:
+    async def put(x: float) -> None: ...
+
+    ended = await run(auto, code, {"put": put})
+    assert ended.value == MOVES[code]
+    assert len(ended.blocked) == 1
 
 
 async def test_no_call_of_a_run_that_moves_is_made_twice() -> None:

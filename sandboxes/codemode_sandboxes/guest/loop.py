@@ -10,7 +10,7 @@ from typing import Any
 
 from codemode_sandboxes.guest.clock import Clock
 
-__all__ = ["GuestLoop", "seed_everything"]
+__all__ = ["GuestLoop", "draw_seeds", "seed_everything"]
 
 _RESOLUTION = 1e-9
 
@@ -83,27 +83,37 @@ class GuestLoop(asyncio.BaseEventLoop):
 _seed_generator = random.Random.seed
 
 
+def draw_seeds(seed: int) -> tuple[random.Random, int, int]:
+    """Return what a program's seed decides: the source of further seeds, the node of `uuid1`, and the seed of `random`.
+
+    Monty's `random` gets the same seed, so that a run which moves from there draws the same numbers again.
+    """
+    source = random.Random(seed)
+    # The node's 41st bit says that it is no address of a network card.
+    return source, source.getrandbits(48) | (1 << 40), source.getrandbits(64)
+
+
 def seed_everything(seed: int) -> None:
     """Draw all further randomness from this seed, so that two runs of a program draw the same numbers.
 
     `random`, `uuid`, `secrets` and `os.urandom` all draw from it, so what they return is no secret. Hashes of strings do
     not vary either: the interpreter is started with a fixed hash seed.
     """
-    source = random.Random(seed)
+    source, node, first = draw_seeds(seed)
     draw, draw_bytes = source.getrandbits, source.randbytes
 
     def seed_generator(self: random.Random, a: Any = None, version: int = 2) -> None:
         _seed_generator(self, draw(64) if a is None else a, version)
 
-    # Without the C library's functions `uuid1` is made of the clock and of a node, which is drawn here: else it would hold
-    # the address of this machine's network card. The node's 41st bit says that it is no such address.
+    # Without the C library's functions `uuid1` is made of the clock and of a node, which is drawn: else it would hold the
+    # address of this machine's network card.
     for module, name, value in (
         (random.Random, "seed", seed_generator),
         (random, "_urandom", draw_bytes),
         (os, "urandom", draw_bytes),
         (uuid, "_generate_time_safe", None),
         (uuid, "_UuidCreate", None),
-        (uuid, "_node", draw(48) | (1 << 40)),
+        (uuid, "_node", node),
     ):
         setattr(module, name, value)
-    random.seed(draw(64))
+    random.seed(first)

@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from codemode_sandboxes.contract import Capabilities, Diagnostic, Execution, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
+from codemode_sandboxes.guest.loop import draw_seeds
 from codemode_sandboxes.monty.dialect import aprobe, probe
 from codemode_sandboxes.monty.session import MontyExecution
 from codemode_sandboxes.monty.typecheck import CHECKERS, TypeCheckers
@@ -123,6 +124,7 @@ class MontySandbox:
             SandboxUnavailable: No worker starts, or none came free in time.
         """
         limits = limits or Limits()
+        _, _, seed = draw_seeds(program.seed)
         worker = await self._pool().workers.open(
             script_name="program.py",
             limits={
@@ -131,7 +133,7 @@ class MontySandbox:
                 "max_suspensions": 4 * limits.calls + _SPARE_SUSPENSIONS,
             },
             assert_message_annotations=False,
-            os_policy={"sleep": "call_host", "datetime": "call_host", "random_start": {"seed": program.seed}},
+            os_policy={"sleep": "call_host", "datetime": "call_host", "random_start": {"seed": seed}},
         )
         execution = MontyExecution(worker, program, limits)
         # Looked up again: the pool may have been closed while the worker started, and the next `aclose` must find this run.

@@ -45,7 +45,10 @@ _CLOCK_CALLS = frozenset({"time.time", "datetime.now", "date.today"})
 
 _SINCE_START = frozenset({"time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"})
 
-_DOUBTFUL = frozenset({"AttributeError", "IndexError", "NotImplementedError", "TypeError"})
+# Errors that Monty raises for what it lacks, and for larger integers and deeper recursion than it takes in some places.
+_DOUBTFUL = frozenset(
+    {"AttributeError", "IndexError", "NotImplementedError", "OverflowError", "RecursionError", "TypeError"}
+)
 _LONGEST_REASON = 500
 
 
