@@ -182,6 +182,45 @@ async def test_tools_are_found_by_name_and_by_attribute(sandbox: MontySandbox) -
 
 
 @pytest.mark.parametrize(
+    "code",
+    [
+        "await tools.echo(5)",
+        "await tools . echo(5)",
+        "f = tools.echo\nawait f(5)",
+        "f'{await tools.echo(5)}'",
+        "[await each(5) for each in tools.values()][0]",
+        "t = tools\nawait t.echo(5)",
+        "await getattr(tools, 'echo')(5)",
+        "await [tools][0]['echo'](5)",
+        "def tool(name='echo'):\n    return tools[name]\nawait tool()(5)",
+        "await (lambda tools: tools.echo(5))(tools)",
+        "(await tools.echo(5)) if 'echo' in tools else None",
+        "await tools.get('echo')(5)",
+        "await next(iter(tools.items()))[1](5)",
+    ],
+)
+async def test_whatever_way_a_program_takes_to_a_tool_it_is_there(sandbox: MontySandbox, code: str) -> None:
+    result = await run(sandbox, code, {"echo": echo})
+    assert result.value in ([[5], {}], "[[5], {}]"), result.event
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("round(2.675, 2)", 2.67),
+        ("f = round\nf(2.675, 2)", 2.67),
+        ("list(map(round, [2.675], [2]))", [2.67]),
+        ("[f(0.5) for f in (round, abs)]", [0, 0.5]),
+        ("sum([0.1] * 10)", sum([0.1] * 10)),
+        ("def total(numbers, add=sum):\n    return add(numbers)\ntotal([0.1] * 10)", sum([0.1] * 10)),
+        ("max([[0.1] * 10, [0.3]], key=sum)", [0.1] * 10),
+    ],
+)
+async def test_what_comes_before_a_program_is_what_it_needs(sandbox: MontySandbox, code: str, value: Any) -> None:
+    assert (await run(sandbox, code)).value == value
+
+
+@pytest.mark.parametrize(
     ("code", "error", "message"),
     [
         ("tools['list-event']", "KeyError", "no tool named 'list-event'; did you mean 'list-events'?"),

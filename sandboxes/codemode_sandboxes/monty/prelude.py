@@ -6,20 +6,20 @@ the expression that its author wrote.
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from codemode_sandboxes.tool_names import attribute_names
 
-__all__ = ["PRELUDE", "REFUSAL", "function_names", "prelude_inputs", "unknown_attribute"]
+__all__ = ["REFUSAL", "function_names", "unknown_attribute", "write_prelude"]
 
 REFUSAL = "\0refused\0"
 """What the helper `_cm_refuse` prints before its message: the host ends the run then. No `except` of the program sees that,
 and it reaches the host also from where no function of the host can be called, such as a sort key."""
 
-# Monty's `round` multiplies before it rounds: round(2.675, 2) is 2.68 there, although the float lies below 2.675. To tens
-# and hundreds a float is rounded as the integer in it, exactly; what is behind the point decides where that is a tie.
-PRELUDE = """\
+_TOOLS = """\
 class Tools:
     def __init__(self, names, functions, attributes):
         self._functions = dict(zip(names, functions))
@@ -55,11 +55,28 @@ class Tools:
 
 tools = Tools(*_parts)
 _parts = None
+"""
 
+# For a program that names its tools, as nearly all do. The whole class takes as long to compile as such a program to run.
+_NAMED_TOOLS = """\
+class Tools:
+    def __init__(self, functions):
+        for name in functions:
+            setattr(self, name, functions[name])
+
+tools = Tools(_parts)
+_parts = None
+"""
+
+_REFUSE = """\
 _print = print
 def _cm_refuse(message):
     _print('REFUSAL' + message)
+""".replace("REFUSAL", REFUSAL.replace("\0", "\\0"))
 
+# Monty's `round` multiplies before it rounds: round(2.675, 2) is 2.68 there, although the float lies below 2.675. To tens
+# and hundreds a float is rounded as the integer in it, exactly; what is behind the point decides where that is a tie.
+_ROUND = """\
 _round = round
 def round(number, ndigits=None):
     if type(number) is not float or ndigits is None or number - number != 0:
@@ -72,7 +89,7 @@ def round(number, ndigits=None):
         whole += 1 if whole > 0 else -1
     rounded = float(_round(whole, -digits))
     return -rounded if rounded == 0 and number < 0 else rounded
-""".replace("REFUSAL", REFUSAL.replace("\0", "\\0"))
+"""
 
 # CPython has carried the rounding errors of a sum of floats along since 3.12, and those of integers among them since
 # 3.14. Monty adds one after the other, so it gets the sum of the Python beside it. Numbers of a range need no list.
@@ -95,19 +112,51 @@ def sum(iterable, /, start=0):
         result = longer
     return result + error if error and error - error == 0 else result
 """.replace("INTEGERS", str(sum([1e16, 1, -1e16]) == 1.0))
-if sum([0.1] * 10) == 1.0:
-    PRELUDE += _SUM
+
+# The name that each part defines. A program that has no such word in its text has no other way to it.
+_PARTS = {"_cm_refuse": _REFUSE, "round": _ROUND} | ({"sum": _SUM} if sum([0.1] * 10) == 1.0 else {})
 
 
-def function_names(tools: Sequence[str]) -> dict[str, str]:
+def write_prelude(code: str, tools: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return what runs before a program, as far as the program needs it, and the inputs of that.
+
+    Args:
+        code: The program's text, with all that is added to it.
+        tools: The tools' names.
+    """
+    # Python takes two spellings of a character in a name for one.
+    text = code if code.isascii() else unicodedata.normalize("NFKC", code)
+    words = frozenset(_WORD.findall(text))
+    prelude = "".join(part for name, part in _PARTS.items() if name in words)
+    if "tools" not in words:
+        return prelude, {}
+    functions = function_names(tools)
+    by_attribute = _functions_by_attribute(tuple(tools))
+    uses = set(_USE.findall(text))
+    if uses <= by_attribute.keys():
+        return prelude + _NAMED_TOOLS, {"_parts": {name: _function(by_attribute[name]) for name in uses}}
+    return prelude + _TOOLS, {"_parts": (list(tools), [_function(name) for name in functions], attribute_names(tools))}
+
+
+_WORD = re.compile(r"\w+")
+_USE = re.compile(r"\btools\b(?:\.(\w+))?")
+
+
+def function_names(tools: Sequence[str]) -> Mapping[str, str]:
     """Return the tools by the names of their functions in Monty; a tool's own name could be that of a built-in."""
+    return _function_names(tuple(tools))
+
+
+# Each run asks about the same tools: with a thousand this is most of its start.
+@lru_cache(maxsize=32)
+def _function_names(tools: tuple[str, ...]) -> Mapping[str, str]:
     return {f"_tool_{number}": tool for number, tool in enumerate(tools)}
 
 
-def prelude_inputs(tools: Sequence[str]) -> dict[str, Any]:
-    """Return the inputs from which the prelude builds `tools`."""
-    functions = [_function(name) for name in function_names(tools)]
-    return {"_parts": (list(tools), functions, attribute_names(tools))}
+@lru_cache(maxsize=32)
+def _functions_by_attribute(tools: tuple[str, ...]) -> Mapping[str, str]:
+    attributes = attribute_names(tools)
+    return {attributes[tool]: name for name, tool in _function_names(tools).items() if tool in attributes}
 
 
 def _function(name: str) -> Callable[[], None]:

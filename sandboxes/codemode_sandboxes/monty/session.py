@@ -33,7 +33,7 @@ from codemode_sandboxes.monty.convert import (
 )
 from codemode_sandboxes.monty.dialect import lower, refuses, uses_nan
 from codemode_sandboxes.monty.failures import PROGRAM_FILE, failure, last_line, program_failure
-from codemode_sandboxes.monty.prelude import PRELUDE, REFUSAL, function_names, prelude_inputs
+from codemode_sandboxes.monty.prelude import REFUSAL, function_names, write_prelude
 from codemode_sandboxes.monty.workers import Worker
 
 __all__ = ["MontyExecution"]
@@ -157,10 +157,12 @@ class MontyExecution:
         except UnicodeEncodeError:
             message = "the program's text contains lone surrogates"
             raise _Ended(Failed(kind="syntax", type="SyntaxError", message=message)) from None
-        # Two feeds: an error or a call in the second lies in the program itself, which `PROGRAM_FILE` names.
+        # Two feeds, none of them empty, as such a one does not count: an error or a call in the second lies in the
+        # program itself, which `PROGRAM_FILE` names.
         lowered = lower(self._source)
         self._encoded = lowered.code.encode()
-        self._worker.session.feed_run(PRELUDE + lowered.helpers, inputs=prelude_inputs(self._program.tools))
+        prelude, inputs = write_prelude(lowered.helpers + lowered.code, self._program.tools)
+        self._worker.session.feed_run(prelude + lowered.helpers or "None", inputs=inputs)
         return self._worker.session.feed_start(lowered.code, print_callback=self._output.write)
 
     def _step(self, snapshot: _Snapshot) -> _Snapshot | Event:

@@ -70,7 +70,7 @@ def _drop_idle(code: str) -> tuple[str, list[str]]:
     """Remove `from __future__` imports, and `nest_asyncio`, which scripts do not need."""
     edits = Edits(code)
     nested = False
-    for node in tree_of(code).nodes:
+    for node in tree_of(code).of(ast.Import, ast.ImportFrom, ast.Expr):
         match node:
             case ast.ImportFrom(module="__future__"):
                 edits.drop(node)
