@@ -30,6 +30,8 @@ from codemode_graph.tools.spec import DecisionType, Review, ToolSpec
 __all__ = ["Gate", "OpenCall", "Start", "by_digest", "digest_of"]
 
 # Of the UUIDs that are idempotency keys. It must never change: the keys of runs that go on depend on it.
+# `json.dumps` would make another one for each call.
+_COMPACT = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _NAMESPACE = uuid.UUID("5c1a8f2e-6f0b-4a53-9f0e-0f3f4ad2b7c6")
 
 
@@ -355,5 +357,5 @@ def digest_of(tool: ToolSpec, arguments: Mapping[str, Any]) -> str:
         # Without a validator of its own, a tool is called alike with a default written out and with the default left
         # out.
         validated = without_defaults(tool.input_schema, arguments)
-    text = json.dumps(canonical(validated), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = _COMPACT.encode(canonical(validated))
     return hashlib.sha256(f"{tool.name}\0{text}".encode()).hexdigest()[:20]

@@ -35,7 +35,7 @@ from codemode_graph.events import CallFields, CallFinishedEvent, CallStartedEven
 from codemode_graph.exact import encode
 from codemode_graph.redact import mask, redact
 from codemode_graph.state import CodeModeState, Question, ToolCallStatus, ToolError
-from codemode_graph.tools.artifacts import handles_in, with_artifacts, with_data
+from codemode_graph.tools.artifacts import handles_in, is_plain, with_artifacts, with_data
 from codemode_graph.tools.callbacks import masked, secrets_in, tagged
 from codemode_graph.tools.hints import plain_object, to_plain
 from codemode_graph.tools.results import CommandRefused, Updated, to_json_update
@@ -152,12 +152,17 @@ class ToolCalls:
         error = None if isinstance(ending, Asks) else ending.error
         emit(CallFinishedEvent(type="call_finished", **fields, status=status, seconds=seconds, error=error))
 
-    def give_up(self, spec: ToolSpec, record: Record) -> Failed | Unknown:
+    def give_up(
+        self, spec: ToolSpec, record: Record, why: str = "the call was given up before it ended"
+    ) -> Failed | Unknown:
         """Say how a call ended whose tool was cancelled."""
-        error = ToolError(type="RuntimeError", message="the call was given up before it ended")
-        ending = self._cut_off(spec, record, error)
+        ending = self._cut_off(spec, record, ToolError(type="RuntimeError", message=why))
         self.report(CallFields(id=record.id, tool=spec.name, arguments=record.event.arguments), record, ending)
         return ending
+
+    def cancelled(self, spec: ToolSpec, record: Record) -> tuple[Ending, Outcome | None]:
+        """Say how a call ended that nobody here cancelled: the tool's own library did, and that is the tool's failure."""
+        return self._with_outcome(self.give_up(spec, record, f"{spec.name} was cancelled from within"))
 
     async def _end(self, spec: ToolSpec, record: Record, arguments: Mapping[str, Any]) -> tuple[Ending, Outcome | None]:
         try:
@@ -165,13 +170,6 @@ class ToolCalls:
             if self.observe is not None and isinstance(outcome, Returned):
                 self.observe(spec.name, outcome.value)
             return ending, outcome
-        # A cancellation that this task was not asked for comes from the tool's own library, and is the tool's failure.
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            error = ToolError(type="RuntimeError", message=f"{spec.name} was cancelled from within")
-            return self._with_outcome(self._cut_off(spec, record, error))
         except _TooLate:
             message = f"{spec.name} did not answer within {spec.policy.timeout:g} seconds"
             return self._with_outcome(self._cut_off(spec, record, ToolError(type="TimeoutError", message=message)))
@@ -236,11 +234,11 @@ class ToolCalls:
             if isinstance(returned, Updated):
                 updates = [to_json_update(update, max_bytes=most) for update in returned.updates]
                 returned = returned.value
-            found = with_artifacts(returned)
-            # What a policy redacts may stand in any data, which has no names.
-            returned = await self.values.keep_artifacts(
-                found, secret=bool(spec.policy.redact), most=spec.policy.max_result_bytes
-            )
+            if not is_plain(returned):
+                # What a policy redacts may stand in any data, which has no names.
+                returned = await self.values.keep_artifacts(
+                    with_artifacts(returned), secret=bool(spec.policy.redact), most=spec.policy.max_result_bytes
+                )
             value = to_json(returned, max_bytes=most, convert=plain_object, duration=to_plain)
         except (TypeError, ValueError) as problem:
             # What follows the semicolon tells the tool's author what to do, whom the program cannot reach.
@@ -273,7 +271,7 @@ class ToolCalls:
         Raises:
             ValueError: There is no artifact with such a handle.
         """
-        if spec.source == LOAD_VALUE.source:
+        if spec.source == LOAD_VALUE.source or not any(type(value) in (dict, list) for value in arguments.values()):
             return arguments
         found = dict(arguments)
         for name, value in arguments.items():

@@ -309,7 +309,8 @@ class _Run:
         opens = []
         for number in ended:
             open, task = self.flight.pop(number), self.tasks.pop(number)
-            await self.resolver.finish(open, *task.result())
+            # `cancel` takes a task away before it cancels it, so one that is here was cancelled from within.
+            await self.resolver.finish(open, *(self.resolver.cancelled(open) if task.cancelled() else task.result()))
             opens.append(open)
         if any(self.resolver.must_last(open) for open in opens):
             await self.session.log.flush()

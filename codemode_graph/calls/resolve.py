@@ -196,6 +196,11 @@ class Resolver(Gate):
         assert open.record is not None
         return await self.maker.make(open.tool, open.record, open.start.arguments)
 
+    def cancelled(self, open: OpenCall) -> tuple[Ending, Outcome | None]:
+        """Say how a call ended whose tool cancelled itself."""
+        assert open.record is not None
+        return self.maker.cancelled(open.tool, open.record)
+
     def must_last(self, open: OpenCall) -> bool:
         """Tell whether what happens to a call has to be durable before anything else happens.
 

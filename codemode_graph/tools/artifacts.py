@@ -24,6 +24,7 @@ __all__ = [
     "handle_of",
     "handles_in",
     "is_handle",
+    "is_plain",
     "standard_blocks",
     "with_artifacts",
     "with_data",
@@ -261,7 +262,8 @@ def _in_form(artifact: Artifact, form: _Form) -> Artifact | bytes | str:
     return artifact.base64
 
 
-_LEAVES = (str, int, float, bool, type(None))
+_LEAVES = frozenset({str, int, float, bool, type(None)})
+_MOST_CONTAINERS = 10_000
 
 
 def with_artifacts(value: Any) -> Any:
@@ -269,16 +271,29 @@ def with_artifacts(value: Any) -> Any:
 
     A dataclass or a model with one in it becomes a dict of its fields.
     """
-    return value if _is_plain(value, 0) else _replace(value, {}, 0)
+    return value if is_plain(value) else _replace(value, {}, 0)
 
 
-def _is_plain(value: Any, depth: int) -> bool:
-    """Tell whether a value is made of JSON's types alone, as most are, and not nested deeply."""
-    kind = type(value)
-    if kind is dict or kind is list:
-        items = value.values() if kind is dict else value
-        return all(type(item) in _LEAVES or (depth <= MAX_DEPTH and _is_plain(item, depth + 1)) for item in items)
-    return kind in _LEAVES
+def is_plain(value: Any) -> bool:
+    """Tell whether a value is made of JSON's types alone, as most are.
+
+    To see that takes less time than to go through a value for what it may hold, or to write it again. One with many
+    containers, among them each that contains itself, counts as another.
+    """
+    if type(value) in _LEAVES:
+        return True
+    containers = [value]
+    for each in containers:  # those inside are added at its end
+        if type(each) is dict and all(type(key) is str for key in each):
+            containers += [item for item in each.values() if type(item) not in _LEAVES]
+        elif type(each) is list:
+            containers += [item for item in each if type(item) not in _LEAVES]
+        else:
+            return False
+        # Few references to one list, nested, would make endlessly many.
+        if len(containers) > _MOST_CONTAINERS:
+            return False
+    return True
 
 
 def _replace(value: Any, seen: dict[int, tuple[Any, Any]], depth: int) -> Any:

@@ -12,6 +12,7 @@ from langchain_core.runnables.config import (
     get_async_callback_manager_for_config,
     patch_config,
     set_config_context,
+    var_child_runnable_config,
 )
 from langchain_core.runnables.utils import coro_with_context
 from langsmith import tracing_context
@@ -89,8 +90,13 @@ def is_heard(config: RunnableConfig) -> bool:
 def _as_run(name: str, description: str, call: ToolCaller, names: frozenset[str]) -> ToolCaller:
     async def call_as_run(arguments: dict[str, Any], config: RunnableConfig) -> Any:
         if not names and not is_heard(config):
-            with set_config_context(config) as context:
-                return await coro_with_context(call(arguments, config), context)
+            # Without anybody to trace for, the config is all that LangChain looks for in the context, and a task of its
+            # own, as `coro_with_context` makes one, would cost two turns of the loop.
+            token = var_child_runnable_config.set(config)
+            try:
+                return await call(arguments, config)
+            finally:
+                var_child_runnable_config.reset(token)
         config = ensure_config(config)
         shown = _mask(arguments, names) if names else _shown(arguments)
         run = await get_async_callback_manager_for_config(config).on_tool_start(

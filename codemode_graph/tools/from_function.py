@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from codemode_graph.errors import ToolCallError, ToolLoadError, ToolOutcomeUnknown, UnusableResult
-from codemode_graph.tools.artifacts import with_artifacts, with_handles
+from codemode_graph.tools.artifacts import is_plain, with_artifacts, with_handles
 from codemode_graph.tools.callbacks import traced
 from codemode_graph.tools.effects import infer_effect
 from codemode_graph.tools.hints import (
@@ -251,6 +251,8 @@ class _Call:
             raise
         except Exception as error:
             raise self._broken_off(error) from error
+        if is_plain(result):
+            return result
         try:
             if has_command(result):
                 return from_commands(self.name, result)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from codemode_sandboxes import Returned
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import interrupt
@@ -328,15 +330,24 @@ async def test_where_verify_fails_a_person_is_asked() -> None:
     assert (result["output"], bank.asked) == ("paid", [("unknown", ARGUMENTS)])
 
 
-async def test_a_tool_that_is_cancelled_from_within_may_have_taken_effect() -> None:
+@pytest.mark.parametrize("cancels", ["a future", "its task"])
+@pytest.mark.parametrize("callbacks", [[], [BaseCallbackHandler()]])
+async def test_a_tool_that_is_cancelled_from_within_may_have_taken_effect(cancels: str, callbacks: list[Any]) -> None:
     async def pay() -> str:
         """Pay."""
+        task = asyncio.current_task()
+        if cancels == "its task" and task is not None:
+            task.cancel()
+            await asyncio.sleep(0)
         raise asyncio.CancelledError
 
-    async with codemode(tools=[pay]) as cm:
-        result = await cm.run_code("await tools.pay()")
-    assert (result["success"], statuses(result)) == (False, [("1.1", "unknown")])
-    assert "waits for a person" in str(result["error"])
+    graph = create_codemode(model=None, tools=[pay]).compile(checkpointer=InMemorySaver())
+    config: RunnableConfig = {"configurable": {"thread_id": "1"}, "callbacks": callbacks}
+    state = await graph.ainvoke({"task": "", "code": "await tools.pay()"}, config)
+    assert [(call["status"], call["error"]["message"]) for call in state["tool_calls"]] == [
+        ("unknown", "pay was cancelled from within")
+    ]
+    assert [item["reason"] for item in (await graph.aget_state(config)).values["pending"]] == ["unknown"]
 
 
 async def test_what_may_be_decided_holds_for_calls_that_were_cut_off() -> None:
