@@ -195,6 +195,14 @@ class StateUpdate(TypedDict):
     """JSON values by the keys of that graph's state; `codemode_graph.updates` gives messages back as they were."""
 
 
+class Refusals(TypedDict):
+    """Calls that were an error before any tool was asked: of wrong arguments, or beyond a budget."""
+
+    number: int
+    error: ToolError
+    """What the program was told of the last one."""
+
+
 class Attempt(TypedDict):
     """One program and what came of it."""
 
@@ -216,6 +224,8 @@ class Attempt(TypedDict):
     stdout: str
     calls: list[str]
     """Ids of the tool calls it made, in order, those answered from the journal included."""
+    refused: NotRequired[Refusals]
+    """Of the calls that no tool was asked for; left out where there are none."""
     sandbox: str | None
     """What ran it; None where it was not run."""
     seconds: float

@@ -21,7 +21,7 @@ from codemode_graph.calls.values import is_reference
 from codemode_graph.calls.view import Identity, Record, View
 from codemode_graph.preview import sample
 from codemode_graph.redact import mask, unmask
-from codemode_graph.state import Decision, PendingCall, Question, ToolCall, ToolError
+from codemode_graph.state import Decision, PendingCall, Question, Refusals, ToolCall, ToolError
 from codemode_graph.tools.canonical import canonical
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.schema import with_defaults, without_defaults
@@ -136,6 +136,13 @@ class Gate:
         self.session.log.add(
             events.Refused(session=self.session.number, number=open.call.id, tool=open.call.tool, error=error)
         )
+
+    def refusals(self) -> Refusals | None:
+        """Return how many calls of this program no tool was asked for, and why; None where there are none."""
+        number = self.session.number
+        known = self.view.numbers.items()
+        errors = [error for (session, _), error in known if session == number and not isinstance(error, Record)]
+        return Refusals(number=len(errors), error=errors[-1]) if errors else None
 
     async def gate(self, open: OpenCall) -> None:
         """Let a call be made, unless it is held, or a budget or a person has to say something."""

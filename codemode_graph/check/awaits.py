@@ -1,6 +1,8 @@
 """Forgotten awaits, put in where the program certainly means them."""
 
 import ast
+import builtins
+import re
 from collections.abc import Sequence
 
 from codemode_sandboxes.source import AsyncEdits, Edits, Function, can_await, convertible, is_waiting, tree_of
@@ -13,6 +15,7 @@ __all__ = ["add_awaits"]
 
 # A function that becomes async is awaited by its callers in the next pass, and so on outwards.
 _PASSES = 12
+_ASYNC_FOR = re.compile(r"\b(async[ \t]+)for[ \t]+\(*$")
 
 
 def add_awaits(code: str, tools: Sequence[str]) -> tuple[str, list[str], list[Finding]]:
@@ -57,7 +60,9 @@ class _Pass:
         """Make one round of edits; return a line for each."""
         able = convertible(self._tree)
         changes = AsyncEdits(self.edits, self._tree)
-        fixes: list[str] = []
+        fixes = self._without_async_for()
+        if fixes:
+            return fixes
         # A `def` with an `await` in it does not compile, so it must have been meant to be async.
         to_convert = self._with_await() & able
         for call in self._async_calls():
@@ -90,6 +95,17 @@ class _Pass:
             fixes += self._unpack_gathered()
         return fixes
 
+    def _without_async_for(self) -> list[str]:
+        """Make a plain loop of `async for x in tools.x()`: a tool returns all that it returns at once."""
+        fixes = []
+        for node in self._tree.of(ast.AsyncFor, ast.comprehension):
+            if node.iter in self._tools and (isinstance(node, ast.AsyncFor) or node.is_async):
+                start = self.edits.span(node.target)[0]
+                if (found := _ASYNC_FOR.search(self.edits.code, 0, start)) is not None:
+                    self.edits.replace(found.start(1), found.end(1), "")
+                    fixes.append(f"line {node.target.lineno}: made a plain for of async for: a tool returns a list")
+        return fixes
+
     def _with_await(self) -> set[Function]:
         """Return the plain functions that hold an `await`."""
         around = {self._tree.function_around(node) for node in self._tree.nodes if is_waiting(node)}
@@ -117,10 +133,17 @@ class _Pass:
                     node = parent
                 case ast.Call(func=function) if function is node:
                     node = parent
+                # `await len(tools.x())` waits for a number.
+                case ast.Call(func=ast.Name() as function, args=args) if node in args and self._is_plain(function):
+                    node = parent
                 case ast.Await():
                     return parent if node is not call else None
                 case _:
                     return None
+
+    def _is_plain(self, function: ast.Name) -> bool:
+        """Return whether a function is Python's own and returns no awaitable."""
+        return hasattr(builtins, function.id) and function.id != "anext" and self._tree.are_builtin(function.id)
 
     def _finding(self, call: ast.Call, name: str) -> Finding:
         scope = self._tree.scope(call)

@@ -38,6 +38,9 @@ _OF_VALUES = frozenset(
     }
 )
 _DEPTH = 20
+_CHOICES = ast.IfExp | ast.BoolOp | ast.NamedExpr
+# A finding that lists calls of many tools helps no more than one with a few.
+_MOST_CALLS = 3
 
 
 def call_tools(code: str, signatures: Signatures) -> tuple[str, list[str]]:
@@ -55,10 +58,14 @@ def call_tools(code: str, signatures: Signatures) -> tuple[str, list[str]]:
     by_name = signatures.by_name
     tree, edits, fixes = tree_of(code), Edits(code), []
     for node, found, use in _Uses(tree, References(tree, signatures.tool_names)).missing():
-        if found.tool is None or any(item.required for item in by_name[found.tool].parameters):
+        tools = [by_name[each.tool] for each in found if each.tool is not None]
+        if len(tools) < len(found) or any(item.required for each in tools for item in each.parameters):
             continue
-        if use == "awaited" or by_name[found.tool].tool.effect_in_force == "read":
-            edits.insert(edits.span(node)[1], "()")
+        if use == "awaited" or all(each.tool.effect_in_force == "read" for each in tools):
+            start, end = edits.span(node)
+            if isinstance(node, _CHOICES):
+                edits.insert(start, "(")
+            edits.insert(end, ")()" if isinstance(node, _CHOICES) else "()")
             how = "awaited" if use == "awaited" else "used"
             fixes.append(f"line {node.lineno}: called {edits.text(node)}, which was {how} without a call")
     return (edits.apply(), fixes) if edits else (code, [])
@@ -73,13 +80,21 @@ def find_missing_calls(tree: Tree, references: References, signatures: Mapping[s
         signatures: The tools, by name.
     """
     for node, found, _ in _Uses(tree, references).missing():
-        if found.tool is not None:
-            write = f"await {call_to_write(signatures[found.tool])}"
-        elif found.written is None:
-            write = f"await {ast.unparse(node)}(argument=value), with the arguments of that tool"
-        else:
+        if any(each.tool is None and each.written is not None for each in found):
             continue  # there is no such tool, which is a finding of its own
+        known = [signatures[each.tool] for each in found if each.tool is not None]
+        calls = " or ".join(f"await {call_to_write(each)}" for each in known[:_MOST_CALLS])
+        if len(found) == 1 and known:
+            write = calls
+        else:
+            such = f", here {calls}" if known else ""
+            write = f"`()` behind it, with the arguments of that tool in it: await {_called(node)}{such}"
         yield Finding(rule="uncalled-tool", message=f"the tool is not called: write {write}", line=node.lineno)
+
+
+def _called(node: ast.expr) -> str:
+    text = ast.unparse(node)
+    return f"({text})(...)" if isinstance(node, _CHOICES) else f"{text}(...)"
 
 
 def call_to_write(signature: Signature) -> str:
@@ -96,17 +111,22 @@ class _Uses:
         self._tree, self._references = tree, references
         self._answers = frozenset(self._answer_parts())
 
-    def missing(self) -> Iterator[tuple[ast.expr, Reference, Literal["awaited", "value"]]]:
-        """Yield the places that use a tool itself where only its result can be meant."""
+    def missing(self) -> Iterator[tuple[ast.expr, list[Reference], Literal["awaited", "value"]]]:
+        """Yield the places that use a tool itself where only its result can be meant, with the tools that it may be."""
         for node in self._tree.nodes:
-            if not isinstance(node, ast.Attribute | ast.Subscript | ast.Name | ast.Call):
+            if not isinstance(node, ast.Attribute | ast.Subscript | ast.Name | ast.Call | _CHOICES):
                 continue
             use = self._use(node)
             # `tools.get('x')` may ask whether there is such a tool; the result of a tool called `get` is a value.
             if use is None or (self._is_looked_up(node) and (use == "value" or "get" in self._references.names)):
                 continue
-            if (found := self._references.find(node)) is not None:
-                yield node, found, use
+            found = self._references.find(node)
+            # What is awaited is a call, whichever of several tools it is of.
+            if use == "awaited" and (found is None or found.written is None):
+                if candidates := self._references.candidates(node):
+                    yield node, candidates, use
+            elif found is not None:
+                yield node, [found], use
 
     def _is_looked_up(self, node: ast.expr) -> bool:
         for _ in range(_DEPTH):
@@ -125,9 +145,13 @@ class _Uses:
         match parent:
             case ast.Subscript(value=value) | ast.FormattedValue(value=value) if value is node:
                 return "value"
-            case ast.For(iter=value) | ast.comprehension(iter=value) if value is node:
+            case ast.For(iter=value) | ast.AsyncFor(iter=value) | ast.comprehension(iter=value) if value is node:
                 return "value"
-            case ast.BinOp() | ast.Expr():
+            case ast.BinOp() | ast.Expr() | ast.YieldFrom():
+                return "value"
+            case ast.Starred() if not self._waits(parent, self._tree.parent(parent)):
+                return "value"
+            case ast.Compare(ops=[ast.In() | ast.NotIn()], comparators=[right]) if right is node:
                 return "value"
             case ast.Compare(ops=[ast.Eq() | ast.NotEq() | ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE()]):
                 # With another function it may be compared; with a text or a number it cannot be meant.

@@ -110,6 +110,50 @@ class References:
             return None
         return _assigned(self._tree, bindings[0])
 
+    def choices(self, node: ast.expr, depth: int = 0) -> list[ast.expr]:
+        """Return the expressions that one may be: both of `a if x else b`, each item of a list that a loop goes over."""
+        parts: list[ast.expr] = []
+        match node:
+            case ast.IfExp(body=body, orelse=orelse):
+                parts = [body, orelse]
+            case ast.BoolOp(values=values):
+                parts = values
+            case ast.NamedExpr(value=value):
+                parts = [value]
+            case ast.Name(ctx=ast.Load()):
+                assigned = self.assigned(node)
+                parts = self._items(node) if assigned is None else [assigned]
+        if not parts or depth > 8:
+            return [node]
+        return [choice for part in parts for choice in self.choices(part, depth + 1)]
+
+    def candidates(self, node: ast.expr) -> list["Reference"]:
+        """Return the references to tools that an expression may be; none where it may be anything else."""
+        found: list[Reference] = []
+        for choice in self.choices(node):
+            match choice:
+                case ast.Subscript(value=value, slice=ast.Name() as index) if self.is_tools(value):
+                    found += [self._named(choice, name) for name in self.choices(index)]
+                case _ if (reference := self.find(choice)) is not None:
+                    found.append(reference)
+                case _:
+                    return []
+        return found
+
+    def _items(self, name: ast.Name) -> list[ast.expr]:
+        """Return the items of the list, written out, that a loop binds a variable to in turn."""
+        scope = self._tree.resolve(name.id, self._tree.scope(name))
+        if scope is None or len(bindings := scope.bound[name.id]) != 1:
+            return []
+        match self._tree.parent(bindings[0]):
+            case ast.For(target=target, iter=source) | ast.comprehension(target=target, iter=source) if (
+                target is bindings[0]
+            ):
+                source = (self.assigned(source) or source) if isinstance(source, ast.Name) else source
+                if isinstance(source, ast.List | ast.Tuple | ast.Set):
+                    return [] if any(isinstance(item, ast.Starred) for item in source.elts) else source.elts
+        return []
+
     def chained(self, reference: Reference) -> tuple[ast.expr, str] | None:
         """Return the whole of `tools.server.name`, and its name, where there is no tool of the first name; else None."""
         if reference.tool is not None or reference.written is None:

@@ -244,9 +244,9 @@ def _read(reply: AIMessage, parsed: object) -> tuple[str, str, Finding | None]:
     if reading.lack != "no-program":
         return "", words, Finding(rule=reading.lack, message=reading.why, line=None)
     calls = [] if fields is not None else [*reply.tool_calls, *reply.invalid_tool_calls]
-    if calls and not reading.words.strip():
+    if calls:
         named = ", ".join(f"{call['name']}({json.dumps(call['args'], default=str)})" for call in calls)
-        return "", words, _finding("tool-calls", named)
+        return "", words, _finding("tool-calls", f"{one_line(reading.words)} {named}")
     message = reading.words.strip() or _refusal(reply)
     if _CALL_TEXT.search(message):
         return "", words, _finding("tool-calls", message)

@@ -151,12 +151,18 @@ def _as_written(program: str) -> str:
     return program.strip().removesuffix("\nawait main()").rstrip()
 
 
+# The words of CPython and of Monty for an `await` of something else than a call.
+_NOT_AWAITED = ("can't be used in 'await'", "can't be awaited", "an awaitable is required")
+
+
 def _hint(failure: Failure | None, calls: Sequence[ToolCall]) -> str:
     """Return what the tools returned in place of a key that the program did not find."""
     if failure is None:
         return ""
     if failure["type"] == "TypeError" and failure["message"].startswith("string indices must be integers"):
         return "; what is indexed there is a text, not a dict: where it is an id, a tool may look up what belongs to it"
+    if failure["type"] == "TypeError" and any(words in failure["message"] for words in _NOT_AWAITED):
+        return "; only a call is awaited: write `await tools['name'](argument=value)`, also where the tool is in a variable"
     found = find_key(failure["message"].strip("'\""), calls) if failure["type"] == "KeyError" else []
     return _cut(f"; there is {', and '.join(found)}") if found else ""
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from codemode_graph.calls.view import newest
 from codemode_graph.preview import sample
-from codemode_graph.state import Attempt, Failure, ToolCall
+from codemode_graph.state import Attempt, Failure, Refusals, ToolCall
 from codemode_graph.tools.text import one_line
 
 __all__ = [
@@ -48,6 +48,11 @@ def describe_failed(call: ToolCall) -> str:
     return f"{call['tool']}({sample(call['arguments'], limit=100)}){reason}"
 
 
+def _describe_refused(refused: Refusals) -> str:
+    number, reason = refused["number"], one_line(refused["error"]["message"], _ERROR)
+    return f"one call was refused: {reason}" if number == 1 else f"{number} calls were refused, the last one: {reason}"
+
+
 def unmentioned_failures(attempt: Attempt, calls: Sequence[ToolCall]) -> list[ToolCall]:
     """Return the failed calls that a success went on without: not those that its value tells of, unless none succeeded.
 
@@ -59,7 +64,7 @@ def unmentioned_failures(attempt: Attempt, calls: Sequence[ToolCall]) -> list[To
     if len(failed) == _count(attempt, calls):
         return failed
     value = json.dumps(attempt["output"])
-    return [call for call in failed if call["error"] and json.dumps(call["error"]["message"])[1:-1] not in value]
+    return [call for call in failed if call["error"] and not _is_in(call["error"]["message"], value)]
 
 
 def warning_of(attempt: Attempt, calls: Sequence[ToolCall]) -> str | None:
@@ -69,14 +74,30 @@ def warning_of(attempt: Attempt, calls: Sequence[ToolCall]) -> str | None:
         attempt: The attempt whose value is the answer.
         calls: The journal.
     """
-    failed, count = unmentioned_failures(attempt, calls), _count(attempt, calls)
-    if not failed:
+    failed, refused = unmentioned_failures(attempt, calls), attempt.get("refused")
+    total = _count(attempt, calls)
+    count = total if refused is None else total + refused["number"]
+    # Like a failed call, a refused one that the value tells of needs no second word, unless no call succeeded.
+    if (
+        refused is not None
+        and len(failed) < total
+        and _is_in(refused["error"]["message"], json.dumps(attempt["output"]))
+    ):
+        refused = None
+    number = len(failed) if refused is None else len(failed) + refused["number"]
+    if not number:
         return None
-    which = f"{len(failed)} of its {count} calls"
-    if len(failed) == count:
+    which = f"{number} of its {count} calls"
+    if number == count:
         which = "its only call" if count == 1 else f"all its {count} calls"
-    more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
-    return f"the program went on though {which} failed: {'; '.join(map(describe_failed, failed[:_SHOWN]))}{more}"
+    reasons = [describe_failed(call) for call in failed[:_SHOWN]]
+    reasons += [f"and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []
+    reasons += [] if refused is None else [_describe_refused(refused)]
+    return f"the program went on though {which} failed: {'; '.join(reasons)}"
+
+
+def _is_in(message: str, value: str) -> bool:
+    return json.dumps(message)[1:-1] in value
 
 
 def _count(attempt: Attempt, calls: Sequence[ToolCall]) -> int:
@@ -92,18 +113,18 @@ def add_causes(failure: Failure, attempt: Attempt, calls: Sequence[ToolCall]) ->
         attempt: The attempt.
         calls: The journal.
     """
-    if failure["kind"] not in ("program", "returns", "empty"):
+    if failure["kind"] in ("check", "model", "syntax"):  # no program ran
         return failure
     failed = failed_calls(calls, attempt["calls"])
     # The same error may have come by another way, which left its line breaks out or cut its end off.
     text = one_line(failure["message"], _MESSAGE)
     hidden = [c for c in failed if c["error"] and one_line(c["error"]["message"], _ERROR).rstrip("…") not in text]
-    if not hidden:
+    causes = [describe_failed(call) for call in hidden[-_SHOWN:]]
+    if (refused := attempt.get("refused")) is not None and one_line(refused["error"]["message"], _ERROR) not in text:
+        causes.append(_describe_refused(refused))
+    if not causes:
         return failure
-    return {
-        **failure,
-        "message": f"{failure['message']} (before that {'; '.join(map(describe_failed, hidden[-_SHOWN:]))})",
-    }
+    return {**failure, "message": f"{failure['message']} (before that {'; '.join(causes)})"}
 
 
 def join_failures(
@@ -121,15 +142,23 @@ def join_failures(
     gave_up = answer is None or rule in _NO_PROGRAM
     words = one_line(answer["thoughts"], _WORDS) if answer is not None and rule in _WORDLESS else ""
     end = f"{failure['message']}; its last words: {words}" if words else failure["message"]
+    soft: Failure | None = None
     for attempt in reversed(previous):
         real = attempt["failure"] or (EMPTY if attempt["verdict"] == "empty" else None)
-        if real is None or any(finding["rule"] in _NO_PROGRAM for finding in attempt["findings"]):
+        if real is None:
+            continue
+        if any(finding["rule"] in _NO_PROGRAM for finding in attempt["findings"]):
+            # An answer that could not be taken is the reason only where no program was.
+            has_words = any(finding["rule"] in (*GAVE_UP, *_WORDLESS) for finding in attempt["findings"])
+            soft = soft if soft is not None or has_words or real["message"] == failure["message"] else real
             continue
         real = add_causes(real, attempt, calls)
         if gave_up:
             return {**real, "message": f"{real['message']} (then {end})"}
         if real["kind"] != "check":
             return {**failure, "message": f"{end} (before that: {real['type']}: {real['message']})"}
+    if soft is not None and gave_up:
+        return {**soft, "message": f"{soft['message']} (then {end})"}
     return {**failure, "message": end}
 
 

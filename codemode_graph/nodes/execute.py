@@ -134,7 +134,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
             failure = inspect_value(state, parts, run.event.value)
         output = await values.keep(run.event.value, final=True)
     paused = isinstance(run.event, Paused)
-    changes = {
+    changes: Update = {
         "failure": failure,
         "output": output,
         "stdout": run.stdout,
@@ -142,6 +142,8 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         "sandbox": sandbox,
         "seconds": state["attempts"][-1]["seconds"] + run.seconds,
     }
+    if (refused := resolver.refusals()) is not None:
+        changes["refused"] = refused
     update: Update = {
         "program": state["program"],
         "sandbox": sandbox,
@@ -183,7 +185,7 @@ def _failure(event: Failed, maker: ToolCalls) -> Failure:
     return Failure(
         kind=event.kind,
         type=event.type,
-        message=maker.hide(event.message),
+        message=maker.hide(event.message) or "raised without a message",
         line=event.line,
         traceback=maker.hide(event.traceback),
     )

@@ -2,6 +2,7 @@
 
 import keyword
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
@@ -15,8 +16,9 @@ def attribute_names(tools: Iterable[str]) -> dict[str, str]:
     """Return the attribute under which `tools.attribute(...)` calls each tool.
 
     A name that is an identifier is its own attribute. In any other, each character that cannot stand in an identifier
-    becomes an underscore (`list-events` becomes `list_events`). Where two tools would share an attribute, the tool of
-    that name gets it, else the first; the others have none, and are called as `tools['name'](...)`.
+    becomes an underscore (`list-events` becomes `list_events`). Where tools would share an attribute, only one of that
+    very name has it: a program that wrote the attribute could mean any of the others, which are called as
+    `tools['name'](...)`.
 
     Args:
         tools: Tool names, in order.
@@ -30,14 +32,11 @@ def attribute_names(tools: Iterable[str]) -> dict[str, str]:
 # Each guest of a run asks about the same tools: with a thousand this is most of its start.
 @lru_cache(maxsize=32)
 def _attribute_names(names: tuple[str, ...]) -> Mapping[str, str]:
-    plain = {name for name in names if _is_plain(name)}
-    attributes = {name: name for name in names if name in plain}
-    for name in names:
-        attribute = re.sub(r"\W", "_", name, flags=re.ASCII)
-        if name not in attributes and _is_plain(attribute) and attribute not in plain:
-            attributes[name] = attribute
-            plain.add(attribute)
-    return attributes
+    own = {name: name for name in names if _is_plain(name)}
+    others = {name: re.sub(r"\W", "_", name, flags=re.ASCII) for name in dict.fromkeys(names) if name not in own}
+    shared = Counter(others.values())
+    fitting = {name: each for name, each in others.items() if _is_plain(each) and each not in own and shared[each] == 1}
+    return own | fitting
 
 
 class ToolNames(Sequence[str]):

@@ -79,6 +79,23 @@ async def run(program: str, tools: Any = TOOLS) -> tuple[Any, str, list[Finding]
         (f"{WAITERS}await asyncio.gather(*[tools.list_repos for _ in range(2)])", [A, A]),
         (f"{WAITERS}calls = [tools.list_repos, tools.refresh]\nawait asyncio.gather(*calls)", [A, 1]),
         (f"{WAITERS}await asyncio.wait_for(tools.list_repos, 5)", A),
+        (f"{WAITERS}await asyncio.gather(*[tools[n] for n in ['refresh', 'list-repos']])", [1, A]),
+        ("n = 'list-repos'\nawait tools[n]", A),
+        ("await (tools.list_repos if 1 > 0 else tools.refresh)", A),
+        ("t = tools.refresh if 0 > 1 else tools.list_repos\nawait t", A),
+        ("await (t := tools.list_repos)", A),
+        ("[await t for t in (tools.list_repos, tools.refresh)]", [A, 1]),
+        ("x = []\nfor n in ['refresh']:\n    x.append(await tools[n])\nx", [1]),
+        ("[*tools.list_repos]", A),
+        ("'a' in tools.list_repos", True),
+        ("[r async for r in tools.list_repos]", A),
+        ("n = 0\nasync for r in tools.list_repos():\n    n += 1\nn", 2),
+        ("await len(tools.list_repos())", 2),
+        # What no check sees is called where it is awaited.
+        ("async def use(t):\n    return await t\nawait use(tools.list_repos)", A),
+        ("x = []\nx.append(tools.refresh)\n[await t for t in x]", [1]),
+        (f"{WAITERS}x = {{'a': tools.list_repos}}\nawait asyncio.gather(*x.values())", [A]),
+        ("await getattr(tools, 'list_repos')", A),
         (
             f"{WAITERS}async with asyncio.TaskGroup() as group:\n    t = group.create_task(tools.refresh)\nt.result()",
             1,
@@ -103,7 +120,12 @@ CALL = "write await tools['owner'](name=...) (its arguments are name, page=1)"
         ("tools.owner['name']", CALL),
         (f"{WAITERS}await asyncio.gather(tools.owner, tools.list_repos)", CALL),
         (f"{WAITERS}await asyncio.gather(*[tools.owner for _ in range(3)])", CALL),
-        (f"{WAITERS}await asyncio.gather(*[tools[n] for n in ['refresh']])", "write await tools[n](argument=value)"),
+        ("[await tools[n] for n in list(tools)]", "with the arguments of that tool in it: await tools[n](...)"),
+        (
+            "[await tools[n] for n in ('refresh', 'owner')]",
+            "await tools[n](...), here await tools['refresh']() or await tools",
+        ),
+        ("await (tools.owner if 1 > 0 else tools.refresh)", "await (tools.owner if 1 > 0 else tools.refresh)(...)"),
         ("tools.refresh", "write await tools['refresh']()"),
         ("tools.refresh\n1", "write await tools['refresh']()"),
         ("len(tools.refresh)", "write await tools['refresh']()"),
@@ -113,6 +135,17 @@ async def test_another_one_is_told_with_the_call_to_write(program: str, words: s
     _, error, findings, calls = await run(program)
     assert words in error
     assert (findings[0]["rule"], calls) == ("uncalled-tool", [])
+
+
+async def test_a_tool_that_needs_arguments_and_that_no_check_sees_is_refused_by_its_name() -> None:
+    _, error, _, calls = await run("async def use(t):\n    return await t\nawait use(tools.owner)")
+    assert "owner() is missing the argument 'name'" in error
+    assert calls == []
+
+
+async def test_a_tool_that_is_returned_is_told_as_one() -> None:
+    _, error, _, _ = await run("x = {}\nx['a'] = tools.refresh\nx")
+    assert "the tool 'refresh' was not called" in error
 
 
 @pytest.mark.parametrize(
@@ -159,6 +192,14 @@ async def test_every_server_that_has_the_tool_is_named(program: str, words: str)
     _, error, _, calls = await run(program, SERVERS)
     assert words in error
     assert calls == []
+
+
+async def test_a_name_that_two_tools_could_have_calls_neither() -> None:
+    tools = [issue_tool(name) for name in ("my-srv.find", "my_srv.find", "a.find", "a_find")]
+    _, error, _, calls = await run("await tools.my_srv_find('x')", tools)
+    assert "tools['my-srv.find'](title) or tools['my_srv.find'](title)" in error
+    assert calls == []
+    assert (await run("await tools.a_find('x')", tools))[3] == ["a_find"]
 
 
 @pytest.mark.parametrize(

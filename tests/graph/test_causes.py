@@ -1,5 +1,6 @@
 """The real failure, what a program went on without, the model's last words and the effects: everywhere a run is told."""
 
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -80,13 +81,53 @@ class _Given(CodeMode):
         ([f"await tools.pay(5)\n{HIDDEN}t['id']", "Sorry."], "Sorry."),
         ([f"await tools.pay(5)\n{HIDDEN}if t is None:\n    raise ValueError('not open')", "Sorry."], "not open"),
         ([f"await tools.pay(5)\n{HIDDEN}1 / 0"], "division by zero"),
+        ([f"await tools.pay(5)\n{HIDDEN}raise ValueError"], "raised without a message"),
+        ([f"await tools.pay(5)\n{HIDDEN}print('x' * 300_000)"], "printed more than"),
+        ([f"await tools.pay(5)\nwhile True:\n{indent(HIDDEN, '  ')}"], "the run has made its 9 tool calls"),
     ],
 )
 async def test_a_failure_has_its_cause_and_the_last_words(replies: list[Any], words: str) -> None:
-    async with code_mode(*replies, max_attempts=2) as cm:
+    async with code_mode(*replies, max_attempts=2, max_tool_calls=9) as cm:
         for text in await told(await cm.run("Open the door.")):
             assert JAMMED in text
             assert words in text
+
+
+CUT_OFF = AIMessage("```python\nawait tools.", response_metadata={"finish_reason": "length"})
+CALLS = AIMessage("I pay.", tool_calls=[{"name": "pay", "args": {"amount": 5}, "id": "1", "type": "tool_call"}])
+
+
+@pytest.mark.parametrize(
+    ("replies", "words"),
+    [
+        ([CUT_OFF, "I cannot do it."], ["cut off at its token limit", "I cannot do it."]),
+        ([f"x = '{'y' * 300_000}'\nawait tools.pay(5)", "Sorry."], ["the program has 300,", "Sorry."]),
+        ([CALLS], ["called tools itself", "I pay.", 'pay({"amount": 5})']),
+    ],
+)
+async def test_answers_that_were_no_program_have_their_reason(replies: list[Any], words: list[str]) -> None:
+    async with code_mode(*replies) as cm:
+        error = str((await cm.run("Pay."))["error"])
+    assert all(word in error for word in words)
+    assert error.count("cut off") <= 1
+
+
+@pytest.mark.parametrize(
+    ("program", "which"),
+    [
+        (
+            "for n in range(5):\n    try:\n        await tools.pay(n)\n    except RuntimeError:\n        pass",
+            "3 of its 5 calls",
+        ),
+        ("more = [1, 2]\ntry:\n    await tools.pay(*more)\nexcept TypeError:\n    more = 0\n1", "its only call"),
+    ],
+)
+async def test_a_success_says_which_calls_were_refused(program: str, which: str) -> None:
+    async with codemode(tools=TOOLS, sandbox="restricted", max_tool_calls=2) as cm:
+        result = await cm.run_code(program)
+    assert result["success"]
+    assert f"went on though {which} failed" in str(result["warning"])
+    assert "refused" in str(result["warning"])
 
 
 async def test_an_error_of_several_lines_is_told_once() -> None:

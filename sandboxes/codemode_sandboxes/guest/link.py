@@ -5,7 +5,7 @@ import builtins
 import difflib
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Coroutine, Generator, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, NoReturn
 
 from codemode_sandboxes.guest.clock import Clock
@@ -204,6 +204,8 @@ def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], *, max_bytes
 
 def _convert(value: Any) -> Any:
     name = type(value).__name__
+    if isinstance(value, Tool):
+        raise TypeError(f"the tool {value.__name__!r} was not called; write `await` and `(...)` with its arguments")
     if inspect.isawaitable(value):
         raise TypeError(f"a {name} was never awaited; write `await` before the call")
     if isinstance(value, Iterator | KeysView | ValuesView | ItemsView | range):
@@ -225,6 +227,10 @@ class Tool:
     def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Prepare a call. Awaiting it returns the answer."""
         return self._call(self.__name__, args, kwargs)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Call the tool: a program that awaits a tool itself means its call. The host refuses it where it needs arguments."""
+        return self().__await__()
 
     def __repr__(self) -> str:
         return f"<tool {self.__name__!r}>"
