@@ -1,9 +1,10 @@
 """The index of tools: those that fit some words best, best first.
 
-Names, the first sentences of descriptions and the rest of them are ranked by BM25 of SQLite's FTS5 with weights of their own.
-Synonyms count less than the words themselves, and a tool counts more the more of its name the words cover: among
-`delete_branch` and `delete_branch_protection`, "delete a branch" means the first. With embeddings, both orders are joined by
-their ranks.
+Names, the first sentences of descriptions and the rest of them, with what is said of arguments, are ranked by BM25 of SQLite's
+FTS5 with weights of their own. Each word of a query counts by the best of the words that a tool may have for it, see
+`query_words`. A tool counts more the more of its name the query covers: among `delete_branch` and `delete_branch_protection`,
+"delete a branch" means the first. One that only reads counts more where the query has no word for a change. With embeddings,
+both orders are joined by their ranks.
 """
 
 import math
@@ -12,13 +13,12 @@ import sqlite3
 import threading
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 
+from codemode_graph.catalogue.query_words import Vocabulary, changes_something, split_words
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import first_sentence
 
@@ -27,12 +27,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ToolIndex"]
 
-# Chosen on the questions of benchmarks/catalogue: `python -m benchmarks.catalogue` prints what they find.
-_WEIGHTS = (3.0, 2.0, 0.7)
-_SYNONYM_WEIGHT = 0.25
+# Chosen on questions of benchmarks/catalogue that are not kept back, and on questions and tools of a public benchmark.
+_WEIGHTS = (6.0, 3.0, 1.0)
 _NAME_WEIGHT = 3.0
-# Characters of a description behind its first sentence: what follows is mostly about permissions and formats.
+# Words of a query up to which its names count in full: a long one has words of many names by chance.
+_SHORT_QUERY = 4
+_READ_WEIGHT = 0.3
+# Characters of a description behind its first sentence: what follows is mostly about permissions and formats. And of what is
+# said of an argument, and its allowed values.
 _REST = 600
+_ARGUMENT = 120
+_ARGUMENTS = 60
+_VALUES = 20
 # Of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009): the constant of the paper.
 _FUSION = 60
 _LINK = re.compile(r"\]\([^)\s]*\)")
@@ -48,7 +54,9 @@ class ToolIndex:
 
     def __init__(self, specs: Iterable[ToolSpec], *, embeddings: Embeddings | None = None) -> None:
         self._specs = list(specs)
-        self._names = [frozenset(_words(f"{_place(spec)} {spec.name}")) for spec in self._specs]
+        fields = [_fields(spec) for spec in self._specs]
+        self._names = [frozenset(name) for name, _, _ in fields]
+        self._vocabulary = Vocabulary(word for each in fields for part in each for word in part)
         counts = Counter(word for name in self._names for word in name)
         self._rarity = {word: math.log(1 + len(self._names) / (1 + count)) for word, count in counts.items()}
         self._embeddings = embeddings
@@ -58,7 +66,8 @@ class ToolIndex:
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
         weakref.finalize(self, self._database.close)
         self._database.execute("create virtual table tools using fts5(name, title, rest, detail=column)")
-        self._database.executemany("insert into tools values (?, ?, ?)", map(_fields, self._specs))
+        rows = [tuple(map(" ".join, each)) for each in fields]
+        self._database.executemany("insert into tools values (?, ?, ?)", rows)
 
     def search(self, query: str, *, limit: int = 8) -> list[ToolSpec]:
         """Return the tools that fit best, best first. Tools that share no word with the query are left out.
@@ -74,26 +83,29 @@ class ToolIndex:
         return [self._specs[number] for number in order[: max(0, limit)]]
 
     def _by_words(self, query: str) -> list[int]:
-        words = list(dict.fromkeys(_words(f"{query} {' '.join(_joined(query))}")))
-        synonyms = list(
-            dict.fromkeys(each for word in words for each in _synonyms().get(word, ()) if each not in words)
-        )
-        scores = defaultdict(float, self._ranked(words))
-        for number, score in self._ranked(synonyms).items():
-            scores[number] += _SYNONYM_WEIGHT * score
-        known = {*words, *synonyms}
+        concepts = self._vocabulary.concepts(query)
+        scores, known = defaultdict[int, float](float), set[str]()
+        for concept in concepts:
+            best: dict[int, float] = {}
+            for word, weight in concept.items():
+                for number, score in self._ranked(word):
+                    # The best word alone: a tool that has many of one meaning fits no better.
+                    best[number] = max(best.get(number, 0.0), weight * score)
+            for number, score in best.items():
+                scores[number] += score
+            known |= concept.keys()
+        by_name = _NAME_WEIGHT * min(1, _SHORT_QUERY / max(1, len(concepts)))
+        prefers_reads = not changes_something(concepts)
         for number in scores:
-            scores[number] *= 1 + _NAME_WEIGHT * self._cover(self._names[number], known)
+            scores[number] *= 1 + by_name * self._cover(self._names[number], known)
+            if prefers_reads and self._specs[number].effect_in_force == "read":
+                scores[number] *= 1 + _READ_WEIGHT
         return sorted(scores, key=lambda number: (-scores[number], number))
 
-    def _ranked(self, words: Sequence[str]) -> dict[int, float]:
-        if not words:
-            return {}
-        rows = self._database.execute(
-            "select rowid - 1, -bm25(tools, ?, ?, ?) from tools where tools match ?",
-            (*_WEIGHTS, " OR ".join(f'"{word}"' for word in words)),
-        )
-        return dict(rows.fetchall())
+    def _ranked(self, word: str) -> list[tuple[int, float]]:
+        return self._database.execute(
+            "select rowid - 1, -bm25(tools, ?, ?, ?) from tools where tools match ?", (*_WEIGHTS, f'"{word}"')
+        ).fetchall()
 
     def _cover(self, name: frozenset[str], words: set[str]) -> float:
         total = sum(self._rarity[word] for word in name)
@@ -119,63 +131,27 @@ def _join(*orders: Sequence[int]) -> list[int]:
     return sorted(scores, key=lambda number: (-scores[number], number))
 
 
-def _fields(spec: ToolSpec) -> tuple[str, str, str]:
+def _fields(spec: ToolSpec) -> tuple[list[str], list[str], list[str]]:
     description = _LINK.sub("]", spec.description[:10_000])
     title = first_sentence(description, 400).removesuffix("…")
     rest = " ".join(description.split())[len(title) :][:_REST]
-    arguments = " ".join(map(str, spec.input_schema.get("properties", {})))
-    return (
-        " ".join(_words(f"{_place(spec)} {spec.name}")),
-        " ".join(_words(title)),
-        " ".join(_words(f"{rest} {arguments}")),
-    )
+    properties = spec.input_schema.get("properties")
+    arguments = _arguments(properties) if isinstance(properties, Mapping) else ""
+    return split_words(f"{_place(spec)} {spec.name}"), split_words(title), split_words(f"{rest} {arguments}")
+
+
+def _arguments(properties: Mapping[str, Any]) -> str:
+    """Return the names of arguments, and the beginning of what is said of them."""
+    found: list[str] = []
+    for name, schema in list(properties.items())[:_ARGUMENTS]:
+        found.append(str(name))
+        if isinstance(schema, Mapping):
+            found.append(str(schema.get("description") or "")[:_ARGUMENT])
+            values = schema.get("enum")
+            found += map(str, values[:_VALUES] if isinstance(values, list) else ())
+    return " ".join(found)
 
 
 def _place(spec: ToolSpec) -> str:
     """Return the name of the MCP server that a tool is from: "kubernetes" is said in no description of its tools."""
     return spec.source.removeprefix("mcp:") if spec.source.startswith("mcp:") else ""
-
-
-def _words(text: str) -> list[str]:
-    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text)
-    return [_stem(word) for word in re.findall(r"[^\W_]+", spaced.lower()) if word not in _stop_words()]
-
-
-def _joined(query: str) -> list[str]:
-    """Return the words that a query writes with a dash and names of tools without one: `todo` for `to-do`."""
-    # One without a dash is matched too: a pattern that leaves it tries each of its letters as a beginning.
-    dashed = [word for word in re.findall(r"[^\W_]+(?:-[^\W_]+)*", query.lower()) if "-" in word]
-    # Other parts stand for themselves; these are no words of their own, or are left out.
-    return [
-        word.replace("-", "")
-        for word in dashed
-        if any(len(part) < 3 or part in _stop_words() for part in word.split("-"))
-    ]
-
-
-def _stem(word: str) -> str:
-    for ending in ("ations", "ation", "ings", "ing", "ies", "ied", "es", "ed", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            word = word.removesuffix(ending) + ("y" if ending in ("ies", "ied") else "")
-            break
-    return word.removesuffix("e") if len(word) > 4 else word
-
-
-def _read_groups(name: str) -> list[list[str]]:
-    lines = files(__package__).joinpath(name).read_text(encoding="utf-8").splitlines()
-    return [line.split() for line in lines if not line.startswith("#")]
-
-
-@cache
-def _stop_words() -> frozenset[str]:
-    return frozenset(word for group in _read_groups("stop_words.txt") for word in group)
-
-
-@cache
-def _synonyms() -> dict[str, set[str]]:
-    groups: dict[str, set[str]] = {}
-    for words in _read_groups("synonyms.txt"):
-        group = {_stem(word) for word in words}
-        for word in group:
-            groups.setdefault(word, set()).update(group - {word})
-    return groups

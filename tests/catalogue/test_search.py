@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 
 from benchmarks.catalogue.__main__ import QUESTIONS, read_tools, recall
 from codemode_graph.catalogue.search import ToolIndex
-from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.spec import Effect, ToolSpec
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "catalogues"
 
@@ -18,8 +18,12 @@ async def nothing(arguments: dict[str, Any], config: Any) -> Any:
     raise NotImplementedError
 
 
-def make(name: str, description: str = "", source: str = "function") -> ToolSpec:
-    return ToolSpec(name=name, description=description, call=nothing, source=source)
+def make(
+    name: str, description: str = "", source: str = "function", schema: Any = None, effect: Effect = "write"
+) -> ToolSpec:
+    return ToolSpec(
+        name=name, description=description, call=nothing, source=source, input_schema=schema or {}, effect=effect
+    )
 
 
 TOOLS = [
@@ -28,7 +32,11 @@ TOOLS = [
     make("listPullRequests", "List pull requests of a repository."),
     make("send-mail", "Send a message."),
     make("logs", "Print the output of a container.", source="mcp:kubernetes"),
-    make("x1", "Convert amounts between currencies."),
+    make(
+        "x1",
+        "Convert amounts between currencies.",
+        schema={"properties": {"to": {"description": "The unit.", "enum": ["EUR", "USD"]}, "odd": True}},
+    ),
 ]
 
 
@@ -46,6 +54,12 @@ def names(query: str, **options: Any) -> list[str]:
         ("write an email", "send-mail"),
         ("kubernetes output", "logs"),
         ("currency conversion: converting amounts", "x1"),
+        ("throw away a branch", "delete_branch"),
+        ("deletion of branches", "delete_branch"),
+        ("currencys", "x1"),
+        ("currancies", "x1"),
+        ("kube", "logs"),
+        ("amount in another unit", "x1"),
     ],
 )
 def test_the_tool_that_is_meant_comes_first(query: str, first: str) -> None:
@@ -55,6 +69,21 @@ def test_the_tool_that_is_meant_comes_first(query: str, first: str) -> None:
 @pytest.mark.parametrize("query", ["", "the of and", "zzz", '"', "name: OR NOT *", "a" * 100_000, "ünïcödé 漢字 \x00"])
 def test_any_words_can_be_searched_for(query: str) -> None:
     assert names(query) == []
+
+
+def test_a_query_without_a_verb_means_what_is_read() -> None:
+    tools = [make("update_invoice"), make("get_invoice", effect="read"), make("delete_invoice")]
+    index = ToolIndex(tools)
+    assert index.search("the invoice")[0].name == "get_invoice"
+    assert index.search("change the invoice")[0].name == "update_invoice"
+
+
+def test_allowed_values_of_arguments_are_found() -> None:
+    assert names("USD") == ["x1"]
+
+
+def test_of_a_query_without_end_a_part_is_looked_up() -> None:
+    assert names("delete branch " + " ".join(map(str, range(100_000))))[0] == "delete_branch"
 
 
 def test_no_more_tools_come_than_are_asked_for() -> None:
@@ -78,7 +107,17 @@ def test_embeddings_find_what_no_word_does() -> None:
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the catalogues are not here")
-@pytest.mark.parametrize(("name", "least"), [("github", 0.75), ("mcp", 0.88)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("github", 0.75),
+        ("mcp", 0.88),
+        ("github, kept back", 0.75),
+        ("mcp, kept back", 0.75),
+        ("github, as a model asks, kept back", 0.85),
+        ("mcp, as a model asks, kept back", 0.95),
+    ],
+)
 def test_questions_in_the_words_of_a_task_find_their_tool(name: str, least: float) -> None:
-    index = ToolIndex(read_tools(DATA / f"{name}.jsonl"))
+    index = ToolIndex(read_tools(DATA / f"{name.partition(',')[0]}.jsonl"))
     assert recall(index, json.loads(QUESTIONS.read_text())[name], 8) >= least
