@@ -24,7 +24,7 @@ from codemode_graph.check.syntax import find_misplaced, find_undefined_names, fi
 from codemode_graph.check.tool_uses import References
 from codemode_graph.check.types import TypeChecker, TypeFindings
 from codemode_graph.state import Finding
-from codemode_graph.tools.annotations import Shape
+from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.tools.signatures import Signatures, Stubs
 
 __all__ = ["Checked", "check_program"]
@@ -63,7 +63,7 @@ async def check_program(
     capabilities: Capabilities,
     stubs: Stubs | str | None = None,
     type_checker: TypeChecker | None = None,
-    returns: Shape | None = None,
+    returns: ReturnType | None = None,
     search_tools: Collection[str] = (),
     seen: Callable[[], Awaitable[ObservedSchemas]] | None = None,
 ) -> Checked:

@@ -10,8 +10,10 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from typing import Any
 
 from codemode_sandboxes.contract import Diagnostic
+from codemode_sandboxes.guest.json_values import to_json
 from codemode_sandboxes.source import Edits, Function, Scope, Tree
 
 from codemode_graph.check.arguments import listed
@@ -20,6 +22,7 @@ from codemode_graph.check.types import TypeChecker, stored_keys
 from codemode_graph.state import Finding
 from codemode_graph.tools.annotations import NULL, UNKNOWN, Array, Map, Record, Shape, Tuple, Union, Unknown
 from codemode_graph.tools.cards import render_type
+from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.text import one_line
 
@@ -29,6 +32,7 @@ _DEPTH = 30
 # Bounds for hostile programs: lists of one variable in the next double the steps with each line.
 _MOST_LEAVES = 200
 _MOST_STEPS = 5_000
+_MOST_BYTES = 1_000_000
 _READERS = frozenset({"get", "items", "keys", "values", "copy", "index", "count", "join", "startswith", "endswith"})
 _READING = frozenset({"json", "asyncio", "math", "statistics", "itertools", "datetime", "re"})
 _PURE = frozenset(
@@ -66,7 +70,7 @@ _Step = Callable[[ast.expr, Shape, str], None]
 async def find_wrong_values(
     code: str,
     tree: Tree,
-    expected: Shape,
+    returns: ReturnType,
     *,
     signatures: Signatures,
     stubs: str,
@@ -77,7 +81,7 @@ async def find_wrong_values(
     Args:
         code: The program, in script form.
         tree: Its index.
-        expected: The type that is asked for.
+        returns: The type that is asked for.
         signatures: The tools.
         stubs: Their declarations, for the type checker.
         type_checker: Says the types of expressions; None leaves those out.
@@ -85,11 +89,13 @@ async def find_wrong_values(
     Raises:
         SandboxError: The type checker does not answer.
     """
-    walk = _Walk(tree, expected, signatures)
+    walk = _Walk(tree, returns.shape, signatures)
     walk.program()
     if type_checker is not None and walk.leaves:
         text, names = _with_questions(code, [leaf.node for leaf in walk.leaves])
         walk.hold(_answers(await type_checker.type_check(text, stubs), names))
+    if not walk.findings:
+        walk.hold_literals(returns.problem)
     return walk.findings
 
 
@@ -104,6 +110,7 @@ class _Walk:
     def __init__(self, tree: Tree, expected: Shape, signatures: Signatures) -> None:
         self.findings: list[Finding] = []
         self.leaves: list[_Leaf] = []
+        self._wholes: list[ast.expr] = []
         self._tree, self._expected, self._signatures = tree, expected, signatures
         self._records = {name: record for record, name in signatures.names.items()}
         self._stored = frozenset(stored_keys(tree))
@@ -141,6 +148,26 @@ class _Walk:
             if (why := clash(found, leaf.expected, self._stored)) is not None:
                 self._find(leaf.node, self._tell(leaf.place, why))
 
+    def hold_literals(self, problem: Callable[[Any], str | None]) -> None:
+        """Validate each answer that is written out, as it would be when the program has run.
+
+        Args:
+            problem: Returns what is wrong with a value.
+        """
+        for node in self._wholes:
+            try:
+                value = ast.literal_eval(node)
+            except (ValueError, TypeError, MemoryError, RecursionError):  # it holds names, calls or what is no value
+                continue
+            try:
+                plain = to_json(value, max_bytes=_MOST_BYTES)
+            except (ValueError, TypeError) as error:
+                why: str | None = str(error)
+            else:
+                why = problem(plain)
+            if why is not None:
+                self._find(node, why if why.startswith("the answer") else f"the answer: {why}")
+
     def _walk(self, node: ast.expr, expected: Shape, place: str, *, direct: bool, depth: int = 0) -> None:
         """Compare an expression with the type that is asked for in its place.
 
@@ -152,6 +179,8 @@ class _Walk:
             depth: How deep in the program.
         """
         self._steps += 1
+        if not place and direct and self._steps <= _MOST_STEPS:
+            self._wholes.append(node)
         if isinstance(expected, Unknown) or depth > _DEPTH:
             return
         if self._steps > _MOST_STEPS or len(self.leaves) >= _MOST_LEAVES:
@@ -368,8 +397,9 @@ class _Walk:
             has = keys if keys is not None else set(why.found.fields) if isinstance(why.found, Record) else set()
             close = difflib.get_close_matches(why.key, has, 1)
             hint = f"; did you mean its {close[0]!r}?" if close else ""
+            its = f"its keys are {listed(map(repr, sorted(has)))}" if has else "it has no keys"
             what = f"is {self._words(why.found)}, which has" if why.found is not None else "has"
-            return f"{where} {what} no key {why.key!r}; its keys are {listed(map(repr, sorted(has)))}{hint}"
+            return f"{where} {what} no key {why.key!r}; {its}{hint}"
         assert why.found is not None
         advice = ""
         if isinstance(why.found, Record):

@@ -31,7 +31,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
         capabilities=await parts.capabilities_for(state["program"]),
         stubs=parts.catalogue.stubs,
         type_checker=parts.checker,
-        returns=None if returns is None else returns.shape,
+        returns=returns,
         search_tools=[spec.name for spec in parts.catalogue.tools],
         seen=partial(observed_types, parts.catalogue, notes_of(journal_of(parts, config))),
     )

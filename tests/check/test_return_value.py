@@ -47,7 +47,7 @@ async def found(program: str, schema: dict[str, Any], monty: MontySandbox) -> li
         capabilities=monty.capabilities,
         stubs=STUBS,
         type_checker=monty,
-        returns=returns.shape,
+        returns=returns,
     )
     return [f"{finding['rule']} {finding['line']}: {finding['message']}" for finding in checked.findings]
 
@@ -169,7 +169,7 @@ async def test_ordinary_programs_return_what_they_return(monty: MontySandbox) ->
         returns = read_return_type(schema_of(value))
         assert returns is not None
         wrong = await find_wrong_values(
-            text, tree_of(text), returns.shape, signatures=signatures, stubs=stubs, type_checker=monty
+            text, tree_of(text), returns, signatures=signatures, stubs=stubs, type_checker=monty
         )
         assert wrong == [], code
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Annotated, Any, assert_type
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from typing_extensions import TypedDict
 
 from codemode_graph import (
@@ -150,7 +150,7 @@ async def test_any_type_of_pydantic_or_a_schema_is_taken(returns: Any, program: 
         (SCHEMA, 'import json\njson.loads(\'{"n": 1, "m": 2}\')', "('m' was unexpected)"),
         (Colour, "import json\njson.loads('\"green\"')", "'green' is not one of ['red', 'blue']"),
         (Point | None, 'import json\njson.loads(\'{"x": "a"}\')', "the answer['x'] is str, but must be of type number"),
-        ({"$ref": "#"}, "1", "refers to itself without end"),
+        ({"$ref": "#"}, "import json\njson.loads('1')", "refers to itself without end"),
     ],
 )
 async def test_a_value_of_another_type_is_no_answer(returns: Any, program: str, words: str) -> None:
@@ -162,6 +162,40 @@ async def test_a_value_of_another_type_is_no_answer(returns: Any, program: str, 
             _ = result.value
         mended = await cm.run_code("import json\njson.loads('[\"a\"]')", after=result["run_id"])
         assert mended["success"] is (returns == list[str])
+
+
+async def test_an_answer_that_is_written_out_is_validated_before_anything_runs() -> None:
+    paid: list[int] = []
+
+    def pay(amount: int) -> None:
+        """Pay."""
+        paid.append(amount)
+
+    even = Annotated[int, AfterValidator(_even)]
+    async with codemode(tools=[pay], sandbox="monty") as cm:
+        for returns, value, words in [
+            (int, "5.5", "must be of type integer"),
+            (even, "3", "Value error, it is odd (got 3)"),
+            (set[int], "[1, 1]", "has non-unique elements"),
+            (dict[int, str], "{'x': 'a'}", "x.[key]"),
+            (date, "'2020-13-01'", "is not a 'date'"),
+            (Annotated[int, Field(le=10)], "11", "greater than the maximum of 10"),
+            (SCHEMA, "{'n': 1, 'm': 2}", "('m' was unexpected)"),
+            ({"const": [1]}, "[2]", "[1] was expected"),
+            (str, "b'a'", "bytes are not JSON"),
+        ]:
+            whole = f"async def main():\n    await tools.pay(1)\n    return {value}"
+            for program in (f"await tools.pay(1)\n{value}", whole):
+                result = await cm.run_code(program, returns=returns)
+                assert words in str(result["error"])
+        assert paid == []
+        assert (await cm.run_code("await tools.pay(1)\n{1: 'a'}", returns=dict[int, str])).value == {1: "a"}
+
+
+def _even(value: int) -> int:
+    if value % 2:
+        raise ValueError("it is odd")
+    return value
 
 
 @pytest.mark.parametrize(
