@@ -159,7 +159,8 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Tool
 
 def name_of(function: Callable[..., Any]) -> str:
     """Return the name of a function as a tool: the one in its `tool` mark, else its own."""
-    plain = _plain(function)
+    # A partial has no name, unless its author has given it one.
+    plain = function if "__name__" in getattr(function, "__dict__", {}) else _plain(function)
     name = str(getattr(plain, "__name__", type(plain).__name__))
     return marks_of(function).name or ("lambda" if name == "<lambda>" else name)
 
@@ -187,6 +188,8 @@ class _Call:
                 f"{name} takes {parameters[0]!r}, which LangGraph injects: decorate it with `langchain_core.tools.tool`"
             )
             raise ToolLoadError(msg)
+        # What the host fills in must not come from a program, which could name it among `**kwargs`.
+        self.hidden = ({*self.signature.parameters, *_bound_names(function)} - self.parameters.keys()) | {*self.keys}
         self.adapters = {
             key: adapter
             for key, each in self.parameters.items()
@@ -287,8 +290,8 @@ class _Call:
         values, more, problems = self._values(arguments)
         if problems:
             raise ValueError(f"{self.name}() got invalid arguments: {'; '.join(problems)}")
-        if more and self.more is None:
-            raise TypeError(f"{self.name}() got an unexpected argument {next(iter(more))!r}")
+        if forged := [key for key in more if self.more is None or key in self.hidden]:
+            raise TypeError(f"{self.name}() got an unexpected argument {forged[0]!r}")
         for key, each in self.parameters.items():
             if key not in values and isinstance(each.default, FieldInfo):
                 values[key] = each.default.get_default(call_default_factory=True, validated_data={})
@@ -380,6 +383,14 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(function, functools.partial):
         function = function.func
     return function
+
+
+def _bound_names(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the arguments that a partial binds, by keyword or by position."""
+    if not isinstance(function, functools.partial):
+        return []
+    names = list(signature_of(function.func).parameters)
+    return [*names[: len(function.args)], *function.keywords]
 
 
 def _is_object(function: Callable[..., Any]) -> bool:

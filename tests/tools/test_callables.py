@@ -16,9 +16,11 @@ from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
+from codemode_graph import IdempotencyKey
 from codemode_graph.errors import ToolLoadError
 from codemode_graph.tools import from_function, tool
 from codemode_graph.tools.from_function import from_callable
+from codemode_graph.tools.load import load_tools
 from codemode_graph.tools.schema import bind
 
 
@@ -197,6 +199,32 @@ async def test_everything_that_can_be_called_is_a_tool(
 ) -> None:
     assert from_callable(function).name == name
     assert await call(function, *args, **kwargs) == value
+
+
+@pytest.mark.parametrize(
+    ("bound", "forged"),
+    [(((), {"dry_run": True}), "dry_run"), ((("me",), {}), "to"), (((), {}), "key"), (((), {}), "run")],
+)
+async def test_what_the_host_fills_in_is_no_further_argument(bound: Any, forged: str) -> None:
+    sent: list[Any] = []
+
+    def send(to: str, key: IdempotencyKey, run: RunnableConfig, dry_run: bool = False, **more: Any) -> None:
+        """Send."""
+        sent.append(more)
+
+    spec = from_callable(functools.partial(send, *bound[0], **bound[1]))
+    arguments = {"to": "you", "more": 1} if forged != "to" else {"more": 1}
+    with pytest.raises(TypeError, match=f"got an unexpected argument '{forged}'"):
+        await spec.call({**arguments, forged: False}, {})
+    assert sent == []
+    await spec.call(arguments, {"metadata": {"codemode": {"idempotency_key": "k"}}})
+    assert sent == [{"more": 1}]
+
+
+def test_a_partial_has_the_name_that_it_was_given() -> None:
+    part = functools.partial(max, 5)
+    part.__name__ = "at_least_five"  # type: ignore[attr-defined]
+    assert [spec.name for spec in load_tools([part])] == ["at_least_five"]
 
 
 def test_what_a_partial_has_fixed_is_no_argument() -> None:
