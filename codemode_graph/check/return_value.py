@@ -8,8 +8,7 @@ filled later, and what is of no known type, is left to the value itself.
 import ast
 import difflib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from codemode_sandboxes.contract import Diagnostic
@@ -19,6 +18,7 @@ from codemode_sandboxes.source import Edits, Function, Scope, Tree
 from codemode_graph.check.arguments import listed
 from codemode_graph.check.clash import Clash, clash, kinds_of, read_type, without_parts
 from codemode_graph.check.types import TypeChecker, stored_keys
+from codemode_graph.check.variable_use import VariableUse
 from codemode_graph.state import Finding
 from codemode_graph.tools.annotations import NULL, UNKNOWN, Array, Map, Record, Shape, Tuple, Union, Unknown
 from codemode_graph.tools.cards import render_type
@@ -33,28 +33,6 @@ _DEPTH = 30
 _MOST_LEAVES = 200
 _MOST_STEPS = 5_000
 _MOST_BYTES = 1_000_000
-_READERS = frozenset({"get", "items", "keys", "values", "copy", "index", "count", "join", "startswith", "endswith"})
-_READING = frozenset({"json", "asyncio", "math", "statistics", "itertools", "datetime", "re"})
-_PURE = frozenset(
-    {
-        "len",
-        "sorted",
-        "sum",
-        "min",
-        "max",
-        "list",
-        "dict",
-        "set",
-        "tuple",
-        "str",
-        "repr",
-        "any",
-        "all",
-        "enumerate",
-        "zip",
-    }
-    | {"map", "filter", "print", "isinstance", "round", "reversed", "frozenset", "bool", "int", "float", "abs"}
-)
 # What these return has one kind, whatever is in their arguments.
 _ONE_KIND = frozenset(
     {"len", "sorted", "list", "str", "repr", "dict", "set", "tuple", "bool", "any", "all", "int", "float"}
@@ -115,7 +93,7 @@ class _Walk:
         self._records = {name: record for record, name in signatures.names.items()}
         self._stored = frozenset(stored_keys(tree))
         self._functions: set[ast.AST] = set()
-        self._used: dict[tuple[str, Scope], list[_Use]] = {}
+        self._used: dict[tuple[str, Scope], list[VariableUse]] = {}
         self._steps = 0
         # The tools' types say nothing of what the program has stored under a key since.
         self._rereads = any(
@@ -363,12 +341,12 @@ class _Walk:
                 return value
         return None
 
-    def _uses(self, name: ast.Name) -> list["_Use"]:
+    def _uses(self, name: ast.Name) -> list["VariableUse"]:
         scope = self._owner(name)
         if scope is None:
             return []
         if (name.id, scope) not in self._used:
-            self._used[name.id, scope] = [_Use(self._tree, use) for use in self._tree.uses(name.id, scope)]
+            self._used[name.id, scope] = [VariableUse(self._tree, use) for use in self._tree.uses(name.id, scope)]
         return self._used[name.id, scope]
 
     def _is_filled(self, name: ast.Name) -> bool:
@@ -424,55 +402,6 @@ class _Walk:
         return one_line(" where ".join(render_type(shape, self._signatures)[:2]), 200)
 
 
-class _Use:
-    """A place that reads a variable, and whether that may change what the variable holds."""
-
-    def __init__(self, tree: Tree, name: ast.Name) -> None:
-        self.changes = False
-        self.tested = any(
-            isinstance(each, ast.BoolOp | ast.IfExp | ast.Compare | ast.If | ast.While | ast.Assert | ast.Match)
-            for each in _up_to_statement(tree, name)
-        )
-        self.appended: ast.expr | None = None
-        """The argument, where it is `name.append(argument)`."""
-        self.stored: tuple[str | None, ast.expr] | None = None
-        """Key and value, where it is `name[key] = value`."""
-        node: ast.expr = name
-        for depth in count():
-            parent = tree.parent(node)
-            match parent:
-                case ast.Attribute(value=value) if value is node:
-                    call = tree.parent(parent)
-                    if isinstance(call, ast.Call) and call.func is parent:
-                        self.changes = parent.attr not in _READERS
-                        if parent.attr == "append" and len(call.args) == 1 and depth == 0:
-                            self.appended = call.args[0]
-                        return
-                    self.changes = not isinstance(parent.ctx, ast.Load)
-                case ast.Subscript(value=value, slice=index) if value is node:
-                    if not isinstance(parent.ctx, ast.Load):
-                        self.changes = True
-                        assign = tree.parent(parent)
-                        if depth == 0 and isinstance(assign, ast.Assign) and assign.targets == [parent]:
-                            key = index.value if isinstance(index, ast.Constant) else None
-                            self.stored = (key if isinstance(key, str) else None), assign.value
-                        return
-                case ast.Call(func=function) if function is not node:
-                    # A tool, a method that takes it, or a function of Python's own only reads it; some of the library do not.
-                    reads = (isinstance(function, ast.Attribute) and tree.dotted(function) is None) or (
-                        isinstance(function, ast.Name) and function.id in _PURE and tree.are_builtin(function.id)
-                    )
-                    self.changes = not reads and (tree.dotted(function) or "").partition(".")[0] not in _READING
-                    return
-                case ast.Assign(value=value) | ast.AnnAssign(value=value) | ast.NamedExpr(value=value) if value is node:
-                    # By its other name it may be changed unseen.
-                    self.changes = depth == 0
-                    return
-                case _:
-                    return
-            node = parent
-
-
 def _with_questions(code: str, nodes: Sequence[ast.expr]) -> tuple[str, dict[str, int]]:
     """Return a program in which each expression is asked for an attribute that no type has: the error names its type.
 
@@ -514,13 +443,6 @@ def _only(shape: Shape, *kinds: type[Record | Map | Array | Tuple]) -> Shape | N
     """Return the only member of these kinds; `Unknown` where there are several; None where there is none."""
     members = [each for each in (shape.members if isinstance(shape, Union) else (shape,)) if isinstance(each, kinds)]
     return UNKNOWN if len(members) > 1 else next(iter(members), None)
-
-
-def _up_to_statement(tree: Tree, node: ast.AST) -> Iterator[ast.AST]:
-    for each in tree.ancestors(node):
-        yield each
-        if isinstance(each, ast.stmt):
-            return
 
 
 def _is_list(node: ast.expr) -> bool:

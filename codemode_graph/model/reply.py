@@ -24,7 +24,11 @@ __all__ = ["Reading", "extract_program", "program_of", "read_reply"]
 
 Lack: TypeAlias = Literal["cut-off", "several-blocks", "too-long", "rejected", "no-program"]
 
-_PYTHON = {"", "code", "ipython", "pycon", "py", "py3", "python", "python3", "tool_code"}
+_PYTHON = re.compile(r"(?:code|i?python|pycon|py|python-repl|tool_code)?(?:\d[\d.]*)?|[\w.-]+\.py")
+_CDATA = re.compile(r"\s*<!\[CDATA\[(.*)\]\]>\s*", re.DOTALL)
+_TAGS_BEHIND = re.compile(r"(?:<[^<>\n]{1,60}>[ \t]*){1,8}\Z")
+_TURN = re.compile(r"(?:<[|｜]\w{1,20}[|｜]>\s*(?:assistant)?\s*){0,3}")
+_FENCE_END = re.compile(r"(?:`{3,}|~{3,})[ \t]*(?=[^\s`~])")
 _ONE_LINE = re.compile(r"^[ \t]*(`{3,})(?:python3?\b|py\b)?[ \t]*([^`\n]+)\1[ \t]*$", re.MULTILINE)
 # Marks of thoughts that are Python, too: a name, and a list of one name.
 _PYTHON_MARK = re.compile(r"assistantfinal|^[ \t]*\[/?(?:THINK|THINKING|THOUGHTS?|REASONING)\]", re.MULTILINE)
@@ -206,9 +210,18 @@ def read_reply(text: str) -> Reading:
         blocks = [_block(code, marked=True) for piece in pieces for code in _fields(piece)]
     elif (parts.tags and not parts.fenced and looks_like_code(words)) or _in_string(parts):
         return Reading(program=text)  # the same: a tag in a text of a program that does not parse
-    if not blocks and words.lstrip("\ufeff \n")[:1] == "{" and re.search(r'"(?:code|program)"\s*:\s*"', words):
+    is_open = words.lstrip("\ufeff \n")[:1] == "{" and re.search(r'"(?:code|program)"\s*:\s*"', words)
+    if not blocks and is_open and not _is_json(words):
         return _without("cut-off", words, "its JSON has no end")
     return _choose(blocks, words)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _in_string(parts: _Parts) -> bool:
@@ -293,8 +306,9 @@ def _take_apart(text: str) -> _Parts:
                 parts.cut = f"its tag {mark.text[:40]} is not closed"
                 return parts
             # A tag in a string does not end the program: take the first one up to which it parses.
-            closing = next((c for c in closings if parses(dedent(text[mark.end : c.start()].strip("\n")))), closings[0])
-            content = text[mark.end : closing.start()]
+            contents = [_without_cdata(text[mark.end : each.start()]) for each in closings]
+            number = next((n for n, each in enumerate(contents) if parses(dedent(each.strip("\n")))), 0)
+            closing, content = closings[number], contents[number]
             if "```" in content:
                 at = mark.end
                 parts.pieces.append("")
@@ -313,6 +327,11 @@ def _take_apart(text: str) -> _Parts:
             if at < 0:
                 return parts
     return _Parts(cut="it has no end")
+
+
+def _without_cdata(content: str) -> str:
+    found = _CDATA.fullmatch(content)
+    return content if found is None else found[1]
 
 
 def _judged(block: _Block, before: str, behind: str, *, follows: bool) -> _Block:
@@ -353,7 +372,7 @@ def _take_fence(text: str, mark: Mark, parts: _Parts) -> int:
             parts.cut = "its last fence is not closed"
         return -1
     parts.fenced = True
-    if mark.name in _PYTHON:
+    if _PYTHON.fullmatch(mark.name):
         parts.fences.append(block)
     elif mark.name in ("json", "jsonc", "json5", "javascript", "js") and (codes := list(_fields(block.code))):
         parts.fences += [_block(code, marked=True) for code in codes]
@@ -367,12 +386,24 @@ def _closings(text: str, mark: Mark) -> Iterator[tuple[str, int]]:
         end = text.find("\n", at)
         end = len(text) if end < 0 else end
         line = text[at:end].rstrip()
-        body = re.sub(r"(?:<[^<>\n]{1,60}>[ \t]*){1,8}\Z", "", line[-600:]).rstrip() if line.endswith(">") else line
+        body = _without_marks(line)
         code = body.rstrip(mark.text[0])
         closes = len(body) - len(code) >= len(mark.text) and mark.text[0] * 3 not in code
         if closes and not code.lstrip().startswith(("#", '"', "'")):
             yield text[start:at] + code, at + text[at:end].rfind(mark.text) + len(mark.text)
         at = end + 1
+
+
+def _without_marks(line: str) -> str:
+    """Return a line that may close a fence without the tags, or the mark that closes thoughts, behind its end."""
+    if line.endswith(">"):
+        line = _TAGS_BEHIND.sub("", line[-600:]).rstrip()
+    if (end := _FENCE_END.search(line)) is not None:
+        mark = find_mark(line, end.end())
+        # A turn of the assistant may begin before the channel of its answer.
+        if mark and mark.kind in ("close", "end") and _TURN.fullmatch(line, end.end(), mark.start):
+            return line[: end.end()].rstrip()
+    return line
 
 
 def _end_of_nested(text: str, mark: Mark) -> int:

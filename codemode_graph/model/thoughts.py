@@ -10,9 +10,11 @@ MarkKind: TypeAlias = Literal["open", "close", "end", "program", "fence"]
 
 _THOUGHT = re.compile(
     r"think|thought|reason|reflect|scratch|analys|monolog|ponder|brainstorm|deliberat|rationale|contemplat|introspect"
-    r"|working_?out|inner_?(?:prefix|suffix|voice)|musing|^(?:\w+:)?(?:cot|plan|planning|draft|notes?|inner|internal|hidden)$"
+    r"|working_?out|inner_?(?:prefix|suffix|voice)|musing|critique|speculat|^(?:\w+:)?(?:cot|plan|planning|draft|notes?|inner|internal|hidden)$"
 )
-_PROGRAM = re.compile(r"(?:code|execute|execute_python|python_code|program|python|script|tool_code)(?=\s|$)")
+_NAMES = r"(?:code|execute|execute_python|python_code|program|python|script|tool_code)"
+# `<parameter=code>` and `<parameter name="code">` are how models write the call of a tool that runs code.
+_PROGRAM = re.compile(rf"{_NAMES}(?=\s|$)|(?:\w+:)?parameter(?:=|\s+name=)[\"']?{_NAMES}[\"']?$")
 _ENDS = re.compile(
     r"(?:im_end|eot_id|eom_id|end_of_turn|endoftext|end|return|call|eos|end_of_(?:sentence|text|message)|end_response|eot|eom"
     r"|turn|/s|end_turn|im_start|start_header_id|start_of_turn|start|user|human|system|tool|/?inst|observation|ipython)"
@@ -110,7 +112,7 @@ def _tag(body: str) -> tuple[MarkKind | None, str]:
     if is_thought_name(plain):
         closes = closes or re.search(r"^(?:end|stop)(?:_|of)|_(?:end|stop)$|suffix$", name) is not None
         return ("close" if closes else "open"), re.sub(r"(?:prefix|suffix)$", "", plain)
-    return ("program" if not closes and _PROGRAM.match(body) else None), name
+    return ("program" if not closes and _PROGRAM.match(body) else None), name.partition("=")[0]
 
 
 def end_of_thoughts(text: str, opening: Mark) -> int | None:
@@ -122,10 +124,16 @@ def end_of_thoughts(text: str, opening: Mark) -> int | None:
         mark = "-->" if opening.name == "comment" else "</details>"
         at = text.find(mark, opening.end)
         return None if at < 0 else at + len(mark)
-    for found in _MARK.finditer(text, opening.end):
+    at = opening.end
+    while (found := _MARK.search(text, at)) is not None:
+        # Fences say nothing here, and behind one, on its line, the thoughts may end.
+        if found.lastgroup == "language":
+            at = found.end("fence")
+            continue
         kind, name = _classify(found)
         if kind == "close" and name == opening.name:
             return found.end()
+        at = found.end()
     return None
 
 

@@ -37,6 +37,7 @@ THOUGHTS = {
     "a terminal": ("Thinking...", "...done thinking."),
     "one word": ("<|beginofthought|>", "<|endofthought|>"),
     "escaped": ("&lt;think&gt;", "&lt;/think&gt;"),
+    "critique": ("<critique>", "</critique>"),
 }
 
 
@@ -50,6 +51,10 @@ def test_thoughts_are_no_source_of_programs(kind: str) -> None:
     assert read_reply(f"{closed}{FENCED}").program == GOOD
     assert read_reply(f"{closed}Now:\n{FENCED}\n").program == GOOD
     assert read_reply(f"{closed}{GOOD}").program == GOOD
+    if kind not in ("a fence", "a terminal"):  # a line of its own closes these
+        assert read_reply(f"{opening}\n{DRAFT}{closing}\n{FENCED}").program == GOOD
+        assert read_reply(f"{opening}{DRAFT}{closing}{FENCED}").program == GOOD
+        assert read_reply(f"{DRAFT}{closing}\n{FENCED}").program == GOOD or kind in ("a comment", "details")
     assert read_reply(f"{opening}\n{BAD}{closing}\n").lack == "no-program"
     assert read_reply(f"{opening}\n{BAD}").lack == "cut-off"
 
@@ -140,6 +145,34 @@ WRAPPED = {
     "a fence": FENCED,
     "a tag": f"<code>{GOOD}</code>",
 }
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"<code><![CDATA[\n{GOOD}]]></code>",
+        f"<code>\n<![CDATA[{GOOD}]]>\n</code>",
+        f"<function=run_code>\n<parameter=code>\n{GOOD}</parameter>\n</function>",
+        f'<invoke name="run_code"><parameter name="code">{GOOD}</parameter></invoke>',
+        f'<a:invoke name="python"><a:parameter name="code">{GOOD}</a:parameter></a:invoke>',
+        f"```main.py\n{GOOD}```",
+        f"```python3.12 title='x'\n{GOOD}```",
+        f"```python:src/main.py\n{GOOD}```",
+    ],
+)
+def test_a_field_or_a_fence_of_another_make_holds_the_program(reply: str) -> None:
+    assert read_reply(reply).program == GOOD
+    assert program_of(reply) == GOOD
+
+
+def test_a_section_of_text_with_a_tag_in_a_string_is_whole() -> None:
+    program = "text = '</code>'\nawait tools['mail'](text=text)\n"
+    assert read_reply(f"<code><![CDATA[{program}]]></code>").program == program
+
+
+def test_json_with_an_empty_program_is_not_cut_off() -> None:
+    assert read_reply('{"code": ""}').lack == "no-program"
+    assert read_reply('{"code": "await tools').lack == "cut-off"
 
 
 @pytest.mark.parametrize("case", WRAPPED)
