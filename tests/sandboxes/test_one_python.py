@@ -312,11 +312,42 @@ x = await tools.double(1) ;; x['a']
 x = await tools.double(1) ;; [1][x + 5]
 import re ;; m = re.search(r'(?P<a>x)(?P<b>y)?', 'x') ;; await tools.put('a', 1) ;; [m.start('a'), m.span('b'), m.groups('d')]
 """
+# What Monty lacks, as the last line of a program, the error of which a `try` hides.
+HIDDEN = r"""
+d = {'a': 1} ;; d.items() >= {'a': 1}.items()
+ks = {'a': 1, 'b': 2}.keys() ;; {'a': 1}.keys() < ks
+float.fromhex('0x1p-2')
+(2.5).hex()
+def f(x): ;;     return x.hex() ;; f(0.5)
+'a'.__len__()
+[1].__contains__(1)
+(1).__class__.__name__
+ValueError.__name__
+def f(x): ;;     return x.__dict__ ;; class C: ;;     def __init__(self): ;;         self.x = 1 ;; f(C())
+class C: ;;     pass ;; [C().__class__.__name__, type(C()).__name__]
+{'a': 1}.keys().mapping['a']
+"""
+# Texts of floats that lie between their two shortest ones: Monty takes the larger, which the host sees where one leaves.
+FLOATS = r"""
+str(1718267546354267.25)
+x = 1718267546354267.25 ;; await tools.put('k', f'{x}')
+x = await tools.double(859133773177133.625) ;; await tools.put('k', [{f'{x:,}': 1}])
+print('a', *[x / 4 for x in [6873070185417069, 1]], sep=';')
+import json ;; json.dumps({'mean': 9502186904187.5625, 'n': -1718267546354267.25}, separators=(',', ':'))
+'%s of %r' % (1 + 2 ** -17, [1718267546354267.25])
+'1,' + str(1718267546354267.25) + ',2' + 'é'
+raise ValueError(f'{1718267546354267.25} is too much')
+try: ;;     raise ValueError(f'{1718267546354267.25:_}') ;; except ValueError as e: ;;     r = str(e) ;; r
+[str(x) for x in (0.1 + 0.2, 2 ** -24, 3 / 2 ** 24, 1e22, 1718267546354267.5, 123456789012345.67, 5e-324)]
+"""
 PROGRAMS = [
     line.replace(" ;; ", "\n")
-    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS, LIBRARY, NANS, SCRIPTS)
+    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS, LIBRARY, NANS, SCRIPTS, FLOATS)
     for line in text.strip("\n").split("\n")
 ]
+for line in HIDDEN.strip("\n").split("\n"):
+    *setup, last = line.split(" ;; ")
+    PROGRAMS.append("\n".join([*setup, "try:", f"    r = {last}", "except Exception:", "    r = 'hidden'", "r"]))
 
 
 def shown(code: str) -> str:

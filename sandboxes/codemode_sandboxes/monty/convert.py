@@ -2,6 +2,7 @@
 
 import builtins
 import re
+from decimal import Decimal
 from functools import cache
 from typing import Any, get_args
 
@@ -11,7 +12,16 @@ from codemode_sandboxes.contract import Outcome, Returned
 from codemode_sandboxes.guest.json_values import are_plain, clean_text, has_surrogates, to_sized_json
 from codemode_sandboxes.guest.wire import dumps
 
-__all__ = ["LATER", "arguments_from_monty", "check_conversion", "error_answer", "from_monty", "to_answer"]
+__all__ = [
+    "LATER",
+    "OtherText",
+    "arguments_from_monty",
+    "check_conversion",
+    "check_floats",
+    "error_answer",
+    "from_monty",
+    "to_answer",
+]
 
 LATER: Any = {"future": ...}
 """The answer that makes a call return a coroutine, which is resolved later."""
@@ -33,6 +43,38 @@ _SURROGATES = (
 )
 _UNPLAIN = re.compile(r'\\|"[<dr_]')  # JSON text that may hold such a repr
 
+# A float's text of 16 digits or more, for of shorter ones there is one alone. It begins at each place at most once, and
+# every part is bounded, so that hostile text takes no quadratic time.
+_LONG_FLOAT = re.compile(
+    r"(?<![\d.])(?=[\d.,_]{17})(?:\d{1,17}|\d{1,3}(?:[,_]\d{3}){1,5})\.\d{1,21}(?:e[-+]\d{1,3})?", re.ASCII
+)
+
+_OTHER_DIGIT = (
+    "this program writes a float as {}, which Python writes as {}; write it with as many digits as it needs, as in "
+    "f'{{x:.2f}}', or pass the number"
+)
+
+
+class OtherText(Exception):
+    """A text has a float whose last digit Monty writes otherwise than CPython."""
+
+
+def check_floats(text: str) -> None:
+    """Raise where a text that a program made has a float which CPython writes otherwise.
+
+    Of two shortest texts that are equally near to a float, CPython takes the even one, and Monty the larger. A program's
+    texts may come from anywhere, but a number that is such a text of a float is hardly anything else.
+
+    Raises:
+        OtherText: It has.
+    """
+    for written in _LONG_FLOAT.findall(text):
+        digits = written.replace(",", "").replace("_", "")
+        number = float(digits)
+        shown = repr(number)
+        if shown != digits and Decimal(digits) - Decimal(number) == Decimal(number) - Decimal(shown):
+            raise OtherText(_OTHER_DIGIT.format(written, shown))
+
 
 def from_monty(value: Any, *, max_bytes: int, around: int = 0) -> tuple[Any, int]:
     """Return the JSON value that stands for a value of Monty's, and its size in bytes; see `to_sized_json`.
@@ -41,6 +83,7 @@ def from_monty(value: Any, *, max_bytes: int, around: int = 0) -> tuple[Any, int
     function, a dict view, a range) is refused.
 
     Raises:
+        OtherText: It holds a text of a float that CPython would write otherwise.
         TypeError: It holds something that JSON has nothing for.
         ValueError: It holds an integer of thousands of digits, or is too large or too deep.
     """
@@ -57,6 +100,7 @@ def arguments_from_monty(
     if are_plain(args) and are_plain(kwargs.values()):
         text = dumps((args, kwargs))
         if len(text) <= max_bytes and text.isascii() and not _UNPLAIN.search(text):
+            check_floats(text)  # the numbers that are no texts are written by CPython here
             return (list(args), kwargs), len(text)
     (positional, named), size = from_monty((args, kwargs), max_bytes=max_bytes, around=2)
     return (positional, named), size
@@ -70,6 +114,7 @@ def _text(text: str) -> str:
         if found["iterable"]:
             raise TypeError(f"{shown} is not JSON; make a list of it with list(...)")
         raise TypeError(f"{shown} is not JSON; call it, or pass its parts")
+    check_floats(text)
     return text
 
 

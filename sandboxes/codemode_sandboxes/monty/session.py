@@ -25,8 +25,10 @@ from codemode_sandboxes.errors import SandboxClosed
 from codemode_sandboxes.guest.json_values import clean_text
 from codemode_sandboxes.monty.convert import (
     LATER,
+    OtherText,
     arguments_from_monty,
     check_conversion,
+    check_floats,
     error_answer,
     from_monty,
     to_answer,
@@ -188,6 +190,8 @@ class MontyExecution:
             (args, kwargs), size = arguments_from_monty(
                 snapshot.args, snapshot.kwargs, max_bytes=self._limits.value_bytes
             )
+        except OtherText as other:
+            raise self._lacking(str(other)) from None
         except (TypeError, ValueError) as error:
             return snapshot.resume(error_answer(_builtin_name(error), f"arguments of {tool!r}: {error}"))
         self._calls += 1
@@ -260,6 +264,8 @@ class MontyExecution:
     def _finish(self, snapshot: MontyComplete) -> Event:
         try:
             value, _ = from_monty(snapshot.output, max_bytes=self._limits.value_bytes)
+        except OtherText as other:
+            raise self._lacking(str(other)) from None
         except (TypeError, ValueError) as error:
             message, line = f"the program's value: {error}", last_line(self._source)
             return program_failure(_builtin_name(error), message, line, self._output.take())
@@ -283,6 +289,10 @@ class MontyExecution:
         unstarted = not self._suspended and not stdout
         program = replace(self._program, code=self._source)
         failed = failure(error, self._limits, program, self._error_lines, unstarted=unstarted, stdout=stdout)
+        try:
+            check_floats(failed.message)
+        except OtherText as other:
+            return replace(failed, lacks=str(other))
         # What Monty lacks on the way shows as one of these, and so do mistakes: CPython's word decides, where there is one.
         doubt = failed.kind == "program" and failed.type in _DOUBTFUL
         return replace(failed, lacks=f"{failed.type}: {failed.message}"[:_LONGEST_REASON]) if doubt else failed
@@ -383,6 +393,12 @@ class Output:
             return
         if REFUSAL in text:
             self.refusal = text.partition(REFUSAL)[2].strip() or "this program"
+            self._stop()
+            return
+        try:
+            check_floats(text)
+        except OtherText as other:
+            self.refusal = str(other)
             self._stop()
             return
         encoded = text.encode("utf-8", "replace")

@@ -19,7 +19,9 @@ _ATTRIBUTES = frozenset(
     for name in dir(kind)
     if not name.startswith("__")
 )
-_DATA_ATTRIBUTES = frozenset({"denominator", "imag", "numerator", "real", "step"})
+_DATA_ATTRIBUTES = frozenset({"denominator", "imag", "mapping", "numerator", "real", "step"})
+# Special attributes that Monty has of the values that programs read them of.
+_SPECIAL_ATTRIBUTES = frozenset({"__doc__", "__init__", "__name__"})
 # Exceptions that only the program itself and its tools raise, or whose text is the same.
 _SAME_TEXT = frozenset({"AssertionError", "NotImplementedError", "PermissionError", "RuntimeError", "TimeoutError"})
 _MOST_FUNCTIONS = 60
@@ -66,8 +68,47 @@ def _attributes_by_name(tree: Tree) -> Iterator[ast.AST]:
             if not isinstance(name, ast.Constant) or name.value in _ATTRIBUTES - tree.function_names:
                 yield node
     for attribute in tree.of(ast.Attribute):
-        if attribute.attr in _DATA_ATTRIBUTES - tree.own_attributes and isinstance(attribute.ctx, ast.Load):
+        if not isinstance(attribute.ctx, ast.Load) or attribute.attr in tree.own_attributes:
+            continue
+        if attribute.attr in _DATA_ATTRIBUTES or _is_special(tree, attribute):
             yield attribute
+
+
+def _is_special(tree: Tree, attribute: ast.Attribute) -> bool:
+    """Return whether an attribute such as `__len__`, of what may be a built-in value, is one that Monty has not."""
+    name, kinds = attribute.attr, kinds_of(tree)
+    if not (name.startswith("__") and name.endswith("__")):
+        return False
+    if name == "__class__":  # objects of the program's own classes have it
+        return kinds.kind(attribute.value) is not None or not any(True for _ in tree.of(ast.ClassDef))
+    return name not in _SPECIAL_ATTRIBUTES or kinds.is_builtin(attribute.value, *_EXCEPTIONS)
+
+
+def _hexadecimal_floats(tree: Tree) -> Iterator[ast.AST]:
+    kinds = kinds_of(tree)
+    for node in tree.of(ast.Attribute):
+        of_float = kinds.is_builtin(node.value, "float") and node.attr == "fromhex"
+        # Bytes have a method of this name, which Monty has, too.
+        of_value = node.attr == "hex" and kinds.kind(node.value) != "bytes" and "hex" not in tree.own_attributes
+        if of_float or (of_value and not is_tools(node) and tree.dotted(node) is None):
+            yield node
+
+
+def _orders_of_views(tree: Tree) -> Iterator[ast.AST]:
+    """Find `<`, `<=`, `>` and `>=` of what may be the keys or items of a dict."""
+    kinds = kinds_of(tree)
+
+    def is_view(node: ast.expr | None) -> bool:
+        called = node.func if isinstance(node, ast.Call) and not node.args else None
+        return isinstance(called, ast.Attribute) and called.attr in ("items", "keys")
+
+    for node in tree.of(ast.Compare):
+        if any(isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for op in node.ops):
+            for side in (node.left, *node.comparators):
+                bound = (value for _, value in kinds.bindings(side)) if isinstance(side, ast.Name) else ()
+                if is_view(side) or any(map(is_view, bound)):
+                    yield node
+                    break
 
 
 def _class_texts(tree: Tree) -> Iterator[ast.AST]:
@@ -272,9 +313,23 @@ ODDITIES: tuple[Gap, ...] = (
     ),
     Gap(
         "attributes of built-in values by name",
-        "use `isinstance(value, dict)` and the like",
+        "use `isinstance(value, dict)`, `type(value).__name__`, `len(value)` and the like",
         _attributes_by_name,
-        "hasattr('a', 'upper') and (5).real == 5",
+        "hasattr('a', 'upper') and (5).real == 5 and 'a'.__len__() == 1",
+        rare=True,
+    ),
+    Gap(
+        "hexadecimal texts of floats",
+        "write the number in decimal: `repr(x)`",
+        _hexadecimal_floats,
+        "(2.5).hex() == '0x1.4000000000000p+1' and float.fromhex('0x1p-2') == 0.25",
+        rare=True,
+    ),
+    Gap(
+        "orders of a dict's keys and items",
+        "compare sets: `set(d) <= set(other)`",
+        _orders_of_views,
+        "{'a': 1}.keys() <= {'a': 1}.keys() and {'a': 1}.items() >= {'a': 1}.items()",
         rare=True,
     ),
     Gap(
