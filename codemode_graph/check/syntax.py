@@ -1,5 +1,7 @@
 """Texts that are not Python, Python that the sandbox does not run, and names that nothing defines."""
 
+import __future__
+
 import ast
 import builtins
 import difflib
@@ -25,6 +27,7 @@ _KNOWN = frozenset(dir(builtins)) | {"tools", "again", "__name__", "__file__"}
 _LACKING = {"os": "os", "sys": "sys", "requests": "requests", "httpx": "httpx", "np": "numpy", "pd": "pandas"}
 _DEFINERS = ("exec", "globals", "locals", "vars")
 _MOST = 15
+_TAKE_STARRED = (ast.List, ast.Tuple, ast.Set, ast.Call, ast.ClassDef, ast.arg)
 
 
 def find_misplaced(tree: Tree) -> Iterator[Finding]:
@@ -53,6 +56,11 @@ def find_misplaced(tree: Tree) -> Iterator[Finding]:
                 yield from _misdeclared(tree, node, names)
             case ast.NamedExpr(target=target):
                 yield from _rebound(tree, node, target.id)
+            case ast.Starred(ctx=ast.Load()) if not isinstance(tree.parent(node), _TAKE_STARRED):
+                yield _misplaced(node, "can't use starred expression here")
+            case ast.ImportFrom(module="__future__", names=aliases):
+                unknown = [alias.name for alias in aliases if alias.name not in __future__.all_feature_names]
+                yield from (_misplaced(node, f"future feature {name} is not defined") for name in unknown[:1])
             case ast.Try(handlers=handlers) if any(each.type is None for each in handlers[:-1]):
                 yield _misplaced(node, "default 'except:' must be last")
 

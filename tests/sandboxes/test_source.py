@@ -30,6 +30,7 @@ FORMS = {
     + "aio.run(main())",
     "run imported": MAIN + "from asyncio import run\nrun(main())",
     "Runner": MAIN + "asyncio.Runner().run(main())",
+    "a print that assigns": 'print(x := {"n": 1})',
     "asyncio.run of gather": MAIN + "asyncio.run(asyncio.gather(main()))[0]",
     "get_event_loop": MAIN + "\nasyncio.get_event_loop().run_until_complete(main())",
     "a loop": MAIN + "loop = asyncio.new_event_loop()\nasyncio.set_event_loop(loop)\nloop.run_until_complete(main())",

@@ -1,5 +1,7 @@
 """Programs in any of their forms, brought into script form: a script whose last expression is its value."""
 
+import __future__
+
 import ast
 from dataclasses import dataclass
 from functools import lru_cache
@@ -72,7 +74,9 @@ def _drop_idle(code: str) -> tuple[str, list[str]]:
     nested = False
     for node in tree_of(code).of(ast.Import, ast.ImportFrom, ast.Expr):
         match node:
-            case ast.ImportFrom(module="__future__"):
+            case ast.ImportFrom(module="__future__", names=aliases) if all(
+                alias.name in __future__.all_feature_names for alias in aliases
+            ):
                 edits.drop(node)
             case ast.ImportFrom(module="nest_asyncio"):
                 nested = True

@@ -72,6 +72,8 @@ class _Value:
                 value = _plain_value(argument)
         if value is None:
             return None
+        if isinstance(value, ast.NamedExpr):
+            value = value.target
         if isinstance(value, ast.Name):
             return value.id if self._is_data(value.id) else None
         start, end = self._edits.span(value)
