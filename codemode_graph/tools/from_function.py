@@ -5,6 +5,7 @@ import inspect
 import itertools
 import json
 import logging
+import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from inspect import Parameter
 from typing import Annotated, Any, Optional, TypeVar, get_args, get_origin
 
 import anyio.to_thread
+import typing_extensions
 from langchain_core.runnables import RunnableConfig
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -104,6 +106,10 @@ def marks_of(function: object) -> Marks:
 MAX_STREAMED = 100_000
 """Values that one call of a generator may yield."""
 
+_UNPACKS: tuple[Any, ...] = (typing.Unpack, typing_extensions.Unpack)
+_ABSENT = object()
+"""The default of an argument that is left out where nobody passes it."""
+
 _logger = logging.getLogger("codemode")
 
 
@@ -178,6 +184,14 @@ class _Call:
             for key, each in self.signature.parameters.items()
             if key not in fixed and not is_config(hints.get(key))
         }
+        for key, each in [*self.parameters.items()]:
+            fields = _unpacked(hints.get(key)) if each.kind is Parameter.VAR_KEYWORD else None
+            if fields is not None:
+                del self.parameters[key]
+                hints |= {name: hint for name, (hint, _) in fields.items()}
+                for name, (_, required) in fields.items():
+                    default = Parameter.empty if required else _ABSENT
+                    self.parameters[name] = Parameter(name, Parameter.KEYWORD_ONLY, default=default)
         self.configs = [key for key in self.signature.parameters if is_config(hints.get(key))]
         injected = {key: found for key in self.parameters if (found := injection_in(hints.get(key)))}
         self.keys = [key for key, found in injected.items() if found.kind == "idempotency_key"]
@@ -383,6 +397,22 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(function, functools.partial):
         function = function.func
     return function
+
+
+def _unpacked(hint: Any) -> dict[str, tuple[Any, bool]] | None:
+    """Return the keys of `**kwargs: Unpack[SomeTypedDict]`, each with its hint and whether it is required; else None."""
+    if get_origin(hint) not in _UNPACKS:
+        return None
+    (declared,) = get_args(hint)
+    kind = get_origin(declared) or declared
+    hints = typing_extensions.get_type_hints(kind, include_extras=True)
+    plain = {
+        name: get_args(hint)[0]
+        if get_origin(hint) in (typing_extensions.Required, typing_extensions.NotRequired)
+        else hint
+        for name, hint in hints.items()
+    }
+    return {name: (hint, name in kind.__required_keys__) for name, hint in plain.items()}
 
 
 def _bound_names(function: Callable[..., Any]) -> list[str]:

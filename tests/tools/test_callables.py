@@ -7,14 +7,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, Required
 
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict, Unpack
 
 from codemode_graph import IdempotencyKey
 from codemode_graph.errors import ToolLoadError
@@ -219,6 +219,25 @@ async def test_what_the_host_fills_in_is_no_further_argument(bound: Any, forged:
     assert sent == []
     await spec.call(arguments, {"metadata": {"codemode": {"idempotency_key": "k"}}})
     assert sent == [{"more": 1}]
+
+
+class Filters(TypedDict, total=False):
+    since: Required[date]
+    most: Annotated[int, Field(ge=1)]
+
+
+async def test_unpacked_keywords_are_arguments_of_their_own() -> None:
+    def find(word: str, **filters: Unpack[Filters]) -> Any:
+        """Find."""
+        return word, filters["since"].year, len(filters)
+
+    spec = from_callable(find)
+    assert spec.input_schema["required"] == ["word", "since"]
+    assert spec.input_schema["properties"]["most"] == {"minimum": 1, "type": "integer"}
+    assert await spec.call({"word": "x", "since": "2020-01-02"}, {}) == ["x", 2020, 1]
+    for wrong in ({"most": 0}, {"least": 1}):
+        with pytest.raises((ValueError, TypeError)):
+            await spec.call({"word": "x", "since": "2020-01-02", **wrong}, {})
 
 
 def test_a_partial_has_the_name_that_it_was_given() -> None:
