@@ -18,6 +18,7 @@ from codemode_graph.check.arguments import listed
 from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
 from codemode_graph.tools.annotations import Array, Record, Shape, Union
+from codemode_graph.tools.results import BESIDE
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.text import one_line
 
@@ -130,12 +131,20 @@ class TypeFindings:
         """Report a key that a result does not have."""
         record, key = self._records.get(found["type"]), found["key"]
         # A program that stores a key may read it from any dict, as far as the checker knows.
-        if record is None or record.others is not None or key in self._stored:
+        if record is None or record.others is not None or key in self._stored or self._stands_beside(key):
             return None
         return (
             "wrong-key",
             f"{self._what(found['type'])} has no key {key!r}{self._lacks(record, key)}",
         )
+
+    def _stands_beside(self, key: str) -> bool:
+        """Return whether an MCP answer may have a key that its tool does not declare: see `mcp.content.value_of`."""
+        written = {each.value for each in self._tree.of(ast.Constant) if each.value in BESIDE}
+        if key not in BESIDE and not (key == "result" and written):
+            return False
+        named = [self._signatures.by_name[each.tool] for each in self._references.direct() if each.tool is not None]
+        return any(each.tool.source.startswith("mcp:") for each in named)
 
     def not_a_list(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
         """Report a dict that is indexed with a number."""
@@ -147,6 +156,8 @@ class TypeFindings:
     def not_a_dict(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
         """Report a list or a string that is indexed with a text."""
         kind = found["type"]
+        if self._stands_beside(found["key"]):
+            return None
         if not isinstance(node, ast.Subscript):
             return None
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self._records:

@@ -107,6 +107,7 @@ MAX_STREAMED = 100_000
 """Values that one call of a generator may yield."""
 
 _UNPACKS: tuple[Any, ...] = (typing.Unpack, typing_extensions.Unpack)
+_MARKERS: tuple[Any, ...] = (typing_extensions.Required, typing_extensions.NotRequired)
 _ABSENT = object()
 """The default of an argument that is left out where nobody passes it."""
 
@@ -406,12 +407,7 @@ def _unpacked(hint: Any) -> dict[str, tuple[Any, bool]] | None:
     (declared,) = get_args(hint)
     kind = get_origin(declared) or declared
     hints = typing_extensions.get_type_hints(kind, include_extras=True)
-    plain = {
-        name: get_args(hint)[0]
-        if get_origin(hint) in (typing_extensions.Required, typing_extensions.NotRequired)
-        else hint
-        for name, hint in hints.items()
-    }
+    plain = {name: get_args(each)[0] if get_origin(each) in _MARKERS else each for name, each in hints.items()}
     return {name: (hint, name in kind.__required_keys__) for name, hint in plain.items()}
 
 

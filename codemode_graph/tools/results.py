@@ -19,6 +19,7 @@ from codemode_graph.tools.artifacts import artifact_of_block, standard_blocks
 from codemode_graph.tools.hints import plain_object
 
 __all__ = [
+    "BESIDE",
     "GOTO",
     "CommandRefused",
     "Updated",
@@ -37,6 +38,9 @@ __all__ = [
     "update_from_json",
     "with_parts",
 ]
+
+BESIDE = ("_content", "_meta")
+"""The keys under which an MCP answer's value has what stands beside it; no schema declares them."""
 
 GOTO = "codemode_goto"
 """The key of an update that says where a Command goes: the `nodes`, and whether they are of the `parent` graph."""
@@ -201,7 +205,7 @@ def parts_beside(structured: Any, parts: Sequence[tuple[Any, str | None]]) -> li
 
 def with_parts(value: Any, beside: list[Any], meta: Mapping[str, Any]) -> Any:
     """Return the value of an answer with what stands beside it: see `mcp.content.value_of`."""
-    more = ({"_content": beside} if beside else {}) | ({"_meta": dict(meta)} if meta else {})
+    more = {name: each for name, each in zip(BESIDE, (beside, dict(meta)), strict=True) if each}
     if not more:
         return value
     # A value may have such keys of its own.

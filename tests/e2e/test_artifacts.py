@@ -303,6 +303,18 @@ async def test_parts_of_an_mcp_answer_reach_a_program_and_its_caller() -> None:
     ]
 
 
+@pytest.mark.parametrize("sandbox", ["monty", "restricted"])
+async def test_parts_that_no_schema_declares_are_no_wrong_keys(sandbox: str) -> None:
+    program = (
+        "one, many = await tools['number_and_more'](), await tools['list_and_more']()\n"
+        "[one['n'], one['_meta']['next'], one['_content'][0]['type'], many['result'], many['_content'][0]['bytes']]"
+    )
+    async with loaded(own_server("answers")) as tools, codemode(tools=tools.loader.tools, sandbox=sandbox) as cm:
+        result = await cm.run_code(program)
+        assert (result["output"], result["error"]) == ([1, 2, "image/png", [1, 2], 2], None)
+        assert "has no key 'm'" in str((await cm.run_code("(await tools['number_and_more']())['m']"))["error"])
+
+
 @pytest.mark.parametrize(
     "handle", ["{'codemode_artifact': 'other-1', 'type': 'image/png', 'bytes': 1}", "{**p, 'codemode_artifact': 'x'}"]
 )

@@ -81,6 +81,7 @@ ANSWERS: dict[str, CallToolResult] = {
         structuredContent={"n": 1},
         _meta={"cursor": "next", "fastmcp": {"wrap_result": True}},
     ),
+    "number_and_more": CallToolResult(content=[IMAGE], structuredContent={"n": 1}, _meta={"next": 2}),
     "list_and_more": gives(text("1"), text("2"), IMAGE, structured={"result": [1, 2]}),
     "blob": gives(
         EmbeddedResource(
@@ -130,6 +131,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "own_result": OWN_RESULT,
     "rows": ROWS,
     "list_and_more": WRAPPED,
+    "number_and_more": NUMBER,
     "encoded_twice": OWN_RESULT,
     "against_its_schema": NUMBER,
     "schema_but_text": NUMBER,
