@@ -17,7 +17,6 @@ from codemode_sandboxes.source import Tree, parse
 
 from codemode_graph.check.envelope import PROGRAM_FIELDS, is_program_text, looks_like_code, parses, unwrap
 from codemode_graph.errors import ModelError
-from codemode_graph.model.rejection import is_rejected
 from codemode_graph.model.thoughts import Mark, edges_off, end_of_thoughts, find_mark, is_thought_name
 
 __all__ = ["Reading", "extract_program", "program_of", "read_reply"]
@@ -335,6 +334,9 @@ def _without_cdata(content: str) -> str:
 
 
 def _judged(block: _Block, before: str, behind: str, *, follows: bool) -> _Block:
+    # Its patterns take time to compile, which programs that people write need not wait for.
+    from codemode_graph.model.rejection import is_rejected
+
     return replace(block, rejected=True) if is_rejected(before, behind, follows=follows) else block
 
 
