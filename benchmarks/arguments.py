@@ -1,8 +1,8 @@
-"""The two arguments of every fuzzer: how many cases it makes, and the seed of its random numbers."""
+"""Arguments that several benchmarks share: how many cases they make, and the seed of their random numbers."""
 
 import argparse
 
-__all__ = ["read_count_and_seed"]
+__all__ = ["at_least_one", "read_count_and_seed"]
 
 
 def read_count_and_seed(module: str, description: str | None, *, count: int, cases: str) -> tuple[int, int]:
@@ -20,13 +20,21 @@ def read_count_and_seed(module: str, description: str | None, *, count: int, cas
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("count", nargs="?", type=_count, default=count, help=f"{cases} to make (default: {count:,})")
+    parser.add_argument(
+        "count", nargs="?", type=at_least_one, default=count, help=f"{cases} to make (default: {count:,})"
+    )
     parser.add_argument("seed", nargs="?", type=int, default=1, help="of the random numbers (default: 1)")
     options = parser.parse_args()
     return options.count, options.seed
 
 
-def _count(text: str) -> int:
+def at_least_one(text: str) -> int:
+    """Parse a number of cases or runs.
+
+    Raises:
+        ArgumentTypeError: It is less than 1.
+        ValueError: It is no whole number.
+    """
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number

@@ -256,7 +256,9 @@ def run_here(code: str) -> Run:
         with contextlib.redirect_stdout(printed):
             asyncio.run(main())
     except Exception as error:  # the program's
-        trace, line = error.__traceback__, None
+        # Of an iterator's end that left the coroutine, only the cause says where.
+        raised = error.__cause__ if isinstance(error.__cause__, StopIteration) else error
+        trace, line = raised.__traceback__, None
         while trace is not None:
             line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == "<program>" else line
             trace = trace.tb_next

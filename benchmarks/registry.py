@@ -169,6 +169,12 @@ BENCHMARKS = (
         tables={"observed-types": _printed},
     ),
     Benchmark(name="chaos", module="benchmarks.chaos", question="effects that happen twice or get lost"),
+    Benchmark(
+        name="handover",
+        module="benchmarks.handover",
+        question="a run that goes on in another sandbox, beside one that stays",
+        tables={"handover": _printed},
+    ),
     Benchmark(name="fuzz-python", module="benchmarks.fuzz_python", question="programs that differ on Monty"),
     Benchmark(name="fuzz-replies", module="benchmarks.fuzz_replies", question="replies that are read wrongly"),
     Benchmark(name="fuzz-values", module="benchmarks.fuzz_values", question="values that arrive as others"),

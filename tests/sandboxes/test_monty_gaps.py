@@ -49,6 +49,7 @@ GAPS = {
         "places of a match's groups by name",
         "re.finditer and Counter.elements that are kept, or taken in part",
         "hash()",
+        "StopIteration out of async functions",
         "hexadecimal texts of floats",
         "orders of a dict's keys and items",
         "searches for an empty text beyond the end",

@@ -327,6 +327,15 @@ def f(x): ;;     return x.__dict__ ;; class C: ;;     def __init__(self): ;;    
 class C: ;;     pass ;; [C().__class__.__name__, type(C()).__name__]
 {'a': 1}.keys().mapping['a']
 """
+# `StopIteration` that leaves a coroutine.
+STOPS = r"""
+async def first(d): ;;     return next(iter(d)) ;; try: ;;     r = await first({}) ;; except StopIteration: ;;     r = 'stop' ;; except RuntimeError: ;;     r = 'runtime' ;; r
+def first(d): ;;     return next(iter(d)) ;; async def outer(d): ;;     return first(d) ;; try: ;;     r = await outer({}) ;; except Exception as e: ;;     r = type(e).__name__ ;; r
+async def f(): ;;     raise StopIteration ;; import asyncio ;; [type(e).__name__ for e in await asyncio.gather(f(), return_exceptions=True)]
+async def f(d): ;;     try: ;;         return next(iter(d)) ;;     except StopIteration: ;;         return None ;; await f({})
+await tools.put('a', 1) ;; next(iter({}))
+raise StopIteration('end')
+"""
 # Texts of floats that lie between their two shortest ones: Monty takes the larger, which the host sees where one leaves.
 FLOATS = r"""
 str(1718267546354267.25)
@@ -342,7 +351,7 @@ try: ;;     raise ValueError(f'{1718267546354267.25:_}') ;; except ValueError as
 """
 PROGRAMS = [
     line.replace(" ;; ", "\n")
-    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS, LIBRARY, NANS, SCRIPTS, FLOATS)
+    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS, LIBRARY, NANS, SCRIPTS, STOPS, FLOATS)
     for line in text.strip("\n").split("\n")
 ]
 for line in HIDDEN.strip("\n").split("\n"):

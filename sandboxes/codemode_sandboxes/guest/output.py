@@ -120,6 +120,10 @@ def _describe(error: BaseException, summary: traceback.TracebackException, kind:
     line = summary.stack[-1].lineno if summary.stack else None
     if line is None and isinstance(error, SyntaxError) and error.filename == FILENAME:
         line = error.lineno
+    if line is None and isinstance(
+        error.__cause__, StopIteration
+    ):  # Python says of it that it left the coroutine, not where
+        line = last_line(error.__cause__.__traceback__)
     return Failure(kind, type(error).__name__, _message(error), line, "".join(summary.format()))
 
 

@@ -48,8 +48,12 @@ _CLOCK_CALLS = frozenset({"time.time", "datetime.now", "date.today"})
 _SINCE_START = frozenset({"time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"})
 
 # Errors that Monty raises for what it lacks, and for larger integers and deeper recursion than it takes in some places.
+# `StopIteration` that leaves a coroutine, as that of a whole program, is a `RuntimeError` in CPython.
 _DOUBTFUL = frozenset(
-    {"AttributeError", "IndexError", "NotImplementedError", "OverflowError", "RecursionError", "TypeError"}
+    {
+        *("AttributeError", "IndexError", "NotImplementedError", "OverflowError", "RecursionError", "StopIteration"),
+        "TypeError",
+    }
 )
 _LONGEST_REASON = 500
 

@@ -94,6 +94,38 @@ def _hexadecimal_floats(tree: Tree) -> Iterator[ast.AST]:
             yield node
 
 
+def _ends_of_iterators(tree: Tree) -> Iterator[ast.AST]:
+    """Find what may raise `StopIteration` out of a coroutine, where the program may see it: there it is a `RuntimeError`."""
+    if not any(True for _ in tree.of(ast.AsyncFunctionDef)):
+        return
+    kinds = kinds_of(tree)
+    nodes: list[ast.AST] = [
+        call for call in tree.of(ast.Call) if len(call.args) == 1 and kinds.is_builtin(call.func, "next")
+    ]
+    for statement in tree.of(ast.Raise):
+        error = statement.exc.func if isinstance(statement.exc, ast.Call) else statement.exc
+        if error is not None and kinds.is_builtin(error, "StopIteration"):
+            nodes.append(statement)
+    yield from (node for node in nodes if kinds.catches(node) and not _is_caught_inside(tree, node))
+
+
+def _is_caught_inside(tree: Tree, node: ast.AST) -> bool:
+    """Return whether the function around a node catches `StopIteration` from there."""
+    inner = node
+    for around in tree.ancestors(node):
+        if isinstance(around, Function | ast.Lambda):
+            return False
+        if isinstance(around, ast.Try) and inner in around.body:
+            for handler in around.handlers:
+                names = (
+                    [each.id for each in ast.walk(handler.type) if isinstance(each, ast.Name)] if handler.type else []
+                )
+                if handler.type is None or not {"BaseException", "Exception", "StopIteration"}.isdisjoint(names):
+                    return True
+        inner = around
+    return True
+
+
 def _orders_of_views(tree: Tree) -> Iterator[ast.AST]:
     """Find `<`, `<=`, `>` and `>=` of what may be the keys or items of a dict."""
     kinds = kinds_of(tree)
@@ -323,6 +355,13 @@ ODDITIES: tuple[Gap, ...] = (
         "write the number in decimal: `repr(x)`",
         _hexadecimal_floats,
         "(2.5).hex() == '0x1.4000000000000p+1' and float.fromhex('0x1p-2') == 0.25",
+        rare=True,
+    ),
+    Gap(
+        "StopIteration out of async functions",
+        "give `next` a default: `next(items, None)`",
+        _ends_of_iterators,
+        "async def f():\n    next(iter([]))\ntry:\n    await f()\nexcept Exception as e:\n    r = str(e)\nr != ''",
         rare=True,
     ),
     Gap(
