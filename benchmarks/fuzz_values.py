@@ -33,7 +33,7 @@ from codemode_sandboxes import (
     create_sandbox,
 )
 from codemode_sandboxes.choice import find_lacks
-from codemode_sandboxes.guest.json_values import MAX_DEPTH
+from codemode_sandboxes.guest.json_values import MAX_DEPTH, has_surrogates
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
@@ -237,6 +237,15 @@ async def in_sandbox(sandbox: Sandbox, sent: list[Any]) -> dict[str, Outcomes]:
         What became of them: as results that the program passed on as arguments, and as values of programs.
     """
     outcomes = {"result and argument": Outcomes(), "value": Outcomes()}
+    every = sent[:: max(1, len(sent) // 20)]
+    if sandbox.name == "monty":
+        # The run ends to which half of a surrogate pair comes, so each of these values has one of its own.
+        for value in filter(has_surrogates, sent):
+            event = await _run(sandbox, "await tools['next'](0)", ("next",), lambda *_, value=value: Returned(value))
+            assert isinstance(event, Failed), event
+            assert event.lacks
+            outcomes["result and argument"].refuse()
+        sent = [value for value in sent if not has_surrogates(value)]
     code = (
         f"for n in range({len(sent)}):\n    try:\n        value = await tools['next'](n)\n"
         "    except ValueError:\n        await tools['refused'](n)\n        continue\n"
@@ -255,7 +264,7 @@ async def in_sandbox(sandbox: Sandbox, sent: list[Any]) -> dict[str, Outcomes]:
 
     event = await _run(sandbox, code, ("next", "refused", "back"), answer)
     assert isinstance(event, Finished), event
-    for value in sent[:: max(1, len(sent) // 20)]:
+    for value in every:
         event = await _run(sandbox, "await tools['next'](0)", ("next",), lambda *_, value=value: Returned(value))
         _end(outcomes["value"], value, event)
     return outcomes

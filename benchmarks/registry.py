@@ -170,6 +170,12 @@ BENCHMARKS = (
     ),
     Benchmark(name="chaos", module="benchmarks.chaos", question="effects that happen twice or get lost"),
     Benchmark(
+        name="float-texts",
+        module="benchmarks.float_texts",
+        question="floats whose last digit Monty writes otherwise",
+        tables={"float-texts": _printed},
+    ),
+    Benchmark(
         name="handover",
         module="benchmarks.handover",
         question="a run that goes on in another sandbox, beside one that stays",

@@ -4,6 +4,7 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 from codemode_sandboxes import (
@@ -172,6 +173,16 @@ async def test_random_numbers_and_what_monty_has_too_little_room_for_move(auto: 
     ended = await run(auto, code, {"put": put})
     assert ended.value == MOVES[code]
     assert len(ended.blocked) == 1
+
+
+@pytest.mark.parametrize("value", ["a\ud800", {"\udfff": [1]}])
+async def test_a_result_that_monty_has_no_text_for_arrives_elsewhere(auto: AutoSandbox, value: Any) -> None:
+    async def read() -> Any:
+        return value
+
+    ended = await run(auto, "await tools.read()\nx = await tools.read()\n[x]", {"read": read})
+    assert ended.value == [value]
+    assert len(ended.blocked) == 2
 
 
 async def test_no_call_of_a_run_that_moves_is_made_twice() -> None:

@@ -9,11 +9,12 @@ from typing import Any, get_args
 from pydantic_monty import ExcType, MontyClassProxy, MontyError, MontyStdTypeProxy
 
 from codemode_sandboxes.contract import Outcome, Returned
-from codemode_sandboxes.guest.json_values import are_plain, clean_text, has_surrogates, to_sized_json
+from codemode_sandboxes.guest.json_values import are_plain, clean_text, to_sized_json
 from codemode_sandboxes.guest.wire import dumps
 
 __all__ = [
     "LATER",
+    "SURROGATES",
     "OtherText",
     "arguments_from_monty",
     "check_conversion",
@@ -37,10 +38,11 @@ _OPAQUE = re.compile(
     re.DOTALL,
 )
 
-_SURROGATES = (
+SURROGATES = (
     "the call was made, and its result holds a lone surrogate (\\ud800 to \\udfff), which no text in Monty can; every other "
     "sandbox takes it"
 )
+"""Why a run ends to which a result comes with half of a pair: Monty would refuse the answer as a whole."""
 _UNPLAIN = re.compile(r'\\|"[<dr_]')  # JSON text that may hold such a repr
 
 # A float's text of 16 digits or more, for of shorter ones there is one alone. It begins at each place at most once, and
@@ -130,9 +132,6 @@ def _convert(value: Any) -> Any:
 def to_answer(outcome: Outcome) -> Any:
     """Return the answer that resolves a call's coroutine."""
     if isinstance(outcome, Returned):
-        # Monty would refuse the answer as a whole, and the run with it.
-        if has_surrogates(outcome.value):
-            return error_answer("ValueError", _SURROGATES)
         return {"return_value": outcome.value}
     return error_answer(outcome.type, outcome.message)
 

@@ -22,9 +22,10 @@ from codemode_sandboxes.contract import (
     Returned,
 )
 from codemode_sandboxes.errors import SandboxClosed
-from codemode_sandboxes.guest.json_values import clean_text
+from codemode_sandboxes.guest.json_values import clean_text, has_surrogates
 from codemode_sandboxes.monty.convert import (
     LATER,
+    SURROGATES,
     OtherText,
     arguments_from_monty,
     check_conversion,
@@ -253,7 +254,11 @@ class MontyExecution:
 
     def _refuses(self, value: Any) -> str:
         """Return why the program must not go on here with a tool's result; empty where it may."""
-        if value is None or type(value) in (str, bool, int):
+        if value is None or type(value) in (bool, int):
+            return ""
+        if has_surrogates(value):
+            return SURROGATES
+        if type(value) is str:
             return ""
         if self._minds_nan is None:
             self._minds_nan = uses_nan(self._source)
