@@ -7,6 +7,7 @@ those of this process.
 import argparse
 import random
 from collections.abc import Callable
+from functools import partial
 
 from codemode_sandboxes.monty.convert import OtherText, check_floats
 from pydantic_monty import Monty
@@ -18,6 +19,11 @@ __all__ = ["count"]
 _YEARS = 1_600_000_000, 1_900_000_000  # seconds since the epoch, from 2020 to 2030
 _SECONDS = 60.0
 
+
+def _draw(least: float, rng: random.Random) -> float:
+    return rng.uniform(least, 10 * least)
+
+
 KINDS: dict[str, Callable[[random.Random], float]] = {
     "sums of 20 amounts of money": lambda rng: sum(round(rng.uniform(0, 1e4), 2) for _ in range(20)),
     "averages of integers up to a million": lambda rng: rng.randint(0, 10**6) / rng.randint(1, 1000),
@@ -25,12 +31,7 @@ KINDS: dict[str, Callable[[random.Random], float]] = {
     "seconds since the epoch, with microseconds": lambda rng: rng.randint(*(n * 10**6 for n in _YEARS)) / 10**6,
     "nanoseconds since the epoch": lambda rng: float(rng.randint(*(n * 10**9 for n in _YEARS))),
     "nanoseconds since the epoch, divided by 1,000": lambda rng: rng.randint(*(n * 10**9 for n in _YEARS)) / 1000,
-    **{
-        f"random from 1e{power} to 1e{power + 1}": lambda rng, power=power: rng.uniform(
-            10.0**power, 10.0 ** (power + 1)
-        )
-        for power in (9, 11, 13, 14, 15, 16)
-    },
+    **{f"random from 1e{power} to 1e{power + 1}": partial(_draw, 10.0**power) for power in (9, 11, 13, 14, 15, 16)},
 }
 
 
