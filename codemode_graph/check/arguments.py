@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from codemode_sandboxes.source import Tree
@@ -77,7 +78,7 @@ def _no_tool(written: str, signatures: Mapping[str, Signature]) -> str:
     offered = _offered(signatures)
     suggestions = same_tools(written, signatures) or _close_tools(written, signatures)
     if not suggestions:
-        return f"{head}; {_forms(signatures)}"
+        return f"{head}; {_forms(signatures, written)}"
     forms = [_form(signatures[name]) for name in suggestions[:_FEW]]
     more = f" or {len(suggestions) - _FEW} more" if len(suggestions) > _FEW else ""
     hint = f"{head}; did you mean {' or '.join(forms)}{more}?"
@@ -110,11 +111,17 @@ def _form(signature: Signature) -> str:
     return f"tools[{signature.tool.name!r}]({_arguments(signature.parameters)})"
 
 
-def _forms(signatures: Mapping[str, Signature]) -> str:
-    offered = _offered(signatures)
+def _forms(signatures: Mapping[str, Signature], written: str = "") -> str:
+    # Of hundreds only the first are shown: those that have a word of the one that is written.
+    words = _words(written)
+    offered = sorted(_offered(signatures), key=lambda name: -len(words & _words(name)))
     if not offered:
         return "there are no tools"
     return f"call one of these as tools['name'](argument=value): {listed(map(repr, offered))}"
+
+
+def _words(name: str) -> set[str]:
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)}
 
 
 def _offered(signatures: Mapping[str, Signature]) -> list[str]:

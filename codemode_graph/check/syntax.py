@@ -212,16 +212,22 @@ def find_undefined_names(tree: Tree, tools: Collection[str] = ()) -> Iterator[Fi
         if name.id in _KNOWN or name.id in found:
             continue
         found.add(name.id)
-        yield Finding(rule="undefined-name", message=_message(name.id, tree.scope(name), tools), line=name.lineno)
+        parent = tree.parent(name)
+        attribute = parent.attr if isinstance(parent, ast.Attribute) else ""
+        message = _message(name.id, attribute, tree.scope(name), tools)
+        yield Finding(rule="undefined-name", message=message, line=name.lineno)
 
 
-def _message(name: str, scope: Scope, tools: Collection[str]) -> str:
+def _message(name: str, attribute: str, scope: Scope, tools: Collection[str]) -> str:
     head = f"{one_line(name, 80)} is not defined"
     if suggestions := same_tools(name, tools) or [tool for tool in tools if tool.startswith(f"{name}.")]:
         shown = " or ".join(f"tools[{tool!r}](...)" for tool in suggestions[:_MOST])
         return f"{head}; did you mean {shown}?"
     if name in _LACKING:
         return f"{head}, and the module {_LACKING[name]} does not exist here: {instead_of(_LACKING[name])}"
+    # `client.pay(5)`, as if the tools were the methods of something.
+    if attribute and (suggestions := same_tools(attribute, tools)):
+        return f"{head}; did you mean {' or '.join(f'tools[{tool!r}](...)' for tool in suggestions[:_MOST])}?"
     defined: dict[str, None] = {}
     around: Scope | None = scope
     while around is not None:

@@ -185,6 +185,8 @@ THREE = (
         ("await tools.github.create_isue('x')", "did you mean tools['github.create_issue'](title)?"),
         ("await create_issue('x')", "tools['github.create_issue'](...) or tools['gitlab.create_issue'](...)"),
         ("await jira.find('x')", "did you mean tools['jira.find'](...)?"),
+        ("await client.create_issue('x')", "client is not defined; did you mean tools['github.create_issue'](...) or"),
+        ("await self.jira_find('x')", "self is not defined"),
         ("n = 'create_issue'\nawait tools[n](title='x')", "'github.create_issue' or 'gitlab.create_issue'"),
     ],
 )
@@ -192,6 +194,12 @@ async def test_every_server_that_has_the_tool_is_named(program: str, words: str)
     _, error, _, calls = await run(program, SERVERS)
     assert words in error
     assert calls == []
+
+
+async def test_of_many_tools_those_with_a_word_of_the_written_one_are_shown() -> None:
+    tools = [issue_tool(f"tool_{number}") for number in range(300)] + [issue_tool("payMonthlyBill")]
+    _, error, _, _ = await run("await tools.pay(1)", tools)
+    assert "call one of these as tools['name'](argument=value): 'payMonthlyBill', 'tool_0'" in error
 
 
 async def test_a_name_that_two_tools_could_have_calls_neither() -> None:
