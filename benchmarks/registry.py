@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks import machines, ray_cluster, small_model, soak, store, throughput
 from benchmarks.boxes import report as sandboxes
-from benchmarks.catalogue import scale
+from benchmarks.catalogue import by_model, scale
 from benchmarks.catalogue import table as catalogue_table
 from benchmarks.figures import duration, table
 from benchmarks.oracle import report as oracle
@@ -205,6 +205,15 @@ BENCHMARKS = (
         question="all cards against a catalogue, with a scripted model; it needs the catalogues' folder",
         writes=True,
         tables={"catalogue-table": lambda found: f"{catalogue_table.table(found)}\n\n{_conditions(found)}."},
+    ),
+    Benchmark(
+        name="catalogue-by-model",
+        module="benchmarks.catalogue.by_model",
+        question="the same with a real model; it needs the catalogues' folder, --base-url and --model",
+        writes=True,
+        tables={
+            "catalogue-by-model": lambda found: f"{by_model.table(found)}\n\n{found['model']}, {_conditions(found)}."
+        },
     ),
     Benchmark(
         name="ray",

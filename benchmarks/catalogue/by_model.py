@@ -2,7 +2,7 @@
 
 It needs an OpenAI-compatible server. Run it from the repository's root:
 
-    python -m benchmarks.catalogue.by_model FOLDER --base-url http://127.0.0.1:8091/v1 --model qwen2.5-coder-1.5b
+    python -m benchmarks run catalogue-by-model FOLDER --base-url http://127.0.0.1:8091/v1 --model qwen2.5-coder-1.5b
 
 The folder holds what MCP servers answered, a file a server. Tasks and tools are those of `benchmarks.catalogue.table`. A
 program is right where it calls a tool that answers the task; arguments are not looked at, so no tool requires any. What does
@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from benchmarks import store
@@ -38,6 +37,8 @@ async def measure(
     specs: list[ToolSpec], questions: Sequence[tuple[str, list[str]]], tokens: int | None, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Return how many tasks a model gets right with these tools, and the tokens it reads."""
+    from langchain_openai import ChatOpenAI  # the tables of the documentation are made without it
+
     catalogue = Catalogue(specs, tokens=tokens)
     row: dict[str, Any] = {"tools": len(specs), "searched": catalogue.is_searched, "tasks": []}
     for task, right in questions:
@@ -110,12 +111,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.catalogue.by_model", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="the folder of the servers' files")
     parser.add_argument("--base-url", required=True)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", required=True, help="the model's name there")
+    parser.add_argument("--about", help="the model's full name, for the results")
     parser.add_argument("--context", type=int, default=8_192, help="tokens of the model's context")
     parser.add_argument("--tasks", type=int, default=TASKS)
     parser.add_argument("--counts", type=int, nargs="*", default=list(COUNTS))
     options = parser.parse_args()
-    results = {**store.facts(), "model": options.model, "rows": asyncio.run(_rows(options))}
+    results = {**store.facts(), "model": options.about or options.model, "rows": asyncio.run(_rows(options))}
     print(table(results))
     store.write("catalogue-by-model", results)
 
