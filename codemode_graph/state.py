@@ -84,6 +84,8 @@ class Prompt(TypedDict):
     attempt: int
     system: NotRequired[str]
     """The system message and the tools; left out where they are those of the request before."""
+    catalogue: NotRequired[str]
+    """A digest of the tools as they declare themselves, beside `system`: a repair has the same cards while they are these."""
     request: str
     """The user message behind the tools: the task, or how the last program ended."""
 

@@ -6,22 +6,24 @@ how a program finds more: `search_tools` and `describe_tool`. The check knows al
 
 import asyncio
 import copy
+import hashlib
 import json
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from codemode_sandboxes.tool_names import ToolNames
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.catalogue.observation import Observations, ObservedSchemas
 from codemode_graph.errors import ToolLoadError
-from codemode_graph.tools.cards import estimate_tokens, render_cards
+from codemode_graph.tools.cards import call_start, estimate_tokens, render_cards, render_seen
 from codemode_graph.tools.signatures import Signatures, Stubs
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line, suggest
@@ -255,6 +257,47 @@ class Catalogue:
             parts.append(f"These may fit the task:\n\n{cards}")
         return "\n\n".join(parts)
 
+    @cached_property
+    def digest(self) -> str:
+        """A digest of the tools as they declare themselves, and of how prompts show them; the same in every process."""
+        if self._origin is not None:
+            return self._origin.digest
+        known = hashlib.sha256(repr((self._tokens, self.is_searched)).encode())
+        for spec in self._specs:
+            facts = (
+                spec.name,
+                spec.description,
+                spec.input_schema,
+                spec.output_schema,
+                spec.effect_in_force,
+                spec.undeclared,
+            )
+            known.update(json.dumps(facts, sort_keys=True, default=str).encode())
+        return known.hexdigest()
+
+    def news(self, shown: str, *, called: Sequence[str], found: Sequence[str]) -> tuple[list[str], str]:
+        """Return what a repair tells of tools beyond the cards that its run began with.
+
+        Args:
+            shown: What those cards say.
+            called: Tools of the program, by their names or attributes: what earlier calls of them returned is told.
+            found: Tools that a search of the run has found: their cards are given.
+
+        Returns:
+            Lines on what calls returned; cards.
+        """
+        cards = ""
+        if self.is_searched and (hidden := [name for name in found if call_start(name) not in shown]):
+            cards = self._fit(self._by_name[name] for name in hidden if name in self._by_name)
+        attributes = ToolNames(self._by_name).by_attribute
+        names = dict.fromkeys(name if name in self._by_name else attributes.get(name, "") for name in called)
+        specs = [self._by_name[name] for name in names if name in self._by_name]
+        lines: list[str] = []
+        for name, (kind, *types) in render_seen(specs, self._shown).items():
+            if not all(line in f"{shown}\n{cards}" for line in (f"seen: {kind}", *types)):
+                lines += [f"- tools[{name!r}], seen: {kind}", *(f"  {line}" for line in types)]
+        return lines, cards
+
     def names(self, tool: str, arguments: dict[str, Any]) -> list[str]:
         """Return the names of the tools that a call of `search_tools` or `describe_tool` finds."""
         if tool == DESCRIBE_TOOL.name:
@@ -275,10 +318,13 @@ class Catalogue:
 
     def _fitting(self, task: str, names: Sequence[str]) -> str:
         found = [self._by_name[name] for name in names if name in self._by_name]
-        found += self.find(task)
+        return self._fit([*found, *self.find(task)])
+
+    def _fit(self, specs: Iterable[ToolSpec]) -> str:
+        """Return the cards of as many tools as a prompt has room for."""
         most = int((self._tokens or 0) * _CARDS_SHARE)
         shown, cards = list[ToolSpec](), ""
-        for spec in {spec.name: spec for spec in found}.values():
+        for spec in {spec.name: spec for spec in specs}.values():
             # Together, since what cards share stands in the first of them only.
             longer = self._render([*shown, spec])
             # The best one is shown even where its card is long: without any, the model could only guess.

@@ -47,8 +47,8 @@ STRATEGIES = {
         "one: do the step that failed in another way, and go by what is said above."
     ),
     "looked": (
-        "You have seen what `search_tools` finds, and the cards of those tools are among your tools now. Write the program for "
-        "the task."
+        "You have seen what `search_tools` finds, and the cards of those tools are among your tools now or stand above. Write "
+        "the program for the task."
     ),
     "error": "Find the line that failed, write the whole program again with it put right, and keep what was right.",
     "late": (
@@ -72,12 +72,16 @@ STRATEGIES = {
 }
 
 
-def repair_message(state: CodeModeState, *, returns: str | None = None) -> str:
+def repair_message(
+    state: CodeModeState, *, returns: str | None = None, seen: Sequence[str] = (), found: str = ""
+) -> str:
     """Return the message that describes the last attempt to the model that has to repair it.
 
     Args:
         state: Its last attempt has a failure, findings, or an empty output.
         returns: The type of the answer, as a model reads it; None where none is asked for.
+        seen: Lines on what calls of its tools returned; see `Catalogue.news`.
+        found: Cards of tools beside those that the run began with.
 
     Returns:
         The user message.
@@ -96,6 +100,8 @@ def repair_message(state: CodeModeState, *, returns: str | None = None) -> str:
         program=_section("Your previous program", shown),
         problem=unwritten + _problem(attempt) + _hint(attempt["failure"], calls),
         returned=_section("What the tools returned", _returned(calls)),
+        seen=_section("What earlier calls returned", [_cut(line) for line in seen]),
+        found=_section("More tools", [found] if found else []),
         happened=_section("What has already happened", _happened(state["tool_calls"], state.get("left_over", ()))),
         strategy=STRATEGIES[strategy],
     )

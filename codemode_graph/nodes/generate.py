@@ -19,7 +19,7 @@ from codemode_graph.model.reply import program_of
 from codemode_graph.nodes.delivery import input_time, is_delivered, is_second_delivery, saved_verdicts
 from codemode_graph.nodes.node import Update, add_attempt, knobs
 from codemode_graph.nodes.run_log import journal_of
-from codemode_graph.nodes.write import take_program, write_program
+from codemode_graph.nodes.write import take_program, write_prefix, write_program
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState
 from codemode_graph.tools.return_type import read_return_type
@@ -104,9 +104,8 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         return {**fresh, "program": bare_program, "attempts": add_attempt([], bare_program, "")}
     request = request_message(task, None if return_type is None else return_type.text(await parts.signatures()))
     found = state.get("found") or []
-    written = await write_program(
-        request, parts, config, task=task, found=found, attempts=[], usage=[], prompts=[], calls=[]
-    )
+    prefix, _ = await write_prefix(parts, config, task=task, found=found, prompts=[])
+    written = await write_program(request, prefix, parts, config, attempts=[], usage=[], prompts=[], calls=[])
     return {**fresh, **written}
 
 

@@ -9,9 +9,9 @@ from codemode_graph.events import OutcomeEvent, emit
 from codemode_graph.nodes.causes import EMPTY, add_causes, warning_of
 from codemode_graph.nodes.node import Update, amend, crossed_budget, judge_failure, knobs, return_type
 from codemode_graph.settings import Parts
-from codemode_graph.state import CodeModeState, Failure, ToolCall, Verdict
+from codemode_graph.state import Attempt, CodeModeState, Failure, ToolCall, Verdict
 
-__all__ = ["inspect_output", "inspect_value", "is_empty", "is_look", "judge"]
+__all__ = ["find_tools", "inspect_output", "inspect_value", "is_empty", "is_look", "judge"]
 
 # Programs of a run that may do nothing but search. A task may itself be to find tools: then the next one is its answer.
 _MOST_LOOKS = 2
@@ -29,7 +29,7 @@ async def inspect_output(state: CodeModeState, parts: Parts, config: RunnableCon
     emit(OutcomeEvent(type="outcome", verdict=verdict, error=failure, warning=warning))
     # An empty attempt has run as it should: it is not the attempt that failed, but the run, if it ends here.
     real_failure = failure if failure is None or failure["kind"] != "empty" else None
-    found = find_tools(state, parts) if verdict == "looked" else []
+    found = find_tools(state, parts, state["attempts"][-1]) if verdict == "looked" else []
     return {
         "found": list(dict.fromkeys([*found, *(state.get("found") or [])])),
         "verdict": verdict,
@@ -80,9 +80,9 @@ def is_look(parts: Parts, own: Collection[str], calls: Sequence[ToolCall]) -> bo
     return bool(tools) and tools <= {spec.name for spec in parts.catalogue.tools}
 
 
-def find_tools(state: CodeModeState, parts: Parts) -> list[str]:
-    """Return the names of the tools that the newest program found, in its order."""
-    own = set(state["attempts"][-1]["calls"])
+def find_tools(state: CodeModeState, parts: Parts, attempt: Attempt) -> list[str]:
+    """Return the names of the tools that the program of an attempt found, in its order."""
+    own = set(attempt["calls"])
     names: list[str] = []
     for call in state["tool_calls"]:
         if call["id"] in own and call["status"] == "done":

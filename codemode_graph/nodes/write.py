@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.calls.log import Proposed
+from codemode_graph.catalogue import Catalogue
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.events import AttemptEvent, ModelEvent, emit
 from codemode_graph.model import example_messages, is_unchanged, system_message, tools_message
@@ -19,7 +21,7 @@ from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, Failure, ModelCall, Prompt, ToolCall
 from codemode_graph.tools.callbacks import tagged
 
-__all__ = ["take_program", "write_program"]
+__all__ = ["Prefix", "take_program", "write_prefix", "write_program"]
 
 
 def take_program(program: Proposed, *, attempts: list[Attempt], usage: list[ModelCall]) -> Update:
@@ -43,13 +45,56 @@ def take_program(program: Proposed, *, attempts: list[Attempt], usage: list[Mode
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The prompt before the task, which the requests of a run have in common: a provider reads it once.
+
+    Attributes:
+        system: The system message.
+        tools: The tools.
+        catalogue: A digest of the tools as they declare themselves.
+    """
+
+    system: str
+    tools: str
+    catalogue: str
+
+
+async def write_prefix(
+    parts: Parts, config: RunnableConfig, *, task: str, found: Sequence[str], prompts: Sequence[Prompt]
+) -> tuple[Prefix, Catalogue]:
+    """Return what a request to the model begins with, and the tools with what is seen of them by now.
+
+    Args:
+        parts: The graph's parts.
+        config: Callbacks and tags.
+        task: What is to be done, by which cards are chosen where there are many tools.
+        found: Tools that a search of the run has found.
+        prompts: The prompts of the run so far.
+
+    Raises:
+        ConfigurationError: The graph has no model.
+    """
+    if parts.model is None:
+        raise ConfigurationError("this graph was made without a model: give it `code` to run, or make it with `model=`")
+    catalogue = (await with_observed(parts, config)).catalogue
+    system = system_message(await parts.capabilities(), structured=parts.structured, instructions=parts.instructions)
+    # Cards of a thousand tools take a second, which the event loop has not.
+    digest = await asyncio.to_thread(lambda: catalogue.digest)
+    last = next((prompt for prompt in reversed(prompts) if "system" in prompt), None)
+    # What calls have returned since is told behind the task: were it in the cards, every repair would read them all anew. Tools
+    # that declare themselves otherwise by now, in another process or after a change of a server, have new cards.
+    if last is not None and last.get("catalogue") == digest and last["system"].startswith(f"{system}\n\n"):
+        return Prefix(system, last["system"].removeprefix(f"{system}\n\n"), digest), catalogue
+    return Prefix(system, tools_message(await asyncio.to_thread(catalogue.text, task, names=found)), digest), catalogue
+
+
 async def write_program(
     request: str,
+    prefix: Prefix,
     parts: Parts,
     config: RunnableConfig,
     *,
-    task: str,
-    found: Sequence[str],
     attempts: list[Attempt],
     usage: list[ModelCall],
     prompts: list[Prompt],
@@ -59,37 +104,27 @@ async def write_program(
 
     Args:
         request: The user message.
+        prefix: The prompt before it.
         parts: The graph's parts.
         config: Callbacks and tags.
-        task: What is to be done, by which cards are chosen where there are many tools.
-        found: Tools that a search of the run has found.
         attempts: The attempts so far.
         usage: The model calls so far.
         prompts: Their prompts.
         calls: The journal so far.
-
-    Raises:
-        ConfigurationError: The graph has no model.
     """
-    if parts.model is None:
-        raise ConfigurationError("this graph was made without a model: give it `code` to run, or make it with `model=`")
+    assert parts.model is not None, "write_prefix has looked"
     number = len(attempts) + 1
     emit(AttemptEvent(type="attempt", number=number))
-    # Cards of a thousand tools take a second, which the event loop has not.
-    catalogue = (await with_observed(parts, config)).catalogue
-    cards = await asyncio.to_thread(catalogue.text, task, names=found)
-    system = system_message(await parts.capabilities(), structured=parts.structured, instructions=parts.instructions)
-    tools = tools_message(cards)
     messages = [
-        SystemMessage(system),
+        SystemMessage(prefix.system),
         *example_messages(structured=parts.structured),
-        HumanMessage(f"{tools}\n\n# Task\n\n{request}"),
+        HumanMessage(f"{prefix.tools}\n\n# Task\n\n{request}"),
     ]
     prompt = Prompt(attempt=number, request=request)
     # It is the longest part of the state, and the same in each attempt unless the tools change.
-    shown = f"{system}\n\n{tools}"
+    shown = f"{prefix.system}\n\n{prefix.tools}"
     if shown != next((before["system"] for before in reversed(prompts) if "system" in before), None):
-        prompt["system"] = shown
+        prompt["system"], prompt["catalogue"] = shown, prefix.catalogue
     config = tagged(config, attempt=number)
     answer = await ask(
         with_variety(parts.model) if attempts and is_unchanged(attempts) else parts.model,

@@ -37,7 +37,7 @@ from codemode_graph.tools.signatures import Signature, Signatures
 from codemode_graph.tools.spec import Effect, ToolSpec
 from codemode_graph.tools.text import condense, one_line
 
-__all__ = ["estimate_tokens", "render_card", "render_cards", "render_type"]
+__all__ = ["call_start", "estimate_tokens", "render_card", "render_cards", "render_seen", "render_type"]
 
 # Characters of a type that stands in place of its name, and of a default; keys of a type, and characters of all types below one
 # card: a hostile or careless server may send megabytes, and they must not push the task out of the prompt.
@@ -89,6 +89,23 @@ def render_cards(specs: Iterable[ToolSpec], *, signatures: Signatures | None = N
     return "\n\n".join(_card(known.by_name[name], types) for name in names)
 
 
+def render_seen(specs: Iterable[ToolSpec], signatures: Signatures) -> dict[str, list[str]]:
+    """Write what earlier calls of tools returned, as their cards do: by names, the type and then those that are named in it.
+
+    Args:
+        specs: The tools; those of which nothing was seen are left out.
+        signatures: Those of all tools of the run, with what was seen.
+    """
+    types = _Types(signatures.names)
+    shapes = {spec.name: signatures.by_name[spec.name].seen for spec in specs}
+    return {name: [types.text(shape), *types.definitions()] for name, shape in shapes.items() if shape is not None}
+
+
+def call_start(name: str) -> str:
+    """Return how the card of a tool begins."""
+    return f"await tools[{_literal(name, 1000)}]("
+
+
 def render_type(shape: Shape, signatures: Signatures) -> list[str]:
     """Write a type in the words of the cards: its own line, then one for each type that is named in it.
 
@@ -118,7 +135,7 @@ def _card(signature: Signature, types: "_Types") -> str:
     if signature.result is None and signature.seen is None and (returned := _RETURNS.search(description)):
         description = description[: returned.start()] + description[returned.end() :]
     about = " ".join(filter(None, [condense(description, _ABOUT), _effect(spec)]))
-    lines = [f"await tools[{_literal(spec.name, 1000)}]({', '.join(arguments)}){returns}", about]
+    lines = [f"{call_start(spec.name)}{', '.join(arguments)}){returns}", about]
     for item in parameters:
         text = description_of(parameters.document, parameters.document.flat(item.schema))
         lines.append(types.note(item.keyword, text, _ARGUMENT, item.name))

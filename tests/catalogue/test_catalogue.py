@@ -66,6 +66,19 @@ async def test_a_program_that_only_looks_is_no_attempt_and_what_it_found_is_show
     assert "sky/forecast']" not in first
     assert "sky/forecast']" in second
     assert "did nothing but look for tools" in model.prompts[1]
+    # A provider has the beginning of the conversation from before: what is new stands behind the task.
+    assert first.partition("\n\n# Task\n\n")[0] == second.partition("\n\n# Task\n\n")[0]
+
+
+async def test_a_repair_after_an_error_has_the_cards_that_a_look_found() -> None:
+    model = scripted(program(LOOK), program("return 1 / 0"), program(ANSWER))
+    graph = create_codemode(model=model, tools=MANY, card_tokens=2_000).compile()
+    assert (await graph.ainvoke({"task": "Is an umbrella of use?"}))["output"] == {"found": []}
+    assert "await tools['sky/forecast']()" in model.prompts[2]
+    plain = scripted(program("return 1 / 0"), program(ANSWER))
+    graph = create_codemode(model=plain, tools=MANY, card_tokens=2_000).compile()
+    await graph.ainvoke({"task": "What will the weather be?"})
+    assert "# More tools" not in plain.prompts[1]
 
 
 async def test_a_model_that_looks_for_ever_is_taken_at_its_word() -> None:

@@ -1,6 +1,7 @@
 """Learning of results that tools do not declare: names and types, and nothing that a tool returned."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,52 @@ async def test_the_second_run_has_what_the_first_one_saw(place: str, tmp_path: P
     first, second = (prompt[-1].text for prompt in model.asked)
     assert SEEN not in first
     assert SEEN in second
+
+
+BROKEN = READ.replace("return ", "order = ") + "\n    await tools.get_order(order_id='b')\n    return order['nothing']"
+
+
+def parts_of(prompt: list[Any]) -> tuple[str, str]:
+    tools, _, request = prompt[-1].text.partition("\n\n# Task\n\n")
+    return tools, request
+
+
+async def test_a_repair_has_the_cards_of_its_run_and_what_was_seen_behind_the_task() -> None:
+    model = scripted(BROKEN, "1 / 0", READ.replace("['get_order']", ".get_order"), READ)
+    async with codemode(tools=[get_order, declared], model=model) as cm:
+        assert (await cm.run("one"))["success"]
+        assert (await cm.run("two"))["success"]
+    (cards, task), (first, repair), (second, other), (later, _) = map(parts_of, model.asked)
+    assert cards == first == second
+    assert SEEN not in f"{cards}{task}"
+    assert f"- tools['get_order'], {SEEN}" in repair
+    # Of tools that the last program does not have, nothing is told.
+    assert "seen:" not in other
+    assert SEEN in later
+
+
+async def test_what_the_cards_of_a_run_tell_is_not_told_again() -> None:
+    model = scripted(READ, BROKEN, READ)
+    async with codemode(tools=[get_order], model=model) as cm:
+        await cm.run("one")
+        await cm.run("two")
+    assert SEEN in parts_of(model.asked[2])[0]
+    assert "seen:" not in parts_of(model.asked[2])[1]
+
+
+async def test_a_repair_in_another_process_has_new_cards_where_the_tools_have_changed() -> None:
+    saver, config = InMemorySaver(), {"configurable": {"thread_id": "1"}}
+    for about, same in (("Read an order.", True), ("Read one order by its id.", False)):
+        saver = InMemorySaver()
+        model, again = scripted(BROKEN), scripted(READ)
+        first = create_codemode(model=model, tools=[get_order]).compile(checkpointer=saver, interrupt_before=["repair"])
+        await first.ainvoke({"task": "one"}, config)
+        changed = replace(load_tools([get_order])[0], description=about)
+        second = create_codemode(model=again, tools=[changed]).compile(checkpointer=saver)
+        assert (await second.ainvoke(None, config))["verdict"] == "ok"
+        (cards, _), (repaired, _) = parts_of(model.asked[0]), parts_of(again.asked[0])
+        assert (cards == repaired) is same
+        assert about in repaired
 
 
 async def test_a_hint_repairs_a_key_and_refuses_none() -> None:

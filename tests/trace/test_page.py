@@ -162,8 +162,8 @@ def test_it_says_when_where_and_how_long(runs: tuple[Trace, Trace]) -> None:
 def test_what_the_model_was_asked_is_there_and_folded(runs: tuple[Trace, Trace]) -> None:
     source = runs[1].html()
     assert [prompt["attempt"] for prompt in runs[1].prompts] == [1, 2, 3]
-    # A system prompt is kept where it differs from the one before: the second attempt has shown what the tools return.
-    assert ["system" in prompt for prompt in runs[1].prompts] == [True, False, True]
+    # A system prompt is kept where it differs from the one before: what the tools return is told behind it.
+    assert ["system" in prompt for prompt in runs[1].prompts] == [True, False, False]
     assert source.count('<details class="fold prompt">') == 3
     text = Page(source).text
     assert "You write one Python program" in text
