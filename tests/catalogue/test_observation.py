@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 
@@ -247,7 +248,7 @@ async def test_what_the_cards_of_a_run_tell_is_not_told_again() -> None:
 
 
 async def test_a_repair_in_another_process_has_new_cards_where_the_tools_have_changed() -> None:
-    saver, config = InMemorySaver(), {"configurable": {"thread_id": "1"}}
+    config: RunnableConfig = {"configurable": {"thread_id": "1"}}
     for about, same in (("Read an order.", True), ("Read one order by its id.", False)):
         saver = InMemorySaver()
         model, again = scripted(BROKEN), scripted(READ)
