@@ -344,9 +344,12 @@ def _take_fence(text: str, mark: Mark, parts: _Parts) -> int:
     """Add the block behind an opening fence to the parts; return the offset behind it, or -1 at the end of the reply."""
     before = text[text.rfind("\n", 0, mark.start) + 1 : mark.start]
     if one_line := _ONE_LINE.match(text, mark.start - len(before)):
-        parts.fences.append(_block(one_line[2], marked=True))
-        parts.fenced = True
-        return one_line.end()
+        single = _block(one_line[2], marked=True, edges=False)
+        # Between the end of one fence and the start of the next there are marks.
+        if single.tree is not None or find_mark(one_line[2]) is None:
+            parts.fences.append(single)
+            parts.fenced = True
+            return one_line.end()
     if is_thought_name(mark.name):
         end = _end_of_nested(text, mark)
         if end < 0:

@@ -170,6 +170,12 @@ def test_a_section_of_text_with_a_tag_in_a_string_is_whole() -> None:
     assert read_reply(f"<code><![CDATA[{program}]]></code>").program == program
 
 
+def test_two_fences_on_a_line_are_no_fence_of_one_line() -> None:
+    opening, closing = THOUGHTS["channels"]
+    assert read_reply(f"{opening}{DRAFT}{closing}```").program == ""
+    assert read_reply("```python await tools['list_rows'](n=1)```").program == "await tools['list_rows'](n=1)\n"
+
+
 def test_json_with_an_empty_program_is_not_cut_off() -> None:
     assert read_reply('{"code": ""}').lack == "no-program"
     assert read_reply('{"code": "await tools').lack == "cut-off"
