@@ -11,9 +11,9 @@ import json
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,8 @@ _FIRST = 64
 _LIMIT = 8
 _MOST_FOUND = 50
 _MOST_STEPS = 6
+# Tasks of which the tools that fit are kept.
+_TASKS = 32
 _STEPS = re.compile(r"[.;:,\n]+|\b(?:and|then|if|for each)\b")
 _PLACE = re.compile(r"^(\w[\w -]*?)(?:/|\.|:|__)")
 
@@ -247,7 +249,7 @@ class Catalogue:
         if not self.is_searched:
             return self.cards or "(none)"
         parts = [
-            f"There are {len(self._specs)} tools, too many to show. They are from:\n\n{self._places()}",
+            f"There are {len(self._specs)} tools, too many to show. They are from:\n\n{self._places}",
             "A program finds more tools, and what they take and return, with these:\n\n"
             + render_cards([SEARCH_TOOLS, DESCRIBE_TOOL]),
             "Call no tool whose card you have not read. Where the cards below do not do, write a short program first that "
@@ -310,11 +312,19 @@ class Catalogue:
 
         A task of several steps has words for several tools, and the words of one step must not outweigh the others.
         """
+        # The index has the tools as they declare themselves.
+        return [self._by_name[name] for name in (self._origin or self)._names_for(task)]
+
+    @cached_property
+    def _names_for(self) -> Callable[[str], list[str]]:
+        # The node that finds tools asks first, and the prompt of the same task again; the tools of a catalogue never change.
+        return lru_cache(maxsize=_TASKS)(self._find_names)
+
+    def _find_names(self, task: str) -> list[str]:
         steps = [task, *(part for part in _STEPS.split(task) if len(part.split()) > 1)][: 1 + _MOST_STEPS]
         orders = [self.index.search(step, limit=_CARDS) for step in dict.fromkeys(steps)]
         turns = (spec for turn in zip_longest(*orders) for spec in turn if spec is not None)
-        # The index has the tools as they declare themselves.
-        return [self._by_name[name] for name in dict.fromkeys(spec.name for spec in turns)][:_CARDS]
+        return list(dict.fromkeys(spec.name for spec in turns))[:_CARDS]
 
     def _fitting(self, task: str, names: Sequence[str]) -> str:
         found = [self._by_name[name] for name in names if name in self._by_name]
@@ -335,6 +345,7 @@ class Catalogue:
     def _render(self, specs: Sequence[ToolSpec]) -> str:
         return render_cards(specs, signatures=self._shown)
 
+    @cached_property
     def _places(self) -> str:
         places: defaultdict[str, list[str]] = defaultdict(list)
         for spec in self._specs:

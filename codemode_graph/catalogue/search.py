@@ -59,6 +59,7 @@ class ToolIndex:
         self._vocabulary = Vocabulary(word for each in fields for part in each for word in part)
         counts = Counter(word for name in self._names for word in name)
         self._rarity = {word: math.log(1 + len(self._names) / (1 + count)) for word, count in counts.items()}
+        self._totals = [sum(map(self._rarity.__getitem__, name)) for name in self._names]
         self._embeddings = embeddings
         self._vectors: VectorStore | None = None
         # Searches come from threads: SQLite's own lock is for one statement, the vectors are made once.
@@ -97,7 +98,7 @@ class ToolIndex:
         by_name = _NAME_WEIGHT * min(1, _SHORT_QUERY / max(1, len(concepts)))
         prefers_reads = not changes_something(concepts)
         for number in scores:
-            scores[number] *= 1 + by_name * self._cover(self._names[number], known)
+            scores[number] *= 1 + by_name * self._cover(number, known)
             if prefers_reads and self._specs[number].effect_in_force == "read":
                 scores[number] *= 1 + _READ_WEIGHT
         return sorted(scores, key=lambda number: (-scores[number], number))
@@ -107,9 +108,10 @@ class ToolIndex:
             "select rowid - 1, -bm25(tools, ?, ?, ?) from tools where tools match ?", (*_WEIGHTS, f'"{word}"')
         ).fetchall()
 
-    def _cover(self, name: frozenset[str], words: set[str]) -> float:
-        total = sum(self._rarity[word] for word in name)
-        return sum(self._rarity[word] for word in name & words) / total if total else 0.0
+    def _cover(self, number: int, words: set[str]) -> float:
+        """Return the share of a tool's name that words make up, rare words counting more."""
+        common = self._names[number] & words
+        return sum(map(self._rarity.__getitem__, common)) / self._totals[number] if common else 0.0
 
     def _by_meaning(self, query: str, embeddings: Embeddings) -> list[int]:
         if self._vectors is None:

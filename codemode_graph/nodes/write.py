@@ -79,14 +79,18 @@ async def write_prefix(
         raise ConfigurationError("this graph was made without a model: give it `code` to run, or make it with `model=`")
     catalogue = (await with_observed(parts, config)).catalogue
     system = system_message(await parts.capabilities(), structured=parts.structured, instructions=parts.instructions)
-    # Cards of a thousand tools take a second, which the event loop has not.
-    digest = await asyncio.to_thread(lambda: catalogue.digest)
     last = next((prompt for prompt in reversed(prompts) if "system" in prompt), None)
-    # What calls have returned since is told behind the task: were it in the cards, every repair would read them all anew. Tools
-    # that declare themselves otherwise by now, in another process or after a change of a server, have new cards.
-    if last is not None and last.get("catalogue") == digest and last["system"].startswith(f"{system}\n\n"):
-        return Prefix(system, last["system"].removeprefix(f"{system}\n\n"), digest), catalogue
-    return Prefix(system, tools_message(await asyncio.to_thread(catalogue.text, task, names=found)), digest), catalogue
+
+    def read() -> Prefix:
+        # What calls have returned since is told behind the task: were it in the cards, every repair would read them all anew.
+        # Tools that declare themselves otherwise by now, in another process or after a change of a server, have new cards.
+        digest = catalogue.digest
+        if last is not None and last.get("catalogue") == digest and last["system"].startswith(f"{system}\n\n"):
+            return Prefix(system, last["system"].removeprefix(f"{system}\n\n"), digest)
+        return Prefix(system, tools_message(catalogue.text(task, names=found)), digest)
+
+    # Cards of a thousand tools take a second, which the event loop has not.
+    return await asyncio.to_thread(read), catalogue
 
 
 async def write_program(

@@ -4,6 +4,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 __all__ = ["condense", "first_sentence", "one_line", "suggest"]
 
@@ -52,6 +53,8 @@ _POINTER = re.compile(
 )
 
 
+# The same cards are written for many tasks, and of a card its description takes most.
+@lru_cache(maxsize=2_048)
 def condense(text: str, limit: int) -> str:
     """Return a description on one line, without what it repeats; where it is too long, without what says least.
 

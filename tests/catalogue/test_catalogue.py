@@ -81,6 +81,18 @@ async def test_a_repair_after_an_error_has_the_cards_that_a_look_found() -> None
     assert "# More tools" not in plain.prompts[1]
 
 
+def test_the_tools_of_a_task_are_searched_once_whatever_calls_have_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue = Catalogue(MANY, tokens=2_000)
+    found = catalogue.find("tell the weather")
+    monkeypatch.setattr(catalogue.index, "search", lambda *_, **__: pytest.fail("searched again"))
+    schema = {"type": "object", "properties": {"rain": {"type": "boolean"}}, "required": ["rain"]}
+    seen = catalogue.with_observed({"sky/forecast": schema})
+    assert found == catalogue.find("tell the weather")
+    assert [spec.observed_schema for spec in seen.find("tell the weather") if spec.name == "sky/forecast"] == [schema]
+    assert "seen: {rain: bool}" in seen.text("tell the weather")
+    assert "seen:" not in catalogue.text("tell the weather")
+
+
 async def test_a_model_that_looks_for_ever_is_taken_at_its_word() -> None:
     looks = [program(LOOK.replace("limit=3", f"limit={n}")) for n in range(1, 9)]
     graph = create_codemode(model=scripted(*looks), tools=MANY, card_tokens=2_000).compile()
