@@ -327,7 +327,7 @@ def f(x): ;;     return x.__dict__ ;; class C: ;;     def __init__(self): ;;    
 class C: ;;     pass ;; [C().__class__.__name__, type(C()).__name__]
 {'a': 1}.keys().mapping['a']
 """
-# `StopIteration` that leaves a coroutine.
+# `StopIteration` that leaves a coroutine, and digits that are no integers.
 STOPS = r"""
 async def first(d): ;;     return next(iter(d)) ;; try: ;;     r = await first({}) ;; except StopIteration: ;;     r = 'stop' ;; except RuntimeError: ;;     r = 'runtime' ;; r
 def first(d): ;;     return next(iter(d)) ;; async def outer(d): ;;     return first(d) ;; try: ;;     r = await outer({}) ;; except Exception as e: ;;     r = type(e).__name__ ;; r
@@ -335,6 +335,11 @@ async def f(): ;;     raise StopIteration ;; import asyncio ;; [type(e).__name__
 async def f(d): ;;     try: ;;         return next(iter(d)) ;;     except StopIteration: ;;         return None ;; await f({})
 await tools.put('a', 1) ;; next(iter({}))
 raise StopIteration('end')
+r = [] ;; for n in (None, 1.0, 'a', True, -1, 400): ;;     try: ;;         r += [round(2.675, n), round(7, n)] ;;     except Exception as e: ;;         r.append(type(e).__name__) ;; r
+"""
+# Syntax of which a rewrite does not find its place, so that Monty cannot read the program.
+UNREAD = r"""
+counts = {'a': 1} ;; try: ;;     del counts[[1]] ;; except TypeError as e: ;;     x = 5 ;; x
 """
 # Texts of floats that lie between their two shortest ones: Monty takes the larger, which the host sees where one leaves.
 FLOATS = r"""
@@ -351,7 +356,7 @@ try: ;;     raise ValueError(f'{1718267546354267.25:_}') ;; except ValueError as
 """
 PROGRAMS = [
     line.replace(" ;; ", "\n")
-    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS, LIBRARY, NANS, SCRIPTS, STOPS, FLOATS)
+    for text in (LAZINESS, IN_PLACE, ORDERS, DETAILS, KEYS, LIBRARY, NANS, SCRIPTS, STOPS, UNREAD, FLOATS)
     for line in text.strip("\n").split("\n")
 ]
 for line in HIDDEN.strip("\n").split("\n"):

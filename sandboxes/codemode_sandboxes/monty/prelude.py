@@ -79,10 +79,10 @@ def _cm_refuse(message):
 _ROUND = """\
 _round = round
 def round(number, ndigits=None):
-    if type(number) is not float or ndigits is None or number - number != 0:
+    if type(number) is not float or type(ndigits) not in (int, bool) or number - number != 0:
         return _round(number, ndigits)
     if ndigits >= 0 or number == 0:
-        return float(f'{number:.{max(ndigits, 0)}f}')
+        return float(f'{number:.{max(int(ndigits), 0)}f}')
     digits = min(-ndigits, 310)
     whole, unit = int(number), 10 ** digits
     if whole != number and abs(whole) % unit * 2 == unit:

@@ -38,6 +38,7 @@ from codemode_sandboxes.monty.dialect import lower, refuses, uses_nan
 from codemode_sandboxes.monty.failures import PROGRAM_FILE, failure, last_line, program_failure
 from codemode_sandboxes.monty.prelude import REFUSAL, function_names, write_prelude
 from codemode_sandboxes.monty.workers import Worker
+from codemode_sandboxes.source.tree import tree_of
 
 __all__ = ["MontyExecution"]
 
@@ -293,6 +294,14 @@ class MontyExecution:
             return None
         return self._encoded.count(b"\n", 0, position.start) + 1
 
+    def _is_python(self) -> bool:
+        """Return whether CPython reads the program, so that what Monty cannot read is a lack of Monty's."""
+        try:
+            tree_of(self._source)
+        except SyntaxError:
+            return False
+        return True
+
     def _failure(self, error: MontyError) -> Failed:
         stdout = self._output.take()
         unstarted = not self._suspended and not stdout
@@ -303,7 +312,7 @@ class MontyExecution:
         except OtherText as other:
             return replace(failed, lacks=str(other))
         # What Monty lacks on the way shows as one of these, and so do mistakes: CPython's word decides, where there is one.
-        doubt = failed.kind == "program" and failed.type in _DOUBTFUL
+        doubt = failed.type in _DOUBTFUL if failed.kind == "program" else failed.kind == "syntax" and self._is_python()
         return replace(failed, lacks=f"{failed.type}: {failed.message}"[:_LONGEST_REASON]) if doubt else failed
 
 
