@@ -304,8 +304,7 @@ class Catalogue:
         """Return the names of the tools that a call of `search_tools` or `describe_tool` finds."""
         if tool == DESCRIBE_TOOL.name:
             return [str(arguments["name"])]
-        limit = min(int(arguments.get("limit", _LIMIT)), _MOST_FOUND)
-        return [spec.name for spec in self.index.search(str(arguments["query"]), limit=limit)]
+        return [spec.name for spec in self.index.search(str(arguments["query"]), limit=_limit(arguments.get("limit")))]
 
     def find(self, task: str) -> list[ToolSpec]:
         """Return the tools that fit a task best: for the whole of it and for each of its steps, in turn.
@@ -374,6 +373,23 @@ class Catalogue:
         if name not in self._by_name:
             raise KeyError(f"no tool is named {name!r}; {suggest(name, self._by_name)}".rstrip("; "))
         return self._render([self._by_name[name]])
+
+
+def _limit(value: object) -> int:
+    """Return how many tools a search may give; the default for None.
+
+    Raises:
+        ValueError: It is no whole number, or less than 1: an empty answer would say that no tool does it.
+    """
+    if value is None:
+        return _LIMIT
+    try:
+        number = int(value) if isinstance(value, float) and value.is_integer() else int(str(value))
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"limit is a whole number from 1 to {_MOST_FOUND}, not {one_line(value, 80)}")
+    return min(number, _MOST_FOUND)
 
 
 def _place_of(spec: ToolSpec) -> str:

@@ -81,6 +81,29 @@ async def test_a_repair_after_an_error_has_the_cards_that_a_look_found() -> None
     assert "# More tools" not in plain.prompts[1]
 
 
+@pytest.mark.parametrize(
+    ("limit", "result"),
+    [
+        (0, None),
+        (-3, None),
+        (2.5, None),
+        ("float('nan')", None),
+        (10**9, 50),
+        (10**30, 50),
+        (3, 3),
+        (3.0, 3),
+        ("None", 8),
+    ],
+)
+async def test_a_search_for_less_than_one_tool_is_an_error_and_no_empty_answer(limit: Any, result: int | None) -> None:
+    async with codemode(tools=MANY, card_tokens=2_000) as cm:
+        done = await cm.run_code(f"len(await search_tools('gadget', limit={limit}))")
+    if result is None:
+        assert "limit is a whole number from 1 to 50, not " in str(done["error"])
+    else:
+        assert done.value == result
+
+
 def test_the_tools_of_a_task_are_searched_once_whatever_calls_have_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue = Catalogue(MANY, tokens=2_000)
     found = catalogue.find("tell the weather")
