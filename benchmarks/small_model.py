@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks import store
 from benchmarks.arms.meter import Meter
 from benchmarks.arms.verdict import arms_table, judge
-from benchmarks.machine import load
+from benchmarks.machine import load, revision
 from benchmarks.small_tasks import REPORT, TASKS, TUNING, Task
 from benchmarks.systems import MONTY, OURS, SMOLAGENTS, System, Worker, environment
 
@@ -92,7 +92,8 @@ class _File:
 
     def add(self, run: Mapping[str, Any]) -> None:
         """Add a run, and write the file."""
-        self.results["runs"].append(run)
+        # Of its own: ways that a change cannot have touched need not be run again.
+        self.results["runs"].append({**run, "revision": revision()})
         self.results["load after"] = load()
         store.write("small-model", self.results, markdown(self.results), folder=self._folder)
 
@@ -208,9 +209,10 @@ def rounds_of(results: Mapping[str, Any], half: str) -> str:
 def conditions(results: Mapping[str, Any]) -> str:
     """Return the machine, the model, the sampling and the versions of a result file in one paragraph."""
     here = results["machine"]
+    revisions = dict.fromkeys(each.get("revision") or results["revision"] or "not recorded" for each in results["runs"])
     versions = dict.fromkeys(f"{n} {v}" for named in results["packages"].values() for n, v in named.items())
     return (
-        f"{results['model']}, {results['date']}, commit {results['revision'] or 'not recorded'}, {here['cpu']}, "
+        f"{results['model']}, {results['date']}, commit {' and '.join(revisions)}, {here['cpu']}, "
         f"{here['cores']} cores, load {here['load']} to {results['load after']}; temperature 0 and seed 0 where no seeds are "
         f"named, at most {results['sampling']['max_tokens']} tokens an answer. {', '.join(versions)}."
     )
