@@ -357,8 +357,9 @@ class CodeMode:
             returns: The Python type that the run was begun with, for the result's `value`. A run is held to its type without
                 it too: the JSON Schema is kept.
             decisions: What people decided: one decision for each call that waits, such as `{"type": "approve"}`, in order or
-                with the call's `id` in each. Questions of tools are answered by a dict: answers by the ids of interrupts.
-                Where nobody is asked any more they are not used.
+                with the call's `id` in each; also as `{"decisions": [...]}`, which LangChain's middleware takes.
+                Questions of tools are answered by a dict: answers by the ids of interrupts. Where nobody is asked any more
+                they are not used.
             approve: Answers for a person in this run, in place of the `approve` of `codemode`.
 
         Returns:

@@ -457,6 +457,8 @@ def summary_of(snapshot: StateSnapshot) -> RunSummary:
 
 def _command(interrupts: Sequence[Interrupt], decisions: Answers) -> Command[Any] | None:
     """Return the command that answers; None where nobody is asked any more, so that an answer that comes twice is no error."""
+    if isinstance(decisions, Mapping) and isinstance(response := decisions.get("decisions"), list):
+        decisions = response  # as LangChain's middleware has it, and `approve` returns it
     if not isinstance(decisions, Mapping):
         gated = [each for each in interrupts if isinstance(each.value, Mapping) and "action_requests" in each.value]
         decisions = {each.id: {"decisions": list(decisions)} for each in gated}

@@ -145,12 +145,13 @@ async def test_a_damaged_page_and_a_full_disk_are_told_with_the_file(tmp_path: P
     assert sorted(world.paid) == ["ann", "eve"]
 
 
-async def test_without_a_file_a_run_that_waits_is_resumed_in_its_process() -> None:
+@pytest.mark.parametrize("decisions", [APPROVED, {"decisions": APPROVED}])
+async def test_without_a_file_a_run_that_waits_is_resumed_in_its_process(decisions: Any) -> None:
     world = World()
     async with codemode(tools=[world.pay], policies=GATED) as cm:
         waiting = await cm.run_code("await tools.pay('ann')")
         assert [run.status for run in await cm.runs()] == ["waiting"]
-        assert (await cm.resume(str(waiting["run_id"]), decisions=APPROVED))["output"] == "paid ann"
+        assert (await cm.resume(str(waiting["run_id"]), decisions=decisions))["output"] == "paid ann"
         assert await cm.runs() == []
         with pytest.raises(UnknownRun):
             await cm.resume(str(waiting["run_id"]))
