@@ -24,6 +24,7 @@ from codemode_graph.check.again import without_marks
 from codemode_graph.check.pipeline import check_program
 from codemode_graph.check.types import TypeChecker
 from codemode_graph.errors import ConfigurationError
+from codemode_graph.redact import redact
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line, suggest
@@ -101,6 +102,7 @@ class SavedPrograms:
             raise ConfigurationError("only a program that succeeded can be saved")
         code = without_marks(result["program"])
         function, schema = to_function(code, name, parameters)
+        _refuse_credentials(function)
         self._refuse_returned_values(function, schema, result)
         tools = called_tools(function, list(self._specs))
         if missing := [tool for tool in tools if tool not in self._specs]:
@@ -261,6 +263,16 @@ def _program_in(path: Path) -> SavedProgram:
         raise ConfigurationError(f"its function is called {program.name}")
     check_name(program.name)
     return program
+
+
+def _refuse_credentials(code: str) -> None:
+    """Refuse what looks like a credential in a program, which goes into a file for people and version control."""
+    texts = [node.value for node in tree_of(code).of(ast.Constant) if isinstance(node.value, str)]
+    if any(redact(text, limit=len(text)) != text for text in texts):
+        raise ConfigurationError(
+            "the program has what looks like a credential in it: make it a parameter by its type, such as "
+            "parameters={'key': str}, or let the tool have it"
+        )
 
 
 def _texts_of(code: str) -> set[str]:

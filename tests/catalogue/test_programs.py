@@ -215,6 +215,21 @@ async def test_what_a_tool_returned_does_not_come_into_a_file(tmp_path: Path) ->
         assert "zq81" not in (tmp_path / "runs.programs" / "known.py").read_text()
 
 
+async def test_a_credential_of_the_author_does_not_come_into_a_file(tmp_path: Path) -> None:
+    @tool(effect="read")
+    async def look(key: str) -> str:
+        """Look with a key."""
+        return "seen"
+
+    program = "key = 'sk-proj-abcdefghijklmnop1234'\nreturn await tools.look(key)"
+    async with make(tmp_path, Tracker(), tools=[look]) as cm:
+        result = await cm.run_code(program)
+        with pytest.raises(ConfigurationError, match="looks like a credential in it: make it a parameter by its type"):
+            await cm.save(result, name="looks")
+        await cm.save(result, name="looks", parameters={"key": str})
+    assert "sk-proj" not in (tmp_path / "runs.programs" / "looks.py").read_text()
+
+
 @pytest.mark.parametrize(
     "line",
     ["return found['id'] == 'id: cust-zq81.'", "return found['id']  # cust-zq81", "return found['size'] == 471193"],
