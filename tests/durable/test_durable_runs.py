@@ -258,8 +258,10 @@ async def test_a_run_that_breaks_off_between_any_two_writes_of_its_checkpoints_g
                     broke = True
         async with runs(scripted("await tools.pay('ann')")) as cm:
             known = [run.status for run in await cm.runs()]
-            if broke and known:
-                assert known in (["open"], ["waiting"])
+            # What a step returned and the checkpoint behind it are written side by side: the last checkpoint may be there
+            # where the other write broke off, and has all of the run.
+            assert not broke or known in ([], ["open"], ["waiting"], ["ok"])
+            if known in (["open"], ["waiting"]):
                 assert await cm.prune(older_than=timedelta()) == []
             result = await (cm.resume("r") if known else cm.run("pay ann", run_id="r"))
             assert result["output"] == "paid ann"
