@@ -202,7 +202,7 @@ class Refusals(TypedDict):
 
     number: int
     error: ToolError
-    """What the program was told of the last one."""
+    """The error that the program got for the last one."""
 
 
 class Attempt(TypedDict):

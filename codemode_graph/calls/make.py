@@ -271,7 +271,7 @@ class ToolCalls:
         Raises:
             ValueError: There is no artifact with such a handle.
         """
-        if spec.source == LOAD_VALUE.source or not any(type(value) in (dict, list) for value in arguments.values()):
+        if spec.source == LOAD_VALUE.source:
             return arguments
         found = dict(arguments)
         for name, value in arguments.items():

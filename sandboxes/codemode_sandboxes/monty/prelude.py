@@ -116,6 +116,9 @@ def sum(iterable, /, start=0):
 # The name that each part defines. A program that has no such word in its text has no other way to it.
 _PARTS = {"_cm_refuse": _REFUSE, "round": _ROUND} | ({"sum": _SUM} if sum([0.1] * 10) == 1.0 else {})
 
+_WORD = re.compile(r"\w+")
+_USE = re.compile(r"\btools\b(?:\.(\w+))?")
+
 
 def write_prelude(code: str, tools: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Return what runs before a program, as far as the program needs it, and the inputs of that.
@@ -130,16 +133,12 @@ def write_prelude(code: str, tools: Sequence[str]) -> tuple[str, dict[str, Any]]
     prelude = "".join(part for name, part in _PARTS.items() if name in words)
     if "tools" not in words:
         return prelude, {}
-    functions = function_names(tools)
     by_attribute = _functions_by_attribute(tuple(tools))
     uses = set(_USE.findall(text))
     if uses <= by_attribute.keys():
         return prelude + _NAMED_TOOLS, {"_parts": {name: _function(by_attribute[name]) for name in uses}}
-    return prelude + _TOOLS, {"_parts": (list(tools), [_function(name) for name in functions], attribute_names(tools))}
-
-
-_WORD = re.compile(r"\w+")
-_USE = re.compile(r"\btools\b(?:\.(\w+))?")
+    functions = [_function(name) for name in function_names(tools)]
+    return prelude + _TOOLS, {"_parts": (list(tools), functions, attribute_names(tools))}
 
 
 def function_names(tools: Sequence[str]) -> Mapping[str, str]:
