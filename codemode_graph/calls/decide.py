@@ -13,7 +13,7 @@ program has not met yet; so it is on the recorded way to that effect, and has to
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from codemode_graph.calls.view import Identity, Record, View
 from codemode_graph.state import ToolError
@@ -51,8 +51,7 @@ class ProgramCall:
     reads_for: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The decision about a call.
 
     Attributes:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from codemode_sandboxes import (
     Blocked,
@@ -39,8 +39,7 @@ class Paused:
 RunEvent: TypeAlias = Finished | Failed | Paused
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgramRun:
+class ProgramRun(NamedTuple):
     """The end of a program, or why it stopped.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from codemode_sandboxes.source import parse
 
@@ -31,8 +31,7 @@ _LONGEST = 5_000
 _DEPTH = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Clash:
+class Clash(NamedTuple):
     """The reason why no value of one type is of another.
 
     Attributes:

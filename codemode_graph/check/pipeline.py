@@ -3,7 +3,7 @@
 import ast
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from codemode_sandboxes import Capabilities, SandboxUnavailable
 from codemode_sandboxes.errors import SandboxError
@@ -37,8 +37,7 @@ _MOST_FINDINGS = 20
 _SHORTER = "write a short one: use loops, and values that tools return instead of data written out"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class Checked(NamedTuple):
     """A program, ready to run where it has no findings.
 
     Attributes:
@@ -147,7 +146,7 @@ async def check_program(
             )
             length = whole.count("\n") - code.count("\n")
             found = tuple(_name_origin(finding, length) for finding in checked.findings)
-            return replace(checked, fixes=(*script.notes, *fixes.lines, *checked.fixes), findings=found)
+            return checked._replace(fixes=(*script.notes, *fixes.lines, *checked.fixes), findings=found)
         findings += misused
     return Checked(
         program=code,
@@ -166,8 +165,7 @@ def _name_origin(finding: Finding, length: int) -> Finding:
     return {**finding, "message": message}
 
 
-@dataclass(frozen=True, slots=True)
-class _Fixes:
+class _Fixes(NamedTuple):
     lines: list[str]
     findings: list[Finding]
 

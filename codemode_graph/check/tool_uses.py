@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from codemode_sandboxes.source import Function, Tree
 from codemode_sandboxes.tool_names import ToolNames
@@ -35,8 +35,7 @@ def same_tools(written: str, names: Iterable[str]) -> list[str]:
     return whole or [name for name in names if last and plain_name(_PARTS.split(name)[-1]) == last]
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A place that names a tool.
 
     Attributes:

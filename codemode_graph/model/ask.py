@@ -6,8 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
@@ -38,27 +37,26 @@ PROGRAM_SCHEMA: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """The answer to one request.
 
     Attributes:
+        model: The model's name.
+        usage: `input_tokens`, `output_tokens` and `total_tokens`; zeros where the model does not report them.
+        seconds: Duration of the request.
         program: The program, or an empty string where the reply has none.
         thoughts: The model's words about it.
         error: Why the request failed; None where there is a reply.
         finding: Why a reply has no program, for the model to be asked again; None where it has one.
-        model: The model's name.
-        usage: `input_tokens`, `output_tokens` and `total_tokens`; zeros where the model does not report them.
-        seconds: Duration of the request.
     """
 
+    model: str
+    usage: Mapping[str, int]
+    seconds: float
     program: str = ""
     thoughts: str = ""
     error: str | None = None
     finding: Finding | None = None
-    model: str
-    usage: Mapping[str, int]
-    seconds: float
 
 
 def load_model(model: "str | BaseChatModel", *, api_key: str | None = None) -> "BaseChatModel":

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from textwrap import dedent
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from codemode_sandboxes.source import Tree, parse
 
@@ -56,8 +56,7 @@ _WHY: dict[Lack, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(NamedTuple):
     """The parts of a reply.
 
     Attributes:

@@ -1,28 +1,28 @@
 """The marks in a reply that are no part of a program: those of thoughts, of turns, and of programs in tags."""
 
 import re
-from dataclasses import dataclass
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = ["Mark", "edges_off", "end_of_thoughts", "find_mark", "is_thought_name"]
 
 MarkKind: TypeAlias = Literal["open", "close", "end", "program", "fence"]
 
-_THOUGHT = re.compile(
+# `re` compiles a pattern at its first use and keeps it: a process whose model writes no text does not wait for these.
+_THOUGHT = (
     r"think|thought|reason|reflect|scratch|analys|monolog|ponder|brainstorm|deliberat|rationale|contemplat|introspect"
     r"|working_?out|inner_?(?:prefix|suffix|voice)|musing|critique|speculat|^(?:\w+:)?(?:cot|plan|planning|draft|notes?|inner|internal|hidden)$"
 )
 _NAMES = r"(?:code|execute|execute_python|python_code|program|python|script|tool_code)"
 # `<parameter=code>` and `<parameter name="code">` are how models write the call of a tool that runs code.
-_PROGRAM = re.compile(rf"{_NAMES}(?=\s|$)|(?:\w+:)?parameter(?:=|\s+name=)[\"']?{_NAMES}[\"']?$")
-_ENDS = re.compile(
+_PROGRAM = rf"{_NAMES}(?=\s|$)|(?:\w+:)?parameter(?:=|\s+name=)[\"']?{_NAMES}[\"']?$"
+_ENDS = (
     r"(?:im_end|eot_id|eom_id|end_of_turn|endoftext|end|return|call|eos|end_of_(?:sentence|text|message)|end_response|eot|eom"
     r"|turn|/s|end_turn|im_start|start_header_id|start_of_turn|start|user|human|system|tool|/?inst|observation|ipython)"
 )
-_STEP = re.compile(r"^(?:begin|start|end|stop)_?(?:of_?)?(?=\w)|_(?:begin|start|end|stop)$")
-_MARK = re.compile(
-    r"(?P<fence>`{3,}|~{3,})[ \t]*\{?\.?(?P<language>[\w+#.-]*)[^`~\n]*(?=\n|\Z)"
+_STEP = r"^(?:begin|start|end|stop)_?(?:of_?)?(?=\w)|_(?:begin|start|end|stop)$"
+_MARK = (
+    r"(?m)(?P<fence>`{3,}|~{3,})[ \t]*\{?\.?(?P<language>[\w+#.-]*)[^`~\n]*(?=\n|\Z)"
     r"|(?P<next><[|｜]end[|｜]>\s{0,5}<[|｜]start[|｜]>\s{0,5}assistant\s{0,5}(?=<[|｜]channel))"
     r"|<[|｜]?channel[|｜]?>\s{0,5}(?P<channel>\w{1,40})[^<\n]{0,200}(?:<[|｜]message[|｜]>)?"
     r"|(?P<details><details\b[^<>]{0,200}>\s{0,20}(?:<summary[^<>]{0,80}>[^<]{0,200}</summary>)?)"
@@ -32,15 +32,13 @@ _MARK = re.compile(
     r"|\A\s{0,20}(?P<starting>Thinking(?:\.{3}|…))[ \t]*$|^[ \t]*(?P<done>(?:\.{3}|…)done thinking\.?)"
     r"|(?P<harmony>assistantfinal|\Aanalysis(?=[A-Z]))"
     r"|(?P<granite>Here(?:'s|’s| is) my (?:thought process|response):)"
-    r"|^(?P<turn>(?:Human|User|Observation)[ ]?:)",
-    re.MULTILINE,
+    r"|^(?P<turn>(?:Human|User|Observation)[ ]?:)"
 )
 _FINAL = r"<[|｜]?channel[|｜]?>\s{0,5}final\b[^<\n]{0,200}(?:<[|｜]message[|｜]>)?"
-_CHANNEL_CLOSER = re.compile(rf"<[|｜](?:end|return|call)[|｜]>|{_FINAL}|<channel[|｜]>")
+_CHANNEL_CLOSER = rf"<[|｜](?:end|return|call)[|｜]>|{_FINAL}|<channel[|｜]>"
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A mark in a reply.
 
     Attributes:
@@ -60,12 +58,12 @@ class Mark:
 
 def is_thought_name(name: str) -> bool:
     """Return whether a tag, a fence or a block of this name holds what a model thinks."""
-    return _THOUGHT.search(name.lower()) is not None
+    return re.search(_THOUGHT, name.lower()) is not None
 
 
 def find_mark(text: str, start: int = 0) -> Mark | None:
     """Return the first mark at or behind an offset."""
-    for found in _MARK.finditer(text, start):
+    for found in re.compile(_MARK).finditer(text, start):
         kind, name = _classify(found)
         if kind is not None:
             shown = found["fence"] or found[0]
@@ -105,28 +103,28 @@ def _tag(body: str) -> tuple[MarkKind | None, str]:
         return None, body
     closes, name = body.startswith("/"), body.lstrip("/").strip("|｜ \t")
     name = name.split(maxsplit=1)[0] if name else ""
-    if _ENDS.fullmatch(body):
+    if re.fullmatch(_ENDS, body):
         return "end", body
     if name in ("unused94", "unused95"):  # the tokens of Gemma's family that have no name
         return ("open" if name == "unused94" else "close"), "unused"
-    plain = _STEP.sub("", name)
+    plain = re.sub(_STEP, "", name)
     if is_thought_name(plain):
         closes = closes or re.search(r"^(?:end|stop)(?:_|of)|_(?:end|stop)$|suffix$", name) is not None
         return ("close" if closes else "open"), re.sub(r"(?:prefix|suffix)$", "", plain)
-    return ("program" if not closes and _PROGRAM.match(body) else None), name.partition("=")[0]
+    return ("program" if not closes and re.match(_PROGRAM, body) else None), name.partition("=")[0]
 
 
 def end_of_thoughts(text: str, opening: Mark) -> int | None:
     """Return the offset behind the mark that closes thoughts; None where they go on to the end of the reply."""
     if opening.name == "channel":
-        closer = _CHANNEL_CLOSER.search(text, opening.end)
+        closer = re.compile(_CHANNEL_CLOSER).search(text, opening.end)
         return closer.end() if closer else None
     if opening.name in ("comment", "details"):
         mark = "-->" if opening.name == "comment" else "</details>"
         at = text.find(mark, opening.end)
         return None if at < 0 else at + len(mark)
     at = opening.end
-    while (found := _MARK.search(text, at)) is not None:
+    while (found := re.compile(_MARK).search(text, at)) is not None:
         # Fences say nothing here, and behind one, on its line, the thoughts may end.
         if found.lastgroup == "language":
             at = found.end("fence")

@@ -5,9 +5,8 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
@@ -159,8 +158,7 @@ def _thread(place: Place) -> RunnableConfig:
     return {"configurable": {"thread_id": place.thread, "checkpoint_ns": ""}}
 
 
-@dataclass(frozen=True, slots=True)
-class _Saved:
+class _Saved(NamedTuple):
     """A checkpoint of a thread."""
 
     id: str

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
@@ -45,8 +44,7 @@ def take_program(program: Proposed, *, attempts: list[Attempt], usage: list[Mode
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(NamedTuple):
     """The prompt before the task, which the requests of a run have in common: a provider reads it once.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias, get_args, get_origin
 
 from langchain_core.messages import ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -21,8 +20,7 @@ __all__ = ["Injection", "injected_values", "injection_in", "is_config", "runtime
 Kind: TypeAlias = Literal["state", "store", "runtime", "call_id", "idempotency_key", "other"]
 
 
-@dataclass(frozen=True, slots=True)
-class Injection:
+class Injection(NamedTuple):
     """The source of an injected argument.
 
     Attributes:

@@ -5,9 +5,9 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from fnmatch import fnmatchcase
-from typing import Any, Protocol, TypeAlias, get_args
+from typing import Any, NamedTuple, Protocol, TypeAlias, get_args
 
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, BaseToolkit
@@ -42,8 +42,7 @@ _ACCEPTED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Loaded(NamedTuple):
     """A tool, and the object that it comes from."""
 
     spec: ToolSpec
@@ -52,7 +51,7 @@ class _Loaded:
     def renamed(self, name: str) -> "_Loaded":
         # The first name stays with the tool: it may be loaded, and renamed, more than once before policies are applied.
         own_name = self.spec.own_name or self.spec.name
-        return self if name == self.spec.name else replace(self, spec=replace(self.spec, name=name, own_name=own_name))
+        return self if name == self.spec.name else self._replace(spec=replace(self.spec, name=name, own_name=own_name))
 
 
 def load_tools(tools: Tools, *, policies: Mapping[str, ToolPolicy] | None = None) -> tuple[ToolSpec, ...]:

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from codemode_graph.tools.text import one_line, suggest
@@ -160,8 +160,7 @@ MISSING: Final = object()
 """Marks an argument without a default: None is a default like any other."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One argument of a tool.
 
     Attributes:

@@ -18,8 +18,9 @@ No description is part of it; names and values stand in it as ASCII literals, so
 import asyncio
 import builtins
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from codemode_sandboxes.tool_names import ToolNames, attribute_names
 
@@ -50,8 +51,7 @@ _RESERVED = frozenset(dir(builtins)) | {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
+class Signature(NamedTuple):
     """One tool's signature.
 
     Attributes:
@@ -129,7 +129,7 @@ class Signatures:
             return self
         records = records_in(shape for shape in seen.values() if shape is not None)
         names = record_names(records, {*_RESERVED, *self.names.values()})
-        tools = (replace(each, seen=seen[each.tool.name]) if each.tool.name in seen else each for each in self.tools)
+        tools = (each._replace(seen=seen[each.tool.name]) if each.tool.name in seen else each for each in self.tools)
         return Signatures(tuple(tools), {**self.names, **names})
 
     def names_beside(self, shape: Shape) -> Mapping[Record, str]:

@@ -1,7 +1,6 @@
 """A run that shows itself: in a notebook, in a terminal, and as a page."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 __all__ = ["Trace"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Trace(RunData):
     """A run that shows itself: in a notebook, in a terminal, and as a page (`save`).
 
@@ -36,6 +34,8 @@ class Trace(RunData):
         started: When it began, in seconds since the epoch; None where that is unknown.
         ended: When its newest verdict was given; None before the first.
     """
+
+    __slots__ = ()
 
     def html(self) -> str:
         """Return the run as one page that needs no script, no other file and no network."""

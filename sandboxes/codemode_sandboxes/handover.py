@@ -10,8 +10,7 @@ import hashlib
 import marshal
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from codemode_sandboxes.contract import (
     Blocked,
@@ -31,8 +30,7 @@ from codemode_sandboxes.errors import SandboxUnavailable
 __all__ = ["Candidate", "Candidates", "HandoverExecution", "HandoverSandbox"]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A backend that may go on with a run.
 
     Attributes:

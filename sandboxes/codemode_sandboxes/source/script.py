@@ -3,9 +3,9 @@
 import __future__
 
 import ast
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from codemode_sandboxes.source.asyncify import AsyncEdits, can_await, convertible, needs_parentheses
 from codemode_sandboxes.source.edits import Edits, indent, inside_strings, plain_text, unguard
@@ -23,8 +23,7 @@ _COMPOUND = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(NamedTuple):
     """A program in script form.
 
     Attributes:

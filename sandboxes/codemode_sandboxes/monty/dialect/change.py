@@ -4,7 +4,7 @@ import ast
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.source.edits import Edits
@@ -18,8 +18,7 @@ Find: TypeAlias = Callable[[Tree], Iterable[ast.AST]]
 _MOST_NODES = 30_000
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A change of a program's text.
 
     Attributes:

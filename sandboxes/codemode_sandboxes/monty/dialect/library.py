@@ -5,7 +5,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.change import Find
@@ -17,8 +17,7 @@ _PLAIN = "do without it, or write it out in plain Python"
 _GATHER = "collect the coroutines in a list and `await asyncio.gather(*coroutines)`"
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(NamedTuple):
     """Names with one substitute; those of them that are missing are one gap."""
 
     name: str

@@ -4,7 +4,7 @@ import ast
 import builtins
 import keyword
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from codemode_sandboxes.monty.dialect.assignments import ASSIGNMENTS
 from codemode_sandboxes.monty.dialect.calls import CALLS
@@ -37,8 +37,7 @@ _TARGETS = re.compile(r"\bfor\b([^:]{1,100}?)\bin\b")  # bounded, so that hostil
 _NAME = re.compile(r"\w+")
 
 
-@dataclass(frozen=True, slots=True)
-class Lowered:
+class Lowered(NamedTuple):
     """A program as Monty runs it.
 
     Attributes:

@@ -7,9 +7,8 @@ import sys
 import threading
 import types
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pydantic_monty
 from pydantic_monty import Monty, MontyError, MontySession
@@ -39,8 +38,7 @@ _LIMITS: Any = {"max_feed_duration_secs": 10, "max_suspensions": 100_000}
 _once = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
+class Findings(NamedTuple):
     """The features of a version of Monty.
 
     Attributes:

@@ -11,9 +11,8 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
@@ -149,8 +148,7 @@ _ANY_NAMES = frozenset({"dict"})
 _OTHERS = frozenset({"delattr", "format", "getattr", "hasattr", "object", "open", "print", "setattr"})
 
 
-@dataclass(frozen=True, slots=True)
-class Shapes:
+class Shapes(NamedTuple):
     """Ways to call functions and methods.
 
     Attributes:
