@@ -82,7 +82,7 @@ def metrics_box(used: Metrics) -> "Panel":
     from rich.console import Group
     from rich.panel import Panel
     from rich.rule import Rule
-    from rich.table import Table
+    from rich.table import Column, Table
 
     model = Table.grid(padding=(0, 2))
     for call in used["llm_calls"]:
@@ -90,9 +90,8 @@ def metrics_box(used: Metrics) -> "Panel":
         model.add_row(f"Attempt {call['attempt']}", call["model"], tokens, f"{call['seconds']:.2f}s")
     tokens = f"in={used['total_input_tokens']} out={used['total_output_tokens']} total={used['total_tokens']}"
     model.add_row("Cumulative", "", tokens, f"{used['total_llm_time']:.2f}s")
-    tools = Table("Name", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Calls", "OK", "Fail", "Time"):
-        tools.add_column(heading, justify="right")
+    numbers = (Column(heading, justify="right") for heading in ("Calls", "OK", "Fail", "Time"))
+    tools = Table("Name", *numbers, box=box.SIMPLE_HEAD, pad_edge=False)
     for name, entry in used["tool_breakdown"].items():
         counts = [str(entry[key]) for key in ("calls", "successes", "failures")]
         tools.add_row(name, *counts, f"{entry['total_time']:.3f}s")

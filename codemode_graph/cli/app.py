@@ -4,34 +4,14 @@ A command imports its code when it runs, because LangChain takes a second to imp
 """
 
 import platform
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from codemode_graph.cli.flags import (
-    APPROVE,
-    AUTO,
-    BUDGET,
-    FALLBACK,
-    HTML,
-    JOURNAL,
-    JSON,
-    MAX_ATTEMPTS,
-    MAX_CALLS,
-    MCP,
-    MODEL_OPTION,
-    MODEL_TIMEOUT,
-    PACKAGES,
-    PRICES,
-    QUIET,
-    RUN,
-    SANDBOX,
-    TIMEOUT,
-    TOOLS,
-)
+from codemode_graph.cli import flags
 from codemode_graph.cli.programs import programs, save
 
 __all__ = ["app"]
@@ -74,9 +54,9 @@ def _options(
 def run(
     context: typer.Context,
     task: Annotated[str, typer.Argument(help="What is to be done, in plain language.", show_default=False)] = "",
-    mcp: MCP = [],  # noqa: B006 - typer's way to give a list option its default
-    tools: TOOLS = [],  # noqa: B006
-    model: Annotated[str, MODEL_OPTION] = "openai:gpt-5.2",
+    mcp: flags.MCP = [],  # noqa: B006 - typer's way to give a list option its default
+    tools: flags.TOOLS = [],  # noqa: B006
+    model: Annotated[str, flags.MODEL_OPTION] = "openai:gpt-5.2",
     program: Annotated[
         Path | None,
         typer.Option(help="Run this program, and ask no model. There needs to be no task then.", metavar="FILE"),
@@ -88,10 +68,10 @@ def run(
             metavar="FILE",
         ),
     ] = None,
-    sandbox: SANDBOX = None,
-    auto: AUTO = [],  # noqa: B006
-    fallback: FALLBACK = [],  # noqa: B006
-    package: PACKAGES = [],  # noqa: B006
+    sandbox: flags.SANDBOX = None,
+    auto: flags.AUTO = [],  # noqa: B006
+    fallback: flags.FALLBACK = [],  # noqa: B006
+    package: flags.PACKAGES = [],  # noqa: B006
     compare: Annotated[
         bool,
         typer.Option(
@@ -101,29 +81,29 @@ def run(
             "that the first did not make fails. Exit status 0 where all give the same value.",
         ),
     ] = False,
-    approve: APPROVE = [],  # noqa: B006
+    approve: flags.APPROVE = [],  # noqa: B006
     yes: Annotated[
         bool,
         typer.Option(
             "--yes", "-y", help="Ask nobody: destructive tools are called, too. Without it they ask in the terminal."
         ),
     ] = False,
-    max_attempts: MAX_ATTEMPTS = 3,
-    timeout: TIMEOUT = 60.0,
-    model_timeout: MODEL_TIMEOUT = None,
-    max_calls: MAX_CALLS = None,
-    budget: BUDGET = [],  # noqa: B006
-    prices: PRICES = None,
-    journal: JOURNAL = None,
+    max_attempts: flags.MAX_ATTEMPTS = 3,
+    timeout: flags.TIMEOUT = 60.0,
+    model_timeout: flags.MODEL_TIMEOUT = None,
+    max_calls: flags.MAX_CALLS = None,
+    budget: flags.BUDGET = [],  # noqa: B006
+    prices: flags.PRICES = None,
+    journal: flags.JOURNAL = None,
     no_journal: Annotated[
         bool,
         typer.Option(
             "--no-journal", help="Do not record the run: it cannot be resumed, and its values stay in memory."
         ),
     ] = False,
-    quiet: QUIET = False,
-    html: HTML = None,
-    as_json: JSON = False,
+    quiet: flags.QUIET = False,
+    html: flags.HTML = None,
+    as_json: flags.JSON = False,
 ) -> None:
     """Do a task.
 
@@ -137,11 +117,9 @@ def run(
     if not task and program is None:
         raise typer.BadParameter("there is nothing to do: give a task in plain language, or --program FILE")
     from codemode_graph.cli.history import run_task
-    from codemode_graph.cli.invocation import read_invocation
-    from codemode_graph.cli.run import read_program, read_schema, refusing
+    from codemode_graph.cli.run import read_program, read_schema, take_invocation
 
-    with refusing():
-        invocation = read_invocation(context.params)
+    invocation = take_invocation(context.params)
     if program is not None:
         invocation = replace(invocation, code=read_program(program), model=None)
     if returns is not None:
@@ -159,7 +137,7 @@ def run(
 
 @app.command()
 def resume(
-    run_id: RUN,
+    run_id: flags.RUN,
     decisions: Annotated[
         str | None,
         typer.Option(
@@ -171,10 +149,10 @@ def resume(
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Approve the calls that wait, and those that come, without asking.")
     ] = False,
-    journal: JOURNAL = None,
-    quiet: QUIET = False,
-    html: HTML = None,
-    as_json: JSON = False,
+    journal: flags.JOURNAL = None,
+    quiet: flags.QUIET = False,
+    html: flags.HTML = None,
+    as_json: flags.JSON = False,
 ) -> None:
     """Go on with a run that was killed, or that waits for approval: nothing is done twice.
 
@@ -187,7 +165,9 @@ def resume(
 
 
 @app.command()
-def show(run_id: RUN, journal: JOURNAL = None, html: HTML = None, as_json: JSON = False) -> None:
+def show(
+    run_id: flags.RUN, journal: flags.JOURNAL = None, html: flags.HTML = None, as_json: flags.JSON = False
+) -> None:
     """Show what is recorded of a run: its programs, its calls and its answer."""
     from codemode_graph.cli.history import show_run
 
@@ -201,9 +181,9 @@ app.add_typer(runs, name="runs")
 @runs.callback()
 def list_recorded(
     context: typer.Context,
-    journal: JOURNAL = None,
+    journal: flags.JOURNAL = None,
     limit: Annotated[int, typer.Option(min=1, help="The most runs.", metavar="N")] = 20,
-    as_json: JSON = False,
+    as_json: flags.JSON = False,
 ) -> None:
     """List the recorded runs, the newest first, or delete old ones."""
     if context.invoked_subcommand is None:
@@ -217,7 +197,7 @@ def prune(
     older_than: Annotated[
         str, typer.Option(help="A number of minutes, hours, days or weeks: 30d.", metavar="AGE", show_default=False)
     ],
-    journal: JOURNAL = None,
+    journal: flags.JOURNAL = None,
 ) -> None:
     """Delete the runs that are over and older than this. Runs that can be resumed stay."""
     from codemode_graph.cli.history import prune_runs
@@ -231,8 +211,8 @@ app.add_typer(programs, name="programs")
 
 @app.command(name="tools")
 def list_tools(
-    mcp: MCP = [],  # noqa: B006
-    tools: TOOLS = [],  # noqa: B006
+    mcp: flags.MCP = [],  # noqa: B006
+    tools: flags.TOOLS = [],  # noqa: B006
     cards: Annotated[bool, typer.Option("--cards", help="Print what the model reads of each, too.")] = False,
     observed: Annotated[
         bool,
@@ -245,7 +225,7 @@ def list_tools(
         Path | None, typer.Option("--import", help="Add what such a file has to it, first.", metavar="FILE")
     ] = None,
     forget: Annotated[bool, typer.Option("--forget", help="Forget it.")] = False,
-    journal: JOURNAL = None,
+    journal: flags.JOURNAL = None,
 ) -> None:
     """Show the tools that programs could call, and what telling the model of them costs."""
     if observed or export or load or forget:
@@ -260,7 +240,7 @@ def list_tools(
 
 @app.command()
 def providers(
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON on stdout.")] = False,
+    as_json: flags.PRINT_JSON = False,
 ) -> None:
     """Show the providers of models that --model takes, and how the package of each is installed."""
     from codemode_graph.cli.inventory import show_providers
@@ -274,7 +254,7 @@ def sandboxes(
         list[str] | None,
         typer.Argument(help="Those to try; by default all but ray, which would start a cluster.", metavar="[NAME]..."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON on stdout.")] = False,
+    as_json: flags.PRINT_JSON = False,
 ) -> None:
     """Show where programs can run on this machine, what each place enforces, and how fast it starts."""
     from codemode_graph.cli.sandboxes import show_sandboxes
@@ -316,20 +296,20 @@ def build_image(
 @app.command()
 def serve(
     context: typer.Context,
-    mcp: MCP = [],  # noqa: B006
-    tools: TOOLS = [],  # noqa: B006
-    model: Annotated[str | None, MODEL_OPTION] = None,
-    sandbox: SANDBOX = None,
-    auto: AUTO = [],  # noqa: B006
-    fallback: FALLBACK = [],  # noqa: B006
-    package: PACKAGES = [],  # noqa: B006
-    approve: APPROVE = [],  # noqa: B006
-    max_attempts: MAX_ATTEMPTS = 3,
-    timeout: TIMEOUT = 60.0,
-    model_timeout: MODEL_TIMEOUT = None,
-    max_calls: MAX_CALLS = None,
-    budget: BUDGET = [],  # noqa: B006
-    prices: PRICES = None,
+    mcp: flags.MCP = [],  # noqa: B006
+    tools: flags.TOOLS = [],  # noqa: B006
+    model: Annotated[str | None, flags.MODEL_OPTION] = None,
+    sandbox: flags.SANDBOX = None,
+    auto: flags.AUTO = [],  # noqa: B006
+    fallback: flags.FALLBACK = [],  # noqa: B006
+    package: flags.PACKAGES = [],  # noqa: B006
+    approve: flags.APPROVE = [],  # noqa: B006
+    max_attempts: flags.MAX_ATTEMPTS = 3,
+    timeout: flags.TIMEOUT = 60.0,
+    model_timeout: flags.MODEL_TIMEOUT = None,
+    max_calls: flags.MAX_CALLS = None,
+    budget: flags.BUDGET = [],  # noqa: B006
+    prices: flags.PRICES = None,
     http: Annotated[
         str | None,
         typer.Option(
@@ -379,58 +359,45 @@ def serve(
 
     For example: codemode-graph serve --mcp servers.json --http 127.0.0.1:8123
     """
-    from codemode_graph.cli.invocation import read_invocation
-    from codemode_graph.cli.run import refusing
+    from codemode_graph.cli.run import take_invocation
     from codemode_graph.cli.serve import Service
     from codemode_graph.cli.serve import serve as serve_clients
 
-    with refusing():
-        invocation = read_invocation(context.params)
-    service = Service(
-        http=http,
-        allowed_hosts=allowed_host,
-        forwarded_from=forwarded_from,
-        max_running=max_running,
-        max_waiting=max_waiting,
-        grace=grace,
-        access_log=access_log,
-        audit_log=audit_log,
-        journal=journal,
-        version=_version_of("codemode-graph"),
-    )
-    serve_clients(invocation, service)
+    own = {field.name: context.params[field.name] for field in fields(Service) if field.name in context.params}
+    serve_clients(take_invocation(context.params), Service(**own, version=_version_of("codemode-graph")))
 
 
 @app.command(name="eval")
 def evaluate(
     context: typer.Context,
     tasks: Annotated[
-        Path, typer.Argument(help="The tasks, as YAML or JSON.", metavar="FILE", show_default=False, dir_okay=False)
+        Path,
+        typer.Argument(help="The tasks, as YAML or JSON.", metavar="FILE", show_default=False, dir_okay=False),
     ],
-    model: Annotated[str, MODEL_OPTION] = "openai:gpt-5.2",
-    mcp: MCP = [],  # noqa: B006
-    tools: TOOLS = [],  # noqa: B006
+    model: Annotated[str, flags.MODEL_OPTION] = "openai:gpt-5.2",
+    mcp: flags.MCP = [],  # noqa: B006
+    tools: flags.TOOLS = [],  # noqa: B006
     only: Annotated[
         list[str], typer.Option(help="The name of a task to run; by default all. May be repeated.", metavar="NAME")
     ] = [],  # noqa: B006
     repeat: Annotated[int, typer.Option(min=1, help="How often each task is run.", metavar="N")] = 1,
-    sandbox: SANDBOX = None,
-    auto: AUTO = [],  # noqa: B006
-    fallback: FALLBACK = [],  # noqa: B006
-    package: PACKAGES = [],  # noqa: B006
+    sandbox: flags.SANDBOX = None,
+    auto: flags.AUTO = [],  # noqa: B006
+    fallback: flags.FALLBACK = [],  # noqa: B006
+    package: flags.PACKAGES = [],  # noqa: B006
     yes: Annotated[
         bool,
         typer.Option("--yes", "-y", help="Call destructive tools. Without it a run that would call one has no answer."),
     ] = False,
-    max_attempts: MAX_ATTEMPTS = 3,
-    timeout: TIMEOUT = 60.0,
-    model_timeout: MODEL_TIMEOUT = None,
-    max_calls: MAX_CALLS = None,
-    budget: BUDGET = [],  # noqa: B006
-    prices: PRICES = None,
-    quiet: QUIET = False,
-    html: HTML = None,
-    as_json: JSON = False,
+    max_attempts: flags.MAX_ATTEMPTS = 3,
+    timeout: flags.TIMEOUT = 60.0,
+    model_timeout: flags.MODEL_TIMEOUT = None,
+    max_calls: flags.MAX_CALLS = None,
+    budget: flags.BUDGET = [],  # noqa: B006
+    prices: flags.PRICES = None,
+    quiet: flags.QUIET = False,
+    html: flags.HTML = None,
+    as_json: flags.JSON = False,
 ) -> None:
     """Run tasks whose answers and effects are known, and count what is solved, repaired, silently wrong and failed.
 
@@ -440,16 +407,16 @@ def evaluate(
     For example: codemode-graph eval tasks.yaml --tools mytools:TOOLS --html report.html
     """
     from codemode_graph.cli.eval_tasks import eval_tasks
-    from codemode_graph.cli.invocation import read_invocation
-    from codemode_graph.cli.run import refusing
+    from codemode_graph.cli.run import take_invocation
 
-    with refusing():
-        invocation = read_invocation(context.params)
+    invocation = take_invocation(context.params)
     eval_tasks(tasks, invocation, only=only, repeat=repeat, quiet=quiet, html=html, as_json=as_json)
 
 
 @app.command()
-def demo(model: Annotated[str | None, MODEL_OPTION] = None, html: HTML = None, as_json: JSON = False) -> None:
+def demo(
+    model: Annotated[str | None, flags.MODEL_OPTION] = None, html: flags.HTML = None, as_json: flags.JSON = False
+) -> None:
     """See a run on real tools: an MCP server and Python functions.
 
     Without a key for OpenAI and without --model, the model's words are recorded; everything else happens.

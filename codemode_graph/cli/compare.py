@@ -12,9 +12,8 @@ from codemode_sandboxes.registry import SPREAD
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column
 from rich.text import Text
 from typing_extensions import Unpack
 
@@ -29,7 +28,8 @@ from codemode_graph.runs import answer_interrupts
 from codemode_graph.state import CodeModeState
 from codemode_graph.tools.canonical import canonical
 from codemode_graph.tools.spec import ToolSpec
-from codemode_graph.trace.console import say, visible
+from codemode_graph.trace.console import say
+from codemode_graph.trace.plaintext import text_table
 from codemode_graph.trace.progress import Progress
 from codemode_graph.trace.watcher import follow
 
@@ -220,18 +220,15 @@ def show_comparison(comparison: Comparison, *, as_json: bool) -> NoReturn:
 
 
 def _print(console: Console, comparison: Comparison) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Sandbox", "Tool calls", "Value"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("Seconds", justify="right", no_wrap=True)
-    table.add_column("Error", overflow="fold")
+    headings = [Column(heading, no_wrap=True) for heading in ("Sandbox", "Tool calls", "Value")]
+    headings.append(Column("Seconds", justify="right", no_wrap=True))
     first = next((side for side in comparison.sides if side.calls is not None), None)
+    rows = []
     for side in comparison.sides:
-        if not side.available:
-            continue
-        seconds = "" if side.seconds is None else f"{side.seconds:.3f}"
-        table.add_row(side.name, side.calls or "", _outcome(side), seconds, visible(side.error or ""))
-    console.print(table)
+        if side.available:
+            seconds = "" if side.seconds is None else f"{side.seconds:.3f}"
+            rows.append((side.name, side.calls or "", _outcome(side), seconds, side.error or ""))
+    console.print(text_table([*headings, "Error"], rows))
     if first is not None and first.success:
         say(console, json.dumps(first.output, ensure_ascii=False)[:2000], prefix="Value: ")
     for side in comparison.sides:

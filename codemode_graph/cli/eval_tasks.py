@@ -13,7 +13,7 @@ from rich.console import Console
 from codemode_graph.api import codemode
 from codemode_graph.cli.flags import UNWRITTEN
 from codemode_graph.cli.invocation import Invocation, import_object, load_specs
-from codemode_graph.cli.run import check_html, refuse, refusing, run_async
+from codemode_graph.cli.run import check_html, refuse, refusing, run_async, save_page
 from codemode_graph.evaluation.evaluate import Evaluation, TaskOutcome, evaluate
 from codemode_graph.evaluation.report_page import report_table, save_report
 from codemode_graph.evaluation.task_file import TaskSet, load_tasks
@@ -62,8 +62,8 @@ def eval_tasks(
         mcp=[*map(str, tasks.mcp), *invocation.mcp],
     )
     evaluation = run_async(_evaluate(tasks, invocation, only=only, repeat=repeat, quiet=quiet))
-    console = Console(stderr=True)
-    written = _save(evaluation, html, path=path, model=str(invocation.model), console=console, quiet=quiet)
+    save = partial(save_report, evaluation, title=path.name, model=str(invocation.model))
+    written = save_page(save, html, what="report", quiet=quiet)
     if as_json:
         print(json.dumps({"model": invocation.model, **evaluation.to_json()}, indent=2, default=str))
     else:
@@ -90,17 +90,3 @@ async def _evaluate(
         specs = await load_specs(stack, invocation.mcp, invocation.tools)
         cm = await stack.enter_async_context(codemode(tools=specs, code_model=model, **options))
         return await evaluate(tasks, cm, only=only, repeat=repeat, watch=None if quiet else watch)
-
-
-def _save(evaluation: Evaluation, html: Path | None, *, path: Path, model: str, console: Console, quiet: bool) -> bool:
-    """Write the report; print why it cannot be written, and return False then."""
-    if html is None:
-        return True
-    try:
-        save_report(evaluation, html, title=path.name, model=model)
-    except OSError as error:
-        say(console, f"codemode-graph: --html {html}: {error.strerror}", style="red")
-        return False
-    if not quiet:
-        say(console, f"The report is in {html}")
-    return True

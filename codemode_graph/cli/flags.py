@@ -117,4 +117,5 @@ JOURNAL = Annotated[
 ]
 RUN = Annotated[str, typer.Argument(help="The id of the run.", metavar="ID", show_default=False)]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell what happens, only the answer.")]
+PRINT_JSON = Annotated[bool, typer.Option("--json", help="Print it as JSON on stdout.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON, and nothing else, on stdout.")]

@@ -5,29 +5,26 @@ import os
 import re
 import shlex
 import uuid
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from platformdirs import user_state_path
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.table import Column
 
 from codemode_graph.api import CodeMode, RunResult, codemode
 from codemode_graph.cli.compare import show_comparison
 from codemode_graph.cli.flags import UNWRITTEN
 from codemode_graph.cli.invocation import Invocation
 from codemode_graph.cli.run import check_html, compare_task, do_task, finish, refuse, run_async, save_page
-from codemode_graph.errors import ConfigurationError
 from codemode_graph.exact import encode_fields
 from codemode_graph.tools.text import one_line
-from codemode_graph.trace.console import say, visible
+from codemode_graph.trace.console import say
+from codemode_graph.trace.plaintext import text_table
 from codemode_graph.trace.progress import Progress
 
 __all__ = [
@@ -40,6 +37,8 @@ __all__ = [
     "run_task",
     "show_run",
 ]
+
+T = TypeVar("T")
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 # The key of a run's metadata that says how the command line began it.
@@ -145,17 +144,11 @@ def resume_run(
 
 def recorded_invocation(run_id: str, place: Path) -> dict[str, Any]:
     """Return how the command line began a run, and go to the folder where it did."""
-
-    async def read() -> Mapping[str, Any]:
-        async with _reader(place) as cm:
-            known = (await cm.summary(run_id)).metadata
-        if _INVOCATION not in known:
-            raise ConfigurationError(f"run {run_id} was not begun by the command line: use CodeMode.resume")
-        invocation: Mapping[str, Any] = known[_INVOCATION]
-        return invocation
-
     # Read first: the tools and the sandbox to go on with are those of the recorded command.
-    known = dict(run_async(read()))
+    metadata = _read(place, lambda cm: cm.summary(run_id)).metadata
+    if _INVOCATION not in metadata:
+        refuse(f"run {run_id} was not begun by the command line: use CodeMode.resume")
+    known = dict(metadata[_INVOCATION])
     folder = known.pop("folder")
     try:
         os.chdir(folder)  # tools and servers are named as seen from there
@@ -167,42 +160,30 @@ def recorded_invocation(run_id: str, place: Path) -> dict[str, Any]:
 def show_run(run_id: str, *, journal: Path | None, html: Path | None, as_json: bool) -> None:
     """Print what is recorded of a run, or write its page."""
     check_html(html)
-
-    async def read() -> RunResult:
-        async with _reader(journal_place(journal)) as cm:
-            return await cm.result(run_id)
-
-    result = run_async(read())
+    result = _read(journal_place(journal), lambda cm: cm.result(run_id))
     if as_json:
         print(json.dumps(encode_fields({key: value for key, value in result.items() if key != "content"}), indent=2))
     elif html is None:
         Console(soft_wrap=False).print(result.trace)
-    if not save_page(result, html, quiet=False):
+    if not save_page(result.trace.save, html):
         raise typer.Exit(UNWRITTEN)
 
 
 def list_runs(*, journal: Path | None, limit: int, as_json: bool) -> None:
     """Print the runs, the newest first."""
-
-    async def read() -> Any:
-        async with _reader(journal_place(journal)) as cm:
-            return await cm.runs(limit=limit)
-
-    runs = run_async(read())
+    runs = _read(journal_place(journal), lambda cm: cm.runs(limit=limit))
     if as_json:
         shown = [
             {"run_id": r.run_id, "task": r.task, "status": r.status, "changed": r.changed.isoformat()} for r in runs
         ]
         print(json.dumps(shown, indent=2))
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("Run", "Status", "Changed", "Task"):
-        table.add_column(name, overflow="fold", no_wrap=name != "Task")
-    for run in runs:
-        task = one_line(run.task, 100) or "a program"
-        cells = (run.run_id, run.status, run.changed.astimezone().strftime("%Y-%m-%d %H:%M"), task)
-        table.add_row(*(Text(visible(cell)) for cell in cells))
-    Console().print(table)
+    headings = [Column(name, overflow="fold", no_wrap=True) for name in ("Run", "Status", "Changed")]
+    rows = [
+        (run.run_id, run.status, f"{run.changed.astimezone():%Y-%m-%d %H:%M}", one_line(run.task, 100) or "a program")
+        for run in runs
+    ]
+    Console().print(text_table([*headings, "Task"], rows))
 
 
 def prune_runs(*, older_than: str, journal: Path | None) -> None:
@@ -214,20 +195,20 @@ def prune_runs(*, older_than: str, journal: Path | None) -> None:
         age = timedelta(**{_UNITS[found[2]]: int(found[1])})
     except OverflowError:
         refuse(f"--older-than {older_than} is longer than there are times for")
-
-    async def prune() -> int:
-        async with _reader(journal_place(journal)) as cm:
-            return len(await cm.prune(older_than=age))
-
-    count = run_async(prune())
+    count = len(_read(journal_place(journal), lambda cm: cm.prune(older_than=age)))
     print(f"{count} run{'s' * (count != 1)} deleted")
 
 
-def _reader(place: Path) -> AbstractAsyncContextManager[CodeMode]:
-    """Return a `CodeMode` over recorded runs, which runs nothing."""
+def _read(place: Path, ask: Callable[[CodeMode], Awaitable[T]]) -> T:
+    """Return what a `CodeMode` over recorded runs, which runs nothing, says of them."""
+
+    async def read() -> T:
+        async with codemode(tools=[], sandbox="monty", durable=place) as cm:
+            return await ask(cm)
+
     if not place.exists():
-        raise ConfigurationError(f"there are no runs: {place} does not exist")
-    return codemode(tools=[], sandbox="monty", durable=place)
+        refuse(f"there are no runs: {place} does not exist")
+    return run_async(read())
 
 
 def _read_decisions(text: str) -> Any:

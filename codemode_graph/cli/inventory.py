@@ -1,16 +1,15 @@
 """Show what a run could use: the tools, and the providers of models."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column
 from rich.text import Text
 
 from codemode_graph.api import codemode
@@ -21,6 +20,7 @@ from codemode_graph.compat import chat_providers
 from codemode_graph.tools.cards import estimate_tokens, render_card
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.trace.console import say, visible
+from codemode_graph.trace.plaintext import text_table
 from codemode_graph.trace.words import plural
 
 __all__ = ["show_observed", "show_providers", "show_tools"]
@@ -37,18 +37,13 @@ def show_tools(*, mcp: Sequence[Path], tools: Sequence[str], cards: bool) -> Non
     console = Console()
     texts = [render_card(spec) for spec in specs]
     if cards:
-        for text in texts:
-            console.print(Text(visible(text)), soft_wrap=True)
-            console.print()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("Tool", "From", "Effect"):
-        table.add_column(name, overflow="fold")
-    table.add_column("Tokens", justify="right")
+        _print_cards(console, texts)
     costs = [estimate_tokens(text) for text in texts]
-    for spec, cost in zip(specs, costs, strict=True):
-        effect = f"{spec.effect} (not declared)" if spec.undeclared else spec.effect_in_force
-        row = (spec.name, spec.source, effect, str(cost))
-        table.add_row(*(Text(visible(cell)) for cell in row))
+    effects = [f"{spec.effect} (not declared)" if spec.undeclared else spec.effect_in_force for spec in specs]
+    rows = [
+        (spec.name, spec.source, effect, str(cost)) for spec, effect, cost in zip(specs, effects, costs, strict=True)
+    ]
+    table = text_table(["Tool", "From", "Effect", Column("Tokens", justify="right")], rows)
     table.add_section()
     table.add_row(plural(len(specs), "tool"), "", "", f"about {sum(costs)}")
     console.print(table)
@@ -69,25 +64,26 @@ def show_observed(
         async with AsyncExitStack() as stack:
             specs = await load_specs(stack, mcp, tools)
             cm = await stack.enter_async_context(codemode(tools=specs, sandbox="monty", durable=journal_place(journal)))
-            if load is not None:
-                say(Console(stderr=True), f"read from {load}: {', '.join(await cm.observed.load(load)) or 'nothing'}")
+            done = {f"read from {load}": await cm.observed.load(load)} if load is not None else {}
             if forget:
-                say(Console(stderr=True), f"forgotten: {', '.join(await cm.observed.forget()) or 'nothing'}")
+                done["forgotten"] = await cm.observed.forget()
             if export is not None:
-                say(
-                    Console(stderr=True),
-                    f"written to {export}: {', '.join(await cm.observed.export(export)) or 'nothing'}",
-                )
+                done[f"written to {export}"] = await cm.observed.export(export)
+            for what, names in done.items():
+                say(Console(stderr=True), f"{what}: {', '.join(names) or 'nothing'}")
             seen = await cm.observed.schemas()
             return [replace(spec, observed_schema=seen[spec.name]) for spec in specs if spec.name in seen]
 
     specs = run_async(work())
-    console = Console()
-    for text in map(render_card, specs):
-        console.print(Text(visible(text)), soft_wrap=True)
-        console.print()
+    _print_cards(Console(), map(render_card, specs))
     if not specs:
         say(Console(stderr=True), "no recorded run saw a result of these tools that they do not declare")
+
+
+def _print_cards(console: Console, texts: Iterable[str]) -> None:
+    for text in texts:
+        console.print(Text(visible(text)), soft_wrap=True)
+        console.print()
 
 
 def show_providers(*, as_json: bool) -> None:
@@ -99,14 +95,12 @@ def show_providers(*, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Provider", "Installed"):
-        table.add_column(heading, overflow="fold")
+    rows = []
     for each in sorted(found, key=lambda each: not each["installed"]):
         state = f"{each['package']} {each['version']}" if each["installed"] else f"no: pip install {each['package']}"
-        table.add_row(str(each["provider"]), state)
+        rows.append((str(each["provider"]), state))
     console = Console()
-    console.print(table)
+    console.print(text_table(["Provider", "Installed"], rows))
     say(console, "--model takes PROVIDER:MODEL, such as openai:gpt-5.2. A provider reads its key from the environment.")
     say(console, "For a server of your own that speaks OpenAI's protocol, set OPENAI_BASE_URL and take openai:MODEL.")
 

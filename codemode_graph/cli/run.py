@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
@@ -23,7 +23,7 @@ from codemode_graph.api import CodeMode, RunResult, codemode
 from codemode_graph.cli.approval import TerminalApproval, can_ask
 from codemode_graph.cli.compare import Comparison, compare_sandboxes
 from codemode_graph.cli.flags import UNWRITTEN
-from codemode_graph.cli.invocation import Invocation, load_specs
+from codemode_graph.cli.invocation import Invocation, load_specs, read_invocation
 from codemode_graph.demo.show import run_demo
 from codemode_graph.errors import CodeModeError, ConfigurationError, JournalError, UnknownRun
 from codemode_graph.exact import encode, encode_fields
@@ -46,6 +46,7 @@ __all__ = [
     "run_async",
     "run_demo_task",
     "save_page",
+    "take_invocation",
 ]
 
 T = TypeVar("T")
@@ -203,6 +204,12 @@ def refusing() -> Iterator[None]:
         refuse(f"{type(error).__name__}: {error}")
 
 
+def take_invocation(parameters: Mapping[str, Any]) -> Invocation:
+    """Return the invocation that a command's parameters make, and refuse parameters that make none."""
+    with refusing():
+        return read_invocation(parameters)
+
+
 def refuse(message: str) -> NoReturn:
     """Print what the caller has to correct, and exit with status 2."""
     console = Console(stderr=True, soft_wrap=True)
@@ -262,7 +269,7 @@ def finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool, 
         resume: The command that goes on with the run where it is not over.
     """
     console = Console(stderr=True)
-    written = save_page(result, html, quiet=quiet)
+    written = save_page(result.trace.save, html, quiet=quiet)
     if as_json:
         # Of artifacts the handles are enough here: their data are in the journal.
         print(_json(encode_fields({key: value for key, value in result.items() if key != "content"})))
@@ -356,17 +363,24 @@ def _decisions(answers: list[dict[str, Any]]) -> str:
     return f"--decisions {shlex.quote(json.dumps(answers))}"
 
 
-def save_page(result: RunResult, html: Path | None, *, quiet: bool) -> bool:
-    """Write the page of a run, and say where it is, or why it cannot be written; return False where it cannot."""
+def save_page(write: Callable[[Path], object], html: Path | None, *, what: str = "run", quiet: bool = False) -> bool:
+    """Write a page, and say where it is, or why it cannot be written; return False where it cannot.
+
+    Args:
+        write: Writes it to a file.
+        html: The file; None for no page.
+        what: The page shows this.
+        quiet: Say nothing of a page that is written.
+    """
     if html is None:
         return True
     try:
-        result.trace.save(html)
+        write(html)
     except OSError as error:
         say(Console(stderr=True), f"codemode-graph: --html {html}: {error.strerror}", style="red")
         return False
     if not quiet:
-        say(Console(stderr=True), f"The run is in {html}")
+        say(Console(stderr=True), f"The {what} is in {html}")
     return True
 
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from codemode_sandboxes import (
     SANDBOXES,
@@ -19,14 +18,13 @@ from codemode_sandboxes import (
 )
 from codemode_sandboxes.docker import BuildFailed, build_docker_image
 from codemode_sandboxes.registry import EXTRAS, SPREAD, backend_name
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.table import Column, Table
 
 from codemode_graph.cli.run import refuse, run_async
 from codemode_graph.redact import redact
 from codemode_graph.trace.console import LiveView, say
+from codemode_graph.trace.plaintext import text_table
 
 __all__ = ["Report", "examine", "show_build", "show_sandboxes"]
 
@@ -66,7 +64,6 @@ class Report:
 
 async def examine(name: str) -> Report:
     """Run a program twice in the sandbox of that name, and report the times, or the reason why it cannot run."""
-    known: Any = {"name": name, "extra": EXTRAS.get(name)}
     try:
         async with asyncio.timeout(PATIENCE):
             started = time.perf_counter()
@@ -81,14 +78,13 @@ async def examine(name: str) -> Report:
                 able = await asyncio.to_thread(lambda: sandbox.capabilities)
             finally:
                 await sandbox.aclose()
-    except SandboxUnavailable as missing:
-        return Report(**known, available=False, reason=missing.reason, remedy=missing.remedy)
     except TimeoutError:
-        return Report(**known, available=False, reason=f"it did not run a program within {PATIENCE:g} seconds")
+        return _absent(name, SandboxUnavailable(name, f"it did not run a program within {PATIENCE:g} seconds"))
     except (SandboxError, ValueError) as error:
-        return Report(**known, available=False, reason=redact(str(error)))
+        return _absent(name, error)
     return Report(
-        **known,
+        name=name,
+        extra=EXTRAS.get(name),
         available=True,
         language=able.language,
         boundary=able.boundary,
@@ -102,12 +98,17 @@ def look(name: str) -> Report:
     """Report whether the sandbox of that name is installed, without starting anything."""
     try:
         create_sandbox(name)
-    except SandboxUnavailable as missing:
-        return Report(name=name, extra=EXTRAS.get(name), available=False, reason=missing.reason, remedy=missing.remedy)
     except (SandboxError, ValueError) as error:  # of the settings in the environment
-        return Report(name=name, extra=EXTRAS.get(name), available=False, reason=redact(str(error)))
+        return _absent(name, error)
     remedy = f"`codemode-graph sandboxes {name}` runs a program in it"
     return Report(name=name, extra=EXTRAS.get(name), available=None, reason="it starts a cluster", remedy=remedy)
+
+
+def _absent(name: str, error: Exception) -> Report:
+    reason, remedy = redact(str(error)), ""
+    if isinstance(error, SandboxUnavailable):
+        reason, remedy = error.reason, error.remedy
+    return Report(name=name, extra=EXTRAS.get(name), available=False, reason=reason, remedy=remedy)
 
 
 async def _run(sandbox: Sandbox) -> None:
@@ -173,16 +174,12 @@ def show_sandboxes(names: list[str], *, as_json: bool) -> None:
 
 
 def _table(reports: list[Report]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Sandbox", "Language", "Boundary", "Extra"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("Cold", "Ready"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    times = [Column(heading, justify="right", no_wrap=True) for heading in ("Cold", "Ready")]
+    rows = []
     for report in reports:
-        name = Text(report.name)
-        times = (f"{(seconds or 0.0) * 1000:.1f}" for seconds in (report.cold, report.ready))
-        table.add_row(name, report.language, report.boundary, report.extra or "none", *times)
-    return table
+        milliseconds = (f"{(seconds or 0.0) * 1000:.1f}" for seconds in (report.cold, report.ready))
+        rows.append((report.name, report.language, report.boundary, report.extra or "none", *milliseconds))
+    return text_table(["Sandbox", "Language", "Boundary", "Extra", *times], rows)
 
 
 def show_build(*, tag: str | None, packages: list[str], python: str | None, hosts: list[str]) -> None:

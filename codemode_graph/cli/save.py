@@ -6,10 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from codemode_graph.api import CodeMode, codemode
 from codemode_graph.catalogue.program_file import SavedProgram
@@ -19,6 +16,7 @@ from codemode_graph.cli.invocation import Invocation, load_specs
 from codemode_graph.cli.run import run_async
 from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import say, visible
+from codemode_graph.trace.plaintext import text_table
 
 __all__ = ["list_programs", "remove_program", "save_program", "show_program"]
 
@@ -47,14 +45,11 @@ def save_program(
 
 def list_programs(*, journal: Path | None) -> None:
     """Print the saved programs."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Program", "Arguments", "Tools", "Description"):
-        table.add_column(heading, overflow="fold")
+    rows = []
     for program in run_async(_programs(journal)).list():
         arguments = ", ".join(program.parameters.get("properties", {}))
-        cells = (program.name, arguments, ", ".join(program.tools), one_line(program.description, 100))
-        table.add_row(*(Text(visible(cell)) for cell in cells))
-    Console().print(table)
+        rows.append((program.name, arguments, ", ".join(program.tools), one_line(program.description, 100)))
+    Console().print(text_table(["Program", "Arguments", "Tools", "Description"], rows))
 
 
 def show_program(name: str, *, journal: Path | None) -> None:

@@ -43,11 +43,11 @@ _ENDS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """The settings of a server.
+    """The settings of a server, under the names of the options of `serve`.
 
     Attributes:
         http: HOST:PORT; None serves stdio.
-        allowed_hosts: Names under which clients reach it, beside those of the address.
+        allowed_host: Names under which clients reach it, beside those of the address.
         forwarded_from: Addresses of proxies whose `X-Forwarded-For` and `-Proto` headers count.
         max_running: Calls that run at one time.
         max_waiting: Further calls that wait.
@@ -59,7 +59,7 @@ class Service:
     """
 
     http: str | None
-    allowed_hosts: Sequence[str]
+    allowed_host: Sequence[str]
     forwarded_from: Sequence[str]
     max_running: int
     max_waiting: int
@@ -211,7 +211,7 @@ async def _serve_http(
     app = create_http_app(
         server,
         token=os.environ.get(TOKEN) or None,
-        hosts=_hosts(host or _LOOPBACK[0], service.allowed_hosts),
+        hosts=_hosts(host or _LOOPBACK[0], service.allowed_host),
         addresses=host not in ("", *_LOOPBACK),
         slots=slots,
         monitor=monitor,

@@ -4,13 +4,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from codemode_graph.evaluation.evaluate import Evaluation, TaskOutcome
-from codemode_graph.trace.console import visible
 from codemode_graph.trace.html import ValueRoom, highlight, render
+from codemode_graph.trace.plaintext import text_table
 from codemode_graph.trace.words import format_seconds
 
 __all__ = ["report_page", "report_table", "save_report"]
@@ -87,16 +86,10 @@ def save_report(evaluation: Evaluation, path: Path, *, title: str, model: str = 
 
 def report_table(evaluation: Evaluation) -> Table:
     """Return the report for a terminal."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Task", overflow="fold")
-    table.add_column("Outcome")
-    for heading in ("Programs", "Calls", "Tokens", "Time"):
-        table.add_column(heading, justify="right")
-    table.add_column("Why", overflow="fold")
+    numbers = [Column(heading, justify="right") for heading in ("Programs", "Calls", "Tokens", "Time")]
+    rows = []
     for each in evaluation.outcomes:
-        judged = each.judgement
-        colour = _COLOURS[_CHIPS[judged.outcome]]
-        cells = (each.task.name, Text(judged.outcome, style=colour), str(each.programs), str(each.calls))
-        tokens = f"{sum(each.tokens):,}"
-        table.add_row(*cells, tokens, format_seconds(each.seconds), Text(visible(judged.reason)))
-    return table
+        outcome = Text(each.judgement.outcome, style=_COLOURS[_CHIPS[each.judgement.outcome]])
+        used = (str(each.programs), str(each.calls), f"{sum(each.tokens):,}", format_seconds(each.seconds))
+        rows.append((each.task.name, outcome, *used, each.judgement.reason))
+    return text_table(["Task", Column("Outcome"), *numbers, "Why"], rows)

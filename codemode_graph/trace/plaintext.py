@@ -1,10 +1,12 @@
 """A run as text, for a terminal."""
 
 import io
+from collections.abc import Iterable, Sequence
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from codemode_graph.preview import sample
@@ -25,7 +27,7 @@ from codemode_graph.trace.words import (
     plural,
 )
 
-__all__ = ["plain", "renderable"]
+__all__ = ["plain", "renderable", "text_table"]
 
 _STYLES: dict[Tone, str] = {"good": "green", "journal": "cyan", "person": "magenta", "wait": "yellow", "bad": "red"}
 _TRACK = 16
@@ -40,6 +42,15 @@ def plain(run: RunData, *, width: int = 100) -> str:
     console.print(renderable(run))
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def text_table(headings: Sequence[str | Column], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """Return a table of texts for a rich console. A long text breaks into lines, unless its `Column` says otherwise."""
+    columns = [Column(each, overflow="fold") if isinstance(each, str) else each for each in headings]
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) if isinstance(cell, str) else cell for cell in row))
+    return table
 
 
 def renderable(run: RunData) -> RenderableType:
