@@ -10,33 +10,16 @@ from typing import Literal
 
 from codemode_sandboxes.source import Edits, Tree, tree_of
 
-from codemode_graph.check.tool_uses import Reference, References
+from codemode_graph.check.tool_uses import Reference, References, returned
 from codemode_graph.state import Finding
 from codemode_graph.tools.signatures import Signature, Signatures
+from codemode_graph.tools.text import vocabulary
 
 __all__ = ["call_to_write", "call_tools", "find_missing_calls"]
 
 _WAITERS = frozenset({"create_task", "ensure_future", "gather", "shield", "wait", "wait_for", "as_completed"})
 # Python's own functions that can do nothing with a function: `map`, `callable` and `isinstance` can.
-_OF_VALUES = frozenset(
-    {
-        "len",
-        "sorted",
-        "sum",
-        "str",
-        "list",
-        "dict",
-        "set",
-        "tuple",
-        "min",
-        "max",
-        "int",
-        "float",
-        "print",
-        "enumerate",
-        "zip",
-    }
-)
+_OF_VALUES = vocabulary("len sorted sum str list dict set tuple min max int float print enumerate zip")
 _DEPTH = 20
 _CHOICES = ast.IfExp | ast.BoolOp | ast.NamedExpr
 # A finding that lists calls of many tools helps no more than one with a few.
@@ -224,9 +207,7 @@ class _Uses:
                 case ast.ListComp(elt=value) | ast.SetComp(elt=value) | ast.DictComp(value=value):
                     parts = [value]
                 case ast.Call(func=name) if (function := self._tree.function(name)) is not None:
-                    inner = self._tree.opened(function)
-                    returned = [each for each in self._tree.of(ast.Return) if self._tree.scope(each) is inner]
-                    parts = [each.value for each in returned if each.value is not None]
+                    parts = returned(self._tree, function)
                 case ast.Name() if (source := self._references.assigned(node)) is not None:
                     # The name of a tool is called where it is used; of a list or dict, what stands in it.
                     parts = [] if self._references.find(node) else [source]

@@ -17,6 +17,7 @@ from codemode_sandboxes.source import Edits, Function, Scope, Tree
 
 from codemode_graph.check.arguments import listed
 from codemode_graph.check.clash import Clash, clash, kinds_of, read_type, without_parts
+from codemode_graph.check.tool_uses import assigned, returned
 from codemode_graph.check.types import TypeChecker, stored_keys
 from codemode_graph.check.variable_use import VariableUse
 from codemode_graph.state import Finding
@@ -24,7 +25,7 @@ from codemode_graph.tools.annotations import NULL, UNKNOWN, Array, Map, Record, 
 from codemode_graph.tools.cards import render_type
 from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.tools.signatures import Signatures
-from codemode_graph.tools.text import one_line
+from codemode_graph.tools.text import one_line, vocabulary
 
 __all__ = ["find_wrong_values"]
 
@@ -34,9 +35,7 @@ _MOST_LEAVES = 200
 _MOST_STEPS = 5_000
 _MOST_BYTES = 1_000_000
 # What these return has one kind, whatever is in their arguments.
-_ONE_KIND = frozenset(
-    {"len", "sorted", "list", "str", "repr", "dict", "set", "tuple", "bool", "any", "all", "int", "float"}
-)
+_ONE_KIND = vocabulary("len sorted list str repr dict set tuple bool any all int float")
 
 _DISPLAYS = (
     *(ast.Dict, ast.List, ast.Tuple, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp),
@@ -251,9 +250,7 @@ class _Walk:
         if function in self._functions or self._tree.is_generator(function):
             return
         self._functions.add(function)
-        inner = self._tree.opened(function)
-        returned = [each for each in self._tree.of(ast.Return) if self._tree.scope(each) is inner]
-        values = [each.value for each in returned if each.value is not None]
+        values = returned(self._tree, function)
         raises = any(isinstance(each, ast.Raise) for each in function.body)
         if not values and not raises and clash(NULL, expected, ()) is not None:
             self._find(function, f"{function.name}() returns nothing: end it with `return`, {self._words(expected)}")
@@ -331,15 +328,7 @@ class _Walk:
         # Behind a test it is less than what was assigned; the type checker knows that, this walk does not.
         if any(use.tested for use in self._uses(name)):
             return None
-        binding = scope.bound[name.id][0]
-        match self._tree.parent(binding):
-            case ast.Assign(targets=[target], value=value) if target is binding:
-                return value
-            case ast.AnnAssign(target=target, value=ast.expr() as value) if target is binding:
-                return value
-            case ast.NamedExpr(value=value):
-                return value
-        return None
+        return assigned(self._tree, scope.bound[name.id][0])
 
     def _uses(self, name: ast.Name) -> list["VariableUse"]:
         scope = self._owner(name)

@@ -9,7 +9,7 @@ from codemode_sandboxes.source import Edits, tree_of
 
 from codemode_graph.check.coroutines import Flow
 from codemode_graph.check.tool_uses import MAPPING_METHODS, Reference, References, plain_name
-from codemode_graph.tools.annotations import Map, Record, Scalar, Shape, Union, Unknown
+from codemode_graph.tools.annotations import Scalar, Shape
 from codemode_graph.tools.schema import Parameter
 from codemode_graph.tools.signatures import Signature, Signatures
 
@@ -243,14 +243,8 @@ def _means_keywords(call: ast.Call, signature: Signature) -> bool:
             names = {key.value if isinstance(key, ast.Constant) else None for key in keys}
             if not names & signature.parameters.by_name.keys() or not all(isinstance(name, str) for name in names):
                 return False
-            return not _may_be_object(signature.value_shape(signature.parameters[0]))
+            return not signature.parameters.first_may_be_object
     return False
-
-
-def _may_be_object(shape: Shape) -> bool:
-    if isinstance(shape, Union):
-        return any(map(_may_be_object, shape.members))
-    return isinstance(shape, Map | Record | Unknown)
 
 
 def _suggestion(written: str, names: Iterable[str]) -> str | None:

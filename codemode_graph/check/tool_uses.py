@@ -79,7 +79,7 @@ class References:
         if isinstance(binding, ast.arg):
             values = self._arguments(scope.node, binding)
             return bool(values) and all(self.is_tools(value, depth + 1) for value in values)
-        value = _assigned(self._tree, binding)
+        value = assigned(self._tree, binding)
         # `tools = tools` at the top level reads what the host provides.
         if isinstance(value, ast.Name) and value.id == node.id == "tools" and scope is self._tree.module:
             return True
@@ -107,7 +107,7 @@ class References:
         scope = self._tree.resolve(name.id, self._tree.scope(name))
         if scope is None or scope.kind == "class" or len(bindings := scope.bound[name.id]) != 1:
             return None
-        return _assigned(self._tree, bindings[0])
+        return assigned(self._tree, bindings[0])
 
     def choices(self, node: ast.expr, depth: int = 0) -> list[ast.expr]:
         """Return the expressions that one may be: both of `a if x else b`, each item of a list that a loop goes over."""
@@ -214,8 +214,19 @@ class References:
         return values
 
 
-def _assigned(tree: Tree, binding: ast.AST) -> ast.expr | None:
+def assigned(tree: Tree, binding: ast.AST) -> ast.expr | None:
+    """Return the expression that a binding gives to a name as a whole; None for a part of one, and for other bindings."""
     match tree.parent(binding):
-        case ast.Assign(targets=[target], value=value) | ast.NamedExpr(target=target, value=value) if target is binding:
+        case (
+            ast.Assign(targets=[target], value=value)
+            | ast.AnnAssign(target=target, value=ast.expr() as value)
+            | ast.NamedExpr(target=target, value=value)
+        ) if target is binding:
             return value
     return None
+
+
+def returned(tree: Tree, function: Function) -> list[ast.expr]:
+    """Return the expressions that a function returns."""
+    inner = tree.opened(function)
+    return [each.value for each in tree.of(ast.Return) if each.value is not None and tree.scope(each) is inner]

@@ -46,7 +46,23 @@ _KINDS = {
 }
 _WORDS = {"str": "a str", "int": "a number", "float": "a number", "bool": "a bool", "Mapping[str, Any]": "a dict"}
 _Part: TypeAlias = Literal["whole", "item", "part"]
-_Rule = Callable[["TypeFindings", re.Match[str], ast.AST], tuple[str, str] | None]
+_Report = Callable[["TypeFindings", re.Match[str], ast.AST], str | None]
+_TYPE = r"`(?P<type>.+)`"
+_FUNCTION = r"`(?P<name>\w+)` .*of function `(?P<function>\w+)`"
+_RULES: list[tuple[str, str, str, _Report]] = []
+
+
+def _reports(rule: str, message: str, finding: str) -> Callable[[_Report], _Report]:
+    """Mark what makes findings of the diagnostics of a rule whose message matches.
+
+    The messages are the checker's own words. One that a later version words anew matches nothing, and makes no finding.
+    """
+
+    def mark(report: _Report) -> _Report:
+        _RULES.append((rule, message, finding, report))
+        return report
+
+    return mark
 
 
 class TypeFindings:
@@ -86,14 +102,27 @@ class TypeFindings:
             if len(diagnostic.message) > _LONGEST:
                 continue  # hostile types make patterns with several `.+` slow
             nodes = self._nodes.get((diagnostic.line, diagnostic.column), [])
-            for rule, pattern, translate in _RULES:
+            for rule, pattern, finding, report in _RULES:
                 found = re.fullmatch(pattern, diagnostic.message) if rule == diagnostic.rule else None
-                words = next((w for node in nodes if found and (w := translate(self, found, node)) is not None), None)
+                words = next((w for node in nodes if found and (w := report(self, found, node)) is not None), None)
                 if words is not None:
-                    yield Finding(rule=words[0], message=one_line(words[1], 600), line=diagnostic.line)
+                    yield Finding(rule=finding, message=one_line(words, 600), line=diagnostic.line)
                     break
 
-    def argument_type(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
+    @_reports("not-subscriptable", r"Cannot subscript object of type `CoroutineType\[.*", "unawaited-call")
+    @_reports("unresolved-attribute", r"Object of type `CoroutineType\[.* has no attribute .*", "unawaited-call")
+    @_reports("not-iterable", r"Object of type `CoroutineType\[.* is not iterable.*", "unawaited-call")
+    @_reports("unsupported-operator", r"Operator .* between objects of type .*`CoroutineType\[.*", "unawaited-call")
+    def coroutine(self, found: re.Match[str], node: ast.AST) -> str | None:
+        """Report a call of an `async def` function that is used as its value."""
+        return "this is a call that was not awaited: write await before it"
+
+    @_reports(
+        "invalid-argument-type",
+        r"Argument to bound method `tool_\w+\.__call__` is incorrect: Expected `(?P<expected>.+)`, found `(?P<actual>.+)`",
+        "wrong-type",
+    )
+    def argument_type(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a tool's argument of a type that it does not take."""
         expected, actual = found["expected"], found["actual"]
         call = self._tree.parent(node)
@@ -125,18 +154,16 @@ class TypeFindings:
             advice = f": call it for each item, as in `await asyncio.gather(*[{one} for each in items])`"
         elif actual in self._records:
             advice = f"; pass a part of it{self._keys(self._records[actual], argument)}"
-        return "wrong-type", f"{message}, but must be {_plain_type(expected)}{advice}"
+        return f"{message}, but must be {_plain_type(expected)}{advice}"
 
-    def unknown_key(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
+    @_reports("invalid-key", r"Unknown key \"(?P<key>.*)\" for TypedDict `(?P<type>\w+)`.*", "wrong-key")
+    def unknown_key(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a key that a result does not have."""
         record, key = self._records.get(found["type"]), found["key"]
         # A program that stores a key may read it from any dict, as far as the checker knows.
         if record is None or record.others is not None or key in self._stored or self._stands_beside(key):
             return None
-        return (
-            "wrong-key",
-            f"{self._what(found['type'])} has no key {key!r}{self._lacks(record, key)}",
-        )
+        return f"{self._what(found['type'])} has no key {key!r}{self._lacks(record, key)}"
 
     def _stands_beside(self, key: str) -> bool:
         """Return whether an MCP answer may have a key that its tool does not declare: see `mcp.content.value_of`."""
@@ -146,14 +173,23 @@ class TypeFindings:
         named = [self._signatures.by_name[each.tool] for each in self._references.direct() if each.tool is not None]
         return any(each.tool.source.startswith("mcp:") for each in named)
 
-    def not_a_list(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
+    @_reports(
+        "invalid-key", r"TypedDict `(?P<type>\w+)` can only be .*, got key of type `Literal\[-?\d+\]`.*", "wrong-key"
+    )
+    def not_a_list(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a dict that is indexed with a number."""
         record = self._records.get(found["type"])
         if record is None:
             return None
-        return "wrong-key", f"{self._what(found['type'])} is a dict, not a list{self._keys(record, '')}"
+        return f"{self._what(found['type'])} is a dict, not a list{self._keys(record, '')}"
 
-    def not_a_dict(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
+    @_reports(
+        "invalid-argument-type",
+        r"Method `__getitem__` of type .* cannot be called with key of type `Literal\[\"(?P<key>.*)\"\]` on object of type "
+        + _TYPE,
+        "wrong-key",
+    )
+    def not_a_dict(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a list or a string that is indexed with a text."""
         kind = found["type"]
         if self._stands_beside(found["key"]):
@@ -161,96 +197,89 @@ class TypeFindings:
         if not isinstance(node, ast.Subscript):
             return None
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self._records:
-            return "wrong-key", f"this is a list of {item[1]}, not a dict: loop over it, or index it with a number"
+            return f"this is a list of {item[1]}, not a dict: loop over it, or index it with a number"
         # Other variables may hold something else by now; what a tool returned is certain.
         if kind in ("str", "int") and self._is_from_tools(node.value):
             more = " (a loop over a dict gives its keys)" if kind == "str" else ""
-            return (
-                "wrong-key",
-                f"this is {_plain_type(kind)}, not a dict{more}: it has no key {found['key']!r}{self._elsewhere(found['key'])}",
-            )
+            lacks = f"it has no key {found['key']!r}{self._elsewhere(found['key'])}"
+            return f"this is {_plain_type(kind)}, not a dict{more}: {lacks}"
         return None
 
-    def no_items(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """Report a number or a coroutine that is indexed."""
-        if found["type"].startswith("CoroutineType["):
-            return self._coroutine()
+    @_reports(
+        "not-subscriptable", rf"Cannot subscript object of type {_TYPE} with no `__getitem__` method", "wrong-key"
+    )
+    def no_items(self, found: re.Match[str], node: ast.AST) -> str | None:
+        """Report a number that is indexed."""
         if isinstance(node, ast.Subscript) and found["type"] in ("int", "bool") and self._is_from_tools(node.value):
-            return "wrong-key", f"this is {_plain_type(found['type'])}: it cannot be indexed"
+            return f"this is {_plain_type(found['type'])}: it cannot be indexed"
         return None
 
-    def no_attribute(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
+    @_reports("unresolved-attribute", rf"Object of type {_TYPE} has no attribute `(?P<name>\w+)`", "wrong-key")
+    def no_attribute(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report an attribute of a dict, a list or a number."""
         kind, name = found["type"], found["name"]
-        if kind.startswith("CoroutineType["):
-            return self._coroutine()
         if not isinstance(node, ast.Attribute) or node.attr != name:
             return None
         if (record := self._records.get(kind)) is not None:
             if name in record.fields:
-                return "wrong-key", f"{self._what(kind)} is a dict: write [{name!r}], not .{name}"
-            return (
-                "wrong-key",
-                f"{self._what(kind)} is a dict without {name!r}{self._lacks(record, name)}",
-            )
+                return f"{self._what(kind)} is a dict: write [{name!r}], not .{name}"
+            return f"{self._what(kind)} is a dict without {name!r}{self._lacks(record, name)}"
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self._records:
-            return (
-                "wrong-key",
-                f"this is a list of {item[1]}: it has no {name!r}; loop over it, or index it with a number",
-            )
+            return f"this is a list of {item[1]}: it has no {name!r}; loop over it, or index it with a number"
         if kind in ("str", "int", "bool") and self._is_from_tools(node.value) and not hasattr(_TYPES[kind], name):
-            return "wrong-key", f"this is {_plain_type(kind)}: it has no {name!r}"
+            return f"this is {_plain_type(kind)}: it has no {name!r}"
         return None
 
-    def not_iterable(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """Report a loop over a number or a coroutine."""
-        if found["type"].startswith("CoroutineType["):
-            return self._coroutine()
+    @_reports("not-iterable", rf"Object of type {_TYPE} is not iterable.*", "wrong-type")
+    def not_iterable(self, found: re.Match[str], node: ast.AST) -> str | None:
+        """Report a loop over a number."""
         if found["type"] in ("int", "bool") and self._is_from_tools(node):
-            return "wrong-type", f"this is {_plain_type(found['type'])}: one cannot loop over it"
+            return f"this is {_plain_type(found['type'])}: one cannot loop over it"
         return None
 
-    def not_awaitable(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
+    @_reports("invalid-await", rf"{_TYPE} is not awaitable.*", "wrong-type")
+    def not_awaitable(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report an `await` of a value that was awaited already."""
         if self._is_from_tools(node):
-            return "wrong-type", "this is a tool's value already, not a call: take away the await"
+            return "this is a tool's value already, not a call: take away the await"
         return None
 
-    def operands(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
-        """Report the sum of a text and a number, or a coroutine in a computation."""
-        left, right = found["left"], found["right"]
-        if left.startswith("CoroutineType[") or right.startswith("CoroutineType["):
-            return self._coroutine()
+    @_reports(
+        "unsupported-operator",
+        r"Operator `.+` is not supported between objects of type `(?P<left>.+)` and `(?P<right>.+)`",
+        "wrong-type",
+    )
+    def operands(self, found: re.Match[str], node: ast.AST) -> str | None:
+        """Report the sum of a text and a number."""
         if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add):
             return None
-        kinds = {_scalar(left), _scalar(right)}
+        kinds = {_scalar(found["left"]), _scalar(found["right"])}
         known = all(
             isinstance(n, ast.Constant | ast.JoinedStr) or self._is_from_tools(n) for n in (node.left, node.right)
         )
         if kinds in ({"str", "int"}, {"str", "float"}) and known:
-            return "wrong-type", "a str and a number cannot be added: use an f-string, or str(...)"
+            return "a str and a number cannot be added: use an f-string, or str(...)"
         return None
 
-    def own_call(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
+    @_reports("missing-argument", rf"No argument provided for required parameter {_FUNCTION}", "missing-argument")
+    @_reports("unknown-argument", rf"Argument {_FUNCTION}", "unknown-argument")
+    def own_call(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a call of one of the program's functions with wrong arguments."""
         call = node if isinstance(node, ast.Call) else self._tree.parent(node)
         if not isinstance(call, ast.Call) or (function := self._tree.function(call.func)) is None:
             return None
         if function.name != found["function"]:
             return None
-        if "missing" in found.groupdict():
-            return "missing-argument", f"{function.name}() lacks the argument {found['missing']!r}"
-        return "unknown-argument", f"{function.name}() has no argument {found['unknown']!r}"
+        lacks = "lacks the" if found[0].startswith("No argument") else "has no"
+        return f"{function.name}() {lacks} argument {found['name']!r}"
 
-    def used_too_early(self, found: re.Match[str], node: ast.AST) -> tuple[str, str] | None:
+    @_reports("unresolved-reference", r"Name `(?P<name>\w+)` used when not defined", "undefined-name")
+    def used_too_early(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a variable that is set later, or never on this path."""
         name = found["name"]
         if not isinstance(node, ast.Name) or self._tree.owner(node) is None:
             return None
-        return "undefined-name", f"{name} is not defined yet when it is used here"
-
-    def _coroutine(self) -> tuple[str, str]:
-        return "unawaited-call", "this is a call that was not awaited: write await before it"
+        return f"{name} is not defined yet when it is used here"
 
     def _is_from_tools(self, node: ast.AST, depth: int = 0) -> bool:
         """Return whether an expression can only be a tool's value, or a part of one.
@@ -314,52 +343,6 @@ class TypeFindings:
 
 
 _TYPES: Mapping[str, type] = {"str": str, "int": float, "bool": bool}
-
-_TYPE = r"`(?P<type>.+)`"
-# The checker's own words. A message that a later version words anew matches no rule, and makes no finding.
-_RULES: tuple[tuple[str, str, _Rule], ...] = (
-    (
-        "invalid-argument-type",
-        r"Argument to bound method `tool_\w+\.__call__` is incorrect: Expected `(?P<expected>.+)`, found `(?P<actual>.+)`",
-        TypeFindings.argument_type,
-    ),
-    (
-        "invalid-argument-type",
-        r"Method `__getitem__` of type .* cannot be called with key of type `Literal\[\"(?P<key>.*)\"\]` on object of type "
-        + _TYPE,
-        TypeFindings.not_a_dict,
-    ),
-    ("invalid-key", r"Unknown key \"(?P<key>.*)\" for TypedDict `(?P<type>\w+)`.*", TypeFindings.unknown_key),
-    (
-        "invalid-key",
-        r"TypedDict `(?P<type>\w+)` can only be subscripted with a string literal key, got key of type `Literal\[-?\d+\]`.*",
-        TypeFindings.not_a_list,
-    ),
-    (
-        "not-subscriptable",
-        rf"Cannot subscript object of type {_TYPE} with no `__getitem__` method",
-        TypeFindings.no_items,
-    ),
-    ("unresolved-attribute", rf"Object of type {_TYPE} has no attribute `(?P<name>\w+)`", TypeFindings.no_attribute),
-    ("not-iterable", rf"Object of type {_TYPE} is not iterable.*", TypeFindings.not_iterable),
-    ("invalid-await", rf"{_TYPE} is not awaitable.*", TypeFindings.not_awaitable),
-    (
-        "unsupported-operator",
-        r"Operator `.+` is not supported between objects of type `(?P<left>.+)` and `(?P<right>.+)`",
-        TypeFindings.operands,
-    ),
-    (
-        "missing-argument",
-        r"No argument provided for required parameter `(?P<missing>\w+)` of function `(?P<function>\w+)`",
-        TypeFindings.own_call,
-    ),
-    (
-        "unknown-argument",
-        r"Argument `(?P<unknown>\w+)` does not match any known parameter of function `(?P<function>\w+)`",
-        TypeFindings.own_call,
-    ),
-    ("unresolved-reference", r"Name `(?P<name>\w+)` used when not defined", TypeFindings.used_too_early),
-)
 
 
 def _scalar(kind: str) -> str:

@@ -6,29 +6,15 @@ from itertools import count
 
 from codemode_sandboxes.source import Tree
 
+from codemode_graph.tools.text import vocabulary
+
 __all__ = ["VariableUse"]
 
 _READERS = frozenset({"get", "items", "keys", "values", "copy", "index", "count", "join", "startswith", "endswith"})
 _READING = frozenset({"json", "asyncio", "math", "statistics", "itertools", "datetime", "re"})
-_PURE = frozenset(
-    {
-        "len",
-        "sorted",
-        "sum",
-        "min",
-        "max",
-        "list",
-        "dict",
-        "set",
-        "tuple",
-        "str",
-        "repr",
-        "any",
-        "all",
-        "enumerate",
-        "zip",
-    }
-    | {"map", "filter", "print", "isinstance", "round", "reversed", "frozenset", "bool", "int", "float", "abs"}
+_PURE = vocabulary(
+    "len sorted sum min max list dict set tuple str repr any all enumerate zip map filter print isinstance round "
+    "reversed frozenset bool int float abs"
 )
 
 

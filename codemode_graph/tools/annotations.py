@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from codemode_graph.tools.conditions import description_of, limits_of, requirements
 from codemode_graph.tools.schema import MISSING, Document, branches_of, mapping_at, merge, names_at
-from codemode_graph.tools.text import one_line
+from codemode_graph.tools.text import one_line, vocabulary
 
 __all__ = [
     "NULL",
@@ -285,19 +285,8 @@ _DEPTH = 32
 _SHAPES = 20_000
 _ALTERNATIVES = 100
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
-_STRUCTURE = frozenset(
-    {
-        "type",
-        "properties",
-        "patternProperties",
-        "additionalProperties",
-        "items",
-        "prefixItems",
-        "enum",
-        "const",
-        "anyOf",
-    }
-    | {"oneOf"}
+_STRUCTURE = vocabulary(
+    "type properties patternProperties additionalProperties items prefixItems enum const anyOf oneOf"
 )
 _ANNOTATIONS = frozenset({"description", "default", "title", "examples", "deprecated", "readOnly", "writeOnly"})
 # Keywords beside a `$ref` that leave its type as it is, so that it keeps its name.

@@ -35,7 +35,7 @@ from codemode_graph.tools.conditions import description_of, requirements
 from codemode_graph.tools.schema import MISSING, Parameter
 from codemode_graph.tools.signatures import Signature, Signatures
 from codemode_graph.tools.spec import Effect, ToolSpec
-from codemode_graph.tools.text import condense, one_line
+from codemode_graph.tools.text import condense, one_line, vocabulary
 
 __all__ = ["call_start", "estimate_tokens", "render_card", "render_cards", "render_seen", "render_type"]
 
@@ -60,8 +60,8 @@ _EFFECTS: Mapping[Effect, str] = {
     "destructive": "[destructive]",
 }
 _RETURNS = re.compile(r"^[ \t]*(?::returns?:|Returns?:)[ \t]*\n?[ \t]*(\S.*(?:\n[ \t]+\S.*)*)$", re.MULTILINE)
-_FILLER = frozenset(
-    "a an and as at be by for from if in is it its of on or that the this to use used value argument parameter with".split()  # noqa: SIM905
+_FILLER = vocabulary(
+    "a an and as at be by for from if in is it its of on or that the this to use used value argument parameter with"
 )
 
 

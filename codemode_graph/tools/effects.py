@@ -6,23 +6,20 @@ from typing import Any
 
 from codemode_graph.tools.schema import Document, branches_of, mapping_at
 from codemode_graph.tools.spec import Effect
+from codemode_graph.tools.text import vocabulary
 
 __all__ = ["infer_effect"]
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
-def _vocabulary(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_READS = _vocabulary("get list read search find show count describe fetch view lookup inspect peek is has exists")
+_READS = vocabulary("get list read search find show count describe fetch view lookup inspect peek is has exists")
 _AFTER_A_PREFIX = frozenset({"get", "describe"})
 """Verbs that are no nouns, so that they say what is done also as the second word: `slack_get_users`, not `mark_read`."""
 
 # A name with one of these may do more than read: `get_or_create`, `find_and_replace`, `list_add`. Words that are mostly nouns
 # behind a verb (`get_post`, `list_merge_requests`, `get_run`) are not here.
-_CHANGES = _vocabulary(
+_CHANGES = vocabulary(
     """
     and or then add append approve ack acknowledge archive assign buy cancel charge claim clear close commit
     consume create decrement delete destroy disable download drop edit enable exec execute expire forget increment
@@ -32,7 +29,7 @@ _CHANGES = _vocabulary(
     """
 )
 # An argument with one of these may carry a statement, a body or a command, or have something changed beside.
-_CARRIES = _vocabulary(
+_CARRIES = vocabulary(
     """
     ack acknowledge action archive blob body bytes claim clear cmd code command commit consume content contents
     create cypher data delete document eval execute expression formula graphql html input instruction instructions
@@ -41,7 +38,7 @@ _CARRIES = _vocabulary(
     statement statements stdin text update value values verb write xml yaml
     """
 )
-_NAMES_A_THING = _vocabulary(
+_NAMES_A_THING = vocabulary(
     "id ids iid uuid name names type types kind number count size status format language cursor"
 )
 """Last words of arguments that only name something: `message_id`, `content_type`."""

@@ -45,6 +45,8 @@ from codemode_graph.tools.spec import Effect, ToolSpec, effect_from_hints, idemp
 
 __all__ = ["Invoke", "from_langchain"]
 
+_MEDIA = ("image", "image_url", "audio", "input_audio", "video", "file")
+
 Run: TypeAlias = Callable[[dict[str, Any], RunnableConfig], Awaitable[Any]]
 """Runs a tool with a tool call, its injected arguments included, under a config, and returns the tool's result."""
 
@@ -294,14 +296,7 @@ def _is_block(value: Any) -> bool:
     """Tell whether a part of a raw result can be nothing but a content block: a text, or data with their media type."""
     if is_text_block(value):
         return True
-    known = isinstance(value, dict) and value.get("type") in (
-        "image",
-        "image_url",
-        "audio",
-        "input_audio",
-        "video",
-        "file",
-    )
+    known = isinstance(value, dict) and value.get("type") in _MEDIA
     return known and any(isinstance(part, Artifact) for part, _ in block_values([value]))
 
 
