@@ -151,7 +151,7 @@ class CodeMode:
             known, name=name, description=description, parameters=parameters, overwrite=overwrite
         )
 
-    async def run_program(self, name: str, verbose: bool | Watcher = False, **arguments: Any) -> RunResult[Any]:
+    async def run_program(self, name: str, /, verbose: bool | Watcher = False, **arguments: Any) -> RunResult[Any]:
         """Run a saved program, as a run of its own. See `run_code`.
 
         Args:
@@ -160,9 +160,9 @@ class CodeMode:
             arguments: Its arguments: JSON values.
 
         Raises:
-            ConfigurationError: There is no such program.
+            ConfigurationError: There is no such program, it does not fit the tools, or an argument is not of its type.
         """
-        return await self.run_code(self.programs.get(name).call(arguments), verbose)
+        return await self.run_code(self.programs.call(name, arguments), verbose)
 
     @cached_property
     def catalogue(self) -> Catalogue:

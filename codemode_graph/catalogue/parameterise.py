@@ -6,7 +6,7 @@ import keyword
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from codemode_sandboxes.source import Edits, Tree, parse, tree_of
+from codemode_sandboxes.source import Edits, Scope, Tree, parse, tree_of
 from pydantic import PydanticUserError, TypeAdapter
 
 from codemode_graph.errors import ConfigurationError
@@ -65,16 +65,19 @@ def _take(tree: Tree, edits: Edits, name: str, default: Any) -> dict[str, Any]:
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise ConfigurationError(f"a parameter is named as a variable is, not {name!r}")
     schema = _schema_of(name, default)
-    bindings = [binding for scope in tree.scopes() for binding in scope.bound.get(name, [])]
-    if any(scope.kind == "class" and name in scope.bound for scope in tree.scopes()):
+    scopes = [scope for scope in tree.scopes() if name in scope.bound]
+    if any(scope.kind == "class" for scope in scopes):
         raise ConfigurationError(f"the program has {name!r} in a class: rename the parameter")
-    if bindings:
-        statement = tree.parent(bindings[0])
-        match statement:
-            case ast.Assign(targets=[ast.Name()], value=value) if len(bindings) == 1:
+    if scopes:
+        match [statement for scope in scopes for statement in _constant(tree, scope, name)]:
+            case [ast.Assign(value=value) as statement]:
                 literal = _literal(value)
             case _:
                 raise ConfigurationError(f"the program sets {name!r} to more than one constant: rename the parameter")
+        if isinstance(literal, list | dict) and _is_repeated(tree, statement):
+            raise ConfigurationError(
+                f"the program makes {name!r} anew each time it comes there: it cannot be a parameter"
+            )
         if literal is _NONE or (schema is None and default is not None and literal != default):
             raise ConfigurationError(
                 f"the program sets {name!r} to something else than that constant: rename the parameter"
@@ -97,9 +100,37 @@ def _take(tree: Tree, edits: Edits, name: str, default: Any) -> dict[str, Any]:
         raise ConfigurationError(f"the program does not have the value {default!r} of the parameter {name!r}")
     if any(isinstance(each, ast.JoinedStr) for node in found for each in tree.ancestors(node)):
         raise ConfigurationError(f"the value {default!r} stands within a text of the program: it cannot be a parameter")
+    # There a name would take any value, and not be compared with one.
+    if any(isinstance(each, ast.pattern) for node in found for each in tree.ancestors(node)):
+        raise ConfigurationError(f"the value {default!r} stands in a `case` of the program: it cannot be a parameter")
     for node in found:
         edits.replace(*edits.span(node), name)
     return _schema_of_value(default)
+
+
+def _constant(tree: Tree, scope: Scope, name: str) -> list[ast.Assign]:
+    """Return the one statement by which a scope sets a name, where without it the name would be the parameter.
+
+    A scope within, such as a function with an argument of the name, has a variable of its own.
+    """
+    around = scope.parent
+    while around is not None:
+        if name in around.bound:
+            return []
+        around = around.parent
+    match [tree.parent(binding) for binding in scope.bound[name]]:
+        case [ast.Assign(targets=[ast.Name()]) as statement] if scope.kind in ("module", "function"):
+            return [statement]
+    return []
+
+
+def _is_repeated(tree: Tree, statement: ast.stmt) -> bool:
+    """Return whether a statement may run more than once: in a loop, or in a function that is not `main`."""
+    around = list(tree.ancestors(statement))
+    functions = [each.name for each in around if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return functions not in ([], ["main"]) or any(
+        isinstance(each, ast.For | ast.AsyncFor | ast.While) for each in around
+    )
 
 
 _NONE = object()
@@ -127,6 +158,8 @@ def _schema_of(name: str, default: Any) -> dict[str, Any] | None:
 
 def _schema_of_value(value: Any) -> dict[str, Any]:
     kind = _TYPES.get(type(value))
+    if kind is None and value is not None:
+        raise ConfigurationError(f"{value!r} is no JSON value: declare the type of the parameter, such as list")
     return {"type": kind} if kind else {}
 
 

@@ -30,8 +30,9 @@ from codemode_graph.check.tool_uses import References
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.schema import Parameters
 from codemode_graph.tools.spec import Effect, ToolSpec
+from codemode_graph.tools.validation import wrong_argument
 
-__all__ = ["HEADER", "SAVED", "SavedProgram", "called_tools", "check_name"]
+__all__ = ["HEADER", "SAVED", "SavedProgram", "called_tools", "check_name", "positions"]
 
 HEADER = "# /// codemode"
 """The first line of the file of a saved program."""
@@ -43,6 +44,8 @@ _FILE = re.compile(rf"{HEADER}\n(?P<header>(?:#[^\n]*\n)+?)# ///\n+(?P<code>asyn
 # By these a program finds `tools` without its name.
 _DYNAMIC = frozenset({"eval", "exec", "globals", "locals", "vars", "__builtins__"})
 _EFFECTS: Sequence[Effect] = get_args(Effect)  # the weakest first
+# LangChain hands these to a tool by itself, and `run_program` has the last: an argument of the name would not arrive.
+_RESERVED = frozenset({"self", "config", "runtime", "run_manager", "callbacks", "verbose"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class SavedProgram:
         parameters: JSON Schema of its arguments.
         tools: The tools that it calls, each with the version that it was checked against.
         code: Its function.
+        positions: Of tools that it calls by position, the names of those arguments, in their order.
         returns: JSON Schema of what it returned, as far as that may be learned.
         run: The run that it is of.
     """
@@ -64,6 +68,7 @@ class SavedProgram:
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
     tools: Mapping[str, str] = field(default_factory=dict)
+    positions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     returns: Mapping[str, Any] | None = None
     run: str = ""
 
@@ -85,6 +90,7 @@ class SavedProgram:
                 description=str(header.get("description", "")),
                 parameters=dict(header["parameters"]),
                 tools={str(name): str(version) for name, version in header["tools"].items()},
+                positions={str(name): list(names) for name, names in header.get("positions", {}).items()},
                 returns=restrict(header["returns"]) if header.get("returns") else None,
                 run=str(header.get("run", "")),
             )
@@ -99,6 +105,7 @@ class SavedProgram:
             "description": self.description,
             "parameters": self.parameters,
             "tools": self.tools,
+            "positions": self.positions,
             "returns": self.returns,
             "run": self.run,
         }
@@ -108,6 +115,17 @@ class SavedProgram:
     def missing(self, specs: Mapping[str, ToolSpec]) -> list[str]:
         """Return the tools that it calls and that are not there, or not for programs."""
         return [name for name in self.calls(specs) if name not in specs or not specs[name].for_programs]
+
+    def moved(self, specs: Mapping[str, ToolSpec]) -> str | None:
+        """Return which tool takes what the program passes by position as another argument now; None where none does.
+
+        A check of types cannot find that where both arguments are texts.
+        """
+        for tool, names in positions(self.code, specs).items():
+            known = list(self.positions.get(tool, names))[: len(names)]
+            if known != names[: len(known)]:
+                return f"what it passes to {tool} as {', '.join(known)} would be {', '.join(names)} now: save it again"
+        return None
 
     def calls(self, specs: Mapping[str, ToolSpec]) -> list[str]:
         """Return the names of the tools that it calls: those in its function, whatever the header of an edited file says.
@@ -125,7 +143,7 @@ class SavedProgram:
         """Return the program that calls it with these arguments, JSON values.
 
         Raises:
-            ConfigurationError: An argument has no name that a program could write, or is no JSON value.
+            ConfigurationError: An argument has no name that a program could write, is no JSON value, or is not of its type.
         """
         plain: dict[str, Any] = {}
         for name, value in arguments.items():
@@ -136,6 +154,8 @@ class SavedProgram:
                 plain[name] = json.loads(json.dumps(value, allow_nan=False))
             except (TypeError, ValueError, RecursionError) as error:
                 raise ConfigurationError(f"the argument {name!r} of {self.name} is no JSON value: {error}") from None
+        if (wrong := wrong_argument(self.name, self.parameters, plain)) is not None:
+            raise ConfigurationError(wrong)
         listed = ", ".join(f"{name}={value!r}" for name, value in plain.items())
         return f"await tools[{self.name!r}]({listed})"
 
@@ -170,6 +190,27 @@ def check_name(name: str) -> None:
     # The first is that of `codemode_graph.calls.values`, a layer above.
     if name in ("load_value", SEARCH_TOOLS.name, DESCRIBE_TOOL.name):
         raise ConfigurationError(f"a tool of code mode is called {name!r}: give the program another name")
+
+
+def positions(code: str, specs: Mapping[str, ToolSpec]) -> dict[str, list[str]]:
+    """Return the tools that a program calls by position, each with the names of those arguments in their order."""
+    tree, found = tree_of(code), dict[str, list[str]]()
+    for reference in References(tree, list(specs)).direct():
+        if reference.tool is None:
+            continue
+        names = [item.name for item in Parameters(specs[reference.tool].input_schema)]
+        match tree.parent(reference.node):
+            # A dict alone may stand for the arguments by their names.
+            case ast.Call(func=func, args=[] | [ast.Dict()]) if func is reference.node:
+                names = []
+            case ast.Call(func=func, args=arguments) if func is reference.node and not _has_starred(arguments):
+                names = names[: len(arguments)]
+        found[reference.tool] = max(found.get(reference.tool, []), names, key=len)
+    return {tool: names for tool, names in found.items() if names}
+
+
+def _has_starred(arguments: Sequence[ast.expr]) -> bool:
+    return any(isinstance(each, ast.Starred) for each in arguments)
 
 
 def called_tools(code: str, tools: Sequence[str]) -> list[str]:
@@ -221,12 +262,18 @@ def _check_function(program: SavedProgram) -> None:
         raise ConfigurationError(f"its function is no Python: {error}") from None
     match tree.root.body:
         # What stands beside the function would run in each program that calls it.
-        case [ast.AsyncFunctionDef(args=ast.arguments(vararg=None, kwarg=None, kwonlyargs=[]) as arguments)]:
-            written = [each.arg for each in (*arguments.posonlyargs, *arguments.args)]
+        case [
+            ast.AsyncFunctionDef(
+                args=ast.arguments(posonlyargs=[], vararg=None, kwarg=None, kwonlyargs=[]) as arguments
+            )
+        ]:
+            written = [each.arg for each in arguments.args]
         case _:
             raise ConfigurationError("it is not one function, with arguments that all have names")
     if any(True for _ in tree.of(ast.Global)):
         raise ConfigurationError("its function uses global variables")
+    if reserved := sorted(_RESERVED.intersection(written)):
+        raise ConfigurationError(f"an argument cannot be called {reserved[0]!r}: rename the parameter")
     optional = len(arguments.defaults)
     expected = Parameters(program.parameters)
     if written != [item.keyword for item in expected] or optional != sum(not item.required for item in expected):

@@ -1,10 +1,11 @@
 """The saved programs in a folder: keep, list, show, check, remove."""
 
 import ast
+import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -13,12 +14,18 @@ from typing import Any
 
 import anyio
 from codemode_sandboxes import Capabilities
-from codemode_sandboxes.source import tree_of
+from codemode_sandboxes.source import Tree, tree_of
 
 from codemode_graph.catalogue.field_names import FieldNames
 from codemode_graph.catalogue.observation import version_of
 from codemode_graph.catalogue.parameterise import Declarations, to_function
-from codemode_graph.catalogue.program_file import HEADER, SavedProgram, called_tools, check_name
+from codemode_graph.catalogue.program_file import (
+    HEADER,
+    SavedProgram,
+    called_tools,
+    check_name,
+    positions,
+)
 from codemode_graph.catalogue.tally import Tally
 from codemode_graph.check.again import without_marks
 from codemode_graph.check.pipeline import check_program
@@ -28,10 +35,12 @@ from codemode_graph.redact import redact
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line, suggest
+from codemode_graph.tools.validation import validator_of, wrong_argument
 
 __all__ = ["SavedPrograms", "with_programs"]
 
 _logger = logging.getLogger("codemode")
+_CREDENTIAL = 8  # characters of a text that its name may make a credential: shorter ones are words
 _SHORTEST = 4  # characters of a text or digits of a number that may be a value that a tool returned
 
 
@@ -46,12 +55,14 @@ def with_programs(specs: Sequence[ToolSpec], folder: str | os.PathLike[str] | No
     found: list[ToolSpec] = []
     for program in _read(Path(folder)):
         try:
-            missing = program.missing(by_name)
+            missing, moved = program.missing(by_name), program.moved(by_name)
         except ConfigurationError as error:
             _logger.warning("the saved program %s is left out: %s", program.name, error)
             continue
         if missing:
             _logger.info("the saved program %s is left out: there is no tool %s", program.name, ", ".join(missing))
+        elif moved is not None:
+            _logger.warning("the saved program %s is left out: %s", program.name, moved)
         elif program.name in by_name:
             _logger.warning("the saved program %s is left out: a tool has its name", program.name)
         else:
@@ -102,7 +113,11 @@ class SavedPrograms:
             raise ConfigurationError("only a program that succeeded can be saved")
         code = without_marks(result["program"])
         function, schema = to_function(code, name, parameters)
-        _refuse_credentials(function)
+        validator_of(schema, "parameters")
+        defaults = {key: each["default"] for key, each in schema["properties"].items() if "default" in each}
+        if (wrong := wrong_argument(name, schema, defaults)) is not None:
+            raise ConfigurationError(f"{wrong}: that is its default")
+        _refuse_credentials(function, description, schema)
         self._refuse_returned_values(function, schema, result)
         tools = called_tools(function, list(self._specs))
         if missing := [tool for tool in tools if tool not in self._specs]:
@@ -113,6 +128,7 @@ class SavedPrograms:
             description=one_line(description, 500),
             parameters=schema,
             tools={tool: version_of(self._specs[tool]) for tool in tools},
+            positions=positions(function, self._specs),
             run=result["run_id"] or "",
         )
         # What could not be read again is not written.
@@ -161,12 +177,8 @@ class SavedPrograms:
 
     async def problem(self, program: SavedProgram) -> str | None:
         """Return why a program does not fit the tools as they are now; None where it does."""
-        try:
-            missing = program.missing(self._specs)
-        except ConfigurationError as error:
-            return str(error)
-        if missing:
-            return f"there is no tool {', '.join(missing)}"
+        if (unfit := self._unfit(program)) is not None:
+            return unfit
         checked = await check_program(
             program.code,
             signatures=Signatures.of(self._specs.values()),
@@ -174,6 +186,27 @@ class SavedPrograms:
             type_checker=self._checker,
         )
         return "; ".join(finding["message"] for finding in checked.findings) or None
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """Return the program that calls a saved one with these arguments, JSON values.
+
+        Raises:
+            ConfigurationError: There is none of that name, it does not fit the tools, or an argument is not of its type.
+        """
+        program = self.get(name)
+        # A program that was left out is no tool: that there is no tool of its name would not say why.
+        if (unfit := self._unfit(program)) is not None:
+            raise ConfigurationError(f"the saved program {name} cannot be run: {unfit}")
+        return program.call(arguments)
+
+    def _unfit(self, program: SavedProgram) -> str | None:
+        try:
+            missing, moved = program.missing(self._specs), program.moved(self._specs)
+        except ConfigurationError as error:
+            return str(error)
+        if missing:
+            return f"there is no tool {', '.join(missing)}"
+        return moved or ("a tool has its name" if program.name in self._specs else None)
 
     def _path(self, name: str) -> Path:
         check_name(name)
@@ -246,7 +279,7 @@ _UNREADABLE = (ConfigurationError, OSError, UnicodeDecodeError)
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.py"))
+    return sorted(path for path in folder.glob("*.py") if path.is_file())
 
 
 def _read(folder: Path) -> Iterator[SavedProgram]:
@@ -258,21 +291,50 @@ def _read(folder: Path) -> Iterator[SavedProgram]:
 
 
 def _program_in(path: Path) -> SavedProgram:
-    program = SavedProgram.from_text(path.read_text(encoding="utf-8"))
+    program = SavedProgram.from_text(path.read_text(encoding="utf-8-sig"))  # editors of Windows write a mark first
     if program.name != path.stem:
         raise ConfigurationError(f"its function is called {program.name}")
     check_name(program.name)
     return program
 
 
-def _refuse_credentials(code: str) -> None:
+def _refuse_credentials(code: str, description: str, schema: Mapping[str, Any]) -> None:
     """Refuse what looks like a credential in a program, which goes into a file for people and version control."""
-    texts = [node.value for node in tree_of(code).of(ast.Constant) if isinstance(node.value, str)]
+    tree = tree_of(code)
+    texts = {description, json.dumps(schema, ensure_ascii=False), *_texts_of(code)}
+    # Of `password = "..."` neither the constant nor the line, which may hold a call, says that it is one.
+    texts |= {f"{name}={value}" for name, value in _named_texts(tree) if len(value) >= _CREDENTIAL}
     if any(redact(text, limit=len(text)) != text for text in texts):
         raise ConfigurationError(
             "the program has what looks like a credential in it: make it a parameter by its type, such as "
             "parameters={'key': str}, or let the tool have it"
         )
+
+
+def _named_texts(tree: Tree) -> Iterator[tuple[str, str]]:
+    """Yield each text that a program writes out as a variable, an argument or an item of a dict, with that name."""
+    for node in tree.nodes:
+        pairs: Iterable[tuple[ast.expr | None, ast.expr | None]] = ()
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                pairs = [(target, value) for target in targets]
+            case ast.AnnAssign(target=target, value=value) | ast.NamedExpr(target=target, value=value):
+                pairs = [(target, value)]
+            case ast.keyword(arg=str(name), value=value):
+                pairs = [(ast.Constant(name), value)]
+            case ast.Dict(keys=keys, values=values):
+                pairs = zip(keys, values, strict=True)
+        for key, value in pairs:
+            match key, value:
+                case (
+                    (
+                        ast.Name(id=name)
+                        | ast.Constant(value=str(name))
+                        | ast.Subscript(slice=ast.Constant(value=str(name)))
+                    ),
+                    ast.Constant(value=str(text)),
+                ):
+                    yield name, text
 
 
 def _texts_of(code: str) -> set[str]:

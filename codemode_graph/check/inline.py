@@ -5,15 +5,18 @@ replay hold for what it does as for any other call, and nothing that is true of 
 """
 
 import ast
+import json
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from codemode_sandboxes.source import Edits, Tree, tree_of
 
 from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
-from codemode_graph.tools.schema import AGAIN, mapping_at
+from codemode_graph.tools.schema import AGAIN, Parameters, mapping_at
 from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.validation import wrong_argument
 
 __all__ = ["inline_programs"]
 
@@ -31,7 +34,7 @@ def inline_programs(code: str, programs: Mapping[str, ToolSpec]) -> tuple[str, l
     tree, edits = tree_of(code), Edits(code)
     references = References(tree, list(programs))
     names = {name: _free(f"saved_{name}", code) for name in programs}
-    findings = [*_misused(tree, references), *_shadowed(tree, programs)]
+    findings = [*_misused(tree, references), *_mistyped(references, programs), *_shadowed(tree, programs)]
     for call, reference in references.calls():
         if reference.tool is not None and _is_whole(call, programs[reference.tool]):
             edits.insert(edits.span(call.args[0])[0], "**")
@@ -56,6 +59,35 @@ def _misused(tree: Tree, references: References) -> Iterator[Finding]:
                 f"{reference.tool} is a saved program: call it before the text, and put the variable into the text"
             )
             yield Finding(rule="saved-program", message=message, line=reference.node.lineno)
+
+
+def _mistyped(references: References, programs: Mapping[str, ToolSpec]) -> Iterator[Finding]:
+    """Find arguments that are written out and break a condition of their schema, of which no type checker knows."""
+    for call, reference in references.calls():
+        if reference.tool is None:
+            continue
+        spec = programs[reference.tool]
+        parameters = Parameters(spec.input_schema)
+        places = zip(parameters.positional(len(call.args)), call.args, strict=False)
+        named: list[tuple[object, ast.expr]] = [(item.keyword, value) for item, value in places]
+        named += [(keyword.arg, keyword.value) for keyword in call.keywords]
+        dicts = [*(call.args if _is_whole(call, spec) else []), *(each.value for each in call.keywords if not each.arg)]
+        for each in dicts:
+            if isinstance(each, ast.Dict):
+                named += [
+                    (getattr(key, "value", None), value) for key, value in zip(each.keys, each.values, strict=True)
+                ]
+        literal = {name: value for name, node in named if isinstance(name, str) for value in _literals(node)}
+        if (wrong := wrong_argument(spec.name, spec.input_schema, literal)) is not None:
+            yield Finding(rule="saved-program", message=wrong, line=call.lineno)
+
+
+def _literals(node: ast.expr) -> list[Any]:
+    """Return the JSON value that an expression writes out; nothing where it does not, or has no such value."""
+    try:
+        return [json.loads(json.dumps(ast.literal_eval(node), allow_nan=False))]
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return []
 
 
 def _shadowed(tree: Tree, programs: Mapping[str, ToolSpec]) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from langgraph.runtime import get_runtime
 from pydantic import BaseModel, Field
 
 from codemode_graph.compat import with_subgraph_number
+from codemode_graph.errors import ConfigurationError
 from codemode_graph.integrations.answer import LIMIT, answer_content, answer_text, artifact_of, listed, result_of
 from codemode_graph.result import ProgramRunner, RunResult, TaskRunner
 from codemode_graph.sync import wait_for
@@ -104,7 +105,7 @@ def as_langchain_tools(cm: ProgramRunner, *, max_chars: int = LIMIT) -> list[Bas
 
 def _of_program(cm: ProgramRunner, spec: ToolSpec, max_chars: int) -> BaseTool:
     def request(arguments: dict[str, Any]) -> dict[str, Any]:
-        return {"task": "", "code": cm.programs.get(spec.name).call(arguments)}
+        return {"task": "", "code": cm.programs.call(spec.name, arguments)}
 
     return _runner(cm, spec.name, spec.description, dict(spec.input_schema), request, max_chars=max_chars)
 
@@ -137,7 +138,10 @@ def _runner(
         return cm.program_subgraph if "code" in input else cm.subgraph
 
     async def do_async(config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _NONE, **arguments: Any) -> Any:
-        input = request(arguments)
+        try:
+            input = request(arguments)
+        except ConfigurationError as problem:
+            return refuse(str(problem), runtime)
         if not _in_graph():
             result: dict[str, Any] = dict(await run(input))
         else:
@@ -146,7 +150,10 @@ def _runner(
         return answer(result, runtime)
 
     def do(config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _NONE, **arguments: Any) -> Any:
-        input = request(arguments)
+        try:
+            input = request(arguments)
+        except ConfigurationError as problem:
+            return refuse(str(problem), runtime)
         if not _in_graph():
             result: dict[str, Any] = dict(wait_for(run(input)))
         else:
@@ -157,11 +164,12 @@ def _runner(
         text = answer_text(result, limit=max_chars, advice=ADVICE)
         if result["success"]:
             return answer_content(result, text), artifact_of(result)
+        return refuse(text, runtime, artifact_of(result))
+
+    def refuse(text: str, runtime: ToolRuntime[Any, Any] | None, artifact: Any = None) -> Any:
         if runtime is None or runtime.tool_call_id is None:
             raise ToolException(text)
-        message = ToolMessage(
-            text, name=name, tool_call_id=runtime.tool_call_id, status="error", artifact=artifact_of(result)
-        )
+        message = ToolMessage(text, name=name, tool_call_id=runtime.tool_call_id, status="error", artifact=artifact)
         return message, message.artifact
 
     return StructuredTool(

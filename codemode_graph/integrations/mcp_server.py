@@ -111,8 +111,7 @@ def create_mcp_server(
     async def call_tool(name: str, arguments: dict[str, Any], context: RequestContext) -> types.CallToolResult:
         if name not in validators and any(spec.program and spec.name == name for spec in cm.tools):
             try:
-                # The check holds the arguments against the program's parameters.
-                return await calls.answer("run_code", {"code": cm.programs.get(name).call(arguments)}, context)
+                return await calls.answer("run_code", {"code": cm.programs.call(name, arguments)}, context)
             except Exception as problem:
                 return _error_result(str(problem))
         if name not in validators:

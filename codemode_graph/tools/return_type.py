@@ -4,11 +4,9 @@ import inspect
 import json
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, time
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
-from uuid import UUID
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 from pydantic import BeforeValidator, PydanticUserError, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.errors import PydanticInvalidForJsonSchema
@@ -24,12 +22,10 @@ from codemode_graph.tools.hints import complaint
 from codemode_graph.tools.schema import Document
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.text import condense, one_line
+from codemode_graph.tools.validation import validator_of
 
-# jsonschema and what it brings is a fifth of all that this package imports, and most runs declare no type.
 if TYPE_CHECKING:
-    from jsonschema import FormatChecker
     from jsonschema.exceptions import ValidationError as SchemaMismatch
-    from jsonschema.protocols import Validator
 
 __all__ = ["Declared", "ReturnType", "Returns", "read_return_type"]
 
@@ -55,22 +51,9 @@ class ReturnType:
     """
 
     def __init__(self, schema: Mapping[str, Any], adapter: TypeAdapter[Any] | None = None) -> None:
-        from jsonschema.exceptions import SchemaError
-        from jsonschema.validators import Draft202012Validator, validator_for
-        from referencing import Registry
-
-        try:
-            self.schema: dict[str, Any] = json.loads(json.dumps(schema))
-            kind = validator_for(self.schema, default=Draft202012Validator)
-            kind.check_schema(self.schema)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigurationError(f"returns is no JSON Schema: {one_line(error)}") from None
-        except SchemaError as error:
-            place = "".join(f"[{step!r}]" for step in error.absolute_path)
-            raise ConfigurationError(f"returns{place} is no JSON Schema: {one_line(error.message)}") from None
+        self._validator = validator_of(schema, "returns")
+        self.schema: dict[str, Any] = dict(cast(Mapping[str, Any], self._validator.schema))
         self.adapter = adapter
-        # A schema may come from a client of a server: what it refers to is never fetched.
-        self._validator: Validator = kind(self.schema, registry=Registry(), format_checker=_formats())
 
     @cached_property
     def shape(self) -> Shape:
@@ -124,25 +107,6 @@ class ReturnType:
         text = json.dumps(value)
         # As JSON, so that a strict model takes the text of a date for a date. Its parser takes no lone surrogates.
         return self.adapter.validate_python(value) if _SURROGATE.search(text) else self.adapter.validate_json(text)
-
-
-@cache
-def _formats() -> "FormatChecker":
-    """Return the checks of formats. They need no library that may be missing: the same value is right on every machine."""
-    from jsonschema import FormatChecker
-
-    formats = FormatChecker(formats=())
-    parsers = {
-        "date": date.fromisoformat,
-        "date-time": datetime.fromisoformat,
-        "time": time.fromisoformat,
-        "uuid": UUID,
-    }
-    for name, parse in parsers.items():
-        formats.checks(name, raises=ValueError)(
-            lambda value, parse=parse: not isinstance(value, str) or bool(parse(value))
-        )
-    return formats
 
 
 def read_return_type(returns: Any) -> ReturnType | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from codemode_sandboxes.source import to_script
+from langchain_core.tools import ToolException
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from mcp.shared.memory import create_connected_server_and_client_session
@@ -411,6 +412,8 @@ async def test_what_cannot_be_saved_says_why(tmp_path: Path) -> None:
         ("a = [1, 2]\nb = 'x'\nlen(a), b", {"b": str, "a": list[int]}, "b: str, a: list", (2, "x")),
         ("text = '''a\n  b'''\ntext", [], "", "a\n  b"),
         ("def f():\n    return 1\nf()", [], "", 1),
+        ("def f(n):\n    return n * 2\nn = 5\nf(n)", ["n"], "n: int", 6),
+        ("def f(n):\n    m = 5\n    return n * m\n[f(n) for n in [1, 2]]", {"m": int}, "m: int", [4, 8]),
     ],
 )
 async def test_a_program_becomes_a_function(program: str, parameters: Any, header: str, value: Any) -> None:
@@ -419,7 +422,7 @@ async def test_a_program_becomes_a_function(program: str, parameters: Any, heade
     assert list(schema["properties"]) == list(parameters)
     scope: dict[str, Any] = {}
     exec(text, scope)
-    given = {"city": "Oslo", "n": 3, "a": [1, 2], "b": "x"}
+    given = {"city": "Oslo", "n": 3, "m": 4, "a": [1, 2], "b": "x"}
     assert await scope["f0"](**{name: given[name] for name in schema["properties"]}) == value
 
 
@@ -456,3 +459,75 @@ async def test_a_server_offers_saved_programs_beside_run_code(tmp_path: Path) ->
             assert wrong.isError
             assert "has no argument 'repo'" in wrong.content[0].text
     assert tracker.closed == [("c/d", 7)]
+
+
+@pytest.mark.parametrize(
+    ("program", "parameters", "message"),
+    [
+        ("match 'a':\n    case 'a':\n        1\n    case 'b':\n        2", {"kind": "a"}, "stands in a `case`"),
+        ("match {'a': 1}:\n    case {'a': n}:\n        n", {"kind": "a"}, "stands in a `case`"),
+        (
+            "def f(n):\n    def g():\n        n = 1\n        return n\n    return g()\nf(2)",
+            ["n"],
+            "more than one constant",
+        ),
+        ("n = len('a')\ndef f():\n    n = 1\n    return n\nf()", ["n"], "something else|more than one constant"),
+        ("for each in 'ab':\n    seen = []\n    seen.append(each)\nseen", ["seen"], "anew each time"),
+        ("kinds = {'a', 'b'}\n'a' in kinds", ["kinds"], "no JSON value"),
+        ("n = 2\nn", {"n": {"type": "strin"}}, "no JSON Schema"),
+        ("n = 2\nn", {"n": {"type": "integer", "default": "x"}}, "not of type 'integer': that is its default"),
+        ("config = 'a'\nconfig", ["config"], "cannot be called 'config'"),
+        ("# key: sk-abcdefghijklmnop1234567890\n1", [], "credential"),
+        ("password = 'hunter2hunter2'\nlen(password)", [], "credential"),
+        ("len({'api_key': 'hunter2hunter2'})", [], "credential"),
+        ("n = 2\nn", {"n": {"type": "integer", "description": "sk-abcdefghijklmnop1234567890"}}, "credential"),
+    ],
+)
+async def test_what_would_be_another_program_is_not_saved(
+    tmp_path: Path, program: str, parameters: Any, message: str
+) -> None:
+    async with make(tmp_path, Tracker(), sandbox="restricted") as cm:
+        result = await cm.run_code(program)
+        assert result["success"], result["error"]
+        with pytest.raises(ConfigurationError, match=message):
+            await cm.save(result, name="x", parameters=parameters)
+        assert cm.programs.list() == []
+
+
+async def test_arguments_are_held_against_the_whole_schema_of_the_parameters(tmp_path: Path) -> None:
+    tracker = Tracker()
+    number = {"type": "integer", "minimum": 1, "maximum": 3}
+    async with make(tmp_path, tracker) as cm:
+        result = await cm.run_code("number = 2\nawait tools.close_issue('a/b', number)")
+        await cm.save(result, name="close_one", parameters={"number": number})
+        await cm.save(result, name="close_named", parameters={"name": 2})
+        tracker.closed.clear()
+        for wrong in (100, True, "2", None):
+            with pytest.raises(ConfigurationError, match="the argument 'number' of close_one is wrong"):
+                await cm.run_program("close_one", number=wrong)
+        for call in ("close_one(number=100)", "close_one(-1)", "close_one({'number': 100})"):
+            refused = await cm.run_code(f"await tools.{call}")
+            assert "close_one is wrong" in str(refused["error"]), call
+        by_name = {each.name: each for each in cm.as_langchain_tools()}
+        with pytest.raises(ToolException, match="greater than the maximum of 3"):
+            await by_name["close_one"].ainvoke({"number": 100})
+        assert tracker.closed == []
+        assert (await cm.run_program("close_named", name=3)).value == "done"
+
+
+@pytest.mark.parametrize("now", ["team: str, repository: str = ''", "repo: str", "number: int, repository: str"])
+async def test_an_argument_by_position_never_goes_to_another_one(tmp_path: Path, now: str) -> None:
+    tracker = Tracker()
+    async with make(tmp_path, tracker) as cm:
+        await save(cm)
+    scope: dict[str, Any] = {}
+    exec(f"async def list_issues({now}) -> list[dict]:\n    'List.'\n    raise AssertionError", scope)
+    tools = [tool(effect="read")(scope["list_issues"]), tracker.tools[1]]
+    async with make(tmp_path, tracker, tools=tools) as cm:
+        assert [spec.name for spec in cm.tools if spec.program] == []
+        with pytest.raises(ConfigurationError, match="what it passes to list_issues as repository would be"):
+            await cm.run_program("close_all", repository="c/d")
+        path = cm.programs.folder / "close_all.py"
+        # Written by its name it means what it says, and the check finds where there is no such argument.
+        path.write_text(path.read_text().replace("list_issues(repository)", "list_issues(repository=repository)"))
+        assert cm.programs._unfit(cm.programs.get("close_all")) is None
