@@ -80,7 +80,7 @@ class MontyExecution:
         self._worker, self._program, self._limits = worker, program, limits
         self._source = program.code.replace("\r\n", "\n").replace("\r", "\n")
         self._encoded = b""
-        self._minds_nan: tuple[bool, bool] | None = None
+        self._minds_nan: bool | None = None
         self._tools = function_names(program.tools)
         self._clock = Clock(program.now)
         self._output = Output(limits.output_bytes, _weakly(worker.kill))
@@ -263,8 +263,7 @@ class MontyExecution:
             return ""
         if self._minds_nan is None:
             self._minds_nan = uses_nan(self._source)
-        nan, infinity = self._minds_nan
-        return refuses(value, nan=nan, infinity=infinity)
+        return refuses(value) if self._minds_nan else ""
 
     def _lacking(self, reason: str, stdout: str = "") -> _Ended:
         """Return the end of a run that comes to something that CPython does otherwise."""

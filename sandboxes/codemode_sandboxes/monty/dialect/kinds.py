@@ -202,28 +202,6 @@ class Kinds:
                 self._depth -= 1
         return self._pure[function]
 
-    def is_safe(self, node: ast.expr | None) -> bool:
-        """Return whether evaluating an expression changes nothing and cannot raise."""
-        match node:
-            case None | ast.Constant() | ast.Name(ctx=ast.Load()):
-                return True
-            case ast.BoolOp(values=parts) | ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.JoinedStr(values=parts):
-                return not self.has_operators and all(map(self.is_safe, parts))
-            case ast.FormattedValue(value=value, format_spec=None) | ast.UnaryOp(op=ast.Not(), operand=value):
-                return not self.has_operators and self.is_safe(value)
-            case ast.IfExp(test=test, body=body, orelse=orelse):
-                return all(map(self.is_safe, (test, body, orelse)))
-            case ast.Compare(left=left, ops=ops, comparators=others):
-                same = all(isinstance(op, ast.Eq | ast.NotEq | ast.Is | ast.IsNot) for op in ops)
-                kinds = {self.kind(part) for part in (left, *others)}
-                ordered = kinds in ({"number"}, {"str"})
-                return not self.has_operators and (same or ordered) and all(map(self.is_safe, (left, *others)))
-            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult(), right=right):
-                return self.kind(left) == self.kind(right) == "number" and self.is_safe(left) and self.is_safe(right)
-            case ast.Call(func=ast.Name(id="str" | "repr" | "bool" | "type"), args=[value], keywords=[]):
-                return self._tree.owner(node.func) is None and self.is_safe(value)  # type: ignore[arg-type]
-        return False
-
     def catches(self, node: ast.AST) -> bool:
         """Return whether the program may catch an exception that is raised at a node, and go on."""
         if not self._catching and not self._gathers_errors:

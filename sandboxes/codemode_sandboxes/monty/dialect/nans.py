@@ -6,7 +6,6 @@ backend goes on with it; but only of a program that does what the two do otherwi
 """
 
 import ast
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.guest.wire import dumps
 from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap, wrap
 from codemode_sandboxes.monty.dialect.keys import REFUSE, stores_of
-from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, kinds_of
+from codemode_sandboxes.monty.dialect.kinds import kinds_of
 from codemode_sandboxes.source.tree import Tree, tree_of
 
 __all__ = ["NANS", "WARY_JSON", "WARY_NUMBERS", "minds_nan", "refuses", "uses_nan"]
@@ -48,124 +47,46 @@ def _cm_json(text):
     return text
 """.replace("REFUSE", REFUSE).replace("REASON", _REASON)
 
-_LOOKING = frozenset({"add", "count", "discard", "index", "remove"})
-_SCALARS = frozenset({"str", "bytes", "NoneType", "ellipsis"})
-_CONTAINERS = frozenset({"list", "tuple"})
-_ARITHMETIC = ast.Add | ast.Sub | ast.Mult | ast.Div | ast.FloorDiv | ast.Mod | ast.Pow
+_LOOKING = frozenset({"add", "count", "discard", "frozenset", "index", "remove", "set", "sort", "sorted"})
 # From there a product or two lead beyond all floats, and on to NaN.
 _HUGE = 1e100
 
 
-class _Uses:
-    """The uses that a program makes of values, where NaN may be among them."""
+def minds_nan(tree: Tree) -> bool:
+    """Return whether a program may look for values, or order them: there two NaN, or one, would show."""
+    words = {node.id for node in tree.of(ast.Name)} | {node.attr for node in tree.of(ast.Attribute)}
+    sides = ([node.left, *node.comparators] for node in tree.of(ast.Compare))
+    # The largest of several numbers is the same in both, of pairs it is not.
+    pairs = "items" in words or any(True for _ in tree.of(ast.Tuple, ast.List))
+    return (
+        (pairs and not words.isdisjoint({"max", "min"}))
+        or not _LOOKING.isdisjoint(words)
+        or any(True for _ in (*tree.of(ast.Set), *tree.of(ast.SetComp), *stores_of(tree)))
+        or any(sum(not isinstance(side, ast.Constant) for side in each) > 1 for each in sides)
+    )
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._kinds: Kinds = kinds_of(tree)
 
-    def orders(self) -> bool:
-        """Return whether it sorts, or compares the order of what holds others: that differs for one and the same NaN."""
-        for name in self._tree.of(ast.Name):
-            if self._kinds.is_builtin(name, "sorted"):
-                return True
-            # The largest of several numbers is the same, of pairs it is not.
-            call = self._tree.parent(name) if self._kinds.is_builtin(name, "max", "min") else name
-            if any(isinstance(each, ast.Tuple | ast.List) or _is_method(each, "items") for each in ast.walk(call)):
-                return True
-        if any(node.attr == "sort" for node in self._tree.of(ast.Attribute)):
-            return True
-        return any(
-            isinstance(operator, ast.Lt | ast.LtE | ast.Gt | ast.GtE)
-            and not _CONTAINERS.isdisjoint(map(self._kinds.kind, (node.left, *node.comparators)))
-            for node in self._tree.of(ast.Compare)
-            for operator in node.ops
-        )
-
-    def looks(self) -> bool:
-        """Return whether it compares what is the same with what is equal, as `in`, sets and keys do: two NaN differ there."""
-        if any(True for _ in (*self._tree.of(ast.SetComp), *stores_of(self._tree))):
-            return True
-        if any(not all(map(self._is_scalar, node.elts)) for node in self._tree.of(ast.Set)):
-            return True
-        if any(self._kinds.is_builtin(name, "frozenset", "set") for name in self._tree.of(ast.Name)):
-            return True
-        for call in self._tree.of(ast.Call):
-            method = call.func if isinstance(call.func, ast.Attribute) and not is_tools(call.func) else None
-            looks = method is not None and method.attr in _LOOKING and self._kinds.kind(method.value) != "str"
-            if looks and not all(map(self._is_scalar, call.args[:1])):
-                return True
-        return any(map(self._looks_in, self._tree.of(ast.Compare)))
-
-    def _looks_in(self, node: ast.Compare) -> bool:
-        sides = [node.left, *node.comparators]
-        for operator, left, right in zip(node.ops, sides, sides[1:], strict=False):
-            if isinstance(operator, ast.In | ast.NotIn) and not (self._is_scalar(left) or self._is_constant(right)):
-                return True
-            if isinstance(operator, ast.Eq | ast.NotEq) and not (
-                any(map(self._is_plain, (left, right))) or ast.dump(left) == ast.dump(right)
-            ):
-                return True
+def uses_nan(code: str) -> bool:
+    """Return whether a program may do otherwise in Monty where a tool gives it NaN, or an infinity, of which NaN may come."""
+    try:
+        return minds_nan(tree_of(code))
+    except SyntaxError:
         return False
 
-    def computes(self) -> bool:
-        """Return whether it computes: from an infinity, or NaN, to another NaN."""
-        sides = [(node.op, node.left, node.right) for node in self._tree.of(ast.BinOp)]
-        sides += [(node.op, node.target, node.value) for node in self._tree.of(ast.AugAssign)]
-        for operator, left, right in sides:
-            kinds = {self._kinds.kind(left), self._kinds.kind(right)}
-            if isinstance(operator, _ARITHMETIC) and kinds.isdisjoint({*_SCALARS, *_CONTAINERS}):
-                return True
-        return any(self._kinds.is_builtin(name, "float", "sum") for name in self._tree.of(ast.Name))
 
-    def _is_scalar(self, node: ast.expr) -> bool:
-        return isinstance(node, ast.Constant) or self._kinds.kind(node) in _SCALARS
-
-    def _is_plain(self, node: ast.expr) -> bool:
-        return self._is_scalar(node) or self._kinds.kind(node) == "number" or self._is_constant(node)
-
-    def _is_constant(self, node: ast.expr) -> bool:
-        """Return whether no NaN is in a display, whose parts are texts and constants."""
-        match node:
-            case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts):
-                return all(map(self._is_scalar, parts))
-            case ast.Dict(keys=keys):
-                return all(key is not None and self._is_scalar(key) for key in keys)
-        return self._kinds.kind(node) == "str"
-
-
-def _is_method(node: ast.AST, method: str) -> bool:
-    return isinstance(node, ast.Attribute) and node.attr == method
-
-
-def uses_nan(code: str) -> tuple[bool, bool]:
-    """Return whether a program may do otherwise in Monty where a tool gives it NaN; and where it gives it an infinity."""
-    try:
-        uses = _Uses(tree_of(code))
-    except SyntaxError:
-        return False, False
-    orders, computes = uses.orders(), uses.computes()
-    looks = computes and uses.looks()
-    return orders or looks, computes and (orders or looks)
-
-
-def refuses(value: Any, *, nan: bool, infinity: bool) -> str:
-    """Return why a program must not go on in Monty with a tool's result; empty where it may.
+def refuses(value: Any) -> str:
+    """Return why a program that minds NaN must not go on in Monty with a tool's result; empty where it may.
 
     Args:
         value: The result, a JSON value.
-        nan: Whether NaN is too much for it.
-        infinity: Whether an infinity is.
     """
-    if not nan and not infinity:
-        return ""
     try:
         text = dumps(value)  # much faster than a walk, which only a result that has one of the words is worth
     except (TypeError, ValueError, RecursionError):
         return ""
     if "NaN" not in text and "Infinity" not in text and "e+" not in text:
         return ""
-    found = {"nan" if math.isnan(each) else "infinity" for each in _floats(value) if not abs(each) < _HUGE}
-    return _REASON if (nan and "nan" in found) or (infinity and "infinity" in found) else ""
+    return "" if all(abs(each) < _HUGE for each in _floats(value)) else _REASON
 
 
 def _floats(value: Any) -> Iterator[float]:
@@ -240,12 +161,6 @@ def _read(tree: Tree) -> Iterator[tuple[ast.AST, Change | None]]:
         for call in loads:
             for text in call.args[:1]:
                 yield text, wrap(text, "_cm_json((", WARY_JSON)
-
-
-def minds_nan(tree: Tree) -> bool:
-    """Return whether a program does with some value what two NaN, or one, would show."""
-    uses = _Uses(tree)
-    return uses.orders() or uses.looks()
 
 
 NANS: tuple[Gap, ...] = (

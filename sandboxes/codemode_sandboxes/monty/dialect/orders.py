@@ -1,11 +1,11 @@
 """Orders that Monty does not share with CPython: of a set's items, and of what coroutines do."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, kinds_of
-from codemode_sandboxes.source.tree import Function, Tree
+from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
+from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["ORDERS"]
 
@@ -17,22 +17,48 @@ _ORDERLESS = _SET_MAKERS | {
 _ORDERLESS_FUNCTIONS = frozenset(
     {"all", "any", "bool", "frozenset", "isinstance", "len", "max", "min", "set", "sorted"}
 )
-_DEEPEST = 40
 _SET_OPERATORS = ast.BitOr | ast.BitAnd | ast.Sub | ast.BitXor
 
 
 def _set_orders(tree: Tree) -> Iterator[ast.AST]:
-    if not any(True for _ in tree.of(ast.Set, ast.SetComp)) and not any(
-        node.id in ("set", "frozenset") for node in tree.of(ast.Name)
-    ):
-        return
-    sets = _Sets(tree)
-    for node in tree.nodes:
-        if isinstance(node, ast.expr) and sets.may_be_set(node) and not sets.is_orderless(node):
-            yield node
-        # `defaultdict(set)` and `map(set, groups)` make sets that cannot be followed.
-        if sets.kinds.is_builtin(node, "set", "frozenset") and not _is_called_or_compared(tree, node):
-            yield node
+    """Find sets whose items' order may show, and what makes sets that cannot be followed, as `defaultdict(set)` does."""
+    sets = _sets(tree)
+    yield from (node for node in sets if not _is_orderless(tree, node, sets))
+    kinds = kinds_of(tree)
+    for name in tree.of(ast.Name):
+        if kinds.is_builtin(name, "set", "frozenset") and not _is_called_or_compared(tree, name):
+            yield name
+
+
+def _sets(tree: Tree) -> dict[ast.expr, None]:
+    """Return the expressions that may be sets; what comes out of a container or a function is not followed."""
+    kinds = kinds_of(tree)
+    todo: list[ast.AST] = [*tree.of(ast.Set), *tree.of(ast.SetComp)]
+    todo += [call for call in tree.of(ast.Call) if kinds.is_builtin(call.func, "set", "frozenset")]
+    # An operator of sets makes one of a dict's keys or items, too.
+    todo += [call for call in tree.of(ast.Call) if _is_view(call) and _is_joined(tree.parent(call))]
+    sets: dict[ast.expr, None] = {}
+    while todo:
+        node = todo.pop()
+        if not isinstance(node, ast.expr) or node in sets:
+            continue
+        sets[node] = None
+        match parent := tree.parent(node):
+            case ast.BinOp() | ast.BoolOp() | ast.IfExp():
+                todo.append(parent)
+            case ast.Attribute(attr=name) if name in _SET_MAKERS:
+                todo.append(tree.parent(parent))
+            case (
+                ast.Assign(targets=[ast.Name() as target]) | ast.AnnAssign(target=ast.Name() as target)
+                | ast.AugAssign(target=ast.Name() as target) | ast.NamedExpr(target=target)
+            ):  # fmt: skip
+                scope = tree.owner(target)
+                todo += [parent, *(tree.uses(target.id, scope) if scope is not None else ())]
+    return sets
+
+
+def _is_joined(node: ast.AST) -> bool:
+    return isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, _SET_OPERATORS)
 
 
 def _is_called_or_compared(tree: Tree, node: ast.AST) -> bool:
@@ -46,145 +72,47 @@ def _is_called_or_compared(tree: Tree, node: ast.AST) -> bool:
     return annotation or isinstance(parent, ast.Compare | ast.BinOp | ast.Subscript | ast.arg | ast.AnnAssign)
 
 
-class _Sets:
-    """The expressions of a program that may be sets."""
-
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self.kinds: Kinds = kinds_of(tree)
-        self._known: dict[ast.AST, bool] = {}
-        self._depth = 0
-        self._returning: set[Function] = set()
-        # A function that returns a set is known by its `return`, and that by what the function's variables are.
-        for _ in range(3):
-            self._known = {}
-            returning = {
-                function
-                for node in tree.of(ast.Return)
-                if node.value is not None and self.may_be_set(node.value)
-                and (function := tree.function_around(node)) is not None
-            }  # fmt: skip
-            if returning == self._returning:
-                break
-            self._returning = returning
-
-    def may_be_set(self, node: ast.AST) -> bool:
-        """Return whether an expression may be a set; what comes out of a container or a parameter is not followed."""
-        if node not in self._known:
-            # For a variable that is bound to itself, and at the end of a chain that is too long to be a person's: whatever
-            # is in it may be a set.
-            self._known[node] = self._depth >= _DEEPEST
-            if self._depth < _DEEPEST:
-                self._depth += 1
-                self._known[node] = self._may_be_set(node)
-                self._depth -= 1
-        return self._known[node]
-
-    def _may_be_set(self, node: ast.AST) -> bool:
-        match node:
-            case ast.Set() | ast.SetComp():
-                return True
-            case ast.BinOp(op=op, left=left, right=right) if isinstance(op, _SET_OPERATORS):
-                return any(self.may_be_set(side) or _is_view(side) for side in (left, right))
-            case ast.BoolOp(values=values):
-                return any(map(self.may_be_set, values))
-            case ast.IfExp(body=body, orelse=orelse):
-                return self.may_be_set(body) or self.may_be_set(orelse)
-            case ast.NamedExpr(value=value) | ast.Await(value=value):
-                return self.may_be_set(value)
-            case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in _SET_MAKERS:
-                return self.may_be_set(value)
-            case ast.Call(func=function):
-                return (
-                    self.kinds.is_builtin(function, "set", "frozenset")
-                    or self._tree.function(function) in self._returning
-                )
-            case ast.Name(ctx=ast.Load()):
-                return any(self._binds_set(each) for each, _ in self.kinds.bindings(node))
-        return False
-
-    def _binds_set(self, node: ast.AST) -> bool:
-        parent = self._tree.parent(node)
-        if isinstance(parent, ast.AugAssign):
-            return isinstance(parent.op, _SET_OPERATORS) and (self.may_be_set(parent.value) or _is_view(parent.value))
-        value = getattr(parent, "value", None)
-        return (
-            isinstance(parent, ast.Assign | ast.AnnAssign | ast.NamedExpr)
-            and value is not None
-            and self.may_be_set(value)
-        )
-
-    def is_orderless(self, node: ast.expr) -> bool:
-        """Return whether what is done with a set does not depend on the order of its items."""
-        parent = self._tree.parent(node)
-        match parent:
-            case ast.Assign(targets=[ast.Name()]) | ast.AnnAssign(target=ast.Name()) | ast.NamedExpr() | ast.Await():
-                return True
-            case ast.AugAssign(target=ast.Name() as target):
-                return self._binds_set(target)
-            case ast.BoolOp() | ast.IfExp() | ast.UnaryOp(op=ast.Not()) | ast.If() | ast.While():
-                return True
-            case ast.BinOp():
-                return self.may_be_set(parent)
-            case ast.Compare():
-                return True
-            case ast.Expr():
-                return True
-            case ast.Return():
-                return self._can_follow(self._tree.function_around(parent))
-            case ast.Attribute(attr=name):
-                return name in _ORDERLESS
-            case ast.Call() | ast.keyword():
-                return self._is_orderless_argument(node, parent)
-            case ast.comprehension(ifs=tests) if node in tests:
-                return True
-            case ast.comprehension(iter=iterable) if iterable is node:
-                return self._is_orderless_loop(self._tree.parent(parent))
-            case ast.Dict() | ast.List() | ast.Tuple():
-                return self._is_handed_over(parent)
-        return False
-
-    def _can_follow(self, function: Function | None) -> bool:
-        if function is None:
+def _is_orderless(tree: Tree, node: ast.expr, sets: Collection[ast.expr]) -> bool:
+    """Return whether what is done with a set does not depend on the order of its items."""
+    parent = tree.parent(node)
+    match parent:
+        case ast.Assign(targets=[ast.Name()]) | ast.AnnAssign(target=ast.Name()):
             return True
-        return all(
-            self._tree.function(name) is function
-            and isinstance(parent := self._tree.parent(name), ast.Call)
-            and parent.func is name
-            for name in self._tree.names(function.name)
-        )
-
-    def _is_orderless_argument(self, node: ast.expr, parent: ast.Call | ast.keyword) -> bool:
-        call = self._tree.parent(parent) if isinstance(parent, ast.keyword) else parent
-        if not isinstance(call, ast.Call):
-            return False
-        if is_tools(call.func):
-            return True  # arguments and values are sorted on their way out
-        if isinstance(call.func, ast.Attribute) and call.func.attr in _ORDERLESS:
-            return self.may_be_set(call.func.value)
-        by_key = any(keyword.arg == "key" for keyword in call.keywords)
-        return self.kinds.is_builtin(call.func, *_ORDERLESS_FUNCTIONS) and not by_key
-
-    def _is_orderless_loop(self, comprehension: ast.AST) -> bool:
-        if self.kinds.catches(comprehension) or not self.kinds.is_pure(comprehension):
-            return False
-        if isinstance(comprehension, ast.SetComp):
+        case ast.AugAssign(target=ast.Name()):
+            return _is_joined(parent)
+        case ast.NamedExpr() | ast.BinOp() | ast.BoolOp() | ast.IfExp() | ast.UnaryOp(op=ast.Not()):
             return True
-        call = self._tree.parent(comprehension)
-        if not isinstance(call, ast.Call) or not isinstance(comprehension, ast.GeneratorExp | ast.ListComp):
-            return False
-        if self.kinds.is_builtin(call.func, "sum"):
-            return isinstance(comprehension.elt, ast.Constant)
-        return self._is_orderless_argument(comprehension, call)
+        case ast.If() | ast.While() | ast.Compare() | ast.Expr():
+            return True
+        case ast.Attribute(attr=name):
+            return name in _ORDERLESS
+        case ast.Call() | ast.keyword():
+            return _is_orderless_argument(tree, parent, sets)
+        case ast.comprehension(iter=iterable):
+            return iterable is not node or _is_orderless_loop(tree, tree.parent(parent), sets)
+    return False
 
-    def _is_handed_over(self, node: ast.AST) -> bool:
-        """Return whether a display that holds a set is the program's value, or an argument of a tool."""
-        around = self._tree.parent(node)
-        while isinstance(around, ast.Dict | ast.List | ast.Tuple | ast.keyword):
-            around = self._tree.parent(around)
-        if isinstance(around, ast.Call):
-            return is_tools(around.func)
-        return isinstance(around, ast.Expr) and self._tree.parent(around) is self._tree.root
+
+def _is_orderless_argument(tree: Tree, parent: ast.Call | ast.keyword, sets: Collection[ast.expr]) -> bool:
+    call = tree.parent(parent) if isinstance(parent, ast.keyword) else parent
+    if not isinstance(call, ast.Call):
+        return False
+    if is_tools(call.func):
+        return True  # arguments and values are sorted on their way out
+    if isinstance(call.func, ast.Attribute) and call.func.attr in _ORDERLESS:
+        return call.func.value in sets
+    by_key = any(keyword.arg == "key" for keyword in call.keywords)
+    return kinds_of(tree).is_builtin(call.func, *_ORDERLESS_FUNCTIONS) and not by_key
+
+
+def _is_orderless_loop(tree: Tree, comprehension: ast.AST, sets: Collection[ast.expr]) -> bool:
+    kinds, call = kinds_of(tree), tree.parent(comprehension)
+    if kinds.catches(comprehension) or not kinds.is_pure(comprehension):
+        return False
+    if isinstance(comprehension, ast.GeneratorExp | ast.ListComp) and isinstance(call, ast.Call):
+        counts = kinds.is_builtin(call.func, "sum") and isinstance(comprehension.elt, ast.Constant)
+        return counts or _is_orderless_argument(tree, call, sets)
+    return isinstance(comprehension, ast.SetComp)
 
 
 def _is_view(node: ast.AST) -> bool:
@@ -246,7 +174,6 @@ def _is_started_at_once(tree: Tree, call: ast.Call) -> bool:
 
 def _cannot_fail_before(tree: Tree, call: ast.Call) -> bool:
     """Return whether nothing can fail between a tool's call in a gather and the gather's `await`."""
-    kinds = kinds_of(tree)
     gather = next(
         (node for node in tree.ancestors(call) if isinstance(node, ast.Call) and _is_gather(tree, node)), None
     )
@@ -255,10 +182,10 @@ def _cannot_fail_before(tree: Tree, call: ast.Call) -> bool:
     for node in ast.walk(gather):
         if isinstance(node, ast.Call) and node is not gather and node not in _iterables(gather):
             values = (*node.args, *(keyword.value for keyword in node.keywords))
-            if not is_tools(node.func) or not all(map(kinds.is_safe, values)):
+            if not is_tools(node.func) or not all(isinstance(value, ast.Constant | ast.Name) for value in values):
                 return False
         if isinstance(node, ast.comprehension) and not (
-            isinstance(node.target, ast.Name) and all(map(kinds.is_safe, node.ifs))
+            isinstance(node.target, ast.Name) and all(isinstance(each, ast.Constant | ast.Name) for each in node.ifs)
         ):
             return False
     # What is unpacked or evaluated behind a call comes after the call.
