@@ -12,7 +12,8 @@ from dataclasses import replace
 from codemode_sandboxes.source import Edits, tree_of
 
 from codemode_graph.catalogue.observation import ObservedSchemas
-from codemode_graph.check.types import TypeChecker, stored_keys
+from codemode_graph.check.stored_keys import StoredKeys
+from codemode_graph.check.types import TypeChecker
 from codemode_graph.tools.signatures import Signature, Signatures, render_stubs
 
 __all__ = ["correct_keys"]
@@ -46,7 +47,7 @@ async def correct_keys(
     records = {name: record for record, name in signatures.names.items()}
     diagnostics = await checker.type_check(code, render_stubs(signatures))
     tree, edits, fixes = tree_of(code), Edits(code), list[str]()
-    stored = set(stored_keys(tree))
+    stored = StoredKeys(tree)
     found = {}
     for each in diagnostics:
         if each.rule == "invalid-key" and (match := _UNKNOWN.fullmatch(each.message)) and match["type"] in records:
@@ -60,7 +61,7 @@ async def correct_keys(
         # of a subscript is left alone.
         if (
             near is None
-            or key in stored
+            or stored.may_have(key)
             or not _is_simple(node.value)
             or any(isinstance(above, ast.JoinedStr | ast.Subscript) for above in tree.ancestors(node))
         ):

@@ -15,6 +15,7 @@ from codemode_graph.check.arguments import find_wrong_calls
 from codemode_graph.check.awaits import add_awaits
 from codemode_graph.check.envelope import find_wrapped
 from codemode_graph.check.inline import inline_programs
+from codemode_graph.check.lookups import find_wrong_lookups
 from codemode_graph.check.missing_calls import call_tools, find_missing_calls
 from codemode_graph.check.modules import add_missing_imports, drop_idle_imports, find_missing_modules, imported_modules
 from codemode_graph.check.near_keys import correct_keys
@@ -113,7 +114,10 @@ async def check_program(
             # A name that is computed is none that a type checker could follow.
             declared = stubs if isinstance(stubs, str) else await (stubs or Stubs(signatures)).text(references.named())
             diagnostics = await type_checker.type_check(plain, declared)
-            findings += TypeFindings(plain, tree, references, signatures).findings(diagnostics)
+            types = TypeFindings(plain, tree, references, signatures)
+            findings += await find_wrong_lookups(
+                plain, tree, types, types.findings(diagnostics), stubs=declared, type_checker=type_checker
+            )
         # Types follow from calls that are right: what is wrong with those is told first.
         if returns is not None and not findings and not (tools and set(tools) <= set(search_tools)):
             findings += await find_wrong_values(

@@ -7,18 +7,18 @@ filled later, and what is of no known type, is left to the value itself.
 
 import ast
 import difflib
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from codemode_sandboxes.contract import Diagnostic
 from codemode_sandboxes.guest.json_values import to_json
-from codemode_sandboxes.source import Edits, Function, Scope, Tree
+from codemode_sandboxes.source import Function, Scope, Tree
 
 from codemode_graph.check.arguments import listed
 from codemode_graph.check.clash import Clash, clash, kinds_of, read_type, without_parts
+from codemode_graph.check.expression_types import expression_types
+from codemode_graph.check.stored_keys import StoredKeys
 from codemode_graph.check.tool_uses import assigned, returned
-from codemode_graph.check.types import TypeChecker, stored_keys
+from codemode_graph.check.types import TypeChecker
 from codemode_graph.check.variable_use import VariableUse
 from codemode_graph.state import Finding
 from codemode_graph.tools.annotations import NULL, UNKNOWN, Array, Map, Record, Shape, Tuple, Union, Unknown
@@ -69,8 +69,8 @@ async def find_wrong_values(
     walk = _Walk(tree, returns.shape, signatures)
     walk.program()
     if type_checker is not None and walk.leaves:
-        text, names = _with_questions(code, [leaf.node for leaf in walk.leaves])
-        walk.hold(_answers(await type_checker.type_check(text, stubs), names))
+        nodes = [leaf.node for leaf in walk.leaves]
+        walk.hold(await expression_types(code, nodes, stubs=stubs, type_checker=type_checker))
     if not walk.findings:
         walk.hold_literals(returns.problem)
     return walk.findings
@@ -90,7 +90,8 @@ class _Walk:
         self._wholes: list[ast.expr] = []
         self._tree, self._expected, self._signatures = tree, expected, signatures
         self._records = {name: record for record, name in signatures.names.items()}
-        self._stored = frozenset(stored_keys(tree))
+        stored = StoredKeys(tree)
+        self._stored, self._merges = stored.keys, stored.merges
         self._functions: set[ast.AST] = set()
         self._used: dict[tuple[str, Scope], list[VariableUse]] = {}
         self._steps = 0
@@ -99,10 +100,6 @@ class _Walk:
             isinstance(each.ctx, ast.Load) and isinstance(each.slice, ast.Constant) and each.slice.value in self._stored
             for each in tree.of(ast.Subscript)
         )
-        # Keys that come by `update(other)` or `|=` stand nowhere in the text.
-        self._merges = any(
-            isinstance(call.func, ast.Attribute) and call.func.attr == "update" for call in tree.of(ast.Call)
-        ) or any(isinstance(each.op, ast.BitOr) for each in tree.of(ast.AugAssign))
 
     def program(self) -> None:
         """Walk the program's value: its last expression."""
@@ -112,16 +109,12 @@ class _Walk:
         elif "any" not in kinds_of(self._expected) and "None" not in kinds_of(self._expected):
             self._find(last, f"the program ends without a value: end it with the answer, {self._words(self._expected)}")
 
-    def hold(self, types: dict[int, str]) -> None:
-        """Compare the types that the type checker has said.
-
-        Args:
-            types: By the number of the leaf.
-        """
-        for number, leaf in enumerate(self.leaves):
-            if number not in types:
+    def hold(self, types: Mapping[ast.expr, str]) -> None:
+        """Compare the types that the type checker has said."""
+        for leaf in self.leaves:
+            if leaf.node not in types:
                 continue
-            found = self._certain(leaf.node, read_type(types[number], self._records))
+            found = self._certain(leaf.node, read_type(types[leaf.node], self._records))
             if (why := clash(found, leaf.expected, self._stored)) is not None:
                 self._find(leaf.node, self._tell(leaf.place, why))
 
@@ -389,43 +382,6 @@ class _Walk:
         if isinstance(shape, Array) and isinstance(shape.item, Record) and shape.item in self._signatures.names:
             return f"a list of whole {self._signatures.names[shape.item]}"
         return one_line(" where ".join(render_type(shape, self._signatures)[:2]), 200)
-
-
-def _with_questions(code: str, nodes: Sequence[ast.expr]) -> tuple[str, dict[str, int]]:
-    """Return a program in which each expression is asked for an attribute that no type has: the error names its type.
-
-    Args:
-        code: The program.
-        nodes: The expressions.
-
-    Returns:
-        The program, and the numbers of the expressions by the names of the attributes.
-    """
-    stem = "_answer"
-    while stem in code:
-        stem += "_"
-    edits = Edits(code)
-    names: dict[str, int] = {}
-    for number, node in enumerate(nodes):
-        names[f"{stem}_{number}"] = number
-        start, end = edits.span(node)
-        edits.insert(start, "(")
-        edits.insert(end, f").{stem}_{number}")
-    return edits.apply(), names
-
-
-def _answers(diagnostics: Sequence[Diagnostic], names: dict[str, int]) -> dict[int, str]:
-    """Return the types that the type checker says, by the numbers of the expressions.
-
-    Its words are its own: a later version that words them anew says nothing here, and no finding is made.
-    """
-    found = [
-        match
-        for each in diagnostics
-        if each.rule == "unresolved-attribute"
-        and (match := re.fullmatch(r"Object of type `(.+)` has no attribute `(\w+)`", each.message, re.DOTALL))
-    ]
-    return {names[match[2]]: match[1] for match in found if match[2] in names}
 
 
 def _only(shape: Shape, *kinds: type[Record | Map | Array | Tuple]) -> Shape | None:

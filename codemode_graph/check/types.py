@@ -7,7 +7,7 @@ types, or from what is plainly written.
 import ast
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Literal, Protocol, TypeAlias
 
@@ -15,6 +15,7 @@ from codemode_sandboxes.contract import Diagnostic
 from codemode_sandboxes.source import Tree, parse
 
 from codemode_graph.check.arguments import listed
+from codemode_graph.check.stored_keys import StoredKeys
 from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
 from codemode_graph.tools.annotations import Array, Record, Shape, Union
@@ -22,7 +23,7 @@ from codemode_graph.tools.results import BESIDE
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.text import one_line
 
-__all__ = ["TypeChecker", "TypeFindings", "stored_keys"]
+__all__ = ["TypeChecker", "TypeFindings"]
 
 
 class TypeChecker(Protocol):
@@ -77,7 +78,8 @@ class TypeFindings:
 
     def __init__(self, code: str, tree: Tree, references: References, signatures: Signatures) -> None:
         self._tree, self._references, self._signatures = tree, references, signatures
-        self._stored = set(stored_keys(tree))
+        self._stored = StoredKeys(tree)
+        self._computed: set[str] = set()
         # A type checker counts columns in characters, the tree in bytes.
         lines = code.split("\n")
         self._nodes: dict[tuple[int, int], list[ast.AST]] = {}
@@ -89,25 +91,55 @@ class TypeFindings:
 
     # Most programs have no diagnostic, and tools have thousands of types.
     @cached_property
-    def _records(self) -> dict[str, Record]:
+    def records(self) -> dict[str, Record]:
+        """The types of the tools by their names."""
         return {name: record for record, name in self._signatures.names.items()}
 
     @cached_property
     def _returned_by(self) -> list[tuple[str, str, _Part]]:
         return list(_returned_by(self._signatures))
 
-    def findings(self, diagnostics: Sequence[Diagnostic]) -> Iterator[Finding]:
-        """Yield the findings of the diagnostics that are certain."""
+    def findings(self, diagnostics: Sequence[Diagnostic]) -> Iterator[tuple[Finding, tuple[ast.Subscript, ...]]]:
+        """Yield the findings of the diagnostics, each with the subscripts that it may be about."""
+        diagnostics = [each for each in diagnostics if len(each.message) <= _LONGEST]  # or patterns with `.+` are slow
+        self._computed |= set(self._computed_keys(diagnostics))
         for diagnostic in diagnostics:
-            if len(diagnostic.message) > _LONGEST:
-                continue  # hostile types make patterns with several `.+` slow
             nodes = self._nodes.get((diagnostic.line, diagnostic.column), [])
             for rule, pattern, finding, report in _RULES:
                 found = re.fullmatch(pattern, diagnostic.message) if rule == diagnostic.rule else None
                 words = next((w for node in nodes if found and (w := report(self, found, node)) is not None), None)
                 if words is not None:
-                    yield Finding(rule=finding, message=one_line(words, 600), line=diagnostic.line)
+                    subscripts = self._subscripts(nodes) if report in _LOOKUPS else ()
+                    yield Finding(rule=finding, message=one_line(words, 600), line=diagnostic.line), subscripts
                     break
+
+    def _computed_keys(self, diagnostics: Iterable[Diagnostic]) -> Iterator[str]:
+        """Yield the keys that the program stores by a variable; of one that is computed, the type that it is stored in."""
+        for each in diagnostics:
+            subscripts = self._subscripts(self._nodes.get((each.line, each.column), []))
+            if each.rule == "invalid-key" and any(isinstance(node.ctx, ast.Store) for node in subscripts):
+                found = re.match(r"Unknown key \"(.*)\" for|TypedDict `(\w+)`", each.message)
+                yield "" if found is None else found[1] or found[2]
+
+    def _subscripts(self, nodes: Sequence[ast.AST]) -> tuple[ast.Subscript, ...]:
+        """Return those that begin at a place, and those whose key does."""
+        parents = [parent for node in nodes if getattr(parent := self._tree.parent(node), "slice", None) is node]
+        return tuple(each for each in (*nodes, *parents) if isinstance(each, ast.Subscript))
+
+    def never_found(self, record: Record, key: str) -> str | None:
+        """Report a key that `get` looks up in a result that does not have it.
+
+        A server of MCP declares what it returns for people, and may return more.
+        """
+        name = self._signatures.names[record]
+        sources = {self._signatures.by_name[tool].tool.source for each, tool, _ in self._returned_by if each == name}
+        if name in self._computed or any(source.startswith("mcp:") for source in sources):
+            return None
+        return f"{self._what(name)} has no key {key!r}, so get returns its default{self._lacks(record, key)}"
+
+    def may_be_stored(self, key: str) -> bool:
+        """Return whether the program puts a key into a dict itself, or a server may."""
+        return self._stored.may_have(key) or key in self._computed or self._stands_beside(key)
 
     @_reports("not-subscriptable", r"Cannot subscript object of type `CoroutineType\[.*", "unawaited-call")
     @_reports("unresolved-attribute", r"Object of type `CoroutineType\[.* has no attribute .*", "unawaited-call")
@@ -128,7 +160,7 @@ class TypeFindings:
         call = self._tree.parent(node)
         if not isinstance(call, ast.Call) or (reference := self._references.find(call.func)) is None:
             return None
-        if reference.tool is None or not _certainly_differ(actual, expected, self._records):
+        if reference.tool is None or not _certainly_differ(actual, expected, self.records):
             return None
         signature = next(each for each in self._signatures.tools if each.tool.name == reference.tool)
         if isinstance(node, ast.keyword) and node.arg in signature.parameters.by_name:
@@ -152,16 +184,16 @@ class TypeFindings:
         elif actual.startswith("list["):
             one = f"tools[{reference.tool!r}]({argument}=each{', ...' if len(call.args) + len(call.keywords) > 1 else ''})"
             advice = f": call it for each item, as in `await asyncio.gather(*[{one} for each in items])`"
-        elif actual in self._records:
-            advice = f"; pass a part of it{self._keys(self._records[actual], argument)}"
+        elif actual in self.records:
+            advice = f"; pass a part of it{self._keys(self.records[actual], argument)}"
         return f"{message}, but must be {_plain_type(expected)}{advice}"
 
     @_reports("invalid-key", r"Unknown key \"(?P<key>.*)\" for TypedDict `(?P<type>\w+)`.*", "wrong-key")
     def unknown_key(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a key that a result does not have."""
-        record, key = self._records.get(found["type"]), found["key"]
+        record, key = self.records.get(found["type"]), found["key"]
         # A program that stores a key may read it from any dict, as far as the checker knows.
-        if record is None or record.others is not None or key in self._stored or self._stands_beside(key):
+        if record is None or record.others is not None or found["type"] in self._computed or self.may_be_stored(key):
             return None
         return f"{self._what(found['type'])} has no key {key!r}{self._lacks(record, key)}"
 
@@ -178,7 +210,7 @@ class TypeFindings:
     )
     def not_a_list(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a dict that is indexed with a number."""
-        record = self._records.get(found["type"])
+        record = self.records.get(found["type"])
         if record is None:
             return None
         return f"{self._what(found['type'])} is a dict, not a list{self._keys(record, '')}"
@@ -196,7 +228,7 @@ class TypeFindings:
             return None
         if not isinstance(node, ast.Subscript):
             return None
-        if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self._records:
+        if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self.records:
             return f"this is a list of {item[1]}, not a dict: loop over it, or index it with a number"
         # Other variables may hold something else by now; what a tool returned is certain.
         if kind in ("str", "int") and self._is_from_tools(node.value):
@@ -220,11 +252,11 @@ class TypeFindings:
         kind, name = found["type"], found["name"]
         if not isinstance(node, ast.Attribute) or node.attr != name:
             return None
-        if (record := self._records.get(kind)) is not None:
+        if (record := self.records.get(kind)) is not None:
             if name in record.fields:
                 return f"{self._what(kind)} is a dict: write [{name!r}], not .{name}"
             return f"{self._what(kind)} is a dict without {name!r}{self._lacks(record, name)}"
-        if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self._records:
+        if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self.records:
             return f"this is a list of {item[1]}: it has no {name!r}; loop over it, or index it with a number"
         if kind in ("str", "int", "bool") and self._is_from_tools(node.value) and not hasattr(_TYPES[kind], name):
             return f"this is {_plain_type(kind)}: it has no {name!r}"
@@ -322,7 +354,7 @@ class TypeFindings:
         tools = {
             tool: [each.keyword for each in self._signatures.by_name[tool].parameters.by_name.values() if each.required]
             for name, tool, _ in self._returned_by
-            if self._records[name] is not record and key in self._records[name].fields
+            if self.records[name] is not record and key in self.records[name].fields
         }
         fields = {} if record is None else record.fields
         found = [tool for tool, needed in tools.items() if not fields.keys().isdisjoint(needed)]
@@ -342,6 +374,7 @@ class TypeFindings:
         return f": its keys are {listed(map(repr, record.fields))}{hint}"
 
 
+_LOOKUPS = (TypeFindings.unknown_key, TypeFindings.not_a_list, TypeFindings.not_a_dict, TypeFindings.no_items)
 _TYPES: Mapping[str, type] = {"str": str, "int": float, "bool": bool}
 
 
@@ -366,23 +399,6 @@ def _returned_by(signatures: Signatures) -> Iterator[tuple[str, str, _Part]]:
                     todo.append((item, "item" if part == "whole" else "part"))
                 case Union(members):
                     todo += [(member, part) for member in members]
-
-
-def stored_keys(tree: Tree) -> Iterator[str]:
-    """Yield keys that the program itself puts into dicts, or asks for."""
-    for node in tree.of(ast.Subscript, ast.Compare, ast.Call):
-        match node:
-            case ast.Subscript(slice=ast.Constant(value=str(key)), ctx=ast.Store()):
-                yield key
-            case ast.Compare(left=ast.Constant(value=str(key)), ops=[ast.In() | ast.NotIn(), *_]):
-                yield key
-            case ast.Call(func=ast.Attribute(attr="setdefault"), args=[ast.Constant(value=str(key)), *_]):
-                yield key
-            case ast.Call(func=ast.Attribute(attr="update"), args=arguments, keywords=keywords):
-                yield from (keyword.arg for keyword in keywords if keyword.arg)
-                for argument in arguments:
-                    keys = argument.keys if isinstance(argument, ast.Dict) else []
-                    yield from (k.value for k in keys if isinstance(k, ast.Constant) and isinstance(k.value, str))
 
 
 def _source(tree: Tree, binding: ast.AST) -> ast.expr | None:

@@ -1,0 +1,61 @@
+"""The keys that a program puts into dicts: the tools' types do not have them."""
+
+import ast
+from collections.abc import Iterator
+
+from codemode_sandboxes.source import Tree
+
+__all__ = ["StoredKeys"]
+
+_SETS = (ast.Set, ast.SetComp, ast.List, ast.ListComp, ast.GeneratorExp, ast.Tuple)
+
+
+class StoredKeys:
+    """The keys that a program puts into dicts itself, or asks for.
+
+    Args:
+        tree: The program.
+
+    Attributes:
+        keys: Those that are written out.
+        merges: The program merges into some dict, or set.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self.keys = frozenset(_keys(tree))
+        merged = list(_merged(tree))
+        self.merges = bool(merged)
+        # The keys of such a dict stand nowhere in the text.
+        self._unknown = any(not isinstance(each, (ast.Dict, *_SETS)) for each in merged)
+
+    def may_have(self, key: str) -> bool:
+        """Return whether a dict of the program may have a key because the program puts it there."""
+        return self._unknown or key in self.keys
+
+
+def _keys(tree: Tree) -> Iterator[str]:
+    for node in tree.of(ast.Subscript, ast.Compare, ast.Call):
+        match node:
+            case ast.Subscript(slice=ast.Constant(value=str(key)), ctx=ast.Store()):
+                yield key
+            case ast.Compare(left=ast.Constant(value=str(key)), ops=[ast.In() | ast.NotIn(), *_]):
+                yield key
+            case ast.Call(func=ast.Attribute(attr="setdefault"), args=[ast.Constant(value=str(key)), *_]):
+                yield key
+            case ast.Call(func=ast.Attribute(attr="update"), keywords=keywords):
+                yield from (keyword.arg for keyword in keywords if keyword.arg)
+    for merged in _merged(tree):
+        for each in merged.keys if isinstance(merged, ast.Dict) else ():
+            if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                yield each.value
+
+
+def _merged(tree: Tree) -> Iterator[ast.expr]:
+    """Yield what is merged into a dict or a set."""
+    for node in tree.of(ast.Call, ast.AugAssign):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="update"), args=arguments, keywords=keywords):
+                yield from arguments
+                yield from (keyword.value for keyword in keywords if keyword.arg is None)
+            case ast.AugAssign(op=ast.BitOr(), value=value):
+                yield value

@@ -1,0 +1,181 @@
+"""Keys that are looked up in results: of unions, by `get`, and those that the program stores itself."""
+
+from collections.abc import AsyncIterator
+from typing import NotRequired
+
+import pytest
+import pytest_asyncio
+from typing_extensions import TypedDict
+
+from codemode_graph import CodeMode, codemode
+
+
+class Leaf(TypedDict):
+    """A small result."""
+
+    x: int
+    name: NotRequired[str]
+
+
+class Other(TypedDict):
+    """Another one."""
+
+    z: int
+
+
+class Deep(TypedDict):
+    """A result with parts."""
+
+    leaf: Leaf
+    many: list[Leaf]
+    by: dict[str, Leaf]
+
+
+async def leaf() -> Leaf:
+    """Return one."""
+    return {"x": 1}
+
+
+async def leaves() -> list[Leaf]:
+    """Return several."""
+    return [{"x": 1}, {"x": 2, "name": "b"}]
+
+
+async def deep() -> Deep:
+    """Return parts."""
+    return {"leaf": {"x": 1}, "many": [{"x": 1}], "by": {"q": {"x": 3}}}
+
+
+async def one_of_two() -> Leaf | Other:
+    """Return the first of two records."""
+    return {"x": 1}
+
+
+async def leaf_or_leaves(several: bool) -> Leaf | list[Leaf]:
+    """Return one or several, as a service does with a path of a file or a folder."""
+    return [{"x": 5}] if several else {"x": 4}
+
+
+async def leaf_or_map() -> Leaf | dict[str, int]:
+    """Return a record, or a dict with any keys."""
+    return {"q": 1}
+
+
+async def leaf_or_text() -> Leaf | str:
+    """Return a text."""
+    return "abc"
+
+
+async def number_or_list() -> int | list[int]:
+    """Return a list."""
+    return [4]
+
+
+async def lists() -> list[Leaf] | list[Other]:
+    """Return the second of two lists."""
+    found: list[Other] = [{"z": 4}]
+    return found
+
+
+async def leaf_or_none() -> Leaf | None:
+    """Return one."""
+    return {"x": 1}
+
+
+TOOLS = [
+    leaf,
+    leaves,
+    deep,
+    one_of_two,
+    leaf_or_leaves,
+    leaf_or_map,
+    leaf_or_text,
+    number_or_list,
+    lists,
+    leaf_or_none,
+]
+
+
+@pytest_asyncio.fixture
+async def cm() -> AsyncIterator[CodeMode]:
+    """Yield a `CodeMode` with the tools."""
+    async with codemode(tools=TOOLS) as session:
+        yield session
+
+
+@pytest.mark.parametrize(
+    ("program", "value"),
+    [
+        ("(await tools.one_of_two())['x']", 1),
+        ("(await tools.one_of_two()).get('x')", 1),
+        ("(await tools.leaf_or_leaves(several=True))[0]['x']", 5),
+        ("(await tools.leaf_or_leaves(several=False))['x']", 4),
+        ("r = await tools.leaf_or_leaves(several=True)\n(r if isinstance(r, list) else [r])[0]['x']", 5),
+        ("(await tools.leaf_or_map())['q']", 1),
+        ("(await tools.leaf_or_map()).get('q')", 1),
+        ("(await tools.leaf_or_text())[0]", "a"),
+        ("(await tools.number_or_list())[0]", 4),
+        ("(await tools.lists())[0]['z']", 4),
+        ("(await tools.leaf_or_none())['x']", 1),
+    ],
+)
+async def test_a_key_of_one_member_of_a_union_is_looked_up(cm: CodeMode, program: str, value: object) -> None:
+    result = await cm.run_code(program)
+
+    assert (result["output"], result["error"]) == (value, None)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "(await tools.one_of_two())['k']",
+        "(await tools.leaf_or_leaves(several=False))['k']",
+        "(await tools.leaf_or_none())['k']",
+        "(await tools.leaf_or_none())[0]",
+        "(await tools.leaf())['k']",
+        "next(iter(await tools.leaves()), {})['k']",
+        # `get` says nothing, and finds nothing.
+        "(await tools.leaf()).get('k')",
+        "(await tools.one_of_two()).get('k', 0)",
+        "[i.get('k', 0) for i in await tools.leaves()]",
+        "r = await tools.deep()\nr['leaf'].get('k')",
+        "r = await tools.deep()\nr.get('many', [])[0].get('k')",
+        "r = await tools.deep()\nr.get('leaf', {}).get('k', 4)",
+        "r = await tools.deep()\nr['by']['q'].get('k')",
+        "((await tools.leaf_or_none()) or {}).get('k', 5)",
+        "m = await tools.leaves()\nsum(i.get(\n  'k',  # why\n  0) for i in m)",
+    ],
+)
+async def test_a_key_of_no_member_is_refused_before_anything_runs(cm: CodeMode, program: str) -> None:
+    result = await cm.run_code(program)
+
+    assert result["error"] is not None
+    assert "has no key 'k'" in result["error"] or "is a dict, not a list" in result["error"]
+    assert result["tool_calls"] == []
+
+
+@pytest.mark.parametrize(
+    ("program", "value"),
+    [
+        ("(await tools.leaf()).get('name', '-')", "-"),
+        ("[i.get('name') for i in await tools.leaves()]", [None, "b"]),
+        ("((await tools.leaf()) | {'k': 1}).get('k')", 1),
+        ("r = await tools.leaf()\nr |= {'k': 1}\nr.get('k')", 1),
+        ("r = await tools.leaf()\no = {'k': 5}\nr |= o\nr['k']", 5),
+        ("r = await tools.leaf()\no = {'k': 5}\nr.update(o)\nr.get('k')", 5),
+        ("r = {**(await tools.leaf()), 'k': 1}\nr.get('k')", 1),
+        ("r = dict(await tools.leaf(), k=2)\nr.get('k')", 2),
+        ("r = await tools.leaf()\nr.setdefault('k', 4)\nr.get('k')", 4),
+        ("r = await tools.leaf()\nfor f in ['k']:\n    r[f] = 1\nr['k'] + r.get('k')", 2),
+        ("r = await tools.leaf()\nf = 'k' + str(2)\nr[f] = 1\nr['k2'] + r.get('k2')", 2),
+        ("r = await tools.deep()\nr['by'].get('k')", None),
+        ("r = await tools.deep()\nr['by'].get('q', {}).get('x')", 3),
+        ("c = {'k': 3}\nr = await tools.leaf()\nc.get('k') + r.get('x')", 4),
+        ("def f(d):\n    return d.get('k', 2)\nf({'k': 5}) + f(await tools.leaf())", 7),
+        ("class C:\n    def get(self, k):\n        return k\nC().get('k')", "k"),
+    ],
+)
+async def test_a_key_that_may_be_there_is_looked_up(cm: CodeMode, program: str, value: object) -> None:
+    result = await cm.run_code(program)
+
+    assert (result["output"], result["error"]) == (value, None)
