@@ -11,7 +11,7 @@ import inspect
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from traceback import walk_tb
 from typing import Any, TypeAlias
@@ -36,7 +36,7 @@ from codemode_graph.exact import encode
 from codemode_graph.redact import mask, redact
 from codemode_graph.state import CodeModeState, Question, ToolCallStatus, ToolError
 from codemode_graph.tools.artifacts import handles_in, is_plain, with_artifacts, with_data
-from codemode_graph.tools.callbacks import masked, secrets_in, tagged
+from codemode_graph.tools.callbacks import masked, secrets_in, tagged, without_data
 from codemode_graph.tools.hints import plain_object, to_plain
 from codemode_graph.tools.results import CommandRefused, Updated, to_json_update
 from codemode_graph.tools.schema import Document
@@ -273,21 +273,23 @@ class ToolCalls:
         """
         if spec.source == LOAD_VALUE.source:
             return arguments
-        found = dict(arguments)
+        schema, found = spec.input_schema, dict[str, Any]()
         for name, value in arguments.items():
             if next(handles_in(value), None) is not None:
-                schema = spec.input_schema
                 try:
                     found |= await with_data({name: value}, schema, Document(schema), self.values.artifact)
                 except KeyError:
                     problem = f"the argument {name!r} of {spec.name}: there is no artifact with this handle"
                     raise ValueError(problem) from None
-        return found
+        return {**arguments, **found} if found else arguments
 
     async def _call(self, spec: ToolSpec, record: Record, arguments: Mapping[str, Any]) -> Any:
         names, event = spec.policy.redact, record.event
-        call = masked(spec.name, spec.call, names, description=spec.description) if names else spec.call
-        arguments = await self._with_data(spec, arguments)
+        filled = await self._with_data(spec, arguments)
+        has_data = filled is not arguments
+        # A LangChain tool reports its arguments itself, data and all.
+        is_hidden = bool(names) or (has_data and spec.source == "langchain")
+        call = masked(spec.name, spec.call, names, description=spec.description) if is_hidden else spec.call
         metadata: dict[str, Any] = {
             "id": record.id,
             "attempt": event.attempt,
@@ -302,9 +304,11 @@ class ToolCalls:
             deadline = asyncio.timeout(spec.policy.timeout)
             try:
                 async with deadline:
-                    if event.answers:
-                        return await _call_with_answers(call, dict(arguments), config, self.state, event.answers)
-                    return await _call(call, dict(arguments), config)
+                    # The call is in a task of its own, so nothing else sees this.
+                    with without_data(arguments) if has_data else nullcontext():
+                        if event.answers:
+                            return await _call_with_answers(call, dict(filled), config, self.state, event.answers)
+                        return await _call(call, dict(filled), config)
             except Exception as problem:
                 if event.answers and is_invalid_resume(problem):
                     raise _InvalidAnswer from problem

@@ -166,6 +166,8 @@ class View:
         self.decisions: dict[str, Decision] = {}
         self.owner: str | None = None
         self.until = 0.0
+        self._driven: SessionView | None = None
+        self._lease = 0.0
         self.marks: dict[str, str] = {}
         self._known_effects: dict[tuple[int, int], str] = {}
         self._by_tool: dict[str, list[Record]] = {}
@@ -212,8 +214,12 @@ class View:
                 # Of a session whose process died, the last call that it began or ended tells how long it went.
                 known.spent += known.alive
                 known.how, known.attached, known.alive = None, event.time, 0.0
+                self._driven, self._lease = known, event.until - event.time
             case events.Renewed():
                 self.until = event.until
+                # The last that is known of a process that was killed within a long call.
+                if self._driven is not None:
+                    self._driven.note_time(event.until - self._lease)
             case events.Ended():
                 session = self.sessions[event.session]
                 session.how, self.owner = event.how, None
@@ -262,11 +268,15 @@ class View:
         self.calls.setdefault((identity.tool, identity.digest), {}).setdefault(identity.occurrence, []).append(record)
 
     def _end(self, at: int, event: events.Done | events.Failed | events.Denied | events.Unknown) -> None:
-        record = self.records[event.call]
-        record.status, record.ended = event.type, event.time
-        record.error = event.error
-        if not isinstance(event, events.Unknown):  # of a dead session's calls, the next one says that
-            self.sessions[record.session].note_time(event.time)
+        record, session = self.records[event.call], self.sessions[self.records[event.call].session]
+        record.status, record.error = event.type, event.error
+        # Of a dead session's calls the next one says it, which may come days later: the tool worked until then at most.
+        died = isinstance(event, events.Unknown) and event.error is None
+        if not died:
+            session.note_time(event.time)
+        # What a person or `verify` says of a call later took no time of the tool's.
+        if record.ended is None:
+            record.ended = session.attached + session.alive if died else event.time
         if isinstance(event, events.Done):
             record.value, record.updates = event.value, event.updates
         elif isinstance(event, events.Denied):

@@ -103,6 +103,7 @@ def run(
     ] = False,
     quiet: flags.QUIET = False,
     html: flags.HTML = None,
+    artifacts: flags.ARTIFACTS = None,
     as_json: flags.JSON = False,
 ) -> None:
     """Do a task.
@@ -131,6 +132,7 @@ def run(
         no_journal=no_journal,
         quiet=quiet,
         html=html,
+        artifacts=artifacts,
         as_json=as_json,
     )
 
@@ -152,6 +154,7 @@ def resume(
     journal: flags.JOURNAL = None,
     quiet: flags.QUIET = False,
     html: flags.HTML = None,
+    artifacts: flags.ARTIFACTS = None,
     as_json: flags.JSON = False,
 ) -> None:
     """Go on with a run that was killed, or that waits for approval: nothing is done twice.
@@ -161,17 +164,30 @@ def resume(
     """
     from codemode_graph.cli.history import resume_run
 
-    resume_run(run_id, decisions=decisions, yes=yes, journal=journal, quiet=quiet, html=html, as_json=as_json)
+    resume_run(
+        run_id,
+        decisions=decisions,
+        yes=yes,
+        journal=journal,
+        quiet=quiet,
+        html=html,
+        artifacts=artifacts,
+        as_json=as_json,
+    )
 
 
 @app.command()
 def show(
-    run_id: flags.RUN, journal: flags.JOURNAL = None, html: flags.HTML = None, as_json: flags.JSON = False
+    run_id: flags.RUN,
+    journal: flags.JOURNAL = None,
+    html: flags.HTML = None,
+    artifacts: flags.ARTIFACTS = None,
+    as_json: flags.JSON = False,
 ) -> None:
     """Show what is recorded of a run: its programs, its calls and its answer."""
     from codemode_graph.cli.history import show_run
 
-    show_run(run_id, journal=journal, html=html, as_json=as_json)
+    show_run(run_id, journal=journal, html=html, artifacts=artifacts, as_json=as_json)
 
 
 runs = typer.Typer(help="List the recorded runs, or delete old ones.", invoke_without_command=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 from codemode_graph.api import codemode
 from codemode_graph.cli.flags import UNWRITTEN
 from codemode_graph.cli.invocation import Invocation, import_object, load_specs
-from codemode_graph.cli.run import check_html, refuse, refusing, run_async, save_page
+from codemode_graph.cli.run import check_places, refuse, refusing, run_async, save_page
 from codemode_graph.evaluation.evaluate import Evaluation, TaskOutcome, evaluate
 from codemode_graph.evaluation.report_page import report_table, save_report
 from codemode_graph.evaluation.task_file import TaskSet, load_tasks
@@ -47,7 +47,7 @@ def eval_tasks(
         html: Where the report is written.
         as_json: Print the outcomes as JSON.
     """
-    check_html(html)
+    check_places(html)
     if html is not None and html.resolve() == path.resolve():
         refuse(f"--html {html}: that is the file of tasks, which the report would replace")
     with refusing():

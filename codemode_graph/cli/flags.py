@@ -105,6 +105,12 @@ HTML = Annotated[
         "--html", help="Write the run to look at: one page that needs no network and no other file.", metavar="FILE"
     ),
 ]
+ARTIFACTS = Annotated[
+    Path | None,
+    typer.Option(
+        "--artifacts", help="Write the images, sounds and files of the answer into this folder.", metavar="FOLDER"
+    ),
+]
 JOURNAL = Annotated[
     Path | None,
     typer.Option(

@@ -20,7 +20,16 @@ from codemode_graph.api import CodeMode, RunResult, codemode
 from codemode_graph.cli.compare import show_comparison
 from codemode_graph.cli.flags import UNWRITTEN
 from codemode_graph.cli.invocation import Invocation
-from codemode_graph.cli.run import check_html, compare_task, do_task, finish, refuse, run_async, save_page
+from codemode_graph.cli.run import (
+    check_places,
+    compare_task,
+    do_task,
+    finish,
+    refuse,
+    run_async,
+    save_artifacts,
+    save_page,
+)
 from codemode_graph.exact import encode_fields
 from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import say
@@ -68,16 +77,18 @@ def run_task(
     no_journal: bool,
     quiet: bool,
     html: Path | None,
+    artifacts: Path | None,
     as_json: bool,
 ) -> None:
     """Run a task or a program, and print its answer, or the value that each sandbox returns for it.
 
     The run is recorded, but for `no_journal` and `compare`.
     """
-    check_html(html)
+    check_places(html, artifacts)
     if compare:
-        if html is not None:
-            refuse("--html shows one run, and --compare makes several: leave one of them out")
+        for option, place in (("--html", html), ("--artifacts", artifacts)):
+            if place is not None:
+                refuse(f"{option} shows one run, and --compare makes several: leave one of them out")
         show_comparison(run_async(compare_task(invocation, quiet=quiet)), as_json=as_json)
     place = None if no_journal else _place_to_record(journal)
     run_id = uuid.uuid4().hex[:12]
@@ -92,7 +103,7 @@ def run_task(
         return await cm.run(invocation.task, verbose, **known)
 
     work = do_task(invocation, begin, run_id=run_id, durable=place, quiet=quiet, resume=resume)
-    finish(run_async(work), quiet=quiet, html=html, as_json=as_json, resume=resume)
+    finish(run_async(work), quiet=quiet, html=html, artifacts=artifacts, as_json=as_json, resume=resume)
 
 
 def invocation_metadata(invocation: Invocation) -> dict[str, Any]:
@@ -121,11 +132,12 @@ def resume_run(
     journal: Path | None,
     quiet: bool,
     html: Path | None,
+    artifacts: Path | None,
     as_json: bool,
 ) -> None:
     """Go on with a run as it was begun, in the folder where it was begun, and print its answer."""
-    check_html(html)
-    html = html and html.absolute()
+    check_places(html, artifacts)
+    html, artifacts = html and html.absolute(), artifacts and artifacts.absolute()
     place = journal_place(journal)
     answers = None if decisions is None else _read_decisions(decisions)
 
@@ -139,7 +151,7 @@ def resume_run(
 
     resume = _command(run_id, journal)
     work = do_task(invocation, go_on, run_id=run_id, durable=place, quiet=quiet, resume=resume)
-    finish(run_async(work), quiet=quiet, html=html, as_json=as_json, resume=resume)
+    finish(run_async(work), quiet=quiet, html=html, artifacts=artifacts, as_json=as_json, resume=resume)
 
 
 def recorded_invocation(run_id: str, place: Path) -> dict[str, Any]:
@@ -157,15 +169,15 @@ def recorded_invocation(run_id: str, place: Path) -> dict[str, Any]:
     return known
 
 
-def show_run(run_id: str, *, journal: Path | None, html: Path | None, as_json: bool) -> None:
-    """Print what is recorded of a run, or write its page."""
-    check_html(html)
+def show_run(run_id: str, *, journal: Path | None, html: Path | None, artifacts: Path | None, as_json: bool) -> None:
+    """Print what is recorded of a run, or write its page or the artifacts of its answer."""
+    check_places(html, artifacts)
     result = _read(journal_place(journal), lambda cm: cm.result(run_id))
     if as_json:
         print(json.dumps(encode_fields({key: value for key, value in result.items() if key != "content"}), indent=2))
-    elif html is None:
+    elif html is None and artifacts is None:
         Console(soft_wrap=False).print(result.trace)
-    if not save_page(result.trace.save, html):
+    if not save_page(result.trace.save, html) or not save_artifacts(result, artifacts):
         raise typer.Exit(UNWRITTEN)
 
 

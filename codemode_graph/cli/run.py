@@ -1,8 +1,12 @@
 """Run a task, a program or the demo, and print its answer; end what was started, however the command ends."""
 
 import asyncio
+import base64
+import itertools
 import json
+import mimetypes
 import os
+import re
 import shlex
 import signal
 import sqlite3
@@ -35,7 +39,7 @@ from codemode_graph.trace.progress import Progress
 from codemode_graph.trace.words import describe_remark, plural
 
 __all__ = [
-    "check_html",
+    "check_places",
     "compare_task",
     "do_task",
     "finish",
@@ -45,6 +49,7 @@ __all__ = [
     "refusing",
     "run_async",
     "run_demo_task",
+    "save_artifacts",
     "save_page",
     "take_invocation",
 ]
@@ -135,7 +140,7 @@ async def compare_task(invocation: Invocation, *, quiet: bool) -> Comparison:
 
 def run_demo_task(*, model: str | None, html: Path | None, as_json: bool) -> None:
     """Run the demo, and print its answer."""
-    check_html(html)
+    check_places(html)
     finish(run_async(run_demo(model, _run_aloud)), quiet=False, html=html, as_json=as_json)
 
 
@@ -252,13 +257,26 @@ def read_schema(returns: Path) -> dict[str, Any]:
         refuse(f"--returns {returns}: {error}")
 
 
-def check_html(html: Path | None) -> None:
-    """Refuse a place where the page cannot be written, before the run rather than after it."""
+def check_places(html: Path | None, artifacts: Path | None = None) -> None:
+    """Refuse a place where the page or the artifacts cannot be written, before the run rather than after it."""
+    if artifacts is not None and ((artifacts.exists() and not artifacts.is_dir()) or not artifacts.parent.is_dir()):
+        refuse(
+            f"--artifacts {artifacts}: "
+            + ("it is no folder" if artifacts.exists() else f"there is no folder {artifacts.parent}")
+        )
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         refuse(f"--html {html}: " + ("it is a folder" if html.is_dir() else f"there is no folder {html.parent}"))
 
 
-def finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool, resume: str | None = None) -> None:
+def finish(
+    result: RunResult,
+    *,
+    quiet: bool,
+    html: Path | None,
+    as_json: bool,
+    artifacts: Path | None = None,
+    resume: str | None = None,
+) -> None:
     """Print the answer of a run, or why there is none, write its page, and exit with a status that says which.
 
     Args:
@@ -266,12 +284,14 @@ def finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool, 
         quiet: Leave out what only a person reads.
         html: Where the page is written.
         as_json: Print the whole result.
+        artifacts: The folder for the images, sounds and files of the answer.
         resume: The command that goes on with the run where it is not over.
     """
     console = Console(stderr=True)
     written = save_page(result.trace.save, html, quiet=quiet)
+    written = save_artifacts(result, artifacts, quiet=quiet) and written
     if as_json:
-        # Of artifacts the handles are enough here: their data are in the journal.
+        # Of artifacts the handles are enough here: `--artifacts` writes their data.
         print(_json(encode_fields({key: value for key, value in result.items() if key != "content"})))
     elif result["success"]:
         output = result["output"]
@@ -280,6 +300,10 @@ def finish(result: RunResult, *, quiet: bool, html: Path | None, as_json: bool, 
             console.print("\n[bold]Answer[/]")
         _print_answer(text)
     _tell_effects(console, result)
+    if result["content"] and artifacts is None and not quiet:
+        shown = "" if resume is None else f"{resume.replace('resume', 'show', 1)} "
+        files = plural(len(result["content"]), "file")
+        say(console, Text(f"The data of {files} in the answer: {shown}--artifacts FOLDER", style="dim"))
     if result["success"]:
         if not written:
             raise typer.Exit(UNWRITTEN)
@@ -382,6 +406,52 @@ def save_page(write: Callable[[Path], object], html: Path | None, *, what: str =
     if not quiet:
         say(Console(stderr=True), f"The {what} is in {html}")
     return True
+
+
+def save_artifacts(result: RunResult, folder: Path | None, *, quiet: bool = False) -> bool:
+    """Write the images, sounds and files of an answer into a folder, and say where they are; return False where that fails.
+
+    A file that is there is never overwritten: the next one has a number.
+
+    Args:
+        result: The result.
+        folder: The folder; None for no files.
+        quiet: Say nothing of what is written.
+    """
+    if folder is None:
+        return True
+    try:
+        folder.mkdir(exist_ok=True)
+        for block in result["content"]:
+            path = _write_new(folder, _file_name(block), base64.b64decode(block["base64"]))
+            if not quiet:
+                say(Console(stderr=True), f"{path} ({block['mime_type']})")
+    except OSError as error:
+        say(Console(stderr=True), f"codemode-graph: --artifacts {folder}: {error.strerror}", style="red")
+        return False
+    return True
+
+
+def _file_name(block: Mapping[str, Any]) -> str:
+    """Return the name for an artifact: the last part of the one that its tool gave, which may be a path or an address."""
+    source = str(block.get("extras", {}).get("name", "")).partition("?")[0]
+    name = re.sub(r"[^\w.() -]|^[. ]+|[. ]+$", "", re.split(r"[/\\]", source)[-1])[-100:]
+    return (
+        name if name.strip(". ") else f"artifact{mimetypes.guess_extension(block['mime_type'].partition(';')[0]) or ''}"
+    )
+
+
+def _write_new(folder: Path, name: str, data: bytes) -> Path:
+    for number in itertools.count(1):
+        path = folder / (name if number == 1 else f"{Path(name).stem}-{number}{Path(name).suffix}")
+        try:
+            with path.open("xb") as file:
+                file.write(data)
+            return path
+        except FileExistsError:
+            if path.is_file() and path.read_bytes() == data:  # shown a second time
+                return path
+    raise AssertionError("unreachable")
 
 
 def _print_answer(text: str) -> None:

@@ -78,6 +78,9 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         for spec in parts.catalogue.callable
     }
     attempt = len(state["attempts"])
+    # A killed process left no checkpoint of the seconds that the program had taken; the journal has them.
+    recorded = state["attempts"][-1]["seconds"]
+    before = max(recorded, session.spent) if session.restart else recorded
     opened = log.view.opened
     assert opened is not None  # `open_log` has seen to it
     superseded = fold(await log.journal.read(opened.superseded)).tool_calls() if opened.superseded else []
@@ -105,7 +108,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
                 session=session,
                 resolver=resolver,
                 limits=parts.limits,
-                timeout=_timeout(state, parts, session),
+                timeout=_timeout(parts, session, seconds_spent(state) - recorded + before),
             )
             traced.end(
                 ended,
@@ -140,7 +143,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
         "stdout": run.stdout,
         "calls": list(resolver.calls),
         "sandbox": sandbox,
-        "seconds": state["attempts"][-1]["seconds"] + run.seconds,
+        "seconds": before + run.seconds,
     }
     if (refused := resolver.refusals()) is not None:
         changes["refused"] = refused
@@ -174,11 +177,11 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
     return {**update, "sequence": log.view.length}
 
 
-def _timeout(state: CodeModeState, parts: Parts, session: Session) -> float:
-    """Return the seconds that the program may still take: of its own, and of the run's."""
+def _timeout(parts: Parts, session: Session, spent: float) -> float:
+    """Return the seconds that the program may still take: of its own, and of the run's, of which so many are spent."""
     most = knobs(parts).max_seconds
     rest = parts.timeout - session.spent
-    return max(0.0, rest if most is None else min(rest, most - seconds_spent(state)))
+    return max(0.0, rest if most is None else min(rest, most - spent))
 
 
 def _failure(event: Failed, maker: ToolCalls) -> Failure:

@@ -1,7 +1,8 @@
 """Tool calls in traces: each one is a child tool run of the run of the program."""
 
-from collections.abc import Collection
-from contextlib import nullcontext
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from traceback import format_exception
 from typing import Any
 
@@ -23,7 +24,10 @@ from codemode_graph.tools.artifacts import with_artifacts
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.spec import ToolCaller
 
-__all__ = ["is_heard", "masked", "secrets_in", "tagged", "traced"]
+__all__ = ["is_heard", "masked", "secrets_in", "tagged", "traced", "without_data"]
+
+# What traces show in place of the arguments of the next call: the data of an artifact may be megabytes.
+_ARGUMENTS: ContextVar[Mapping[str, Any] | None] = ContextVar("codemode_arguments", default=None)
 
 
 def traced(name: str, call: ToolCaller, *, description: str = "") -> ToolCaller:
@@ -51,6 +55,16 @@ def traced(name: str, call: ToolCaller, *, description: str = "") -> ToolCaller:
     return _as_run(name, description, call, frozenset())
 
 
+@contextmanager
+def without_data(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Have the trace of the call in the block show these arguments: handles, where the tool gets the data of artifacts."""
+    token = _ARGUMENTS.set(arguments)
+    try:
+        yield
+    finally:
+        _ARGUMENTS.reset(token)
+
+
 def masked(name: str, call: ToolCaller, names: Collection[str], *, description: str = "") -> ToolCaller:
     """Wrap a tool as `traced` does, and mask values in its trace, whether it reports itself or not.
 
@@ -63,7 +77,7 @@ def masked(name: str, call: ToolCaller, names: Collection[str], *, description: 
         names: Keys whose values are masked, at any depth.
         description: For callbacks, beside the name.
     """
-    return _as_run(name, description, call, frozenset(names))
+    return _as_run(name, description, call, frozenset(names), is_whole=True)
 
 
 def tagged(config: RunnableConfig, *tags: str, **metadata: Any) -> RunnableConfig:
@@ -87,9 +101,11 @@ def is_heard(config: RunnableConfig) -> bool:
     return not isinstance(callbacks, BaseCallbackManager) or bool(callbacks.handlers)
 
 
-def _as_run(name: str, description: str, call: ToolCaller, names: frozenset[str]) -> ToolCaller:
+def _as_run(
+    name: str, description: str, call: ToolCaller, names: frozenset[str], *, is_whole: bool = False
+) -> ToolCaller:
     async def call_as_run(arguments: dict[str, Any], config: RunnableConfig) -> Any:
-        if not names and not is_heard(config):
+        if not is_whole and not is_heard(config):
             # Without anybody to trace for, the config is all that LangChain looks for in the context, and a task of its
             # own, as `coro_with_context` makes one, would cost two turns of the loop.
             token = var_child_runnable_config.set(config)
@@ -98,17 +114,20 @@ def _as_run(name: str, description: str, call: ToolCaller, names: frozenset[str]
             finally:
                 var_child_runnable_config.reset(token)
         config = ensure_config(config)
-        shown = _mask(arguments, names) if names else _shown(arguments)
+        plain = _ARGUMENTS.get()
+        _ARGUMENTS.set(None)  # in the task of this call: what the tool calls has arguments of its own
+        plain = arguments if plain is None else plain
+        shown = _mask(plain, names) if names else _shown(plain)
         run = await get_async_callback_manager_for_config(config).on_tool_start(
             {"name": name, "description": description}, str(shown), inputs=shown
         )
         # What the tool runs inside may report the very values to be masked, so nothing inside is traced.
         inside: RunnableConfig = (
-            {**config, "callbacks": []} if names else patch_config(config, callbacks=run.get_child())
+            {**config, "callbacks": []} if is_whole else patch_config(config, callbacks=run.get_child())
         )
 
         async def call_inside() -> Any:
-            with tracing_context(enabled=False) if names else nullcontext():
+            with tracing_context(enabled=False) if is_whole else nullcontext():
                 return await call(arguments, inside)
 
         try:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from codemode_graph.tools import tool
+from codemode_graph.tools.artifacts import Artifact
 
 
 @tool(effect="read")
@@ -32,7 +33,14 @@ def block(seconds: float) -> str:
     return "slept"
 
 
+@tool(effect="read")
+def draw(name: str) -> Artifact:
+    """Draw a picture, and give it a name."""
+    return Artifact(name.encode(), "image/png", name)
+
+
 TOOLS = [add, fail]
+DRAW = [draw]
 NAMED = {"plus": add}
 EMPTY: list[object] = []
 NUMBER = 7

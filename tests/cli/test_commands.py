@@ -177,3 +177,30 @@ def test_help_does_not_wait_for_what_it_does_not_need() -> None:
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+def test_the_files_of_an_answer_are_written_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEMODE_JOURNAL", str(tmp_path / "runs.sqlite"))
+    program = tmp_path / "draw.py"
+    program.write_text(
+        "[await tools.draw(name='../../a/plot.png?x=1'), await tools.draw(name='..'), await tools.draw(name='..')]"
+    )
+    run = ("run", "--tools", "tests.cli.mytools:DRAW", "--program", str(program))
+    told = call(*run)
+    (hint,) = re.findall(
+        r"^The data of 2 files in the answer: codemode-graph (show .*) FOLDER$", told.stderr, re.MULTILINE
+    )
+    folder = tmp_path / "files"
+    shown = call(*hint.split(), str(folder))
+    assert shown.exit_code == 0, shown.output
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "plot.png": b"../../a/plot.png?x=1",
+        "artifact.png": b"..",
+    }
+    (folder / "plot.png").write_text("mine")
+    assert call(*run, "--artifacts", str(folder), "--quiet").exit_code == 0
+    assert {path.name for path in folder.iterdir()} == {"plot.png", "plot-2.png", "artifact.png"}
+    assert (folder / "plot.png").read_text() == "mine"
+    assert "it is no folder" in call(*run, "--artifacts", str(program)).stderr

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain_core.callbacks import AsyncCallbackHandler
+from langchain_core.tools import tool as langchain_tool
 from langgraph.checkpoint.memory import InMemorySaver
 from mcp.shared.memory import create_connected_server_and_client_session
 from mcp.types import EmbeddedResource, ImageContent, TextContent
@@ -226,10 +227,38 @@ async def test_lists_of_handles_become_lists_of_data_and_traces_have_neither() -
     code = "p = await tools.plot()\nawait tools.mail(files=[p, 'text'], pictures=[p], factor=float('inf'))"
     await app.ainvoke({"task": "", "code": code}, {"callbacks": [Spy()]})
     assert seen == [PNG, b"text", Artifact(PNG, "image/png", "plot.png")]
-    assert "Artifact('application/octet-stream', 70 bytes)" in traced[2]
+    assert traced[2].count("'codemode_artifact'") == 4  # two handles, as text and as inputs
     assert "{'codemode_exact': ['float', 'inf']}" in traced[2]
     assert traced[3] == "{'codemode_exact': ['float', 'nan']}"
     assert "IDATx" not in str(traced)
+
+
+@pytest.mark.parametrize("is_langchain", [False, True])
+async def test_a_text_takes_the_data_of_a_handle_and_its_trace_the_handle(is_langchain: bool) -> None:
+    sent: list[Any] = []
+    traced: list[str] = []
+
+    class Spy(AsyncCallbackHandler):
+        async def on_tool_start(self, serialized: Any, input_str: str, **kwargs: Any) -> None:
+            traced.append(input_str + str(kwargs["inputs"]))
+
+    def chart() -> Artifact:
+        """Draw."""
+        return Artifact(PNG, "image/png", "plot.png")
+
+    def post(picture: str, others: list[str]) -> str:
+        """Post a picture."""
+        sent.append((picture, others))
+        return "posted"
+
+    tools = [chart, langchain_tool(post) if is_langchain else post]
+    app = create_codemode(model=None, tools=tools, sandbox="monty").compile()
+    code = "p = await tools.chart()\nawait tools.post(picture=p, others=[p, 'text'])"
+    state = await app.ainvoke({"task": "", "code": code}, {"callbacks": [Spy()]})
+    assert state["output"] == "posted", state["error"]
+    assert sent == [(DATA, [DATA, "text"])]
+    assert [traced[-1].count("codemode_artifact"), "text" in traced[-1]] == [4, True]
+    assert DATA not in str(traced)
 
 
 async def test_the_responses_api_gets_images_as_images() -> None:

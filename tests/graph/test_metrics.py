@@ -1,0 +1,88 @@
+"""The numbers of a run that waits, was refused, or was cut off."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from codemode_graph import ToolPolicy, codemode
+from codemode_graph.calls.log import Attached, Done, Ended, Event, Renewed, Started, Unknown
+from codemode_graph.calls.view import fold
+from codemode_graph.metrics import metrics_box
+
+
+async def pay(to: str) -> str:
+    """Pay."""
+    if to == "Zoe":
+        raise TimeoutError("no answer")
+    return f"paid {to}"
+
+
+def executions(result: Any) -> list[int]:
+    used = result["metrics"]
+    return [used[f"{kind}_executions"] for kind in ("total", "successful", "failed", "open")]
+
+
+def calls(result: Any) -> list[int]:
+    used = result["metrics"]
+    numbers = [used[f"{kind}_tool_calls"] for kind in ("total", "successful", "failed", "denied", "open")]
+    names = ("calls", "successes", "failures", "denied", "open")
+    assert numbers == [sum(entry[name] for entry in used["tool_breakdown"].values()) for name in names]
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("program", "decision", "before", "after"),
+    [
+        ("await tools.pay('Zoe')", {"type": "respond", "message": "paid"}, [1, 0, 0, 0, 1], [1, 1, 0, 0, 0]),
+        ("await tools.pay('Zoe')", {"type": "reject"}, [1, 0, 0, 0, 1], [1, 0, 0, 1, 0]),
+        ("await tools.pay('Ann')\nawait tools.pay('Bob')", {"type": "approve"}, [1, 1, 0, 0, 0], [2, 2, 0, 0, 0]),
+        ("await tools.pay('Ann')\nawait tools.pay('Bob')", {"type": "reject"}, [1, 1, 0, 0, 0], [2, 1, 0, 1, 0]),
+    ],
+)
+async def test_what_waits_is_neither_good_nor_bad(
+    tmp_path: Path, program: str, decision: Any, before: list[int], after: list[int]
+) -> None:
+    policies = {"pay": ToolPolicy(approval=lambda arguments: arguments["to"] == "Bob")}
+    async with codemode(tools=[pay], durable=tmp_path / "runs.sqlite", policies=policies, sandbox="monty") as cm:
+        waiting = await cm.run_code(program, run_id="1")
+        assert (executions(waiting), calls(waiting)) == ([1, 0, 0, 1], before)
+        assert executions(await cm.result("1")) == [1, 0, 0, 1]
+        ended = await cm.resume("1", decisions=[decision])
+    bad = decision["type"] == "reject"
+    assert (executions(ended), calls(ended)) == ([1, 1 - bad, bad, 0], after)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(metrics_box(waiting["metrics"]), metrics_box(ended["metrics"]))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert ("Not over: 1" in text, "Rejected: 1" in text, "Outcome unknown: 1" in text) == (
+        True,
+        bool(after[3]),
+        bool(before[4]),
+    )
+
+
+def test_a_call_that_a_kill_cut_off_took_no_longer_than_its_process_lived() -> None:
+    def start(number: int, time: float) -> Started:
+        return Started(
+            session=1,
+            attempt=1,
+            number=number,
+            tool="pay",
+            digest=str(number),
+            occurrence=1,
+            effect="write",
+            arguments={},
+            known_effects="",
+            time=time,
+        )
+
+    first = Attached(session=1, attempt=1, digest="d", owner="a", until=130.0, time=100.0)
+    killed: list[Event] = [first, start(1, 101.0), Renewed(owner="a", until=151.0), Unknown(call=0, time=9000.0)]
+    again = Attached(session=1, attempt=1, digest="d", owner="b", until=9030.0, time=9000.0)
+    view = fold([*killed, again])
+    assert [call["seconds"] for call in view.tool_calls()] == [20.0]
+    assert view.sessions[1].spent == 21.0  # a limit of seconds counts them
+    view = fold([*killed, again, Ended(session=1, how="waiting", spent=1.0), Done(call=0, time=99_000.0, value="paid")])
+    assert [(call["status"], call["seconds"]) for call in view.tool_calls()] == [("done", 20.0)]
