@@ -300,11 +300,11 @@ def finish(
             console.print("\n[bold]Answer[/]")
         _print_answer(text)
     _tell_effects(console, result)
-    if result["content"] and artifacts is None and not quiet:
-        shown = "" if resume is None else f"{resume.replace('resume', 'show', 1)} "
-        files = plural(len(result["content"]), "file")
-        say(console, Text(f"The data of {files} in the answer: {shown}--artifacts FOLDER", style="dim"))
     if result["success"]:
+        if result["content"] and artifacts is None and not quiet:
+            shown = "" if resume is None else f"{resume.replace('resume', 'show', 1)} "
+            files = plural(len(result["content"]), "file")
+            say(console, Text(f"The data of {files} in the answer: {shown}--artifacts FOLDER", style="dim"))
         if not written:
             raise typer.Exit(UNWRITTEN)
         return

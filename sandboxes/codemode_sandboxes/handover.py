@@ -6,8 +6,10 @@ answered as before, and goes on from there. It makes none of its calls anew: as 
 first one did, the host sees neither that nor where it runs.
 """
 
+import asyncio
 import hashlib
 import marshal
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import NamedTuple, TypeAlias
@@ -91,7 +93,8 @@ class HandoverExecution:
     Args:
         execution: The run.
         program: Its program.
-        limits: Its bounds. Time and memory are counted anew where the run goes on.
+        limits: Its bounds. Where the run goes on, memory is counted anew, and the program has what is left of its seconds. To
+            come to where it was it may take as long again, which does not count.
         candidates: Called where the run ends for what its backend lacks.
         on_move: Called with the backend that the run goes on in.
     """
@@ -109,6 +112,8 @@ class HandoverExecution:
         # What the program was told, and a digest of what it did then; None once that is too much to keep.
         self._steps: list[_Step] | None = []
         self._size = 0
+        self._spent = 0.0
+        self._left: float | None = None  # where the run has moved: seconds
 
     async def advance(self, outcomes: Mapping[int, Outcome] | None = None, *, elapsed: float | None = None) -> Event:
         """Run the program until it blocks or ends, here or elsewhere.
@@ -116,12 +121,29 @@ class HandoverExecution:
         Raises:
             SandboxClosed: The execution was closed, or has ended.
         """
-        event = await self._execution.advance(outcomes, elapsed=elapsed)
+        event = await self._advance(outcomes, elapsed)
         if isinstance(event, Failed) and event.lacks:
             return await self._go_on(event, outcomes, elapsed)
         if isinstance(event, Blocked) and self._steps is not None:
             self._keep(outcomes, elapsed, event)
         return event
+
+    async def _advance(self, outcomes: Mapping[int, Outcome] | None, elapsed: float | None) -> Event:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._left) as deadline:
+                return await self._execution.advance(outcomes, elapsed=elapsed)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            await self._execution.aclose()
+            message = f"the program computed for longer than {self._limits.seconds:g} seconds"
+            return Failed(kind="timeout", type="TimeoutError", message=message)
+        finally:
+            took = time.monotonic() - began
+            self._spent += took
+            if self._left is not None:
+                self._left -= took
 
     async def aclose(self) -> None:
         """End the run in whatever state it is, and free what it holds."""
@@ -166,7 +188,8 @@ class HandoverExecution:
                 return failed
             self._on_move(candidate.sandbox)
             candidate.on_start()
-            return await self._execution.advance(outcomes, elapsed=elapsed)
+            self._left = self._limits.seconds - self._spent
+            return await self._advance(outcomes, elapsed)
         except BaseException:
             await self._execution.aclose()
             raise

@@ -1,9 +1,12 @@
 """A run that moves to another backend on the way: it is answered as before, and the host sees nothing of it."""
 
+import asyncio
+import itertools
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -207,3 +210,33 @@ async def test_no_call_of_a_run_that_moves_is_made_twice() -> None:
         failed = await cm.run_code(program.replace("await tools.pay(1)\n", ""))
     assert "NaN" in str(failed["error"])
     assert failed["sandbox"] == "monty"
+
+
+class Endless(MockExecution):
+    """Computes for ever once it has caught up."""
+
+    async def advance(self, outcomes: Mapping[int, Outcome] | None = None, *, elapsed: float | None = None) -> Event:
+        event = await super().advance(outcomes, elapsed=elapsed)
+        if isinstance(event, Finished):
+            await asyncio.Event().wait()
+        return event
+
+
+class EndlessSandbox(Other):
+    async def start(self, program: Program, limits: Limits | None = None) -> MockExecution:
+        execution = await super().start(program, limits)
+        execution.__class__ = Endless
+        return execution
+
+
+async def test_a_run_that_moves_has_what_is_left_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    other, now = EndlessSandbox([FIRST, SECOND, Finished(3)]), itertools.count(step=100)
+    # Each look at the clock is 100 seconds later, so what came before the move took 300.
+    monkeypatch.setattr(handover_module, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
+    execution = await moving([FIRST, SECOND], other).start(PROGRAM, Limits(seconds=300.01))
+    assert await execution.advance() == FIRST
+    assert await execution.advance({1: Returned(1)}) == SECOND
+    failed = await execution.advance({2: Returned(2)})
+    assert isinstance(failed, Failed)
+    assert (failed.kind, failed.message) == ("timeout", "the program computed for longer than 300.01 seconds")
+    assert other.executions[0].closed
