@@ -19,55 +19,27 @@ _SIGNS: dict[type[ast.operator], str] = {
     ast.Sub: "-=",
     ast.BitXor: "^=",
 }
-_NAMES: dict[type[ast.operator], str] = {
-    ast.Add: "add",
-    ast.Mult: "multiply",
-    ast.BitOr: "unite",
-    ast.BitAnd: "intersect",
-    ast.Sub: "subtract",
-    ast.BitXor: "differ",
-}
 _FIXED = frozenset({"bytes", "number", "str", "tuple", "range", "frozenset", "NoneType"})
 
-_CHANGE_SET = """\
+_CHANGE = """\
 def _cm_{name}(target, value):
-    if type(target) is set and isinstance(value, (set, frozenset)):
-        result = target {operator} value
-        target.clear()
-        target.update(result)
-        return target
-    if type(target) is set and not isinstance(value, (type({{}}.keys()), type({{}}.items()))):
-        raise TypeError("unsupported operand type(s) for {sign}: 'set' and '" + type(value).__name__ + "'")
-    target {sign} value
-    return target
-"""
-_ADD = """\
-def _cm_add(target, value):
-    if type(target) is list:
+    kind = type(target)
+    if kind is list and '{operator}' == '+':
         target.extend(value)
-        return target
-    target += value
-    return target
-"""
-_MULTIPLY = """\
-def _cm_multiply(target, value):
-    from collections import deque
-    if type(target) is list or type(target) is deque:
+    elif '{operator}' == '*' and kind.__name__ in ('list', 'deque'):
         result = target * value
         target.clear()
         target.extend(result)
-        return target
-    target *= value
+    elif kind is set and isinstance(value, (set, frozenset)) and '{operator}' in '|&-^':
+        result = target {operator} value
+        target.clear()
+        target.update(result)
+    elif kind is set and not isinstance(value, (type({{}}.keys()), type({{}}.items()))):
+        raise TypeError("unsupported operand type(s) for {operator}=: 'set' and '" + type(value).__name__ + "'")
+    else:
+        target {operator}= value
     return target
 """
-_HELPERS: dict[type[ast.operator], str] = {
-    ast.Add: _ADD,
-    ast.Mult: _MULTIPLY,
-    **{
-        operator: _CHANGE_SET.format(name=_NAMES[operator], sign=_SIGNS[operator], operator=_SIGNS[operator][0])
-        for operator in (ast.BitOr, ast.BitAnd, ast.Sub, ast.BitXor)
-    },
-}
 
 
 # What is assigned to a name that only ever holds numbers, texts or tuples is the same in both, and is not looked at: most
@@ -108,7 +80,7 @@ def _can_be_repeated(tree: Tree, node: ast.AugAssign) -> bool:
 
 
 def _assignment(node: ast.AugAssign) -> Change:
-    sign = _SIGNS[type(node.op)]
+    sign, name = _SIGNS[type(node.op)], type(node.op).__name__.lower()
 
     def edit(edits: Edits) -> None:
         start, end = edits.span(node.target)
@@ -116,11 +88,11 @@ def _assignment(node: ast.AugAssign) -> Change:
         value_end = edits.span(node.value)[1]
         if edits.code[end:operator].strip(" \t\\\n)"):
             raise ValueError("a comment stands before the operator")
-        edits.replace(operator, operator + 2, f"= _cm_{_NAMES[type(node.op)]}({edits.code[start:end]}, (")
+        edits.replace(operator, operator + 2, f"= _cm_{name}({edits.code[start:end]}, (")
         # Parentheses around the value may close behind it; what ends the statement ends the call.
         edits.insert(max(value_end, edits.span(node)[1]), "))")
 
-    return Change(node, edit, _HELPERS[type(node.op)])
+    return Change(node, edit, _CHANGE.format(name=name, operator=sign[0]))
 
 
 ASSIGNMENTS: tuple[Gap, ...] = (

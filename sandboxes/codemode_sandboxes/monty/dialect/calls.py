@@ -51,17 +51,13 @@ def _keywords(function: str, **harmless: object) -> Find:
 
 
 def _function_attributes(tree: Tree) -> Iterator[ast.AST]:
-    # A name that is also assigned may hold anything with attributes.
-    functions = set(tree.function_names - tree.bound.keys())
-    decorators = {item.id for node in tree.functions for item in node.decorator_list if isinstance(item, ast.Name)}
-    for function in tree.functions:
-        # A decorator reads attributes of what it wraps, which is a function under the parameter's name.
-        if function.name in decorators and function.args.args:
-            wrapped = function.args.args[0].arg
-            if tree.bound[wrapped] == 1:
-                functions.add(wrapped)
+    # A name that is also assigned may hold anything with attributes; what has a name is a class or a function.
+    functions = tree.function_names - tree.bound.keys()
+    classes = {node.name for node in tree.of(ast.ClassDef)}
     for node in tree.of(ast.Attribute):
-        if isinstance(node.value, ast.Name) and node.value.id in functions:
+        if isinstance(node.value, ast.Name) and (
+            node.value.id in functions or (node.attr == "__name__" and node.value.id not in classes)
+        ):
             yield node
 
 

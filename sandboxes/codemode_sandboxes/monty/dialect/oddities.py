@@ -46,7 +46,7 @@ _QUIET_FUNCTIONS = frozenset(
 )
 _CONSUMING = ("dict", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple")
 _SEARCHES = frozenset({"count", "endswith", "find", "index", "rfind", "rindex", "startswith"})
-_CONTAINERS = frozenset({"dict", "frozenset", "list", "range", "set", "str", "tuple"})
+_LOUD = (*(ast.Assert, ast.Delete, ast.DictComp, ast.Import, ast.ImportFrom, ast.Set, ast.SetComp, ast.With),)
 _QUIET_METHODS = frozenset(["append", "items", "keys", "values", "lower", "upper", "strip", "copy", "isoformat"])
 
 
@@ -106,24 +106,7 @@ def _ends_of_iterators(tree: Tree) -> Iterator[ast.AST]:
         error = statement.exc.func if isinstance(statement.exc, ast.Call) else statement.exc
         if error is not None and kinds.is_builtin(error, "StopIteration"):
             nodes.append(statement)
-    yield from (node for node in nodes if kinds.catches(node) and not _is_caught_inside(tree, node))
-
-
-def _is_caught_inside(tree: Tree, node: ast.AST) -> bool:
-    """Return whether the function around a node catches `StopIteration` from there."""
-    inner = node
-    for around in tree.ancestors(node):
-        if isinstance(around, Function | ast.Lambda):
-            return False
-        if isinstance(around, ast.Try) and inner in around.body:
-            for handler in around.handlers:
-                names = (
-                    [each.id for each in ast.walk(handler.type) if isinstance(each, ast.Name)] if handler.type else []
-                )
-                if handler.type is None or not {"BaseException", "Exception", "StopIteration"}.isdisjoint(names):
-                    return True
-        inner = around
-    return True
+    yield from filter(kinds.catches, nodes)
 
 
 def _orders_of_views(tree: Tree) -> Iterator[ast.AST]:
@@ -164,21 +147,6 @@ def _class_texts(tree: Tree) -> Iterator[ast.AST]:
 def _assertions(tree: Tree) -> Iterator[ast.AST]:
     kinds = kinds_of(tree)
     return (node for node in tree.of(ast.Assert) if node.msg is not None and kinds.kind(node.msg) != "str")
-
-
-def _slices_of_ranges(tree: Tree) -> Iterator[ast.AST]:
-    kinds = kinds_of(tree)
-    for node in tree.of(ast.Subscript):
-        if isinstance(node.slice, ast.Slice) and kinds.kind(node.value) == "range":
-            yield node
-
-
-def _methods_of_ranges(tree: Tree) -> Iterator[ast.AST]:
-    kinds = kinds_of(tree)
-    for call in tree.of(ast.Call):
-        method = call.func if isinstance(call.func, ast.Attribute) else None
-        if method is not None and method.attr in ("count", "index") and kinds.kind(method.value) == "range":
-            yield call
 
 
 def _listed_iterators(tree: Tree) -> Iterator[ast.AST]:
@@ -270,44 +238,24 @@ class _Quiet:
         match node:
             case ast.Call():
                 return self._is_quiet_call(node)
-            case ast.Subscript(slice=ast.Slice()):
-                return True
-            case ast.Subscript(value=value, slice=key, ctx=ast.Load()):
-                return (
-                    is_tools(node)
-                    or self._kinds.kind(key) == "str"
-                    or self._kinds.kind(value) in ("list", "tuple", "str")
-                )
-            case ast.BinOp(op=ast.Div() | ast.FloorDiv() | ast.Mod() | ast.Pow()):
-                return self._kinds.kind(node) == "str" or _is_nonzero(node.right)
-            case ast.Subscript(slice=key, ctx=ast.Store()):
-                return self._kinds.kind(key) in ("number", "str")
+            case ast.Subscript(slice=key):
+                return isinstance(key, ast.Slice) or is_tools(node) or self._kinds.kind(key) == "str"
+            case ast.BinOp(op=ast.Div() | ast.FloorDiv() | ast.Mod() | ast.Pow(), right=right):
+                return isinstance(right, ast.Constant) and isinstance(right.value, int | float) and bool(right.value)
             case ast.Dict(keys=keys):
                 return all(key is not None and self._kinds.kind(key) in ("number", "str") for key in keys)
             case ast.AugAssign(target=target, value=value):
                 return {self._kinds.kind(target), self._kinds.kind(value)} in ({"number"}, {"str"})
-            case ast.Compare(ops=ops, comparators=others) if any(
-                isinstance(op, ast.In | ast.NotIn) and self._kinds.kind(other) not in _CONTAINERS
-                for op, other in zip(ops, others, strict=True)
-            ):
-                return False  # the text for what holds nothing differs from version to version
             case ast.Compare(ops=ops):
-                return not any(
-                    isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE | ast.In | ast.NotIn) for op in ops
-                ) or all(self._is_simple(side) for side in (node.left, *node.comparators))
-            case ast.Starred(value=ast.ListComp() | ast.GeneratorExp() | ast.List() | ast.Tuple()):
-                return True
-            case (
-                ast.Tuple(ctx=ast.Store()) | ast.Import() | ast.ImportFrom() | ast.Assert() | ast.With() | ast.Delete()
-            ):
-                return False
-            case ast.Set() | ast.SetComp() | ast.DictComp() | ast.Starred() | ast.List(ctx=ast.Store()):
-                return False
-        return True
-
-    def _is_simple(self, node: ast.expr) -> bool:
-        # Two tuples or lists that cannot be ordered are told of as such by Monty, and by their items in CPython.
-        return not isinstance(node, ast.Tuple | ast.List | ast.ListComp)
+                # Two tuples or lists that cannot be ordered are told of as such by Monty, and by their items in CPython.
+                sides = (node.left, *node.comparators)
+                return not any(isinstance(op, ast.In | ast.NotIn) for op in ops) and not any(
+                    isinstance(side, ast.Tuple | ast.List | ast.ListComp) for side in sides
+                )
+            case ast.Starred(value=value):
+                return isinstance(value, ast.ListComp | ast.GeneratorExp | ast.List | ast.Tuple)
+        stores = isinstance(node, ast.Tuple | ast.List) and isinstance(node.ctx, ast.Store)
+        return not stores and not isinstance(node, _LOUD)
 
     def _is_quiet_call(self, call: ast.Call) -> bool:
         if is_tools(call.func) or isinstance(self._tree.parent(call), ast.Raise):
@@ -329,10 +277,6 @@ class _Quiet:
             if self._known[function]:
                 self._known[function] = all(map(self.is_quiet, function.body))
         return self._known[function]
-
-
-def _is_nonzero(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, int | float) and bool(node.value)
 
 
 ODDITIES: tuple[Gap, ...] = (
@@ -383,20 +327,6 @@ ODDITIES: tuple[Gap, ...] = (
         "write the message as text: `assert ok, f'...'`",
         _assertions,
         "try:\n    assert 1 == 2, [1]\nexcept AssertionError as e:\n    r = str(e)\nr == '[1]'",
-        rare=True,
-    ),
-    Gap(
-        "slices of ranges",
-        "slice a list: `list(range(n))[::2]`",
-        _slices_of_ranges,
-        "repr(range(10)[::3]) == 'range(0, 10, 3)'",
-        rare=True,
-    ),
-    Gap(
-        "methods of ranges",
-        "use a list: `list(range(n)).index(x)`",
-        _methods_of_ranges,
-        "range(3).index(1) == 1",
         rare=True,
     ),
     Gap(
