@@ -134,21 +134,19 @@ def _caught_arithmetic(tree: Tree) -> Iterator[ast.AST]:
     if not any(name.partition(".")[0] == "datetime" for name, _ in tree.references):
         return
     kinds = kinds_of(tree)
+    # Beyond the first and the last day CPython raises `OverflowError`, and Monty `TypeError`.
+    tells_overflow = any(name.id in _OVERFLOWS for name in tree.of(ast.Name))
     operations: list[ast.BinOp | ast.AugAssign] = [*tree.of(ast.BinOp), *tree.of(ast.AugAssign)]
     for node in operations:
-        left, right = (node.target, node.value) if isinstance(node, ast.AugAssign) else (node.left, node.right)
-        one, other = kinds.kind(left), kinds.kind(right)
-        if isinstance(node.op, ast.Mult):
-            is_other = (one is not None and other is not None) or not {one, other}.isdisjoint({"str", "list", "tuple"})
-            is_whole = _is_small(left) or _is_small(right)
-        elif isinstance(node.op, ast.Div | ast.FloorDiv):
-            is_other, is_whole = one is not None, _is_small(right)
-        elif isinstance(node.op, ast.Add | ast.Sub):
-            # Beyond the first and the last day CPython raises `OverflowError`, and Monty `TypeError`.
-            is_other, is_whole = one is not None or other is not None, not _tells_overflow(tree, node)
+        sides = (node.target, node.value) if isinstance(node, ast.AugAssign) else (node.left, node.right)
+        known = set(map(kinds.kind, sides))
+        if isinstance(node.op, ast.Add | ast.Sub):
+            is_same = known != {None} or not tells_overflow
+        elif isinstance(node.op, ast.Mult | ast.Div | ast.FloorDiv):
+            is_same = None not in known or any(map(_is_small, sides)) or not known.isdisjoint({"str", "list", "tuple"})
         else:
             continue
-        if not is_other and not is_whole and kinds.catches(node):
+        if not is_same and kinds.catches(node):
             yield node
     for attribute in tree.of(ast.Attribute):
         call = tree.parent(attribute)
@@ -164,24 +162,7 @@ _SMALL = 2**31
 
 
 def _is_small(node: ast.expr) -> bool:
-    match node:
-        case ast.Call(func=ast.Name(id="len")):
-            return True
-        case ast.Constant(value=int(value)):
-            return value < _SMALL
-    return False
-
-
-def _tells_overflow(tree: Tree, node: ast.AST) -> bool:
-    handlers = [each for around in tree.ancestors(node) if isinstance(around, ast.Try) for each in around.handlers]
-    # A function may be called within a `try` that stands elsewhere.
-    handlers = handlers or list(tree.of(ast.ExceptHandler))
-    return any(
-        isinstance(each, ast.Name) and each.id in _OVERFLOWS
-        for handler in handlers
-        if handler.type is not None
-        for each in ast.walk(handler.type)
-    )
+    return isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value < _SMALL
 
 
 DATES: tuple[Gap, ...] = (

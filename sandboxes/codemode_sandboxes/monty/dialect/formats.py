@@ -41,7 +41,6 @@ _PLAIN_NODES = frozenset(
     ]
 )
 _PLAIN_PLACES = frozenset({"AT_BEGINNING", "AT_BEGINNING_STRING", "AT_BOUNDARY"})
-_TEMPLATE = re.compile(r"(?:[^\\]|\\[1-9](?!\d)|\\g<\w+>)*")
 
 
 def _formats(tree: Tree) -> Iterator[ast.AST]:
@@ -83,19 +82,15 @@ def _template_formats_alike(tree: Tree, text: ast.expr, call: ast.Call) -> bool:
     if not isinstance(text, ast.Constant) or not isinstance(text.value, str):
         return False
     try:
-        fields = list(string.Formatter().parse(text.value))
+        fields = [field for field in string.Formatter().parse(text.value) if field[1] is not None]
     except ValueError:
         return False
     kinds = kinds_of(tree)
     plain = all(kinds.kind(value) in _FORMATTED for value in (*call.args, *(item.value for item in call.keywords)))
-    for _, name, spec, conversion in fields:
-        if name is None:
-            continue
-        if "." in name or (spec and not plain and not conversion and not _NUMERIC_SPEC.search(spec)):
-            return False
-        if spec and not plain and kinds.catches(call):
-            return False
-    return True
+    return all(
+        "." not in str(name) and (not spec or plain or (_NUMERIC_SPEC.search(spec) and not kinds.catches(call)))
+        for _, name, spec, _ in fields
+    )
 
 
 def _times(tree: Tree) -> Iterator[ast.AST]:
@@ -143,8 +138,7 @@ def _patterns(tree: Tree) -> Iterator[ast.AST]:
             place = 1 if tree.dotted(node.func) == "re.sub" else 0
             named = [keyword.value for keyword in node.keywords if keyword.arg == "repl"]
             template = next(iter((*node.args[place:][:1], *named)), None)
-            known = _text(tree, node.args[0]) if place and node.args else None
-            if template is not None and not _is_plain_template(tree, template, known):
+            if template is not None and not _is_plain_template(tree, template):
                 yield node
     for name, reference in tree.references:
         if name.startswith("re.") and name[3:].isupper() and name[3:] not in _FLAGS:
@@ -193,18 +187,14 @@ def _operators(parsed: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
             yield from _operators(item)
 
 
-def _is_plain_template(tree: Tree, node: ast.expr, pattern: str | None) -> bool:
+def _is_plain_template(tree: Tree, node: ast.expr) -> bool:
+    """Return whether what replaces a match is a function, or a text without references to groups and escapes."""
     if isinstance(node, ast.Lambda) or (isinstance(node, ast.Name) and node.id in tree.function_names):
         return True
     if isinstance(node, ast.Name) and any(isinstance(value, ast.Lambda) for _, value in kinds_of(tree).bindings(node)):
         return True
     text = _text(tree, node)
-    if text is None or "\\" not in text or not _is_plain_pattern(pattern):
-        return text is not None and "\\" not in text
-    found = re.compile(pattern or "")
-    known = {str(number) for number in range(1, found.groups + 1)}.union(found.groupindex)
-    named = {one or other for one, other in re.findall(r"\\([1-9])|\\g<(\w+)>", text)}
-    return _TEMPLATE.fullmatch(text) is not None and named <= known
+    return text is not None and "\\" not in text
 
 
 def _text(tree: Tree, node: ast.expr) -> str | None:
