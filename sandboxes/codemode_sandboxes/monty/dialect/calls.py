@@ -21,14 +21,6 @@ _CLASS_METHODS = frozenset({"fromhex", "fromkeys"})
 _EXCEPTIONS = frozenset(
     name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
 )
-# Exceptions whose text is that of their one argument; that of a `KeyError` is the argument's repr.
-_ONE_TEXT = frozenset(
-    {
-        *("ArithmeticError", "AssertionError", "AttributeError", "Exception", "IndexError", "LookupError", "NameError"),
-        *("NotImplementedError", "OSError", "OverflowError", "PermissionError", "RuntimeError", "TimeoutError"),
-        *("TypeError", "ValueError", "ZeroDivisionError"),
-    }
-)
 
 
 def _keywords(function: str, **harmless: object) -> Find:
@@ -183,11 +175,6 @@ def _cm_settled(*awaitables):
     return [_cm_settle(awaitable) for awaitable in awaitables]
 """
 
-_TEXT = """\
-def _cm_text(value):
-    return value if isinstance(value, str) else str(value)
-"""
-
 _SUBSTITUTE = """\
 def _cm_sub(pattern, repl, string, count=0, flags=0):
     import re
@@ -247,43 +234,6 @@ def _substitution(call: ast.Call, *, is_function: bool) -> Change:
     return Change(call, edit, _SUBSTITUTE)
 
 
-def _exceptions(tree: Tree) -> Iterator[Change]:
-    """Make a text of the value in `raise ValueError(value)`, where nothing shows what an exception was made with."""
-    if _shows_arguments(tree):
-        return
-    for node in tree.of(ast.Raise):
-        match node.exc:
-            case ast.Call(func=ast.Name(id=name), args=[value], keywords=[]) as call:
-                is_text = isinstance(value, ast.JoinedStr) or (
-                    isinstance(value, ast.Constant) and isinstance(value.value, str)
-                )
-                if name in _ONE_TEXT and not is_text and not isinstance(value, ast.Starred) and tree.are_builtin(name):
-                    yield _exception(call, value)
-
-
-def _shows_arguments(tree: Tree) -> bool:
-    kinds = kinds_of(tree)
-    caught = {node.name for node in tree.of(ast.ExceptHandler) if node.name}
-    for node in tree.of(ast.Name):
-        if node.id in caught and isinstance(node.ctx, ast.Load):
-            parent = tree.parent(node)
-            read = isinstance(parent, ast.Call) and kinds.is_builtin(parent.func, "str", "type", "isinstance", "print")
-            shown = isinstance(parent, ast.FormattedValue) and parent.conversion != ord("r")
-            if not (read or shown or isinstance(parent, ast.Raise)):
-                return True
-    settles = any(keyword.arg == "return_exceptions" for keyword in tree.of(ast.keyword))
-    return settles and any(kinds.is_builtin(node, "repr") for node in tree.of(ast.Name))
-
-
-def _exception(call: ast.Call, value: ast.expr) -> Change:
-    def edit(edits: Edits) -> None:
-        begin, end = edits.span(value)
-        edits.insert(begin, "_cm_text(")
-        edits.insert(end, ")")
-
-    return Change(call, edit, _TEXT)
-
-
 _SUSPENDING = frozenset({"time.time", "datetime.datetime.now", "datetime.date.today"})
 
 CALLS: tuple[Gap, ...] = (
@@ -314,14 +264,11 @@ CALLS: tuple[Gap, ...] = (
         _methods_of_types,
         "str.lower('A') == 'a'",
     ),
-    RewrittenGap(
+    Gap(
         "exceptions with other arguments than one string",
         "pass one string: `raise ValueError(f'...')`",
         _exception_arguments,
         "ValueError(1, 2).args == (1, 2)",
-        rewrite=_exceptions,
-        words=r"\braise\b",
-        open_name="exceptions with other arguments than one string",
     ),
     Gap(
         "exception internals",

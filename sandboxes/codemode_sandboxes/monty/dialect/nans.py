@@ -34,10 +34,8 @@ def _cm_finite(text):
         if number - number != 0:
             REFUSE('REASON')
     return text
-def _cm_real(text):
-    return _cm_finite(_cm_digits(text))
 def _cm_float(text=0.0):
-    return float(_cm_real(text))
+    return float(_cm_finite(_cm_digits(text)))
 """.replace("REFUSE", REFUSE).replace("REASON", _REASON)
 WARY_JSON = """\
 def _cm_json(text):

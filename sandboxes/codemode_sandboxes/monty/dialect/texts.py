@@ -15,28 +15,18 @@ from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["DIGITS", "SUBJECTS", "TEXTS", "WARY_DIGITS"]
 
-# The digits of each script stand together, ten by ten, in their order.
 DIGITS = """\
 def _cm_digits(text):
     if type(text) is bytes:
         return text.decode('ascii') if text.isascii() else text
-    if type(text) is not str or text.isascii():
-        return text
-    parts = []
-    for letter in text:
-        place = ord(letter)
-        if letter.isdecimal() and place > 127:
-            first = place
-            while chr(first - 1).isdecimal():
-                first -= 1
-            letter = str((place - first) % 10)
-        parts.append(letter)
-    return ''.join(parts)
+    if type(text) is str and not text.isascii() and any([sign > '\\x7f' and sign.isdecimal() for sign in text]):
+        REFUSE('the digits of ' + repr(text[:40]) + ' are not read here; write them in ASCII')
+    return text
 def _cm_int(text=0, *base, **named):
     return int(_cm_digits(text), *base, **named)
 def _cm_float(text=0.0):
     return float(_cm_digits(text))
-"""
+""".replace("REFUSE", REFUSE)
 # The same for a program that does with numbers what NaN among them would show.
 WARY_DIGITS = DIGITS + WARY_NUMBERS
 # `\\w` lacks signs such as a raised two, and has joiners, and the marks and vowels of Indian scripts; `\\s` lacks the
@@ -72,21 +62,18 @@ def _numerals(tree: Tree) -> Iterator[tuple[ast.AST, Change | None]]:
     seen = any(isinstance(around, ast.Compare) for name in names for around in list(tree.ancestors(name))[:2])
     in_strings = _strings_around(tree)
     helper = WARY_DIGITS if minds_nan(tree) else DIGITS
-    yield from (
-        (string, _rename_inside(string, helper))
-        for string in {in_strings[name]: 0 for name in names if name in in_strings}
-    )
+    strings = dict.fromkeys(in_strings[name] for name in names if name in in_strings)
+    yield from ((string, _rename_inside(string, helper)) for string in strings)
     for name in names:
         call = tree.parent(name)
         if name in in_strings:
             continue
-        if not isinstance(call, ast.Call) or call.func is not name:
-            if _is_stored(tree, name):
-                shown = kinds.is_builtin(getattr(call, "func", call), *_SHOWING)
-                yield name, None if seen or shown else _rename(name, helper)
-        elif call.args and not _is_plain(kinds, call.args[0]):
-            reads = "_cm_real((" if name.id == "float" and helper is WARY_DIGITS else "_cm_digits(("
-            yield call.args[0], wrap(call.args[0], reads, helper)
+        if isinstance(call, ast.Call) and call.func is name:
+            if call.args and not _is_plain(kinds, call.args[0]):
+                yield name, _rename(name, helper)
+        elif _is_stored(tree, name):
+            shown = kinds.is_builtin(getattr(call, "func", call), *_SHOWING)
+            yield name, None if seen or shown else _rename(name, helper)
 
 
 def _strings_around(tree: Tree) -> dict[ast.AST, ast.JoinedStr]:
