@@ -25,20 +25,10 @@ _PATTERN_FUNCTIONS = frozenset({"compile", "findall", "finditer", "fullmatch", "
 _REPEATING = frozenset({"compile", "findall", "finditer", "split", "sub"})
 _FLAGS = frozenset({"I", "IGNORECASE", "M", "MULTILINE", "S", "DOTALL"})
 _PLAIN_NODES = frozenset(
-    [
-        "ANY",
-        "AT",
-        "BRANCH",
-        "CATEGORY",
-        "IN",
-        "LITERAL",
-        "MAX_REPEAT",
-        "MIN_REPEAT",
-        "NEGATE",
-        "NOT_LITERAL",
-        "RANGE",
-        "SUBPATTERN",
-    ]
+    {
+        *("ANY", "AT", "BRANCH", "CATEGORY", "IN", "LITERAL", "MAX_REPEAT", "MIN_REPEAT", "NEGATE"),
+        *("NOT_LITERAL", "RANGE", "SUBPATTERN"),
+    }
 )
 _PLAIN_PLACES = frozenset({"AT_BEGINNING", "AT_BEGINNING_STRING", "AT_BOUNDARY"})
 

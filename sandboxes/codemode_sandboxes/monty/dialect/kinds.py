@@ -21,71 +21,26 @@ _RESULTS = {
 }
 _PURE = frozenset({*_RESULTS, "divmod", "max", "min", "pow", "sum", "type", *LAZY})
 _TEXT_METHODS = frozenset(
-    [
-        "capitalize",
-        "casefold",
-        "center",
-        "expandtabs",
-        "format",
-        "isoformat",
-        "join",
-        "ljust",
-        "lower",
-        "lstrip",
-        "removeprefix",
-        "removesuffix",
-        "replace",
-        "rjust",
-        "rstrip",
-        "strftime",
-        "strip",
-        "swapcase",
-        "title",
-        "upper",
-        "zfill",
-    ]
+    {
+        *("capitalize", "casefold", "center", "expandtabs", "format", "isoformat", "join", "ljust", "lower"),
+        *("lstrip", "removeprefix", "removesuffix", "replace", "rjust", "rstrip", "strftime", "strip"),
+        *("swapcase", "title", "upper", "zfill"),
+    }
 )
 _LIST_METHODS = frozenset({"findall", "most_common", "rsplit", "split", "splitlines"})
 _NUMBER_METHODS = frozenset(
-    [
-        "count",
-        "endswith",
-        "find",
-        "isalnum",
-        "isalpha",
-        "isdigit",
-        "islower",
-        "isnumeric",
-        "isspace",
-        "issubset",
-        "issuperset",
-        "istitle",
-        "isupper",
-        "rfind",
-        "startswith",
-        "timestamp",
-        "total_seconds",
-        "weekday",
-    ]
-)
-_PURE_METHODS = frozenset(
-    {*_TEXT_METHODS, *_LIST_METHODS, *_NUMBER_METHODS}
+    {
+        *("count", "endswith", "find", "issubset", "issuperset", "rfind", "startswith", "timestamp"),
+        *("total_seconds", "weekday"),
+    }
+) | {name for name in dir(str) if name.startswith("is")}
+_PURE_METHODS = (
+    _TEXT_METHODS
+    | _LIST_METHODS
+    | _NUMBER_METHODS
     | {
-        "copy",
-        "date",
-        "decode",
-        "encode",
-        "get",
-        "group",
-        "groups",
-        "index",
-        "intersection",
-        "items",
-        "keys",
-        "partition",
-        "rpartition",
-        "union",
-        "values",
+        *("copy", "date", "decode", "encode", "get", "group", "groups", "index", "intersection", "items"),
+        *("keys", "partition", "rpartition", "union", "values"),
     }
 )
 _PLAIN_SPECIAL = frozenset({"__init__", "__post_init__", "__repr__", "__str__"})

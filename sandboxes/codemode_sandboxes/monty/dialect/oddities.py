@@ -26,28 +26,15 @@ _SPECIAL_ATTRIBUTES = frozenset({"__doc__", "__init__", "__name__"})
 _SAME_TEXT = frozenset({"AssertionError", "NotImplementedError", "PermissionError", "RuntimeError", "TimeoutError"})
 _MOST_FUNCTIONS = 60
 _QUIET_FUNCTIONS = frozenset(
-    [
-        "abs",
-        "bool",
-        "enumerate",
-        "float",
-        "id",
-        "int",
-        "isinstance",
-        "len",
-        "list",
-        "print",
-        "range",
-        "repr",
-        "str",
-        "tuple",
-        "type",
-    ]
+    {
+        *("abs", "bool", "enumerate", "float", "id", "int", "isinstance", "len", "list", "print", "range"),
+        *("repr", "str", "tuple", "type"),
+    }
 )
 _CONSUMING = ("dict", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple")
 _SEARCHES = frozenset({"count", "endswith", "find", "index", "rfind", "rindex", "startswith"})
 _LOUD = (*(ast.Assert, ast.Delete, ast.DictComp, ast.Import, ast.ImportFrom, ast.Set, ast.SetComp, ast.With),)
-_QUIET_METHODS = frozenset(["append", "items", "keys", "values", "lower", "upper", "strip", "copy", "isoformat"])
+_QUIET_METHODS = frozenset({"append", "copy", "isoformat", "items", "keys", "lower", "strip", "upper", "values"})
 
 
 def _types_of_exceptions(tree: Tree) -> Iterator[ast.AST]:

@@ -76,8 +76,8 @@ def _is_orderless(tree: Tree, node: ast.expr, sets: Collection[ast.expr]) -> boo
     """Return whether what is done with a set does not depend on the order of its items."""
     parent = tree.parent(node)
     match parent:
-        case ast.Assign(targets=[ast.Name()]) | ast.AnnAssign(target=ast.Name()):
-            return True
+        case ast.Assign(targets=[ast.Name() as target]) | ast.AnnAssign(target=ast.Name() as target):
+            return tree.scope(target).kind != "class"  # whose names are read as attributes
         case ast.AugAssign(target=ast.Name()):
             return _is_joined(parent)
         case ast.NamedExpr() | ast.BinOp() | ast.BoolOp() | ast.IfExp() | ast.UnaryOp(op=ast.Not()):
