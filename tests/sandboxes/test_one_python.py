@@ -121,6 +121,9 @@ rows = [] ;; rows += await tools.rows() ;; len(rows)
 """
 
 ORDERS = r"""
+class A: ;;     tags = {30, 6, 17} ;; list(A.tags)
+(a := {30, 6, 17}) ;; b = a.copy().union({1}) ;; list(a), list(b), list(b | a)
+s = {30, 6, 17} if True else None ;; f = lambda: s ;; [x for x in s or ()], list(f())
 x = {30, 6, 17} ;; def f(): ;;     return x ;; list(f())
 x = [3] ;; x += {30, 6, 17} ;; x
 def f(items): ;;     items ^= {9: 1, 30: 2}.items() ;;     return items ;; [len(f({1})), list(f({(9, 1), (17, 3), (2, 2)}))]
