@@ -212,9 +212,7 @@ def _head(run: str, expected: int, events: Sequence[Event]) -> tuple[str, Sequen
 
 def _info(row: Sequence[Any]) -> RunInfo:
     run, closed, length, info = row
-    known = {field.name for field in fields(RunInfo)}  # a later version may show more
-    shown = {name: value for name, value in json.loads(info).items() if name in known}
-    return RunInfo(run=unescape(run), closed=None if closed is None else unescape(closed), length=length, **shown)
+    return RunInfo.of_json(info, run=unescape(run), closed=None if closed is None else unescape(closed), length=length)
 
 
 def _input(thread: str, namespace: str, digest: str) -> str:

@@ -125,7 +125,7 @@ def _by_number(view: View, call: ProgramCall) -> Verdict | None:
 
 def _records_of(view: View, call: ProgramCall) -> list[Record]:
     """The records of a call that may answer it, oldest first."""
-    known = view.calls.get((call.identity.tool, call.identity.digest), {}).get(call.identity.occurrence, [])
+    known = view.times(call.identity)
     # By its other arguments, a call that a person edited is not what the same program calls with these.
     return [
         record

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as daytime
 from decimal import Decimal
 from itertools import count
 from typing import Any, Literal
@@ -13,7 +15,7 @@ from typing import Any, Literal
 from codemode_sandboxes import Call, Outcome, Raised
 
 from codemode_graph.calls import log as events
-from codemode_graph.calls.decide import ProgramCall, needs_approval, other_arguments
+from codemode_graph.calls.decide import ProgramCall, needs_approval, other_arguments, refused_by_person
 from codemode_graph.calls.equal_calls import EqualCalls
 from codemode_graph.calls.make import ToolCalls
 from codemode_graph.calls.session import Session
@@ -153,7 +155,8 @@ class Gate:
             return
         # The name has the arguments in it, so an approval of other arguments, or of an earlier time, approves nothing
         # here.
-        place = ("approval", open.query.identity, self._shown(open), self._times(open))
+        shown = mask(open.arguments, open.tool.policy.redact)
+        place = ("approval", open.query.identity, shown, len(self.view.times(open.query.identity)))
         question, decision = "", None
         if self.view.decisions or self.decisions:  # without any, the question is not spelled out for each call
             question, decision = await self.answer(*place)
@@ -237,14 +240,6 @@ class Gate:
             return None
         return found
 
-    def _times(self, open: OpenCall) -> int:
-        known = self.view.calls.get(open.query.identity[:2], {}).get(open.query.identity.occurrence, [])
-        return len(known)
-
-    def _shown(self, open: OpenCall) -> dict[str, Any]:
-        shown: dict[str, Any] = mask(open.arguments, open.tool.policy.redact)
-        return shown
-
     def ask(
         self,
         open: OpenCall,
@@ -309,6 +304,17 @@ class Gate:
             start.decision = decision
         self.start_with(open, start)
 
+    async def answer_for_tool(self, open: OpenCall, record: Record, decision: Decision) -> None:
+        """Record what a person answered in the tool's place, or that the call was refused."""
+        message = decision.get("message")
+        if decision["type"] == "respond":
+            done, open.outcome = await self.maker.take(open.tool, record, message)
+            self.session.log.add(done)
+        else:
+            error = refused_by_person(open.tool.name, message)
+            self.session.log.add(events.Denied(call=record.index, time=time.time(), error=error))
+            open.outcome = Raised(**error)
+
     def start_with(self, open: OpenCall, start: Start) -> None:
         """Have a call made in this way, once there is a slot."""
         self._queue[open.call.id] = open.tool.name
@@ -318,7 +324,7 @@ class Gate:
 
     def _key(self, open: OpenCall, start: Start) -> str:
         """Return what a tool may know a call by: the same whenever this call is made, anew once it has been undone."""
-        known = self.view.calls.get(open.query.identity[:2], {}).get(open.query.identity.occurrence, [])
+        known = self.view.times(open.query.identity)
         # A service that knows the key would answer with the call that was undone: after an undo the key is another.
         undone = sum(record.undone_by is not None for record in known)
         spelled = json.dumps(start.arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
@@ -348,7 +354,7 @@ def seen_by_policy(tool: ToolSpec, arguments: Mapping[str, Any]) -> dict[str, An
         values = arguments
     # Numbers and times stay what they are, so that they can be compared.
     plain = {
-        name: value if isinstance(value, Decimal | date | time | timedelta) else to_plain(value)
+        name: value if isinstance(value, Decimal | date | daytime | timedelta) else to_plain(value)
         for name, value in dict(values).items()
     }
     return with_defaults(tool.input_schema, plain)

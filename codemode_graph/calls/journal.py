@@ -6,11 +6,12 @@ appended since: that is the fence that keeps two executors of a run from making 
 """
 
 import hashlib
+import json
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from codemode_graph.calls.log import Closed, Event, Opened
 from codemode_graph.errors import JournalError
@@ -50,6 +51,12 @@ class RunInfo:
     opened: float = 0.0
     closed: str | None = None
     length: int = 0
+
+    @classmethod
+    def of_json(cls, text: str, **fields: Any) -> Self:
+        """Return the run in a JSON text, with these fields beside; what a later version shows more is left out."""
+        known = cls.__dataclass_fields__
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known}, **fields)
 
     @property
     def rank(self) -> tuple[float, str]:
@@ -124,6 +131,9 @@ class Journal(Protocol):
         ...
 
 
+_OF_OPENED = ("thread", "namespace", "place", "parent", "digest", "task", "server_run")
+
+
 def hash_of(text: str) -> str:
     """Return the name under which a value is kept."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -136,17 +146,7 @@ def describe(run: str, events: Iterable[Event], known: RunInfo | None = None) ->
     info = replace(info, length=info.length + len(events))
     for event in events:
         if isinstance(event, Opened):
-            info = replace(
-                info,
-                thread=event.thread,
-                namespace=event.namespace,
-                place=event.place,
-                parent=event.parent,
-                digest=event.digest,
-                task=event.task,
-                server_run=event.server_run,
-                opened=event.now,
-            )
+            info = replace(info, opened=event.now, **{name: getattr(event, name) for name in _OF_OPENED})
         elif isinstance(event, Closed):
             info = replace(info, closed=event.how)
     return info

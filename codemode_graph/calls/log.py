@@ -9,7 +9,7 @@ undone     answered  told                                      what a call undid
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from codemode_graph.errors import JournalError
 from codemode_graph.exact import decode, encode
@@ -52,7 +52,14 @@ SessionEnd: TypeAlias = Literal["waiting", "finished", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class Event:
+    """Something that happened. Each kind of event has a `type` of its own, by which a journal knows it."""
+
+    type: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened(Event):
     """A run begins.
 
     `digest` is of its input; `namespace` is the graph's place in a larger one, `place` the same with LangGraph's task ids,
@@ -60,7 +67,7 @@ class Opened:
     of the same input that was cut off so long before that this one does not go on with it.
     """
 
-    type: ClassVar[str] = "opened"
+    type = "opened"
     thread: str = ""
     namespace: str = ""
     place: str = ""
@@ -74,10 +81,10 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proposed:
+class Proposed(Event):
     """A program is to be run; `usage` is what the model used to write it."""
 
-    type: ClassVar[str] = "proposed"
+    type = "proposed"
     attempt: int
     program: str
     thoughts: str = ""
@@ -85,14 +92,14 @@ class Proposed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attached:
+class Attached(Event):
     """An executor drives the program of an attempt from now on.
 
     `session` is its number in the run; a restart has the number of the session that it goes on with. `until` is when the
     lease expires, and `time` is now, in seconds since the epoch.
     """
 
-    type: ClassVar[str] = "attached"
+    type = "attached"
     session: int
     attempt: int
     digest: str
@@ -102,45 +109,45 @@ class Attached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Renewed:
+class Renewed(Event):
     """The executor is alive, and holds its lease until then."""
 
-    type: ClassVar[str] = "renewed"
+    type = "renewed"
     owner: str
     until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(Event):
     """The session is over; `spent` is the seconds that it took."""
 
-    type: ClassVar[str] = "ended"
+    type = "ended"
     session: int
     how: SessionEnd
     spent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Event):
     """A person is asked about a call, or, where `call` is set, by a tool that has been started and had these answers."""
 
-    type: ClassVar[str] = "asked"
+    type = "asked"
     pending: PendingCall
     call: int | None = None
     answers: list[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class Decided(Event):
     """A person has answered a question."""
 
-    type: ClassVar[str] = "decided"
+    type = "decided"
     question: str
     decision: Decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class Started(Event):
     """A tool is about to be called. Calls are named by their place among the `started` events of the run, from 0.
 
     `known_effects` stands for the set of effects that the program had been told of; equal sets have equal texts. `redo`
@@ -149,7 +156,7 @@ class Started:
     `edited` is the digest of the arguments that a person gave instead.
     """
 
-    type: ClassVar[str] = "started"
+    type = "started"
     session: int
     attempt: int
     number: int
@@ -173,7 +180,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Done(Event):
     """A call took effect; `error` is what the program is told where its value cannot be used."""
 
     type: ClassVar[Literal["done"]] = "done"
@@ -185,7 +192,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(Event):
     """A call had no effect, and its tool says why."""
 
     type: ClassVar[Literal["failed"]] = "failed"
@@ -195,7 +202,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
+class Denied(Event):
     """A person refused a call."""
 
     type: ClassVar[Literal["denied"]] = "denied"
@@ -205,10 +212,10 @@ class Denied:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(Event):
     """A call of the program is an error before any tool is asked: no such tool, wrong arguments, a budget."""
 
-    type: ClassVar[str] = "refused"
+    type = "refused"
     session: int
     number: int
     tool: str
@@ -216,7 +223,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unknown:
+class Unknown(Event):
     """A call was made, and whether it took effect cannot be said."""
 
     type: ClassVar[Literal["unknown"]] = "unknown"
@@ -226,27 +233,27 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Absent:
+class Absent(Event):
     """A call whose outcome was unknown has not taken effect."""
 
-    type: ClassVar[str] = "absent"
+    type = "absent"
     call: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Undone:
+class Undone(Event):
     """The effect of a call was undone by another call."""
 
-    type: ClassVar[str] = "undone"
+    type = "undone"
     call: int
     by: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class Answered(Event):
     """A call of the program is answered from a record, under what the program had been told by then."""
 
-    type: ClassVar[str] = "answered"
+    type = "answered"
     session: int
     attempt: int
     number: int
@@ -256,54 +263,33 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivered:
+class Delivered(Event):
     """One frame: the calls whose outcomes the program was given at one time, in order, and its clock in seconds."""
 
-    type: ClassVar[str] = "told"
+    type = "told"
     session: int
     clock: float
     numbers: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
+class Closed(Event):
     """The run has its verdict, or another input of its thread has taken its place."""
 
-    type: ClassVar[str] = "closed"
+    type = "closed"
     how: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class Judged(Event):
     """The run has its verdict, and a larger graph has yet to keep it: until then the same input is this run."""
 
-    type: ClassVar[str] = "judged"
+    type = "judged"
     how: str
 
 
-Event: TypeAlias = (
-    Opened
-    | Proposed
-    | Attached
-    | Renewed
-    | Ended
-    | Asked
-    | Decided
-    | Started
-    | Done
-    | Failed
-    | Denied
-    | Refused
-    | Unknown
-    | Absent
-    | Undone
-    | Answered
-    | Delivered
-    | Judged
-    | Closed
-)
-
-_TYPES: dict[str, type[Any]] = {each.type: each for each in get_args(Event)}
+# A dataclass with slots is a second class of its name; it comes behind the first.
+_TYPES: dict[str, type[Event]] = {each.type: each for each in Event.__subclasses__()}
 # Fields that have another name in the journal: there the first name stays, so that every version reads the journals of all.
 _STORED_NAMES = {"known_effects": "told"}
 _FIELD_NAMES = {stored: name for name, stored in _STORED_NAMES.items()}

@@ -20,7 +20,7 @@ from codemode_graph.calls.settle import settle, undo
 from codemode_graph.calls.view import Identity, Record
 from codemode_graph.events import CallAnsweredEvent, emit
 from codemode_graph.redact import mask
-from codemode_graph.state import Decision, PendingCall, Question
+from codemode_graph.state import PendingCall, Question
 from codemode_graph.tools.schema import AGAIN, bind
 from codemode_graph.tools.spec import ToolSpec
 
@@ -142,7 +142,7 @@ class Resolver(Gate):
         assert start is not None
         self._queue.pop(open.call.id, None)
         identity = open.query.identity
-        known = self.view.calls.get(identity[:2], {}).get(identity.occurrence, [])
+        known = self.view.times(identity)
         # To make again what was undone undoes the undoing: the call that undid it must not stand or answer any more.
         undone = [record for record in known if record.undone_by is not None or record.void]
         redo = None
@@ -178,17 +178,7 @@ class Resolver(Gate):
             self.equal_calls.take(record.alias)
         self.meet(open, record)
         if start.decision is not None:
-            await self._answer_for_tool(open, record, start.decision)
-
-    async def _answer_for_tool(self, open: OpenCall, record: Record, decision: Decision) -> None:
-        message = decision.get("message")
-        if decision["type"] == "respond":
-            done, open.outcome = await self.maker.take(open.tool, record, message)
-            self.session.log.add(done)
-        else:
-            error = refused_by_person(open.tool.name, message)
-            self.session.log.add(events.Denied(call=record.index, time=time.time(), error=error))
-            open.outcome = Raised(**error)
+            await self.answer_for_tool(open, record, start.decision)
 
     async def make(self, open: OpenCall) -> tuple[Ending, Outcome | None]:
         """Call the tool of a call that was started."""
@@ -344,7 +334,7 @@ class Resolver(Gate):
             if open.record is None or open.record.event.redo is None:
                 return None
             # With the clock of the first time, arguments that the program computes from it stay equal.
-            known = self.view.calls[open.query.identity[:2]][open.query.identity.occurrence]
+            known = self.view.times(open.query.identity)
             clocks.append(max((record.clock or 0.0 for record in known if record is not open.record), default=0.0))
         return max(clocks, default=None)
 

@@ -3,10 +3,10 @@
 import time
 from typing import Any
 
-from codemode_sandboxes import Outcome, Raised, Returned
+from codemode_sandboxes import Outcome, Returned
 
 from codemode_graph.calls import log as events
-from codemode_graph.calls.decide import is_untouched, refused_by_person
+from codemode_graph.calls.decide import is_untouched
 from codemode_graph.calls.gate import Gate, OpenCall, Start
 from codemode_graph.calls.make import verify
 from codemode_graph.calls.values import is_reference
@@ -28,18 +28,11 @@ async def settle(gate: Gate, open: OpenCall, record: Record) -> None:
     arguments = await _arguments_of(gate, open, record)
     question, decision = await gate.answer("unknown", record.identity, record.event.arguments, record.index)
     log = gate.session.log
-    if decision is not None and decision["type"] == "respond":
+    if decision is not None and decision["type"] in ("respond", "reject"):
+        open.record, open.approved = record, True
+        await gate.answer_for_tool(open, record, decision)
         # A person who has looked says what `verify` might have said: it took effect, and so undid what it undoes.
-        open.record, open.approved = record, True
-        done, open.outcome = await gate.maker.take(open.tool, record, decision.get("message"))
-        log.add(done)
         await undo(gate, open, record, open.outcome)
-        return
-    if decision is not None and decision["type"] == "reject":
-        open.record, open.approved = record, True
-        error = refused_by_person(open.tool.name, decision.get("message"))
-        log.add(events.Denied(call=record.index, time=time.time(), error=error))
-        open.outcome = Raised(**error)
         return
     # The try before may have taken effect, so a failure of this one will settle nothing: `doubt`.
     how = Start(

@@ -66,7 +66,7 @@ class StoreJournal:
         text = dump_events(events)
         where = _namespace(run)
         head, same = await self._batch(GetOp(where, "info"), GetOp(where, _key(expected + 1)))
-        info = _load(head) if head is not None else None
+        info = RunInfo.of_json(head.value["info"]) if head is not None else None
         length = info.length if info is not None else 0
         if same is not None or length != expected:
             # A process that died after the batch was written, and two that wrote at one time, leave another length behind.
@@ -135,7 +135,7 @@ class StoreJournal:
         (head,) = await self._batch(GetOp(_namespace(run), "info"))
         ops = [PutOp(item.namespace, item.key, None) for item in await self._search(_namespace(run))]
         if head is not None:
-            info = _load(head)
+            info = RunInfo.of_json(head.value["info"])
             ops += [PutOp(_opened(info), hash_of(run), None), PutOp(_open(info), hash_of(run), None)]
         if ops:
             await self._batch(*ops)
@@ -172,7 +172,7 @@ class StoreJournal:
     async def _infos(self, items: Iterable[Item]) -> list[RunInfo]:
         runs = [json.loads(item.value["run"]) for item in items]
         heads = await self._batch(*(GetOp(_namespace(run), "info") for run in runs)) if runs else []
-        return [_load(head) for head in heads if head is not None]
+        return [RunInfo.of_json(head.value["info"]) for head in heads if head is not None]
 
     async def _search(self, prefix: tuple[str, ...]) -> list[Item]:
         for _ in range(10):
@@ -217,8 +217,3 @@ def _key(first: int) -> str:
 
 def _put(namespace: tuple[str, ...], key: str, value: dict[str, Any]) -> PutOp:
     return PutOp(namespace, key, value, index=False)
-
-
-def _load(head: Item) -> RunInfo:
-    known = {field.name for field in dataclasses.fields(RunInfo)}  # a later version may show more
-    return RunInfo(**{name: value for name, value in json.loads(head.value["info"]).items() if name in known})

@@ -299,6 +299,10 @@ class View:
             if record.received_at is None:
                 record.received_at, record.clock = at, event.clock
 
+    def times(self, identity: Identity) -> list[Record]:
+        """Return the records of one call, oldest first: each time that it was made."""
+        return self.calls.get(identity[:2], {}).get(identity.occurrence, [])
+
     def changed_since(self, record: Record) -> bool:
         """Tell whether an effect, other than this one, was started or ended after this one was started."""
         # Backwards, so that a call is judged in time that depends on what followed it, not on the length of the run.
@@ -361,24 +365,19 @@ class View:
             started=event.time,
             seconds=0.0 if record.ended is None else max(0.0, record.ended - event.time),
         )
-        if record.answered:
-            call["answered"] = list(record.answered)
-        if event.key is not None:
-            call["idempotency_key"] = event.key
-        if event.question is not None:
-            call["decision"] = event.question
-        if record.alias is not None:
-            call["edited"] = str(record.alias)
-        if record.undone_by is not None:
-            call["undone"] = self.records[record.undone_by].id
-        if record.id in self.marks:
-            call["mark"] = self.marks[record.id]
-        if record.pending is not None:
-            call["asks"] = record.pending["question"]
-        if event.answers:
-            call["answers"] = event.answers
-        if record.updates:
-            call["updates"] = record.updates
+        known = {
+            "answered": [*record.answered] or None,
+            "idempotency_key": event.key,
+            "decision": event.question,
+            "edited": None if record.alias is None else str(record.alias),
+            "undone": None if record.undone_by is None else self.records[record.undone_by].id,
+            "mark": self.marks.get(record.id),
+            "asks": None if record.pending is None else record.pending["question"],
+            "answers": event.answers or None,
+            "updates": record.updates or None,
+        }
+        # Most calls have none of these.
+        call.update({name: value for name, value in known.items() if value is not None})  # type: ignore[typeddict-item]
         return call
 
 

@@ -199,7 +199,7 @@ async def _rewind(journal: MemoryJournal, run: str) -> MemoryJournal:
     """Return a copy of a run's journal in which its last program has not ended, so that it is answered as it was."""
     events = [event for event in await journal.read(run) if not isinstance(event, Closed)]
     last = max(index for index, event in enumerate(events) if isinstance(event, Ended))
-    events[last] = Ended(session=events[last].session, how="waiting")  # type: ignore[union-attr]
+    events[last] = Ended(session=events[last].session, how="waiting")  # type: ignore[attr-defined]
     copy = MemoryJournal()
     await copy.append(run, 0, events)
     return copy
