@@ -71,6 +71,13 @@ class _RunArguments(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
 
 
+class _ResumeArguments(TypedDict, total=False):
+    """The arguments of `resume` that say nothing of the type of the answer."""
+
+    decisions: Answers | None
+    approve: Approve | None
+
+
 class CodeMode:
     """Runs tasks and programs. `codemode` makes it, and describes the arguments.
 
@@ -322,23 +329,11 @@ class CodeMode:
 
     @overload
     async def resume(
-        self,
-        run_id: str,
-        verbose: bool | Watcher = ...,
-        *,
-        returns: Declared[T],
-        decisions: Answers | None = ...,
-        approve: Approve | None = ...,
+        self, run_id: str, verbose: bool | Watcher = ..., *, returns: Declared[T], **how: Unpack["_ResumeArguments"]
     ) -> RunResult[T]: ...
     @overload
     async def resume(
-        self,
-        run_id: str,
-        verbose: bool | Watcher = ...,
-        *,
-        returns: Any = ...,
-        decisions: Answers | None = ...,
-        approve: Approve | None = ...,
+        self, run_id: str, verbose: bool | Watcher = ..., *, returns: Any = ..., **how: Unpack["_ResumeArguments"]
     ) -> RunResult[Any]: ...
     async def resume(
         self,

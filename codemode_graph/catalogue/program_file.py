@@ -25,7 +25,6 @@ from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.catalogue.catalogue import DESCRIBE_TOOL, SEARCH_TOOLS
 from codemode_graph.catalogue.merge import restrict
-from codemode_graph.catalogue.observation import version_of
 from codemode_graph.check.tool_uses import References
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.schema import Parameters
@@ -134,10 +133,6 @@ class SavedProgram:
             ConfigurationError: It computes the name of a tool.
         """
         return called_tools(self.code, list(specs))
-
-    def has_changed(self, specs: Mapping[str, ToolSpec]) -> bool:
-        """Tell whether a tool that it calls says something else of itself than when the program was checked."""
-        return any(name not in specs or version_of(specs[name]) != version for name, version in self.tools.items())
 
     def call(self, arguments: Mapping[str, Any]) -> str:
         """Return the program that calls it with these arguments, JSON values.

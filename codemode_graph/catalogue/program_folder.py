@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -135,7 +136,7 @@ class SavedPrograms:
         program = SavedProgram.from_text(program.to_text())
         tally = Tally(program.to_spec(self._specs))
         tally.add(result["output"])
-        program = SavedProgram(**{**_fields(program), "returns": tally.schema() or None})
+        program = replace(program, returns=tally.schema() or None)
         if (problem := await self.problem(program)) is not None:
             raise ConfigurationError(f"the program cannot be saved: {problem}")
         await anyio.to_thread.run_sync(_write, path, program.to_text(), overwrite)
@@ -240,10 +241,6 @@ class SavedPrograms:
                     f"the program has {shown} in it, which a tool returned: make it a parameter, such as "
                     f"parameters={{'value': {shown}}}, or leave it out of texts and comments"
                 )
-
-
-def _fields(program: SavedProgram) -> dict[str, Any]:
-    return {name: getattr(program, name) for name in SavedProgram.__dataclass_fields__}
 
 
 def _is_there(path: Path) -> ConfigurationError:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Protocol, get_args
 
 from codemode_graph.errors import CodeModeError
@@ -158,26 +159,18 @@ async def run_task(task: EvalTask, tasks: TaskSet, cm: TaskRunner, *, number: in
         cm: Runs it.
         number: The run's number.
     """
+    outcome = partial(TaskOutcome, task=task, number=number)
     for name, arguments in task.setups:
         try:
             await call_function(tasks.functions[name], **arguments)
         except Exception as error:
             reason = f"setup {name}: {type(error).__name__}: {error}"
-            return TaskOutcome(
-                task=task, number=number, judgement=Judgement(outcome="not judged", reason=reason), result=None
-            )
+            return outcome(judgement=Judgement(outcome="not judged", reason=reason), result=None)
     start = time.monotonic()
     try:
         result = await cm.run(task.task, returns=task.returns)
     except CodeModeError as error:
-        judgement = Judgement(outcome="not judged", reason=str(error))
-        return TaskOutcome(task=task, number=number, judgement=judgement, result=None)
+        return outcome(judgement=Judgement(outcome="not judged", reason=str(error)), result=None)
     seconds = time.monotonic() - start
-    return TaskOutcome(
-        task=task,
-        number=number,
-        judgement=await judge(task, result, tasks.functions),
-        result=result,
-        effects=tuple(standing(result)),
-        seconds=seconds,
-    )
+    judgement = await judge(task, result, tasks.functions)
+    return outcome(judgement=judgement, result=result, effects=tuple(standing(result)), seconds=seconds)

@@ -5,8 +5,9 @@ import hashlib
 import hmac
 import ipaddress
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -26,7 +27,7 @@ from codemode_graph.integrations.monitor import Monitor
 from codemode_graph.integrations.slots import CallSlots
 from codemode_graph.mcp_sdk import McpServer, handle_http
 
-__all__ = ["DISCONNECT_ERRORS", "DISCONNECT_KEY", "HttpEndpoint", "create_http_app"]
+__all__ = ["DISCONNECT_ERRORS", "DISCONNECT_KEY", "HttpEndpoint", "client_of", "create_http_app"]
 
 DISCONNECT_KEY = "codemode_client_gone"
 """The key of a request's scope with the event that is set when its client hangs up."""
@@ -228,18 +229,24 @@ class _AccessLog:
             status = status or 499  # as nginx writes it: the client has gone before it was answered
         finally:
             headers = Headers(scope=scope)
-            user = scope.get("user")
+            address, user = client_of(scope)
             self._monitor.request(
                 method=scope["method"],
                 path=scope["path"],
                 status=status or 500,
                 seconds=time.monotonic() - started,
-                client=(scope.get("client") or [None])[0],
-                user=getattr(user, "username", None) if getattr(user, "is_authenticated", False) else None,
+                client=address,
+                user=user,
                 host=headers.get("host"),
                 agent=headers.get("user-agent"),
                 session=_digest(headers.get("mcp-session-id")),
             )
+
+
+def client_of(scope: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the address that a request comes from, and the name of its user, as far as they are known."""
+    address, user = (scope.get("client") or [None])[0], scope.get("user")
+    return address, getattr(user, "username", None) if getattr(user, "is_authenticated", False) else None
 
 
 def _digest(session: str | None) -> str | None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +23,7 @@ from codemode_graph.exact import encode_fields
 from codemode_graph.integrations.answer import answer_text, effects
 from codemode_graph.integrations.elicitation import Elicitation
 from codemode_graph.integrations.langchain import task_description, task_schema
-from codemode_graph.integrations.mcp_http import DISCONNECT_KEY
+from codemode_graph.integrations.mcp_http import DISCONNECT_KEY, client_of
 from codemode_graph.integrations.monitor import CallRecord, Monitor
 from codemode_graph.integrations.slots import CallSlots, ClientDisconnected, Refused, Slot, Stopped
 from codemode_graph.mcp_sdk import McpServer, RequestContext, create_server, field, progress_token
@@ -105,23 +105,21 @@ def create_mcp_server(
         described = {"run_code": program_tool_description(cards, capabilities, returns=returns)}
         if tasks:
             described["run_task"] = task_description(cm.tools)
-        offered = [_tool(cm, tool, text) for tool, text in described.items()]
-        return [*offered, *(_program_tool(spec) for spec in cm.tools if spec.program and spec.name not in described)]
+        offered = [_tool(tool, text, _INPUTS[tool], cm.tools) for tool, text in described.items()]
+        saved = [spec for spec in cm.tools if spec.program and spec.name not in described]
+        return [*offered, *(_tool(spec.name, spec.description, spec.input_schema, [spec]) for spec in saved)]
 
     async def call_tool(name: str, arguments: dict[str, Any], context: RequestContext) -> types.CallToolResult:
-        if name not in validators and any(spec.program and spec.name == name for spec in cm.tools):
-            try:
-                return await calls.answer("run_code", {"code": cm.programs.call(name, arguments)}, context)
-            except Exception as problem:
-                return _error_result(str(problem))
-        if name not in validators:
-            return _error_result(f"unknown tool {name!r}")
-        if error := jsonschema.exceptions.best_match(validators[name].iter_errors(arguments)):
-            return _error_result(f"Input validation error: {error.message}")
         try:
-            return await calls.answer(name, arguments, context)
-        except Exception as error:
-            return _error_result(str(error))
+            if name in validators:
+                if error := jsonschema.exceptions.best_match(validators[name].iter_errors(arguments)):
+                    return _error_result(f"Input validation error: {error.message}")
+                return await calls.answer(name, arguments, context)
+            if not any(spec.program and spec.name == name for spec in cm.tools):
+                return _error_result(f"unknown tool {name!r}")
+            return await calls.answer("run_code", {"code": cm.programs.call(name, arguments)}, context)
+        except Exception as problem:
+            return _error_result(str(problem))
 
     return create_server(name, version, list_tools=list_tools, call_tool=call_tool)
 
@@ -196,15 +194,12 @@ class _Calls:
 
         approve = None if elicit is None else decide
         async with _Notifications(context, lambda event: self.monitor.note(record, event)) as watcher:
-            if tool == "run_task":
-                return await self.cm.run(
-                    arguments["task"], watcher, approve=approve, run_id=record.run, metadata=self.metadata
-                )
             if arguments.get("after"):
                 return await self.cm.run_code(arguments["code"], watcher, after=arguments["after"], approve=approve)
-            return await self.cm.run_code(
-                arguments["code"], watcher, approve=approve, run_id=record.run, metadata=self.metadata
-            )
+            how: dict[str, Any] = {"approve": approve, "run_id": record.run, "metadata": self.metadata}
+            if tool == "run_task":
+                return await self.cm.run(arguments["task"], watcher, **how)
+            return await self.cm.run_code(arguments["code"], watcher, **how)
 
     async def _complete(self, record: CallRecord) -> RunResult | None:
         """Return what is recorded of a call that was cut short, and log the rest of it; None where it had not begun."""
@@ -225,14 +220,9 @@ class _Calls:
 def _client(context: RequestContext) -> dict[str, Any]:
     """Return who makes a request: what it says of itself, and where it comes from."""
     about = field(context.session.client_params, "clientInfo") if context.session.client_params else None
-    scope = context.request.scope if context.request is not None else {}
-    user = scope.get("user")
-    return {
-        "name": about.name if about else None,
-        "version": about.version if about else None,
-        "address": (scope.get("client") or [None])[0],
-        "user": getattr(user, "username", None) if getattr(user, "is_authenticated", False) else None,
-    }
+    address, user = client_of(context.request.scope if context.request is not None else {})
+    name, version = (about.name, about.version) if about else (None, None)
+    return {"name": name, "version": version, "address": address, "user": user}
 
 
 def _error_result(text: str) -> types.CallToolResult:
@@ -253,13 +243,14 @@ _INPUTS: Mapping[str, dict[str, Any]] = {
 }
 
 
-def _tool(cm: CodeMode, name: str, description: str) -> types.Tool:
+def _tool(name: str, description: str, arguments: Mapping[str, Any], called: Iterable[ToolSpec]) -> types.Tool:
+    """Return a tool of the server, whose calls may call these tools."""
     # What a tool's name alone says is no promise to others.
-    effects = {"write" if spec.undeclared else spec.effect_in_force for spec in cm.tools}
+    effects = {"write" if spec.undeclared else spec.effect_in_force for spec in called}
     return types.Tool(
         name=name,
         description=description,
-        inputSchema=_INPUTS[name],
+        inputSchema=dict(arguments),
         outputSchema=TypeAdapter(RunReport).json_schema(),
         annotations=types.ToolAnnotations(
             # A program may call any of the tools, so the hints are those of the worst.
@@ -270,37 +261,12 @@ def _tool(cm: CodeMode, name: str, description: str) -> types.Tool:
     )
 
 
-def _program_tool(spec: ToolSpec) -> types.Tool:
-    """Return a saved program as a tool of its own."""
-    effect = "write" if spec.undeclared else spec.effect_in_force
-    return types.Tool(
-        name=spec.name,
-        description=spec.description,
-        inputSchema=dict(spec.input_schema),
-        outputSchema=TypeAdapter(RunReport).json_schema(),
-        annotations=types.ToolAnnotations(
-            readOnlyHint=effect == "read",
-            destructiveHint=effect == "destructive",
-            idempotentHint=effect in ("read", "idempotent"),
-        ),
-    )
-
-
 def _call_result(result: RunResult) -> types.CallToolResult:
     """Return a run's result as a client takes it: text for its model, and the report as structured content."""
-    report = RunReport(
-        success=result["success"],
-        output=result["output"],
-        error=result["error"],
-        warning=result["warning"],
-        program=result["program"],
-        stdout=result["stdout"],
-        tool_calls=[
-            ReportedCall(tool=call["tool"], arguments=call["arguments"], status=call["status"])
-            for call in result["tool_calls"]
-        ],
-        run_id=result["run_id"],
-    )
+    report: dict[str, Any] = {name: result[name] for name in RunReport.__annotations__}
+    report["tool_calls"] = [
+        {name: call[name] for name in ReportedCall.__annotations__} for call in report["tool_calls"]
+    ]
     return types.CallToolResult(
         content=[
             types.TextContent(type="text", text=answer_text(result, advice=_ADVICE.format(result["run_id"]))),

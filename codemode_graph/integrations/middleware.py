@@ -204,8 +204,11 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _toolset_of(self, request: ModelRequest[Any]) -> Toolset:
         return self._toolsets.of(
-            [tool for tool in request.tools if isinstance(tool, BaseTool) and tool.name != self.tool.name]
+            [each for each in request.tools if isinstance(each, BaseTool) and not self._is_own(each)]
         )
+
+    def _is_own(self, tool: object) -> bool:
+        return isinstance(tool, BaseTool) and tool.name == self.tool.name
 
     def _change(
         self, request: ModelRequest[Any], capabilities: Capabilities | None, observed: ObservedSchemas
@@ -215,21 +218,18 @@ class CodeModeMiddleware(AgentMiddleware[Any, Any, Any]):
         tool_name = next((spec.name for spec in toolset.for_programs if spec.policy.approval), None)
         if tool_name is not None and checkpointer_of(get_config()) is None:
             require_checkpointer(tool_name, "LangChain's create_agent(checkpointer=...)")
-        is_there = any(isinstance(tool, BaseTool) and tool.name == self.tool.name for tool in request.tools)
         # Middleware before this one may have taken the tool away: then no program can be run at all.
-        offered = [spec.name for spec in toolset.for_programs] if is_there else []
+        offered = [spec.name for spec in toolset.for_programs] if any(map(self._is_own, request.tools)) else []
         tools = [each for each in request.tools if not isinstance(each, BaseTool) or each.name not in toolset.hidden]
         if not offered:
-            tools = [each for each in tools if not isinstance(each, BaseTool) or each.name != self.tool.name]
-            return request.override(tools=tools), []
+            return request.override(tools=[each for each in tools if not self._is_own(each)]), []
         if capabilities is not None:
             returns = None if self._returns is None else self._returns.text(toolset.catalogue.signatures)
             cards = toolset.catalogue.with_observed(observed).text(_task_of(request.messages))
             message = agent_message(cards, capabilities, tool=self.tool.name, returns=returns)
             return request.override(tools=tools, system_message=_append(request.system_message, message)), offered
         described = self.tool.model_copy(update={"description": task_description(toolset.for_programs)})
-        tools = [described if isinstance(each, BaseTool) and each.name == self.tool.name else each for each in tools]
-        return request.override(tools=tools), offered
+        return request.override(tools=[described if self._is_own(each) else each for each in tools]), offered
 
     def _toolset(self, request: ToolCallRequest) -> Toolset:
         if not self._knows_reviews and _HUMAN_IN_THE_LOOP in channels_of(request.runtime.config):

@@ -53,15 +53,10 @@ _T = TypeVar("_T")
 # How long the owner may take to leave the transport once it must end.
 _CLOSE_SECONDS = 5.0
 _IDLE_SECONDS = 7 * 24 * 3600.0
+# Those of MCP are those of syslog, of which Python has no more than five.
 _LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "notice": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-    "critical": logging.CRITICAL,
-    "alert": logging.CRITICAL,
-    "emergency": logging.CRITICAL,
+    **{name.lower(): level for name, level in logging.getLevelNamesMapping().items()},
+    **{"notice": logging.INFO, "alert": logging.CRITICAL, "emergency": logging.CRITICAL},
 }
 _MAX_LOG_CHARACTERS = 2000
 _MAX_REFUSAL_BYTES = 64 * 1024

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from langchain_core.runnables import RunnableConfig
 from mcp.types import Tool
@@ -155,7 +155,7 @@ class MCPToolLoader:
         Raises:
             ConfigurationError: The name is taken, or the URL is not one of HTTP.
         """
-        connection = RemoteConnection(transport="sse", url=_check_url(name, url), headers=dict(headers or {}))
+        connection = _remote("sse", name, url, headers)
         self._add(ServerConfig(name=name, connection=connection, timeout=timeout, startup_timeout=startup_timeout))
 
     def add_http_server(
@@ -179,9 +179,7 @@ class MCPToolLoader:
         Raises:
             ConfigurationError: The name is taken, or the URL is not one of HTTP.
         """
-        connection = RemoteConnection(
-            transport="streamable_http", url=_check_url(name, url), headers=dict(headers or {})
-        )
+        connection = _remote("streamable_http", name, url, headers)
         self._add(ServerConfig(name=name, connection=connection, timeout=timeout, startup_timeout=startup_timeout))
 
     @property
@@ -255,10 +253,12 @@ class MCPToolLoader:
         self._configs[server.name] = server
 
 
-def _check_url(name: str, url: str) -> str:
+def _remote(
+    transport: Literal["sse", "streamable_http"], name: str, url: str, headers: Mapping[str, str] | None
+) -> RemoteConnection:
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"MCP server {name!r}: its URL must start with http:// or https://")
-    return url
+    return RemoteConnection(transport=transport, url=url, headers=dict(headers or {}))
 
 
 def _raise_failures(listed: Iterable[list[Tool] | BaseException]) -> list[list[Tool]]:

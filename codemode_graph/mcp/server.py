@@ -71,20 +71,17 @@ class MCPServer:
                 connection.tools_changed = False
                 self._tools = await self._list(connection)
                 self._listed_on = connection
+            return self._tools
         except CallFailure as failure:
-            raise ToolLoadError(self._describe(failure, in_full=True)) from None
+            problem = f"{failure.reason}: {failure.detail}" if failure.detail else failure.reason
         except TimeoutError:
-            seconds = self.config.startup_timeout
-            msg = f"MCP server {self.config.name!r} did not list its tools within {seconds:g} seconds"
-            raise ToolLoadError(msg) from None
+            problem = f"did not list its tools within {self.config.startup_timeout:g} seconds"
         except McpError as error:
-            msg = f"MCP server {self.config.name!r} did not list its tools: {error.error.message}"
-            raise ToolLoadError(msg) from None
+            problem = f"did not list its tools: {error.error.message}"
         except ValidationError as error:
             place = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
-            msg = f"MCP server {self.config.name!r} gave a list of tools that breaks the protocol at {place}"
-            raise ToolLoadError(msg) from None
-        return self._tools
+            problem = f"gave a list of tools that breaks the protocol at {place}"
+        raise ToolLoadError(f"MCP server {self.config.name!r} {problem}")
 
     async def call(self, tool: str, arguments: dict[str, Any], *, repeatable: bool) -> dict[str, Any]:
         """Call a tool.
@@ -228,6 +225,5 @@ class MCPServer:
                 return list(tools.values())
         raise Refused(f"lists its tools on more than {_MAX_PAGES} pages")
 
-    def _describe(self, failure: CallFailure, *, in_full: bool = False) -> str:
-        text = f"MCP server {self.config.name!r} {failure.reason}"
-        return f"{text}: {failure.detail}" if in_full and failure.detail else text
+    def _describe(self, failure: CallFailure) -> str:
+        return f"MCP server {self.config.name!r} {failure.reason}"

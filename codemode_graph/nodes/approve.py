@@ -27,7 +27,7 @@ from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.preview import sample
 from codemode_graph.redact import mask
 from codemode_graph.settings import Parts
-from codemode_graph.state import CodeModeState, Decision, PendingCall
+from codemode_graph.state import CodeModeState, Decision, PendingCall, ToolCall
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.spec import DecisionType
 
@@ -116,13 +116,13 @@ class ApprovalNeedsThread(CodeModeError, RuntimeError):
 def _no_thread(state: CodeModeState) -> tuple[str, str]:
     # The server gives a client that waits without a thread the state as if the run had ended well.
     waiting = "; ".join(f"{call['tool']}({sample(call['arguments'])})" for call in state["pending"])
-    effects = [
-        call["tool"]
-        for call in state["tool_calls"]
-        if call["effect"] != "read" and call["status"] not in _WITHOUT_EFFECT
-    ]
+    effects = [call["tool"] for call in _effects(state)]
     done = f"These calls took effect: {', '.join(effects)}." if effects else "No call took effect."
     return f"The run waits for a person to decide on {waiting}.", done
+
+
+def _effects(state: CodeModeState) -> list[ToolCall]:
+    return [call for call in state["tool_calls"] if call["effect"] != "read" and call["status"] not in _WITHOUT_EFFECT]
 
 
 async def _without_secrets(decision: Decision, names: frozenset[str], values: Values) -> Decision:
@@ -156,9 +156,6 @@ def _request(state: CodeModeState, pending: list[PendingCall], *, problem: str |
         `id`, its `line` and the `reason` to ask; `program`; `done`, the calls with an effect that have been made; `plan`,
         the calls that may follow, as far as the program's text tells.
     """
-    effects = [
-        call for call in state["tool_calls"] if call["effect"] != "read" and call["status"] not in _WITHOUT_EFFECT
-    ]
     request: dict[str, Any] = {
         "action_requests": [_action(call) for call in pending],
         "review_configs": [
@@ -167,7 +164,7 @@ def _request(state: CodeModeState, pending: list[PendingCall], *, problem: str |
         ],
         "task": state["task"],
         "program": state["program"],
-        "done": [{key: call[key] for key in ("id", "tool", "arguments", "status")} for call in effects],
+        "done": [{key: call[key] for key in ("id", "tool", "arguments", "status")} for call in _effects(state)],
         "plan": static_plan(state["program"], after=max((call["line"] or 0 for call in pending), default=0)),
     }
     return request if problem is None else {**request, "problem": problem}

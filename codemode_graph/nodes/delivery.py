@@ -17,6 +17,7 @@ from codemode_graph.calls.journal import Journal, RunInfo
 from codemode_graph.calls.log import Closed
 from codemode_graph.calls.session import RunLog, SessionLost
 from codemode_graph.compat import checkpointer_of, has_steps_left, is_saved_at_exit
+from codemode_graph.nodes.run_log import read_checkpoint
 
 __all__ = ["input_time", "is_delivered", "is_second_delivery", "saved_verdicts"]
 
@@ -101,7 +102,7 @@ async def _back_to_input(config: RunnableConfig, step: str = "") -> AsyncIterato
     step = step or place.step
     pauses = iter(() if is_saved_at_exit(config) else _PAUSES)
     while checkpointer is not None and step:
-        found = await _checkpoint(checkpointer, place, step)
+        found = await read_checkpoint(checkpointer, place, checkpoint_id=step)
         if found is None:
             if (pause := next(pauses, None)) is None:
                 return
@@ -113,15 +114,6 @@ async def _back_to_input(config: RunnableConfig, step: str = "") -> AsyncIterato
         if saved[step].source == "input":
             return
         step = saved[step].parent
-
-
-async def _checkpoint(checkpointer: Any, place: Place, id: str) -> CheckpointTuple | None:
-    config: RunnableConfig = {"configurable": {**_thread(place)["configurable"], "checkpoint_id": id}}
-    try:
-        found: CheckpointTuple | None = await checkpointer.aget_tuple(config)
-    except NotImplementedError:  # one for synchronous graphs, which a node must not block its loop for
-        found = await asyncio.to_thread(checkpointer.get_tuple, config)
-    return found
 
 
 def _time(id: str) -> float:

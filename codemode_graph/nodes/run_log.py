@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.runtime import get_runtime
 from langgraph.store.base import BaseStore
@@ -170,12 +171,18 @@ async def _is_in_checkpoint(run: str, checkpointer: Any, place: Place) -> bool:
     """Tell whether a checkpoint names a run, or there is nothing that could after a kill."""
     if checkpointer is None or isinstance(checkpointer, InMemorySaver):
         return True
-    thread: RunnableConfig = {"configurable": {"thread_id": place.thread, "checkpoint_ns": ""}}
-    try:
-        newest = await checkpointer.aget_tuple(thread)
-    except NotImplementedError:  # one for synchronous graphs, which a node must not block its loop for
-        newest = await asyncio.to_thread(checkpointer.get_tuple, thread)
+    newest = await read_checkpoint(checkpointer, place)
     return newest is not None and newest.checkpoint["channel_values"].get("run_id") == run
+
+
+async def read_checkpoint(checkpointer: Any, place: Place, **configurable: str) -> CheckpointTuple | None:
+    """Return the newest checkpoint of a thread, or the one that is named by its `checkpoint_id`."""
+    config: RunnableConfig = {"configurable": {"thread_id": place.thread, "checkpoint_ns": "", **configurable}}
+    try:
+        found: CheckpointTuple | None = await checkpointer.aget_tuple(config)
+    except NotImplementedError:  # one for synchronous graphs, which a node must not block its loop for
+        found = await asyncio.to_thread(checkpointer.get_tuple, config)
+    return found
 
 
 async def close_ended(state: CodeModeState, parts: Parts, config: RunnableConfig, how: str) -> None:

@@ -22,17 +22,8 @@ PRIVILEGED = ("tools_module", "own_mcp_servers")
 
 # LangGraph Server lets clients send these in `configurable`, and takes them for context where a run brings none.
 _OF_LANGGRAPH = (
-    "__*",
-    "langgraph_*",
-    "checkpoint",
-    "checkpoint_*",
-    "thread_id",
-    "run_id",
-    "assistant_id",
-    "graph_id",
-    "user_id",
-    "cron_id",
-    "x-*",
+    *("__*", "langgraph_*", "checkpoint", "checkpoint_*", "x-*"),
+    *("thread_id", "run_id", "assistant_id", "graph_id", "user_id", "cron_id"),
 )
 
 
@@ -54,13 +45,7 @@ class AssistantPolicy(BaseModel):
     @property
     def policy(self) -> ToolPolicy:
         """The same as a policy of `create_codemode`."""
-        return ToolPolicy(
-            approval=self.approval,
-            callers=self.callers,
-            max_calls=self.max_calls,
-            timeout=self.timeout,
-            redact=frozenset(self.redact),
-        )
+        return ToolPolicy(**{**dict(self), "redact": frozenset(self.redact)})
 
 
 class AssistantPrices(BaseModel):

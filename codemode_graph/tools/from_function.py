@@ -7,7 +7,7 @@ import json
 import logging
 import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import Parameter
 from typing import Annotated, Any, Optional, TypeVar, get_args, get_origin
@@ -53,6 +53,17 @@ class Marks:
     description: str | None = None
     timeout: float | None = None
     undoes: str | Undo | None = None
+
+    def on(self, spec: ToolSpec) -> ToolSpec:
+        """Return the tool of a function with these marks."""
+        return replace(
+            spec,
+            effect=self.effect or spec.effect,
+            declared=self.effect is not None,
+            policy=ToolPolicy(timeout=self.timeout),
+            source="function",
+            undoes=Undo(self.undoes) if isinstance(self.undoes, str) else self.undoes,
+        )
 
 
 def tool(
@@ -148,20 +159,17 @@ def from_callable(function: Callable[..., Any], name: str | None = None) -> Tool
     returns = call.hints.get("return", Any)
     input_schema = call.input_schema(docs)
     description = docs.text if marks.description is None else marks.description
-    return ToolSpec(
+    spec = ToolSpec(
         name=name,
         call=traced(name, call, description=description),
         description=description,
         input_schema=input_schema,
         output_schema=None if is_message(returns) else output_schema_of(returns, name),
-        effect=marks.effect or infer_effect(name_of(function), input_schema),
-        declared=marks.effect is not None,
-        policy=ToolPolicy(timeout=marks.timeout),
-        source="function",
+        effect=infer_effect(name_of(function), input_schema),
         takes_key=bool(call.keys),
-        undoes=Undo(marks.undoes) if isinstance(marks.undoes, str) else marks.undoes,
         validate=call.validate,
     )
+    return marks.on(spec)
 
 
 def name_of(function: Callable[..., Any]) -> str:

@@ -16,7 +16,7 @@ from codemode_graph.errors import ConfigurationError, ToolLoadError
 from codemode_graph.tools.from_function import from_callable, marks_of, name_of
 from codemode_graph.tools.hints import type_hints
 from codemode_graph.tools.injection import injection_in
-from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec, Undo
+from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec
 from codemode_graph.tools.text import one_line, suggest
 
 __all__ = ["HasTools", "Tools", "check_policy_names", "is_general", "load_tools", "load_with_origins"]
@@ -166,15 +166,7 @@ def _from_injected(function: Callable[..., Any]) -> ToolSpec:
         name=marks.name,
         description=marks.description or inspect.getdoc(function) or "",
     )
-    spec = from_langchain(tool)
-    return replace(
-        spec,
-        effect=marks.effect or spec.effect,
-        declared=marks.effect is not None,
-        policy=ToolPolicy(timeout=marks.timeout),
-        source="function",
-        undoes=Undo(marks.undoes) if isinstance(marks.undoes, str) else marks.undoes,
-    )
+    return marks.on(from_langchain(tool))
 
 
 def _has_tools(thing: Any) -> bool:

@@ -23,24 +23,10 @@ from pygments.token import Comment, Keyword, Name, Number, Operator, String
 from codemode_graph.calls.values import is_reference
 from codemode_graph.preview import sample, shape
 from codemode_graph.state import Attempt, ToolCall
+from codemode_graph.trace import words
 from codemode_graph.trace.console import visible
 from codemode_graph.trace.run_data import RunData
 from codemode_graph.trace.timeline import Bar, Gap, call_timeline, group_alike, most_important, union
-from codemode_graph.trace.words import (
-    Mark,
-    at_line,
-    describe_call,
-    describe_effect,
-    describe_remark,
-    describe_result,
-    describe_wait,
-    format_bytes,
-    format_cost,
-    format_moment,
-    format_seconds,
-    is_replayed,
-    plural,
-)
 
 __all__ = ["Line", "ShownValue", "ValueRoom", "diff_lines", "fragment", "highlight", "page", "render"]
 
@@ -54,18 +40,10 @@ _MAX_HIGHLIGHTED = 6_000
 _JSON_COLUMNS = 84
 
 _CLASSES: dict[tuple[str, ...], str] = {
-    Comment: "c",
-    Keyword: "k",
-    Operator.Word: "k",
-    String: "s",
-    String.Interpol: "i",
-    Number: "n",
-    Name.Builtin: "b",
-    Name.Exception: "b",
-    Name.Function: "f",
-    Name.Class: "f",
-    Name.Decorator: "f",
-    Name.Tag: "f",
+    **{Comment: "c", Number: "n", String: "s", String.Interpol: "i"},
+    **dict.fromkeys((Keyword, Operator.Word), "k"),
+    **dict.fromkeys((Name.Builtin, Name.Exception), "b"),
+    **dict.fromkeys((Name.Function, Name.Class, Name.Decorator, Name.Tag), "f"),
 }
 
 Pieces: TypeAlias = list[tuple[str, str]]
@@ -103,8 +81,10 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(plural=plural, seconds=format_seconds, cost=format_cost, at_line=at_line, place=_place)
-    templates.filters["moment"] = format_moment
+    templates.filters.update(
+        plural=words.plural, seconds=words.format_seconds, cost=words.format_cost, at_line=words.at_line, place=_place
+    )
+    templates.filters["moment"] = words.format_moment
     return templates
 
 
@@ -125,15 +105,15 @@ def _context(run: RunData) -> dict[str, Any]:
         (attempt["data"]["number"], row.call["id"]): row
         for attempt in shown
         for row in attempt["rows"]
-        if not is_replayed(row.call, attempt["data"])
+        if not words.is_replayed(row.call, attempt["data"])
     }
     failed = [row for attempt in shown for row in attempt["failed"]]
     ran = [attempt for attempt in run.attempts if attempt["sandbox"] is not None]
     return {
         "run": run,
         "room": ValueRoom(),
-        "result": describe_result(run.verdict, waits=bool(run.pending)),
-        "replayed": sum(is_replayed(call, attempt) for call, attempt in calls),
+        "result": words.describe_result(run.verdict, waits=bool(run.pending)),
+        "replayed": sum(words.is_replayed(call, attempt) for call, attempt in calls),
         "model_seconds": sum(call["seconds"] for call in run.usage),
         "sandbox_seconds": sum(attempt["seconds"] for attempt in ran),
         "sandboxes": ", ".join(dict.fromkeys(str(attempt["sandbox"]) for attempt in ran)),
@@ -142,7 +122,7 @@ def _context(run: RunData) -> dict[str, Any]:
         "failed": failed,
         "effects": _effects(run, rows),
         "left_out": omitted,
-        "remarks": [(word, describe_remark(call)) for word, call in run.remarks()[:_MAX_CALLS]],
+        "remarks": [(word, words.describe_remark(call)) for word, call in run.remarks()[:_MAX_CALLS]],
         "attempts": shown,
     }
 
@@ -171,8 +151,8 @@ class Row:
     call: ToolCall
     anchor: str
     signature: str
-    effect: Mark
-    mark: Mark
+    effect: words.Mark
+    mark: words.Mark
     bar: Bar | None
 
 
@@ -225,7 +205,7 @@ def _effects(run: RunData, rows: Mapping[tuple[int, str], Row]) -> list[dict[str
             {
                 "word": word,
                 "call": call,
-                "effect": describe_effect(call["effect"]),
+                "effect": words.describe_effect(call["effect"]),
                 "signature": _signature(call["arguments"]),
                 "count": len(alike),
                 "anchor": None if row is None else row.anchor,
@@ -247,8 +227,8 @@ def _attempt(run: RunData, attempt: Attempt, before: Attempt | None) -> dict[str
             call=call,
             anchor=f"codemode-{key}-{attempt['number']:d}-{place}",
             signature=_signature(call["arguments"]),
-            effect=describe_effect(call["effect"]),
-            mark=describe_call(call, attempt, run.decisions),
+            effect=words.describe_effect(call["effect"]),
+            mark=words.describe_call(call, attempt, run.decisions),
             bar=bar,
         )
         for place, (call, bar) in enumerate(zip(visible, bars, strict=True), 1)
@@ -256,7 +236,7 @@ def _attempt(run: RunData, attempt: Attempt, before: Attempt | None) -> dict[str
     prompt = next((each for each in run.prompts if each["attempt"] == attempt["number"]), None)
     return {
         "data": attempt,
-        "result": describe_result(attempt["verdict"], attempt, waits=bool(pending)),
+        "result": words.describe_result(attempt["verdict"], attempt, waits=bool(pending)),
         "program": _program(attempt, before, calls),
         "before": before,
         "prompt": prompt,
@@ -267,7 +247,7 @@ def _attempt(run: RunData, attempt: Attempt, before: Attempt | None) -> dict[str
         "failed": [row for row in rows if row.mark[0] == "bad" and row.call["status"] != "denied"],
         "left_out": len(others),
         "more": ", ".join(f"{tool} {status} × {count:,}" for (tool, status), count in more),
-        "pending": [(call, _signature(call["arguments"]), describe_wait(call)) for call in pending],
+        "pending": [(call, _signature(call["arguments"]), words.describe_wait(call)) for call in pending],
     }
 
 
@@ -293,7 +273,7 @@ def _program(attempt: Attempt, before: Attempt | None, calls: list[ToolCall]) ->
         "lines": lines,
         "added": sum(line.kind == "added" for line in lines),
         "removed": sum(line.kind == "removed" for line in lines),
-        "calls": Counter(call["line"] for call in calls if not is_replayed(call, attempt)),
+        "calls": Counter(call["line"] for call in calls if not words.is_replayed(call, attempt)),
         # Each note stands below its line; those of lines that are not shown come at the end.
         "notes": {number: notes.pop(number) for number in numbers & notes.keys()},
         "loose_notes": [text for texts in notes.values() for text in texts],
@@ -400,14 +380,14 @@ class ValueRoom:
             limit: Characters for this value.
         """
         if is_reference(value):
-            place = f"{format_bytes(value['bytes'])}, kept outside the state"
+            place = f"{words.format_bytes(value['bytes'])}, kept outside the state"
             return self._show_sample(place, value["shape"], value["sample"])
         if isinstance(value, str):
             return self.show_text(value, limit=limit)
         size = len(json.dumps(value, ensure_ascii=False))
         if size > min(limit, self._room):
             text = sample(value, limit=min(2_000, self._least))
-            return self._show_sample(f"{plural(size, 'character')}, here a sample", shape(value), text)
+            return self._show_sample(f"{words.plural(size, 'character')}, here a sample", shape(value), text)
         text = _indented(value)
         self._room -= len(text)
         if len(text) > _MAX_HIGHLIGHTED:  # a span for each token would make a large value several times larger

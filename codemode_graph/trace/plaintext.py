@@ -12,24 +12,20 @@ from rich.text import Text
 from codemode_graph.preview import sample
 from codemode_graph.state import Attempt
 from codemode_graph.tools.text import one_line
+from codemode_graph.trace import words
 from codemode_graph.trace.console import visible
 from codemode_graph.trace.run_data import RunData
 from codemode_graph.trace.timeline import Bar, call_timeline, group_alike, most_important, union
-from codemode_graph.trace.words import (
-    Tone,
-    at_line,
-    describe_call,
-    describe_remark,
-    describe_result,
-    describe_wait,
-    format_cost,
-    format_seconds,
-    plural,
-)
 
 __all__ = ["plain", "renderable", "text_table"]
 
-_STYLES: dict[Tone, str] = {"good": "green", "journal": "cyan", "person": "magenta", "wait": "yellow", "bad": "red"}
+_STYLES: dict[words.Tone, str] = {
+    "good": "green",
+    "journal": "cyan",
+    "person": "magenta",
+    "wait": "yellow",
+    "bad": "red",
+}
 _TRACK = 16
 _MAX_CALLS = 40
 _MAX_LINES = 1_500
@@ -59,10 +55,12 @@ def renderable(run: RunData) -> RenderableType:
     for attempt in run.attempts:
         parts += ["", *_attempt(run, attempt)]
     if remarks := run.remarks():
-        lines = [f"{word}: {one_line(visible(describe_remark(call)), 300)}" for word, call in remarks[:_MAX_CALLS]]
+        lines = [
+            f"{word}: {one_line(visible(words.describe_remark(call)), 300)}" for word, call in remarks[:_MAX_CALLS]
+        ]
         parts += ["", *(Text(line, style="yellow") for line in lines)]
         if len(remarks) > len(lines):
-            parts.append(Text(f"… {plural(len(remarks) - len(lines), 'more call')}", style="dim"))
+            parts.append(Text(f"… {words.plural(len(remarks) - len(lines), 'more call')}", style="dim"))
     if run.verdict == "ok":
         answer = run.output if isinstance(run.output, str) else sample(run.output, limit=2_000)
         parts += ["", Text.assemble(("Answer  ", "bold"), visible(answer[:2_000]))]
@@ -72,20 +70,20 @@ def renderable(run: RunData) -> RenderableType:
 
 
 def _head(run: RunData) -> Text:
-    tone, word = describe_result(run.verdict, waits=bool(run.pending))
-    facts = [plural(len(run.attempts), "attempt"), plural(len(run.calls), "tool call")]
+    tone, word = words.describe_result(run.verdict, waits=bool(run.pending))
+    facts = [words.plural(len(run.attempts), "attempt"), words.plural(len(run.calls), "tool call")]
     if run.usage:
-        facts.append(plural(sum(call["total_tokens"] for call in run.usage), "token"))
+        facts.append(words.plural(sum(call["total_tokens"] for call in run.usage), "token"))
     if run.cost is not None:
-        facts.append(f"cost {format_cost(run.cost)}")
+        facts.append(f"cost {words.format_cost(run.cost)}")
     title = Text(one_line(visible(run.task), 300) or "A program that was given", style="bold")
     return Text.assemble(title, "\n", (word, _STYLES[tone]), (f" · {' · '.join(facts)}", "dim"))
 
 
 def _attempt(run: RunData, attempt: Attempt) -> list[RenderableType]:
     pending = run.pending_of(attempt)
-    tone, word = describe_result(attempt["verdict"], attempt, waits=bool(pending))
-    ran = f" · {format_seconds(attempt['seconds'])} in {attempt['sandbox']}" if attempt["sandbox"] else ""
+    tone, word = words.describe_result(attempt["verdict"], attempt, waits=bool(pending))
+    ran = f" · {words.format_seconds(attempt['seconds'])} in {attempt['sandbox']}" if attempt["sandbox"] else ""
     parts: list[RenderableType] = [
         Text.assemble((f"Attempt {attempt['number']}  ", "bold"), (word, _STYLES[tone]), (visible(ran), "dim"))
     ]
@@ -93,18 +91,18 @@ def _attempt(run: RunData, attempt: Attempt) -> list[RenderableType]:
     code = "\n".join(f"{number:>4}  {line}" for number, line in enumerate(lines, 1))
     parts.append(Text(visible(code), style="dim", no_wrap=True, overflow="ellipsis"))
     for finding in attempt["findings"]:
-        parts.append(Text(visible(f"  ✗ {at_line(finding['line'])}{finding['message']}"), style="red"))
+        parts.append(Text(visible(f"  ✗ {words.at_line(finding['line'])}{finding['message']}"), style="red"))
     failure = attempt["failure"]
     if failure is not None and failure["kind"] != "check":
         reason = f"{failure['type']}: {failure['message'][:2_000]}"
-        parts.append(Text(visible(f"  ✗ {at_line(failure['line'])}{reason}"), style="red"))
+        parts.append(Text(visible(f"  ✗ {words.at_line(failure['line'])}{reason}"), style="red"))
     if attempt["calls"]:
         parts.append(Padding(_calls(run, attempt), (0, 0, 0, 2)))
     for waiting in pending[:_MAX_CALLS]:
         line = f"{waiting['tool']} {sample(waiting['arguments'], limit=80)} (call {waiting['id']})"
-        parts.append(Text(visible(f"  ? {one_line(line, 200)} {describe_wait(waiting)}"), style="yellow"))
+        parts.append(Text(visible(f"  ? {one_line(line, 200)} {words.describe_wait(waiting)}"), style="yellow"))
     if len(pending) > _MAX_CALLS:
-        parts.append(Text(f"  … {plural(len(pending) - _MAX_CALLS, 'more call')}", style="dim"))
+        parts.append(Text(f"  … {words.plural(len(pending) - _MAX_CALLS, 'more call')}", style="dim"))
     if attempt["stdout"]:
         output = "".join(f"  | {line}\n" for line in attempt["stdout"][:2_000].splitlines())
         parts.append(Text(visible(output).rstrip()))
@@ -121,7 +119,9 @@ def _calls(run: RunData, attempt: Attempt) -> Table:
     table.add_column(no_wrap=True, justify="right", min_width=6)
     calls = run.calls_of(attempt)
     _, bars = call_timeline(calls, attempt)
-    rows = [(bar, call, describe_call(call, attempt, run.decisions)) for bar, call in zip(bars, calls, strict=True)]
+    rows = [
+        (bar, call, words.describe_call(call, attempt, run.decisions)) for bar, call in zip(bars, calls, strict=True)
+    ]
     groups = group_alike(rows, lambda row: (row[1]["tool"], row[1]["effect"], row[2]))
     places = most_important([group[0][1] for group in groups], _MAX_CALLS)
     for group in (group for place, group in enumerate(groups) if place in places):
@@ -130,10 +130,10 @@ def _calls(run: RunData, attempt: Attempt) -> Table:
         many = f" × {len(group):,}" if len(group) > 1 else ""
         name = one_line(visible(f"{call['tool']}{many} {sample(call['arguments'], limit=80)}"), 36)
         track = Text(_track(bar) if bar else "", style=_STYLES[tone])
-        time = Text(format_seconds(seconds) if bar else "", style="dim")
+        time = Text(words.format_seconds(seconds) if bar else "", style="dim")
         table.add_row(Text(visible(call["id"])), Text(name), Text(word, style=_STYLES[tone]), track, time)
     if others := sum(len(group) for place, group in enumerate(groups) if place not in places):
-        table.add_row("…", Text(plural(others, "more call"), style="dim"))
+        table.add_row("…", Text(words.plural(others, "more call"), style="dim"))
     return table
 
 

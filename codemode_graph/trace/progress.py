@@ -3,19 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from codemode_graph.events import (
-    AttemptEvent,
-    CallAnsweredEvent,
-    CallFinishedEvent,
-    CallPendingEvent,
-    CallStartedEvent,
-    CheckEvent,
-    Event,
-    ModelEvent,
-    OutcomeEvent,
-    SandboxEvent,
-    StdoutEvent,
-)
+from codemode_graph import events
 from codemode_graph.metrics import Metrics, metrics_box
 from codemode_graph.preview import sample
 from codemode_graph.tools.text import one_line
@@ -40,7 +28,7 @@ class Progress:
         self._calls: dict[str, str] = {}
         self._last_error = ""
 
-    def show(self, event: Event) -> None:
+    def show(self, event: events.Event) -> None:
         """Print an event."""
         getattr(self, f"_{event['type']}")(event)  # a method for each type of `Event`
 
@@ -58,13 +46,13 @@ class Progress:
     def _line(self, mark: str, text: str, style: str = "dim") -> None:
         say(self.console, text, prefix=f"  {mark} ", style=style)
 
-    def _attempt(self, event: AttemptEvent) -> None:
+    def _attempt(self, event: events.AttemptEvent) -> None:
         number = event["number"]
         title = f"Attempt {number}" if number == 1 else f"Attempt {number}: repair"
         self.console.print(Text(f"\n{title}", style="bold"))
         self._live.begin("model", "the model writes a program")
 
-    def _model(self, event: ModelEvent) -> None:
+    def _model(self, event: events.ModelEvent) -> None:
         self._live.end("model")
         if event["error"] is not None:
             self._live.stop()
@@ -75,7 +63,7 @@ class Progress:
         if event["thoughts"]:
             self._line("·", one_line(event["thoughts"], 400))
 
-    def _check(self, event: CheckEvent) -> None:
+    def _check(self, event: events.CheckEvent) -> None:
         self._live.end("model")  # a program of the caller's own has no model event that would end it
         if self._programs and event["program"].strip():
             print_program(self.console, event["program"].strip("\n"))
@@ -87,7 +75,7 @@ class Progress:
             self._line("✓", "checked", "green")
             self._live.begin("program", "the program runs")
 
-    def _sandbox(self, event: SandboxEvent) -> None:
+    def _sandbox(self, event: events.SandboxEvent) -> None:
         lacks = [f"{each['name']} lacks {', '.join(each['lacks'])}" for each in event["passed_over"] if each["lacks"]]
         if event["warning"] is not None:
             self._line("!", event["warning"], "yellow")
@@ -99,18 +87,18 @@ class Progress:
                     remedy = f". {each['remedy']}" if each["remedy"] else ""
                     self._line("!", f"{each['name']} cannot be used: {each['reason']}{remedy}", "yellow")
 
-    def _call_answered(self, event: CallAnsweredEvent) -> None:
+    def _call_answered(self, event: events.CallAnsweredEvent) -> None:
         self._line("=", f"{event['tool']} answered from the journal (call {event['id']}), not run again", "cyan")
 
-    def _call_pending(self, event: CallPendingEvent) -> None:
+    def _call_pending(self, event: events.CallPendingEvent) -> None:
         self._line("?", f"{_call(event)} waits for a person", "yellow")
 
-    def _call_started(self, event: CallStartedEvent) -> None:
+    def _call_started(self, event: events.CallStartedEvent) -> None:
         self._calls[event["id"]] = _call(event)
         self._live.end("program")
         self._live.begin(event["id"], _call(event))
 
-    def _call_finished(self, event: CallFinishedEvent) -> None:
+    def _call_finished(self, event: events.CallFinishedEvent) -> None:
         self._live.end(event["id"])
         self._calls.pop(event["id"], None)
         if not self._calls:  # the program has no open call: it computes
@@ -122,11 +110,11 @@ class Progress:
             self._last_error = f"{event['error']['type']}: {event['error']['message']}"
             self._line("→", f"{line} {self._last_error}", "red")
 
-    def _stdout(self, event: StdoutEvent) -> None:
+    def _stdout(self, event: events.StdoutEvent) -> None:
         for line in event["text"].splitlines():
             self._line("|", line)
 
-    def _outcome(self, event: OutcomeEvent) -> None:
+    def _outcome(self, event: events.OutcomeEvent) -> None:
         self._live.stop()
         for call in self._calls.values():  # calls without an end were cancelled with their program
             self._line("→", f"{call} was given up", "yellow")
@@ -145,6 +133,6 @@ class Progress:
             self._line("✗", f"{at_line(error['line'])}{text}", "red")
 
 
-def _call(event: CallStartedEvent | CallFinishedEvent | CallPendingEvent) -> str:
+def _call(event: events.CallStartedEvent | events.CallFinishedEvent | events.CallPendingEvent) -> str:
     arguments = ", ".join(f"{name}={sample(value, limit=60)}" for name, value in event["arguments"].items())
     return f"{event['tool']}({arguments})"

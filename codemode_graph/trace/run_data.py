@@ -1,7 +1,7 @@
 """The data of a run, which the page and the terminal show."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from codemode_graph.exact import decode
@@ -57,23 +57,9 @@ class RunData:
         """
         # An output lacks the keys that only the full state has, and a run that has just begun lacks nearly all.
         values: Mapping[str, Any] = state
-        return cls(
-            task=values.get("task", ""),
-            verdict=values.get("verdict"),
-            output=values.get("output"),
-            error=values.get("error"),
-            attempts=values.get("attempts", []),
-            calls=values.get("tool_calls", []),
-            usage=values.get("usage", []),
-            pending=values.get("pending", []),
-            decisions=values.get("decisions", {}),
-            left_over=values.get("left_over", []),
-            prices=prices,
-            prompts=decode(values.get("prompts", [])),
-            run_id=values.get("run_id", "") if run_id is None else run_id,
-            started=values.get("started"),
-            ended=values.get("ended"),
-        )
+        known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
+        known |= {"calls": values.get("tool_calls", []), "prompts": decode(values.get("prompts", [])), "prices": prices}
+        return cls(**known if run_id is None else {**known, "run_id": run_id})
 
     @property
     def tokens(self) -> tuple[int, int]:
