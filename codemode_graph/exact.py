@@ -19,8 +19,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["decode", "decode_fields", "encode", "encode_fields", "encode_record"]
-
 _KEY = "codemode_exact"
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 _CONTAINERS = (dict, list)

@@ -5,8 +5,6 @@ from typing import Any
 
 from codemode_graph.exact import decode
 
-__all__ = ["as_text", "sample", "shape"]
-
 _MAX_KEYS = 30
 
 

@@ -6,8 +6,6 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["mask", "redact", "unmask"]
-
 _MASK = "[redacted]"
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|DSN)S?($|_)", re.I)
 _PATTERNS = (

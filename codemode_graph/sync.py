@@ -6,8 +6,6 @@ from collections.abc import Coroutine
 from functools import cache
 from typing import Any, TypeVar
 
-__all__ = ["wait_for"]
-
 T = TypeVar("T")
 
 

@@ -33,6 +33,9 @@ def modules(package: str) -> dict[str, Path]:
     return {".".join(name.parts).removesuffix(".__init__"): path for name, path in found.items()}
 
 
+ALL_MODULES = {module for package in PACKAGES for module in modules(package)}
+
+
 def imported(path: Path) -> Iterator[str]:
     """The modules that a file imports, those in functions and under TYPE_CHECKING too."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -69,6 +72,13 @@ def test_imports_point_down(module: str) -> None:
         # The vocabulary of tools is part of the ground: the state names effects.
         if name.startswith("codemode_graph.") and name != "codemode_graph.tools.spec":
             assert layer(name) <= layer(module), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", modules("codemode_graph"))
+def test_a_name_with_an_underscore_stays_in_its_module(module: str) -> None:
+    tree = ast.parse(modules("codemode_graph")[module].read_text())
+    ours = [each for each in ast.walk(tree) if isinstance(each, ast.ImportFrom) and (each.module or "") in ALL_MODULES]
+    assert not [alias.name for each in ours for alias in each.names if alias.name.startswith("_")]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

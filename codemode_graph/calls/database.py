@@ -10,8 +10,6 @@ from codemode_graph.calls.journal import Conflict, JournalError, RunInfo, descri
 from codemode_graph.calls.log import Closed, Event, Opened, dump_events, load_events
 from codemode_graph.calls.worker import Workers
 
-__all__ = ["NEWEST_TABLE", "SCHEMA", "SCHEMA_VERSION", "DatabaseJournal", "check_version"]
-
 SCHEMA_VERSION = 1
 """Of the tables. A database that a later version of this package made is refused."""
 

@@ -19,8 +19,6 @@ from codemode_graph.calls.view import Identity, Record, View
 from codemode_graph.state import ToolError
 from codemode_graph.tools.spec import AfterCalls, Effect, Review, ToolSpec
 
-__all__ = ["ProgramCall", "Verdict", "decide", "is_untouched", "needs_approval"]
-
 Action: TypeAlias = Literal["make", "answer", "settle"]
 
 

@@ -7,8 +7,6 @@ from itertools import chain, count
 from codemode_graph.calls.view import Identity, Record, View
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["EqualCalls", "KnownEffects"]
-
 
 class KnownEffects:
     """The set of effects that a program has been told of, as a short text: equal sets have equal texts."""

@@ -29,8 +29,6 @@ from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.schema import with_defaults, without_defaults
 from codemode_graph.tools.spec import DecisionType, Review, ToolSpec
 
-__all__ = ["Gate", "OpenCall", "Start", "by_digest", "digest_of"]
-
 # Of the UUIDs that are idempotency keys. It must never change: the keys of runs that go on depend on it.
 # `json.dumps` would make another one for each call.
 _COMPACT = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

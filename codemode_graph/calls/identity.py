@@ -16,17 +16,6 @@ from codemode_graph.calls.journal import Journal, RunInfo
 from codemode_graph.calls.log import Attached, Delivered, Denied, Done, Ended, Event, Failed, Started, Unknown
 from codemode_graph.state import ToolCall
 
-__all__ = [
-    "ONE_RUN",
-    "REJOIN_FOR",
-    "Place",
-    "find_run",
-    "import_calls",
-    "input_digest",
-    "is_of_this_process",
-    "place_of",
-]
-
 REJOIN_FOR = 3600.0
 """Seconds for which the same input, given again on its thread, is the run that it began before."""
 ONE_RUN = "codemode_run"

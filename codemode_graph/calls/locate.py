@@ -12,8 +12,6 @@ from codemode_graph.compat import run_on_aiosqlite
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["journal_beside", "keep_beside"]
-
 _lock = threading.Lock()
 # A journal lives as long as a checkpointer or store that it is beside, and is closed with the last.
 _beside: "weakref.WeakKeyDictionary[Any, Journal]" = weakref.WeakKeyDictionary()

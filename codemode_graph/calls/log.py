@@ -16,33 +16,6 @@ from codemode_graph.exact import decode, encode
 from codemode_graph.state import Decision, PendingCall, Question, ToolError
 from codemode_graph.tools.spec import Effect
 
-__all__ = [
-    "VERSION",
-    "Absent",
-    "Answered",
-    "Asked",
-    "Attached",
-    "Closed",
-    "Decided",
-    "Delivered",
-    "Denied",
-    "Done",
-    "Ended",
-    "Event",
-    "Failed",
-    "Judged",
-    "Opened",
-    "Proposed",
-    "Refused",
-    "Renewed",
-    "SessionEnd",
-    "Started",
-    "Undone",
-    "Unknown",
-    "dump_events",
-    "load_events",
-]
-
 VERSION = 2
 """Of the events' form. A journal that a later version wrote is refused. Version 2 has values in the form of
 `codemode_graph.exact`, version 1 none that would have to be written so."""

@@ -42,8 +42,6 @@ from codemode_graph.tools.results import CommandRefused, Updated, to_json_update
 from codemode_graph.tools.schema import Document
 from codemode_graph.tools.spec import CutOffCall, ToolSpec
 
-__all__ = ["Asks", "Ending", "ToolCalls", "verify"]
-
 _NESTED = (
     "the tool runs a graph that stops to ask somebody, and a program cannot wait for that: let the tool's policy ask for "
     "approval, or call interrupt() in the tool itself"

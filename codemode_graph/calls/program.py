@@ -19,14 +19,13 @@ from codemode_sandboxes import (
 )
 
 from codemode_graph.calls import log as events
+from codemode_graph.calls.gate import OpenCall
 from codemode_graph.calls.make import Ending
-from codemode_graph.calls.resolve import OpenCall, Resolver
+from codemode_graph.calls.resolve import Resolver
 from codemode_graph.calls.session import Session
 from codemode_graph.calls.view import Frame
 from codemode_graph.events import CallPendingEvent, StdoutEvent, emit
 from codemode_graph.state import PendingCall
-
-__all__ = ["Paused", "ProgramRun", "run_program"]
 
 
 @dataclass(frozen=True, slots=True)

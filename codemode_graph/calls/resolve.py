@@ -24,8 +24,6 @@ from codemode_graph.state import PendingCall, Question
 from codemode_graph.tools.schema import AGAIN, bind
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["OpenCall", "Resolver"]
-
 _UNKNOWN_TOOL = ToolSpec(name="", call=None, effect="read")  # type: ignore[arg-type]  # never called
 
 

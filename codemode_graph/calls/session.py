@@ -14,8 +14,6 @@ from codemode_graph.calls.journal import Conflict, Journal, JournalError
 from codemode_graph.calls.log import Attached, Decided, Ended, Event, Renewed, SessionEnd, Unknown
 from codemode_graph.calls.view import View
 
-__all__ = ["LEASE", "RunLog", "Session", "SessionLost"]
-
 LEASE = 30.0
 """Seconds for which an executor that says nothing is taken to be alive."""
 

@@ -13,8 +13,6 @@ from codemode_graph.calls.values import is_reference
 from codemode_graph.calls.view import Record
 from codemode_graph.tools.spec import Undo
 
-__all__ = ["settle", "undo"]
-
 # How often a call that may be repeated is made before a person is asked: a service that never answers may be down.
 _TRIES_UNASKED = 3
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 
 from codemode_graph.errors import ToolOutcomeUnknown
 
-__all__ = ["may_have_taken_effect"]
-
 _NOT_SENT = {
     # The other side was never reached: refused, not found, no free connection, nothing that could be sent.
     "builtins.ConnectionRefusedError", "socket.gaierror", "socket.herror", "ssl.SSLCertVerificationError",

@@ -27,8 +27,6 @@ from codemode_graph.preview import sample, shape
 from codemode_graph.tools.artifacts import Artifact, ArtifactHandle, handle_of, handles_in, is_handle
 from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 
-__all__ = ["LOAD_VALUE", "Reference", "Values", "is_reference", "load_value"]
-
 _KEY = "LANGGRAPH_AES_KEY"
 # Of all runs in this process, so that a graph that is compiled again finds them.
 _SECRETS: OrderedDict[str, str] = OrderedDict()

@@ -9,8 +9,6 @@ from codemode_graph.calls import log as events
 from codemode_graph.calls.log import Event, SessionEnd, Started
 from codemode_graph.state import Decision, PendingCall, StateUpdate, ToolCall, ToolCallStatus, ToolError
 
-__all__ = ["Frame", "Identity", "Record", "SessionView", "View", "fold", "newest", "standing_effects"]
-
 
 class Identity(NamedTuple):
     """The identity of a call: its tool, a digest of its validated arguments, and its number among equal ones, from 1."""

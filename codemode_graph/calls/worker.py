@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Connection", "Job", "Workers"]
-
 LARGEST_GROUP = 256
 """Jobs that one transaction takes at most, so that the first of many does not wait for all of them."""
 

@@ -31,8 +31,6 @@ from codemode_graph.tools.text import one_line, suggest
 if TYPE_CHECKING:
     from codemode_graph.catalogue.search import ToolIndex
 
-__all__ = ["CARD_TOKENS", "DESCRIBE_TOOL", "SEARCH_TOOLS", "Catalogue"]
-
 CARD_TOKENS = 8_000
 """Estimated tokens that the cards in a prompt may take, unless `card_tokens` says otherwise."""
 

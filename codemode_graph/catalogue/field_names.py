@@ -14,8 +14,6 @@ from typing import Any
 from codemode_graph.catalogue.merge import LONGEST_NAME
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["FieldNames"]
-
 _NAME = re.compile(r"[@$_]{0,2}[A-Za-z][A-Za-z0-9]*(?:[-_.:/ @$]{1,2}[A-Za-z0-9]+)*_?")
 _PART = re.compile(r"[A-Za-z0-9]+")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")

@@ -5,8 +5,6 @@ from typing import Any
 
 from codemode_graph.tools.schema import mapping_at, names_at
 
-__all__ = ["LONGEST_NAME", "MOST_DEPTH", "MOST_FIELDS", "join", "merge", "restrict", "type_of"]
-
 MOST_DEPTH = 6
 MOST_FIELDS = 60
 """Names of one object; it may have others then."""

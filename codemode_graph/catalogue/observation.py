@@ -20,8 +20,6 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["Notes", "Observations", "ObservedSchemas", "ObservedTypes", "version_of"]
-
 ObservedSchemas: TypeAlias = Mapping[str, Mapping[str, Any]]
 """JSON Schemas of what tools returned that declare no result, by the tools' names."""
 

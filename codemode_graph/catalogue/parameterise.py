@@ -12,8 +12,6 @@ from pydantic import PydanticUserError, TypeAdapter
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.schema import Parameters
 
-__all__ = ["to_function"]
-
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 _HINTS = {"string": "str", "boolean": "bool", "integer": "int", "number": "float", "array": "list", "object": "dict"}
 _SCHEMA = frozenset({"type", "enum", "anyOf", "oneOf", "const", "$ref"})

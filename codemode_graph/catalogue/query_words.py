@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["Vocabulary", "changes_something", "split_words"]
-
 # Weights beside a word's own of 1. Chosen on questions of benchmarks/catalogue that are not kept back, and on others' tools.
 _SYNONYM = 0.5
 _SAME_ROOT = 0.5

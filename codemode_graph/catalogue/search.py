@@ -25,8 +25,6 @@ from codemode_graph.tools.text import first_sentence
 if TYPE_CHECKING:
     from langchain_core.vectorstores import VectorStore
 
-__all__ = ["ToolIndex"]
-
 # Chosen on questions of benchmarks/catalogue that are not kept back, and on questions and tools of a public benchmark.
 _WEIGHTS = (6.0, 3.0, 1.0)
 _NAME_WEIGHT = 3.0

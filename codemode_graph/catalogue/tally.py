@@ -16,8 +16,6 @@ from codemode_graph.catalogue.merge import MOST_DEPTH, MOST_FIELDS, join, type_o
 from codemode_graph.tools.schema import mapping_at
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["Tally"]
-
 # Nodes of a tool's results that are looked at; distinct keys of a place that are told apart; nodes of a
 # schema; characters of a text, which is held against the values that the tool lists.
 _MOST_NODES = 50_000

@@ -14,8 +14,6 @@ from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
 from codemode_graph.tools.schema import AGAIN
 
-__all__ = ["mark_again", "without_marks"]
-
 _NAME = "again"
 _MARK = f"{AGAIN}=True"
 _MARKS = re.compile(rf"(?:, )?\b{_MARK}")

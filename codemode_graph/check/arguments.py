@@ -13,8 +13,6 @@ from codemode_graph.tools.schema import Parameters
 from codemode_graph.tools.signatures import Signature
 from codemode_graph.tools.text import one_line, suggest
 
-__all__ = ["find_wrong_calls"]
-
 _MOST_NAMES = 20
 # Up to so many other tools are named beside the nearest name, which may not be the one that was meant.
 _FEW = 8

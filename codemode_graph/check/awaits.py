@@ -11,8 +11,6 @@ from codemode_graph.check.coroutines import Flow
 from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
 
-__all__ = ["add_awaits"]
-
 # A function that becomes async is awaited by its callers in the next pass, and so on outwards.
 _PASSES = 12
 _ASYNC_FOR = re.compile(r"\b(async[ \t]+)for[ \t]+\(*$")

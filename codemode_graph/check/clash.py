@@ -21,8 +21,6 @@ from codemode_graph.tools.annotations import (
     union,
 )
 
-__all__ = ["Clash", "clash", "kinds_of", "read_type", "without_parts"]
-
 _SCALARS = {"str": "str", "LiteralString": "str", "int": "int", "float": "float", "bool": "bool"}
 _LISTS = {"list", "List", "set", "frozenset", "Sequence", "Iterable", "Collection"}
 _MAPS = {"dict", "Mapping", "defaultdict", "Counter", "OrderedDict"}

@@ -6,8 +6,6 @@ from typing import Literal, TypeAlias
 
 from codemode_sandboxes.source import Function, Scope, Tree
 
-__all__ = ["Fate", "Flow"]
-
 Fate: TypeAlias = Literal["awaited", "value", "unknown"]
 """`value`: on no path does anything await it."""
 

@@ -10,8 +10,6 @@ from codemode_sandboxes.source import Tree, parse
 
 from codemode_graph.state import Finding
 
-__all__ = ["PROGRAM_FIELDS", "find_wrapped", "is_program_text", "looks_like_code", "parses", "unwrap"]
-
 PROGRAM_FIELDS = ("code", "program", "python", "script", "python_code", "source", "source_code")
 """Names under which a program stands in JSON, or in a variable."""
 

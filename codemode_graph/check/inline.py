@@ -18,8 +18,6 @@ from codemode_graph.tools.schema import AGAIN, Parameters, mapping_at
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.validation import wrong_argument
 
-__all__ = ["inline_programs"]
-
 
 def inline_programs(code: str, programs: Mapping[str, ToolSpec]) -> tuple[str, list[Finding]]:
     """Write the functions of saved programs into a program that calls them.

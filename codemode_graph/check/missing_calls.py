@@ -15,8 +15,6 @@ from codemode_graph.state import Finding
 from codemode_graph.tools.signatures import Signature, Signatures
 from codemode_graph.tools.text import vocabulary
 
-__all__ = ["call_to_write", "call_tools", "find_missing_calls"]
-
 _WAITERS = frozenset({"create_task", "ensure_future", "gather", "shield", "wait", "wait_for", "as_completed"})
 # Python's own functions that can do nothing with a function: `map`, `callable` and `isinstance` can.
 _OF_VALUES = vocabulary("len sorted sum str list dict set tuple min max int float print enumerate zip")

@@ -9,8 +9,6 @@ from codemode_sandboxes.source import Edits, Tree, tree_of
 
 from codemode_graph.state import Finding
 
-__all__ = ["add_missing_imports", "drop_idle_imports", "find_missing_modules", "imported_modules", "instead_of"]
-
 _TOOLS = "there is no network; call the tools"
 _FILES = "there are no files, processes or environment; use the values that the task gives and that tools return"
 _PLAIN = "write it in plain Python, with lists and dicts"

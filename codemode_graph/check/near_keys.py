@@ -16,8 +16,6 @@ from codemode_graph.check.stored_keys import StoredKeys
 from codemode_graph.check.types import TypeChecker
 from codemode_graph.tools.signatures import Signature, Signatures, render_stubs
 
-__all__ = ["correct_keys"]
-
 _UNKNOWN = re.compile(r"Unknown key \"(?P<key>.*)\" for TypedDict `(?P<type>\w+)`.*")
 
 

@@ -28,8 +28,6 @@ from codemode_graph.state import Finding
 from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.tools.signatures import Signatures, Stubs
 
-__all__ = ["Checked", "check_program"]
-
 _LOGGER = logging.getLogger(__name__)
 # Bounds for hostile replies: characters, and nodes, of which a check takes time that grows faster than their number.
 _LONGEST = 200_000

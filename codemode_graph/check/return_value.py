@@ -27,8 +27,6 @@ from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.text import one_line, vocabulary
 
-__all__ = ["find_wrong_values"]
-
 _DEPTH = 30
 # Bounds for hostile programs: lists of one variable in the next double the steps with each line.
 _MOST_LEAVES = 200

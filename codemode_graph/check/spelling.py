@@ -13,8 +13,6 @@ from codemode_graph.tools.annotations import Scalar, Shape
 from codemode_graph.tools.schema import Parameter
 from codemode_graph.tools.signatures import Signature, Signatures
 
-__all__ = ["correct_spelling"]
-
 _DASHED = re.compile(r"\w+(?:-\w+)+")
 
 

@@ -16,8 +16,6 @@ from codemode_graph.check.tool_uses import same_tools
 from codemode_graph.state import Finding
 from codemode_graph.tools.text import one_line
 
-__all__ = ["find_misplaced", "find_undefined_names", "find_unsupported", "syntax_finding"]
-
 # Marks of JavaScript, which some models write when they hear of tools: at the start of a line, and where the parser stops.
 _SCRIPT = re.compile(r"^\s*(?:(?:const|let|var)\s+[\w{\[]|(?:async )?function\s+\w+\s*\(|//)")
 _OPERATOR = re.compile(r"[ \w)]?\s?(?:=>|===|!==|&&|\|\|)")

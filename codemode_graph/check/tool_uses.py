@@ -8,8 +8,6 @@ from typing import NamedTuple
 from codemode_sandboxes.source import Function, Tree
 from codemode_sandboxes.tool_names import ToolNames
 
-__all__ = ["MAPPING_METHODS", "Reference", "References", "plain_name", "same_tools"]
-
 MAPPING_METHODS = frozenset({"get", "items", "keys", "values"})
 """Attributes of `tools` that are methods of the mapping, also where a tool has such a name."""
 

@@ -23,8 +23,6 @@ from codemode_graph.tools.results import BESIDE
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.text import one_line
 
-__all__ = ["TypeChecker", "TypeFindings"]
-
 
 class TypeChecker(Protocol):
     """A type checker that does not run programs; `MontySandbox` is one."""

@@ -8,8 +8,6 @@ from codemode_sandboxes.source import Tree
 
 from codemode_graph.tools.text import vocabulary
 
-__all__ = ["VariableUse"]
-
 _READERS = frozenset({"get", "items", "keys", "values", "copy", "index", "count", "join", "startswith", "endswith"})
 _READING = frozenset({"json", "asyncio", "math", "statistics", "itertools", "datetime", "re"})
 _PURE = vocabulary(

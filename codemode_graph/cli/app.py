@@ -14,8 +14,6 @@ import typer
 from codemode_graph.cli import flags
 from codemode_graph.cli.programs import programs, save
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help="Code mode: a model writes one program that calls many tools; it is checked, run in a sandbox, and repaired.",
     epilog="Try `codemode-graph demo`: it needs no key.",

@@ -12,8 +12,6 @@ from codemode_graph.errors import ConfigurationError, Undecided
 from codemode_graph.tools.spec import ToolPolicy
 from codemode_graph.trace.console import say, visible
 
-__all__ = ["TerminalApproval", "can_ask", "read_policies"]
-
 _WORDS = {
     "approve": ("y", "yes", "a", "approve"),
     "reject": ("n", "no", "reject"),

@@ -33,8 +33,6 @@ from codemode_graph.trace.plaintext import text_table
 from codemode_graph.trace.progress import Progress
 from codemode_graph.trace.watcher import follow
 
-__all__ = ["Comparison", "Side", "compare_sandboxes", "show_comparison"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:

@@ -21,8 +21,6 @@ from codemode_graph.tools.text import suggest
 from codemode_graph.trace.console import say
 from codemode_graph.trace.words import format_seconds
 
-__all__ = ["eval_tasks"]
-
 _MARKS = {"solved": "✓", "repaired": "✓", "silently wrong": "✗", "failed": "✗", "not judged": "–"}
 
 

@@ -36,17 +36,6 @@ from codemode_graph.trace.console import say
 from codemode_graph.trace.plaintext import text_table
 from codemode_graph.trace.progress import Progress
 
-__all__ = [
-    "invocation_metadata",
-    "journal_place",
-    "list_runs",
-    "prune_runs",
-    "recorded_invocation",
-    "resume_run",
-    "run_task",
-    "show_run",
-]
-
 T = TypeVar("T")
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -23,8 +23,6 @@ from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.plaintext import text_table
 from codemode_graph.trace.words import plural
 
-__all__ = ["show_observed", "show_providers", "show_tools"]
-
 
 def show_tools(*, mcp: Sequence[Path], tools: Sequence[str], cards: bool) -> None:
     """Print the tools with their cost in tokens, and with `cards` also the text that the model reads of each."""

@@ -29,8 +29,6 @@ from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import one_line, suggest
 from codemode_graph.trace.console import say
 
-__all__ = ["Invocation", "import_object", "load_sandbox", "load_specs", "read_invocation"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:

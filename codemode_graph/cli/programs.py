@@ -6,8 +6,6 @@ import typer
 
 from codemode_graph.cli.flags import JOURNAL, RUN
 
-__all__ = ["programs", "save"]
-
 
 def save(
     run_id: RUN,

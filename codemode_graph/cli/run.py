@@ -38,22 +38,6 @@ from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.progress import Progress
 from codemode_graph.trace.words import describe_remark, plural
 
-__all__ = [
-    "check_places",
-    "compare_task",
-    "do_task",
-    "finish",
-    "read_program",
-    "read_schema",
-    "refuse",
-    "refusing",
-    "run_async",
-    "run_demo_task",
-    "save_artifacts",
-    "save_page",
-    "take_invocation",
-]
-
 T = TypeVar("T")
 
 

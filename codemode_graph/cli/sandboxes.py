@@ -26,8 +26,6 @@ from codemode_graph.redact import redact
 from codemode_graph.trace.console import LiveView, say
 from codemode_graph.trace.plaintext import text_table
 
-__all__ = ["Report", "examine", "show_build", "show_sandboxes"]
-
 LIMITS = ("time", "memory", "output", "processes", "files", "network")
 PATIENCE = 120.0
 """Seconds until a sandbox must have run a program."""

@@ -18,8 +18,6 @@ from codemode_graph.tools.text import one_line
 from codemode_graph.trace.console import say, visible
 from codemode_graph.trace.plaintext import text_table
 
-__all__ = ["list_programs", "remove_program", "save_program", "show_program"]
-
 
 def save_program(
     run_id: str, name: str, *, description: str, parameters: Sequence[str], overwrite: bool, journal: Path | None

@@ -33,8 +33,6 @@ from codemode_graph.mcp_sdk import McpServer, serve_streams
 from codemode_graph.tools.spec import ToolPolicy
 from codemode_graph.trace.console import say
 
-__all__ = ["TOKEN", "Service", "serve"]
-
 TOKEN = "CODEMODE_TOKEN"
 """The environment variable with the bearer token."""
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")

@@ -7,8 +7,6 @@ from typing_extensions import TypedDict
 
 from codemode_graph.mcp_sdk import FastMCP
 
-__all__ = ["server"]
-
 
 class Order(TypedDict):
     """One order."""

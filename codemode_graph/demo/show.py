@@ -17,8 +17,6 @@ from codemode_graph.api import CodeMode, RunResult, codemode
 from codemode_graph.mcp import MCPToolLoader
 from codemode_graph.tools import tool
 
-__all__ = ["TASK", "outbox", "run_demo", "send_letter", "send_reminder"]
-
 TASK = (
     "Send a reminder for each unpaid order of more than 50 euros. "
     "Return a list with the customer's id and the amount of each."

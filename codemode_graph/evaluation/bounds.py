@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["FUNCTION_SECONDS", "call_function"]
-
 FUNCTION_SECONDS = 60.0
 """Seconds that a setup or a check may take."""
 

@@ -14,8 +14,6 @@ from codemode_graph.evaluation.task_file import EvalTask, TaskSet
 from codemode_graph.result import RunResult
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["Evaluation", "TaskOutcome", "TaskRunner", "evaluate", "run_task"]
-
 
 class TaskRunner(Protocol):
     """The part of a `CodeMode` that an evaluation uses."""

@@ -14,8 +14,6 @@ from codemode_graph.preview import sample
 from codemode_graph.result import RunResult
 from codemode_graph.tools.canonical import canonical
 
-__all__ = ["Effect", "Judgement", "OutcomeWord", "equal", "judge", "match_effects"]
-
 OutcomeWord: TypeAlias = Literal["solved", "repaired", "silently wrong", "failed", "not judged"]
 """`solved`: right by the first program; `repaired`: right by a later one; `silently wrong`: there is an answer, and it, or
 what was changed, is wrong; `failed`: there is no answer, and the run says so; `not judged`: the model could not be asked, or a

@@ -11,8 +11,6 @@ from codemode_graph.errors import ConfigurationError
 from codemode_graph.evaluation.evaluate import TaskRunner, run_task
 from codemode_graph.evaluation.task_file import TaskSet
 
-__all__ = ["EVALUATORS", "examples", "target"]
-
 
 def examples(tasks: TaskSet) -> list[Example]:
     """Return an example for each task: its name and its text go in, and what is right is its reference.

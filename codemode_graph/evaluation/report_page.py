@@ -12,8 +12,6 @@ from codemode_graph.trace.html import ValueRoom, highlight, render
 from codemode_graph.trace.plaintext import text_table
 from codemode_graph.trace.words import format_seconds
 
-__all__ = ["report_page", "report_table", "save_report"]
-
 _CHIPS = {"solved": "good", "repaired": "good", "silently wrong": "bad", "failed": "bad", "not judged": "wait"}
 _COLOURS = {"good": "green", "bad": "red", "wait": "yellow"}
 _PROGRAMS = 20_000  # characters of a program on the page; the run's own page has all of it

@@ -19,8 +19,6 @@ from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.tools.spec import ToolSpec
 from codemode_graph.tools.text import suggest
 
-__all__ = ["EvalTask", "Resolve", "TaskSet", "load_tasks"]
-
 Resolve: TypeAlias = Callable[[str], Any]
 """Returns the object that a reference such as `mytools:reset` names."""
 

@@ -40,17 +40,6 @@ from codemode_graph.tools.load import check_policy_names, is_general, load_tools
 from codemode_graph.tools.results import update_from_json
 from codemode_graph.tools.spec import Review, ToolPolicy, ToolSpec
 
-__all__ = [
-    "AgentCall",
-    "InterruptOn",
-    "Toolset",
-    "Toolsets",
-    "agent_call",
-    "asks_per_call",
-    "require_checkpointer",
-    "reviews_of",
-]
-
 InterruptOn = Mapping[str, bool | InterruptOnConfig]
 
 # An agent alternates between few lists of tools; without a bound, one that makes a new list each turn would leak graphs.

@@ -11,8 +11,6 @@ from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState, ToolCall
 from codemode_graph.tools.text import one_line
 
-__all__ = ["LIMIT", "answer_content", "answer_text", "artifact_of", "effects", "listed", "result_of"]
-
 LIMIT = 20_000
 """The default limit of an answer, in characters."""
 

@@ -12,8 +12,6 @@ from pydantic import ValidationError
 from codemode_graph.errors import Undecided
 from codemode_graph.mcp_sdk import McpError, RequestContext
 
-__all__ = ["Elicitation"]
-
 # A form is shown again where its answer cannot be read; a client that answers by itself must not loop for ever.
 _TRIES = 3
 _WORDS = {

@@ -22,15 +22,6 @@ from codemode_graph.result import ProgramRunner, RunResult, TaskRunner
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = [
-    "ADVICE",
-    "Task",
-    "as_langchain_tool",
-    "as_langchain_tools",
-    "task_description",
-    "task_schema",
-]
-
 ADVICE = "Do not give the same task again: give one for what is left to do, or say what went wrong."
 
 

@@ -15,8 +15,6 @@ from codemode_graph.integrations.langchain import ADVICE, Task, task_description
 from codemode_graph.result import TaskRunner
 from codemode_graph.tools.hints import complaint
 
-__all__ = ["answer_openai", "as_openai_function", "as_openai_tool"]
-
 _DEFAULT = "codemode"
 # The names under which each code mode is a tool: a reply may call functions of others beside it.
 _names: weakref.WeakKeyDictionary[TaskRunner, set[str]] = weakref.WeakKeyDictionary()

@@ -18,8 +18,6 @@ from codemode_graph.calls.gate import by_digest
 from codemode_graph.calls.view import newest
 from codemode_graph.state import ToolCall
 
-__all__ = ["ProgramCalls", "TurnCalls", "merge_programs"]
-
 _STANDS = ("done", "unknown", "started", "interrupted")
 # What was recorded for one run only, and does not hold in the run of the next program.
 _OF_ONE_RUN = ("answered", "decision", "updates", "mark", "undone")

@@ -15,8 +15,6 @@ from codemode_graph.integrations.langchain import ADVICE, Task, task_description
 from codemode_graph.result import TaskRunner
 from codemode_graph.tools.hints import complaint
 
-__all__ = ["VercelTool", "as_vercel_tool"]
-
 
 class VercelTool(TypedDict):
     """A tool as `ai` takes it: `inputSchema` since version 5, `parameters` before."""

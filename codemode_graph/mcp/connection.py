@@ -47,8 +47,6 @@ from codemode_graph.mcp_sdk import (
     send_notification,
 )
 
-__all__ = ["Connection", "ReportingClient", "finish"]
-
 _T = TypeVar("_T")
 # How long the owner may take to leave the transport once it must end.
 _CLOSE_SECONDS = 5.0

@@ -12,8 +12,6 @@ from codemode_graph.tools.artifacts import artifact_of_block
 from codemode_graph.tools.results import one_or_all, parse_json, parts_beside, with_parts
 from codemode_graph.tools.spec import Effect, effect_from_hints
 
-__all__ = ["effect_of", "output_schema_of", "value_of"]
-
 
 def value_of(answer: Mapping[str, Any], *, tool: Tool) -> Any:
     """Return the value in a tool's answer.

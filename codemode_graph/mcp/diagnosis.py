@@ -10,19 +10,6 @@ from codemode_graph.errors import ToolOutcomeUnknown
 from codemode_graph.mcp.config import StdioConnection
 from codemode_graph.mcp_sdk import McpError, httpx
 
-__all__ = [
-    "UNSENT",
-    "CallFailure",
-    "NotDelivered",
-    "Refused",
-    "ServerLost",
-    "ServerLostError",
-    "ServerTimeoutError",
-    "SessionGone",
-    "explain",
-    "reason_of",
-]
-
 _UNREACHED = "cannot be reached"
 # Errors that rise before the request leaves this machine.
 UNSENT = (

@@ -29,8 +29,6 @@ from codemode_graph.mcp.diagnosis import (
 )
 from codemode_graph.mcp_sdk import McpError, call_tool, field, send_request
 
-__all__ = ["MCPServer"]
-
 # Waits before each attempt to connect a lost server again: one that restarts needs a moment.
 _BACK_OFF_SECONDS = (0.0, 0.2, 1.0)
 # A server that always names a next page would be asked for ever.

@@ -33,8 +33,6 @@ from pydantic import ValidationError
 from codemode_graph.mcp.config import StdioConnection
 from codemode_graph.mcp_sdk import parse_message
 
-__all__ = ["ServerProcess"]
-
 # A server that writes without end must not fill the host's memory.
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 _MAX_LINE_CHARACTERS = 500

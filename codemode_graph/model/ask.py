@@ -22,8 +22,6 @@ from codemode_graph.tools.text import one_line
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-__all__ = ["Answer", "ask", "is_structured", "load_model", "model_name", "with_variety"]
-
 PROGRAM_SCHEMA: dict[str, Any] = {
     "title": "program",
     "description": "A Python program that does the task.",

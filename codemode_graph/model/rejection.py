@@ -2,8 +2,6 @@
 
 import re
 
-__all__ = ["is_rejected"]
-
 _RUN = r"(?:run|execute|use|do|write|try|send|submit|copy|follow)"
 _RUN_PASSIVE = r"(?:be )?(?:run|ran|running|executed?|executing|used?|using|do|done|doing|tried|trying|writing|works?)"
 _NOT = (

@@ -13,8 +13,6 @@ from codemode_graph.model.system import render, request_message
 from codemode_graph.preview import sample, shape
 from codemode_graph.state import Attempt, CodeModeState, Failure, Finding, ToolCall
 
-__all__ = ["find_key", "is_unchanged", "repair_message"]
-
 # A repair message competes with the task for the model's attention; of many calls the newest tell most.
 _MAX_TOOLS = 8
 _MAX_EFFECTS = 30

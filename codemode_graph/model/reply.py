@@ -19,8 +19,6 @@ from codemode_graph.check.envelope import PROGRAM_FIELDS, is_program_text, looks
 from codemode_graph.errors import ModelError
 from codemode_graph.model.thoughts import Mark, edges_off, end_of_thoughts, find_mark, is_thought_name
 
-__all__ = ["Reading", "extract_program", "program_of", "read_reply"]
-
 Lack: TypeAlias = Literal["cut-off", "several-blocks", "too-long", "rejected", "no-program"]
 
 _PYTHON = re.compile(r"(?:code|i?python|pycon|py|python-repl|tool_code)?(?:\d[\d.]*)?|[\w.-]+\.py")

@@ -9,16 +9,6 @@ from string import Template
 from codemode_sandboxes import Capabilities
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-__all__ = [
-    "agent_message",
-    "example_messages",
-    "program_tool_description",
-    "render",
-    "request_message",
-    "system_message",
-    "tools_message",
-]
-
 # Each line of cards.md with the signs that it is about. A small model reads every line of a prompt as if it mattered.
 _SIGNS = (
     r"\?:|: [^\n{]* = |[(\s]\*{1,2}\w|\.\.\.|/[^/\n]+/:",

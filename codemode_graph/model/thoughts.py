@@ -4,8 +4,6 @@ import re
 from functools import cache
 from typing import Literal, NamedTuple, TypeAlias
 
-__all__ = ["Mark", "edges_off", "end_of_thoughts", "find_mark", "is_thought_name"]
-
 MarkKind: TypeAlias = Literal["open", "close", "end", "program", "fence"]
 
 # `re` compiles a pattern at its first use and keeps it: a process whose model writes no text does not wait for these.

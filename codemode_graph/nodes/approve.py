@@ -31,8 +31,6 @@ from codemode_graph.state import CodeModeState, Decision, PendingCall, ToolCall
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.spec import DecisionType
 
-__all__ = ["ApprovalNeedsThread", "approve", "read_decisions", "static_plan", "unusable_answers"]
-
 _ALLOWED: list[DecisionType] = ["approve", "edit", "reject", "respond"]
 # Statuses of calls that did nothing, which a person need not weigh.
 _WITHOUT_EFFECT = ("not_started", "interrupted", "denied")

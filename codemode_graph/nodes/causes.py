@@ -8,16 +8,6 @@ from codemode_graph.preview import sample
 from codemode_graph.state import Attempt, Failure, Refusals, ToolCall
 from codemode_graph.tools.text import one_line
 
-__all__ = [
-    "GAVE_UP",
-    "add_causes",
-    "describe_failed",
-    "failed_calls",
-    "join_failures",
-    "unmentioned_failures",
-    "warning_of",
-]
-
 GAVE_UP = ("refusal", "tool-calls")
 """Findings of answers that mean it: a model that gives the second one is not asked again."""
 _WORDLESS = ("no-program", "unchanged-program")

@@ -19,8 +19,6 @@ from codemode_graph.nodes.sandbox_choice import choose, tell, why_not_others
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure, Finding
 
-__all__ = ["check"]
-
 
 async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
     """Normalise the program, fix what can be fixed exactly, and find what cannot work. No tool is called."""

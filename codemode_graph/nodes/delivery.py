@@ -19,8 +19,6 @@ from codemode_graph.calls.session import RunLog, SessionLost
 from codemode_graph.compat import checkpointer_of, has_steps_left, is_saved_at_exit
 from codemode_graph.nodes.run_log import read_checkpoint
 
-__all__ = ["input_time", "is_delivered", "is_second_delivery", "saved_verdicts"]
-
 _EPOCH = 12_219_292_800
 """Seconds from where UUIDs count, the first day of the Gregorian calendar, to 1970."""
 _PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

@@ -8,8 +8,6 @@ from codemode_graph.nodes.node import Update
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState
 
-__all__ = ["discover"]
-
 
 async def discover(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
     """Find the tools that fit the task. The state keeps their names, and the prompt shows their cards first."""

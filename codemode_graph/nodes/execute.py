@@ -24,8 +24,6 @@ from codemode_graph.nodes.spans import sandbox_run
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure
 
-__all__ = ["execute"]
-
 
 async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
     """Run the program until it ends or waits for people.

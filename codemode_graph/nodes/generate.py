@@ -24,8 +24,6 @@ from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState
 from codemode_graph.tools.return_type import read_return_type
 
-__all__ = ["bare", "generate"]
-
 
 async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
     """Begin a run, or go on with one of the same input that never ended, and get a program for the task."""

@@ -11,8 +11,6 @@ from codemode_graph.nodes.node import Update, amend, crossed_budget, judge_failu
 from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, CodeModeState, Failure, ToolCall, Verdict
 
-__all__ = ["find_tools", "inspect_output", "inspect_value", "is_empty", "is_look", "judge"]
-
 # Programs of a run that may do nothing but search. A task may itself be to find tools: then the next one is its answer.
 _MOST_LOOKS = 2
 

@@ -13,8 +13,6 @@ from codemode_graph.events import logger
 from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.settings import Parts
 
-__all__ = ["Tallies", "learn", "notes_of", "observed_types", "with_observed"]
-
 
 class Tallies:
     """The results of tools that declare none, in one program.

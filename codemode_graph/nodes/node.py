@@ -14,20 +14,6 @@ from codemode_graph.state import Attempt, CodeModeState, Failure, ModelCall, Ver
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.return_type import ReturnType
 
-__all__ = [
-    "Node",
-    "Route",
-    "Update",
-    "add_attempt",
-    "amend",
-    "crossed_budget",
-    "judge_failure",
-    "knobs",
-    "request_seconds",
-    "return_type",
-    "seconds_spent",
-]
-
 Update = dict[str, Any]
 """The state's keys that a node writes."""
 

@@ -14,8 +14,6 @@ from codemode_graph.nodes.write import take_program, write_prefix, write_program
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState
 
-__all__ = ["repair"]
-
 _NAMED = re.compile(r"""tools(?:\[(?:'|")|\.)([^'"\](]{1,200})""")
 _MOST_NAMED = 8
 

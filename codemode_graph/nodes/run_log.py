@@ -22,8 +22,6 @@ from codemode_graph.events import logger
 from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, CodeModeState, ModelCall
 
-__all__ = ["close", "close_ended", "find_journal", "journal_of", "open_log", "program_digest", "proposed"]
-
 # Each warning once in a process, not once for each run.
 _warned: set[str] = set()
 

@@ -18,8 +18,6 @@ from codemode_graph.events import PassedOverSandbox, SandboxEvent, emit, logger
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Finding
 
-__all__ = ["choose", "on_backend", "tell", "why_not_others"]
-
 T = TypeVar("T")
 
 

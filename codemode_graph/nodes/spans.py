@@ -16,8 +16,6 @@ from codemode_graph.preview import sample, shape
 from codemode_graph.state import CodeModeState, ToolCall
 from codemode_graph.tools.callbacks import is_heard, tagged
 
-__all__ = ["SandboxRun", "sandbox_run", "trace_policy"]
-
 _LARGE = 100_000
 _READS = {
     "discover": ("task",),

@@ -20,8 +20,6 @@ from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, Failure, ModelCall, Prompt, ToolCall
 from codemode_graph.tools.callbacks import tagged
 
-__all__ = ["Prefix", "take_program", "write_prefix", "write_program"]
-
 
 def take_program(program: Proposed, *, attempts: list[Attempt], usage: list[ModelCall]) -> Update:
     """Begin an attempt with a program that the journal has: its run was cut off after it had been written.

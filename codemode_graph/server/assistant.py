@@ -15,8 +15,6 @@ from codemode_graph.settings import Context, Prices
 from codemode_graph.tools.hints import complaint
 from codemode_graph.tools.spec import Callers, ToolPolicy
 
-__all__ = ["PRIVILEGED", "Assistant", "AssistantPolicy", "check_privileges", "read_assistant"]
-
 PRIVILEGED = ("tools_module", "own_mcp_servers")
 """What runs code of the author's on the server's machine."""
 

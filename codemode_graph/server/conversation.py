@@ -18,8 +18,6 @@ from typing_extensions import TypedDict
 from codemode_graph.preview import sample
 from codemode_graph.state import Failure
 
-__all__ = ["compose"]
-
 _ROUTE = """\
 Decide whether the last message can be answered from the conversation alone, or whether something has to be looked up or \
 done with tools. Tools there are: {tools}."""

@@ -41,8 +41,6 @@ from codemode_graph.tools.load import is_general, load_tools
 from codemode_graph.tools.spec import ToolPolicy
 from codemode_graph.tools.text import one_line
 
-__all__ = ["NoModel", "chat_model", "import_tools", "open_tools", "policies", "pool", "sandbox"]
-
 _IMPORT: TypeAdapter[Any] = TypeAdapter(ImportString)
 _DEMO: Any = {"mcpServers": {"shop": {"command": sys.executable, "args": ["-m", "codemode_graph.demo.shop_server"]}}}
 

@@ -29,8 +29,6 @@ from codemode_graph.server.conversation import compose
 from codemode_graph.server.threads import HumanOnThread, move_to_thread
 from codemode_graph.tools.load import load_tools
 
-__all__ = ["agent", "chat", "codemode", "composed"]
-
 _AGENT = "You do what the user asks with the tools that you have, and answer shortly."
 
 Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]

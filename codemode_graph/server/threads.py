@@ -18,8 +18,6 @@ from codemode_graph.nodes.approve import ApprovalNeedsThread
 from codemode_graph.preview import sample
 from codemode_graph.server.assistant import Assistant, read_assistant
 
-__all__ = ["HumanOnThread", "move_to_thread"]
-
 _logger = logging.getLogger("codemode")
 
 

@@ -14,28 +14,6 @@ from codemode_graph.tools.conditions import description_of, limits_of, requireme
 from codemode_graph.tools.schema import MISSING, Document, branches_of, mapping_at, merge, names_at
 from codemode_graph.tools.text import one_line, vocabulary
 
-__all__ = [
-    "NULL",
-    "UNKNOWN",
-    "Array",
-    "Field",
-    "Literals",
-    "Map",
-    "Reader",
-    "Record",
-    "Scalar",
-    "Shape",
-    "Tuple",
-    "Union",
-    "Unknown",
-    "camel",
-    "literals",
-    "parts",
-    "record_names",
-    "records_in",
-    "union",
-]
-
 # Characters of all values of one enum: beyond, it counts as its values' types. All time zones have 10,000.
 _LITERALS = 20_000
 _SHOWN = 4

@@ -16,21 +16,6 @@ from typing_extensions import TypedDict
 
 from codemode_graph.tools.schema import Document, branches_of, mapping_at
 
-__all__ = [
-    "HANDLE_SCHEMA",
-    "Artifact",
-    "ArtifactHandle",
-    "artifact_of_block",
-    "handle_of",
-    "handles_in",
-    "is_handle",
-    "is_plain",
-    "standard_blocks",
-    "with_artifacts",
-    "with_data",
-    "with_handles",
-]
-
 _BINARY = "application/octet-stream"
 _USE = (
     "return it to show it; pass it to a tool; "

@@ -24,8 +24,6 @@ from codemode_graph.tools.artifacts import with_artifacts
 from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.spec import ToolCaller
 
-__all__ = ["is_heard", "masked", "secrets_in", "tagged", "traced", "without_data"]
-
 # What traces show in place of the arguments of the next call: the data of an artifact may be megabytes.
 _ARGUMENTS: ContextVar[Mapping[str, Any] | None] = ContextVar("codemode_arguments", default=None)
 

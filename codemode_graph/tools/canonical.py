@@ -8,8 +8,6 @@ from typing import Any
 from codemode_graph.exact import encode
 from codemode_graph.tools.hints import to_plain
 
-__all__ = ["canonical"]
-
 
 def canonical(value: Any) -> Any:
     """Return a value as JSON data that is equal for equal values, whatever their spelling.

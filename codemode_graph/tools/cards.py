@@ -37,8 +37,6 @@ from codemode_graph.tools.signatures import Signature, Signatures
 from codemode_graph.tools.spec import Effect, ToolSpec
 from codemode_graph.tools.text import condense, one_line, vocabulary
 
-__all__ = ["call_start", "estimate_tokens", "render_card", "render_cards", "render_seen", "render_type"]
-
 # Characters of a type that stands in place of its name, and of a default; keys of a type, and characters of all types below one
 # card: a hostile or careless server may send megabytes, and they must not push the task out of the prompt.
 _INLINE = 80

@@ -9,8 +9,6 @@ from typing import Any
 from codemode_graph.tools.schema import ALSO, Document, mapping_at, names_at
 from codemode_graph.tools.text import one_line
 
-__all__ = ["description_of", "limits_of", "requirements"]
-
 # Longer patterns are no help to who writes a value, and alternatives beyond these are many more than a reader compares.
 _PATTERN = 160
 _BRANCHES = 40

@@ -8,8 +8,6 @@ from codemode_graph.tools.schema import Document, branches_of, mapping_at
 from codemode_graph.tools.spec import Effect
 from codemode_graph.tools.text import vocabulary
 
-__all__ = ["infer_effect"]
-
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 

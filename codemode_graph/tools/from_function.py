@@ -38,8 +38,6 @@ from codemode_graph.tools.results import CommandRefused, from_commands, has_comm
 from codemode_graph.tools.schema import VARIADIC
 from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec, Undo, idempotency_key
 
-__all__ = ["MAX_STREAMED", "Marks", "from_callable", "marks_of", "name_of", "tool"]
-
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _ATTRIBUTE = "__codemode_tool__"
 

@@ -43,8 +43,6 @@ from codemode_graph.tools.results import (
 )
 from codemode_graph.tools.spec import Effect, ToolSpec, effect_from_hints, idempotency_key
 
-__all__ = ["Invoke", "from_langchain"]
-
 _MEDIA = ("image", "image_url", "audio", "input_audio", "video", "file")
 
 Run: TypeAlias = Callable[[dict[str, Any], RunnableConfig], Awaitable[Any]]

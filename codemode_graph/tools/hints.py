@@ -27,19 +27,6 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from codemode_graph.tools.artifacts import with_handles
 from codemode_graph.tools.text import one_line
 
-__all__ = [
-    "Docs",
-    "adapter_of",
-    "complaint",
-    "docs_of",
-    "output_schema_of",
-    "plain_object",
-    "signature_of",
-    "to_data",
-    "to_plain",
-    "type_hints",
-]
-
 _logger = logging.getLogger("codemode")
 _NO_SIGNATURE = inspect.Signature(
     [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]

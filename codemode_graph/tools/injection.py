@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from langgraph.prebuilt import ToolRuntime
     from langgraph.prebuilt.tool_node import ToolCallRequest
 
-__all__ = ["Injection", "injected_values", "injection_in", "is_config", "runtime_for"]
-
 Kind: TypeAlias = Literal["state", "store", "runtime", "call_id", "idempotency_key", "other"]
 
 

@@ -19,8 +19,6 @@ from codemode_graph.tools.injection import injection_in
 from codemode_graph.tools.spec import Effect, ToolPolicy, ToolSpec
 from codemode_graph.tools.text import one_line, suggest
 
-__all__ = ["HasTools", "Tools", "check_policy_names", "is_general", "load_tools", "load_with_origins"]
-
 
 class HasTools(Protocol):
     """Something that has tools, such as a loader of MCP tools."""

@@ -18,27 +18,6 @@ from codemode_graph.errors import ToolCallError
 from codemode_graph.tools.artifacts import artifact_of_block, standard_blocks
 from codemode_graph.tools.hints import plain_object
 
-__all__ = [
-    "BESIDE",
-    "GOTO",
-    "CommandRefused",
-    "Updated",
-    "block_values",
-    "follows_goto",
-    "from_blocks",
-    "from_commands",
-    "has_command",
-    "is_message",
-    "is_text_block",
-    "one_or_all",
-    "parse_json",
-    "parts_beside",
-    "read_message",
-    "to_json_update",
-    "update_from_json",
-    "with_parts",
-]
-
 BESIDE = ("_content", "_meta")
 """The keys under which an MCP answer's value has what stands beside it; no schema declares them."""
 

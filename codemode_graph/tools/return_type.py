@@ -27,8 +27,6 @@ from codemode_graph.tools.validation import validator_of
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError as SchemaMismatch
 
-__all__ = ["Declared", "ReturnType", "Returns", "read_return_type"]
-
 T = TypeVar("T")
 Declared: TypeAlias = type[T] | TypeAdapter[T]
 """A Python type of which a type checker knows the values."""

@@ -16,22 +16,6 @@ from urllib.parse import unquote
 
 from codemode_graph.tools.text import one_line, suggest
 
-__all__ = [
-    "AGAIN",
-    "ALSO",
-    "MISSING",
-    "Document",
-    "Parameter",
-    "Parameters",
-    "bind",
-    "branches_of",
-    "mapping_at",
-    "merge",
-    "names_at",
-    "parameter_order",
-    "without_defaults",
-]
-
 AGAIN = "codemode_again"
 """The keyword by which a program says that a call is meant anew. The host takes it off, whatever the tool's arguments."""
 

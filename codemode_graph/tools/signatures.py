@@ -44,8 +44,6 @@ from codemode_graph.tools.annotations import (
 from codemode_graph.tools.schema import Document, Parameter, Parameters
 from codemode_graph.tools.spec import ToolSpec
 
-__all__ = ["Signature", "Signatures", "Stubs", "render_stubs"]
-
 _RESERVED = frozenset(dir(builtins)) | {
     *("Any", "Iterator", "List", "Literal", "Mapping", "NotRequired", "Protocol", "TypedDict", "TypeVar")
 }

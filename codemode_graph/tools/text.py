@@ -6,8 +6,6 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["condense", "first_sentence", "one_line", "suggest", "vocabulary"]
-
 _SENTENCE_END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)(?<!\bcf)(?<!\bNo)[.!?](?=\s|$)|\n\s*\n")
 _FENCES = re.compile(r"`{3,}|\"{3,}|'{3,}|~{3,}")
 

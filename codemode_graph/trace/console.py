@@ -8,8 +8,6 @@ from rich.live import Live
 from rich.syntax import Syntax
 from rich.text import Text
 
-__all__ = ["LiveView", "is_live", "print_program", "say", "visible"]
-
 # Control characters can move a terminal's cursor; the bidirectional ones can make a line read as another.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _SHOWN_AFTER = 0.25  # seconds: what ends sooner would only flicker

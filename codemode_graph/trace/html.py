@@ -28,8 +28,6 @@ from codemode_graph.trace.console import visible
 from codemode_graph.trace.run_data import RunData
 from codemode_graph.trace.timeline import Bar, Gap, call_timeline, group_alike, most_important, union
 
-__all__ = ["Line", "ShownValue", "ValueRoom", "diff_lines", "fragment", "highlight", "page", "render"]
-
 # Bounds of a page: a browser still opens one that reaches all of them.
 _MAX_ATTEMPTS = 30
 _MAX_CALLS = 250

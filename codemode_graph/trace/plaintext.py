@@ -17,8 +17,6 @@ from codemode_graph.trace.console import visible
 from codemode_graph.trace.run_data import RunData
 from codemode_graph.trace.timeline import Bar, call_timeline, group_alike, most_important, union
 
-__all__ = ["plain", "renderable", "text_table"]
-
 _STYLES: dict[words.Tone, str] = {
     "good": "green",
     "journal": "cyan",

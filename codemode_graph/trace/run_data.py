@@ -19,8 +19,6 @@ from codemode_graph.state import (
     Verdict,
 )
 
-__all__ = ["RunData"]
-
 # What is said of the effect of a call that stands, by the call's status.
 _EFFECTS = {"done": "took effect", "unknown": "may have taken effect", "started": "may have taken effect"}
 

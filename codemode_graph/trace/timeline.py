@@ -8,8 +8,6 @@ from typing import TypeVar
 from codemode_graph.state import Attempt, ToolCall
 from codemode_graph.trace.words import NEVER_STARTED, is_replayed
 
-__all__ = ["Bar", "Gap", "Timeline", "call_timeline", "group_alike", "most_important", "timeline", "union"]
-
 T = TypeVar("T")
 
 _MAX_ALIKE = 5  # more calls that are alike become one row

@@ -8,24 +8,6 @@ from codemode_graph.preview import sample
 from codemode_graph.state import Attempt, Decision, PendingCall, ToolCall, Verdict
 from codemode_graph.tools.text import one_line
 
-__all__ = [
-    "NEVER_STARTED",
-    "Mark",
-    "Tone",
-    "at_line",
-    "describe_call",
-    "describe_effect",
-    "describe_remark",
-    "describe_result",
-    "describe_wait",
-    "format_bytes",
-    "format_cost",
-    "format_moment",
-    "format_seconds",
-    "is_replayed",
-    "plural",
-]
-
 Tone: TypeAlias = Literal["good", "journal", "person", "wait", "bad", "reads", "writes", "destroys"]
 """The colour of a word: good; answered by the journal; decided by a person; not at its end; bad; and of effects."""
 Mark: TypeAlias = tuple[Tone, str]
