@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS codemode_notes (
     note TEXT NOT NULL,
     PRIMARY KEY (topic, key)
 );
+INSERT INTO codemode_schema SELECT {version} WHERE NOT EXISTS (SELECT 1 FROM codemode_schema)
 """
 NEWEST_TABLE = "codemode_notes"
 """Where it is missing, the database has none of the tables, or was made before there were notes."""

@@ -165,6 +165,7 @@ def _set_up(connection: psycopg.Connection[Any]) -> None:
     row = connection.execute("SELECT to_regclass(%s)", (NEWEST_TABLE,)).fetchone()
     if row is None or row[0] is None:
         schema = SCHEMA.format(
+            version=SCHEMA_VERSION,
             serial="BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
             bytes="BYTEA",
             token=" token TEXT NOT NULL,",
@@ -173,8 +174,4 @@ def _set_up(connection: psycopg.Connection[Any]) -> None:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             connection.execute(schema.encode())
-            connection.execute(
-                "INSERT INTO codemode_schema SELECT %s WHERE NOT EXISTS (SELECT 1 FROM codemode_schema)",
-                (SCHEMA_VERSION,),
-            )
     check_version(connection.execute("SELECT version FROM codemode_schema").fetchall(), "PostgreSQL")

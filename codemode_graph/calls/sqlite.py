@@ -123,16 +123,11 @@ class _Connection:
     def _set_up(self, connection: sqlite3.Connection) -> None:
         known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (NEWEST_TABLE,)).fetchone()
         if known is None:
-            schema = SCHEMA.format(
-                serial="INTEGER PRIMARY KEY AUTOINCREMENT", bytes="BLOB", token="", clustered=" WITHOUT ROWID"
-            )
+            kinds = {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT", "bytes": "BLOB", "clustered": " WITHOUT ROWID"}
+            schema = SCHEMA.format(version=SCHEMA_VERSION, token="", **kinds)
             connection.execute("BEGIN IMMEDIATE")
             for statement in schema.split(";"):
                 connection.execute(statement)
-            connection.execute(
-                "INSERT INTO codemode_schema SELECT ? WHERE NOT EXISTS (SELECT 1 FROM codemode_schema)",
-                (SCHEMA_VERSION,),
-            )
             connection.execute("COMMIT")
         check_version(connection.execute("SELECT version FROM codemode_schema").fetchall(), str(self._path))
 

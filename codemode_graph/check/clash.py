@@ -1,8 +1,8 @@
 """Compare what an expression certainly is with the type that is asked for."""
 
 import ast
-from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from codemode_sandboxes.source import parse
 
@@ -52,11 +52,29 @@ def read_type(text: str, records: Mapping[str, Record]) -> Shape:
         text: The type.
         records: The types of the tools by their names.
     """
+    tree = parsed(text)
+    return UNKNOWN if tree is None else _read(tree, records)
+
+
+def parsed(text: str) -> ast.expr | None:
+    """Return the expression that the text of a type is; None where it is none, or too long."""
     try:
         body = parse(text).body if len(text) <= _LONGEST else []
     except SyntaxError:
-        return UNKNOWN
-    return _read(body[0].value, records) if len(body) == 1 and isinstance(body[0], ast.Expr) else UNKNOWN
+        return None
+    return body[0].value if len(body) == 1 and isinstance(body[0], ast.Expr) else None
+
+
+def literal_values(node: ast.expr) -> tuple[Any, ...] | None:
+    """Return the values of `Literal[...]`; None for any other type."""
+    match node:
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
+            items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            try:
+                return tuple(ast.literal_eval(item) for item in items)
+            except ValueError:
+                return None
+    return None
 
 
 def _read(node: ast.expr, records: Mapping[str, Record]) -> Shape:
@@ -75,14 +93,11 @@ def _read(node: ast.expr, records: Mapping[str, Record]) -> Shape:
             return Array(UNKNOWN)
         case ast.Name(id=name) if name in _MAPS:
             return Map(UNKNOWN)
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
-            items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            try:
-                values = tuple(ast.literal_eval(item) for item in items)
-            except ValueError:
-                return UNKNOWN
+        case ast.Subscript(value=ast.Name(id="Literal")):
+            values = literal_values(node)
             # Bytes are no value of JSON.
-            return Literals(values) if all(isinstance(each, str | int | None) for each in values) else UNKNOWN
+            known = values is not None and all(isinstance(each, str | int | None) for each in values)
+            return Literals(values) if known and values is not None else UNKNOWN
         case ast.Subscript(value=ast.Name(id=name), slice=inner) if name in _LISTS:
             return Array(_read(inner, records))
         case ast.Subscript(value=ast.Name(id="Counter")):
@@ -149,33 +164,35 @@ def clash(found: Shape, expected: Shape, stored: Collection[str], place: str = "
         case Literals(values), Literals(allowed):
             fits = {(type(value), value) for value in values} & {(type(value), value) for value in allowed}
             return None if fits else whole
-        case Array(item), Array(wanted):
-            return clash(item, wanted, stored, f"{place}[i]", depth + 1)
-        case Tuple(items), Array(wanted):
-            every = (clash(item, wanted, stored, f"{place}[{i}]", depth + 1) for i, item in enumerate(items))
-            return next(filter(None, every), None)
-        case Tuple(items), Tuple(others):
-            if len(items) != len(others):
-                return whole
-            pairs = enumerate(zip(items, others, strict=True))
-            every = (clash(one, other, stored, f"{place}[{i}]", depth + 1) for i, (one, other) in pairs)
-            return next(filter(None, every), None)
-        case Array(item), Tuple(others):
-            every = (clash(item, other, stored, f"{place}[{i}]", depth + 1) for i, other in enumerate(others))
-            return next(filter(None, every), None)
-        case Map(value), Map(wanted):
-            return clash(value, wanted, stored, f"{place}[key]", depth + 1)
-        case Map(value), Record():
-            needed = ((key, each) for key, each in expected.fields.items() if each.required)
-            every = (clash(value, each.shape, stored, f"{place}[{key!r}]", depth + 1) for key, each in needed)
-            return next(filter(None, every), None)
-        case Record(), Map(wanted):
-            sure = ((key, each) for key, each in found.fields.items() if each.required and key not in stored)
-            every = (clash(each.shape, wanted, stored, f"{place}[{key!r}]", depth + 1) for key, each in sure)
-            return next(filter(None, every), None)
+        case Tuple(items), Tuple(others) if len(items) != len(others):
+            return whole
         case Record(), Record():
             return None if found is expected else _of_records(found, expected, stored, place, depth)
-    return None if kinds_of(found) & kinds_of(expected) else whole
+    if (parts := _parts(found, expected, stored)) is None:
+        return None if kinds_of(found) & kinds_of(expected) else whole
+    every = (clash(one, other, stored, f"{place}[{step}]", depth + 1) for step, one, other in parts)
+    return next(filter(None, every), None)
+
+
+def _parts(found: Shape, expected: Shape, stored: Collection[str]) -> Iterator[tuple[object, Shape, Shape]] | None:
+    """Return the parts of two containers that have to fit each other, each with its place; None for other shapes."""
+    match found, expected:
+        case Array(item), Array(wanted):
+            return iter([("i", item, wanted)])
+        case Tuple(items), Array(wanted):
+            return ((i, item, wanted) for i, item in enumerate(items))
+        case Tuple(items), Tuple(others):
+            return ((i, item, other) for i, (item, other) in enumerate(zip(items, others, strict=True)))
+        case Array(item), Tuple(others):
+            return ((i, item, other) for i, other in enumerate(others))
+        case Map(value), Map(wanted):
+            return iter([("key", value, wanted)])
+        case Map(value), Record(fields=fields):
+            return ((repr(key), value, each.shape) for key, each in fields.items() if each.required)
+        case Record(fields=fields), Map(wanted):
+            sure = (key for key, each in fields.items() if each.required and key not in stored)
+            return ((repr(key), fields[key].shape, wanted) for key in sure)
+    return None
 
 
 def _of_all(members: tuple[Shape, ...], compare: Callable[[Shape], Clash | None], whole: Clash) -> Clash | None:

@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import Literal, Protocol, TypeAlias
 
 from codemode_sandboxes.contract import Diagnostic
-from codemode_sandboxes.source import Tree, parse
+from codemode_sandboxes.source import Tree
 
 from codemode_graph.check.arguments import listed
+from codemode_graph.check.clash import literal_values, parsed
 from codemode_graph.check.stored_keys import StoredKeys
 from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
@@ -447,10 +448,10 @@ def _certainly_differ(found: str, expected: str, records: Collection[str]) -> bo
 
 def _plain_type(text: str) -> str:
     """Return a type in words for a model: `'opened'`, `a str or None`, `one of 'open', 'closed'`."""
-    tree = _parsed(text)
+    tree = parsed(text)
     words: dict[str, None] = {}
     for member in _split(tree) if tree is not None else ():
-        values = _literals(member)
+        values = literal_values(member)
         if values is not None:
             shown = ", ".join(map(repr, values))
             words[shown if len(values) == 1 else f"one of {shown}"] = None
@@ -460,14 +461,6 @@ def _plain_type(text: str) -> str:
     return " or ".join(words) or text
 
 
-def _parsed(text: str) -> ast.expr | None:
-    try:
-        body = parse(text).body if len(text) <= 2_000 else []
-    except SyntaxError:
-        return None
-    return body[0].value if len(body) == 1 and isinstance(body[0], ast.Expr) else None
-
-
 def _split(node: ast.expr) -> list[ast.expr]:
     match node:
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
@@ -475,25 +468,14 @@ def _split(node: ast.expr) -> list[ast.expr]:
     return [node]
 
 
-def _literals(node: ast.expr) -> list[object] | None:
-    match node:
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
-            items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            try:
-                return [ast.literal_eval(item) for item in items]
-            except ValueError:
-                return None
-    return None
-
-
 def _members(text: str, records: Collection[str]) -> list[object] | None:
     """Return a union's members: a value for each literal, a kind for each type; None where one is not known."""
-    tree = _parsed(text)
+    tree = parsed(text)
     if tree is None:
         return None
     members: list[object] = []
     for member in _split(tree):
-        values = _literals(member)
+        values = literal_values(member)
         if values is not None:
             members += [(value,) for value in values]
             continue

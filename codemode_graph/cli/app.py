@@ -116,23 +116,15 @@ def run(
     if not task and program is None:
         raise typer.BadParameter("there is nothing to do: give a task in plain language, or --program FILE")
     from codemode_graph.cli.history import run_task
-    from codemode_graph.cli.run import read_program, read_schema, take_invocation
+    from codemode_graph.cli.run import Output, read_program, read_schema, take_invocation
 
     invocation = take_invocation(context.params)
     if program is not None:
         invocation = replace(invocation, code=read_program(program), model=None)
     if returns is not None:
         invocation.options["returns"] = read_schema(returns)
-    run_task(
-        invocation,
-        compare=compare,
-        journal=journal,
-        no_journal=no_journal,
-        quiet=quiet,
-        html=html,
-        artifacts=artifacts,
-        as_json=as_json,
-    )
+    output = Output(quiet, html, artifacts, as_json)
+    run_task(invocation, output, compare=compare, journal=journal, no_journal=no_journal)
 
 
 @app.command()
@@ -161,17 +153,9 @@ def resume(
     run that is over it prints the answer.
     """
     from codemode_graph.cli.history import resume_run
+    from codemode_graph.cli.run import Output
 
-    resume_run(
-        run_id,
-        decisions=decisions,
-        yes=yes,
-        journal=journal,
-        quiet=quiet,
-        html=html,
-        artifacts=artifacts,
-        as_json=as_json,
-    )
+    resume_run(run_id, Output(quiet, html, artifacts, as_json), decisions=decisions, yes=yes, journal=journal)
 
 
 @app.command()
@@ -184,8 +168,9 @@ def show(
 ) -> None:
     """Show what is recorded of a run: its programs, its calls and its answer."""
     from codemode_graph.cli.history import show_run
+    from codemode_graph.cli.run import Output
 
-    show_run(run_id, journal=journal, html=html, artifacts=artifacts, as_json=as_json)
+    show_run(run_id, Output(html=html, artifacts=artifacts, as_json=as_json), journal=journal)
 
 
 runs = typer.Typer(help="List the recorded runs, or delete old ones.", invoke_without_command=True)
@@ -421,10 +406,10 @@ def evaluate(
     For example: codemode-graph eval tasks.yaml --tools mytools:TOOLS --html report.html
     """
     from codemode_graph.cli.eval_tasks import eval_tasks
-    from codemode_graph.cli.run import take_invocation
+    from codemode_graph.cli.run import Output, take_invocation
 
     invocation = take_invocation(context.params)
-    eval_tasks(tasks, invocation, only=only, repeat=repeat, quiet=quiet, html=html, as_json=as_json)
+    eval_tasks(tasks, invocation, Output(quiet, html, as_json=as_json), only=only, repeat=repeat)
 
 
 @app.command()
@@ -435,6 +420,6 @@ def demo(
 
     Without a key for OpenAI and without --model, the model's words are recorded; everything else happens.
     """
-    from codemode_graph.cli.run import run_demo_task
+    from codemode_graph.cli.run import Output, run_demo_task
 
-    run_demo_task(model=model, html=html, as_json=as_json)
+    run_demo_task(model, Output(html=html, as_json=as_json))

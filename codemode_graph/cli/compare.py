@@ -106,17 +106,14 @@ async def compare_sandboxes(
             continue
         request: dict[str, Any] = {"task": task} if program is None else {"task": task, "code": program}
         try:
-            state = await _run(
-                create_sandbox(place) if isinstance(place, str) else place,
-                request if real is None else _restarted(real),
-                journal=journal if real is None else await _rewind(journal, real["run_id"]),
-                replayed=real is not None,
-                progress=progress if real is None else None,
-                approve=approve if real is None else None,
-                model=model if program is None else None,
-                tools=specs,
-                options=options,
-            )
+            sandbox = create_sandbox(place) if isinstance(place, str) else place
+            own: dict[str, Any] = {**options, "sandbox": sandbox, "model": model if program is None else None}
+            if real is None:
+                state = await _run(request, progress, approve, journal=journal, tools=specs, **own)
+            else:
+                tools = [replace(spec, call=_refuse_call) for spec in specs]
+                rewound = await _rewind(journal, real["run_id"])
+                state = await _run(_restarted(real), journal=rewound, tools=tools, replayed=True, **own)
         except SandboxUnavailable as missing:
             remedy = f". {missing.remedy}" if missing.remedy else ""
             sides.append(Side(name=name, available=False, error=f"{missing.reason}{remedy}"))
@@ -134,23 +131,17 @@ async def compare_sandboxes(
 
 
 async def _run(
-    sandbox: Sandbox,
     values: dict[str, Any],
+    progress: Progress | None = None,
+    approve: Approve | None = None,
     *,
-    journal: MemoryJournal,
-    replayed: bool,
-    progress: Progress | None,
-    approve: Approve | None,
-    model: BaseChatModel | None,
-    tools: Sequence[ToolSpec],
-    options: RunOptions,
+    replayed: bool = False,
+    **options: Any,
 ) -> CodeModeState:
-    specs = [replace(spec, call=_refuse_call) for spec in tools] if replayed else list(tools)
     config: RunnableConfig = {"configurable": {"thread_id": "compare"}}
     try:
         # Values stay in the state, whatever their size: the next graph could not load those that are kept outside it.
-        own: RunOptions = {**options, "sandbox": sandbox, "inline_bytes": sys.maxsize, "journal": journal}
-        graph = create_codemode(model=model, tools=specs, **own).compile(checkpointer=InMemorySaver())
+        graph = create_codemode(**options, inline_bytes=sys.maxsize).compile(checkpointer=InMemorySaver())
         if replayed:  # as if the node `repair` had just written the program: the graph goes on with the check
             await graph.aupdate_state(config, values, as_node="repair")
         input: Any = None if replayed else values
@@ -165,7 +156,7 @@ async def _run(
     finally:
         if progress is not None:
             progress.stop()
-        await sandbox.aclose()
+        await options["sandbox"].aclose()
 
 
 def _side(name: str, state: CodeModeState, real: CodeModeState | None) -> Side:

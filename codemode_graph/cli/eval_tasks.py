@@ -13,7 +13,7 @@ from rich.console import Console
 from codemode_graph.api import codemode
 from codemode_graph.cli.flags import UNWRITTEN
 from codemode_graph.cli.invocation import Invocation, import_object, load_specs
-from codemode_graph.cli.run import check_places, refuse, refusing, run_async, save_page
+from codemode_graph.cli.run import Output, check_places, refuse, refusing, run_async, save_page
 from codemode_graph.evaluation.evaluate import Evaluation, TaskOutcome, evaluate
 from codemode_graph.evaluation.report_page import report_table, save_report
 from codemode_graph.evaluation.task_file import TaskSet, load_tasks
@@ -24,28 +24,18 @@ from codemode_graph.trace.words import format_seconds
 _MARKS = {"solved": "✓", "repaired": "✓", "silently wrong": "✗", "failed": "✗", "not judged": "–"}
 
 
-def eval_tasks(
-    path: Path,
-    invocation: Invocation,
-    *,
-    only: Sequence[str],
-    repeat: int,
-    quiet: bool,
-    html: Path | None,
-    as_json: bool,
-) -> None:
+def eval_tasks(path: Path, invocation: Invocation, output: Output, *, only: Sequence[str], repeat: int) -> None:
     """Run the tasks of a file, print what came of them, write the report, and exit with the status that says it.
 
     Args:
         path: The file of tasks.
         invocation: The tools, the model, the sandbox and the bounds.
+        output: The form in which the outcomes are shown.
         only: Names of the tasks to run; by default all.
         repeat: How often each is run.
-        quiet: Leave out what only a person reads.
-        html: Where the report is written.
-        as_json: Print the outcomes as JSON.
     """
-    check_places(html)
+    html, quiet = output.html, output.quiet
+    check_places(output)
     if html is not None and html.resolve() == path.resolve():
         refuse(f"--html {html}: that is the file of tasks, which the report would replace")
     with refusing():
@@ -62,7 +52,7 @@ def eval_tasks(
     evaluation = run_async(_evaluate(tasks, invocation, only=only, repeat=repeat, quiet=quiet))
     save = partial(save_report, evaluation, title=path.name, model=str(invocation.model))
     written = save_page(save, html, what="report", quiet=quiet)
-    if as_json:
+    if output.as_json:
         print(json.dumps({"model": invocation.model, **evaluation.to_json()}, indent=2, default=str))
     else:
         Console().print(report_table(evaluation))

@@ -21,6 +21,7 @@ from codemode_graph.cli.compare import show_comparison
 from codemode_graph.cli.flags import UNWRITTEN
 from codemode_graph.cli.invocation import Invocation
 from codemode_graph.cli.run import (
+    Output,
     check_places,
     compare_task,
     do_task,
@@ -58,41 +59,31 @@ def journal_place(journal: Path | None) -> Path:
     return place
 
 
-def run_task(
-    invocation: Invocation,
-    *,
-    compare: bool,
-    journal: Path | None,
-    no_journal: bool,
-    quiet: bool,
-    html: Path | None,
-    artifacts: Path | None,
-    as_json: bool,
-) -> None:
+def run_task(invocation: Invocation, output: Output, *, compare: bool, journal: Path | None, no_journal: bool) -> None:
     """Run a task or a program, and print its answer, or the value that each sandbox returns for it.
 
     The run is recorded, but for `no_journal` and `compare`.
     """
-    check_places(html, artifacts)
+    check_places(output)
     if compare:
-        for option, place in (("--html", html), ("--artifacts", artifacts)):
+        for option, place in (("--html", output.html), ("--artifacts", output.artifacts)):
             if place is not None:
                 refuse(f"{option} shows one run, and --compare makes several: leave one of them out")
-        show_comparison(run_async(compare_task(invocation, quiet=quiet)), as_json=as_json)
+        show_comparison(run_async(compare_task(invocation, quiet=output.quiet)), as_json=output.as_json)
     place = None if no_journal else _place_to_record(journal)
     run_id = uuid.uuid4().hex[:12]
     resume = None if place is None else _command(run_id, journal)
     known: dict[str, Any] = {"run_id": run_id, "metadata": invocation_metadata(invocation)}
 
     async def begin(cm: CodeMode, verbose: bool | Progress) -> RunResult:
-        if resume is not None and not quiet:
+        if resume is not None and not output.quiet:
             say(Console(stderr=True), run_id, prefix="Run ", style="bold")
         if invocation.code is not None:
             return await cm.run_code(invocation.code, verbose, **known)
         return await cm.run(invocation.task, verbose, **known)
 
-    work = do_task(invocation, begin, run_id=run_id, durable=place, quiet=quiet, resume=resume)
-    finish(run_async(work), quiet=quiet, html=html, artifacts=artifacts, as_json=as_json, resume=resume)
+    work = do_task(invocation, begin, run_id=run_id, durable=place, quiet=output.quiet, resume=resume)
+    finish(run_async(work), output, resume=resume)
 
 
 def invocation_metadata(invocation: Invocation) -> dict[str, Any]:
@@ -113,20 +104,11 @@ def _place_to_record(journal: Path | None) -> Path | None:
     return None
 
 
-def resume_run(
-    run_id: str,
-    *,
-    decisions: str | None,
-    yes: bool,
-    journal: Path | None,
-    quiet: bool,
-    html: Path | None,
-    artifacts: Path | None,
-    as_json: bool,
-) -> None:
+def resume_run(run_id: str, output: Output, *, decisions: str | None, yes: bool, journal: Path | None) -> None:
     """Go on with a run as it was begun, in the folder where it was begun, and print its answer."""
-    check_places(html, artifacts)
-    html, artifacts = html and html.absolute(), artifacts and artifacts.absolute()
+    check_places(output)
+    html, artifacts = output.html and output.html.absolute(), output.artifacts and output.artifacts.absolute()
+    output = output._replace(html=html, artifacts=artifacts)
     place = journal_place(journal)
     answers = None if decisions is None else _read_decisions(decisions)
 
@@ -139,8 +121,8 @@ def resume_run(
         return await cm.resume(run_id, verbose, decisions=answers)
 
     resume = _command(run_id, journal)
-    work = do_task(invocation, go_on, run_id=run_id, durable=place, quiet=quiet, resume=resume)
-    finish(run_async(work), quiet=quiet, html=html, artifacts=artifacts, as_json=as_json, resume=resume)
+    work = do_task(invocation, go_on, run_id=run_id, durable=place, quiet=output.quiet, resume=resume)
+    finish(run_async(work), output, resume=resume)
 
 
 def recorded_invocation(run_id: str, place: Path) -> dict[str, Any]:
@@ -158,15 +140,15 @@ def recorded_invocation(run_id: str, place: Path) -> dict[str, Any]:
     return known
 
 
-def show_run(run_id: str, *, journal: Path | None, html: Path | None, artifacts: Path | None, as_json: bool) -> None:
+def show_run(run_id: str, output: Output, *, journal: Path | None) -> None:
     """Print what is recorded of a run, or write its page or the artifacts of its answer."""
-    check_places(html, artifacts)
+    check_places(output)
     result = _read(journal_place(journal), lambda cm: cm.result(run_id))
-    if as_json:
+    if output.as_json:
         print(json.dumps(encode_fields({key: value for key, value in result.items() if key != "content"}), indent=2))
-    elif html is None and artifacts is None:
+    elif output.html is None and output.artifacts is None:
         Console(soft_wrap=False).print(result.trace)
-    if not save_page(result.trace.save, html) or not save_artifacts(result, artifacts):
+    if not save_page(result.trace.save, output.html) or not save_artifacts(result, output.artifacts):
         raise typer.Exit(UNWRITTEN)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import typer
 from codemode_sandboxes import SandboxError
@@ -122,10 +122,26 @@ async def compare_task(invocation: Invocation, *, quiet: bool) -> Comparison:
         )
 
 
-def run_demo_task(*, model: str | None, html: Path | None, as_json: bool) -> None:
+class Output(NamedTuple):
+    """The form in which a command shows its result.
+
+    Attributes:
+        quiet: Leave out what only a person reads.
+        html: Where the page is written; None for no page.
+        artifacts: The folder for the images, sounds and files of the answer; None for none.
+        as_json: Print the whole result, as JSON.
+    """
+
+    quiet: bool = False
+    html: Path | None = None
+    artifacts: Path | None = None
+    as_json: bool = False
+
+
+def run_demo_task(model: str | None, output: Output) -> None:
     """Run the demo, and print its answer."""
-    check_places(html)
-    finish(run_async(run_demo(model, _run_aloud)), quiet=False, html=html, as_json=as_json)
+    check_places(output)
+    finish(run_async(run_demo(model, _run_aloud)), output)
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
@@ -241,8 +257,9 @@ def read_schema(returns: Path) -> dict[str, Any]:
         refuse(f"--returns {returns}: {error}")
 
 
-def check_places(html: Path | None, artifacts: Path | None = None) -> None:
+def check_places(output: Output) -> None:
     """Refuse a place where the page or the artifacts cannot be written, before the run rather than after it."""
+    html, artifacts = output.html, output.artifacts
     if artifacts is not None and ((artifacts.exists() and not artifacts.is_dir()) or not artifacts.parent.is_dir()):
         refuse(
             f"--artifacts {artifacts}: "
@@ -252,40 +269,30 @@ def check_places(html: Path | None, artifacts: Path | None = None) -> None:
         refuse(f"--html {html}: " + ("it is a folder" if html.is_dir() else f"there is no folder {html.parent}"))
 
 
-def finish(
-    result: RunResult,
-    *,
-    quiet: bool,
-    html: Path | None,
-    as_json: bool,
-    artifacts: Path | None = None,
-    resume: str | None = None,
-) -> None:
+def finish(result: RunResult, output: Output, *, resume: str | None = None) -> None:
     """Print the answer of a run, or why there is none, write its page, and exit with a status that says which.
 
     Args:
         result: The result.
-        quiet: Leave out what only a person reads.
-        html: Where the page is written.
-        as_json: Print the whole result.
-        artifacts: The folder for the images, sounds and files of the answer.
+        output: The form in which it is shown.
         resume: The command that goes on with the run where it is not over.
     """
     console = Console(stderr=True)
-    written = save_page(result.trace.save, html, quiet=quiet)
-    written = save_artifacts(result, artifacts, quiet=quiet) and written
-    if as_json:
+    quiet = output.quiet
+    written = save_page(result.trace.save, output.html, quiet=quiet)
+    written = save_artifacts(result, output.artifacts, quiet=quiet) and written
+    if output.as_json:
         # Of artifacts the handles are enough here: `--artifacts` writes their data.
         print(_json(encode_fields({key: value for key, value in result.items() if key != "content"})))
     elif result["success"]:
-        output = result["output"]
-        text = output if isinstance(output, str) else _json(encode(output))
+        value = result["output"]
+        text = value if isinstance(value, str) else _json(encode(value))
         if console.is_terminal and not quiet:
             console.print("\n[bold]Answer[/]")
         _print_answer(text)
     _tell_effects(console, result)
     if result["success"]:
-        if result["content"] and artifacts is None and not quiet:
+        if result["content"] and output.artifacts is None and not quiet:
             shown = "" if resume is None else f"{resume.replace('resume', 'show', 1)} "
             files = plural(len(result["content"]), "file")
             say(console, Text(f"The data of {files} in the answer: {shown}--artifacts FOLDER", style="dim"))

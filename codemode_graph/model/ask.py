@@ -169,6 +169,10 @@ async def ask(
         config: Callbacks and tags.
     """
     started = time.monotonic()
+
+    def answer(usage: Mapping[str, int], **fields: Any) -> Answer:
+        return Answer(model=model_name(model), usage=usage, seconds=time.monotonic() - started, **fields)
+
     reply: AIMessage
     parsed: object = None
     bound = asyncio.timeout(timeout)
@@ -185,25 +189,16 @@ async def ask(
                 reply = await model.ainvoke(messages, config)
     except Exception as problem:
         if bound.expired():
-            late = f"the model did not answer within {timeout:g} seconds"
-            return Answer(error=late, model=model_name(model), usage=_usage(None), seconds=time.monotonic() - started)
+            return answer(_usage(None), error=f"the model did not answer within {timeout:g} seconds")
         # A truncated structured reply raises; its completion says how many tokens were spent.
         completion = getattr(problem, "completion", None)
-        usage, seconds = _completion_usage(completion), time.monotonic() - started
+        usage = _completion_usage(completion)
         if completion is not None and _is_cut(completion.choices[0].finish_reason):
-            return Answer(finding=_finding("cut-off"), model=model_name(model), usage=usage, seconds=seconds)
-        return Answer(error=_request_problem(problem, model), model=model_name(model), usage=usage, seconds=seconds)
+            return answer(usage, finding=_finding("cut-off"))
+        return answer(usage, error=_request_problem(problem, model))
     error = _stop_error(reply)
     program, thoughts, finding = _read(reply, parsed) if error is None else ("", "", None)
-    return Answer(
-        program=program,
-        thoughts=thoughts,
-        error=error,
-        finding=finding,
-        model=model_name(model),
-        usage=_usage(reply.usage_metadata),
-        seconds=time.monotonic() - started,
-    )
+    return answer(_usage(reply.usage_metadata), program=program, thoughts=thoughts, error=error, finding=finding)
 
 
 _CUT = {"length", "max_tokens", "max_output_tokens", "model_length", "token_limit", "model_context_window_exceeded"}

@@ -95,7 +95,7 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     if state.get("content"):  # of an earlier run of the thread
         fresh["content"] = []
     if (program := log.view.programs.get(1)) is not None:
-        return {**fresh, **take_program(program, attempts=[], usage=[])}
+        return {**fresh, **take_program(program, fresh)}
     if code is not None:
         emit(AttemptEvent(type="attempt", number=1))
         bare_program = bare(code)
@@ -103,8 +103,7 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     request = request_message(task, None if return_type is None else return_type.text(await parts.signatures()))
     found = state.get("found") or []
     prefix, _ = await write_prefix(parts, config, task=task, found=found, prompts=[])
-    written = await write_program(request, prefix, parts, config, attempts=[], usage=[], prompts=[], calls=[])
-    return {**fresh, **written}
+    return {**fresh, **await write_program(request, prefix, parts, config, fresh)}
 
 
 async def _end(log: RunLog, opened: float, config: RunnableConfig) -> str | None:

@@ -23,10 +23,9 @@ async def repair(state: CodeModeState, parts: Parts, config: RunnableConfig) -> 
 
     Of two executors that repair at one time, the one whose program is recorded second runs the recorded one.
     """
-    attempts, usage = state["attempts"], state["usage"]
-    program = await proposed(state, parts, config, len(attempts) + 1)
+    program = await proposed(state, parts, config, len(state["attempts"]) + 1)
     if program is not None:
-        return take_program(program, attempts=attempts, usage=usage)
+        return take_program(program, state)
     returns, found, prompts = return_type(state, parts), state.get("found") or [], state.get("prompts", [])
     prefix, catalogue = await write_prefix(parts, config, task=state["task"], found=found, prompts=prompts)
     # In a thread, as the cards are: signatures with what was seen are made anew for each program that saw something.
@@ -34,16 +33,8 @@ async def repair(state: CodeModeState, parts: Parts, config: RunnableConfig) -> 
         lambda: catalogue.news(prefix.tools, called=_vague_tools(state), found=_searched_tools(state, parts))
     )
     answer = None if returns is None else returns.text(await parts.signatures())
-    update = await write_program(
-        repair_message(state, returns=answer, seen=seen, found=cards),
-        prefix,
-        parts,
-        config,
-        attempts=attempts,
-        usage=usage,
-        prompts=prompts,
-        calls=state["tool_calls"],
-    )
+    message = repair_message(state, returns=answer, seen=seen, found=cards)
+    update = await write_program(message, prefix, parts, config, state)
     if update["verdict"] is not None:  # the model cannot be asked, so this run is over
         await close_ended(state, parts, config, update["verdict"])
     return update

@@ -1,8 +1,8 @@
 """Asking the model for a program: what generate and repair have in common."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
@@ -17,29 +17,22 @@ from codemode_graph.nodes.causes import join_failures
 from codemode_graph.nodes.learn import with_observed
 from codemode_graph.nodes.node import Update, add_attempt, request_seconds
 from codemode_graph.settings import Parts
-from codemode_graph.state import Attempt, Failure, ModelCall, Prompt, ToolCall
+from codemode_graph.state import Failure, ModelCall, Prompt
 from codemode_graph.tools.callbacks import tagged
 
 
-def take_program(program: Proposed, *, attempts: list[Attempt], usage: list[ModelCall]) -> Update:
+def take_program(program: Proposed, state: Mapping[str, Any]) -> Update:
     """Begin an attempt with a program that the journal has: its run was cut off after it had been written.
 
     Args:
         program: The program.
-        attempts: The attempts so far.
-        usage: The model calls so far.
+        state: The attempts and the model calls so far.
     """
-    number = len(attempts) + 1
-    emit(AttemptEvent(type="attempt", number=number))
-    call = [] if program.usage is None else [cast("ModelCall", program.usage)]
-    attempts = add_attempt(attempts, program.program, program.thoughts)
-    return {
-        "usage": [*usage, *call],
-        "verdict": None,
-        "error": None,
-        "program": program.program,
-        "attempts": attempts,
-    }
+    emit(AttemptEvent(type="attempt", number=len(state["attempts"]) + 1))
+    call = [] if program.usage is None else [program.usage]
+    attempts = add_attempt(state["attempts"], program.program, program.thoughts)
+    update: Update = {"verdict": None, "error": None, "program": program.program, "attempts": attempts}
+    return {**update, "usage": [*state["usage"], *call]}
 
 
 class Prefix(NamedTuple):
@@ -94,11 +87,7 @@ async def write_program(
     prefix: Prefix,
     parts: Parts,
     config: RunnableConfig,
-    *,
-    attempts: list[Attempt],
-    usage: list[ModelCall],
-    prompts: list[Prompt],
-    calls: Sequence[ToolCall],
+    state: Mapping[str, Any],
 ) -> Update:
     """Ask the model, and begin an attempt with what it wrote.
 
@@ -107,12 +96,10 @@ async def write_program(
         prefix: The prompt before it.
         parts: The graph's parts.
         config: Callbacks and tags.
-        attempts: The attempts so far.
-        usage: The model calls so far.
-        prompts: Their prompts.
-        calls: The journal so far.
+        state: The attempts, the model calls, their prompts and the tool calls so far.
     """
     assert parts.model is not None, "write_prefix has looked"
+    attempts, usage, prompts = state["attempts"], state["usage"], state.get("prompts", [])
     number = len(attempts) + 1
     emit(AttemptEvent(type="attempt", number=number))
     messages = [
@@ -145,7 +132,7 @@ async def write_program(
     update: Update = {"usage": [*usage, call], "prompts": [*prompts, prompt], "verdict": None, "error": None}
     if answer.error is not None:
         failure = Failure(kind="model", type="ModelError", message=answer.error, line=None, traceback="")
-        return {**update, "verdict": "error", "error": join_failures(attempts, failure, calls)}
+        return {**update, "verdict": "error", "error": join_failures(attempts, failure, state["tool_calls"])}
     attempts = add_attempt(attempts, answer.program, answer.thoughts)
     if answer.finding is not None:
         attempts[-1]["findings"] = [answer.finding]

@@ -132,7 +132,7 @@ def test_the_commands_that_go_on_hold_answers_that_may_be_given(
     values = {"success": False, "error": "", "attempts": [{"number": 1}]}
     result = RunResult(values, Trace(pending=[pending]))
     with pytest.raises(typer.Exit):
-        run.finish(result, quiet=False, html=None, as_json=False, resume="codemode-graph resume x --journal 'a b'")
+        run.finish(result, run.Output(), resume="codemode-graph resume x --journal 'a b'")
     commands = [line for line in capsys.readouterr().err.splitlines() if "--decisions" in line]
     found = [json.loads(shlex.split(line.partition("codemode-graph ")[2])[-1]) for line in commands]
     assert [decision["type"] for (decision,) in found] == kinds
