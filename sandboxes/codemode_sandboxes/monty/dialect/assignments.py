@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap
+from codemode_sandboxes.monty.dialect.change import Change, Place, RewrittenGap
 from codemode_sandboxes.monty.dialect.kinds import kinds_of, root_of
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree
@@ -56,10 +56,8 @@ def _in_place(tree: Tree) -> Iterator[ast.AugAssign]:
             yield node
 
 
-def _assignments(tree: Tree) -> Iterator[Change]:
-    for node in _in_place(tree):
-        if _can_be_repeated(tree, node):
-            yield _assignment(node)
+def _assignments(tree: Tree) -> Iterator[Place]:
+    return ((node, _assignment(node) if _can_be_repeated(tree, node) else None) for node in _in_place(tree))
 
 
 def _can_be_repeated(tree: Tree, node: ast.AugAssign) -> bool:
@@ -95,13 +93,12 @@ def _assignment(node: ast.AugAssign) -> Change:
     return Change(node, edit, _CHANGE.format(name=name, operator=sign[0]))
 
 
-ASSIGNMENTS: tuple[Gap, ...] = (
+ASSIGNMENTS: tuple[Gap | RewrittenGap, ...] = (
     RewrittenGap(
         "augmented assignment to lists and sets",
         "call the method: `items.extend(more)`, `seen.update(more)`",
-        _in_place,
+        _assignments,
         "xs = [1]\nys = xs\nxs += (2,)\ns = {1}\nt = s\ns |= {2}\nxs *= 2\nys == [1, 2, 1, 2] and t == {1, 2}",
-        rewrite=_assignments,
         words=r"[+*|&^-]=",
     ),
 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.change import Change, Find, RewrittenGap, opening_of
+from codemode_sandboxes.monty.dialect.change import Change, Find, Place, RewrittenGap, opening_of
 from codemode_sandboxes.monty.dialect.kinds import kinds_of
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Function, Tree
@@ -102,7 +102,8 @@ def _methods_of_types(tree: Tree) -> Iterator[ast.AST]:
                 yield node
 
 
-def _callable_replacements(tree: Tree) -> Iterator[ast.Call]:
+def _replacements(tree: Tree) -> Iterator[Place]:
+    """Call a function of our own for `re.sub(pattern, function, text)` and `pattern.sub(function, text)`."""
     for node in tree.of(ast.Call):
         is_function = tree.dotted(node.func) == "re.sub"
         is_method = (
@@ -111,7 +112,7 @@ def _callable_replacements(tree: Tree) -> Iterator[ast.Call]:
         if is_function or is_method:
             named = (keyword.value for keyword in node.keywords if keyword.arg == "repl")
             if any(_is_function(tree, value) for value in (*node.args[1 if is_function else 0 :][:1], *named)):
-                yield node
+                yield node, _substitution(node, is_function=is_function)
 
 
 def _is_function(tree: Tree, node: ast.expr) -> bool:
@@ -192,15 +193,19 @@ def _cm_sub(pattern, repl, string, count=0, flags=0):
 """
 
 
-def _gathers(tree: Tree) -> Iterator[Change]:
+def _gathers(tree: Tree) -> Iterator[Place]:
     """Wrap each coroutine of `asyncio.gather(..., return_exceptions=True)` in one that returns its exception."""
     for call in tree.calls("asyncio.gather"):
+        if not any(keyword.arg == "return_exceptions" for keyword in call.keywords):
+            continue
+        change = None
         match call.keywords:
-            case [ast.keyword(arg="return_exceptions", value=ast.Constant(value=bool(wanted))) as keyword]:
+            case [ast.keyword(value=ast.Constant(value=bool(wanted))) as keyword]:
                 # An argument after the keyword, as in `gather(return_exceptions=True, *calls)`, cannot be wrapped.
                 ends = ((argument.end_lineno, argument.end_col_offset) for argument in call.args)
                 if all(end < (keyword.lineno, keyword.col_offset) for end in ends):
-                    yield _gather(call, keyword, wanted)
+                    change = _gather(call, keyword, wanted)
+        yield call, change
 
 
 def _gather(call: ast.Call, keyword: ast.keyword, exceptions: bool) -> Change:
@@ -210,13 +215,6 @@ def _gather(call: ast.Call, keyword: ast.keyword, exceptions: bool) -> Change:
         edits.blank(*edits.span(keyword), ")" if exceptions else "")
 
     return Change(call, edit, _SETTLE if exceptions else "")
-
-
-def _substitutions(tree: Tree) -> Iterator[Change]:
-    """Call a function of our own for `re.sub(pattern, function, text)` and `pattern.sub(function, text)`."""
-    return (
-        _substitution(call, is_function=tree.dotted(call.func) == "re.sub") for call in _callable_replacements(tree)
-    )
 
 
 def _substitution(call: ast.Call, *, is_function: bool) -> Change:
@@ -236,13 +234,12 @@ def _substitution(call: ast.Call, *, is_function: bool) -> Change:
 
 _SUSPENDING = frozenset({"time.time", "datetime.datetime.now", "datetime.date.today"})
 
-CALLS: tuple[Gap, ...] = (
+CALLS: tuple[Gap | RewrittenGap, ...] = (
     RewrittenGap(
         "asyncio.gather(return_exceptions=True)",
         "wrap each call in an async function with try/except and gather those",
-        _keywords("asyncio.gather", return_exceptions=...),
+        _gathers,
         "import asyncio\nasync def f():\n    return 1\nawait asyncio.gather(f(), return_exceptions=True) == [1]",
-        rewrite=_gathers,
         words=r"\breturn_exceptions\b",
         open_name="asyncio.gather(return_exceptions=...) computed",
     ),
@@ -285,9 +282,8 @@ CALLS: tuple[Gap, ...] = (
     RewrittenGap(
         "re.sub with a function",
         "loop over `re.finditer` and join the pieces",
-        _callable_replacements,
+        _replacements,
         "import re\nre.sub('a', lambda m: 'b', 'a') == 'b'",
-        rewrite=_substitutions,
         words=r"\bsub\b",
     ),
     Gap(

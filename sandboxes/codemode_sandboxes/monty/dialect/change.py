@@ -10,7 +10,7 @@ from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree
 
-__all__ = ["Change", "Find", "RewrittenGap", "find_classes", "insert_call", "opening_of", "wrap"]
+__all__ = ["Change", "Find", "Place", "RewrittenGap", "find_classes", "insert_call", "opening_of", "wrap"]
 
 Find: TypeAlias = Callable[[Tree], Iterable[ast.AST]]
 
@@ -32,40 +32,53 @@ class Change(NamedTuple):
     helper: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RewrittenGap(Gap):
+Place: TypeAlias = tuple[ast.AST, Change | None]
+"""A node that Monty does not run as CPython does, and the change that means exactly the same; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewrittenGap:
     """A gap that rewriting closes, in part or whole.
 
     Attributes:
-        rewrite: Yields the changes that mean exactly the same in Monty; it passes over what cannot be said exactly.
+        name: See `Gap`, also for `substitute` and `probe`.
+        substitute: What to write instead.
+        places: Yields the nodes that have it, each with its change.
+        probe: A program whose value is True where the gap is closed.
         words: A regular expression. A program that it does not match does not have the gap, and is not parsed.
-        left: The name of what stays open; empty where that is too little to tell a model of.
+        open_name: The name of what stays open; empty where that is too little to tell a model of.
     """
 
-    rewrite: Callable[[Tree], Iterable[Change]]
+    name: str
+    substitute: str
+    places: Callable[[Tree], Iterable[Place]]
+    probe: str
     words: str
     open_name: str = ""
 
     def changes(self, tree: Tree) -> Iterator[Change]:
-        """Yield the changes that close the gap in a program, where its nodes' positions can be relied upon."""
-        if len(tree.nodes) > _MOST_NODES:
-            return
-        unplaced: set[ast.AST] = set()
-        if sys.version_info < (3, 12):  # positions inside f-strings are wrong there
-            strings = tree.of(ast.JoinedStr)
-            unplaced.update(inner for node in strings for inner in ast.walk(node) if inner is not node)
-        yield from (change for change in self.rewrite(tree) if change.node not in unplaced)
+        """Yield the changes that close the gap in a program."""
+        return (change for _, change in self._placed(tree) if change is not None)
 
     def open_part(self) -> Gap:
         """Return the gap that programs still run into once they are rewritten."""
         return Gap(
-            self.open_name or self.name, self.substitute, self._find_unchanged, self.probe, rare=not self.open_name
+            self.open_name or self.name,
+            self.substitute,
+            lambda tree: (node for node, change in self._placed(tree) if change is None),
+            self.probe,
+            rare=not self.open_name,
         )
 
-    def _find_unchanged(self, tree: Tree) -> Iterator[ast.AST]:
-        if nodes := list(self.find(tree)):
-            changed = {change.node for change in self.changes(tree)}
-            yield from (node for node in nodes if node not in changed)
+    def _placed(self, tree: Tree) -> Iterator[Place]:
+        unplaced: set[ast.AST] = set()
+        if sys.version_info < (3, 12):  # positions inside f-strings are wrong there
+            strings = tree.of(ast.JoinedStr)
+            unplaced.update(inner for node in strings for inner in ast.walk(node) if inner is not node)
+        is_large = len(tree.nodes) > _MOST_NODES
+        for node, change in self.places(tree):
+            can_change = change is not None and change.node not in unplaced and not is_large
+            yield node, change if can_change else None
 
 
 def find_classes(*names: str) -> Find:

@@ -12,7 +12,7 @@ from _strptime import TimeRE  # type: ignore[import-not-found]
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap, wrap
+from codemode_sandboxes.monty.dialect.change import Change, Place, RewrittenGap, wrap
 from codemode_sandboxes.monty.dialect.keys import REFUSE
 from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
 from codemode_sandboxes.source.edits import Edits
@@ -61,7 +61,7 @@ READERS = (_ISO, _PARSE, _DURATION, _YEAR)
 _HANDED_ON = frozenset({"datetime.datetime.fromisoformat", "datetime.date.fromisoformat", "datetime.datetime.strptime"})
 
 
-def _readings(tree: Tree) -> Iterator[tuple[ast.expr, Change | None]]:
+def _readings(tree: Tree) -> Iterator[Place]:
     """Yield what makes dates and durations, each with the change that has it read as in CPython; None where there is none."""
     for call in tree.of(ast.Call):
         name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
@@ -112,7 +112,7 @@ def _parsing(call: ast.Call) -> Change | None:
     return Change(text, edit, _PARSE)
 
 
-def _writings(tree: Tree) -> Iterator[tuple[ast.expr, Change | None]]:
+def _writings(tree: Tree) -> Iterator[Place]:
     """Yield what is written with `strftime`, each with the change that looks at its year; None where there is none."""
     for node in tree.of(ast.Attribute):
         if node.attr != "strftime" or is_tools(node) or node.attr in tree.own_attributes:
@@ -165,13 +165,12 @@ def _is_small(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value < _SMALL
 
 
-DATES: tuple[Gap, ...] = (
+DATES: tuple[Gap | RewrittenGap, ...] = (
     RewrittenGap(
         "strftime that is not called on a date",
         "call it on the date: `day.strftime('%Y-%m-%d')`",
-        lambda tree: (node for node, _ in _writings(tree)),
+        _writings,
         "from datetime import date\ndate(999, 1, 1).strftime('%Y') == '999'",
-        rewrite=lambda tree: (change for _, change in _writings(tree) if change is not None),
         words=r"\bstrftime\b",
     ),
     Gap(
@@ -184,9 +183,8 @@ DATES: tuple[Gap, ...] = (
     RewrittenGap(
         "dates and durations in rare forms",
         "take the parts of the text as numbers, and durations in whole seconds",
-        lambda tree: (node for node, _ in _readings(tree)),
+        _readings,
         "from datetime import datetime\ndatetime.fromisoformat('20240105').day == 5",
-        rewrite=lambda tree: (change for _, change in _readings(tree) if change is not None),
         words=r"fromisoformat|strptime|timedelta",
     ),
 )

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap, wrap
+from codemode_sandboxes.monty.dialect.change import Place, RewrittenGap, wrap
 from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, kinds_of
 from codemode_sandboxes.source.tree import Tree
 
@@ -68,7 +68,7 @@ def _cm_items(items):
 """Definitions of the helpers, in Monty's Python."""
 
 
-def _stores(tree: Tree) -> Iterator[tuple[ast.expr, Change | None]]:
+def _stores(tree: Tree) -> Iterator[Place]:
     """Yield what may become a key of a dict or a Counter, each with the change that notes it; None where none can."""
     kinds = kinds_of(tree)
     has_defaults = any(name == "collections.defaultdict" for name, _ in tree.references)
@@ -106,7 +106,7 @@ def _is_harmless(kinds: Kinds, node: ast.Subscript) -> bool:
     )
 
 
-def _called(tree: Tree, kinds: Kinds, call: ast.Call) -> Iterator[tuple[ast.expr, Change | None]]:
+def _called(tree: Tree, kinds: Kinds, call: ast.Call) -> Iterator[Place]:
     if not call.args:
         return
     function, first, dotted = call.func, call.args[0], tree.dotted(call.func)
@@ -138,7 +138,7 @@ def _called(tree: Tree, kinds: Kinds, call: ast.Call) -> Iterator[tuple[ast.expr
         yield _wrap(first, "_cm_keys")
 
 
-def _wrap(node: ast.expr, helper: str) -> tuple[ast.expr, Change | None]:
+def _wrap(node: ast.expr, helper: str) -> Place:
     return node, wrap(node, f"{helper}((", GUARD)
 
 
@@ -162,13 +162,12 @@ def _equal_constants(tree: Tree) -> Iterator[ast.AST]:
 _PROBE = "d = {1: 'a'}\nd[1.0] = 'b'\nrepr(d) == \"{1: 'b'}\""
 _SUBSTITUTE = "make all keys texts or all of them integers"
 
-KEYS: tuple[Gap, ...] = (
+KEYS: tuple[Gap | RewrittenGap, ...] = (
     RewrittenGap(
         "keys that may equal a key of another type",
         _SUBSTITUTE,
-        stores_of,
+        _stores,
         _PROBE,
-        rewrite=lambda tree: (change for _, change in _stores(tree) if change is not None),
         words=r"[\[{|&]|\bdict\b|Counter|setdefault|update|fromkeys|intersection",
     ),
     Gap("keys that equal a key of another type", _SUBSTITUTE, _equal_constants, _PROBE, rare=True),

@@ -11,7 +11,7 @@ from typing import Any
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.guest.wire import dumps
-from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap, wrap
+from codemode_sandboxes.monty.dialect.change import Place, RewrittenGap, wrap
 from codemode_sandboxes.monty.dialect.keys import REFUSE, stores_of
 from codemode_sandboxes.monty.dialect.kinds import kinds_of
 from codemode_sandboxes.source.tree import Tree, tree_of
@@ -152,7 +152,7 @@ def _is_operand(tree: Tree, node: ast.AST) -> bool:
     return added or any(isinstance(tree.parent(use), ast.BinOp | ast.AugAssign) for use in tree.names(target.id))
 
 
-def _read(tree: Tree) -> Iterator[tuple[ast.AST, Change | None]]:
+def _read(tree: Tree) -> Iterator[Place]:
     """Yield the texts that a program reads as JSON, where NaN among them would show."""
     loads = [call for call in tree.of(ast.Call) if tree.dotted(call.func) == "json.loads"]
     if loads and minds_nan(tree):
@@ -161,7 +161,7 @@ def _read(tree: Tree) -> Iterator[tuple[ast.AST, Change | None]]:
                 yield text, wrap(text, "_cm_json((", WARY_JSON)
 
 
-NANS: tuple[Gap, ...] = (
+NANS: tuple[Gap | RewrittenGap, ...] = (
     Gap(
         "NaN among others",
         "test with `math.isnan(x)`, or leave NaN out",
@@ -172,9 +172,8 @@ NANS: tuple[Gap, ...] = (
     RewrittenGap(
         "NaN in JSON",
         "test with `math.isnan(x)`, or leave NaN out",
-        lambda tree: (node for node, _ in _read(tree)),
+        _read,
         "float('nan') not in [float('nan')]",
-        rewrite=lambda tree: (change for _, change in _read(tree) if change is not None),
         words=r"\bloads\b",
     ),
 )

@@ -8,7 +8,7 @@ import ast
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap, wrap
+from codemode_sandboxes.monty.dialect.change import Place, RewrittenGap, wrap
 from codemode_sandboxes.monty.dialect.keys import REFUSE
 from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
 from codemode_sandboxes.source.tree import Tree
@@ -26,7 +26,7 @@ _SEQUENCES = frozenset({"bytes", "list", "str", "tuple"})
 _FULL_DICTS = frozenset({"collections.Counter", "collections.defaultdict"})
 
 
-def _slices(tree: Tree) -> Iterator[tuple[ast.expr, Change | None]]:
+def _slices(tree: Tree) -> Iterator[Place]:
     """Yield what is sliced and may be a dict, each with the change that looks at it, where a slice of one stays silent."""
     kinds = kinds_of(tree)
     has_full_dicts = any(name in _FULL_DICTS for name, _ in tree.references)
@@ -52,13 +52,12 @@ def _searches(tree: Tree) -> Iterator[ast.AST]:
                     yield call
 
 
-SLICES: tuple[Gap, ...] = (
+SLICES: tuple[Gap | RewrittenGap, ...] = (
     RewrittenGap(
         "slices of dicts and ranges",
         "make a list first: `list(d.items())[:3]`, `list(range(n))[::2]`",
-        lambda tree: (node for node, _ in _slices(tree)),
+        _slices,
         "d = {}\ntry:\n    d[1:2] = 3\nexcept TypeError:\n    pass\nd == {} and repr(range(10)[::3]) == 'range(0, 10, 3)'",
-        rewrite=lambda tree: (change for _, change in _slices(tree) if change is not None),
         words=r"\[[^]]*:",
     ),
     Gap(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.guest.json_values import has_surrogates
-from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap, find_classes
+from codemode_sandboxes.monty.dialect.change import Change, Place, RewrittenGap, find_classes
 from codemode_sandboxes.monty.dialect.keys import REFUSE
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Function, Tree
@@ -65,15 +65,17 @@ def _star_imports(tree: Tree) -> Iterator[ast.AST]:
     return (node for node in tree.of(ast.ImportFrom) if node.names[0].name == "*")
 
 
-def _deletions(tree: Tree) -> Iterator[Change]:
-    """Rewrite `del d[key]` as a call."""
+def _deletions(tree: Tree) -> Iterator[Place]:
+    """Yield each `del`, with the change that makes a call of `del d[key]`."""
     for node in tree.of(ast.Delete):
         match node.targets:
             # What stands after the target, such as a comma, would move into the call's parentheses.
             case [ast.Subscript() as target] if target.end_col_offset == node.end_col_offset and not any(
                 isinstance(part, ast.Slice) for part in ast.walk(target.slice)
             ):
-                yield _deletion(node, target)
+                yield node, _deletion(node, target)
+            case _:
+                yield node, None
 
 
 def _deletion(node: ast.Delete, target: ast.Subscript) -> Change:
@@ -92,7 +94,7 @@ def _lone_surrogates(tree: Tree) -> Iterator[ast.AST]:
     return (node for node in tree.of(ast.Constant) if isinstance(node.value, str) and has_surrogates(node.value))
 
 
-STATEMENTS: tuple[Gap, ...] = (
+STATEMENTS: tuple[Gap | RewrittenGap, ...] = (
     Gap(
         "generator functions",
         "append to a list and return it, instead of `yield`",
@@ -138,9 +140,8 @@ STATEMENTS: tuple[Gap, ...] = (
     RewrittenGap(
         "del",
         "use `d.pop(key)` or `items.pop(index)`, or build the collection without the item",
-        find_classes("Delete"),
+        _deletions,
         "d = {'a': 1}\ndel d['a']\nd == {}",
-        rewrite=_deletions,
         words=r"\bdel\b",
         open_name="del of names, attributes and slices",
     ),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap, wrap
+from codemode_sandboxes.monty.dialect.change import Change, Place, RewrittenGap, wrap
 from codemode_sandboxes.monty.dialect.keys import REFUSE
 from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, kinds_of
 from codemode_sandboxes.monty.dialect.nans import WARY_NUMBERS, minds_nan
@@ -54,7 +54,7 @@ _FUNCTIONS = {
 }
 
 
-def _numerals(tree: Tree) -> Iterator[tuple[ast.AST, Change | None]]:
+def _numerals(tree: Tree) -> Iterator[Place]:
     """Yield what makes numbers of texts, each with the change that has it read the digits of all scripts."""
     kinds = kinds_of(tree)
     names = [name for name in tree.of(ast.Name) if kinds.is_builtin(name, *_NUMBERS)]
@@ -127,7 +127,7 @@ def _rename(name: ast.Name, helper: str) -> Change:
     return Change(name, edit, helper)
 
 
-def _subjects(tree: Tree) -> Iterator[tuple[ast.AST, Change | None]]:
+def _subjects(tree: Tree) -> Iterator[Place]:
     """Yield the texts that patterns are tried on, where the pattern may take a rare letter for another."""
     if not any(name.startswith("re") for name, _ in tree.references):
         return
@@ -148,21 +148,19 @@ def _subjects(tree: Tree) -> Iterator[tuple[ast.AST, Change | None]]:
             yield text, wrap(text, "_cm_subject((", SUBJECTS)
 
 
-TEXTS: tuple[Gap, ...] = (
+TEXTS: tuple[Gap | RewrittenGap, ...] = (
     RewrittenGap(
         "numbers in the digits of other scripts",
         "call `int` and `float` by their names",
-        lambda tree: (node for node, _ in _numerals(tree)),
+        _numerals,
         "int('٣') == 3",
-        rewrite=lambda tree: (change for _, change in _numerals(tree) if change is not None),
         words=r"\bint\b|\bfloat\b",
     ),
     RewrittenGap(
         "rare letters in patterns",
         "take the text apart with methods of str",
-        lambda tree: (node for node, _ in _subjects(tree)),
+        _subjects,
         "import re\nre.fullmatch(r'\\w', '²') is not None and re.match(r'\\s', '\\x1c') is not None",
-        rewrite=lambda tree: (change for _, change in _subjects(tree) if change is not None),
         words=r"\bre\b",
     ),
 )
