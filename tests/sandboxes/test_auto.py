@@ -11,6 +11,7 @@ from codemode_sandboxes import (
     Capabilities,
     FallbackSandbox,
     Finished,
+    Gap,
     Limits,
     MockExecution,
     MockSandbox,
@@ -24,13 +25,13 @@ from codemode_sandboxes import (
 )
 from codemode_sandboxes.choice import BY_COST, find_lacks
 from codemode_sandboxes.contract import Boundary, Enforced
-from codemode_sandboxes.monty.dialect.statements import STATEMENTS
+from codemode_sandboxes.monty.dialect.change import find_classes
 
 from tests.sandboxes.cases import fake_tools, load, needs_cases
 from tests.sandboxes.driving import run
 
-GENERATORS = next(gap for gap in STATEMENTS if gap.name == "generator functions")
-DEL = next(gap for gap in STATEMENTS if gap.name == "del")
+GENERATORS = Gap("generator functions", "return a list", find_classes("Yield", "YieldFrom"))
+DEL = Gap("del", "use `d.pop(key)`", find_classes("Delete"))
 YIELDS = "def g():\n    yield 1\nlist(g())"
 
 

@@ -1,13 +1,12 @@
 """Calls and uses of objects that parse in Monty and then fail, and rewrites of some of them."""
 
 import ast
-import builtins
 import re
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.change import Change, Find, Place, RewrittenGap, opening_of
-from codemode_sandboxes.monty.dialect.kinds import kinds_of
+from codemode_sandboxes.monty.dialect.kinds import EXCEPTIONS, kinds_of
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Function, Tree
 
@@ -18,9 +17,6 @@ _TYPES = {kind.__name__: kind for kind in (str, list, dict, set, tuple, bytes)}
 _METHODS = frozenset(name for kind in (*_TYPES.values(), re.Pattern) for name in dir(kind) if not name.startswith("_"))
 _SET_METHODS = frozenset({"difference", "intersection", "union", "update"})
 _CLASS_METHODS = frozenset({"fromhex", "fromkeys"})
-_EXCEPTIONS = frozenset(
-    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
-)
 
 
 def _keywords(function: str, **harmless: object) -> Find:
@@ -65,7 +61,7 @@ def _exception_internals(tree: Tree) -> Iterator[ast.AST]:
 def _exception_arguments(tree: Tree) -> Iterator[ast.AST]:
     kinds = kinds_of(tree)
     for node in tree.of(ast.Call):
-        is_error = kinds.is_builtin(node.func, *_EXCEPTIONS) and bool(node.args)
+        is_error = kinds.is_builtin(node.func, *EXCEPTIONS) and bool(node.args)
         if is_error and (len(node.args) > 1 or kinds.kind(node.args[0]) != "str"):
             yield node
 

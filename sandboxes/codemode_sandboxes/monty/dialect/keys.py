@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.change import Place, RewrittenGap, wrap
-from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, kinds_of
+from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, is_view, kinds_of
 from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["GUARD", "KEYS", "REFUSE", "stores_of"]
@@ -82,7 +82,7 @@ def _stores(tree: Tree) -> Iterator[Place]:
     for call in tree.of(ast.Call):
         yield from _called(tree, kinds, call)
     for operation in tree.of(ast.BinOp):
-        if isinstance(operation.op, ast.BitAnd) and any(map(_is_view, (operation.left, operation.right))):
+        if isinstance(operation.op, ast.BitAnd) and any(map(is_view, (operation.left, operation.right))):
             yield _wrap(operation.left, "_cm_keys")
             yield _wrap(operation.right, "_cm_keys")
     for assignment in tree.of(ast.AugAssign):
@@ -140,10 +140,6 @@ def _called(tree: Tree, kinds: Kinds, call: ast.Call) -> Iterator[Place]:
 
 def _wrap(node: ast.expr, helper: str) -> Place:
     return node, wrap(node, f"{helper}((", GUARD)
-
-
-def _is_view(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("keys", "items")
 
 
 def stores_of(tree: Tree) -> Iterator[ast.AST]:

@@ -1,12 +1,18 @@
 """The kinds of a program's expressions and the effects that they surely lack: the grounds on which Monty may run them."""
 
 import ast
+import builtins
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 
 from codemode_sandboxes.source.tree import Function, Scope, Tree
 
-__all__ = ["LAZY", "Kinds", "is_tools", "kinds_of", "root_of"]
+__all__ = ["EXCEPTIONS", "LAZY", "Kinds", "is_tools", "is_view", "kinds_of", "root_of"]
+
+EXCEPTIONS = frozenset(
+    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
+)
+"""The names of the built-in exceptions."""
 
 LAZY = frozenset({"enumerate", "filter", "map", "reversed", "zip"})
 """Built-in functions that make iterators in CPython."""
@@ -292,6 +298,11 @@ def is_tools(node: ast.AST) -> bool:
         and isinstance(node.value, ast.Name)
         and node.value.id == "tools"
     )
+
+
+def is_view(node: ast.AST | None) -> bool:
+    """Return whether an expression is the keys or items of a dict."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("keys", "items")
 
 
 def _method_names(node: ast.ClassDef) -> Iterator[str]:

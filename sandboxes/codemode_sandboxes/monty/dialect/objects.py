@@ -43,41 +43,22 @@ METHOD_OWNERS: dict[str, object] = {
 }
 """Expressions whose values' methods are compared with those of the same objects here."""
 
-_OPERATORS = {
-    **{"add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**"},
-    **{"and": "&", "or": "|", "xor": "^", "matmul": "@"},
-}
+_OPERATORS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "or": "|"}
 
 SPECIAL_METHODS: dict[str, tuple[str, str]] = {
     "__len__": ("(self): return 3", "len(A()) == 3"),
-    "__bool__": ("(self): return False", "not A()"),
     "__eq__": ("(self, o): return True", "A() == 1"),
-    "__ne__": ("(self, o): return False", "not A() != A()"),
     "__lt__": ("(self, o): return True", "A() < A()"),
-    "__le__": ("(self, o): return True", "A() <= A()"),
-    "__gt__": ("(self, o): return True", "A() > A()"),
-    "__ge__": ("(self, o): return True", "A() >= A()"),
     "__hash__": ("(self): return 1", "hash(A()) == 1"),
     "__repr__": ("(self): return 'R'", "repr(A()) == 'R'"),
     "__str__": ("(self): return 'S'", "str(A()) == f'{A()}' == 'S'"),
-    "__format__": ("(self, s): return 'F'", "f'{A():x}' == 'F'"),
-    "__int__": ("(self): return 3", "int(A()) == 3"),
-    "__float__": ("(self): return 3.0", "float(A()) == 3.0"),
-    "__index__": ("(self): return 1", "[1, 2][A()] == 2"),
-    "__abs__": ("(self): return 1", "abs(A()) == 1"),
-    "__neg__": ("(self): return 1", "-A() == 1"),
-    "__round__": ("(self, n=0): return 1", "round(A()) == 1"),
     "__iter__": ("(self): return iter([1])", "[x for x in A()] == list(A()) == [1]"),
-    "__reversed__": ("(self): return iter([1])", "list(reversed(A())) == [1]"),
     "__contains__": ("(self, x): return True", "1 in A()"),
     "__getitem__": ("(self, i): return [7, 8][i]", "A()[1] == 8 and list(A()) == [7, 8]"),
     "__setitem__": ("(self, i, v): self.v = v", "a = A()\na[1] = 5\na.v == 5"),
-    "__getattr__": ("(self, n): return n", "A().x == 'x'"),
     "__call__": ("(self, x): return x", "A()(1) == 1"),
     "__enter__": ("(self): return 1\n    def __exit__(self, *a): return True", "with A():\n    1 / 0\nTrue"),
     **{f"__{name}__": ("(self, o): return 3", f"A() {sign} 1 == 3") for name, sign in _OPERATORS.items()},
-    **{f"__r{name}__": ("(self, o): return 3", f"1 {sign} A() == 3") for name, sign in _OPERATORS.items()},
-    **{f"__i{name}__": ("(self, o): return 3", f"a = A()\na {sign}= 1\na == 3") for name, sign in _OPERATORS.items()},
 }
 """Special methods, each with the rest of its definition and a program that is true of a class `A` where it works."""
 

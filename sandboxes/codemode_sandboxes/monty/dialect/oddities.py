@@ -1,18 +1,14 @@
 """Single expressions that mean something else in Monty, and errors whose text differs."""
 
 import ast
-import builtins
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
+from codemode_sandboxes.monty.dialect.kinds import EXCEPTIONS, is_tools, is_view, kinds_of
 from codemode_sandboxes.source.tree import Function, Tree
 
 __all__ = ["ODDITIES"]
 
-_EXCEPTIONS = frozenset(
-    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
-)
 _ATTRIBUTES = frozenset(
     name
     for kind in (str, bytes, int, float, list, tuple, dict, set, range, type, complex)
@@ -43,7 +39,7 @@ def _types_of_exceptions(tree: Tree) -> Iterator[ast.AST]:
         sides = (node.left, *node.comparators)
         is_type = any(isinstance(side, ast.Call) and kinds.is_builtin(side.func, "type") for side in sides)
         named = (each for side in sides for each in ast.walk(side))
-        if is_type and any(isinstance(each, ast.Name) and each.id in _EXCEPTIONS for each in named):
+        if is_type and any(isinstance(each, ast.Name) and each.id in EXCEPTIONS for each in named):
             yield node
 
 
@@ -57,7 +53,11 @@ def _attributes_by_name(tree: Tree) -> Iterator[ast.AST]:
     for attribute in tree.of(ast.Attribute):
         if not isinstance(attribute.ctx, ast.Load) or attribute.attr in tree.own_attributes:
             continue
-        if attribute.attr in _DATA_ATTRIBUTES or _is_special(tree, attribute):
+        # Monty has both of bytes, and not of floats.
+        is_hex = (attribute.attr == "hex" and kinds.kind(attribute.value) != "bytes" and not is_tools(attribute)) or (
+            attribute.attr == "fromhex" and kinds.is_builtin(attribute.value, "float")
+        )
+        if is_hex or attribute.attr in _DATA_ATTRIBUTES or _is_special(tree, attribute):
             yield attribute
 
 
@@ -68,17 +68,7 @@ def _is_special(tree: Tree, attribute: ast.Attribute) -> bool:
         return False
     if name == "__class__":  # objects of the program's own classes have it
         return kinds.kind(attribute.value) is not None or not any(True for _ in tree.of(ast.ClassDef))
-    return name not in _SPECIAL_ATTRIBUTES or kinds.is_builtin(attribute.value, *_EXCEPTIONS)
-
-
-def _hexadecimal_floats(tree: Tree) -> Iterator[ast.AST]:
-    kinds = kinds_of(tree)
-    for node in tree.of(ast.Attribute):
-        of_float = kinds.is_builtin(node.value, "float") and node.attr == "fromhex"
-        # Bytes have a method of this name, which Monty has, too.
-        of_value = node.attr == "hex" and kinds.kind(node.value) != "bytes" and "hex" not in tree.own_attributes
-        if of_float or (of_value and not is_tools(node) and tree.dotted(node) is None):
-            yield node
+    return name not in _SPECIAL_ATTRIBUTES or kinds.is_builtin(attribute.value, *EXCEPTIONS)
 
 
 def _ends_of_iterators(tree: Tree) -> Iterator[ast.AST]:
@@ -99,11 +89,6 @@ def _ends_of_iterators(tree: Tree) -> Iterator[ast.AST]:
 def _orders_of_views(tree: Tree) -> Iterator[ast.AST]:
     """Find `<`, `<=`, `>` and `>=` of what may be the keys or items of a dict."""
     kinds = kinds_of(tree)
-
-    def is_view(node: ast.expr | None) -> bool:
-        called = node.func if isinstance(node, ast.Call) and not node.args else None
-        return isinstance(called, ast.Attribute) and called.attr in ("items", "keys")
-
     for node in tree.of(ast.Compare):
         if any(isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for op in node.ops):
             for side in (node.left, *node.comparators):
@@ -154,11 +139,6 @@ def _listed_iterators(tree: Tree) -> Iterator[ast.AST]:
             yield call
 
 
-def _hashes(tree: Tree) -> Iterator[ast.AST]:
-    kinds = kinds_of(tree)
-    return (node for node in tree.of(ast.Name) if kinds.is_builtin(node, "hash"))
-
-
 def _searches(tree: Tree) -> Iterator[ast.AST]:
     """Find searches from a place for what may be an empty text: beyond the end Monty finds it. And lines kept by no bool."""
     for call in tree.of(ast.Call):
@@ -184,18 +164,16 @@ def _texts_of_errors(tree: Tree) -> Iterator[ast.AST]:
             caught = [each.id for each in ast.walk(handler.type) if isinstance(each, ast.Name)] if handler.type else []
             if handler.name and not (caught and _SAME_TEXT.issuperset(caught)) and _reads_text(tree, handler):
                 yield handler
-    kinds = kinds_of(tree)
     for call in tree.calls("asyncio.gather"):
-        settles = any(keyword.arg == "return_exceptions" for keyword in call.keywords)
+        settles = any(
+            keyword.arg == "return_exceptions" and getattr(keyword.value, "value", True) for keyword in call.keywords
+        )
         own = [
             each
             for each in ast.walk(call)
             if isinstance(each, ast.Call) and each is not call and not is_tools(each.func)
         ]
-        texts = any(kinds.is_builtin(node, "str", "repr", "print") for node in tree.of(ast.Name)) or any(
-            True for _ in tree.of(ast.FormattedValue)
-        )
-        if settles and texts and not all(quiet.is_quiet(each) for each in own):
+        if settles and not all(quiet.is_quiet(each) for each in own):
             yield call
 
 
@@ -254,7 +232,7 @@ class _Quiet:
                 return True
             return call.func.attr in _QUIET_METHODS - self._tree.own_attributes and not self._tree.dotted(call.func)
         if isinstance(call.func, ast.Name) and self._tree.owner(call.func) is None:
-            return call.func.id in _QUIET_FUNCTIONS | _EXCEPTIONS
+            return call.func.id in _QUIET_FUNCTIONS | EXCEPTIONS
         function = self._tree.function(call.func)
         if function is None:
             return False
@@ -278,14 +256,7 @@ ODDITIES: tuple[Gap, ...] = (
         "attributes of built-in values by name",
         "use `isinstance(value, dict)`, `type(value).__name__`, `len(value)` and the like",
         _attributes_by_name,
-        "hasattr('a', 'upper') and (5).real == 5 and 'a'.__len__() == 1",
-        rare=True,
-    ),
-    Gap(
-        "hexadecimal texts of floats",
-        "write the number in decimal: `repr(x)`",
-        _hexadecimal_floats,
-        "(2.5).hex() == '0x1.4000000000000p+1' and float.fromhex('0x1p-2') == 0.25",
+        "hasattr('a', 'upper') and (5).real == 5 and 'a'.__len__() == 1 and (2.5).hex() == '0x1.4000000000000p+1'",
         rare=True,
     ),
     Gap(
@@ -321,13 +292,6 @@ ODDITIES: tuple[Gap, ...] = (
         "make a list: `list(re.finditer(...))`",
         _listed_iterators,
         "import re\ng = re.finditer('a', 'a')\n[len(list(g)), len(list(g))] == [1, 0]",
-        rare=True,
-    ),
-    Gap(
-        "hash()",
-        "use the value itself as a key, or `hashlib`",
-        _hashes,
-        "hash(2.5) == 1152921504606846978 and hash(2**70) == 512",
         rare=True,
     ),
     Gap(

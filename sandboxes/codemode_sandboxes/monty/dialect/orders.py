@@ -4,7 +4,7 @@ import ast
 from collections.abc import Collection, Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
+from codemode_sandboxes.monty.dialect.kinds import is_tools, is_view, kinds_of
 from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["ORDERS"]
@@ -36,7 +36,7 @@ def _sets(tree: Tree) -> dict[ast.expr, None]:
     todo: list[ast.AST] = [*tree.of(ast.Set), *tree.of(ast.SetComp)]
     todo += [call for call in tree.of(ast.Call) if kinds.is_builtin(call.func, "set", "frozenset")]
     # An operator of sets makes one of a dict's keys or items, too.
-    todo += [call for call in tree.of(ast.Call) if _is_view(call) and _is_joined(tree.parent(call))]
+    todo += [call for call in tree.of(ast.Call) if is_view(call) and _is_joined(tree.parent(call))]
     sets: dict[ast.expr, None] = {}
     while todo:
         node = todo.pop()
@@ -115,10 +115,6 @@ def _is_orderless_loop(tree: Tree, comprehension: ast.AST, sets: Collection[ast.
     return isinstance(comprehension, ast.SetComp)
 
 
-def _is_view(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("keys", "items")
-
-
 def _early_calls(tree: Tree) -> Iterator[ast.AST]:
     """Find calls of tools that Monty begins before the program awaits them, where something comes in between."""
     names = {
@@ -164,12 +160,17 @@ def _is_started_at_once(tree: Tree, call: ast.Call) -> bool:
         return False
     while isinstance(parent, ast.Starred | ast.ListComp | ast.GeneratorExp | ast.List | ast.Tuple | ast.IfExp):
         node, parent = parent, tree.parent(parent)
-    if isinstance(parent, ast.Call) and _is_gather(tree, parent):
-        return isinstance(tree.parent(parent), ast.Await)
-    if isinstance(parent, ast.Expr):
-        return node is call and parent is tree.root.body[-1]  # the program's value, which is refused in both
-    name = _collected_in(tree, node, parent)
-    return name is not None and _is_gathered_next(tree, name)
+    match parent:
+        case ast.Call() if _is_gather(tree, parent):
+            return isinstance(tree.parent(parent), ast.Await)
+        case ast.Expr():
+            return node is call and parent is tree.root.body[-1]  # the program's value, which is refused in both
+        case (
+            ast.Assign(targets=[ast.Name() as name])
+            | ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="append"))
+        ):
+            return _is_gathered_next(tree, name)
+    return False
 
 
 def _cannot_fail_before(tree: Tree, call: ast.Call) -> bool:
@@ -179,34 +180,19 @@ def _cannot_fail_before(tree: Tree, call: ast.Call) -> bool:
     )
     if gather is None:
         return False
+    # The iterables over which calls are made are evaluated before the first call.
+    lists = [part.value for part in gather.args if isinstance(part, ast.Starred)]
+    first = [each.generators[0].iter for each in lists if isinstance(each, ast.ListComp | ast.GeneratorExp)]
+    before = {node for iterable in first for node in ast.walk(iterable)} | {gather}
     for node in ast.walk(gather):
-        if isinstance(node, ast.Call) and node is not gather and node not in _iterables(gather):
+        if isinstance(node, ast.Call) and node not in before:
             values = (*node.args, *(keyword.value for keyword in node.keywords))
             if not is_tools(node.func) or not all(isinstance(value, ast.Constant | ast.Name) for value in values):
                 return False
-        if isinstance(node, ast.comprehension) and not (
-            isinstance(node.target, ast.Name) and all(isinstance(each, ast.Constant | ast.Name) for each in node.ifs)
-        ):
+        if isinstance(node, ast.comprehension) and (node.ifs or not isinstance(node.target, ast.Name)):
             return False
     # What is unpacked or evaluated behind a call comes after the call.
     return all(isinstance(part, ast.Call) for part in gather.args[1:])
-
-
-def _iterables(gather: ast.Call) -> set[ast.AST]:
-    """Return the nodes of the iterables over which a gather's calls are made: they are evaluated before the first call."""
-    lists = (part.value for part in gather.args if isinstance(part, ast.Starred))
-    first = (each.generators[0].iter for each in lists if isinstance(each, ast.ListComp | ast.GeneratorExp))
-    return {node for iterable in first for node in ast.walk(iterable)}
-
-
-def _collected_in(tree: Tree, node: ast.AST, parent: ast.AST) -> ast.Name | None:
-    """Return the variable that takes a call's coroutine, or a list of them."""
-    match parent:
-        case ast.Assign(targets=[ast.Name() as name]):
-            return name
-        case ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="append")):
-            return name
-    return None
 
 
 def _is_gathered_next(tree: Tree, name: ast.Name) -> bool:
@@ -219,7 +205,7 @@ def _is_gathered_next(tree: Tree, name: ast.Name) -> bool:
     following = [node for node in waits if _place(node) > _place(name)]
     if not following:
         return False
-    uses = [use for use in tree.uses(name.id, scope) if not _is_append(tree, use)]
+    uses = [use for use in tree.uses(name.id, scope) if getattr(tree.parent(use), "attr", "") != "append"]
     inside = {each for each in ast.walk(following[0]) if isinstance(each, ast.Name)}
     first = [node for node in scope.bound.get(name.id, ()) if isinstance(node, ast.Name)]
     start = min(map(_place, first), default=_place(name))
@@ -227,50 +213,27 @@ def _is_gathered_next(tree: Tree, name: ast.Name) -> bool:
     return len(uses) == 1 and uses[0] in inside and not between
 
 
-def _is_append(tree: Tree, use: ast.Name) -> bool:
-    parent = tree.parent(use)
-    return isinstance(parent, ast.Attribute) and parent.attr == "append"
-
-
 def _gathers(tree: Tree) -> Iterator[ast.AST]:
     """Find `asyncio.gather` where its coroutines could be seen to begin later than in CPython, or not at all."""
     kinds = kinds_of(tree)
-    prints = any(
-        isinstance(node.func, ast.Name) and node.func.id == "print"
-        and isinstance(tree.function_around(node), ast.AsyncFunctionDef)
-        for node in tree.of(ast.Call)
-    )  # fmt: skip
-    calls_tools = any(
-        is_tools(node.func) and isinstance(tree.function_around(node), ast.AsyncFunctionDef)
-        for node in tree.of(ast.Call)
-    )
-    for call in tree.of(ast.Call):
-        if not _is_gather(tree, call):
-            continue
-        # Monty runs a gather when it is awaited, and stops at the first error: what has not begun by then does not begin.
-        if not isinstance(tree.parent(call), ast.Await):
-            yield call
-            continue
-        settles = any(keyword.arg == "return_exceptions" for keyword in call.keywords)
-        has_tools = calls_tools and any(isinstance(each, ast.Call) and is_tools(each.func) for each in ast.walk(call))
-        own = any(
-            isinstance(each, ast.Call) and not is_tools(each.func) and _may_run(tree, each) for each in ast.walk(call)
-        )
-        named = any(not isinstance(argument, ast.Call) and not _has_call(argument) for argument in call.args)
-        if (own and has_tools) or (
-            not settles
-            and (own or (named and any(True for _ in tree.of(ast.AsyncFunctionDef))))
-            and (prints or kinds.catches(call))
-        ):  # Monty begins the tools' calls first
-            yield call
-
-
-def _may_run(tree: Tree, call: ast.Call) -> bool:
-    return isinstance(call.func, ast.Name) and tree.owner(call.func) is not None
-
-
-def _has_call(node: ast.AST) -> bool:
-    return any(isinstance(each, ast.Call) for each in ast.walk(node))
+    inside = [call for call in tree.of(ast.Call) if isinstance(tree.function_around(call), ast.AsyncFunctionDef)]
+    prints = any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in inside)
+    calls_tools = any(is_tools(call.func) for call in inside)
+    has_functions = any(True for _ in tree.of(ast.AsyncFunctionDef))
+    for gather in tree.calls("asyncio.gather"):
+        called = [each.func for each in ast.walk(gather) if isinstance(each, ast.Call)]
+        own = any(isinstance(each, ast.Name) and tree.owner(each) is not None for each in called)
+        named = not all(any(isinstance(each, ast.Call) for each in ast.walk(argument)) for argument in gather.args)
+        settles = any(keyword.arg == "return_exceptions" for keyword in gather.keywords)
+        runs_own = not settles and (own or (named and has_functions))
+        # Monty runs a gather when it is awaited, the tools' calls first, and stops at the first error: what has not begun
+        # by then does not begin.
+        if (
+            not isinstance(tree.parent(gather), ast.Await)
+            or (own and calls_tools and any(map(is_tools, called)))
+            or (runs_own and (prints or kinds.catches(gather)))
+        ):
+            yield gather
 
 
 def _is_gather(tree: Tree, call: ast.Call) -> bool:
