@@ -183,6 +183,7 @@ BENCHMARKS = (
     ),
     Benchmark(name="fuzz-python", module="benchmarks.fuzz_python", question="programs that differ on Monty"),
     Benchmark(name="fuzz-replies", module="benchmarks.fuzz_replies", question="replies that are read wrongly"),
+    Benchmark(name="fuzz-types", module="benchmarks.fuzz_types", question="right programs that the check refuses"),
     Benchmark(name="fuzz-values", module="benchmarks.fuzz_values", question="values that arrive as others"),
     Benchmark(
         name="catalogue",

@@ -52,8 +52,10 @@ async def find_wrong_lookups(
     }
 
     def holds(subscript: ast.Subscript) -> bool:
-        kind = kinds.get(subscript.value)
-        return kind is None or not _may_have(kind, _key(subscript.slice))
+        kind, key = kinds.get(subscript.value), _key(subscript.slice)
+        if key is not None and types.may_be_stored(key):
+            return False
+        return kind is None or not _may_have(kind, key)
 
     findings = [finding for finding, subscripts in reports if not subscripts or any(map(holds, subscripts))]
     for get, key in gets:

@@ -289,11 +289,11 @@ class TypeFindings:
         """Report the sum of a text and a number."""
         if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add):
             return None
-        kinds = {_scalar(found["left"]), _scalar(found["right"])}
+        kinds = {_kind_of(found["left"]), _kind_of(found["right"])}
         known = all(
             isinstance(n, ast.Constant | ast.JoinedStr) or self._is_from_tools(n) for n in (node.left, node.right)
         )
-        if kinds in ({"str", "int"}, {"str", "float"}) and known:
+        if kinds == {"str", "number"} and known:
             return "a str and a number cannot be added: use an f-string, or str(...)"
         return None
 
@@ -382,10 +382,10 @@ _LOOKUPS = (TypeFindings.unknown_key, TypeFindings.not_a_list, TypeFindings.not_
 _TYPES: Mapping[str, type] = {"str": str, "int": float, "bool": bool}
 
 
-def _scalar(kind: str) -> str:
-    if kind.startswith('Literal["') or kind == "LiteralString":
-        return "str"
-    return "int" if re.fullmatch(r"Literal\[-?\d+\]", kind) else kind
+def _kind_of(text: str) -> str | None:
+    """Return the kind that all members of a type have; None where they have several, or one is not known."""
+    kinds = {_kind(member) for member in _members(text, ()) or ()}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _returned_by(signatures: Signatures) -> Iterator[tuple[str, str, _Part]]:

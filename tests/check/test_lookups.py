@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 from typing_extensions import TypedDict
 
+from benchmarks.fuzz_types import fuzz
 from codemode_graph import CodeMode, codemode
 
 
@@ -179,3 +180,22 @@ async def test_a_key_that_may_be_there_is_looked_up(cm: CodeMode, program: str, 
     result = await cm.run_code(program)
 
     assert (result["output"], result["error"]) == (value, None)
+
+
+async def test_no_right_program_over_tools_of_random_types_is_refused() -> None:
+    outcomes = await fuzz(150, 1)
+
+    assert outcomes.wrong == []
+    assert outcomes.right > 100
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        # The key that is stored is in no type, and another member of the union takes none.
+        "r = await tools.leaf_or_none()\nr['k'] = 7\nr['k'] + r.get('k')",
+        "r = await tools.leaf_or_map()\nr['q'] + 1 if r.get('q') else 0",
+    ],
+)
+async def test_a_key_that_is_stored_in_a_union_is_looked_up(cm: CodeMode, program: str) -> None:
+    assert (await cm.run_code(program))["error"] is None
