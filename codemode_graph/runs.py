@@ -26,8 +26,8 @@ from codemode_graph.calls.locate import keep_beside
 from codemode_graph.calls.view import fold
 from codemode_graph.catalogue import Notes
 from codemode_graph.errors import ConfigurationError, Undecided, UnknownRun
-from codemode_graph.exact import encode_fields
-from codemode_graph.nodes.approve import unusable_answers
+from codemode_graph.exact import decode, encode, encode_fields
+from codemode_graph.nodes.approve import plain_answer, unusable_answers
 from codemode_graph.nodes.generate import bare
 from codemode_graph.nodes.learn import notes_of
 from codemode_graph.nodes.node import add_attempt
@@ -35,6 +35,7 @@ from codemode_graph.options import Approve
 from codemode_graph.result import RunResult, run_result
 from codemode_graph.settings import Prices
 from codemode_graph.state import CodeModeState
+from codemode_graph.tools.hints import to_plain
 from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.trace.watcher import Watcher, follow
 
@@ -460,10 +461,27 @@ def _command(interrupts: Sequence[Interrupt], decisions: Answers) -> Command[Any
     if isinstance(decisions, Mapping) and isinstance(response := decisions.get("decisions"), list):
         decisions = response  # as LangChain's middleware has it, and `approve` returns it
     if not isinstance(decisions, Mapping):
-        gated = [each for each in interrupts if isinstance(each.value, Mapping) and "action_requests" in each.value]
-        decisions = {each.id: {"decisions": list(decisions)} for each in gated}
-    known = {each.id: decisions[each.id] for each in interrupts if each.id in decisions}
+        decisions = {each.id: {"decisions": list(decisions)} for each in interrupts if _is_about_calls(each)}
+    known = {each.id: _plain(each, decisions[each.id]) for each in interrupts if each.id in decisions}
     return Command(resume=known) if known else None
+
+
+def _is_about_calls(waiting: Interrupt) -> bool:
+    return isinstance(waiting.value, Mapping) and "action_requests" in waiting.value
+
+
+def _plain(waiting: Interrupt, answer: object) -> Any:
+    """Return an answer in the form that a checkpoint can hold, which has no integers beyond 64 bits.
+
+    Raises:
+        ConfigurationError: It is no data. The question stays open.
+    """
+    if not _is_about_calls(waiting):
+        return encode(to_plain(decode(answer)))
+    try:
+        return encode(plain_answer(answer))
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"the answer cannot be taken: {error}") from None
 
 
 async def _begin_repair(graph: _Graph, config: RunnableConfig, program: str) -> None:
@@ -487,5 +505,5 @@ async def answer_interrupts(interrupts: Sequence[Interrupt], approve: Approve | 
     for waiting in interrupts if approve is not None else ():
         with suppress(Undecided):
             answer = approve(waiting.value)  # type: ignore[misc]
-            answers[waiting.id] = await answer if inspect.isawaitable(answer) else answer
+            answers[waiting.id] = _plain(waiting, await answer if inspect.isawaitable(answer) else answer)
     return Command(resume=answers) if answers else None

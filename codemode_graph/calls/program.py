@@ -92,7 +92,7 @@ async def run_program(
             raise
         waiting = sorted({open.call.tool for open in run.flight.values()})
         detail = f" while it waited for {', '.join(waiting)}" if waiting else ""
-        message = f"the program did not end within {timeout:g} seconds{detail}"
+        message = f"the program did not end within {timeout:.3g} seconds{detail}"
         # A program that has ended keeps its value: the time ran out for calls that it left behind.
         failed = Failed(kind="timeout", type="TimeoutError", message=message)
         event = failed if run.ended is None else run.end(run.ended)

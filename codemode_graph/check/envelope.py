@@ -3,17 +3,19 @@
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from codemode_sandboxes.source import Tree, parse
 
 from codemode_graph.state import Finding
+from codemode_graph.tools.text import one_line
 
 PROGRAM_FIELDS = ("code", "program", "python", "script", "python_code", "source", "source_code")
 """Names under which a program stands in JSON, or in a variable."""
 
 _CONTAINERS = ("arguments", "args", "input", "parameters", "function", "tool_input", "kwargs", "tool_call")
+_NAMES = frozenset({"name", "tool", "function", "tool_name", "action", "recipient_name"})
 # JSON in JSON in a fence occurs; a text that is wrapped more often is not worth the work.
 _LAYERS = 5
 _RUNS = (ast.Call, ast.Await, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
@@ -136,19 +138,56 @@ def _programs(value: Any, depth: int = 0) -> Iterator[str]:
                 yield from _programs(inner, depth + 1)
 
 
-def find_wrapped(tree: Tree) -> Iterator[Finding]:
-    """Find a program that calls nothing, and in a text has another one, which would not run either.
+def find_wrapped(tree: Tree, tools: Collection[str]) -> Iterator[Finding]:
+    """Find a program that calls nothing, and has another one in a text, or a call of a tool as data.
 
-    It would end as a success with its own source as the value, and nothing done.
+    It would end as a success with its own source or that call as the value, and nothing done.
+
+    Args:
+        tree: The program.
+        tools: The names of the tools.
     """
     if any(_does_work(tree, node) for node in tree.nodes):
         return
+    for written in tree.of(ast.Dict):
+        if (found := _call_in(written, tools)) is not None:
+            tool, arguments = found
+            listed = one_line(", ".join(f"{name}={value!r}" for name, value in arguments.items()), 200)
+            message = f"this is a call of {tool!r} as data, and calls nothing: write `await tools[{tool!r}]({listed})`"
+            yield Finding(rule="tool-calls", message=message, line=written.lineno)
+            return
     for node in tree.of(ast.Constant, ast.JoinedStr):
         text = _text(node)
         if _USES_TOOLS.search(text) and is_program_text(text):
             message = "the program stands in a text, so nothing of it would run: give the program itself, without quotes around"
             yield Finding(rule="wrapped-program", message=message, line=node.lineno)
             return
+
+
+def _call_in(node: ast.Dict, tools: Collection[str]) -> tuple[str, dict[str, Any]] | None:
+    """Return the tool and the arguments of a call that a dict describes, in whatever form; None where it describes none."""
+    try:
+        fields = ast.literal_eval(node)
+    except (ValueError, TypeError, MemoryError, RecursionError):
+        return None
+    match list(fields.items()):
+        case [(str(tool), dict(arguments))] if tool in tools:
+            return tool, arguments
+    named = [value for key, value in fields.items() if key in _NAMES and isinstance(value, str) and value in tools]
+    if not named:
+        return None
+    for value in fields.values():
+        inner: object = _object(value) if isinstance(value, str) else value
+        if isinstance(inner, dict):
+            return named[0], inner
+    return (named[0], {}) if fields.keys() <= {*_NAMES, "type", "id", *_CONTAINERS} else None
+
+
+def _object(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _does_work(tree: Tree, node: ast.AST) -> bool:

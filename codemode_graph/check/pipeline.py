@@ -92,7 +92,7 @@ async def check_program(
             return _refused(
                 program, "no-program", "there is no program: write one that calls the tools and ends in the answer"
             )
-        if wrapped := tuple(find_wrapped(tree)):
+        if wrapped := tuple(find_wrapped(tree, signatures.tool_names)):
             return Checked(program=program, findings=wrapped)
         if _is_large(tree):
             return _refused(program, "too-long", f"the program has {program.count(chr(10)):,} lines; {_SHORTER}")

@@ -89,10 +89,10 @@ def effects(calls: Sequence[ToolCall]) -> str:
     done = [call for call in standing if call["status"] == "done"]
     unsure = [call for call in standing if call["status"] != "done"]
     lines = [
-        f"These calls took effect and stand: {_listed(done)}." if done else "No call took effect.",
+        f"These calls took effect and stand: {_listed(done)}." if done else "",
         f"These were cut off, and may have taken effect: {_listed(unsure)}." if unsure else "",
     ]
-    return " ".join(filter(None, lines))
+    return " ".join(filter(None, lines)) or "No call took effect."
 
 
 def listed(names: Sequence[str], *, most: int = 40) -> str:

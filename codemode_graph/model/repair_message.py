@@ -11,6 +11,7 @@ from codemode_sandboxes.source import is_same_program
 from codemode_graph.calls.view import newest, standing_effects
 from codemode_graph.model.system import render, request_message
 from codemode_graph.preview import sample, shape
+from codemode_graph.redact import redact
 from codemode_graph.state import Attempt, CodeModeState, Failure, Finding, ToolCall
 
 # A repair message competes with the task for the model's attention; of many calls the newest tell most.
@@ -146,8 +147,12 @@ def _quoted(attempt: Attempt) -> list[str]:
 
 
 def _cut(text: str) -> str:
-    more = len(text) - _MESSAGE_CHARS
-    return text if more <= 0 else f"{text[:_MESSAGE_CHARS]}… ({more:,} more characters)"
+    """Return a text as a model's provider may read it: not too long, and without what looks like a credential."""
+    return redact(text, limit=_MESSAGE_CHARS)
+
+
+def _sample(value: Any, *, limit: int = 600) -> str:
+    return redact(sample(value, limit=limit))
 
 
 def _as_written(program: str) -> str:
@@ -182,11 +187,11 @@ def _problem(attempt: Attempt) -> str:
             return "Your last answer could not be run:\n\n" + "\n".join(found)
         return "It was checked and did not run:\n\n" + "\n".join(found)
     if attempt["failure"] is not None and attempt["failure"]["kind"] == "returns":
-        value = f"{_cut(shape(attempt['output']))}, for example {sample(attempt['output'])}"
+        value = f"{shape(attempt['output'])[:_MESSAGE_CHARS]}, for example {_sample(attempt['output'])}"
         return f"It ran, and its value was {value}.\n\n{_cut(attempt['failure']['message'])}"
     if attempt["failure"] is not None:
         return _failure(attempt["failure"], attempt["program"])
-    printed = f" It printed:\n\n{attempt['stdout'][:800].strip()}" if attempt["stdout"].strip() else ""
+    printed = f" It printed:\n\n{_cut(attempt['stdout'][:800].strip())}" if attempt["stdout"].strip() else ""
     if attempt["verdict"] == "looked":
         return f"It ran, and did nothing but look for tools.{printed}"
     return f"It ran, and its tools returned data, but its value was {_cut(repr(attempt['output']))}.{printed}"
@@ -218,13 +223,13 @@ def _returned(calls: Sequence[ToolCall]) -> list[str]:
     unusable = {call["tool"]: call["error"] for call in done if call["error"] is not None}
     failed = [call for call in newest(calls) if call["status"] == "failed" and call["error"] is not None]
     lines = [
-        f"- tools[{name!r}] returned {_cut(shape(call['value']))}, for example {sample(call['value'])}"
+        f"- tools[{name!r}] returned {shape(call['value'])[:_MESSAGE_CHARS]}, for example {_sample(call['value'])}"
         for name, call in list(latest.items())[:_MAX_TOOLS]
     ]
     lines += [f"- tools[{name!r}]: {_cut(error['message'])}" for name, error in list(unusable.items())[:_MAX_TOOLS]]
     lines += [
-        f"- tools[{call['tool']!r}] with {sample(call['arguments'], limit=200)} raised "
-        f"{call['error']['type']}: {call['error']['message'][:300]}"
+        f"- tools[{call['tool']!r}] with {_sample(call['arguments'], limit=200)} raised "
+        f"{call['error']['type']}: {_cut(call['error']['message'])[:300]}"
         for call in failed[-_MAX_TOOLS:]
         if call["error"] is not None
     ]
@@ -236,7 +241,7 @@ def _happened(calls: Sequence[ToolCall], left_over: Sequence[str]) -> list[str]:
     if not effects:
         return []
     lines = [
-        f"- tools[{call['tool']!r}] with {sample(call['arguments'], limit=200)}: {_outcome(call)}"
+        f"- tools[{call['tool']!r}] with {_sample(call['arguments'], limit=200)}: {_outcome(call)}"
         + (f"; {_LEFT_OVER}" if call["id"] in left_over else "")
         for call in effects[-_MAX_EFFECTS:]
     ]

@@ -28,7 +28,7 @@ from codemode_graph.preview import sample
 from codemode_graph.redact import mask
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Decision, PendingCall, ToolCall
-from codemode_graph.tools.hints import to_plain
+from codemode_graph.tools.hints import plain_object, to_plain
 from codemode_graph.tools.spec import DecisionType
 
 _ALLOWED: list[DecisionType] = ["approve", "edit", "reject", "respond"]
@@ -61,11 +61,12 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
         return {"decisions": {call["key"]: Decision(type="answer", message=message)}}
     # One interrupt an execution: LangGraph takes an answer to the first for the second one too.
     # Through JSON and back: what a person leaves as it is comes back exactly.
-    answer = decode(await _ask(parts, encode(_request(state, gated, problem=state.get("problem")))))
+    answer = await _ask(parts, encode(_request(state, gated, problem=state.get("problem"))))
     try:
-        answer = _from_words(answer, gated) if isinstance(answer, str) else answer
-        decisions = read_decisions(gated, answer, first=not state["decisions"])
-    except ValueError as error:
+        plain = plain_answer(answer, max_bytes=parts.limits.value_bytes)
+        plain = _from_words(plain, gated) if isinstance(plain, str) else plain
+        decisions = read_decisions(gated, plain, first=not state["decisions"])
+    except (TypeError, ValueError) as error:
         if parts.approver is not None and state.get("problem"):
             raise unusable_answers(str(error)) from None
         return {"problem": str(error)}  # the program comes to the same calls again, and the person is asked again
@@ -77,6 +78,20 @@ async def approve(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
         if call["key"] in decisions
     }
     return {"decisions": protected, "problem": None}
+
+
+def plain_answer(answer: object, *, max_bytes: int = sys.maxsize) -> Any:
+    """Return an answer about calls as JSON's types, its numbers and texts exact: a date as its text, and so on.
+
+    Raises:
+        TypeError: Something in it is no data.
+        ValueError: It is too large or too deep.
+    """
+    try:
+        # Around an argument are the answer, its decisions, one of them, its action, and the arguments.
+        return to_json(decode(answer), max_bytes=max_bytes, convert=plain_object, duration=to_plain, around=5)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"what was decided is no data: {error}") from None
 
 
 def unusable_answers(problem: str) -> ConfigurationError:
@@ -114,9 +129,14 @@ class ApprovalNeedsThread(CodeModeError, RuntimeError):
 def _no_thread(state: CodeModeState) -> tuple[str, str]:
     # The server gives a client that waits without a thread the state as if the run had ended well.
     waiting = "; ".join(f"{call['tool']}({sample(call['arguments'])})" for call in state["pending"])
-    effects = [call["tool"] for call in _effects(state)]
-    done = f"These calls took effect: {', '.join(effects)}." if effects else "No call took effect."
-    return f"The run waits for a person to decide on {waiting}.", done
+    effects = {
+        "These calls took effect": [call["tool"] for call in _effects(state) if call["status"] == "done"],
+        "These were cut off, and may have taken effect": [
+            call["tool"] for call in _effects(state) if call["status"] in ("unknown", "started")
+        ],
+    }
+    done = " ".join(f"{words}: {', '.join(names)}." for words, names in effects.items() if names)
+    return f"The run waits for a person to decide on {waiting}.", done or "No call took effect."
 
 
 def _effects(state: CodeModeState) -> list[ToolCall]:

@@ -1,7 +1,9 @@
 """Runs in a file: of `codemode(durable=...)`, and of the command line, whose processes are killed."""
 
 import asyncio
+import datetime
 import json
+import math
 import os
 import re
 import shlex
@@ -11,10 +13,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
 
 from codemode_graph import CodeMode, ToolPolicy, codemode, create_codemode
 from codemode_graph.calls.journal import MemoryJournal
@@ -435,3 +440,74 @@ def test_without_a_home_a_command_says_what_to_do(shell: Shell) -> None:
     assert call("--no-journal").stdout == "1\n"
     assert call("--journal", str(shell.folder / "my.sqlite")).stdout == "1\n"
     assert stat.S_IMODE((shell.folder / "my.sqlite").stat().st_mode) == 0o600
+
+
+DECIDED: list[tuple[Any, Any]] = [
+    (2**70, 2**70),
+    (math.nan, math.nan),
+    ({"day": datetime.date(2026, 1, 2), "sum": Decimal("1.10")}, {"day": "2026-01-02", "sum": "1.10"}),
+    ({1: {3, 2}}, {"1": [2, 3]}),
+    ({"codemode_exact": ["text", "a\\x00"]}, "a\0"),
+    ("\ud800", "\ud800"),
+]
+
+
+@pytest.mark.parametrize("way", ["approve", "resume"])
+@pytest.mark.parametrize("kind", ["edit", "respond"])
+async def test_what_a_person_decides_arrives_as_values_of_programs_do(tmp_path: Path, kind: str, way: str) -> None:
+    seen: list[Any] = []
+
+    async def take(value: Any) -> Any:
+        """Take."""
+        seen.append(value)
+        return value
+
+    def decide(value: Any) -> list[dict[str, Any]]:
+        action = {"name": "take", "args": {"value": value}}
+        return [{"type": "edit", "edited_action": action} if kind == "edit" else {"type": "respond", "message": value}]
+
+    policies = {"take": ToolPolicy(approval=True)}
+    async with codemode(tools=[take], policies=policies, durable=tmp_path / "runs.sqlite", sandbox="restricted") as cm:
+
+        async def answer(run_id: str, value: Any) -> Any:
+            if way == "approve":
+                return await cm.run_code(
+                    "await tools.take(1)", run_id=run_id, approve=lambda _: {"decisions": decide(value)}
+                )
+            await cm.run_code("await tools.take(1)", run_id=run_id)
+            return await cm.resume(run_id, decisions=decide(value))
+
+        for number, (value, arrives) in enumerate(DECIDED):
+            result = await answer(f"{kind} {number}", value)
+            assert repr(result.value) == repr(arrives)
+            assert repr((await cm.result(f"{kind} {number}")).value) == repr(arrives)
+        seen.clear()
+        for number, value in enumerate([object(), b"x", {(1, 2): 3}]):
+            with pytest.raises(ConfigurationError, match="what was decided is no data"):
+                await answer(f"{kind} wrong {number}", value)
+            assert (await cm.summary(f"{kind} wrong {number}")).status == "waiting"
+        assert seen == []
+
+
+async def test_a_graph_asks_again_where_a_decision_is_no_data() -> None:
+    seen: list[Any] = []
+
+    async def take(value: Any) -> str:
+        """Take."""
+        seen.append(value)
+        return "taken"
+
+    graph = create_codemode(
+        model=None, tools=[take], policies={"take": ToolPolicy(approval=True)}, sandbox="restricted"
+    )
+    app: Any = graph.compile(checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    await app.ainvoke({"task": "", "code": "await tools.take(1)"}, config)
+    for value, arrives in ((b"x", None), (datetime.date(2026, 1, 2), "2026-01-02")):
+        action = {"name": "take", "args": {"value": value}}
+        answer = {"decisions": [{"type": "edit", "edited_action": action}]}
+        state = await app.ainvoke(Command(resume=answer), config)
+        if arrives is None:
+            assert "what was decided is no data" in state["__interrupt__"][0].value["problem"]
+            assert seen == []
+    assert (state["output"], seen) == ("taken", ["2026-01-02"])

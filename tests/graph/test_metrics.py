@@ -10,6 +10,7 @@ from rich.console import Console
 from codemode_graph import ToolPolicy, codemode
 from codemode_graph.calls.log import Attached, Done, Ended, Event, Renewed, Started, Unknown
 from codemode_graph.calls.view import fold
+from codemode_graph.integrations.answer import effects
 from codemode_graph.metrics import metrics_box
 
 
@@ -61,6 +62,17 @@ async def test_what_waits_is_neither_good_nor_bad(
         bool(after[3]),
         bool(before[4]),
     )
+
+
+async def test_what_may_have_taken_effect_is_not_said_to_have_taken_none() -> None:
+    async with codemode(tools=[pay], sandbox="monty") as cm:
+        texts = [effects((await cm.run_code(f"await tools.pay({to!r})\n1 / 0"))["tool_calls"]) for to in ("Zoe", "Ann")]
+        texts.append(effects((await cm.run_code("1 / 0"))["tool_calls"]))
+    assert texts == [
+        'These were cut off, and may have taken effect: pay({"to": "Zoe"}).',
+        'These calls took effect and stand: pay({"to": "Ann"}).',
+        "No call took effect.",
+    ]
 
 
 def test_a_call_that_a_kill_cut_off_took_no_longer_than_its_process_lived() -> None:

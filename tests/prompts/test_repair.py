@@ -132,3 +132,49 @@ async def test_an_unchanged_program_is_asked_for_anew_at_another_temperature(
     state = await create_codemode(model=model, tools=TOOLS).compile().ainvoke({"task": "Remind them."})
     assert state["verdict"] == "ok"
     assert seen == asked_with
+
+
+async def test_what_looks_like_a_credential_is_in_no_message() -> None:
+    key = "sk-live1234567890abcdef"
+
+    async def account(owner: str) -> dict[str, str]:
+        """Look an account up."""
+        return {"owner": owner, "note": f"Bearer {key}"}
+
+    program = "found = await tools.account('Ann')\nprint(found)\n{}"
+    ends = ("raise ValueError(str(found))", "found['nope']", "None", "await tools.account(owner=found['note'])['x']")
+    for end in ends:
+        model = scripted(program.format(end), LAST)
+        await create_codemode(model=model, tools=[account]).compile().ainvoke({"task": "Look."})
+        assert "[redacted]" in model.prompts[-1]
+        assert key not in model.prompts[-1]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"tool": "stock", "arguments": {"sku": "H1"}}',
+        '```\n{"tool": "stock", "arguments": {"sku": "H1"}}\n```',
+        '[{"name": "stock", "parameters": {"sku": "H1"}}]',
+        '```\n{"action": "stock", "action_input": {"sku": "H1"}}\n```',
+        '```python\ncall = {"stock": {"sku": "H1"}}\ncall\n```',
+        '{"tool_calls": [{"type": "function", "function": {"name": "stock", "arguments": "{\\"sku\\": \\"H1\\"}"}}]}',
+    ],
+)
+async def test_a_call_of_a_tool_as_data_is_no_answer(reply: str) -> None:
+    model = ScriptedModel(replies=[reply, f"```python\n{LAST}\n```"])
+    state = await create_codemode(model=model, tools=TOOLS).compile().ainvoke({"task": "How many H1?"})
+    assert state["output"] == "done"
+    # In a fence it is a program, which the check sees to, and else no program at all.
+    if "```" in reply:
+        message = "this is a call of 'stock' as data, and calls nothing: write `await tools['stock'](sku='H1')`"
+        assert message in model.prompts[-1]
+    assert "You cannot call the tools yourself" in model.prompts[-1]
+
+
+@pytest.mark.parametrize(
+    "program", ["{'name': 'stock'[:3], 'pieces': {}}", "{'best': 'stock', 'n': {}}", "{'sku': {'n': 1}}"]
+)
+async def test_data_that_only_has_a_name_of_a_tool_is_an_answer(program: str) -> None:
+    state = await create_codemode(model=None, tools=TOOLS).compile().ainvoke({"task": "", "code": program})
+    assert state["verdict"] == "ok"
