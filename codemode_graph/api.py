@@ -31,7 +31,7 @@ from codemode_graph.options import (
     read_sandbox,
 )
 from codemode_graph.result import RunResult, not_run
-from codemode_graph.runs import Answers, Runs, RunSummary, is_open, open_journal, summary_of
+from codemode_graph.runs import Answers, Caller, Runs, RunSummary, is_open, open_journal, summary_of
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.load import Tools, load_tools
 from codemode_graph.tools.return_type import Declared, ReturnType, read_return_type
@@ -69,6 +69,12 @@ class _RunArguments(TypedDict, total=False):
     approve: Approve | None
     run_id: str | None
     metadata: Mapping[str, Any] | None
+
+
+class _CodeArguments(_RunArguments, total=False):
+    """The same of `run_code`."""
+
+    after: str | None
 
 
 class _ResumeArguments(TypedDict, total=False):
@@ -244,15 +250,8 @@ class CodeMode:
             JournalError: The runs cannot be read or written.
         """
         declared, fields = self._declare(returns)
-        return await self._runs.run(
-            self.graph,
-            {"task": task, **fields},
-            run_id=run_id,
-            verbose=verbose,
-            approve=approve,
-            metadata=metadata,
-            returns=declared,
-        )
+        caller = Caller(verbose, approve, declared)
+        return await self._runs.run(self.graph, {"task": task, **fields}, caller, run_id=run_id, metadata=metadata)
 
     @overload
     def run_sync(self, task: str, verbose: bool | Watcher = ..., *, returns: Declared[T]) -> RunResult[T]: ...
@@ -264,23 +263,11 @@ class CodeMode:
 
     @overload
     async def run_code(
-        self,
-        program: str,
-        verbose: bool | Watcher = ...,
-        *,
-        returns: Declared[T],
-        after: str | None = ...,
-        **how: Unpack["_RunArguments"],
+        self, program: str, verbose: bool | Watcher = ..., *, returns: Declared[T], **how: Unpack["_CodeArguments"]
     ) -> RunResult[T]: ...
     @overload
     async def run_code(
-        self,
-        program: str,
-        verbose: bool | Watcher = ...,
-        *,
-        returns: Any = ...,
-        after: str | None = ...,
-        **how: Unpack["_RunArguments"],
+        self, program: str, verbose: bool | Watcher = ..., *, returns: Any = ..., **how: Unpack["_CodeArguments"]
     ) -> RunResult[Any]: ...
     async def run_code(
         self,
@@ -312,20 +299,12 @@ class CodeMode:
         """
         graph, (declared, fields) = self._program_graph, self._declare(returns)
         if after is None:
-            return await self._runs.run(
-                graph,
-                {"task": "", "code": program, **fields},
-                run_id=run_id,
-                verbose=verbose,
-                approve=approve,
-                metadata=metadata,
-                returns=declared,
-            )
+            caller, input = Caller(verbose, approve, declared), {"task": "", "code": program, **fields}
+            return await self._runs.run(graph, input, caller, run_id=run_id, metadata=metadata)
         if run_id is not None:
             raise ConfigurationError("a run that is gone on from keeps its id: leave out run_id beside after")
-        return await self._runs.repair(
-            graph, program, after=after, verbose=verbose, approve=approve, returns=read_return_type(returns)
-        )
+        caller = Caller(verbose, approve, read_return_type(returns))
+        return await self._runs.repair(graph, program, caller, after=after)
 
     @overload
     async def resume(
@@ -368,14 +347,8 @@ class CodeMode:
         snapshot = await self._runs.snapshot(self._program_graph, run_id)
         # A program of the caller's own has no task, and no model that repairs it.
         graph = self.graph if is_open(snapshot) and snapshot.values["task"] else self._program_graph
-        return await self._runs.resume(
-            graph,
-            snapshot,
-            decisions=decisions,
-            verbose=verbose,
-            approve=approve,
-            returns=read_return_type(returns),
-        )
+        caller = Caller(verbose, approve, read_return_type(returns))
+        return await self._runs.resume(graph, snapshot, caller, decisions=decisions)
 
     async def result(self, run_id: str) -> RunResult:
         """Return what is recorded of a run, over or not, and do nothing.

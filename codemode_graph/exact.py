@@ -17,6 +17,7 @@ them as they were.
 import math
 import re
 from collections.abc import Callable, Mapping
+from operator import is_
 from typing import Any
 
 _KEY = "codemode_exact"
@@ -85,16 +86,11 @@ def decode(value: Any) -> Any:
 def _is_marked(value: Any) -> bool:
     """Tell whether a value has anything in the exact form in it."""
     kind = type(value)
-    if kind is dict:
-        if len(value) == 1 and _KEY in value:
+    if kind is dict and len(value) == 1 and _KEY in value:
+        return True
+    for item in value.values() if kind is dict else value if kind is list else ():
+        if type(item) in _CONTAINERS and _is_marked(item):
             return True
-        for item in value.values():
-            if type(item) in _CONTAINERS and _is_marked(item):
-                return True
-    elif kind is list:
-        for item in value:
-            if type(item) in _CONTAINERS and _is_marked(item):
-                return True
     return False
 
 
@@ -156,12 +152,8 @@ def _is_changed(value: float) -> bool:
 
 def _same(value: Any, converted: Any) -> Any:
     """Return the value itself where its conversion changed nothing: then the caller sees by `is` that nothing did."""
-    items = (
-        zip(value.values(), converted.values(), strict=True)
-        if type(value) is dict
-        else zip(value, converted, strict=True)
-    )
-    return value if all(old is new for old, new in items) else converted
+    old, new = (value.values(), converted.values()) if type(value) is dict else (value, converted)
+    return value if all(map(is_, old, new)) else converted
 
 
 def _read(value: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answers",
+    "Caller",
     "RunSummary",
     "Runs",
     "answer_interrupts",
@@ -114,6 +115,20 @@ def _checkpoints(journal: "SQLiteJournal | None") -> BaseCheckpointSaver[Any]:
     return FileCheckpoints(journal.path)
 
 
+class Caller(NamedTuple):
+    """The caller of a run.
+
+    Attributes:
+        verbose: Print what happens, or tell it to a `Watcher`.
+        approve: Answers for a person, in place of the one for all runs.
+        returns: The type of the answer, in place of the one for all runs.
+    """
+
+    verbose: bool | Watcher = False
+    approve: Approve | None = None
+    returns: ReturnType | None = None
+
+
 class Runs:
     """Runs graphs, and keeps the runs: all of them in a file, or the newest 64 that did not succeed in memory.
 
@@ -164,12 +179,10 @@ class Runs:
         self,
         graph: _Graph,
         input: Mapping[str, Any],
+        caller: Caller,
         *,
         run_id: str | None,
-        verbose: bool | Watcher,
-        approve: Approve | None,
         metadata: Mapping[str, Any] | None,
-        returns: ReturnType | None = None,
     ) -> RunResult:
         """Run a graph from its start, or go on with the run of that id. See `CodeMode.run`.
 
@@ -181,26 +194,13 @@ class Runs:
             with suppress(UnknownRun):
                 snapshot = await self.snapshot(graph, run_id)
                 _check_same(snapshot, input, run_id)
-                return await self.resume(
-                    graph, snapshot, decisions=None, verbose=verbose, approve=approve, returns=returns
-                )
+                return await self.resume(graph, snapshot, caller, decisions=None)
             self._callers_ids.add(run_id)
         # Nobody can look at a run whose id nobody has yet, so what it leaves in this process's memory is written at its end.
         durability: Durability | None = "exit" if run_id is None and not self._durable else None
-        return await self._run(
-            graph, input, config, verbose=verbose, approve=approve, returns=returns, durability=durability
-        )
+        return await self._run(graph, input, config, caller, durability=durability)
 
-    async def repair(
-        self,
-        graph: _Graph,
-        program: str,
-        *,
-        after: str,
-        verbose: bool | Watcher,
-        approve: Approve | None,
-        returns: ReturnType | None = None,
-    ) -> RunResult:
+    async def repair(self, graph: _Graph, program: str, caller: Caller, *, after: str) -> RunResult:
         """Continue a run that failed with a program that repairs its last one. See `CodeMode.run_code`.
 
         Raises:
@@ -211,7 +211,7 @@ class Runs:
             snapshot = await self.snapshot(graph, after)
         except UnknownRun:
             raise missing from None
-        _check_returns(snapshot, returns)
+        _check_returns(snapshot, caller.returns)
         if self._durable:
             if is_open(snapshot) or snapshot.values.get("verdict") == "ok":
                 raise missing
@@ -221,7 +221,7 @@ class Runs:
             # Without an await until the run begins: two repairs of one run at the same time would share its checkpoints.
             del self._run_ids[after]
         config = _config(after, _metadata(snapshot))
-        return await self._run(graph, None, config, program=program, verbose=verbose, approve=approve, returns=returns)
+        return await self._run(graph, None, config, caller, program=program)
 
     async def snapshot(self, graph: _Graph, run_id: str) -> StateSnapshot:
         """Return the newest checkpoint of a run.
@@ -241,23 +241,16 @@ class Runs:
         return snapshot
 
     async def resume(
-        self,
-        graph: _Graph,
-        snapshot: StateSnapshot,
-        *,
-        decisions: Answers | None,
-        verbose: bool | Watcher,
-        approve: Approve | None,
-        returns: ReturnType | None = None,
+        self, graph: _Graph, snapshot: StateSnapshot, caller: Caller, *, decisions: Answers | None
     ) -> RunResult:
         """Go on with a run. See `CodeMode.resume`."""
         run_id = snapshot.config["configurable"]["thread_id"]
-        _check_returns(snapshot, returns)
+        _check_returns(snapshot, caller.returns)
         if not is_open(snapshot):
-            return await self.result(snapshot, returns=returns)
+            return await self.result(snapshot, returns=caller.returns)
         config = _config(run_id, _metadata(snapshot))
         command = None if decisions is None else _command(snapshot.interrupts, decisions)
-        return await self._run(graph, command, config, verbose=verbose, approve=approve, returns=returns)
+        return await self._run(graph, command, config, caller)
 
     async def result(self, snapshot: StateSnapshot, *, returns: ReturnType | None = None) -> RunResult:
         """Return what is recorded of a run: its newest checkpoint, and the calls since then."""
@@ -326,13 +319,12 @@ class Runs:
         graph: _Graph,
         input: Any,
         config: RunnableConfig,
+        caller: Caller,
         *,
         program: str | None = None,
-        verbose: bool | Watcher,
-        approve: Approve | None,
-        returns: ReturnType | None,
         durability: Durability | None = None,
     ) -> RunResult:
+        verbose, approve, returns = caller
         # The Python type goes by the context, which is kept nowhere; the state has its JSON Schema.
         context = None if returns is None else {"returns": returns}
         watcher = (_progress() if verbose else None) if isinstance(verbose, bool) else verbose

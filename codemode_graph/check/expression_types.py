@@ -9,8 +9,6 @@ from codemode_sandboxes.source import Edits
 
 from codemode_graph.check.types import TypeChecker
 
-__all__ = ["expression_types"]
-
 _QUESTION = "reveal_type("
 
 

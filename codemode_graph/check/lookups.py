@@ -16,8 +16,6 @@ from codemode_graph.state import Finding
 from codemode_graph.tools.annotations import Array, Literals, Record, Scalar, Shape, Tuple, Union
 from codemode_graph.tools.text import one_line
 
-__all__ = ["find_wrong_lookups"]
-
 
 async def find_wrong_lookups(
     code: str,

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 
 from codemode_sandboxes.source import Tree
 
-__all__ = ["StoredKeys"]
-
 _SETS = (ast.Set, ast.SetComp, ast.List, ast.ListComp, ast.GeneratorExp, ast.Tuple)
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from jsonschema import FormatChecker
     from jsonschema.protocols import Validator
 
-__all__ = ["validator_of", "wrong_argument"]
-
 
 def validator_of(schema: Mapping[str, Any], name: str) -> "Validator":
     """Return the validator of a JSON Schema, formats included.

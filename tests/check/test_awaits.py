@@ -52,6 +52,7 @@ FIXED = {
     "await in front of the item": ("(await tools.get_issue(id=3)['author'])['name']", "ann"),
     "await in front of a method": ("x = await tools.get_issue(id=3).get('id')\nx", 3),
     "an alias": ("add = tools['add']\nx = add(a=1, b=2)\nx + 1", 4),
+    "an alias with a type": ("add: object = tools['add']\nx = add(a=1, b=2)\nx + 1", 4),
     "an alias of tools": ("t = tools\nx = t.add(a=1, b=2)\nx + 1", 4),
     "tools as a parameter": ("async def main(tools):\n    x = tools.add(a=1, b=2)\n    return x + 1\n", 4),
     "a computed name": ("name = 'add'\nx = tools[name](a=1, b=2)\nx + 1", 4),
