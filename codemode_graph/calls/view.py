@@ -50,6 +50,7 @@ class Record:
         pending: What its tool asks a person, having been given these `answers`.
         undone_by: The record of the call that undid it.
         void: It undid something that was then made again, so it counts no more.
+        settled: The question by whose answer a person said what came of it, where its tool could not.
         receipts: The times that a program received its outcome.
         clock: What the program's clock said at the first of them.
         answered: Ids of later calls that were answered from it.
@@ -71,6 +72,7 @@ class Record:
     clock: float | None = None
     undone_by: int | None = None
     void: bool = False
+    settled: str | None = None
     receipts: list[Receipt] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
 
@@ -267,6 +269,8 @@ class View:
 
     def _end(self, at: int, event: events.Done | events.Failed | events.Denied | events.Unknown) -> None:
         record, session = self.records[event.call], self.sessions[self.records[event.call].session]
+        if record.status == "unknown":
+            record.settled = self._settlement(record)
         record.status, record.error = event.type, event.error
         # Of a dead session's calls the next one says it, which may come days later: the tool worked until then at most.
         died = isinstance(event, events.Unknown) and event.error is None
@@ -284,6 +288,15 @@ class View:
             )
         if record.has_effect:
             self._changes.append((at, record))
+
+    def _settlement(self, record: Record) -> str | None:
+        """Return the question whose answer says what came of a call of unknown outcome; None where its tool says it."""
+        keys = (
+            key
+            for key, pending in self.questions.items()
+            if (pending["id"], pending["reason"]) == (record.id, "unknown")
+        )
+        return next((key for key in reversed([*keys]) if key in self.decisions), None)
 
     def _tell(self, at: int, event: events.Delivered) -> None:
         self.sessions[event.session].frames.append(Frame(event.clock, tuple(event.numbers)))
@@ -366,7 +379,7 @@ class View:
         known = {
             "answered": [*record.answered] or None,
             "idempotency_key": event.key,
-            "decision": event.question,
+            "decision": record.settled or event.question,
             "edited": None if record.alias is None else str(record.alias),
             "undone": None if record.undone_by is None else self.records[record.undone_by].id,
             "mark": self.marks.get(record.id),

@@ -12,6 +12,7 @@ from codemode_graph.exact import decode_fields, encode_fields
 from codemode_graph.settings import Context, Parts
 from codemode_graph.state import Attempt, CodeModeState, Failure, ModelCall, Verdict
 from codemode_graph.sync import wait_for
+from codemode_graph.tools.cards import estimate_tokens
 from codemode_graph.tools.return_type import ReturnType
 
 Update = dict[str, Any]
@@ -146,9 +147,13 @@ def judge_failure(state: CodeModeState, parts: Parts, failure: Failure, *, verdi
 def crossed_budget(state: CodeModeState, parts: Parts, limits: Context) -> str | None:
     """Return which budget the run has used up."""
     read, written = (sum(call[name] for call in state["usage"]) for name in ("input_tokens", "output_tokens"))
+    # A model that reports nothing must not make a budget one without a bound.
+    more_read, more_written = _unreported(state)
+    read, written = read + more_read, written + more_written
+    about = "about " if more_read or more_written else ""
     # Budgets are looked at between attempts: a request that is under way is paid for anyway.
     if limits.max_tokens is not None and read + written >= limits.max_tokens:
-        return f"the run has used {read + written} of its {limits.max_tokens} tokens"
+        return f"the run has used {about}{read + written} of its {limits.max_tokens} tokens"
     if limits.max_model_calls is not None and len(state["usage"]) >= limits.max_model_calls:
         return f"the run has made its {limits.max_model_calls} model calls"
     if limits.max_seconds is not None and seconds_spent(state) >= limits.max_seconds:
@@ -156,7 +161,20 @@ def crossed_budget(state: CodeModeState, parts: Parts, limits: Context) -> str |
     if limits.max_cost is not None and parts.prices is not None:
         cost = parts.prices.cost(read, written)
         if cost >= limits.max_cost:
-            return f"the run has cost {cost:.4g} of its {limits.max_cost:g}"
-    if limits.max_tool_calls is not None and len(state["tool_calls"]) >= limits.max_tool_calls:
+            return f"the run has cost {about}{cost:.4g} of its {limits.max_cost:g}"
+    count = sum(call["status"] not in ("not_started", "denied") for call in state["tool_calls"])
+    if limits.max_tool_calls is not None and count >= limits.max_tool_calls:
         return f"the run has made its {limits.max_tool_calls} tool calls"
     return None
+
+
+def _unreported(state: CodeModeState) -> tuple[int, int]:
+    """Estimate the tokens that the model has read and written in requests of which it reports none."""
+    read, written, system = 0, 0, ""
+    replies = {attempt["number"]: f"{attempt['thoughts']}{attempt['written']}" for attempt in state["attempts"]}
+    for call, prompt in zip(state["usage"], state.get("prompts", ()), strict=False):
+        system = prompt.get("system", system)
+        if not call["total_tokens"]:
+            read += estimate_tokens(f"{system}{prompt['request']}")
+            written += estimate_tokens(replies.get(call["attempt"], ""))
+    return read, written

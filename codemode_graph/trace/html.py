@@ -242,7 +242,7 @@ def _attempt(run: RunData, attempt: Attempt, before: Attempt | None) -> dict[str
         "timeline": timeline,
         "rows": rows,
         "grouped": _group(rows),
-        "failed": [row for row in rows if row.mark[0] == "bad" and row.call["status"] != "denied"],
+        "failed": [row for row in rows if row.mark[0] == "bad" and row.call["status"] in ("failed", "done")],
         "left_out": len(others),
         "more": ", ".join(f"{tool} {status} × {count:,}" for (tool, status), count in more),
         "pending": [(call, _signature(call["arguments"]), words.describe_wait(call)) for call in pending],

@@ -1,17 +1,20 @@
 """The numbers of a run that waits, was refused, or was cut off."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.outputs import ChatResult
 from rich.console import Console
 
-from codemode_graph import ToolPolicy, codemode
+from codemode_graph import Prices, ToolPolicy, codemode
 from codemode_graph.calls.log import Attached, Done, Ended, Event, Renewed, Started, Unknown
 from codemode_graph.calls.view import fold
 from codemode_graph.integrations.answer import effects
 from codemode_graph.metrics import metrics_box
+from tests.support import ScriptedModel, scripted
 
 
 async def pay(to: str) -> str:
@@ -51,7 +54,9 @@ async def test_what_waits_is_neither_good_nor_bad(
         waiting = await cm.run_code(program, run_id="1")
         assert (executions(waiting), calls(waiting)) == ([1, 0, 0, 1], before)
         assert executions(await cm.result("1")) == [1, 0, 0, 1]
+        assert " failed</a>" not in waiting.trace.html()
         ended = await cm.resume("1", decisions=[decision])
+        assert ("answered by a person" in str(ended.trace)) == (decision["type"] == "respond")
     bad = decision["type"] == "reject"
     assert (executions(ended), calls(ended)) == ([1, 1 - bad, bad, 0], after)
     console = Console(file=io.StringIO(), width=120)
@@ -62,6 +67,33 @@ async def test_what_waits_is_neither_good_nor_bad(
         bool(after[3]),
         bool(before[4]),
     )
+
+
+class Silent(ScriptedModel):
+    """Reports no tokens, as some local servers."""
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        result = super()._generate(*args, **kwargs)
+        result.generations[0].message.usage_metadata = None  # type: ignore[attr-defined]
+        return result
+
+
+@pytest.mark.parametrize("bound", [{"max_tokens": 100}, {"max_cost": 0.0001, "prices": Prices(input=1.0, output=1.0)}])
+async def test_a_model_that_reports_no_tokens_is_bounded_all_the_same(bound: dict[str, Any]) -> None:
+    model = Silent(replies=["```python\n1 / 0\n```", "```python\n2 / 0\n```"])
+    async with codemode(tools=[pay], code_model=model, max_attempts=9, **bound) as cm:
+        result = await cm.run("Divide.")
+    assert len(result["attempts"]) == 1
+    assert re.search(r"\(not repaired: the run has (used|cost) about [\d.]+ of its [\d.]+", str(result["error"]))
+    assert result["metrics"]["total_tokens"] == 0
+
+
+async def test_a_refused_call_is_none_of_those_that_a_run_may_make() -> None:
+    model = scripted("await tools.pay('Bob')", "'done without'")
+    policies = {"pay": ToolPolicy(approval=True)}
+    options: Any = {"max_tool_calls": 1, "approve": lambda _: {"decisions": [{"type": "reject"}]}}
+    async with codemode(tools=[pay], code_model=model, policies=policies, **options) as cm:
+        assert (await cm.run("Pay.")).value == "done without"
 
 
 async def test_what_may_have_taken_effect_is_not_said_to_have_taken_none() -> None:
