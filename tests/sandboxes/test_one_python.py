@@ -96,6 +96,16 @@ def get(): ;;     return a ;; a = [1, 2] ;; for i, r in enumerate(a): ;;     if 
 xs = [1, 2, 3] ;; it = iter(xs) ;; [(a, b, next(it, None)) for a, b in zip(it, it)]
 """
 
+# Words of the program that are names of methods and attributes, too.
+OWN_WORDS = r"""
+k = 'format' ;; try: ;;     r = '{:>5}'.format(None) ;; except TypeError: ;;     r = 'error' ;; r
+k = 'start' ;; import re ;; m = re.match('(?P<n>a)', 'a') ;; try: ;;     x = m.start('n') ;; except Exception as e: ;;     x = type(e).__name__ ;; x
+count: int = 3 ;; r = range(5) ;; try: ;;     x = r.count(2) ;; except AttributeError: ;;     x = 'none' ;; x
+class A: ;;     def format(self): ;;         return 1 ;; try: ;;     r = '{:>5}'.format(None) ;; except TypeError: ;;     r = A().format() ;; r
+class P: ;;     def __init__(self): ;;         self.count = self.real = 3 ;; try: ;;     x = range(5).count(2) ;; except AttributeError: ;;     x = P().count ;; [x, P().real, (5).real]
+k = 'hex real' ;; [(2.5).hex(), (5).real, 'a'.find('', 2)]
+"""
+
 IN_PLACE = r"""
 xs = [1] ;; ys = xs ;; xs += (2, 3) ;; [xs, ys]
 xs = [1] ;; xs += {2} ;; xs += range(2) ;; xs += 'ab' ;; xs += {'k': 1} ;; xs += {'k': 1}.items() ;; xs += iter([9]) ;; xs
@@ -378,7 +388,21 @@ try: ;;     raise ValueError(f'{1718267546354267.25:_}') ;; except ValueError as
 """
 PROGRAMS = [
     line.replace(" ;; ", "\n")
-    for text in (LAZINESS, ALIASES, IN_PLACE, ORDERS, DETAILS, KEYS, LIBRARY, NANS, SCRIPTS, STOPS, UNREAD, FLOATS)
+    for text in (
+        LAZINESS,
+        ALIASES,
+        OWN_WORDS,
+        IN_PLACE,
+        ORDERS,
+        DETAILS,
+        KEYS,
+        LIBRARY,
+        NANS,
+        SCRIPTS,
+        STOPS,
+        UNREAD,
+        FLOATS,
+    )
     for line in text.strip("\n").split("\n")
 ]
 for line in HIDDEN.strip("\n").split("\n"):

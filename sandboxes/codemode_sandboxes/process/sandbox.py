@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from codemode_sandboxes.contract import Boundary, Capabilities, Finished, Limits, Program
 from codemode_sandboxes.errors import SandboxUnavailable
@@ -18,7 +18,7 @@ from codemode_sandboxes.process.channel import StreamChannel
 from codemode_sandboxes.process.execution import ProcessExecution
 from codemode_sandboxes.process.pool import GuestPool, S, StartFailed
 
-__all__ = ["ELSEWHERE", "ProcessSandbox", "SizedSandbox", "ask", "ask_apart", "require_linux"]
+__all__ = ["ELSEWHERE", "LoopRuns", "ProcessSandbox", "SizedSandbox", "ask", "ask_apart", "require_linux"]
 
 T = TypeVar("T")
 
@@ -46,6 +46,42 @@ for name in sorted(names):
 """
 
 
+class _Run(Protocol):
+    @property
+    def ended(self) -> bool: ...
+
+    async def aclose(self) -> None: ...
+
+
+R = TypeVar("R", bound=_Run)
+
+
+class LoopRuns(Generic[R]):
+    """The runs of each event loop that uses a sandbox; one that nobody holds is forgotten."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[R]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def add(self, run: R) -> R:
+        """Note a run of the calling event loop, and return it."""
+        with self._lock:
+            self._runs.setdefault(asyncio.get_running_loop(), weakref.WeakSet()).add(run)
+        return run
+
+    async def aclose(self) -> bool:
+        """End the calling event loop's runs. Return whether no other event loop has a run of its own."""
+        with self._lock:
+            own = list(self._runs.pop(asyncio.get_running_loop(), ()))
+        await asyncio.gather(*[run.aclose() for run in own])
+        # Nobody can end the runs of an event loop that is closed, so they do not count.
+        with self._lock:
+            others = [run for loop, runs in self._runs.items() if not loop.is_closed() for run in runs]
+        return all(run.ended for run in others)
+
+
 class ProcessSandbox(Generic[S]):
     """A sandbox that runs each program in a guest of a pool, and knows the runs of each event loop.
 
@@ -57,9 +93,7 @@ class ProcessSandbox(Generic[S]):
         self._pool = pool
         self._lock = threading.Lock()
         self._capabilities: Capabilities | None = None
-        self._runs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[ProcessExecution]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._runs: LoopRuns[ProcessExecution] = LoopRuns()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -83,21 +117,11 @@ class ProcessSandbox(Generic[S]):
         except BaseException:
             await channel.aclose()
             raise
-        execution = ProcessExecution(channel, program, limits)
-        with self._lock:
-            self._runs.setdefault(asyncio.get_running_loop(), weakref.WeakSet()).add(execution)
-        return execution
+        return self._runs.add(ProcessExecution(channel, program, limits))
 
     async def aclose(self) -> None:
         """End this event loop's runs, and the pool unless another event loop has runs of its own."""
-        with self._lock:
-            own = list(self._runs.pop(asyncio.get_running_loop(), ()))
-        for execution in own:
-            await execution.aclose()
-        # Nobody can end the runs of an event loop that is closed, so they do not keep the pool.
-        with self._lock:
-            others = [run for loop, runs in self._runs.items() if not loop.is_closed() for run in runs]
-        if all(run.ended for run in others):
+        if await self._runs.aclose():
             self._pool.close()
 
     async def _ask(self) -> Capabilities:

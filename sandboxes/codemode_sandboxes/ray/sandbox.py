@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import threading
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 from codemode_sandboxes.contract import Blocked, Capabilities, Event, Failed, Limits, Outcome, Program
 from codemode_sandboxes.errors import SandboxClosed, SandboxUnavailable
 from codemode_sandboxes.process.channel import shielded
-from codemode_sandboxes.process.sandbox import ask_apart
+from codemode_sandboxes.process.sandbox import LoopRuns, ask_apart
 from codemode_sandboxes.ray.actor import Refusal
 from codemode_sandboxes.ray.cluster import NAME, require_ray
 from codemode_sandboxes.ray.exchange import HostLost
@@ -92,10 +91,7 @@ class RaySandbox:
                 idle_seconds=idle_seconds,
             )
         )
-        self._lock = threading.Lock()
-        self._runs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[RemoteExecution]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._runs: LoopRuns[RemoteExecution] = LoopRuns()
         weakref.finalize(self, self._hosts.drop)
 
     @property
@@ -117,19 +113,11 @@ class RaySandbox:
 
     async def start(self, program: Program, limits: Limits = Limits()) -> "RemoteExecution":  # noqa: B008 - frozen
         """Find a host for a program; see `Sandbox`. The program goes there with the first `advance`."""
-        execution = RemoteExecution(await self._hosts.take(), next(self._hosts.keys), program, limits)
-        with self._lock:
-            self._runs.setdefault(asyncio.get_running_loop(), weakref.WeakSet()).add(execution)
-        return execution
+        return self._runs.add(RemoteExecution(await self._hosts.take(), next(self._hosts.keys), program, limits))
 
     async def aclose(self) -> None:
         """End this event loop's runs, and the hosts unless another event loop has runs of its own."""
-        with self._lock:
-            own = list(self._runs.pop(asyncio.get_running_loop(), ()))
-        await asyncio.gather(*[execution.aclose() for execution in own])
-        with self._lock:
-            others = [run for loop, runs in self._runs.items() if not loop.is_closed() for run in runs]
-        if all(run.ended for run in others):
+        if await self._runs.aclose():
             await self._hosts.aclose()
 
 

@@ -36,7 +36,6 @@ _OPENERS: dict[type[ast.AST], Kind] = {
 _OUTSIDE = {"decorator_list", "returns", "bases", "keywords"}
 CACHED_CHARACTERS = 20_000
 """Characters of a program, and its index, that a cache may hold."""
-_MAX_WORDS = 200
 _TRIES = 10
 """For a text that the parser stumbles over because another thread parses at the same time."""
 _lock = threading.Lock()
@@ -335,14 +334,16 @@ class Tree:
 
     @cached_property
     def own_attributes(self) -> frozenset[str]:
-        """Names that may be attributes of its own objects: methods, fields, and the words in short strings."""
+        """Names that attributes of its own objects have: methods, fields, and words of `namedtuple` and `setattr` calls."""
         names = set(self.function_names)
         names.update(node.attr for node in self.of(ast.Attribute) if isinstance(node.ctx, ast.Store))
-        names.update(node.target.id for node in self.of(ast.AnnAssign) if isinstance(node.target, ast.Name))
-        # The fields of `namedtuple("P", "count index")` stand in a string.
-        for node in self.of(ast.Constant):
-            if isinstance(node.value, str) and len(node.value) < _MAX_WORDS:
-                names.update(node.value.replace(",", " ").split())
+        for node in self.of(ast.AnnAssign):
+            if isinstance(node.target, ast.Name) and self.scope(node).kind == "class":
+                names.add(node.target.id)
+        for call in self.of(ast.Call):
+            if self.dotted(call.func) == "collections.namedtuple" or getattr(call.func, "id", "") == "setattr":
+                texts = (each.value for each in ast.walk(call) if isinstance(each, ast.Constant))
+                names.update(word for text in texts if isinstance(text, str) for word in text.replace(",", " ").split())
         return frozenset(names)
 
     def dotted(self, node: ast.AST) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.change import Change, Find, Place, RewrittenGap, opening_of
-from codemode_sandboxes.monty.dialect.kinds import EXCEPTIONS, kinds_of
+from codemode_sandboxes.monty.dialect.kinds import EXCEPTIONS, kinds_of, method_calls
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Function, Tree
 
@@ -15,7 +15,6 @@ __all__ = ["CALLS"]
 _TYPES = {kind.__name__: kind for kind in (str, list, dict, set, tuple, bytes)}
 # Names that methods of Monty's values have: only those fail as values, whatever else a program defines.
 _METHODS = frozenset(name for kind in (*_TYPES.values(), re.Pattern) for name in dir(kind) if not name.startswith("_"))
-_SET_METHODS = frozenset({"difference", "intersection", "union", "update"})
 _CLASS_METHODS = frozenset({"fromhex", "fromkeys"})
 
 
@@ -124,13 +123,10 @@ def _is_function(tree: Tree, node: ast.expr) -> bool:
 
 def _set_operations(tree: Tree) -> Iterator[ast.AST]:
     """Find methods of sets with other than one argument; no other built-in type has methods that are called so."""
-    for node in tree.of(ast.Call):
-        if isinstance(node.func, ast.Attribute) and node.func.attr not in tree.own_attributes:
-            of_tools = isinstance(node.func.value, ast.Name) and node.func.value.id == "tools"
-            several = len(node.args) > 1 or any(isinstance(argument, ast.Starred) for argument in node.args)
-            lacks = not node.args and not node.keywords and node.func.attr != "update"
-            if node.func.attr in _SET_METHODS and (several or lacks) and not of_tools and not tree.dotted(node.func):
-                yield node
+    for call, method in method_calls(tree, "difference", "intersection", "union", "update"):
+        several = len(call.args) > 1 or any(isinstance(argument, ast.Starred) for argument in call.args)
+        if several or (not call.args and not call.keywords and method.attr != "update"):
+            yield call
 
 
 def _calls_from_callbacks(tree: Tree) -> Iterator[ast.AST]:

@@ -71,12 +71,14 @@ class RewrittenGap:
         )
 
     def _placed(self, tree: Tree) -> Iterator[Place]:
+        if not (places := list(self.places(tree))):
+            return
         unplaced: set[ast.AST] = set()
         if sys.version_info < (3, 12):  # positions inside f-strings are wrong there
             strings = tree.of(ast.JoinedStr)
             unplaced.update(inner for node in strings for inner in ast.walk(node) if inner is not node)
         is_large = len(tree.nodes) > _MOST_NODES
-        for node, change in self.places(tree):
+        for node, change in places:
             can_change = change is not None and change.node not in unplaced and not is_large
             yield node, change if can_change else None
 
@@ -109,8 +111,8 @@ def insert_call(edits: Edits, node: ast.expr, opening: str) -> None:
     edits.insert(end, "))")
 
 
-def wrap(node: ast.expr, opening: str, helper: str) -> Change | None:
-    """Return the change that `insert_call` makes; None for what is unpacked, which is no value."""
-    return (
-        None if isinstance(node, ast.Starred) else Change(node, lambda edits: insert_call(edits, node, opening), helper)
-    )
+def wrap(node: ast.expr, opening: str, helper: str) -> Place:
+    """Return a node with the change that `insert_call` makes; with none where it is unpacked, and no value."""
+    if isinstance(node, ast.Starred):
+        return node, None
+    return node, Change(node, lambda edits: insert_call(edits, node, opening), helper)

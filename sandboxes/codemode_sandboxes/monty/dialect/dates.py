@@ -67,13 +67,13 @@ def _readings(tree: Tree) -> Iterator[Place]:
         name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         dotted = tree.dotted(call.func)
         if dotted in ("datetime.datetime.fromisoformat", "datetime.date.fromisoformat"):
-            yield from ((text, wrap(text, "_cm_iso((", _ISO)) for text in call.args)
+            yield from (wrap(text, "_cm_iso((", _ISO) for text in call.args)
         elif dotted == "datetime.datetime.strptime":
             yield (call.args or [call])[0], _parsing(call)
         elif dotted == "datetime.timedelta":
             for value in (*call.args, *(keyword.value for keyword in call.keywords)):
                 if not _is_integer(value):
-                    yield value, None if isinstance(value, ast.Constant) else wrap(value, "_cm_whole((", _DURATION)
+                    yield (value, None) if isinstance(value, ast.Constant) else wrap(value, "_cm_whole((", _DURATION)
         elif name in ("fromisoformat", "strptime") and name not in tree.own_attributes and not is_tools(call.func):
             yield call, None
     for node in (*tree.of(ast.Name), *tree.of(ast.Attribute)):
@@ -121,7 +121,7 @@ def _writings(tree: Tree) -> Iterator[Place]:
         is_called = isinstance(call, ast.Call) and call.func is node
         # `date.strftime(day, '%Y')` has the date among its arguments, and a method that is kept is called later.
         if is_called and tree.dotted(node) is None:
-            yield node.value, wrap(node.value, "_cm_dated((", _YEAR)
+            yield wrap(node.value, "_cm_dated((", _YEAR)
         else:
             yield node, None
 

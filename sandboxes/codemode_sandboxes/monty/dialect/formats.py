@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
+from codemode_sandboxes.monty.dialect.kinds import kinds_of, method_calls
 from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["FORMATS"]
@@ -41,16 +41,13 @@ def _formats(tree: Tree) -> Iterator[ast.AST]:
             and not _formats_alike(tree, node.value, node.format_spec)
         ):
             yield node.value
+    kinds = kinds_of(tree)
     for call in tree.of(ast.Call):
-        match call:
-            case ast.Call(func=ast.Name(id="format"), args=[value, spec]) if kinds_of(tree).is_builtin(
-                call.func, "format"
-            ):
-                if not _formats_alike(tree, value, spec):
-                    yield call
-            case ast.Call(func=ast.Attribute(value=text, attr="format")) if "format" not in tree.own_attributes:
-                if not _template_formats_alike(tree, text, call):
-                    yield call
+        if kinds.is_builtin(call.func, "format") and len(call.args) == 2 and not _formats_alike(tree, *call.args):
+            yield call
+    for call, method in method_calls(tree, "format"):
+        if not _template_formats_alike(tree, method.value, call):
+            yield call
 
 
 def _formats_alike(tree: Tree, value: ast.expr, spec: ast.expr) -> bool:
@@ -101,17 +98,10 @@ def _times(tree: Tree) -> Iterator[ast.AST]:
 
 
 def _encodings(tree: Tree) -> Iterator[ast.AST]:
-    for node in tree.of(ast.Call):
-        if (
-            isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("encode", "decode")
-            and not tree.dotted(node.func)
-        ):
-            named = [keyword.value for keyword in node.keywords if keyword.arg == "encoding"]
-            if node.func.attr not in tree.own_attributes:
-                for value in (*node.args[:1], *named):
-                    if (_text(tree, value) or "").lower() not in _ENCODINGS:
-                        yield node
+    for call, _ in method_calls(tree, "encode", "decode"):
+        named = [keyword.value for keyword in call.keywords if keyword.arg == "encoding"]
+        if any((_text(tree, value) or "").lower() not in _ENCODINGS for value in (*call.args[:1], *named)):
+            yield call
 
 
 def _patterns(tree: Tree) -> Iterator[ast.AST]:
@@ -138,11 +128,9 @@ def _patterns(tree: Tree) -> Iterator[ast.AST]:
 def _places_by_name(tree: Tree) -> Iterator[ast.AST]:
     """Find `match.start('name')` and its kin: Monty's matches know the places of groups by their numbers alone."""
     kinds = kinds_of(tree)
-    for call in tree.of(ast.Call):
-        if isinstance(call.func, ast.Attribute) and call.func.attr in ("end", "span", "start"):
-            of_match = call.func.attr not in tree.own_attributes and not is_tools(call.func)
-            if of_match and any(kinds.kind(group) != "number" for group in call.args):
-                yield call
+    for call, _ in method_calls(tree, "end", "span", "start"):
+        if any(kinds.kind(group) != "number" for group in call.args):
+            yield call
 
 
 def _is_compiled(tree: Tree, name: ast.Name) -> bool:

@@ -139,7 +139,7 @@ def _called(tree: Tree, kinds: Kinds, call: ast.Call) -> Iterator[Place]:
 
 
 def _wrap(node: ast.expr, helper: str) -> Place:
-    return node, wrap(node, f"{helper}((", GUARD)
+    return wrap(node, f"{helper}((", GUARD)
 
 
 def stores_of(tree: Tree) -> Iterator[ast.AST]:

@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 
 from codemode_sandboxes.source.tree import Function, Scope, Tree
 
-__all__ = ["EXCEPTIONS", "LAZY", "Kinds", "is_tools", "is_view", "kinds_of", "root_of"]
+__all__ = ["EXCEPTIONS", "LAZY", "Kinds", "is_tools", "is_view", "kinds_of", "method_calls", "root_of"]
 
 EXCEPTIONS = frozenset(
     name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
@@ -177,6 +177,18 @@ class Kinds:
         return False
 
     @cached_property
+    def method_calls(self) -> dict[str, list[tuple[ast.Call, ast.Attribute]]]:
+        """Calls of methods that may be those of built-in values, by the methods' names."""
+        found: dict[str, list[tuple[ast.Call, ast.Attribute]]] = {}
+        for call in self._tree.of(ast.Call):
+            method = call.func
+            if not isinstance(method, ast.Attribute) or is_tools(method) or self._tree.dotted(method) is not None:
+                continue
+            if method.attr not in self._tree.own_attributes or self.kind(method.value) is not None:
+                found.setdefault(method.attr, []).append((call, method))
+        return found
+
+    @cached_property
     def _catches_calls(self) -> bool:
         return any(self._calls_own_function(each) for each in self._catching)
 
@@ -298,6 +310,16 @@ def is_tools(node: ast.AST) -> bool:
         and isinstance(node.value, ast.Name)
         and node.value.id == "tools"
     )
+
+
+def method_calls(tree: Tree, *names: str) -> Iterator[tuple[ast.Call, ast.Attribute]]:
+    """Yield each call of a method of one of these names that may be a built-in value's, with the method.
+
+    A name that the program's own objects have is theirs, unless the value is known to be of a built-in type.
+    """
+    calls = kinds_of(tree).method_calls
+    for name in calls.keys() & names:
+        yield from calls[name]
 
 
 def is_view(node: ast.AST | None) -> bool:

@@ -14,7 +14,7 @@ from codemode_sandboxes.monty.dialect.keys import GUARD, KEYS
 from codemode_sandboxes.monty.dialect.nans import NANS, WARY_JSON
 from codemode_sandboxes.monty.dialect.slices import SLICED, SLICES
 from codemode_sandboxes.monty.dialect.statements import STATEMENTS
-from codemode_sandboxes.monty.dialect.texts import DIGITS, SUBJECTS, TEXTS, WARY_DIGITS
+from codemode_sandboxes.monty.dialect.texts import DIGITS, SUBJECTS, TEXTS
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree, parse, tree_of
 
@@ -25,7 +25,7 @@ _REWRITTEN = [
     for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *DATES, *KEYS, *NANS, *SLICES, *TEXTS)
     if isinstance(gap, RewrittenGap)
 ]
-_SILENT = (GUARD, *READERS, DIGITS, WARY_DIGITS, WARY_JSON, SUBJECTS, SLICED)
+_SILENT = (GUARD, *READERS, DIGITS, WARY_JSON, SUBJECTS, SLICED)
 _BUILTINS = {name for name in dir(builtins) if not name.startswith("_") and not keyword.iskeyword(name)}
 _BIND = """\
 try:

@@ -16,15 +16,15 @@ from codemode_sandboxes.monty.dialect.keys import REFUSE, stores_of
 from codemode_sandboxes.monty.dialect.kinds import kinds_of
 from codemode_sandboxes.source.tree import Tree, tree_of
 
-__all__ = ["NANS", "WARY_JSON", "WARY_NUMBERS", "minds_nan", "refuses", "uses_nan"]
+__all__ = ["FINITE", "NANS", "WARY_JSON", "refuses", "uses_nan"]
 
 _REASON = (
-    "this program looks for values or sorts them, and one of them may be NaN, which this sandbox finds and sorts in another "
-    "way than Python; leave NaN and infinities out, with math.isfinite(x)"
+    "one of the numbers is NaN, or leads to it, and NaN is found and sorted here in another way than in Python; "
+    "leave NaN and infinities out, with math.isfinite(x)"
 )
 
 # A text such as "n/a" is no number, and the program's own `except` is for it.
-WARY_NUMBERS = """\
+FINITE = """\
 def _cm_finite(text):
     if type(text) is str and ('n' in text or 'N' in text or 'e' in text or 'E' in text):
         try:
@@ -34,8 +34,6 @@ def _cm_finite(text):
         if number - number != 0:
             REFUSE('REASON')
     return text
-def _cm_float(text=0.0):
-    return float(_cm_finite(_cm_digits(text)))
 """.replace("REFUSE", REFUSE).replace("REASON", _REASON)
 WARY_JSON = """\
 def _cm_json(text):
@@ -50,7 +48,7 @@ _LOOKING = frozenset({"add", "count", "discard", "frozenset", "index", "remove",
 _HUGE = 1e100
 
 
-def minds_nan(tree: Tree) -> bool:
+def _minds_nan(tree: Tree) -> bool:
     """Return whether a program may look for values, or order them: there two NaN, or one, would show."""
     words = {node.id for node in tree.of(ast.Name)} | {node.attr for node in tree.of(ast.Attribute)}
     sides = ([node.left, *node.comparators] for node in tree.of(ast.Compare))
@@ -67,7 +65,7 @@ def minds_nan(tree: Tree) -> bool:
 def uses_nan(code: str) -> bool:
     """Return whether a program may do otherwise in Monty where a tool gives it NaN, or an infinity, of which NaN may come."""
     try:
-        return minds_nan(tree_of(code))
+        return _minds_nan(tree_of(code))
     except SyntaxError:
         return False
 
@@ -109,7 +107,7 @@ def _visible(tree: Tree) -> Iterator[ast.AST]:
     ]
     found += [node for node in infinite if _is_operand(tree, node)]
     found += _growing(tree)
-    if found and minds_nan(tree):
+    if found and _minds_nan(tree):
         yield from found
 
 
@@ -155,10 +153,10 @@ def _is_operand(tree: Tree, node: ast.AST) -> bool:
 def _read(tree: Tree) -> Iterator[Place]:
     """Yield the texts that a program reads as JSON, where NaN among them would show."""
     loads = [call for call in tree.of(ast.Call) if tree.dotted(call.func) == "json.loads"]
-    if loads and minds_nan(tree):
+    if loads and _minds_nan(tree):
         for call in loads:
             for text in call.args[:1]:
-                yield text, wrap(text, "_cm_json((", WARY_JSON)
+                yield wrap(text, "_cm_json((", WARY_JSON)
 
 
 NANS: tuple[Gap | RewrittenGap, ...] = (

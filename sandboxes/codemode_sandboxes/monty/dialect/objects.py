@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from codemode_sandboxes.contract import Gap
+from codemode_sandboxes.monty.dialect.kinds import method_calls
 from codemode_sandboxes.source.tree import Function, Tree
 
 __all__ = ["BUILTINS", "METHOD_OWNERS", "SPECIAL_METHODS", "object_gaps"]
@@ -89,14 +90,7 @@ def _builtins(tree: Tree, missing: Collection[str]) -> Iterator[ast.AST]:
 
 
 def _methods(tree: Tree, missing: Collection[str]) -> Iterator[ast.AST]:
-    # `json.dumps` is no method, and an attribute with a name of the program's own is probably its own.
-    of_modules = {id(node) for _, node in tree.references}
-    for node in tree.of(ast.Call):
-        if isinstance(node.func, ast.Attribute):
-            of_tools = isinstance(node.func.value, ast.Name) and node.func.value.id == "tools"
-            known = node.func.attr in tree.own_attributes or id(node.func) in of_modules
-            if node.func.attr in missing and not of_tools and not known:
-                yield node
+    return (call for call, _ in method_calls(tree, *missing))
 
 
 def _special_methods(tree: Tree, missing: Collection[str]) -> Iterator[ast.AST]:

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.kinds import EXCEPTIONS, is_tools, is_view, kinds_of
+from codemode_sandboxes.monty.dialect.kinds import EXCEPTIONS, is_tools, is_view, kinds_of, method_calls
 from codemode_sandboxes.source.tree import Function, Tree
 
 __all__ = ["ODDITIES"]
@@ -28,7 +28,7 @@ _QUIET_FUNCTIONS = frozenset(
     }
 )
 _CONSUMING = ("dict", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple")
-_SEARCHES = frozenset({"count", "endswith", "find", "index", "rfind", "rindex", "startswith"})
+_SEARCHES = ("count", "endswith", "find", "index", "rfind", "rindex", "startswith")
 _LOUD = (*(ast.Assert, ast.Delete, ast.DictComp, ast.Import, ast.ImportFrom, ast.Set, ast.SetComp, ast.With),)
 _QUIET_METHODS = frozenset({"append", "copy", "isoformat", "items", "keys", "lower", "strip", "upper", "values"})
 
@@ -51,7 +51,8 @@ def _attributes_by_name(tree: Tree) -> Iterator[ast.AST]:
             if not isinstance(name, ast.Constant) or name.value in _ATTRIBUTES - tree.function_names:
                 yield node
     for attribute in tree.of(ast.Attribute):
-        if not isinstance(attribute.ctx, ast.Load) or attribute.attr in tree.own_attributes:
+        is_own = attribute.attr in tree.own_attributes and kinds.kind(attribute.value) is None
+        if is_own or not isinstance(attribute.ctx, ast.Load):
             continue
         # Monty has both of bytes, and not of floats.
         is_hex = (attribute.attr == "hex" and kinds.kind(attribute.value) != "bytes" and not is_tools(attribute)) or (
@@ -141,16 +142,11 @@ def _listed_iterators(tree: Tree) -> Iterator[ast.AST]:
 
 def _searches(tree: Tree) -> Iterator[ast.AST]:
     """Find searches from a place for what may be an empty text: beyond the end Monty finds it. And lines kept by no bool."""
-    for call in tree.of(ast.Call):
-        if not isinstance(call.func, ast.Attribute) or tree.dotted(call.func) or is_tools(call.func):
-            continue
-        name, first = call.func.attr, call.args[0] if call.args else None
-        if name in tree.function_names or first is None:
-            continue
+    for call, method in method_calls(tree, "splitlines", *_SEARCHES):
+        first = call.args[0] if call.args else None
         constant = first.value if isinstance(first, ast.Constant) else None
-        if (name in _SEARCHES and len(call.args) > 1 and not constant) or (
-            name == "splitlines" and not isinstance(constant, bool)
-        ):
+        is_kept = method.attr == "splitlines" and first is not None and not isinstance(constant, bool)
+        if is_kept or (method.attr != "splitlines" and len(call.args) > 1 and not constant):
             yield call
 
 

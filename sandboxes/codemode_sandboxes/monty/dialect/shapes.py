@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from codemode_sandboxes.contract import Gap
-from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
+from codemode_sandboxes.monty.dialect.kinds import EXCEPTIONS, method_calls
 from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["Shapes", "shape_gap", "tried_shapes", "values_here"]
@@ -140,12 +140,13 @@ _METHODS = frozenset(
     name
     for kind in (*_TYPES, collections.Counter, collections.deque, re.Pattern, re.Match)
     for name in dir(kind)
-    if not name.startswith("__")
+    if not name.startswith("__") and name != "format"
 )
 _SPREADING = frozenset({"dict", "max", "min", "zip", ".append"})
 _ANY_NAMES = frozenset({"dict"})
 # Built-in functions that have gaps of their own, or take anything.
 _OTHERS = frozenset({"delattr", "format", "getattr", "hasattr", "object", "open", "print", "setattr"})
+_FUNCTIONS = frozenset(dir(builtins)) - _OTHERS - EXCEPTIONS
 
 
 class Shapes(NamedTuple):
@@ -239,32 +240,14 @@ def shape_gap(shapes: Shapes) -> Gap:
     """Return the gap of calls that have none of the shapes."""
 
     def find(tree: Tree) -> Iterator[ast.AST]:
-        own = tree.function_names | {node.attr for node in tree.of(ast.Attribute) if isinstance(node.ctx, ast.Store)}
-        kinds = kinds_of(tree)
         for call in tree.of(ast.Call):
             dotted = tree.dotted(call.func)
             if dotted is not None:
-                if (
-                    dotted.partition(".")[0] in _TRIED_MODULES
-                    and not shapes.has(dotted, call)
-                    and dotted.count(".") < 3
-                ):
+                is_tried = dotted.partition(".")[0] in _TRIED_MODULES and dotted.count(".") < 3
+                if is_tried and not shapes.has(dotted, call):
                     yield call
-            elif isinstance(call.func, ast.Name):
-                known = hasattr(builtins, call.func.id) and call.func.id not in _OTHERS
-                is_error = isinstance(getattr(builtins, call.func.id, None), type) and issubclass(
-                    getattr(builtins, call.func.id), BaseException
-                )
-                if (
-                    known
-                    and not is_error
-                    and kinds.is_builtin(call.func, call.func.id)
-                    and not shapes.has(call.func.id, call)
-                ):
-                    yield call
-            elif isinstance(call.func, ast.Attribute) and not is_tools(call.func):
-                name = call.func.attr
-                if name in _METHODS - own and name != "format" and not shapes.has(f".{name}", call):
-                    yield call
+            elif isinstance(call.func, ast.Name) and call.func.id in _FUNCTIONS and tree.owner(call.func) is None:
+                yield from () if shapes.has(call.func.id, call) else (call,)
+        yield from (call for call, method in method_calls(tree, *_METHODS) if not shapes.has(f".{method.attr}", call))
 
     return Gap("rare arguments of built-in functions and methods", "write it out in plain Python", find, rare=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.change import Place, RewrittenGap, wrap
 from codemode_sandboxes.monty.dialect.keys import REFUSE
-from codemode_sandboxes.monty.dialect.kinds import is_tools, kinds_of
+from codemode_sandboxes.monty.dialect.kinds import kinds_of, method_calls
 from codemode_sandboxes.source.tree import Tree
 
 __all__ = ["SLICED", "SLICES"]
@@ -37,19 +37,17 @@ def _slices(tree: Tree) -> Iterator[Place]:
         if kind == "range":
             yield node.value, None
         elif has_full_dicts or not isinstance(node.ctx, ast.Load) or kinds.catches(node):
-            yield node.value, wrap(node.value, "_cm_sliced((", SLICED)
+            yield wrap(node.value, "_cm_sliced((", SLICED)
 
 
 def _searches(tree: Tree) -> Iterator[ast.AST]:
     """Find `count` and `index` of ranges, which Monty lacks, and of what may be one or bytes, within a `try` that hides it."""
     kinds = kinds_of(tree)
-    for call in tree.of(ast.Call):
-        match call:
-            case ast.Call(func=ast.Attribute(value=value, attr="count" | "index" as name), args=[item, *_]):
-                is_other = name in tree.own_attributes or is_tools(call.func) or kinds.kind(item) == "str"
-                is_hidden = kinds.kind(value) is None and not is_other and kinds.catches(call)
-                if kinds.kind(value) == "range" or is_hidden:
-                    yield call
+    for call, method in method_calls(tree, "count", "index"):
+        kind = kinds.kind(method.value)
+        is_text = bool(call.args) and kinds.kind(call.args[0]) == "str"
+        if kind == "range" or (kind is None and not is_text and kinds.catches(call)):
+            yield call
 
 
 SLICES: tuple[Gap | RewrittenGap, ...] = (

@@ -9,13 +9,14 @@ from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.monty.dialect.change import Change, Place, RewrittenGap, wrap
 from codemode_sandboxes.monty.dialect.keys import REFUSE
 from codemode_sandboxes.monty.dialect.kinds import Kinds, is_tools, kinds_of
-from codemode_sandboxes.monty.dialect.nans import WARY_NUMBERS, minds_nan
+from codemode_sandboxes.monty.dialect.nans import FINITE
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree
 
-__all__ = ["DIGITS", "SUBJECTS", "TEXTS", "WARY_DIGITS"]
+__all__ = ["DIGITS", "SUBJECTS", "TEXTS"]
 
-DIGITS = """\
+DIGITS = (
+    """\
 def _cm_digits(text):
     if type(text) is bytes:
         return text.decode('ascii') if text.isascii() else text
@@ -25,10 +26,10 @@ def _cm_digits(text):
 def _cm_int(text=0, *base, **named):
     return int(_cm_digits(text), *base, **named)
 def _cm_float(text=0.0):
-    return float(_cm_digits(text))
+    return float(_cm_finite(_cm_digits(text)))
 """.replace("REFUSE", REFUSE)
-# The same for a program that does with numbers what NaN among them would show.
-WARY_DIGITS = DIGITS + WARY_NUMBERS
+    + FINITE
+)
 # `\\w` lacks signs such as a raised two, and has joiners, and the marks and vowels of Indian scripts; `\\s` lacks the
 # separators of records; and without case a dotless i is a letter of its own.
 SUBJECTS = """\
@@ -61,19 +62,18 @@ def _numerals(tree: Tree) -> Iterator[Place]:
     # A type that is handed on is replaced by a function, unless something else might see that.
     seen = any(isinstance(around, ast.Compare) for name in names for around in list(tree.ancestors(name))[:2])
     in_strings = _strings_around(tree)
-    helper = WARY_DIGITS if minds_nan(tree) else DIGITS
     strings = dict.fromkeys(in_strings[name] for name in names if name in in_strings)
-    yield from ((string, _rename_inside(string, helper)) for string in strings)
+    yield from ((string, _rename_inside(string)) for string in strings)
     for name in names:
         call = tree.parent(name)
         if name in in_strings:
             continue
         if isinstance(call, ast.Call) and call.func is name:
             if call.args and not _is_plain(kinds, call.args[0]):
-                yield name, _rename(name, helper)
+                yield name, _rename(name)
         elif _is_stored(tree, name):
             shown = kinds.is_builtin(getattr(call, "func", call), *_SHOWING)
-            yield name, None if seen or shown else _rename(name, helper)
+            yield name, None if seen or shown else _rename(name)
 
 
 def _strings_around(tree: Tree) -> dict[ast.AST, ast.JoinedStr]:
@@ -86,7 +86,7 @@ def _strings_around(tree: Tree) -> dict[ast.AST, ast.JoinedStr]:
     return found
 
 
-def _rename_inside(string: ast.JoinedStr, helper: str) -> Change | None:
+def _rename_inside(string: ast.JoinedStr) -> Change | None:
     texts = (each.value for each in ast.walk(string) if isinstance(each, ast.Constant) and isinstance(each.value, str))
     if any(map(_NUMBER_CALL.search, texts)):
         return None
@@ -95,7 +95,7 @@ def _rename_inside(string: ast.JoinedStr, helper: str) -> Change | None:
         start, end = edits.span(string)
         edits.replace(start, end, _NUMBER_CALL.sub(r"_cm_\1(", edits.code[start:end]))
 
-    return Change(string, edit, helper)
+    return Change(string, edit, DIGITS)
 
 
 def _is_stored(tree: Tree, name: ast.Name) -> bool:
@@ -120,11 +120,11 @@ def _is_plain(kinds: Kinds, node: ast.expr) -> bool:
     return kinds.kind(node) == "number" or (isinstance(text, str) and text.isascii())
 
 
-def _rename(name: ast.Name, helper: str) -> Change:
+def _rename(name: ast.Name) -> Change:
     def edit(edits: Edits) -> None:
         edits.replace(*edits.span(name), f"_cm_{name.id}")
 
-    return Change(name, edit, helper)
+    return Change(name, edit, DIGITS)
 
 
 def _subjects(tree: Tree) -> Iterator[Place]:
@@ -145,7 +145,7 @@ def _subjects(tree: Tree) -> Iterator[Place]:
         place = _FUNCTIONS[name][dotted is None]
         named = [keyword.value for keyword in call.keywords if keyword.arg == "string"]
         for text in (*call.args[place : place + 1], *named):
-            yield text, wrap(text, "_cm_subject((", SUBJECTS)
+            yield wrap(text, "_cm_subject((", SUBJECTS)
 
 
 TEXTS: tuple[Gap | RewrittenGap, ...] = (
