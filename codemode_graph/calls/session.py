@@ -112,10 +112,11 @@ class Session:
         log: The run's journal.
         number: The session's number in the run; a restart goes on with that of the session that stopped.
         restart: Whether it goes on with a session whose process died, or that waited for people.
+        retells: Whether the program has ended well, and only its end was lost.
     """
 
-    def __init__(self, log: RunLog, number: int, *, owner: str, restart: bool) -> None:
-        self.log, self.number, self.restart = log, number, restart
+    def __init__(self, log: RunLog, number: int, *, owner: str, restart: bool, retells: bool = False) -> None:
+        self.log, self.number, self.restart, self.retells = log, number, restart, retells
         self._owner = owner
         self._began = time.monotonic()
         self._holds_until = 0.0
@@ -152,7 +153,9 @@ class Session:
         view = log.view
         number = _restarted(view, attempt, digest, is_fork)
         owner = f"{me}/{uuid.uuid4().hex[:8]}"
-        session = cls(log, number or max(view.sessions, default=0) + 1, owner=owner, restart=number is not None)
+        retells = number is not None and view.sessions[number].how == "finished"
+        number, restart = number or max(view.sessions, default=0) + 1, number is not None
+        session = cls(log, number, owner=owner, restart=restart, retells=retells)
         now = time.time()
         # Their executor is gone, and with it the only one who could say how they ended.
         for record in view.doubts():

@@ -28,7 +28,7 @@ from codemode_graph.catalogue.merge import restrict
 from codemode_graph.check.tool_uses import References
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.schema import Parameters
-from codemode_graph.tools.spec import Effect, ToolSpec
+from codemode_graph.tools.spec import Effect, ToolCaller, ToolSpec
 from codemode_graph.tools.validation import wrong_argument
 
 __all__ = ["HEADER", "SAVED", "SavedProgram", "called_tools", "check_name", "positions"]
@@ -166,7 +166,7 @@ class SavedProgram:
         does = f"A saved program; it calls {', '.join(names) or 'no tool'}."
         return ToolSpec(
             name=self.name,
-            call=_outside_a_program,
+            call=_outside_a_program(self.name),
             # The first sentence is what a card always has.
             description=f"{self.description.rstrip('. ')} ({does.rstrip('.')})." if self.description else does,
             input_schema=self.parameters,
@@ -182,8 +182,8 @@ def check_name(name: str) -> None:
     """Raise `ConfigurationError` where a name is none that a program can call a function by."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,59}", name) or keyword.iskeyword(name):
         raise ConfigurationError(f"a saved program is named by small letters, digits and underscores, not {name!r}")
-    # The first is that of `codemode_graph.calls.values`, a layer above.
-    if name in ("load_value", SEARCH_TOOLS.name, DESCRIBE_TOOL.name):
+    # Others than these two are named in layers above: `codemode_graph.calls.values`, and the server of `integrations`.
+    if name in ("load_value", SEARCH_TOOLS.name, DESCRIBE_TOOL.name, "run_code", "run_task"):
         raise ConfigurationError(f"a tool of code mode is called {name!r}: give the program another name")
 
 
@@ -275,7 +275,11 @@ def _check_function(program: SavedProgram) -> None:
         raise ConfigurationError("its function has other arguments than the parameters in its header")
 
 
-async def _outside_a_program(arguments: dict[str, Any], config: RunnableConfig) -> Any:
-    raise RuntimeError(
-        "a saved program is put into the program that calls it: call it by its name, as tools.its_name(...)"
-    )
+def _outside_a_program(name: str) -> ToolCaller:
+    async def call(arguments: dict[str, Any], config: RunnableConfig) -> Any:
+        raise RuntimeError(
+            f"{name} is a saved program, which is put into the program that calls it: write `await tools[{name!r}](...)`, "
+            "and do not compute the name"
+        )
+
+    return call

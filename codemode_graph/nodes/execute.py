@@ -106,7 +106,7 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
                 session=session,
                 resolver=resolver,
                 limits=parts.limits,
-                timeout=_timeout(parts, session, seconds_spent(state) - recorded + before),
+                timeout=_timeout(state, parts, session),
             )
             traced.end(
                 ended,
@@ -175,11 +175,18 @@ async def _drive(state: CodeModeState, parts: Parts, config: RunnableConfig, log
     return {**update, "sequence": log.view.length}
 
 
-def _timeout(parts: Parts, session: Session, spent: float) -> float:
-    """Return the seconds that the program may still take: of its own, and of the run's, of which so many are spent."""
+def _timeout(state: CodeModeState, parts: Parts, session: Session) -> float:
+    """Return the seconds that the program may still take: of its own, and of the run's."""
     most = knobs(parts).max_seconds
-    rest = parts.timeout - session.spent
-    return max(0.0, rest if most is None else min(rest, most - spent))
+    # What ended in time has not to end once more in the rest of it, only because the process died then.
+    spent = 0.0 if session.retells else session.spent
+    rest = parts.timeout - spent
+    if most is None:
+        return max(0.0, rest)
+    # Of what the newest program took a checkpoint may know a part, and the journal knows all.
+    recorded = state["attempts"][-1]["seconds"]
+    others = seconds_spent(state) - recorded
+    return max(0.0, min(rest, most - others - (max(recorded, spent) if session.restart else recorded)))
 
 
 def _failure(event: Failed, maker: ToolCalls) -> Failure:

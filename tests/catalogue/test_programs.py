@@ -183,7 +183,7 @@ async def test_it_is_checked_against_the_tools_as_they_are_now(tmp_path: Path) -
         ("await tools.close_all(repo='c/d')", "has no argument 'repo'"),
         ("f'{await tools.close_all(repository=\"c/d\")}'", "call it before the text"),
         ("len = 3\nawait tools.close_all(repository='c/d')", "len is set here"),
-        ("name = 'close_all'\nawait tools[name](repository='c/d')", "call it by its name"),
+        ("name = 'close_all'\nawait tools[name](repository='c/d')", "do not compute the name"),
         ("await again(tools.close_all(repository='c/d'))", "again"),
     ],
 )
@@ -379,6 +379,7 @@ async def test_what_cannot_be_saved_says_why(tmp_path: Path) -> None:
             ({"name": "../x"}, "small letters"),
             ({"name": "list_issues"}, "a tool is called 'list_issues'"),
             ({"name": LOAD_VALUE.name}, "a tool of code mode is called"),
+            ({"name": "run_code"}, "a tool of code mode is called"),
             ({"name": "x", "parameters": {"class": "a/b"}}, "named as a variable is"),
             ({"name": "x", "parameters": ["city"]}, "has no variable 'city'"),
             ({"name": "x", "parameters": {"city": "Rome"}}, "does not have the value 'Rome'"),

@@ -78,6 +78,8 @@ async def test_an_end_that_was_lost_is_told_again_and_a_fork_begins_anew(
     await first.end(how)
     second = await attach(journal, is_fork=is_fork)
     assert (second.number, second.restart) == ((1, True) if goes_on else (2, False))
+    # The time of a program that ended well does not bound how long its end may take to be told again.
+    assert second.retells == (how == "finished")
 
 
 async def test_an_executor_that_lost_its_run_does_not_wait_for_its_own_lease() -> None:
