@@ -312,6 +312,15 @@ NOT_JSON = [
     ("len", "TypeError", "'len'"),
     ("int", "TypeError", "'type'"),
     ("ValueError('x')", "TypeError", "'ValueError'"),
+    ("re.compile('a')", "TypeError", "re.compile"),
+    ("{'patterns': [re.compile('a', re.I)]}", "TypeError", "re.compile"),
+    ("slice(1, 2)", "TypeError", "slice"),
+    ("A", "TypeError", "<class 'A'>"),
+    ("collections.namedtuple('pair', 'a b')", "TypeError", "<class 'pair'>"),
+    ("asyncio.gather", "TypeError", "<function gather"),
+    ("functools.reduce", "TypeError", "<function reduce"),
+    ("functools.partial(len, 'a')", "TypeError", "functools.partial"),
+    ("typing.Any", "TypeError", "typing.Any"),
     ("...", "TypeError", "'ellipsis'"),
     ("10**5000", "ValueError", "digits"),
     ("'x' * 2000", "ValueError", "1,000 bytes"),
@@ -319,6 +328,7 @@ NOT_JSON = [
     ("nested", "ValueError", "60 deep"),
 ]
 DEFINITIONS = (
+    "import asyncio, collections, functools, re, typing\n"
     "async def f():\n    pass\n"
     "class A:\n    def m(self):\n        pass\n"
     "doubled = [1]\nfor i in range(40):\n    doubled = [doubled, doubled]\n"
@@ -342,7 +352,9 @@ async def test_what_json_has_nothing_for_is_an_error_and_reaches_no_tool(
 
 async def test_ordinary_text_that_looks_a_little_like_a_repr_passes(sandbox: MontySandbox) -> None:
     texts = ["<b>object</b>", "range", "dict_keys", "<coroutine", "_tool", "<html><object data='x'></object></html>"]
+    texts += ["<class 'int'>", "re.compile is slow", "typing.", "slice(a)", "functools.partial(f)", "<function 'f'>"]
     assert (await run(sandbox, f"{texts!r}")).value == texts
+    assert (await run(sandbox, "[str(type(x)) for x in (1, None, 'a')]")).value[1] == "<class 'NoneType'>"
 
 
 async def test_large_values_pass_whole(sandbox: MontySandbox) -> None:

@@ -2,6 +2,7 @@
 
 import builtins
 import re
+import types
 from decimal import Decimal
 from functools import cache
 from typing import Any, get_args
@@ -33,7 +34,9 @@ _OPAQUE = re.compile(
     r"(?P<awaitable><coroutine (?:external_future\(\d+\)|object [^<>]{1,300})>|<gather\(\d+\)>)"
     r"|(?P<iterable>dict_(?:keys|values|items)\(\[.*\]\)|range\(-?\d+, -?\d+(?:, -?\d+)?\)"
     r"|<\w{1,50}iterator object(?: at 0x[0-9a-f]+)?>)"
-    r"|(?P<other>_tool_\d+|<function '[^<>']{1,300}' at 0x[0-9a-f]+>|<function '<lambda>' at 0x[0-9a-f]+>"
+    r"|<class '(?P<class>\w{1,100})'>"
+    r"|(?P<other>_tool_\d+|<function (?:'(?:[^<>']{1,300}|<lambda>)'|\w{1,100}) at 0x[0-9a-f]+>"
+    r"|re\.compile\(.*\)|slice\([^()]*, [^()]*, [^()]*\)|typing\.\w+(?:\[.*\])?|functools\.partial\(<.*\)"
     r"|<bound method>|<module '[\w.]{1,100}'>|<[\w.]{1,100} object(?: at 0x[0-9a-f]+|; [^>]{1,300})?>)",
     re.DOTALL,
 )
@@ -43,7 +46,10 @@ SURROGATES = (
     "sandbox takes it"
 )
 """Why a run ends to which a result comes with half of a pair: Monty would refuse the answer as a whole."""
-_UNPLAIN = re.compile(r'\\|"[<dr_]')  # JSON text that may hold such a repr
+_OPENINGS = ("<", "dict_", "range(", "_tool_", "re.compile(", "slice(", "typing.", "functools.partial(")
+_UNPLAIN = re.compile(rf'\\|"(?:{"|".join(map(re.escape, _OPENINGS))})')  # JSON text that may hold such a repr
+# Of these a program may have the text, as from `str(type(x))`; the classes themselves arrive in another way.
+_CLASSES = frozenset(dir(builtins)) | {each.__name__ for each in vars(types).values() if isinstance(each, type)}
 
 # A float's text of 16 digits or more, for of shorter ones there is one alone. It begins at each place at most once, and
 # every part is bounded, so that hostile text takes no quadratic time.
@@ -109,7 +115,8 @@ def arguments_from_monty(
 
 
 def _text(text: str) -> str:
-    if text[:1] in ("<", "d", "r", "_") and (found := _OPAQUE.fullmatch(text)):
+    found = _OPAQUE.fullmatch(text) if text.startswith(_OPENINGS) else None
+    if found is not None and found["class"] not in _CLASSES:
         shown = text if len(text) <= 80 else text[:77] + "..."
         if found["awaitable"]:
             raise TypeError("a coroutine was never awaited; write `await` before the call")
