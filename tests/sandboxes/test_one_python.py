@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from codemode_sandboxes import AutoSandbox
+from codemode_sandboxes import AutoSandbox, Failed, Program
 from codemode_sandboxes.choice import find_lacks
 from codemode_sandboxes.monty import MontySandbox
 
@@ -479,6 +479,13 @@ async def test_keys_that_monty_cannot_tell_apart_end_the_run_and_no_handler_sees
     # Also where no function of the host can be called.
     code = "xs = ['1', 'nan']\ntry:\n    xs.sort(key=lambda t: float(t))\nexcept Exception:\n    pass\nxs"
     assert (await run_in(monty, code)).error == "ValueError"
+
+
+async def test_a_run_is_refused_for_one_reason(monty: MontySandbox) -> None:
+    execution = await monty.start(Program(code="d = {}\nfor k in [1, True, 0, False] * 50:\n    d[k] = 1\nlen(d)"))
+    event = await execution.advance()
+    assert isinstance(event, Failed)
+    assert event.lacks == "the key True equals 1; make all keys texts or all of them integers"
 
 
 @pytest.mark.parametrize(

@@ -409,7 +409,8 @@ class Output:
         if self.exceeded or self.refusal:
             return
         if REFUSAL in text:
-            self.refusal = text.partition(REFUSAL)[2].strip() or "this program"
+            # The program goes on until it is killed, and may be refused for something else.
+            self.refusal = text.split(REFUSAL)[1].strip() or "this program"
             self._stop()
             return
         try:
