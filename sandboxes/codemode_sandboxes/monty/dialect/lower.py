@@ -10,21 +10,27 @@ from codemode_sandboxes.monty.dialect.assignments import ASSIGNMENTS
 from codemode_sandboxes.monty.dialect.calls import CALLS
 from codemode_sandboxes.monty.dialect.change import Change, RewrittenGap
 from codemode_sandboxes.monty.dialect.dates import DATES, READERS
+from codemode_sandboxes.monty.dialect.formats import FORMATS
 from codemode_sandboxes.monty.dialect.keys import GUARD, KEYS
+from codemode_sandboxes.monty.dialect.laziness import LAZINESS
 from codemode_sandboxes.monty.dialect.nans import NANS, WARY_JSON
+from codemode_sandboxes.monty.dialect.oddities import ODDITIES
+from codemode_sandboxes.monty.dialect.orders import ORDERS
 from codemode_sandboxes.monty.dialect.slices import SLICED, SLICES
 from codemode_sandboxes.monty.dialect.statements import STATEMENTS
 from codemode_sandboxes.monty.dialect.texts import DIGITS, SUBJECTS, TEXTS
 from codemode_sandboxes.source.edits import Edits
 from codemode_sandboxes.source.tree import Tree, parse, tree_of
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["GAPS", "Lowered", "lower"]
 
-_REWRITTEN = [
-    (gap, re.compile(gap.words))
-    for gap in (*ASSIGNMENTS, *STATEMENTS, *CALLS, *DATES, *KEYS, *NANS, *SLICES, *TEXTS)
-    if isinstance(gap, RewrittenGap)
-]
+GAPS = (
+    *(*ASSIGNMENTS, *STATEMENTS, *CALLS, *DATES, *KEYS, *NANS, *LAZINESS, *ORDERS, *FORMATS, *SLICES, *TEXTS),
+    *ODDITIES,
+)
+"""All gaps but those that are read off the installed version: missing names, and calls that were not tried."""
+
+_REWRITTEN = [(gap, re.compile(gap.words)) for gap in GAPS if isinstance(gap, RewrittenGap)]
 _SILENT = (GUARD, *READERS, DIGITS, WARY_JSON, SUBJECTS, SLICED)
 _BUILTINS = {name for name in dir(builtins) if not name.startswith("_") and not keyword.iskeyword(name)}
 _BIND = """\

@@ -15,22 +15,11 @@ from pydantic_monty import Monty, MontyError, MontySession
 
 from codemode_sandboxes.contract import Gap
 from codemode_sandboxes.errors import SandboxUnavailable
-from codemode_sandboxes.monty.dialect.assignments import ASSIGNMENTS
-from codemode_sandboxes.monty.dialect.calls import CALLS
 from codemode_sandboxes.monty.dialect.change import RewrittenGap
-from codemode_sandboxes.monty.dialect.dates import DATES
-from codemode_sandboxes.monty.dialect.formats import FORMATS
-from codemode_sandboxes.monty.dialect.keys import KEYS
-from codemode_sandboxes.monty.dialect.laziness import LAZINESS
 from codemode_sandboxes.monty.dialect.library import candidate_names, library_gaps
-from codemode_sandboxes.monty.dialect.nans import NANS
+from codemode_sandboxes.monty.dialect.lower import GAPS
 from codemode_sandboxes.monty.dialect.objects import BUILTINS, METHOD_OWNERS, SPECIAL_METHODS, object_gaps
-from codemode_sandboxes.monty.dialect.oddities import ODDITIES
-from codemode_sandboxes.monty.dialect.orders import ORDERS
 from codemode_sandboxes.monty.dialect.shapes import Shapes, shape_gap, tried_shapes, values_here
-from codemode_sandboxes.monty.dialect.slices import SLICES
-from codemode_sandboxes.monty.dialect.statements import STATEMENTS
-from codemode_sandboxes.monty.dialect.texts import TEXTS
 
 __all__ = ["Findings", "aprobe", "probe"]
 
@@ -89,20 +78,7 @@ def _probe(binary: str | Path | None) -> Findings:
 
 
 def _gaps(session: MontySession, modules: Iterable[str]) -> Iterable[Gap]:
-    for gap in (
-        *ASSIGNMENTS,
-        *STATEMENTS,
-        *CALLS,
-        *DATES,
-        *KEYS,
-        *NANS,
-        *LAZINESS,
-        *ORDERS,
-        *FORMATS,
-        *SLICES,
-        *TEXTS,
-        *ODDITIES,
-    ):
+    for gap in GAPS:
         if not _works(session, gap.probe):
             yield gap.open_part() if isinstance(gap, RewrittenGap) else gap
     yield from library_gaps(_missing_names(session, candidate_names(list(modules))))
