@@ -84,6 +84,10 @@ import functools ;; functools.reduce(lambda a, b: a + b, (x for x in [1, 2]))
 
 # The list that a loop goes through, changed in the loop under another name, or as the part of something.
 ALIASES = r"""
+rows = [1, 2, 3] ;; def f(x): ;;     rows.append(x) ;;     return x ;; for i, r in enumerate(rows): ;;     if i < 3: list(map(f, [r])) ;; [i, rows]
+rows = [1, 2, 3] ;; f = lambda x: rows.append(x) ;; for i, r in enumerate(rows): ;;     if i < 3: f(r) ;; [i, rows]
+rows = [1, 2, 3] ;; for i, r in enumerate(rows): ;;     if i < 3: (lambda x: rows.append(x))(r) ;; [i, rows]
+rows = [1, 2] ;; class A: ;;     def __add__(self, o): ;;         rows.append(o) ;;         return self ;; a = A() ;; for i, r in enumerate(rows): ;;     a = a + 5 if i < 2 else a ;; [i, rows]
 def drop(xs): ;;     xs.pop() ;; rows = [1, 2, 3, 4] ;; for i, r in enumerate(rows): ;;     drop(rows) ;; [i, rows]
 rows = [1, 2, 3, 4] ;; alias = rows ;; for i, r in enumerate(rows): ;;     alias.append(5) if i < 2 else None ;; [i, rows]
 class B: ;;     def __init__(self, x): ;;         self.x = x ;;     def cut(self): ;;         self.x.pop() ;; rows = [1, 2, 3] ;; b = B(rows) ;; for i, r in enumerate(rows): ;;     b.cut() ;; [i, rows]
@@ -131,6 +135,7 @@ rows = [] ;; rows += await tools.rows() ;; len(rows)
 """
 
 ORDERS = r"""
+d, e = {30: 1, 6: 2, 17: 3}, {17: 1, 30: 2, 6: 4} ;; k = d.keys() ;; j = e.keys() ;; list(k & j), [x for x in k | j]
 class A: ;;     tags = {30, 6, 17} ;; list(A.tags)
 (a := {30, 6, 17}) ;; b = a.copy().union({1}) ;; list(a), list(b), list(b | a)
 s = {30, 6, 17} if True else None ;; f = lambda: s ;; [x for x in s or ()], list(f())

@@ -131,9 +131,7 @@ class _Rules:
         body = list(ast.walk(loop))
         changed = _changed(body)
         # Functions of the program's own run in the loop, or while the program waits.
-        if any(
-            isinstance(each, ast.Await) or (isinstance(each, ast.Call) and self._is_own(each.func)) for each in body
-        ):
+        if self._kinds.has_operators or any(map(self._runs_own, body)):
             changed |= self._changed_by_functions
         changed = {each for each in changed if each is None or self._kinds.kind(each) not in ("number", "str")}
         names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
@@ -142,10 +140,13 @@ class _Rules:
         iterables = node.args if isinstance(node, ast.Call) else [node]
         return not all(map(self._is_alone, iterables)) and not all(map(self._is_alone, changed))
 
-    def _is_own(self, function: ast.expr) -> bool:
-        if isinstance(function, ast.Name):
-            return self._tree.owner(function) is not None
-        return isinstance(function, ast.Attribute) and function.attr in self._tree.function_names
+    def _runs_own(self, node: ast.AST) -> bool:
+        match node:
+            case ast.Call(func=ast.Name() as function):
+                return self._tree.owner(function) is not None
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                return name in self._tree.function_names
+        return isinstance(node, ast.Await)
 
     def _is_alone(self, node: ast.expr | None) -> bool:
         """Return whether a value was made for this expression or variable, and no other can have it."""
@@ -201,7 +202,8 @@ class _Rules:
 
     @cached_property
     def _changed_by_functions(self) -> set[ast.Name | None]:
-        return _changed(each for function in self._tree.functions for part in function.body for each in ast.walk(part))
+        functions = (*self._tree.functions, *self._tree.of(ast.Lambda))
+        return _changed(each for function in functions for each in ast.walk(function))
 
 
 def _changed(nodes: Iterable[ast.AST]) -> set[ast.Name | None]:

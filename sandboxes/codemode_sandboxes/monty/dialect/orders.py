@@ -36,7 +36,13 @@ def _sets(tree: Tree) -> dict[ast.expr, None]:
     todo: list[ast.AST] = [*tree.of(ast.Set), *tree.of(ast.SetComp)]
     todo += [call for call in tree.of(ast.Call) if kinds.is_builtin(call.func, "set", "frozenset")]
     # An operator of sets makes one of a dict's keys or items, too.
-    todo += [call for call in tree.of(ast.Call) if is_view(call) and _is_joined(tree.parent(call))]
+    operations: list[ast.BinOp | ast.AugAssign] = [*tree.of(ast.BinOp), *tree.of(ast.AugAssign)]
+    for operation in operations:
+        sides = [operation.value] if isinstance(operation, ast.AugAssign) else [operation.left, operation.right]
+        for side in sides if _is_joined(operation) else ():
+            bound = (value for _, value in kinds.bindings(side)) if isinstance(side, ast.Name) else ()
+            if is_view(side) or any(map(is_view, bound)):
+                todo.append(side)
     sets: dict[ast.expr, None] = {}
     while todo:
         node = todo.pop()
