@@ -9,6 +9,7 @@ import asyncio
 import builtins
 import inspect
 import json
+import pickle
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext, suppress
@@ -20,6 +21,7 @@ from codemode_sandboxes import Limits, Outcome, Raised, Returned
 from codemode_sandboxes.guest.json_values import clean_text, to_json
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import RESUME
 from langgraph.errors import GraphInterrupt, is_invalid_resume
 from langgraph.graph import START, StateGraph
@@ -397,6 +399,19 @@ async def _call(call: Any, arguments: dict[str, Any], config: RunnableConfig) ->
         raise _ToolAsks(interrupt) from None
 
 
+class _ExactSerializer(JsonPlusSerializer):
+    """Keeps state and answers as they are: msgpack has no integers beyond 64 bits, and replaces lone surrogates.
+
+    The bytes never leave the memory of this process, so to unpickle them is safe.
+    """
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        try:
+            return "pickle", pickle.dumps(obj)
+        except Exception:  # such as that of a tool, with what cannot be pickled in it
+            return super().dumps_typed(obj)
+
+
 async def _call_with_answers(
     call: Any, arguments: dict[str, Any], config: RunnableConfig, state: CodeModeState, answers: list[Any]
 ) -> Any:
@@ -407,7 +422,7 @@ async def _call_with_answers(
         inside["configurable"] = config["configurable"]
         returned.append(await _call(call, arguments, inside))
 
-    outside, runtime, saver = config, get_runtime(), InMemorySaver()
+    outside, runtime, saver = config, get_runtime(), InMemorySaver(serde=_ExactSerializer(pickle_fallback=True))
     graph = StateGraph(CodeModeState, type(runtime.context)).add_node(tool).add_edge(START, "tool")
     app = graph.compile(checkpointer=saver, store=runtime.store, interrupt_before=["tool"])
     public = {k: v for k, v in config["configurable"].items() if not k.startswith(("__", "checkpoint_"))}

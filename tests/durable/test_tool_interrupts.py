@@ -1,6 +1,7 @@
 """Tools that ask by themselves: their question is an interrupt of the run, and the answer reaches the very call."""
 
 import asyncio
+import datetime
 import sys
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from codemode_graph import IdempotencyKey, ToolPolicy, codemode, create_codemode
+from codemode_graph.exact import decode
 from codemode_graph.tools import tool
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "t", "user": "ann"}}
@@ -402,3 +404,28 @@ async def test_a_repaired_program_meets_the_same_question_and_does_not_start_the
     assert desk.begun == ["mail ann"]
     await talk.answer("x")
     assert talk.state["output"] == "sent x to ann"
+
+
+@pytest.mark.parametrize("answer", [2**70, "\ud800", {"a": [float("nan"), -0.0, "\0"]}, datetime.date(2026, 1, 2)])
+async def test_answers_and_what_the_run_has_may_be_any_values(answer: Any) -> None:
+    asked: list[Any] = []
+
+    @tool(effect="read")
+    async def large() -> int:
+        """Return a large number."""
+        return 2**80
+
+    @tool(effect="write")
+    async def ask() -> str:
+        """Ask."""
+        return repr(interrupt({"number": 2**80, "text": "\ud800"}))
+
+    def approve(question: Any) -> Any:
+        asked.append(decode(question))
+        return answer
+
+    async with codemode(tools=[large, ask], approve=approve, sandbox="restricted") as cm:
+        result = await cm.run_code("n = await tools.large()\n[n, await tools.ask()]")
+    arrived = "2026-01-02" if isinstance(answer, datetime.date) else answer
+    assert result.value == [2**80, repr(arrived)]
+    assert asked == [{"number": 2**80, "text": "\ud800"}]
