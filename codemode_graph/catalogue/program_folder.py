@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -54,14 +54,18 @@ def with_programs(specs: Sequence[ToolSpec], folder: str | os.PathLike[str] | No
         return tuple(specs)
     by_name = {spec.name: spec for spec in specs}
     found: list[ToolSpec] = []
-    for program in _read(Path(folder)):
+    programs = list(_read(Path(folder)))
+    names = {program.name for program in programs}
+    for program in programs:
         try:
             missing, moved = program.missing(by_name), program.moved(by_name)
         except ConfigurationError as error:
             _logger.warning("the saved program %s is left out: %s", program.name, error)
             continue
         if missing:
-            _logger.info("the saved program %s is left out: there is no tool %s", program.name, ", ".join(missing))
+            # A tool may be missing because this process has others; what calls a saved program works nowhere.
+            level = logging.WARNING if names.intersection(missing) else logging.INFO
+            _logger.log(level, "the saved program %s is left out: %s", program.name, _no_tool(missing, names))
         elif moved is not None:
             _logger.warning("the saved program %s is left out: %s", program.name, moved)
         elif program.name in by_name:
@@ -206,7 +210,7 @@ class SavedPrograms:
         except ConfigurationError as error:
             return str(error)
         if missing:
-            return f"there is no tool {', '.join(missing)}"
+            return _no_tool(missing, {path.stem for path in _files(self.folder)} if self.folder is not None else ())
         return moved or ("a tool has its name" if program.name in self._specs else None)
 
     def _path(self, name: str) -> Path:
@@ -241,6 +245,13 @@ class SavedPrograms:
                     f"the program has {shown} in it, which a tool returned: make it a parameter, such as "
                     f"parameters={{'value': {shown}}}, or leave it out of texts and comments"
                 )
+
+
+def _no_tool(missing: Sequence[str], programs: Collection[str]) -> str:
+    """Return what to say of tools that are not there, some of which may be saved programs."""
+    nested = [name for name in missing if name in programs]
+    reason = f"; {nested[0]} is a saved program, and none can call another one or itself" if nested else ""
+    return f"there is no tool {', '.join(missing)}{reason}"
 
 
 def _is_there(path: Path) -> ConfigurationError:

@@ -532,3 +532,20 @@ async def test_an_argument_by_position_never_goes_to_another_one(tmp_path: Path,
         # Written by its name it means what it says, and the check finds where there is no such argument.
         path.write_text(path.read_text().replace("list_issues(repository)", "list_issues(repository=repository)"))
         assert cm.programs._unfit(cm.programs.get("close_all")) is None
+
+
+@pytest.mark.parametrize("called", ["close_all", "other"])
+async def test_a_file_that_calls_a_saved_program_is_left_out_and_says_so(
+    tmp_path: Path, called: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with make(tmp_path, Tracker()) as cm:
+        await save(cm)
+        path = cm.programs.folder / "close_all.py"
+        (cm.programs.folder / "other.py").write_text(path.read_text().replace("def close_all", "def other"))
+        path.write_text(path.read_text().replace("tools.list_issues(", f"tools.{called}("))
+    async with make(tmp_path, Tracker()) as cm:
+        assert [spec.name for spec in cm.tools if spec.program] == ["other"]
+        reason = f"there is no tool {called}; {called} is a saved program, and none can call another one or itself"
+        assert f"the saved program close_all is left out: {reason}" in caplog.text
+        with pytest.raises(ConfigurationError, match=reason):
+            await cm.run_program("close_all", repository="c/d")
