@@ -40,6 +40,7 @@ GAPS = {
     ),
     *(
         "assert with a message that is no text",
+        "named arguments behind **",
         "keys that equal a key of another type",
         "keys that may equal a key of another type",
         "NaN among others",

@@ -162,6 +162,9 @@ import asyncio ;; await asyncio.gather(*[tools.double(x) for x in [1, 2]]), awai
 """
 
 DETAILS = r"""
+def f(**kw): ;;     return kw ;; f(**{'a': 1}, b=2), dict(**{'a': 1}, b=2), f(b=2, **{'a': 1}), dict({'z': 1}, a=2, **{'y': 1})
+log = [] ;; def n(x): ;;     log.append(x) ;;     return x ;; def f(*a, **kw): ;;     return a, kw ;; f(**{'a': n(3)}, b=n(1), **{'c': n(4)}), f(b=n(5), *[n(6)], **{'a': n(7)}), log
+await tools.put(**{'value': 'x'}, key='k')
 f'{None:>5}'
 try: ;;     f'{[1]:.2f}' ;; except Exception as e: ;;     r = type(e).__name__ ;; r
 f'{3.14159:.2f}|{5:03d}|{"a":>3}|{1234567:,}|{0.25:.0%}|{2.5:.0f}|{-5:+}', '{:>4}|{:<3}'.format(1, 'a'), '%5.1f|%s' % (2.25, [1])

@@ -117,6 +117,14 @@ def _class_texts(tree: Tree) -> Iterator[ast.AST]:
             yield node
 
 
+def _late_names(tree: Tree) -> Iterator[ast.AST]:
+    """Find calls that name an argument behind `**`: Monty evaluates it first, and a dict of them has it first."""
+    for call in tree.of(ast.Call):
+        names = [keyword.arg for keyword in call.keywords]
+        if None in names and any(names[names.index(None) :]):
+            yield call
+
+
 def _assertions(tree: Tree) -> Iterator[ast.AST]:
     kinds = kinds_of(tree)
     return (node for node in tree.of(ast.Assert) if node.msg is not None and kinds.kind(node.msg) != "str")
@@ -274,6 +282,13 @@ ODDITIES: tuple[Gap, ...] = (
         "show the name: `Point.__name__`, `type(value).__name__`",
         _class_texts,
         "class A:\n    pass\nrepr(A) == \"<class '__main__.A'>\"",
+        rare=True,
+    ),
+    Gap(
+        "named arguments behind **",
+        "write `**` last: `f(b=2, **others)`",
+        _late_names,
+        "list(dict(**{'a': 1}, b=2)) == ['a', 'b']",
         rare=True,
     ),
     Gap(
