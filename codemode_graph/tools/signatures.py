@@ -169,6 +169,7 @@ def _is_vague(shape: Shape | None) -> bool:
 _HEAD = """\
 from typing import Any, Iterator, Literal, Mapping, NotRequired, Protocol, TypedDict, TypeVar, overload
 
+__all__ = ["tools"]
 """
 
 # Not `Sequence`: a str is a sequence of str, too. But its __contains__ takes no other object, which tells it apart.
