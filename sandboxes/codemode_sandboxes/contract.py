@@ -10,7 +10,7 @@ Nothing that comes out of an execution carries authority: hostile code chose the
 import ast
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 from codemode_sandboxes.source.tree import Tree
 
@@ -240,6 +240,12 @@ class Failed:
     traceback: str = ""
     stdout: str = ""
     lacks: str = ""
+
+    @classmethod
+    def out_of_time(cls, limits: Limits, stdout: str = "") -> Self:
+        """Return the end of a program that computed for longer than its limit."""
+        message = f"the program computed for longer than {limits.seconds:g} seconds"
+        return cls(kind="timeout", type="TimeoutError", message=message, stdout=stdout)
 
 
 Event: TypeAlias = Blocked | Finished | Failed

@@ -137,8 +137,7 @@ class HandoverExecution:
             if not deadline.expired():
                 raise
             await self._execution.aclose()
-            message = f"the program computed for longer than {self._limits.seconds:g} seconds"
-            return Failed(kind="timeout", type="TimeoutError", message=message)
+            return Failed.out_of_time(self._limits)
         finally:
             took = time.monotonic() - began
             self._spent += took

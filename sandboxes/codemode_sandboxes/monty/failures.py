@@ -60,13 +60,13 @@ def failure(
     """
     # A process that passed its time limit is killed, and looks like one that crashed.
     if isinstance(error, MontyCrashedError):
-        return _time_exceeded(limits, stdout) if error.timed_out else _died(stdout)
+        return Failed.out_of_time(limits, stdout) if error.timed_out else _died(stdout)
     if not isinstance(error, MontySyntaxError | MontyRuntimeError):
         return _died(stdout)
     type_name, message, frames = type(error.exception()).__name__, error.display("msg"), error.traceback()
     exceeded = next((name for name, words in _LIMIT_KINDS if name == type_name and words.match(message)), None)
     if exceeded == "TimeoutError":
-        return _time_exceeded(limits, stdout)
+        return Failed.out_of_time(limits, stdout)
     if exceeded == "MemoryError":
         text = f"the program used more than its {limits.memory_bytes / 2**20:.4g} MB of memory"
         return Failed(kind="memory", type="MemoryError", message=text, line=_line(frames), stdout=stdout)
@@ -101,11 +101,6 @@ def last_line(source: str) -> int | None:
     """Return the line of the expression that is a program's value."""
     body = _statements(source)
     return body[-1].lineno if body else None
-
-
-def _time_exceeded(limits: Limits, stdout: str) -> Failed:
-    message = f"the program computed for longer than {limits.seconds:g} seconds"
-    return Failed(kind="timeout", type="TimeoutError", message=message, stdout=stdout)
 
 
 def _died(stdout: str) -> Failed:

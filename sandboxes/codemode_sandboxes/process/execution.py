@@ -200,7 +200,7 @@ class ProcessExecution:
             return _failed("protocol", f"the sandbox's guest broke the protocol: {error}")
         except TimeoutError:
             self._channel.kill()
-            return self._timeout()
+            return Failed.out_of_time(self._limits)
 
     async def _listen(self, stdout: list[str]) -> Event:
         calls: list[Call] = []
@@ -259,14 +259,11 @@ class ProcessExecution:
             raise SandboxClosed("this execution was closed")
         status = await _exit_status(self._channel)
         if status == -signal.SIGXCPU:
-            return self._timeout()
+            return Failed.out_of_time(self._limits)
         if self._channel.out_of_memory():
             limit = self._limits.memory_bytes / 2**20
             return _failed("memory", f"the program used more than its {limit:.4g} MB of memory")
         return _failed("died", f"the program's process {describe_exit(status)}")
-
-    def _timeout(self) -> Failed:
-        return _failed("timeout", f"the program computed for longer than {self._limits.seconds:g} seconds")
 
 
 async def _exit_status(channel: Channel) -> int | None:

@@ -177,7 +177,7 @@ class _Rules:
 
     @cached_property
     def _has_long_ranges(self) -> bool:
-        """Whether a range of the program may be so long that a list of it would not do."""
+        """True where a range of the program may be so long that a list of it would not do."""
         ranges = [call for call in self._tree.of(ast.Call) if self._kinds.is_builtin(call.func, "range")]
         inside = {each for call in ranges for each in ast.walk(call)}
         computed = {
@@ -191,7 +191,7 @@ class _Rules:
 
     @cached_property
     def _makes_iterators(self) -> bool:
-        """Whether something may be an iterator that is not made here, and that something else advances, too."""
+        """True where something may be an iterator that is not made here, and that something else advances, too."""
         names = [name for name, _ in self._tree.references] + [node.attr for node in self._tree.of(ast.Attribute)]
         # In `next(iter(...))` no variable holds the iterator.
         return any(name.startswith(("itertools.", "csv.")) or name.endswith("finditer") for name in names) or any(
