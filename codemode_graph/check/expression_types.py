@@ -30,10 +30,11 @@ async def expression_types(
     Raises:
         SandboxError: The type checker does not answer.
     """
-    edits = Edits(code)
-    spans = {node: edits.span(node) for node in nodes}
-    if not spans or _QUESTION in code:
+    expressions = list(nodes)
+    if not expressions or _QUESTION in code:
         return {}
+    edits = Edits(code)
+    spans = {node: edits.span(node) for node in expressions}
     for start, end in spans.values():
         edits.insert(start, _QUESTION)
         edits.insert(end, ")")

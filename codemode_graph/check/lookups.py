@@ -40,7 +40,9 @@ async def find_wrong_lookups(
         SandboxError: The type checker does not answer.
     """
     reports = list(found)
-    gets = list(_gets(tree, types)) if types.records else []
+    gets = list(_gets(tree, types))
+    if not types.records:
+        gets.clear()
     values = [get.value for get, _ in gets] + [each.value for _, subscripts in reports for each in subscripts]
     receivers = {node for node in values if not any(isinstance(above, ast.JoinedStr) for above in tree.ancestors(node))}
     # An empty dict, which stands for a missing value, has this type, and no key.

@@ -42,14 +42,17 @@ async def correct_keys(
     signatures = Signatures.of(
         replace(spec, output_schema=seen[spec.name]) if spec.name in seen else spec for spec in specs
     )
-    records = {name: record for record, name in signatures.names.items()}
     diagnostics = await checker.type_check(code, render_stubs(signatures))
     tree, edits, fixes = tree_of(code), Edits(code), list[str]()
     stored = StoredKeys(tree)
     found = {}
     for each in diagnostics:
-        if each.rule == "invalid-key" and (match := _UNKNOWN.fullmatch(each.message)) and match["type"] in records:
-            found[each.line, match["key"]] = records[match["type"]].fields.keys()
+        if (
+            each.rule == "invalid-key"
+            and (match := _UNKNOWN.fullmatch(each.message))
+            and match["type"] in signatures.records
+        ):
+            found[each.line, match["key"]] = signatures.records[match["type"]].fields.keys()
     for node in tree.of(ast.Subscript):
         if not isinstance(node.slice, ast.Constant) or not isinstance(node.slice.value, str):
             continue

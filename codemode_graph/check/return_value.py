@@ -87,7 +87,6 @@ class _Walk:
         self.leaves: list[_Leaf] = []
         self._wholes: list[ast.expr] = []
         self._tree, self._expected, self._signatures = tree, expected, signatures
-        self._records = {name: record for record, name in signatures.names.items()}
         stored = StoredKeys(tree)
         self._stored, self._merges = stored.keys, stored.merges
         self._functions: set[ast.AST] = set()
@@ -112,7 +111,7 @@ class _Walk:
         for leaf in self.leaves:
             if leaf.node not in types:
                 continue
-            found = self._certain(leaf.node, read_type(types[leaf.node], self._records))
+            found = self._certain(leaf.node, read_type(types[leaf.node], self._signatures.records))
             if (why := clash(found, leaf.expected, self._stored)) is not None:
                 self._find(leaf.node, self._tell(leaf.place, why))
 

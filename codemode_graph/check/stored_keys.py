@@ -20,8 +20,8 @@ class StoredKeys:
     """
 
     def __init__(self, tree: Tree) -> None:
-        self.keys = frozenset(_keys(tree))
         merged = list(_merged(tree))
+        self.keys = frozenset([*_keys(tree), *_written(merged)])
         self.merges = bool(merged)
         # The keys of such a dict stand nowhere in the text.
         self._unknown = any(not isinstance(each, (ast.Dict, *_SETS)) for each in merged)
@@ -42,10 +42,14 @@ def _keys(tree: Tree) -> Iterator[str]:
                 yield key
             case ast.Call(func=ast.Attribute(attr="update"), keywords=keywords):
                 yield from (keyword.arg for keyword in keywords if keyword.arg)
-    for merged in _merged(tree):
-        for each in merged.keys if isinstance(merged, ast.Dict) else ():
-            if isinstance(each, ast.Constant) and isinstance(each.value, str):
-                yield each.value
+
+
+def _written(merged: list[ast.expr]) -> Iterator[str]:
+    """Yield the keys of what is merged that are written out."""
+    for display in merged:
+        for key in display.keys if isinstance(display, ast.Dict) else ():
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                yield key.value
 
 
 def _merged(tree: Tree) -> Iterator[ast.expr]:

@@ -88,12 +88,12 @@ class TypeFindings:
                 column = len(lines[node.lineno - 1].encode()[: node.col_offset].decode(errors="replace")) + 1
                 self._nodes.setdefault((node.lineno, column), []).append(node)
 
-    # Most programs have no diagnostic, and tools have thousands of types.
-    @cached_property
-    def records(self) -> dict[str, Record]:
+    @property
+    def records(self) -> Mapping[str, Record]:
         """The types of the tools by their names."""
-        return {name: record for record, name in self._signatures.names.items()}
+        return self._signatures.records
 
+    # Most programs have no diagnostic, and tools have thousands of types.
     @cached_property
     def _returned_by(self) -> list[tuple[str, str, _Part]]:
         return list(_returned_by(self._signatures))

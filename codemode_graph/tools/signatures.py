@@ -101,6 +101,11 @@ class Signatures:
         return {signature.tool.name: signature for signature in self.tools}
 
     @cached_property
+    def records(self) -> Mapping[str, Record]:
+        """The records by their names, as a type checker's messages have them."""
+        return {name: record for record, name in self.names.items()}
+
+    @cached_property
     def tool_names(self) -> ToolNames:
         """The names of the tools, as a check looks them up."""
         return ToolNames(signature.tool.name for signature in self.tools)
