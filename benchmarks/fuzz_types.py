@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from textwrap import indent
-from types import SimpleNamespace
-from typing import Any, Literal, NotRequired, Optional, Union
+from types import GenericAlias, SimpleNamespace
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -77,7 +77,7 @@ async def fuzz(count: int, seed: int) -> Outcomes:
                     outcomes.passed_over += 1
                     continue
                 result = await session.run_code(program, returns=returns)
-                if (why := result["error"]) is None and _text(result["output"]) != _text(expected):
+                if (why := result["error"]) is None and json.dumps(result["output"]) != json.dumps(expected):
                     why = f"it gives {result['output']!r}, not {expected!r}"
                 if why is None:
                     outcomes.right += 1
@@ -130,19 +130,19 @@ class _Tools:
         one = inner.annotation
         if chance < 0.75:
             return _Kind(
-                list[one],  # type: ignore[valid-type]
+                GenericAlias(list, one),
                 lambda: [inner.make() for _ in range(rng.randint(1, 3))],
                 {"0": inner, "-1": inner},
             )
         if chance < 0.85:
             return _Kind(
-                dict[str, one],  # type: ignore[valid-type]
+                GenericAlias(dict, (str, one)),
                 lambda: {key: inner.make() for key in "qw"},
                 {"'q'": inner},
             )
         if chance < 0.92:
-            return _Kind(Optional[one], lambda: None if rng.random() < 0.2 else inner.make())  # noqa: UP045
-        return _Kind(Union[one, other.annotation], lambda: rng.choice([inner, other]).make())  # noqa: UP007
+            return _Kind(one | None, lambda: None if rng.random() < 0.2 else inner.make())
+        return _Kind(one | other.annotation, lambda: rng.choice([inner, other]).make())
 
     def _record(self, depth: int) -> _Kind:
         self._records += 1
@@ -166,12 +166,12 @@ def _program(rng: random.Random, tools: _Tools) -> tuple[str, Any]:
         (place, one),
         (f"x = {place}\nx", one),
         (f"def f(d):\n    return d\nf({place})", one),
-        (f"[{place}]", list[one]),  # type: ignore[valid-type]
-        (f"x = []\nx.append({place})\nx", list[one]),  # type: ignore[valid-type]
+        (f"[{place}]", GenericAlias(list, one)),
+        (f"x = []\nx.append({place})\nx", GenericAlias(list, one)),
         (f"{{'one': {place}, 'more': 1}}", TypedDict("Answer", {"one": one, "more": int})),  # type: ignore[operator]
         (f"x = {{}}\nx['one'] = {place}\nx", TypedDict("Answer", {"one": one})),  # type: ignore[operator]
-        (f"{{str(i): {place} for i in range(2)}}", dict[str, one]),  # type: ignore[valid-type]
-        (f"{place} if len('a') else None", Optional[one]),  # noqa: UP045
+        (f"{{str(i): {place} for i in range(2)}}", GenericAlias(dict, (str, one))),
+        (f"{place} if len('a') else None", one | None),
     ]
     return rng.choice(answers)
 
@@ -289,10 +289,6 @@ async def _run_here(program: str, functions: list[Callable[..., Awaitable[Any]]]
     names: dict[str, Any] = {"tools": SimpleNamespace(**{each.__name__: each for each in functions})}
     exec(f"async def main():\n{indent(chr(10).join([*lines, f'return {value}']), '    ')}", names)
     return await names["main"]()
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value)
 
 
 def main() -> None:
