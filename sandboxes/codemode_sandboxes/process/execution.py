@@ -48,7 +48,6 @@ _PARSE_AT_ONCE = 256 * 1024  # larger frames are parsed in a thread: they would 
 _EXIT_SECONDS = 2.0  # from the end of a guest's stream to its own; a hostile guest may close the one and stay
 
 _TYPES: dict[FailureKind, str] = {
-    "timeout": "TimeoutError",
     "memory": "MemoryError",
     "output": "RuntimeError",
     "calls": "RuntimeError",
