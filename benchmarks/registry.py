@@ -108,6 +108,13 @@ BENCHMARKS = (
         tables={"overhead": _overhead, "overhead-ratios": _ratios},
     ),
     Benchmark(
+        name="overhead-parts",
+        module="benchmarks.overhead",
+        options=("--profile",),
+        question="where our own time of a run goes",
+        tables={"overhead-parts": _printed},
+    ),
+    Benchmark(
         name="sandboxes",
         module="benchmarks.sandboxes",
         question="starts, calls, runs per second and memory of each sandbox",
