@@ -55,9 +55,14 @@ def sample(value: Any, *, limit: int = 600) -> str:
     return f"{text[:limit]} … (cut)"
 
 
+def cut(text: str, limit: int) -> str:
+    """Return a text, of one that is longer than `limit` characters its beginning and how much is left out."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
 def _cut(value: Any, items: int, characters: int) -> Any:
-    if isinstance(value, str) and len(value) > characters:
-        return f"{value[:characters]}… ({len(value) - characters} more characters)"
+    if isinstance(value, str):
+        return cut(value, characters)
     if isinstance(value, list):
         items_shown = [_cut(item, items, characters) for item in value[:items]]
         return items_shown if len(value) <= items else [*items_shown, f"… {len(value) - items} more items"]

@@ -6,6 +6,8 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
+from codemode_graph.preview import cut
+
 _MASK = "[redacted]"
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|DSN)S?($|_)", re.I)
 _PATTERNS = (
@@ -39,7 +41,7 @@ def redact(text: str, *, limit: int = 2000) -> str:
         text = text.replace(secret, _MASK)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+    return cut(text, limit)
 
 
 def mask(value: Any, names: Collection[str]) -> Any:

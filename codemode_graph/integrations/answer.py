@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from codemode_graph.calls.view import standing_effects
 from codemode_graph.exact import encode_fields
-from codemode_graph.preview import as_text, sample, shape
+from codemode_graph.preview import as_text, cut, sample, shape
 from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState, ToolCall
 from codemode_graph.tools.text import one_line
@@ -39,7 +39,7 @@ def answer_text(result: Mapping[str, Any], *, limit: int = LIMIT, advice: str = 
         The value as JSON, and which calls failed that its program went on without; of a run that failed, the reason, and
         the calls that took effect all the same.
     """
-    printed = f"\n\nPrinted:\n{_cut(result['stdout'], _PRINTED_CHARS)}" if result["stdout"].strip() else ""
+    printed = f"\n\nPrinted:\n{cut(result['stdout'], _PRINTED_CHARS)}" if result["stdout"].strip() else ""
     if result["success"]:
         note = f"\n\nNote: {warning}." if (warning := result.get("warning")) else ""
         return f"{_value(result['output'], limit)}{note}{printed}"
@@ -118,10 +118,6 @@ def _value(value: Any, limit: int) -> str:
         return text
     head = f"The value has {len(text):,} characters, too many to show. It is {shape(value)}."
     return f"{head} Shown in part:\n{sample(value, limit=limit)}"
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
 
 
 def _cut_inside(text: str, limit: int) -> str:
