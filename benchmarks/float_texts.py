@@ -1,4 +1,4 @@
-"""How often Monty writes the last digit of a float otherwise than CPython, by what the floats are.
+"""Counts the floats whose last digit Monty writes otherwise than CPython, by what the floats are.
 
 Run it with `python -m benchmarks.float_texts`. It sends random floats of each kind into Monty, and compares their `repr`s with
 those of this process.

@@ -1,4 +1,4 @@
-"""What a program does with a variable where it reads it: whether that may change what the variable holds."""
+"""Tell what a program does with a variable where it reads it: whether that may change what the variable holds."""
 
 import ast
 from collections.abc import Iterator
