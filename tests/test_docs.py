@@ -101,6 +101,16 @@ def test_the_readme_is_short() -> None:
     assert TEXTS["README.md"].count("\n") <= 150
 
 
+def test_links_lead_from_the_readme_to_every_page() -> None:
+    todo, reached = ["README.md"], set()
+    while todo:
+        page = todo.pop()
+        if page in TEXTS and page not in reached:
+            reached.add(page)
+            todo += [Path(link).name for link in re.findall(r"\]\(([\w/.-]+\.md)", TEXTS[page])]
+    assert reached == set(TEXTS)
+
+
 async def test_the_picture_of_a_run_is_what_a_run_shows() -> None:
     make = load(ROOT / "docs" / "images" / "make.py")
     shown, now = (
