@@ -12,7 +12,7 @@ import marshal
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from codemode_sandboxes.contract import (
     Blocked,
@@ -47,6 +47,8 @@ class Candidate(NamedTuple):
 Candidates = Callable[[str], AsyncGenerator[Candidate]]
 """Takes what a backend lacks, and yields the backends that may go on with the run: the next is for one that does not start."""
 
+# Seconds in which a backend ends a program that is out of time, before it is closed.
+_GRACE = 1.0
 # Answers are kept until the run ends. A run with more of them than this stays where it is.
 _MOST_BYTES = 32 * 1024 * 1024
 
@@ -114,6 +116,8 @@ class HandoverExecution:
         self._size = 0
         self._spent = 0.0
         self._left: float | None = None  # where the run has moved: seconds
+        # What the program had printed in the first backend since its last event, which it prints again where it goes on.
+        self._printed = ""
 
     async def advance(self, outcomes: Mapping[int, Outcome] | None = None, *, elapsed: float | None = None) -> Event:
         """Run the program until it blocks or ends, here or elsewhere.
@@ -137,9 +141,10 @@ class HandoverExecution:
             if not deadline.expired():
                 raise
             await self._execution.aclose()
-            return Failed.out_of_time(self._limits)
+            return Failed.out_of_time(self._limits, self._printed)
         finally:
             took = time.monotonic() - began
+            self._printed = ""
             self._spent += took
             if self._left is not None:
                 self._left -= took
@@ -187,11 +192,22 @@ class HandoverExecution:
                 return failed
             self._on_move(candidate.sandbox)
             candidate.on_start()
-            self._left = self._limits.seconds - self._spent
+            self._left, self._printed = self._limits.seconds - self._spent, failed.stdout
+            if isinstance(self._execution, _Shortened):
+                # A backend that ends the program itself knows all that it has printed.
+                self._execution.shorten(self._left)
+                self._left += _GRACE
             return await self._advance(outcomes, elapsed)
         except BaseException:
             await self._execution.aclose()
             raise
+
+
+@runtime_checkable
+class _Shortened(Protocol):
+    """An execution whose time can be made shorter."""
+
+    def shorten(self, seconds: float) -> None: ...
 
 
 _Step: TypeAlias = tuple[bytes, float | None, bytes]

@@ -34,7 +34,7 @@ from codemode_sandboxes.monty import MontySandbox
 from codemode_graph import CodeMode, tool
 from tests.sandboxes.driving import run
 
-LACKING = Failed(kind="program", type="ValueError", message="a key is NaN", lacks="a key is NaN")
+LACKING = Failed(kind="program", type="ValueError", message="a key is NaN", stdout="c\n", lacks="a key is NaN")
 FIRST = Blocked((Call(1, "put", (1,)),), (), None, "a\n")
 SECOND = Blocked((Call(2, "put", (2.0,)),), (), 0.5, "b\n")
 PROGRAM = Program(code="1", tools=("put",))
@@ -239,4 +239,18 @@ async def test_a_run_that_moves_has_what_is_left_of_its_time(monkeypatch: pytest
     failed = await execution.advance({2: Returned(2)})
     assert isinstance(failed, Failed)
     assert (failed.kind, failed.message) == ("timeout", "the program computed for longer than 300.01 seconds")
+    assert failed.stdout == "c\n"  # as far as it is known: this backend says nothing of a program that is closed
     assert other.executions[0].closed
+
+
+async def test_what_a_run_prints_where_it_has_moved_is_kept_when_its_time_is_up(auto: AutoSandbox) -> None:
+    code = "print('a')\nx = int(await tools.three())\nprint('b')\nawait tools.three()\nprint('c', x)\nwhile True:\n    pass"
+    execution = await auto.start(Program(code=code, tools=("three",)), Limits(seconds=1))
+    first = await execution.advance()
+    second = await execution.advance({1: Returned("٣")})
+    failed = await execution.advance({2: Returned("3")})
+    assert isinstance(first, Blocked)
+    assert isinstance(second, Blocked)
+    assert isinstance(failed, Failed)
+    assert (failed.kind, failed.message) == ("timeout", "the program computed for longer than 1 seconds")
+    assert [first.stdout, second.stdout, failed.stdout] == ["a\n", "b\n", "c 3\n"]

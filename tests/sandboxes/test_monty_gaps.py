@@ -41,6 +41,7 @@ GAPS = {
     *(
         "assert with a message that is no text",
         "named arguments behind **",
+        "os.environ as a value",
         "keys that equal a key of another type",
         "keys that may equal a key of another type",
         "NaN among others",

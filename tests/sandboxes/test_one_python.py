@@ -165,6 +165,10 @@ DETAILS = r"""
 def f(**kw): ;;     return kw ;; f(**{'a': 1}, b=2), dict(**{'a': 1}, b=2), f(b=2, **{'a': 1}), dict({'z': 1}, a=2, **{'y': 1})
 log = [] ;; def n(x): ;;     log.append(x) ;;     return x ;; def f(*a, **kw): ;;     return a, kw ;; f(**{'a': n(3)}, b=n(1), **{'c': n(4)}), f(b=n(5), *[n(6)], **{'a': n(7)}), log
 await tools.put(**{'value': 'x'}, key='k')
+import os ;; os.environ['CODEMODE_A'] = 'b' ;; r = os.getenv('CODEMODE_A') ;; del os.environ['CODEMODE_A'] ;; r
+import os ;; e = os.environ ;; type(e).__name__, isinstance(os.environ, dict), isinstance(e, dict)
+from os import environ ;; environ.setdefault('CODEMODE_A', 'b') ;; environ.pop('CODEMODE_A') + environ.get('CODEMODE_A', 'c')
+import os ;; os.environ.get('CODEMODE_A', 'd'), 'CODEMODE_A' in os.environ, os.getenv('CODEMODE_A')
 f'{None:>5}'
 try: ;;     f'{[1]:.2f}' ;; except Exception as e: ;;     r = type(e).__name__ ;; r
 f'{3.14159:.2f}|{5:03d}|{"a":>3}|{1234567:,}|{0.25:.0%}|{2.5:.0f}|{-5:+}', '{:>4}|{:<3}'.format(1, 'a'), '%5.1f|%s' % (2.25, [1])

@@ -80,6 +80,20 @@ async def test_a_timer_that_was_set_in_a_block_before_does_not_end_this_one() ->
             await asyncio.sleep(10)
 
 
+@own_clock
+async def test_what_is_left_can_be_made_less_and_never_more() -> None:
+    watch = Stopwatch(100)
+    async with watch:
+        await asyncio.sleep(1)
+    watch.shorten(0.5)
+    watch.shorten(50)
+    async with watch:
+        await asyncio.sleep(0.25)
+    with pytest.raises(TimeoutError):
+        async with watch:
+            await asyncio.sleep(10)
+
+
 async def test_a_task_that_is_cancelled_is_cancelled() -> None:
     watch = Stopwatch(10)
 

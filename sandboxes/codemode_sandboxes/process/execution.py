@@ -144,6 +144,10 @@ class ProcessExecution:
             self._close()  # not awaited: the caller need not wait for the end of the guest's process
         return dataclasses.replace(event, stdout="".join(stdout)) if stdout else event
 
+    def shorten(self, seconds: float) -> None:
+        """Let the program compute for no longer than this from now on, where its limit leaves it more."""
+        self._watch.shorten(seconds)
+
     async def aclose(self) -> None:
         """Kill the guest and free what it holds; see `Execution`."""
         await shielded(self._close())
@@ -338,6 +342,14 @@ class Stopwatch:
         else:
             self._expired = True
             self._task.cancel()
+
+    def shorten(self, seconds: float) -> None:
+        """Let the blocks from now on take this long together, where less than all before is left. Call it between blocks."""
+        if seconds < self._seconds:
+            self._seconds = seconds
+            # The next block sets another: this one goes off too late.
+            self.close()
+            self._timer = None
 
     def close(self) -> None:
         """Cancel the timer."""

@@ -125,6 +125,21 @@ def _late_names(tree: Tree) -> Iterator[ast.AST]:
             yield call
 
 
+def _environments(tree: Tree) -> Iterator[ast.AST]:
+    """Find `os.environ` where more of it shows than that nothing is in it: in Monty it is a dict, a new one each time."""
+    for name, node in tree.references:
+        if name != "os.environ":
+            continue
+        match tree.parent(node):
+            case ast.Attribute(attr="get" | "items" | "keys" | "values" | "copy"):
+                continue
+            case ast.Subscript(ctx=ast.Load()) | ast.Compare(ops=[ast.In() | ast.NotIn()]):
+                continue
+            case ast.Call(func=ast.Name(id="bool" | "dict" | "len" | "list" | "sorted"), args=[_]):
+                continue
+        yield node
+
+
 def _assertions(tree: Tree) -> Iterator[ast.AST]:
     kinds = kinds_of(tree)
     return (node for node in tree.of(ast.Assert) if node.msg is not None and kinds.kind(node.msg) != "str")
@@ -289,6 +304,13 @@ ODDITIES: tuple[Gap, ...] = (
         "write `**` last: `f(b=2, **others)`",
         _late_names,
         "list(dict(**{'a': 1}, b=2)) == ['a', 'b']",
+        rare=True,
+    ),
+    Gap(
+        "os.environ as a value",
+        "read it by `os.environ.get(name)`: it is empty",
+        _environments,
+        "import os\nrepr(os.environ) == 'environ({})'",
         rare=True,
     ),
     Gap(
