@@ -258,6 +258,8 @@ class _Program:
                 loop = f"[{self._part(name, first, depth + 2)} for {name} in {place}]"
                 again = self._part(f"next(iter({place}))", first, depth + 1)
                 return rng.choice([loop, again, f"len({place})", f"[*{place}]", f"list(reversed({place}))"])
+            case str() | int() | float() if rng.random() < 0.15:
+                return rng.choice([f"{place} == {value!r}", f"{place} in ({value!r}, None)", f"{value!r} != {place}"])
             case str():
                 return rng.choice([f"{place}.upper()", f"{place} + '!'", f"len({place})", f"{place}[:1]", place])
             case bool():

@@ -5,16 +5,20 @@ reports no `get` of a key that there cannot be, though its value is always the d
 """
 
 import ast
+import sys
 from collections.abc import Iterable, Iterator
 
-from codemode_sandboxes.source import Tree
+from codemode_sandboxes.source import Edits, Tree
 
-from codemode_graph.check.clash import read_type
+from codemode_graph.check.clash import parsed, read_type
+from codemode_graph.check.comparisons import asked_for, doubtful_comparisons, find_never_true
 from codemode_graph.check.expression_types import expression_types
 from codemode_graph.check.types import TypeChecker, TypeFindings
 from codemode_graph.state import Finding
 from codemode_graph.tools.annotations import Array, Literals, Record, Scalar, Shape, Tuple, Union
 from codemode_graph.tools.text import one_line
+
+_CAUGHT = frozenset({"BaseException", "Exception", "KeyError", "LookupError"})
 
 
 async def find_wrong_lookups(
@@ -43,8 +47,11 @@ async def find_wrong_lookups(
     gets = list(_gets(tree, types))
     if not types.records:
         gets.clear()
+    comparisons = doubtful_comparisons(tree, types)
     values = [get.value for get, _ in gets] + [each.value for _, subscripts in reports for each in subscripts]
-    receivers = {node for node in values if not any(isinstance(above, ast.JoinedStr) for above in tree.ancestors(node))}
+    values += asked_for(comparisons)
+    edits = Edits(code)
+    receivers = {node for node in values if _has_place(node, tree, edits)}
     # An empty dict, which stands for a missing value, has this type, and no key.
     kinds = {
         node: read_type(kind.replace("dict[Unknown, Unknown]", "None"), types.records)
@@ -55,18 +62,81 @@ async def find_wrong_lookups(
         kind, key = kinds.get(subscript.value), _key(subscript.slice)
         if key is not None and types.may_be_stored(key):
             return False
-        return kind is None or not _may_have(kind, key)
+        return kind is None or not (_may_have(kind, key) or _has_stand_in(subscript, subscript.value, kind, tree))
 
     findings = [finding for finding, subscripts in reports if not subscripts or any(map(holds, subscripts))]
     for get, key in gets:
         kind = kinds.get(get.value)
-        if kind is None or _may_have(kind, key):
+        if kind is None or _may_have(kind, key) or _has_stand_in(tree.parent(get), get.value, kind, tree):
             continue
         members = kind.members if isinstance(kind, Union) else (kind,)
         record = next((member for member in members if isinstance(member, Record)), None)
         if record is not None and (words := types.never_found(record, key)) is not None:
             findings.append(Finding(rule="wrong-key", message=one_line(words, 600), line=get.end_lineno))
-    return findings
+    return [*findings, *find_never_true(comparisons, kinds)]
+
+
+def _has_place(node: ast.expr, tree: Tree, edits: Edits) -> bool:
+    """Return whether an expression stands where its positions say: in f-strings, Python 3.11 does not always know."""
+    text = next((each for each in tree.ancestors(node) if isinstance(each, ast.JoinedStr)), None)
+    if text is None or sys.version_info >= (3, 12):
+        return True
+    if not text.lineno <= node.lineno <= (node.end_lineno or 0) <= (text.end_lineno or 0):
+        return False
+    (first, last), (start, end) = edits.span(text), edits.span(node)
+    found = parsed(edits.code[start:end]) if first < start < end < last else None
+    return found is not None and ast.dump(found) == ast.dump(node)
+
+
+def _has_stand_in(lookup: ast.AST, receiver: ast.expr, kind: Shape, tree: Tree) -> bool:
+    """Return whether a program is ready for a value without a key, and takes another part of the same value, or all of it.
+
+    Such are `r.get("name") or r["title"]`, `r.get("items", r)`, and a lookup in the handler of its `KeyError`.
+    """
+    same, whole = ast.dump(receiver), lookup
+    for above in tree.ancestors(lookup):
+        if isinstance(above, ast.stmt) or not any(each is whole for each in _alternatives(above)):
+            break
+        whole = above
+    handled = [
+        statement
+        for around in tree.ancestors(lookup)
+        if isinstance(around, ast.Try) and not isinstance(lookup, ast.Call)
+        for handler in around.handlers
+        if handler.type is None or _CAUGHT & {each.id for each in ast.walk(handler.type) if isinstance(each, ast.Name)}
+        for statement in handler.body
+    ]
+    nodes = [node for top in (whole, *handled) for node in ast.walk(top)]
+    if any(ast.dump(each) == same for node in nodes for each in _alternatives(node)):
+        return True
+    return any(
+        ast.dump(value) == same and _may_have(kind, key) for node in nodes for value, key in _looked_up(node) if key
+    )
+
+
+def _alternatives(node: ast.AST) -> list[ast.expr]:
+    """Return the expressions one of which gives an expression its value."""
+    match node:
+        case ast.BoolOp(op=ast.Or(), values=values):
+            return values
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            return [body, orelse, *([test] if ast.dump(test) == ast.dump(body) else [])]
+        case ast.NamedExpr(value=value):
+            return [value]
+        case ast.Call(func=ast.Attribute(attr="get"), args=[_, ast.List(elts=[default]) as whole]):
+            return [whole, default]
+        case ast.Call(func=ast.Attribute(attr="get"), args=[_, default]):
+            return [default]
+    return []
+
+
+def _looked_up(node: ast.AST) -> list[tuple[ast.expr, str | None]]:
+    match node:
+        case ast.Subscript(value=value, slice=index):
+            return [(value, _key(index))]
+        case ast.Call(func=ast.Attribute(attr="get", value=value), args=[index, *_]):
+            return [(value, _key(index))]
+    return []
 
 
 def _gets(tree: Tree, types: TypeFindings) -> Iterator[tuple[ast.Attribute, str]]:

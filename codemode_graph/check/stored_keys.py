@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from codemode_sandboxes.source import Tree
 
-_SETS = (ast.Set, ast.SetComp, ast.List, ast.ListComp, ast.GeneratorExp, ast.Tuple)
+_SETS = ast.Set | ast.SetComp | ast.List | ast.ListComp | ast.GeneratorExp | ast.Tuple
 
 
 class StoredKeys:
@@ -24,7 +24,7 @@ class StoredKeys:
         self.keys = frozenset([*_keys(tree), *_written(merged)])
         self.merges = bool(merged)
         # The keys of such a dict stand nowhere in the text.
-        self._unknown = any(not isinstance(each, (ast.Dict, *_SETS)) for each in merged)
+        self._unknown = any(not isinstance(each, ast.Dict | _SETS) or None in _keys_in(each) for each in merged)
 
     def may_have(self, key: str) -> bool:
         """Return whether a dict of the program may have a key because the program puts it there."""
@@ -47,9 +47,28 @@ def _keys(tree: Tree) -> Iterator[str]:
 def _written(merged: list[ast.expr]) -> Iterator[str]:
     """Yield the keys of what is merged that are written out."""
     for display in merged:
-        for key in display.keys if isinstance(display, ast.Dict) else ():
-            if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                yield key.value
+        yield from (key for key in _keys_in(display) if key is not None)
+
+
+def _keys_in(display: ast.expr) -> list[str | None]:
+    """Return the keys of a dict that is written out, or of the pairs of a list; None for each that is not a plain text."""
+    match display:
+        case ast.Dict(keys=keys):
+            found: list[ast.expr | None] = list(keys)
+        case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items):
+            found = [key for item in items for key in _first_of_pair(item)]
+        case ast.ListComp(elt=item) | ast.SetComp(elt=item) | ast.GeneratorExp(elt=item):
+            found = _first_of_pair(item)
+        case _:
+            found = []
+    return [key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else None for key in found]
+
+
+def _first_of_pair(item: ast.expr) -> list[ast.expr | None]:
+    match item:
+        case ast.Tuple(elts=[key, _]) | ast.List(elts=[key, _]):
+            return [key]
+    return []
 
 
 def _merged(tree: Tree) -> Iterator[ast.expr]:

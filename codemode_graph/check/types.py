@@ -199,6 +199,11 @@ class TypeFindings:
         # A program that stores a key may read it from any dict, as far as the checker knows.
         if record is None or record.others is not None or found["type"] in self._computed or self.may_be_stored(key):
             return None
+        match self._tree.parent(node):
+            case ast.Call(func=ast.Attribute(attr="pop"), args=[_, _]) as call if isinstance(
+                self._tree.parent(call), ast.Expr
+            ):
+                return None  # it makes sure that the key is not there
         return f"{self._what(found['type'])} has no key {key!r}{self._lacks(record, key)}"
 
     def _stands_beside(self, key: str) -> bool:
@@ -235,7 +240,7 @@ class TypeFindings:
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self.records:
             return f"this is a list of {item[1]}, not a dict: loop over it, or index it with a number"
         # Other variables may hold something else by now; what a tool returned is certain.
-        if kind in ("str", "int") and self._is_from_tools(node.value):
+        if kind in ("str", "int") and self.is_from_tools(node.value):
             more = " (a loop over a dict gives its keys)" if kind == "str" else ""
             lacks = f"it has no key {found['key']!r}{self._elsewhere(found['key'])}"
             return f"this is {_plain_type(kind)}, not a dict{more}: {lacks}"
@@ -246,7 +251,7 @@ class TypeFindings:
     )
     def no_items(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a number that is indexed."""
-        if isinstance(node, ast.Subscript) and found["type"] in ("int", "bool") and self._is_from_tools(node.value):
+        if isinstance(node, ast.Subscript) and found["type"] in ("int", "bool") and self.is_from_tools(node.value):
             return f"this is {_plain_type(found['type'])}: it cannot be indexed"
         return None
 
@@ -262,21 +267,21 @@ class TypeFindings:
             return f"{self._what(kind)} is a dict without {name!r}{self._lacks(record, name)}"
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self.records:
             return f"this is a list of {item[1]}: it has no {name!r}; loop over it, or index it with a number"
-        if kind in ("str", "int", "bool") and self._is_from_tools(node.value) and not hasattr(_TYPES[kind], name):
+        if kind in ("str", "int", "bool") and self.is_from_tools(node.value) and not hasattr(_TYPES[kind], name):
             return f"this is {_plain_type(kind)}: it has no {name!r}"
         return None
 
     @_reports("not-iterable", rf"Object of type {_TYPE} is not iterable.*", "wrong-type")
     def not_iterable(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a loop over a number."""
-        if found["type"] in ("int", "bool") and self._is_from_tools(node):
+        if found["type"] in ("int", "bool") and self.is_from_tools(node):
             return f"this is {_plain_type(found['type'])}: one cannot loop over it"
         return None
 
     @_reports("invalid-await", rf"{_TYPE} is not awaitable.*", "wrong-type")
     def not_awaitable(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report an `await` of a value that was awaited already."""
-        if self._is_from_tools(node):
+        if self.is_from_tools(node):
             return "this is a tool's value already, not a call: take away the await"
         return None
 
@@ -291,7 +296,7 @@ class TypeFindings:
             return None
         kinds = {_kind_of(found["left"]), _kind_of(found["right"])}
         known = all(
-            isinstance(n, ast.Constant | ast.JoinedStr) or self._is_from_tools(n) for n in (node.left, node.right)
+            isinstance(n, ast.Constant | ast.JoinedStr) or self.is_from_tools(n) for n in (node.left, node.right)
         )
         if kinds == {"str", "number"} and known:
             return "a str and a number cannot be added: use an f-string, or str(...)"
@@ -317,7 +322,7 @@ class TypeFindings:
             return None
         return f"{name} is not defined yet when it is used here"
 
-    def _is_from_tools(self, node: ast.AST, depth: int = 0) -> bool:
+    def is_from_tools(self, node: ast.AST, depth: int = 0) -> bool:
         """Return whether an expression can only be a tool's value, or a part of one.
 
         The types of other values are guesses: a type checker knows what a list or dict held at first, not what the
@@ -332,15 +337,25 @@ class TypeFindings:
                     return True
                 return _is_gather(call) and all(_gathers_tools(argument, self._references) for argument in call.args)
             case ast.Subscript(value=inner) | ast.Attribute(value=inner) | ast.NamedExpr(value=inner):
-                return self._is_from_tools(inner, depth + 1)
-            case ast.Name(id=name):
-                scope = self._tree.owner(node)
-                bindings = scope.bound[name] if scope is not None and scope.kind != "class" else []
-                sources = [_source(self._tree, binding) for binding in bindings]
+                return self.is_from_tools(inner, depth + 1)
+            case ast.Name():
+                sources = self.sources(node)
                 return bool(sources) and all(
-                    source is not None and self._is_from_tools(source, depth + 1) for source in sources
+                    source is not None and self.is_from_tools(source, depth + 1) for source in sources
                 )
         return False
+
+    def sources(self, name: ast.Name) -> list[ast.expr | None]:
+        """Return the expressions whose values, or parts of them, a variable has; None for each that cannot be said."""
+        scope = self._tree.owner(name)
+        bindings = scope.bound[name.id] if scope is not None and scope.kind != "class" else []
+        return [_source(self._tree, binding) for binding in bindings]
+
+    def result_of(self, function: ast.expr) -> Shape | None:
+        """Return the type that a call of a tool declares; None of anything else."""
+        reference = self._references.find(function)
+        tool = None if reference is None else reference.tool
+        return None if tool is None else self._signatures.by_name[tool].result
 
     def _what(self, name: str) -> str:
         called = {reference.tool for reference in self._references.direct()}
@@ -409,7 +424,14 @@ def _source(tree: Tree, binding: ast.AST) -> ast.expr | None:
     """Return the expression whose value, or a part of it, a binding gives to a name."""
     parent = tree.parent(binding)
     if isinstance(parent, ast.Tuple):
+        place = [each is binding for each in parent.elts].index(True)
         binding, parent = parent, tree.parent(parent)
+        match binding, parent:
+            # `a, b = x, y` gives each its own.
+            case ast.Tuple(elts=targets), ast.Assign(targets=[_], value=ast.Tuple(elts=values)) if len(targets) == len(
+                values
+            ) and not any(isinstance(each, ast.Starred) for each in (*targets, *values)):
+                return values[place]
     match parent:
         case ast.Assign(value=source) | ast.NamedExpr(value=source):
             return source

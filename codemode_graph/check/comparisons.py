@@ -1,0 +1,216 @@
+"""Find comparisons that can never be true: of a text with a number, or with a value that a result never has.
+
+Nothing raises there, so such a program ends well and its answer lacks what was looked for. A type checker has no words for it.
+"""
+
+import ast
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from codemode_sandboxes.source import Tree
+
+from codemode_graph.check.arguments import listed
+from codemode_graph.check.clash import kinds_of
+from codemode_graph.check.types import TypeFindings
+from codemode_graph.state import Finding
+from codemode_graph.tools.annotations import NULL, Literals, Shape, Union
+from codemode_graph.tools.text import one_line
+
+_WORDS = {"number": "a number", "str": "a str", "list": "a list", "dict": "a dict"}
+_LONGEST = 60
+_MOST_TESTS = 500
+
+
+class Comparison(NamedTuple):
+    """A value that is compared with others: `value == other`, `value in (other, other)`, `case other | other`.
+
+    Attributes:
+        value: The value.
+        others: What it is compared with.
+        line: Where.
+    """
+
+    value: ast.expr
+    others: tuple[ast.expr, ...]
+    line: int
+
+
+def doubtful_comparisons(tree: Tree, types: TypeFindings) -> list[Comparison]:
+    """Return the comparisons that the fields of the names that they read may never make true.
+
+    Args:
+        tree: The program's index.
+        types: What is known of the tools' values.
+    """
+    found = [test for test in _comparisons(tree) if 0 < len(test.others) <= _MOST_TESTS][:_MOST_TESTS]
+    texts = {each.value for test in found for each in (test.value, *test.others) if isinstance(each, ast.Constant)}
+    doubtful, known = [], set[str]()
+    for test in found:
+        shapes, *others = (_shapes(each, types) for each in (test.value, *test.others))
+        if shapes is None or None in others or all(_is_own(each, types) for each in (test.value, *test.others)):
+            continue
+        pairs = [(one, other) for one in shapes for each in others for other in each or ()]
+        if all(_may_equal(one, other) for one, other in pairs):
+            known |= _names(test)
+        # A program that asks for one of the values elsewhere knows them, and counts with others that it may be given.
+        elif texts.isdisjoint(value for shape in shapes for value in _values(shape)):
+            doubtful.append(test)
+    return [test for test in doubtful if known.isdisjoint(_names(test))]
+
+
+def asked_for(comparisons: Sequence[Comparison]) -> Iterator[ast.expr]:
+    """Yield the expressions of comparisons whose types decide about them."""
+    for test in comparisons:
+        yield from (each for each in (test.value, *test.others) if not isinstance(each, ast.Constant))
+
+
+def find_never_true(comparisons: Sequence[Comparison], kinds: Mapping[ast.expr, Shape]) -> Iterator[Finding]:
+    """Yield a finding for each comparison that is never true.
+
+    A value that is also compared with what it may be, as in `x in (5, "5")` or before `elif`, makes none: the program is
+    ready for both.
+
+    Args:
+        comparisons: The doubtful ones.
+        kinds: What the type checker says of their expressions.
+    """
+    wrong, known = [], set[str]()
+    for test in comparisons:
+        value, *others = (
+            _literal(each) if isinstance(each, ast.Constant) else kinds.get(each) for each in (test.value, *test.others)
+        )
+        if value is None or any(other is None or _may_equal(value, other) for other in others):
+            known |= _names(test)
+        else:
+            wrong.append((test, value, others[0]))
+    for test, value, other in wrong:
+        if other is not None and known.isdisjoint(_names(test)):
+            yield Finding(rule="never-equal", message=one_line(_tell(test, value, other), 600), line=test.line)
+
+
+def _names(test: Comparison) -> set[str]:
+    return {ast.dump(each) for each in (test.value, *test.others) if not isinstance(each, ast.Constant)}
+
+
+def _tell(test: Comparison, value: Shape, other: Shape) -> str:
+    name, against = one_line(ast.unparse(test.value), _LONGEST), one_line(ast.unparse(test.others[0]), _LONGEST)
+    values, known = _values(value), _values(other)
+    if len(known) == 1:
+        against = repr(known[0])
+    kind, kind_of_other = _kind(value), _kind(other)
+    if values and kind == kind_of_other:
+        texts = [each for each in values if isinstance(each, str)]
+        close = difflib.get_close_matches(str(known[0]).lower(), [each.lower() for each in texts], 1) if known else []
+        hint = next((f"; did you mean {each!r}?" for each in texts if close == [each.lower()]), "")
+        return f"{name} is never {against}: it is {'one of ' * (len(values) > 1)}{listed(map(repr, values))}{hint}"
+    what = "" if known else f", which is {_WORDS[kind_of_other]}"
+    advice = "; turn one into the other by str(...)" if {kind, kind_of_other} == {"str", "number"} else ""
+    if "bool" in kinds_of(value):
+        return f"{name} is True or False, and never equals {against}"
+    return f"{name} is {_WORDS[kind]}, and never equals {against}{what}{advice}"
+
+
+def _comparisons(tree: Tree) -> Iterator[Comparison]:
+    for node in tree.of(ast.Compare):
+        for left, operator, right in zip((node.left, *node.comparators), node.ops, node.comparators, strict=False):
+            match operator, right:
+                case ast.Eq() | ast.NotEq(), _:
+                    value, other = (right, left) if isinstance(left, ast.Constant) else (left, right)
+                    yield Comparison(value, (other,), value.end_lineno or node.lineno)
+                case ast.In() | ast.NotIn(), ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items):
+                    yield Comparison(left, tuple(items), left.end_lineno or node.lineno)
+    for match in tree.of(ast.Match):
+        for case in match.cases:
+            patterns = case.pattern.patterns if isinstance(case.pattern, ast.MatchOr) else [case.pattern]
+            if all(isinstance(each, ast.MatchValue) for each in patterns):
+                values = [each.value for each in patterns if isinstance(each, ast.MatchValue)]
+                yield Comparison(match.subject, tuple(values), case.pattern.lineno)
+
+
+def _shapes(node: ast.expr, types: TypeFindings, depth: int = 0) -> list[Shape] | None:
+    """Return the types that a value has in the tools' declarations, by the key that it stands under; None if not known."""
+    if depth > 20:  # variables may be assigned to one another in a circle
+        return None
+    match node:
+        case ast.Constant(value=str() | int() | float()):
+            return [_literal(node)]
+        case ast.Subscript(value=inner, slice=ast.Constant(value=str(key))):
+            return _fields(inner, key, types)
+        case ast.Call(func=ast.Attribute(value=inner, attr="get"), args=[ast.Constant(value=str(key))], keywords=[]):
+            return _fields(inner, key, types)
+        case ast.Call(
+            func=ast.Attribute(value=inner, attr="get"),
+            args=[ast.Constant(value=str(key)), ast.Constant() as default],
+            keywords=[],
+        ):
+            shapes = _fields(inner, key, types)
+            return None if shapes is None else [*shapes, _literal(default)]
+        case ast.NamedExpr(value=inner):
+            return _shapes(inner, types, depth + 1)
+        case ast.Await(value=ast.Call(func=function)):
+            shape = types.result_of(function)
+            return None if shape is None else [shape]
+        case ast.Name():
+            sources = types.sources(node)
+            found = [None if source is None else _shapes(source, types, depth + 1) for source in sources]
+            return [shape for each in found for shape in each or ()] if sources and None not in found else None
+    return None
+
+
+def _is_own(node: ast.expr, types: TypeFindings) -> bool:
+    """Return whether a value is written out in the program."""
+    if isinstance(node, ast.Name):
+        return all(isinstance(each, ast.Constant) for each in types.sources(node))
+    return isinstance(node, ast.Constant)
+
+
+def _fields(receiver: ast.expr, key: str, types: TypeFindings) -> list[Shape] | None:
+    if not types.is_from_tools(receiver) or types.may_be_stored(key):
+        return None
+    records = types.records.values()
+    return [record.fields[key].shape for record in records if key in record.fields] or None
+
+
+def _literal(node: ast.Constant) -> Shape:
+    return Literals((node.value,))
+
+
+def _values(shape: Shape) -> tuple[object, ...]:
+    """Return all values that a type has, but None; nothing where they are not listed."""
+    members = _members(shape)
+    if not members or not all(isinstance(each, Literals) for each in members):
+        return ()
+    return tuple(value for each in members if isinstance(each, Literals) for value in each.values)
+
+
+def _may_equal(one: Shape, other: Shape) -> bool:
+    first, second = _members(one), _members(other)
+    # A comparison with None is a test, whatever the types say.
+    return not first or not second or any(_are_alike(each, against) for each in first for against in second)
+
+
+def _are_alike(one: Shape, other: Shape) -> bool:
+    kinds = _kind(one), _kind(other)
+    if "any" in kinds or kinds[0] != kinds[1]:
+        return "any" in kinds
+    if isinstance(one, Literals) and isinstance(other, Literals):
+        return any(value == each for value in one.values for each in other.values)
+    return True
+
+
+def _members(shape: Shape) -> list[Shape]:
+    """Return the members of a type, but None."""
+    match shape:
+        case Union(members):
+            return [each for member in members for each in _members(member)]
+        case Literals(values):
+            rest = tuple(value for value in values if value is not None)
+            return [Literals(rest)] if rest else []
+    return [] if shape == NULL else [shape]
+
+
+def _kind(shape: Shape) -> str:
+    """Return the kind that a type's values have, but None; "any" where there are several."""
+    kinds = {"number" if kind == "bool" else kind for kind in kinds_of(shape)} - {"None"}
+    return kinds.pop() if len(kinds) == 1 else "any"
