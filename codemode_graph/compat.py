@@ -52,6 +52,8 @@ _SCRATCHPAD = "__pregel_scratchpad"
 # The channels by which a step of a graph starts the nodes of the next one.
 _SENDS = "__pregel_tasks"
 _BRANCH = "branch:to:"
+# The channel of an edge from several nodes: "join:first+second:next".
+_JOIN = "join:"
 
 
 def is_saved_at_exit(config: RunnableConfig) -> bool:
@@ -68,7 +70,20 @@ def has_steps_left(checkpoint: Checkpoint) -> bool:
     `StateSnapshot.tasks` says so to whoever has the graph. A node has its config alone.
     """
     values = checkpoint["channel_values"]
-    return bool(values.get(_SENDS)) or any(key == "__start__" or key.startswith(_BRANCH) for key in values)
+    return bool(values.get(_SENDS)) or any(
+        key == "__start__" or key.startswith(_BRANCH) or _is_joined(key, value) for key, value in values.items()
+    )
+
+
+def _is_joined(key: str, value: Any) -> bool:
+    """Tell whether all nodes of an edge have ended, so that the next one starts. Until then it does not keep a graph open."""
+    if not key.startswith(_JOIN):
+        return False
+    # That of a deferred node also says whether all others have ended.
+    ended = value[0] if isinstance(value, tuple | list) else value
+    # A node's name has no colon, but may have a plus sign, so the names are counted by their length.
+    names = key.removeprefix(_JOIN).rpartition(":")[0]
+    return bool(ended) and sum(map(len, ended)) + len(ended) - 1 == len(names)
 
 
 def next_request_id(session: ClientSession) -> RequestId:

@@ -151,16 +151,28 @@ async def test_a_node_knows_whether_its_graph_is_saved_at_its_end_alone() -> Non
     assert not [name for name in dir(Runtime) if "durab" in name.lower()], "langgraph has a public name"
 
 
-async def test_a_checkpoint_tells_whether_its_graph_has_steps_left() -> None:
+@pytest.mark.parametrize("deferred", [False, True])
+@pytest.mark.parametrize("edge", ["plain", "send", "join"])
+async def test_a_checkpoint_tells_whether_its_graph_has_steps_left(edge: str, deferred: bool) -> None:
     class State(TypedDict, total=False):
         names: list[str]
 
     def scatter(state: State) -> list[Send]:
         return [Send("last", state)]
 
-    graph = StateGraph(State).add_node("first", lambda state: {}).add_node("last", lambda state: {"names": ["a"]})
+    graph = StateGraph(State).add_node("last", lambda state: {"names": ["a"]}, defer=deferred)
+    # Two ways of different lengths: the join has one of its nodes alone for a step, and a plus sign is in a name.
+    for name in ("first", "a+b", "c"):
+        graph.add_node(name, lambda state: {})
+    graph.add_edge(START, "first").add_edge(START, "a+b").add_edge("a+b", "c")
+    if edge == "join":
+        graph.add_edge(["first", "c"], "last")
+    elif edge == "send":
+        graph.add_conditional_edges("first", scatter, ["last"])
+    else:
+        graph.add_edge("first", "last")
     saver = InMemorySaver()
-    app = graph.add_edge(START, "first").add_conditional_edges("first", scatter, ["last"]).compile(checkpointer=saver)
+    app = graph.compile(checkpointer=saver)
     config: RunnableConfig = {"configurable": {"thread_id": "1"}}
     await app.ainvoke({"names": []}, config)
     saved = {each.config["configurable"]["checkpoint_id"]: each.checkpoint for each in saver.list(config)}

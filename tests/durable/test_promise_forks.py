@@ -325,9 +325,9 @@ async def test_a_program_whose_result_no_checkpoint_has_is_not_run_again(rounds:
 
 
 @pytest.mark.parametrize("durability", ["sync", "async"])
-@pytest.mark.parametrize("rounds", [1, 3])
+@pytest.mark.parametrize(("rounds", "joins"), [(1, False), (3, False), (1, True)])
 async def test_an_input_that_is_given_again_to_a_larger_graph_that_never_ended_repeats_nothing(
-    rounds: int, durability: Any
+    rounds: int, joins: bool, durability: Any
 ) -> None:
     """The larger graph has kept the result of code mode, and breaks off in a later node, in a process that goes on."""
     paid: list[str] = []
@@ -350,7 +350,10 @@ async def test_an_input_that_is_given_again_to_a_larger_graph_that_never_ended_r
     inner = create_codemode(model=None, tools=[pay], journal=MemoryJournal()).compile()
     graph.add_node("codemode", inner).add_node(after).add_node(report)
     graph.add_edge(START, "codemode").add_edge("codemode", "after")
-    graph.add_conditional_edges("after", lambda state: "report" if state["round"] >= rounds else "codemode")
+    if joins:
+        graph.add_node("beside", lambda state: {}).add_edge(START, "beside").add_edge(["after", "beside"], "report")
+    else:
+        graph.add_conditional_edges("after", lambda state: "report" if state["round"] >= rounds else "codemode")
     app = graph.compile(checkpointer=InMemorySaver())
     start, other = ({"task": "", "code": f"await tools.pay('{who}')", "round": 0} for who in "ab")
     for _ in range(2):
