@@ -20,6 +20,8 @@ from codemode_graph.tools.text import one_line
 _WORDS = {"number": "a number", "str": "a str", "list": "a list", "dict": "a dict"}
 _LONGEST = 60
 _MOST_TESTS = 500
+# Of difflib's ratio: "canceled" is near "cancelled", and "lost" is not near "closed".
+_NEAR = 0.8
 
 
 class Comparison(NamedTuple):
@@ -29,11 +31,13 @@ class Comparison(NamedTuple):
         value: The value.
         others: What it is compared with.
         line: Where.
+        selects: False where a program loses nothing if they are never equal, as in `if value == other: raise ...`.
     """
 
     value: ast.expr
     others: tuple[ast.expr, ...]
     line: int
+    selects: bool
 
 
 def doubtful_comparisons(tree: Tree, types: TypeFindings) -> list[Comparison]:
@@ -85,12 +89,30 @@ def find_never_true(comparisons: Sequence[Comparison], kinds: Mapping[ast.expr, 
         else:
             wrong.append((test, value, others[0]))
     for test, value, other in wrong:
-        if other is not None and known.isdisjoint(_names(test)):
-            yield Finding(rule="never-equal", message=one_line(_tell(test, value, other), 600), line=test.line)
+        if other is None or not known.isdisjoint(_names(test)) or _is_caution(test, value, other):
+            continue
+        yield Finding(rule="never-equal", message=one_line(_tell(test, value, other), 600), line=test.line)
 
 
 def _names(test: Comparison) -> set[str]:
     return {ast.dump(each) for each in (test.value, *test.others) if not isinstance(each, ast.Constant)}
+
+
+def _is_caution(test: Comparison, value: Shape, other: Shape) -> bool:
+    """Return whether a program is only ready for what the tool does not declare, such as a status "error" or an empty text."""
+    if _values(other) == ("",):
+        return True
+    foreign = bool(_values(value)) and all(
+        isinstance(each, ast.Constant) and not _similar(value, each.value) for each in test.others
+    )
+    return foreign and not test.selects and _kind(value) == _kind(other)
+
+
+def _similar(shape: Shape, value: object) -> str | None:
+    """Return the text among a type's values that is spelled most like a value; None where none is."""
+    texts = [each for each in _values(shape) if isinstance(each, str)]
+    close = difflib.get_close_matches(str(value).lower(), [each.lower() for each in texts], 1, _NEAR)
+    return next((each for each in texts if close == [each.lower()]), None)
 
 
 def _tell(test: Comparison, value: Shape, other: Shape) -> str:
@@ -100,9 +122,8 @@ def _tell(test: Comparison, value: Shape, other: Shape) -> str:
         against = repr(known[0])
     kind, kind_of_other = _kind(value), _kind(other)
     if values and kind == kind_of_other:
-        texts = [each for each in values if isinstance(each, str)]
-        close = difflib.get_close_matches(str(known[0]).lower(), [each.lower() for each in texts], 1) if known else []
-        hint = next((f"; did you mean {each!r}?" for each in texts if close == [each.lower()]), "")
+        close = _similar(value, known[0]) if known else None
+        hint = "" if close is None else f"; did you mean {close!r}?"
         return f"{name} is never {against}: it is {'one of ' * (len(values) > 1)}{listed(map(repr, values))}{hint}"
     what = "" if known else f", which is {_WORDS[kind_of_other]}"
     advice = "; turn one into the other by str(...)" if {kind, kind_of_other} == {"str", "number"} else ""
@@ -117,15 +138,49 @@ def _comparisons(tree: Tree) -> Iterator[Comparison]:
             match operator, right:
                 case ast.Eq() | ast.NotEq(), _:
                     value, other = (right, left) if isinstance(left, ast.Constant) else (left, right)
-                    yield Comparison(value, (other,), value.end_lineno or node.lineno)
+                    line = value.end_lineno or node.lineno
+                    yield Comparison(value, (other,), line, _selects(node, isinstance(operator, ast.Eq), tree))
                 case ast.In() | ast.NotIn(), ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items):
-                    yield Comparison(left, tuple(items), left.end_lineno or node.lineno)
+                    line = left.end_lineno or node.lineno
+                    yield Comparison(left, tuple(items), line, _selects(node, isinstance(operator, ast.In), tree))
     for match in tree.of(ast.Match):
         for case in match.cases:
             patterns = case.pattern.patterns if isinstance(case.pattern, ast.MatchOr) else [case.pattern]
             if all(isinstance(each, ast.MatchValue) for each in patterns):
                 values = [each.value for each in patterns if isinstance(each, ast.MatchValue)]
-                yield Comparison(match.subject, tuple(values), case.pattern.lineno)
+                yield Comparison(match.subject, tuple(values), case.pattern.lineno, not _only_leaves(case.body))
+
+
+def _selects(test: ast.expr, equal: bool, tree: Tree) -> bool:
+    """Return whether a program goes on with what it looks for where a test is `equal`, and not only where it is not."""
+    parent = tree.parent(test)
+    while isinstance(parent, ast.BoolOp) or (isinstance(parent, ast.UnaryOp) and isinstance(parent.op, ast.Not)):
+        equal ^= isinstance(parent, ast.UnaryOp)
+        test, parent = parent, tree.parent(parent)
+    match parent:
+        case ast.If(test=condition, body=body) if condition is test:
+            # After `if status != "active": continue` only what is equal is left.
+            return _only_leaves(body) != equal
+        case ast.IfExp(test=condition, body=chosen, orelse=other) if condition is test:
+            return any(isinstance(each, ast.Name) for each in ast.walk(chosen if equal else other))
+    return equal
+
+
+def _only_leaves(body: Sequence[ast.stmt]) -> bool:
+    """Return whether statements do nothing but say that something is wrong, and leave what is around them."""
+    return all(map(_leaves, body))
+
+
+def _leaves(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Raise() | ast.Continue() | ast.Break() | ast.Pass():
+            return True
+        case ast.Expr(value=ast.Call(func=ast.Name(id="print"))):
+            return True
+        case ast.Return(value=value):
+            named = (each for each in ast.walk(value or statement) if isinstance(each, ast.Name))
+            return isinstance(value, ast.JoinedStr) or next(named, None) is None
+    return False
 
 
 def _shapes(node: ast.expr, types: TypeFindings, depth: int = 0) -> list[Shape] | None:

@@ -87,6 +87,23 @@ async def cm() -> AsyncIterator[CodeMode]:
             "t['id'] is a number, and never equals o['id'], which is a str",
         ),
         ("[o for o in await tools.orders() if o['items'] == 'x']", "is a list, and never equals 'x'"),
+        # What looks like caution drops all, or is misspelt.
+        (
+            "out = []\nfor t in await tools.tickets():\n    if t['state'] != 'new':\n        continue\n    out.append(t)\nout",
+            "'new'",
+        ),
+        (
+            "out = []\nfor t in await tools.tickets():\n    if t['state'] == 'Closed':\n        continue\n    out.append(t)\nout",
+            "'closed'?",
+        ),
+        (
+            "for t in await tools.tickets():\n    if t['id'] == '1':\n        raise ValueError('x')\n1",
+            "never equals '1'",
+        ),
+        (
+            "async def f():\n    for t in await tools.tickets():\n        if t['state'] == 'new':\n            return t\nawait f()",
+            "'new'",
+        ),
     ],
 )
 async def test_a_comparison_that_is_never_true_is_told(cm: CodeMode, program: str, words: str) -> None:
@@ -108,6 +125,14 @@ async def test_a_comparison_that_is_never_true_is_told(cm: CodeMode, program: st
         "a = await tools.amount()\na == 5 or a == '5'",
         "a = await tools.amount()\na == '5'",
         "a = await tools.amount()\na == 6 if isinstance(a, int) else a == '5'",
+        # Ready for what the tool does not declare.
+        "t = (await tools.tickets())[0]\nif t['state'] == 'error':\n    raise RuntimeError('failed')\nt['id']",
+        "out = []\nfor t in await tools.tickets():\n    if t['done'] or t['state'] in ('lost', 'gone'):\n        continue\n    out.append(t['id'])\nout",
+        "async def f():\n    if await tools.mode() == 'off':\n        return {'error': 'it is off'}\n    return 1\nawait f()",
+        "[t['id'] for t in await tools.tickets() if t['state'] != 'deleted' and not t['state'] == 'lost']",
+        "t = (await tools.tickets())[0]\nassert t['state'] != 'error'\nNone if t['state'] == 'error' else t['id']",
+        "m = await tools.mode()\nmatch m:\n    case 'off':\n        raise ValueError('off')\nm",
+        "[t['id'] for t in await tools.tickets() if t['owner'] != '' and t['id'] != '']",
         # Another value by now.
         "ts = await tools.tickets()\nfor t in ts:\n    t['id'] = str(t['id'])\n[t for t in ts if t['id'] == '1']",
         "i = (await tools.tickets())[0]['id']\ni = str(i)\ni == '1'",
