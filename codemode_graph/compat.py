@@ -6,15 +6,18 @@ public one, and the function can go.
 
 from __future__ import annotations
 
+import hashlib
 import queue
-from collections.abc import Mapping
-from dataclasses import replace
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:  # The command line needs one of these names before it loads any library.
     import sqlite3
-    import threading
     from collections.abc import Callable, Iterable
 
     from aiosqlite import Connection
@@ -34,6 +37,7 @@ __all__ = [
     "is_saved_at_exit",
     "module_of_thread",
     "next_request_id",
+    "number_of_attempt",
     "run_on_aiosqlite",
     "state_of",
     "with_narrow_read",
@@ -197,6 +201,69 @@ def with_subgraph_number(config: RunnableConfig, number: int) -> RunnableConfig:
         return config
     numbered = replace(scratchpad, subgraph_counter=lambda: number)
     return {**config, "configurable": {**configurable, _SCRATCHPAD: numbered}}
+
+
+@dataclass(slots=True)
+class _CallsOfTask:
+    """The calls of graphs by a node: the numbers of all, and those that no call of this attempt has yet, by their input."""
+
+    counter: Any
+    attempt: Any = None
+    numbers: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    free: dict[str, list[int]] = field(default_factory=dict)
+
+
+_calls_of_tasks: OrderedDict[int, _CallsOfTask] = OrderedDict()
+_MOST_TASKS = 1000
+_lock = threading.Lock()
+
+
+@contextmanager
+def number_of_attempt(config: RunnableConfig | None, input: object) -> Iterator[RunnableConfig | None]:
+    """Yield the config under which a graph that a node calls has the number that it had when it was tried before.
+
+    LangGraph goes on counting where it tries a node again, or the node a graph. The graph would find neither its checkpoints
+    nor its run then, and begin anew. Outside of a node, the config itself comes back.
+
+    Args:
+        config: As the graph is called with it; LangGraph adds that of the node.
+        input: Of the graph: in the next attempt the node may call others, or the same ones in another order.
+    """
+    from langchain_core.runnables.config import var_child_runnable_config
+    from langgraph.errors import GraphBubbleUp
+
+    own = (config or {}).get("configurable") or {}
+    # With a thread or a place of its own it is no part of the node's graph.
+    is_apart = any(own.get(name) for name in ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map"))
+    around = {} if is_apart else (var_child_runnable_config.get() or {}).get("configurable") or {}
+    configurable = {**around, **own}
+    scratchpad: Any = configurable.get(_SCRATCHPAD)
+    if not hasattr(scratchpad, "subgraph_counter") or not hasattr(scratchpad, "interrupt_counter"):
+        yield config
+        return
+    counter, attempt = scratchpad.subgraph_counter, scratchpad.interrupt_counter
+    name = hashlib.sha256(repr(input).encode("utf-8", "surrogatepass")).hexdigest()
+    with _lock:
+        # The task holds its counter over all attempts, and so does this entry: no other counter gets its id meanwhile.
+        calls = _calls_of_tasks.setdefault(id(counter), _CallsOfTask(counter))
+        if len(_calls_of_tasks) > _MOST_TASKS:
+            _calls_of_tasks.popitem(last=False)
+        if calls.attempt is not attempt:  # each attempt counts its interrupts anew
+            calls.attempt, calls.free = attempt, {key: numbers.copy() for key, numbers in calls.numbers.items()}
+        if free := calls.free.get(name):
+            number = free.pop(0)
+        else:
+            number = counter()
+            calls.numbers[name].append(number)
+    try:
+        yield with_subgraph_number({**(config or {}), "configurable": configurable}, number)
+    except GraphBubbleUp:  # it asks a person
+        raise
+    except BaseException:
+        with _lock:
+            if calls.attempt is attempt:
+                calls.free.setdefault(name, []).append(number)
+        raise
 
 
 def functions_of(tool: BaseTool) -> list[Callable[..., Any]]:

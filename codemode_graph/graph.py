@@ -1,18 +1,21 @@
 """The graph: its nodes, its edges and its routes."""
 
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from codemode_sandboxes import Limits, Sandbox, SandboxChoice
 from codemode_sandboxes.monty import MontySandbox
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
 from typing_extensions import Unpack
 
 from codemode_graph.catalogue import Catalogue
 from codemode_graph.catalogue.program_folder import with_programs
-from codemode_graph.compat import with_narrow_read
+from codemode_graph.compat import number_of_attempt, with_narrow_read
 from codemode_graph.model.ask import is_structured, load_model
 from codemode_graph.nodes.approve import approve
 from codemode_graph.nodes.check import check
@@ -108,7 +111,7 @@ def build_graph(
         approver=approver,
         reserved=tuple(spec.name for spec in specs if not spec.for_programs),
     )
-    graph: StateGraph[Any, Any, Any, Any] = StateGraph(
+    graph: StateGraph[Any, Any, Any, Any] = _Graph(
         CodeModeState, Context, input_schema=CodeModeInput, output_schema=CodeModeOutput
     )
     for function in (generate, check, execute, approve, inspect_output, repair):
@@ -124,6 +127,31 @@ def build_graph(
     _add_route(graph, "inspect_output", after_inspection, ["repair", END])
     _add_route(graph, "repair", after_writing, ["check", END])
     return graph
+
+
+class _CompiledGraph(CompiledStateGraph[Any, Any, Any, Any]):
+    """A graph that a node may call: where the node, or the call, is tried again, it goes on with its run."""
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:
+        """Run the graph, as `invoke` does too."""
+        with number_of_attempt(config, input) as numbered:
+            yield from super().stream(input, numbered, **options)
+
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:
+        """Run the graph, as `ainvoke` does too."""
+        with number_of_attempt(config, input) as numbered:
+            parts: Any = super().astream(input, numbered, **options)
+            async with aclosing(parts):
+                async for part in parts:
+                    yield part
+
+
+class _Graph(StateGraph[Any, Any, Any, Any]):
+    def compile(self, *arguments: Any, **options: Any) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """Compile the graph. See `StateGraph.compile`."""
+        compiled = super().compile(*arguments, **options)
+        compiled.__class__ = _CompiledGraph  # LangGraph takes no other class for it
+        return compiled
 
 
 def _add_route(

@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import sqlite3
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
-from langgraph.types import Send
+from langgraph.types import RetryPolicy, Send
 from mcp import ClientSession
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData, Tool
@@ -34,6 +35,7 @@ from codemode_graph.compat import (
     has_steps_left,
     is_saved_at_exit,
     module_of_thread,
+    number_of_attempt,
     run_on_aiosqlite,
     state_of,
     with_narrow_read,
@@ -252,6 +254,40 @@ async def test_a_subgraph_keeps_its_number_in_any_order() -> None:
     assert await _namespaces(["a", "b"], numbered=False) == {"a": "", "b": "1"}, "LangGraph does not count by order"
     assert await _namespaces(["b", "a"], numbered=False) == {"b": "", "a": "1"}, "LangGraph does not count by order"
     assert with_subgraph_number({"tags": ["x"]}, 5) == {"tags": ["x"]}
+
+
+@pytest.mark.parametrize("counts", [False, True])
+@pytest.mark.parametrize("passes", [False, True])
+async def test_a_graph_has_its_number_in_the_next_attempt_of_its_node(passes: bool, counts: bool) -> None:
+    found: list[tuple[str, str]] = []
+
+    async def inner(state: MessagesState, config: RunnableConfig) -> None:
+        space = config["configurable"]["checkpoint_ns"].split("|")
+        found.append((config["metadata"]["name"], "|".join(space[1:-1])))
+
+    subgraph = StateGraph(MessagesState).add_node("inner", inner).add_edge(START, "inner").compile()
+    attempts = [["a", "other", "b"], ["b", "b", "a"]]
+
+    async def outer(state: MessagesState, config: RunnableConfig) -> None:
+        for name in (names := attempts.pop(0)):
+            own: Any = config if passes else None
+            with number_of_attempt(own, name) if counts and name != "other" else nullcontext(own) as numbered:
+                named: Any = {**(numbered or {}), "metadata": {"name": name}}
+                await subgraph.ainvoke({"messages": []}, named)
+        if "other" in names:
+            raise RuntimeError("again")
+
+    retries = RetryPolicy(initial_interval=0.01, retry_on=RuntimeError)
+    graph = StateGraph(MessagesState).add_node("outer", outer, retry_policy=retries).add_edge(START, "outer")
+    await graph.compile(InMemorySaver()).ainvoke({"messages": []}, {"configurable": {"thread_id": "1"}})
+    first = [("a", ""), ("other", "1"), ("b", "2")]
+    # Those that have ended are found by their numbers, and do not run again. A second equal call is another one.
+    again = [("b", "3")] if counts else [("b", "3"), ("b", "4"), ("a", "5")]
+    assert found == first + again, "LangGraph counts graphs anew in each attempt"
+    # A graph with a thread of its own is no part of the node's, and outside of a node there is none.
+    apart: RunnableConfig = {"configurable": {"thread_id": "2"}}
+    with number_of_attempt(apart, "a") as same, number_of_attempt(None, "a") as none:
+        assert (same, none) == (apart, None)
 
 
 def test_a_tool_is_run_by_methods_that_a_subclass_overrides() -> None:

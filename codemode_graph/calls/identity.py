@@ -37,7 +37,8 @@ class Place(NamedTuple):
     Attributes:
         thread: Its thread; empty where nothing is kept, so that nothing can be gone on with.
         namespace: Its place in a larger graph, without the ids that LangGraph gives tasks.
-        task: The same with them: another after time travel, and where a larger graph is given the same input again.
+        task: The same with them: another after time travel, and where a larger graph is given the same input again. A graph
+            that keeps its state, `compile(checkpointer=True)`, has no ids there, but the step of the larger graph.
         parent: The checkpoint that the larger graph is at: equal for tasks that it runs side by side.
         step: The checkpoint that the thread is at.
         server_run: The run of LangGraph Server.
@@ -66,7 +67,7 @@ def place_of(config: RunnableConfig) -> Place:
     return Place(
         thread=thread,
         namespace="|".join(part.partition(":")[0] for part in namespace.split("|")),
-        task=namespace,
+        task=namespace if ":" in namespace or not namespace else f"{namespace}:{step}",
         parent=step if namespace else "",
         step=step,
         server_run=None if server_run is None else str(server_run),
@@ -122,8 +123,8 @@ async def find_run(
             if info.run not in over and _is_same(info, place, came):
                 _claim(info.run, place)
                 return info.run
-        if place.parent:  # no state says which run was before: the newest of the same input that is over
-            before = next((info.run for info in reversed(found) if info.run in over), "")
+        if place.parent:  # seldom a state says which run was before: the newest of the same input that is over
+            before = next((info.run for info in reversed(found) if info.run in over), before)
         # Tasks that run side by side have the same run before them, and are interchangeable: they are numbered.
         news = (_new_run(place, digest, before, number) for number in count())
         others = {info.run for info in found} if place.parent else set()

@@ -180,9 +180,9 @@ async def _find_result(step: str, place: Place, config: RunnableConfig) -> Liter
     way = _way(saved, place.parent)
     after = [each for each in way if each.id > step]
     if step in (each.id for each in way) or step not in saved:
-        if not after or after[0].source != "loop":
-            return "missing"
-        return "given again" if await _is_given_again(step, after, config) else "kept"
+        if await _is_given_again(step, [each for each in way if each.id >= step], config):
+            return "given again"
+        return "kept" if after and after[0].source == "loop" else "missing"
     # Its step is on another way. The two part at the last checkpoint that they have in common.
     common = {each.id for each in _way(saved, step)}
     own = [each for each in way if each.id not in common]
@@ -194,17 +194,17 @@ async def _find_result(step: str, place: Place, config: RunnableConfig) -> Liter
     return "kept" if results and inputs and inputs[0] > min(results) else "missing"
 
 
-async def _is_given_again(step: str, after: list["_Saved"], config: RunnableConfig) -> bool:
-    """Tell whether a larger graph that never came to its end was given its input again after a step.
+async def _is_given_again(step: str, since: list["_Saved"], config: RunnableConfig) -> bool:
+    """Tell whether a larger graph that never came to its end was given its input again after a step began.
 
     Nobody has its answer, so what it had come to is not made anew. Another input puts an end to the one before it.
 
     Args:
         step: The checkpoint that the step begins with.
-        after: The checkpoints since, on the way to where the graph is now.
+        since: It and the checkpoints since, on the way to where the graph is now.
         config: Of a node.
     """
-    inputs = [(before, each) for before, each in pairwise(after) if each.source == "input"]
+    inputs = [(before, each) for before, each in pairwise(since) if each.source == "input"]
     if not inputs or not all(before.is_open for before, _ in inputs):
         return False
     way = [each async for each in _back_to_input(config, step)]

@@ -36,8 +36,8 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     digest = input_digest(payload if schema is None else {**payload, "returns": schema})
     journal = journal_of(parts, config)
     place, anew, before = place_of(config), knobs(parts).anew, state.get("run_id")
-    if before and state.get("verdict") in ("ok", "exhausted") and not place.is_one_run:
-        # Its result has been delivered, so the same input is a new run from now on.
+    if before and state.get("verdict") in ("ok", "exhausted") and not place.is_one_run and not place.parent:
+        # Its result has been delivered, so the same input is a new run from now on. In a larger graph its step may be missing.
         await _close(RunLog(journal, before), str(state["verdict"]))
     run = None
     if not anew and state.get("input_digest") == digest:

@@ -1,6 +1,7 @@
 """An effect happens once where a branch of a larger graph fails, and where a run is forked or gone back in."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,10 @@ async def test_a_branch_that_failed_and_is_run_again_repeats_nothing(
             await app.ainvoke(start, CONFIG, **how)
         state = await app.ainvoke(None if given == "again" else start, CONFIG, **how)
     assert state["output"] == ["paid", "paid"]
-    # An input is a new run once the run of the one before has its verdict.
-    times = 2 if (fails, given) == ("after", "input") else 1
+    # Nobody has the result of a step that failed. Where no checkpoint says so, an input is a new run once the run of the
+    # one before has its verdict.
+    is_anew = checkpointer == "none" or durability == "exit"
+    times = 2 if (fails, given) == ("after", "input") and is_anew else 1
     assert ledger.effects == ["pay a", "pay b"] * times
 
 
@@ -196,9 +199,16 @@ async def test_a_program_that_is_repaired_by_hand_goes_on_from_what_was_done(led
     assert (done["output"], ledger.effects) == (["paid 1 to a", "paid 1 to b"], ["pay a 1", "pay b 1"])
 
 
-@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-async def test_a_node_that_fails_after_its_programs_ended_repeats_none_of_them(durability: Any) -> None:
-    """The larger graph has kept no result of them, so LangGraph starts the node again, with the id that its task had."""
+@pytest.mark.parametrize(
+    ("durability", "how"),
+    [(each, how) for each in ("sync", "async", "exit") for how in ("none", "retry")]
+    + [("sync", "input"), ("async", "input")],
+)
+@pytest.mark.parametrize("owns_state", [None, True])
+async def test_a_node_that_fails_after_its_programs_ended_repeats_none_of_them(
+    durability: Any, how: str, owns_state: bool | None
+) -> None:
+    """The larger graph has kept no result of them. It is gone on with, given its input again, or tries the node again."""
     paid: list[str] = []
 
     async def pay(who: str) -> str:
@@ -206,29 +216,85 @@ async def test_a_node_that_fails_after_its_programs_ended_repeats_none_of_them(d
         paid.append(who)
         return f"paid {who}"
 
-    inner = create_codemode(model=None, tools=[pay]).compile()
-    failures = [True]
+    inner = create_codemode(model=None, tools=[pay]).compile(checkpointer=owns_state)
+    failures = [3, 2]
 
     async def work(state: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
         outputs = []
         for code in ("await tools.pay('ann')", "await tools.pay('bob')", "await tools.pay('bob')"):
             outputs.append((await inner.ainvoke({"task": "", "code": code}, config))["output"])
-        if failures:
-            failures.pop()
-            raise RuntimeError("after it all")
+            if failures and len(outputs) == failures[-1]:
+                failures.pop()
+                raise RuntimeError("after it all")
         return {"outputs": outputs}
 
     class Outer(TypedDict, total=False):
         outputs: list[str]
 
-    app = StateGraph(Outer).add_node("work", work).add_edge(START, "work").compile(checkpointer=InMemorySaver())
+    retries = RetryPolicy(initial_interval=0.01, retry_on=RuntimeError) if how == "retry" else None
+    graph = StateGraph(Outer).add_node("work", work, retry_policy=retries).add_edge(START, "work")
+    app = graph.compile(checkpointer=InMemorySaver())
     config: Any = {"configurable": {"thread_id": "t"}}
-    with pytest.raises(RuntimeError, match="after it all"):
-        await app.ainvoke({"outputs": []}, config, durability=durability)
-    state = await app.ainvoke(None, config, durability=durability)
+    start: Any = {"outputs": []}
+    if how != "retry":
+        for given in (start, start if how == "input" else None):
+            with pytest.raises(RuntimeError, match="after it all"):
+                await app.ainvoke(given, config, durability=durability)
+    state = await app.ainvoke(None if how == "none" else start, config, durability=durability)
     assert (state["outputs"], paid) == (["paid ann", "paid bob", "paid bob"], ["ann", "bob", "bob"])
-    await app.ainvoke({"outputs": []}, config, durability=durability)
+    await app.ainvoke(start, config, durability=durability)
     assert len(paid) == 6
+
+
+class Broken(BaseException):
+    """Ends a program and its node, if that does not try again."""
+
+
+@pytest.mark.parametrize("how", ["raises", "is cancelled"])
+@pytest.mark.parametrize("saved", [True, False])
+async def test_a_node_that_tries_a_graph_again_goes_on_with_its_run(how: str, saved: bool) -> None:
+    paid: list[str] = []
+    breaks, looking = [True], asyncio.Event()
+
+    async def pay(who: str) -> str:
+        """Pay somebody."""
+        paid.append(who)
+        return f"paid {who}"
+
+    @tool(effect="read")
+    async def look() -> int:
+        """Look at something."""
+        looking.set()
+        if how == "is cancelled" and breaks:
+            await asyncio.sleep(60)
+        elif breaks and breaks.pop():
+            raise Broken
+        return 1
+
+    inner = create_codemode(model=None, tools=[pay, look]).compile()
+    program: Any = {"task": "", "code": "await tools.pay('ann')\nawait tools.look()\nawait tools.pay('bob')"}
+
+    async def work(state: dict[str, Any]) -> dict[str, Any]:
+        outputs: list[str] = []
+        while len(outputs) < 2:
+            call = asyncio.ensure_future(inner.ainvoke(program))
+            if how == "is cancelled" and breaks:
+                await looking.wait()
+                breaks.clear()
+                call.cancel()
+            with suppress(Broken, asyncio.CancelledError):
+                outputs.append((await call)["output"])
+        return {"outputs": outputs}
+
+    class Outer(TypedDict, total=False):
+        outputs: list[str]
+
+    graph = StateGraph(Outer).add_node("work", work).add_edge(START, "work")
+    app = graph.compile(checkpointer=InMemorySaver() if saved else None)
+    start: Any = {"outputs": []}
+    state = await app.ainvoke(start, {"configurable": {"thread_id": "t"}})
+    # The second of two equal calls is another run.
+    assert (state["outputs"], paid) == (["paid bob"] * 2, ["ann", "bob"] * 2)
 
 
 # Deliveries of one input at one time.
@@ -325,9 +391,11 @@ async def test_a_program_whose_result_no_checkpoint_has_is_not_run_again(rounds:
 
 
 @pytest.mark.parametrize("durability", ["sync", "async"])
-@pytest.mark.parametrize(("rounds", "joins"), [(1, False), (3, False), (1, True)])
+@pytest.mark.parametrize(
+    ("rounds", "joins", "owns_state"), [(1, False, None), (3, False, None), (1, True, None), (3, False, True)]
+)
 async def test_an_input_that_is_given_again_to_a_larger_graph_that_never_ended_repeats_nothing(
-    rounds: int, joins: bool, durability: Any
+    rounds: int, joins: bool, owns_state: bool | None, durability: Any
 ) -> None:
     """The larger graph has kept the result of code mode, and breaks off in a later node, in a process that goes on."""
     paid: list[str] = []
@@ -347,7 +415,7 @@ async def test_an_input_that_is_given_again_to_a_larger_graph_that_never_ended_r
         return {}
 
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(Round)
-    inner = create_codemode(model=None, tools=[pay], journal=MemoryJournal()).compile()
+    inner = create_codemode(model=None, tools=[pay], journal=MemoryJournal()).compile(checkpointer=owns_state)
     graph.add_node("codemode", inner).add_node(after).add_node(report)
     graph.add_edge(START, "codemode").add_edge("codemode", "after")
     if joins:
