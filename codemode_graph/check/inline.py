@@ -12,6 +12,7 @@ from typing import Any
 
 from codemode_sandboxes.source import Edits, Tree, tree_of
 
+from codemode_graph.check.argument_guards import guard_arguments
 from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
 from codemode_graph.tools.schema import AGAIN, Parameters, mapping_at
@@ -32,15 +33,26 @@ def inline_programs(code: str, programs: Mapping[str, ToolSpec]) -> tuple[str, l
     tree, edits = tree_of(code), Edits(code)
     references = References(tree, list(programs))
     names = {name: _free(f"saved_{name}", code) for name in programs}
-    findings = [*_misused(tree, references), *_mistyped(references, programs), *_shadowed(tree, programs)]
+    functions = [
+        guard_arguments(name, spec.program, spec.input_schema, prefix=_free(f"check_{name}", code + spec.program))
+        for name, spec in programs.items()
+    ]
+    findings = [
+        *_misused(tree, references),
+        *_mistyped(references, programs),
+        *_shadowed(tree, dict(zip(programs, functions, strict=True))),
+    ]
     for call, reference in references.calls():
         if reference.tool is not None and _is_whole(call, programs[reference.tool]):
             edits.insert(edits.span(call.args[0])[0], "**")
     for reference in references.direct():
         if reference.tool is not None and not findings:
             edits.replace(*edits.span(reference.node), names[reference.tool])
-    functions = [re.sub(r"^async def \w+", f"async def {names[name]}", programs[name].program) for name in programs]
-    return "\n".join([*functions, edits.apply()]), findings
+    named = [
+        re.sub(r"^async def \w+", f"async def {names[name]}", text, count=1, flags=re.MULTILINE)
+        for name, text in zip(programs, functions, strict=True)
+    ]
+    return "\n".join([*named, edits.apply()]), findings
 
 
 def _misused(tree: Tree, references: References) -> Iterator[Finding]:
@@ -88,10 +100,10 @@ def _literals(node: ast.expr) -> list[Any]:
         return []
 
 
-def _shadowed(tree: Tree, programs: Mapping[str, ToolSpec]) -> Iterator[Finding]:
+def _shadowed(tree: Tree, functions: Mapping[str, str]) -> Iterator[Finding]:
     """Find names that a program sets for itself, and that a saved program takes from Python."""
-    for name, spec in programs.items():
-        used = {each.id for each in tree_of(spec.program).unresolved()}
+    for name, function in functions.items():
+        used = {each.id for each in tree_of(function).unresolved()}
         for clash in sorted(used & {key for key, bindings in tree.module.bound.items() if bindings}):
             message = f"{clash} is set here, and the saved program {name} uses Python's: give yours another name"
             yield Finding(

@@ -64,6 +64,7 @@ async def check_program(
     returns: ReturnType | None = None,
     search_tools: Collection[str] = (),
     seen: Callable[[], Awaitable[ObservedSchemas]] | None = None,
+    capabilities_for: Callable[[str], Awaitable[Capabilities]] | None = None,
 ) -> Checked:
     """Bring a program into script form, fix what can be fixed exactly, and find what cannot work.
 
@@ -77,6 +78,8 @@ async def check_program(
         search_tools: Tools that find tools: a program that calls no others is no answer yet, and its value of any type.
         seen: Returns JSON Schemas of what earlier calls returned, by the names of tools that declare no result. They
             correct the spelling of keys, and make no finding.
+        capabilities_for: Returns those of the sandbox for a program with the functions of saved programs in it, where the
+            sandbox is chosen by the program; None where they are the same.
 
     Returns:
         The program, the fixes and the findings. No text of a program makes it raise an exception.
@@ -136,11 +139,11 @@ async def check_program(
     if programs and not findings:
         whole, misused = inline_programs(code, programs)
         if not misused:
-            # Checked as a whole: a saved program has to fit the tools as they are now.
+            # Checked as a whole: a saved program has to fit the tools as they are now. It may need more of a sandbox.
             checked = await check_program(
                 whole,
                 signatures=signatures.only(set(signatures.by_name) - programs.keys()),
-                capabilities=capabilities,
+                capabilities=capabilities if capabilities_for is None else await capabilities_for(whole),
                 type_checker=type_checker,
                 returns=returns,
                 search_tools=search_tools,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 
 from codemode_graph.calls.view import newest
+from codemode_graph.check.arguments import listed
 from codemode_graph.preview import sample
 from codemode_graph.state import Attempt, Failure, Refusals, ToolCall
 from codemode_graph.tools.text import one_line
@@ -15,6 +16,7 @@ _NO_PROGRAM = (*GAVE_UP, *_WORDLESS, "cut-off", "rejected", "several-blocks", "t
 # A warning and a failure are read by an agent's model in each of its later turns.
 _WORDS = 500
 _ERROR = 300
+_FEW = 160
 _MESSAGE = 10_000
 _SHOWN = 3
 
@@ -120,7 +122,7 @@ def add_causes(failure: Failure, attempt: Attempt, calls: Sequence[ToolCall]) ->
 def join_failures(
     previous: Sequence[Attempt], failure: Failure, calls: Sequence[ToolCall], answer: Attempt | None = None
 ) -> Failure:
-    """Return the failure of a run that ended before its last program could run: it has the last real failure too.
+    """Return the failure of a run that ended before its last program could run: it has those of the attempts before too.
 
     Args:
         previous: The attempts before the last answer.
@@ -132,8 +134,10 @@ def join_failures(
     gave_up = answer is None or rule in _NO_PROGRAM
     words = one_line(answer["thoughts"], _WORDS) if answer is not None and rule in _WORDLESS else ""
     end = f"{failure['message']}; its last words: {words}" if words else failure["message"]
+    if not gave_up:
+        return add_attempts({**failure, "message": end}, previous, calls)
     soft: Failure | None = None
-    for attempt in reversed(previous):
+    for number, attempt in reversed([*enumerate(previous)]):
         real = attempt["failure"] or (EMPTY if attempt["verdict"] == "empty" else None)
         if real is None:
             continue
@@ -143,13 +147,40 @@ def join_failures(
             soft = soft if soft is not None or has_words or real["message"] == failure["message"] else real
             continue
         real = add_causes(real, attempt, calls)
-        if gave_up:
-            return {**real, "message": f"{real['message']} (then {end})"}
-        if real["kind"] != "check":
-            return {**failure, "message": f"{end} (before that: {real['type']}: {real['message']})"}
-    if soft is not None and gave_up:
+        real = {**real, "message": f"{real['message']} (then {end})"}
+        return add_attempts(real, previous[:number], calls)
+    if soft is not None:
         return {**soft, "message": f"{soft['message']} (then {end})"}
     return {**failure, "message": end}
+
+
+def add_attempts(failure: Failure, previous: Sequence[Attempt], calls: Sequence[ToolCall]) -> Failure:
+    """Return the failure of a run that is over, with what each attempt before failed of, in few words.
+
+    Args:
+        failure: How the run ended.
+        previous: The attempts before that failure.
+        calls: The journal.
+    """
+    numbers: dict[str, list[int]] = {}
+    last = _few_words(failure)
+    for attempt in previous:
+        own = attempt["failure"] or (EMPTY if attempt["verdict"] == "empty" else None)
+        if own is not None:
+            words = _few_words(add_causes(own, attempt, calls))
+            numbers.setdefault("the same" if words == last else words, []).append(attempt["number"])
+    parts = [f"attempt{'s' * (len(each) > 1)} {listed(map(str, each))}: {words}" for words, each in numbers.items()]
+    if len(parts) > _SHOWN:
+        parts = [parts[0], f"{len(parts) - _SHOWN} more", *parts[1 - _SHOWN :]]
+    if not parts:
+        return failure
+    return {**failure, "message": f"{failure['message']} (before that {'; '.join(parts)})"}
+
+
+def _few_words(failure: Failure) -> str:
+    where = f"line {failure['line']}: " if failure["line"] else ""
+    kind = "" if failure["kind"] in ("check", "model", "empty", "returns") else f"{failure['type']}: "
+    return one_line(f"{where}{kind}{failure['message']}", _FEW)
 
 
 EMPTY = Failure(

@@ -32,6 +32,7 @@ async def check(state: CodeModeState, parts: Parts, config: RunnableConfig) -> U
         returns=returns,
         search_tools=[spec.name for spec in parts.catalogue.tools],
         seen=partial(observed_types, parts.catalogue, notes_of(journal_of(parts, config))),
+        capabilities_for=parts.capabilities_for,
     )
     *previous, newest = state["attempts"]
     # An answer without a program comes with the reason, which the check cannot know.

@@ -6,7 +6,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.events import OutcomeEvent, emit
-from codemode_graph.nodes.causes import EMPTY, add_causes, warning_of
+from codemode_graph.nodes.causes import EMPTY, add_attempts, add_causes, warning_of
 from codemode_graph.nodes.node import Update, amend, crossed_budget, judge_failure, knobs, return_type
 from codemode_graph.settings import Parts
 from codemode_graph.state import Attempt, CodeModeState, Failure, ToolCall, Verdict
@@ -23,15 +23,18 @@ async def inspect_output(state: CodeModeState, parts: Parts, config: RunnableCon
     nothing but search tools has `looked`: its attempt is not counted, and the next program has the cards of what it found.
     """
     verdict, failure = judge(state, parts)
+    ended = failure
+    if failure is not None and verdict == "exhausted":
+        ended = add_attempts(failure, state["attempts"][:-1], state["tool_calls"])
     warning = warning_of(state["attempts"][-1], state["tool_calls"]) if verdict == "ok" else None
-    emit(OutcomeEvent(type="outcome", verdict=verdict, error=failure, warning=warning))
+    emit(OutcomeEvent(type="outcome", verdict=verdict, error=ended, warning=warning))
     # An empty attempt has run as it should: it is not the attempt that failed, but the run, if it ends here.
     real_failure = failure if failure is None or failure["kind"] != "empty" else None
     found = find_tools(state, parts, state["attempts"][-1]) if verdict == "looked" else []
     return {
         "found": list(dict.fromkeys([*found, *(state.get("found") or [])])),
         "verdict": verdict,
-        "error": failure if verdict != "empty" else None,
+        "error": ended if verdict != "empty" else None,
         "warning": warning,
         "attempts": amend(state, {"verdict": verdict, "failure": real_failure}),
     }

@@ -63,7 +63,8 @@ def renderable(run: RunData) -> RenderableType:
         answer = run.output if isinstance(run.output, str) else sample(run.output, limit=2_000)
         parts += ["", Text.assemble(("Answer  ", "bold"), visible(answer[:2_000]))]
     elif run.error is not None:
-        parts += ["", Text.assemble(("No answer  ", "bold red"), visible(run.error["message"][:2_000]))]
+        reason = f"{words.at_line(run.error['line'])}{run.error['message']}"
+        parts += ["", Text.assemble(("No answer  ", "bold red"), visible(reason[:2_000]))]
     return Group(*parts)
 
 

@@ -11,6 +11,7 @@ from langchain_core.tools import ToolException
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from mcp.shared.memory import create_connected_server_and_client_session
+from pydantic import BaseModel, Field
 
 from codemode_graph import ConfigurationError, ToolPolicy, codemode, create_agent, tool
 from codemode_graph.calls.values import LOAD_VALUE
@@ -369,6 +370,95 @@ async def test_a_default_that_is_a_list_is_new_in_each_call(tmp_path: Path) -> N
             2,
             1,
         ]
+
+
+@pytest.mark.parametrize(
+    ("program", "wrong"),
+    [
+        (
+            "await tools.close_one(number=len('abc') * 3, repository='c/d')",
+            "'number' of close_one is wrong: 9 does not fit",
+        ),
+        ("await tools.close_one(**{'number': 0, 'repository': 'c/d'})", "'number' of close_one is wrong: 0"),
+        (
+            "n = (await tools.list_issues('c/d'))[0]\nawait tools.close_one(number=n['open'], repository='c/d')",
+            "wrong: True",
+        ),
+        (
+            "r = (await tools.list_issues('c/d'))[0]\nawait tools.close_one(number=1, repository=r['number'])",
+            "wrong: 7",
+        ),
+        (
+            "f = tools.close_one\nr = ''.join(['x', '/x/'])\nawait f(number=1, repository=r)",
+            "'repository' of close_one is wrong: 'x/x/'",
+        ),
+        ("await tools.close_one(number=1 + 1, repository='c' + '/d')", None),
+        ("await tools.close_one(number=float(2), repository='c' + '/d')", None),
+    ],
+)
+async def test_a_computed_argument_is_held_against_its_conditions(
+    tmp_path: Path, program: str, wrong: str | None
+) -> None:
+    tracker = Tracker()
+    cm = make(tmp_path, tracker)
+    result = await cm.run_code("number = 1\nrepository = 'a/b'\nawait tools.close_issue(repository, number)")
+    number = {"type": "integer", "minimum": 1, "maximum": 5}
+    await cm.save(result, name="close_one", parameters={"number": number, "repository": {"enum": ["a/b", "c/d"]}})
+    tracker.closed.clear()
+
+    result = await cm.run_code(program)
+
+    assert (wrong or "") in (result["error"] or "")
+    assert (result["error"] is None, len(tracker.closed)) == ((wrong is None), int(wrong is None))
+    await cm.aclose()
+
+
+class Part(BaseModel):
+    """A part of an order."""
+
+    sku: str = Field(min_length=2)
+    count: int = Field(ge=1, le=5)
+    note: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("parts", "is_right"),
+    [
+        ('[{"sku": "ab", "count": 5}, {"sku": "abc", "count": 1, "note": null}]', True),
+        ("[]", True),
+        ('[{"sku": "a", "count": 5}]', False),
+        ('[{"sku": "ab", "count": 6}]', False),
+        ('[{"sku": "ab"}]', False),
+        ('[{"sku": "ab", "count": 1, "note": 5}]', False),
+        ('{"sku": "ab", "count": 1}', False),
+    ],
+)
+async def test_a_computed_argument_is_held_against_the_fields_of_its_model(
+    tmp_path: Path, parts: str, is_right: bool
+) -> None:
+    cm = make(tmp_path, Tracker())
+    result = await cm.run_code("parts = []\n[part['sku'] for part in parts]")
+    await cm.save(result, name="skus", parameters={"parts": list[Part]})
+
+    result = await cm.run_code(f"import json\nawait tools.skus(parts=json.loads({parts!r}))")
+
+    assert (result["error"] is None) is is_right
+    assert is_right or "the argument 'parts' of skus is wrong: " in result["error"]
+    await cm.aclose()
+
+
+async def test_a_saved_program_runs_where_it_can_also_where_its_caller_needs_less(tmp_path: Path) -> None:
+    cm = make(tmp_path, Tracker(), sandbox=None, auto=["monty", "restricted"])
+    code = "import statistics\nlast = 3\ndef numbers():\n    yield 1\n    yield last\nstatistics.mean(numbers())"
+    await cm.save(await cm.run_code(code), name="middle", parameters=["last"])
+
+    results = [await cm.run_code("await tools.middle(last=5)"), await cm.run_program("middle", last=7)]
+
+    assert [(each["output"], each["error"], each["sandbox"]) for each in results] == [
+        (3, None, "restricted"),
+        (4, None, "restricted"),
+    ]
+    await cm.aclose()
 
 
 async def test_what_cannot_be_saved_says_why(tmp_path: Path) -> None:

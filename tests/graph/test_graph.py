@@ -184,6 +184,32 @@ async def test_a_program_that_comes_back_unchanged_is_not_run_again() -> None:
     assert len(office.ledger) == 1
 
 
+@pytest.mark.parametrize(
+    ("programs", "message"),
+    [
+        (
+            ["1 / 0", "tools.nothing()", "int('x')"],
+            "invalid literal for int() with base 10: 'x' (before that attempt 1: line 1: ZeroDivisionError: division by zero;"
+            " attempt 2: line 1: there is no tool 'nothing'; ",
+        ),
+        (
+            ["1 / 0", "int('x')", "tools.nothing()"],
+            " (before that attempt 1: line 1: ZeroDivisionError: division by zero; ",
+        ),
+        (["1 / 0", "0 + 1 / 0", "1 + 1 / 0"], "division by zero (before that attempts 1, 2: the same)"),
+        (["int('x')", "1 / 0", "1 / 0"], "division by zero (then this is the program that already failed, unchanged"),
+    ],
+)
+async def test_the_end_of_all_attempts_says_what_each_failed_of(programs: list[str], message: str) -> None:
+    state = await create_codemode(model=scripted(*programs), tools=Office().tools).compile().ainvoke({"task": "x"})
+
+    assert state["verdict"] == "exhausted"
+    assert message in state["error"]["message"]
+    assert len(state["error"]["message"]) < 1_000
+    # An attempt has its own failure alone.
+    assert not any("before that" in (attempt["failure"] or {}).get("message", "") for attempt in state["attempts"])
+
+
 def test_what_is_configured_wrongly_is_told_at_once() -> None:
     with pytest.raises(ConfigurationError, match="nosuch"):
         create_codemode(model="nosuch:model", tools=[])
