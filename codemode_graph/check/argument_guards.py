@@ -60,13 +60,13 @@ def guard_arguments(name: str, function: str, parameters: Mapping[str, Any], *, 
         absent = "" if argument in required else "value is None or "
         condition = ast.unparse(parse(f"{absent}{condition}"))  # with no more brackets than it needs
         begin = f"the argument {argument!r} of {name} is wrong: "
-        error = f"{begin!r} + repr(value)[:80] + {_told(schema)!r}"
+        error = f"{begin!r} + repr(value)[:80] + {_mismatch(schema)!r}"
         guards.append(f"def {guard}(value):\n    if not ({condition}):\n        raise ValueError({error})\n")
         edits.insert(start, f"{guard}({argument}){end}")
     return "".join([*guards, edits.apply()])
 
 
-def _told(schema: Mapping[str, Any]) -> str:
+def _mismatch(schema: Mapping[str, Any]) -> str:
     text = json.dumps({key: value for key, value in schema.items() if key not in _PLAIN - {"type"}})
     return f" does not fit {'its type' if len(text) > _LONGEST or '$ref' in text else text}"
 
