@@ -121,7 +121,7 @@ def _tell(test: Comparison, value: Shape, other: Shape) -> str:
     if len(known) == 1:
         against = repr(known[0])
     kind, kind_of_other = _kind(value), _kind(other)
-    if values and kind == kind_of_other:
+    if values and "bool" not in kinds_of(value):
         close = _similar(value, known[0]) if known else None
         hint = "" if close is None else f"; did you mean {close!r}?"
         return f"{name} is never {against}: it is {'one of ' * (len(values) > 1)}{listed(map(repr, values))}{hint}"

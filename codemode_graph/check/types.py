@@ -83,10 +83,16 @@ class TypeFindings:
         lines = code.split("\n")
         self._nodes: dict[tuple[int, int], list[ast.AST]] = {}
         for node in tree.nodes:
-            # Diagnostics point at expressions and keyword arguments, by line and column.
-            if isinstance(node, ast.expr | ast.keyword):
-                column = len(lines[node.lineno - 1].encode()[: node.col_offset].decode(errors="replace")) + 1
-                self._nodes.setdefault((node.lineno, column), []).append(node)
+            # Diagnostics point at expressions and keyword arguments, by line and column. In `(await f())["k"]` the place of
+            # the whole is that of the bracket, and a type checker names that of what stands in it.
+            first = getattr(node, "value", None) if isinstance(node, ast.Subscript | ast.Attribute) else None
+            first = node.left if isinstance(node, ast.BinOp) else first
+            places = dict.fromkeys(
+                (each.lineno, each.col_offset) for each in (node, first) if isinstance(each, ast.expr | ast.keyword)
+            )
+            for line, offset in places:
+                column = len(lines[line - 1].encode()[:offset].decode(errors="replace")) + 1
+                self._nodes.setdefault((line, column), []).append(node)
 
     @property
     def records(self) -> Mapping[str, Record]:
@@ -239,6 +245,8 @@ class TypeFindings:
             return None
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self.records:
             return f"this is a list of {item[1]}, not a dict: loop over it, or index it with a number"
+        if kind.startswith("tuple[") and self.is_from_tools(node.value):
+            return "this is a list of values, not a dict: index it with a number, or unpack it"
         # Other variables may hold something else by now; what a tool returned is certain.
         if kind in ("str", "int") and self.is_from_tools(node.value):
             more = " (a loop over a dict gives its keys)" if kind == "str" else ""
@@ -267,8 +275,21 @@ class TypeFindings:
             return f"{self._what(kind)} is a dict without {name!r}{self._lacks(record, name)}"
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self.records:
             return f"this is a list of {item[1]}: it has no {name!r}; loop over it, or index it with a number"
-        if kind in ("str", "int", "bool") and self.is_from_tools(node.value) and not hasattr(_TYPES[kind], name):
-            return f"this is {_plain_type(kind)}: it has no {name!r}"
+        if re.fullmatch(r"Literal\[.*\]|list\[.*\]|tuple\[.*\]", kind):
+            kind = {"number": "int"}.get(_kind_of(kind) or "", _kind_of(kind) or "")
+        if kind in _TYPES and self.is_from_tools(node.value) and not hasattr(_TYPES[kind], name):
+            return f"this is {_WORDS.get(kind, f'a {kind}')}: it has no {name!r}"
+        return None
+
+    @_reports(
+        "invalid-argument-type",
+        r"Argument to function `len` is incorrect: Expected `Sized`, found `(?P<type>int|float|bool)`",
+        "wrong-type",
+    )
+    def length(self, found: re.Match[str], node: ast.AST) -> str | None:
+        """Report the length of a number."""
+        if self.is_from_tools(node):
+            return f"this is {_plain_type(found['type'])}: it has no length"
         return None
 
     @_reports("not-iterable", rf"Object of type {_TYPE} is not iterable.*", "wrong-type")
@@ -338,6 +359,10 @@ class TypeFindings:
                 return _is_gather(call) and all(_gathers_tools(argument, self._references) for argument in call.args)
             case ast.Subscript(value=inner) | ast.Attribute(value=inner) | ast.NamedExpr(value=inner):
                 return self.is_from_tools(inner, depth + 1)
+            case ast.Call(func=ast.Attribute(value=inner, attr="copy" | "items" | "values"), args=[], keywords=[]):
+                return self.is_from_tools(inner, depth + 1)
+            case ast.Call(func=ast.Name(id="enumerate" | "list" | "reversed" | "sorted" as name), args=[inner]):
+                return self._tree.are_builtin(name) and self.is_from_tools(inner, depth + 1)
             case ast.Name():
                 sources = self.sources(node)
                 return bool(sources) and all(
@@ -394,7 +419,7 @@ class TypeFindings:
 
 
 _LOOKUPS = (TypeFindings.unknown_key, TypeFindings.not_a_list, TypeFindings.not_a_dict, TypeFindings.no_items)
-_TYPES: Mapping[str, type] = {"str": str, "int": float, "bool": bool}
+_TYPES: Mapping[str, type] = {"str": str, "int": float, "bool": bool, "list": list}
 
 
 def _kind_of(text: str) -> str | None:

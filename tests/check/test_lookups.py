@@ -1,14 +1,14 @@
 """Keys that are looked up in results: of unions, by `get`, and those that the program stores itself."""
 
 from collections.abc import AsyncIterator
-from typing import NotRequired
+from typing import Literal, NotRequired
 
 import pytest
 import pytest_asyncio
 from typing_extensions import TypedDict
 
 from benchmarks.fuzz_types import fuzz
-from codemode_graph import CodeMode, codemode
+from codemode_graph import CodeMode, codemode, tool
 
 
 class Leaf(TypedDict):
@@ -81,6 +81,32 @@ async def lists() -> list[Leaf] | list[Other]:
 async def leaf_or_none() -> Leaf | None:
     """Return one."""
     return {"x": 1}
+
+
+async def state() -> Literal["open", "closed"]:
+    """Return one of two."""
+    return "open"
+
+
+async def pair() -> tuple[int, str]:
+    """Return two."""
+    return 1, "a"
+
+
+async def amount() -> int:
+    """Return a number."""
+    return 3
+
+
+@tool(name="words", effect="read")
+async def words_of() -> list[str]:
+    """Return texts."""
+    return ["a"]
+
+
+async def counts() -> dict[str, int]:
+    """Return numbers by name."""
+    return {"a": 1}
 
 
 TOOLS = [
@@ -209,6 +235,27 @@ async def test_no_right_program_over_tools_of_random_types_is_refused() -> None:
 
     assert outcomes.wrong == []
     assert outcomes.right > 100
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("(await tools.state()).value", "a str: it has no 'value'"),
+        ("(await tools.pair()).name", "a list: it has no 'name'"),
+        ("(await tools.pair())['name']", "a list of values, not a dict"),
+        ("len(await tools.amount())", "a number: it has no length"),
+        ("(await tools.words()).split()", "a list: it has no 'split'"),
+        ("[v['n'] for v in (await tools.counts()).values()]", "a number: it cannot be indexed"),
+        ("[v['n'] for k, v in sorted((await tools.counts()).items())]", "a number: it cannot be indexed"),
+        ("for i, w in enumerate(await tools.words()):\n    w['n']", "a str, not a dict"),
+    ],
+)
+async def test_what_a_value_is_not_is_told_before_anything_runs(program: str, words: str) -> None:
+    async with codemode(tools=[state, pair, amount, words_of, counts]) as session:
+        result = await session.run_code(program)
+
+    assert words in (result["error"] or "")
+    assert result["tool_calls"] == []
 
 
 @pytest.mark.parametrize(
