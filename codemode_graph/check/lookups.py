@@ -64,7 +64,10 @@ async def find_wrong_lookups(
             return False
         return kind is None or not (_may_have(kind, key) or _has_stand_in(subscript, subscript.value, kind, tree))
 
-    findings = [finding for finding, subscripts in reports if not subscripts or any(map(holds, subscripts))]
+    certain = [each for each in reports if not each[1] or any(map(holds, each[1]))]
+    # Of a union's members the record, whose keys are told, says more than that another is no dict.
+    keyed = {each for finding, subscripts in certain if not _is_kind(finding) for each in subscripts}
+    findings = [each for each, subscripts in certain if not (_is_kind(each) and keyed.intersection(subscripts))]
     for get, key in gets:
         kind = kinds.get(get.value)
         if kind is None or _may_have(kind, key) or _has_stand_in(tree.parent(get), get.value, kind, tree):
@@ -74,6 +77,10 @@ async def find_wrong_lookups(
         if record is not None and (words := types.never_found(record, key)) is not None:
             findings.append(Finding(rule="wrong-key", message=one_line(words, 600), line=get.end_lineno))
     return [*findings, *find_never_true(comparisons, kinds)]
+
+
+def _is_kind(finding: Finding) -> bool:
+    return finding["message"].startswith("this is ")
 
 
 def _has_place(node: ast.expr, tree: Tree, edits: Edits) -> bool:
