@@ -25,6 +25,17 @@ _SCALARS = {"str": "str", "LiteralString": "str", "int": "int", "float": "float"
 _LISTS = {"list", "List", "set", "frozenset", "Sequence", "Iterable", "Collection"}
 _MAPS = {"dict", "Mapping", "defaultdict", "Counter", "OrderedDict"}
 _LONGEST = 5_000
+# Only types of different kinds certainly differ: within a kind, Python and the tools convert values.
+_KINDS = {
+    **{"str": "str", "LiteralString": "str", "bytes": "bytes", "None": "None"},
+    **{"int": "number", "float": "number", "bool": "number"},
+    **{"list": "list", "tuple": "list", "List": "list", "set": "list", "frozenset": "list"},
+    **{"dict": "dict", "Mapping": "dict"},
+}
+_WORDS = {
+    **{"str": "a str", "int": "a number", "float": "a number", "bool": "a bool"},
+    **{"list": "a list", "Mapping[str, Any]": "a dict"},
+}
 # Records may hold themselves.
 _DEPTH = 6
 
@@ -216,3 +227,74 @@ def _of_records(found: Record, expected: Record, stored: Collection[str], place:
         if inner is not None:
             return inner
     return None
+
+
+def kind_of(text: str) -> str | None:
+    """Return the kind that all members of a type have; None where they have several, or one is not known."""
+    kinds = {_kind(member) for member in _members(text, ()) or ()}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def certainly_differ(found: str, expected: str, records: Collection[str]) -> bool:
+    """Return whether no value of one type is of the other.
+
+    Args:
+        found: The type of an argument, as a type checker writes it.
+        expected: The type that the tool takes.
+        records: Names of types that are dicts.
+    """
+    one, other = _members(found, records), _members(expected, records)
+    if one is None or other is None:
+        return False
+    return not any(_fits(a, b) for a in one for b in other)
+
+
+def plain_type(text: str) -> str:
+    """Return a type in words for a model: `'opened'`, `a str or None`, `one of 'open', 'closed'`."""
+    tree = parsed(text)
+    words: dict[str, None] = {}
+    for member in _split(tree) if tree is not None else ():
+        values = literal_values(member)
+        if values is not None:
+            shown = ", ".join(map(repr, values))
+            words[shown if len(values) == 1 else f"one of {shown}"] = None
+        else:
+            name = ast.unparse(member)
+            words[_WORDS.get(name, name).replace("List[", "list[")] = None
+    return " or ".join(words) or text
+
+
+def _split(node: ast.expr) -> list[ast.expr]:
+    match node:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return [*_split(left), *_split(right)]
+    return [node]
+
+
+def _members(text: str, records: Collection[str]) -> list[object] | None:
+    """Return a union's members: a value for each literal, a kind for each type; None where one is not known."""
+    tree = parsed(text)
+    if tree is None:
+        return None
+    members: list[object] = []
+    for member in _split(tree):
+        values = literal_values(member)
+        if values is not None:
+            members += [(value,) for value in values]
+            continue
+        name = ast.unparse(member.value if isinstance(member, ast.Subscript) else member)
+        kind = "dict" if name in records else _KINDS.get(name)
+        if kind is None:
+            return None
+        members.append(kind)
+    return members
+
+
+def _fits(a: object, b: object) -> bool:
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return a == b
+    return _kind(a) == _kind(b)
+
+
+def _kind(member: object) -> str:
+    return _KINDS[type(member[0]).__name__.replace("NoneType", "None")] if isinstance(member, tuple) else str(member)

@@ -7,7 +7,7 @@ types, or from what is plainly written.
 import ast
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Literal, Protocol, TypeAlias
 
@@ -15,7 +15,7 @@ from codemode_sandboxes.contract import Diagnostic
 from codemode_sandboxes.source import Tree
 
 from codemode_graph.check.arguments import listed
-from codemode_graph.check.clash import literal_values, parsed
+from codemode_graph.check.clash import certainly_differ, kind_of, plain_type
 from codemode_graph.check.stored_keys import StoredKeys
 from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
@@ -37,14 +37,6 @@ class TypeChecker(Protocol):
 _LONGEST = 5_000
 # Tools that are named as those that have a key: where many have it, none of them is a hint.
 _MOST_PLACES = 3
-# Only types of different kinds certainly differ: within a kind, Python and the tools convert values.
-_KINDS = {
-    **{"str": "str", "LiteralString": "str", "bytes": "bytes", "None": "None"},
-    **{"int": "number", "float": "number", "bool": "number"},
-    **{"list": "list", "tuple": "list", "List": "list", "set": "list", "frozenset": "list"},
-    **{"dict": "dict", "Mapping": "dict"},
-}
-_WORDS = {"str": "a str", "int": "a number", "float": "a number", "bool": "a bool", "Mapping[str, Any]": "a dict"}
 _Part: TypeAlias = Literal["whole", "item", "part"]
 _Report = Callable[["TypeFindings", re.Match[str], ast.AST], str | None]
 _TYPE = r"`(?P<type>.+)`"
@@ -167,7 +159,7 @@ class TypeFindings:
             return None
         # A text takes the data of an artifact, whose handle is a dict; see `tools.artifacts.with_data`.
         passed = re.sub(r"\w+", lambda word: "str" if self._is_handle(word[0]) else word[0], actual)
-        if reference.tool is None or not _certainly_differ(passed, expected, self.records):
+        if reference.tool is None or not certainly_differ(passed, expected, self.records):
             return None
         signature = next(each for each in self._signatures.tools if each.tool.name == reference.tool)
         if isinstance(node, ast.keyword) and node.arg in signature.parameters.by_name:
@@ -184,7 +176,7 @@ class TypeFindings:
         if actual == "None" and not parameter.required:
             return None  # for an optional argument None stands for its absence
         argument = parameter.keyword
-        message = f"the argument {argument!r} of tools[{reference.tool!r}] is {_plain_type(actual)}"
+        message = f"the argument {argument!r} of tools[{reference.tool!r}] is {plain_type(actual)}"
         advice = ""
         if parameter.variadic and actual.startswith("list"):
             advice = ": pass each value by itself, as in f(*values)"
@@ -193,7 +185,7 @@ class TypeFindings:
             advice = f": call it for each item, as in `await asyncio.gather(*[{one} for each in items])`"
         elif actual in self.records:
             advice = f"; pass a part of it{self._keys(self.records[actual], argument)}"
-        return f"{message}, but must be {_plain_type(expected)}{advice}"
+        return f"{message}, but must be {plain_type(expected)}{advice}"
 
     def _is_handle(self, name: str) -> bool:
         return name in self.records and "codemode_artifact" in self.records[name].fields
@@ -251,7 +243,7 @@ class TypeFindings:
         if kind in ("str", "int") and self.is_from_tools(node.value):
             more = " (a loop over a dict gives its keys)" if kind == "str" else ""
             lacks = f"it has no key {found['key']!r}{self._elsewhere(found['key'])}"
-            return f"this is {_plain_type(kind)}, not a dict{more}: {lacks}"
+            return f"this is {plain_type(kind)}, not a dict{more}: {lacks}"
         return None
 
     @_reports(
@@ -260,7 +252,7 @@ class TypeFindings:
     def no_items(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a number that is indexed."""
         if isinstance(node, ast.Subscript) and found["type"] in ("int", "bool") and self.is_from_tools(node.value):
-            return f"this is {_plain_type(found['type'])}: it cannot be indexed"
+            return f"this is {plain_type(found['type'])}: it cannot be indexed"
         return None
 
     @_reports("unresolved-attribute", rf"Object of type {_TYPE} has no attribute `(?P<name>\w+)`", "wrong-key")
@@ -276,9 +268,9 @@ class TypeFindings:
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self.records:
             return f"this is a list of {item[1]}: it has no {name!r}; loop over it, or index it with a number"
         if re.fullmatch(r"Literal\[.*\]|list\[.*\]|tuple\[.*\]", kind):
-            kind = {"number": "int"}.get(_kind_of(kind) or "", _kind_of(kind) or "")
+            kind = {"number": "int"}.get(kind_of(kind) or "", kind_of(kind) or "")
         if kind in _TYPES and self.is_from_tools(node.value) and not hasattr(_TYPES[kind], name):
-            return f"this is {_WORDS.get(kind, f'a {kind}')}: it has no {name!r}"
+            return f"this is {plain_type(kind)}: it has no {name!r}"
         return None
 
     @_reports(
@@ -289,14 +281,14 @@ class TypeFindings:
     def length(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report the length of a number."""
         if self.is_from_tools(node):
-            return f"this is {_plain_type(found['type'])}: it has no length"
+            return f"this is {plain_type(found['type'])}: it has no length"
         return None
 
     @_reports("not-iterable", rf"Object of type {_TYPE} is not iterable.*", "wrong-type")
     def not_iterable(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a loop over a number."""
         if found["type"] in ("int", "bool") and self.is_from_tools(node):
-            return f"this is {_plain_type(found['type'])}: one cannot loop over it"
+            return f"this is {plain_type(found['type'])}: one cannot loop over it"
         return None
 
     @_reports("invalid-await", rf"{_TYPE} is not awaitable.*", "wrong-type")
@@ -315,7 +307,7 @@ class TypeFindings:
         """Report the sum of a text and a number."""
         if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add):
             return None
-        kinds = {_kind_of(found["left"]), _kind_of(found["right"])}
+        kinds = {kind_of(found["left"]), kind_of(found["right"])}
         known = all(
             isinstance(n, ast.Constant | ast.JoinedStr) or self.is_from_tools(n) for n in (node.left, node.right)
         )
@@ -422,12 +414,6 @@ _LOOKUPS = (TypeFindings.unknown_key, TypeFindings.not_a_list, TypeFindings.not_
 _TYPES: Mapping[str, type] = {"str": str, "int": float, "bool": bool, "list": list}
 
 
-def _kind_of(text: str) -> str | None:
-    """Return the kind that all members of a type have; None where they have several, or one is not known."""
-    kinds = {_kind(member) for member in _members(text, ()) or ()}
-    return kinds.pop() if len(kinds) == 1 else None
-
-
 def _returned_by(signatures: Signatures) -> Iterator[tuple[str, str, _Part]]:
     """Yield each type that a tool returns, the tool, and which part of its value has the type."""
     for signature in signatures.tools:
@@ -477,68 +463,3 @@ def _gathers_tools(argument: ast.expr, references: References) -> bool:
         case ast.Starred(value=ast.ListComp(elt=element) | ast.GeneratorExp(elt=element)):
             argument = element
     return isinstance(argument, ast.Call) and references.find(argument.func) is not None
-
-
-def _certainly_differ(found: str, expected: str, records: Collection[str]) -> bool:
-    """Return whether no value of one type is of the other.
-
-    Args:
-        found: The type of an argument, as a type checker writes it.
-        expected: The type that the tool takes.
-        records: Names of types that are dicts.
-    """
-    one, other = _members(found, records), _members(expected, records)
-    if one is None or other is None:
-        return False
-    return not any(_fits(a, b) for a in one for b in other)
-
-
-def _plain_type(text: str) -> str:
-    """Return a type in words for a model: `'opened'`, `a str or None`, `one of 'open', 'closed'`."""
-    tree = parsed(text)
-    words: dict[str, None] = {}
-    for member in _split(tree) if tree is not None else ():
-        values = literal_values(member)
-        if values is not None:
-            shown = ", ".join(map(repr, values))
-            words[shown if len(values) == 1 else f"one of {shown}"] = None
-        else:
-            name = ast.unparse(member)
-            words[_WORDS.get(name, name).replace("List[", "list[")] = None
-    return " or ".join(words) or text
-
-
-def _split(node: ast.expr) -> list[ast.expr]:
-    match node:
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return [*_split(left), *_split(right)]
-    return [node]
-
-
-def _members(text: str, records: Collection[str]) -> list[object] | None:
-    """Return a union's members: a value for each literal, a kind for each type; None where one is not known."""
-    tree = parsed(text)
-    if tree is None:
-        return None
-    members: list[object] = []
-    for member in _split(tree):
-        values = literal_values(member)
-        if values is not None:
-            members += [(value,) for value in values]
-            continue
-        name = ast.unparse(member.value if isinstance(member, ast.Subscript) else member)
-        kind = "dict" if name in records else _KINDS.get(name)
-        if kind is None:
-            return None
-        members.append(kind)
-    return members
-
-
-def _fits(a: object, b: object) -> bool:
-    if isinstance(a, tuple) and isinstance(b, tuple):
-        return a == b
-    return _kind(a) == _kind(b)
-
-
-def _kind(member: object) -> str:
-    return _KINDS[type(member[0]).__name__.replace("NoneType", "None")] if isinstance(member, tuple) else str(member)
