@@ -121,6 +121,8 @@ def run_result(
         reason = (
             f"the run waits for a person to decide on {names}: give codemode(..., approve=...), or decisions to resume"
         )
+        if problem := state.get("problem"):
+            reason = f"{reason}; the last answer could not be taken: {problem}"
         error = Failure(kind="approval", type="PermissionError", message=reason, line=None, traceback="")
     elif error is None and state["verdict"] is None:
         reason = "the run is not over: resume goes on with it"

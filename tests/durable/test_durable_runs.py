@@ -162,6 +162,21 @@ async def test_without_a_file_a_run_that_waits_is_resumed_in_its_process(decisio
             await cm.resume(str(waiting["run_id"]))
 
 
+async def test_an_answer_that_cannot_be_taken_says_why_and_the_run_waits_on() -> None:
+    world = World()
+    async with codemode(tools=[world.pay], policies=GATED) as cm:
+        waiting = await cm.run_code("await tools.pay('ann')")
+        assert "could not be taken" not in str(waiting["error"])
+        wrong: Any
+        for wrong, why in ((["approve"], '[{"type": "approve"}, ...]'), ([{"type": "ok"}], "one of approve, edit")):
+            result = await cm.resume(str(waiting["run_id"]), decisions=wrong)
+            assert "the last answer could not be taken: " in str(result["error"])
+            assert why in str(result["error"])
+        assert world.paid == []
+        result = await cm.resume(str(waiting["run_id"]), decisions=APPROVED)
+        assert (result["output"], result["error"]) == ("paid ann", None)
+
+
 async def test_memory_keeps_the_journals_of_those_runs_alone_that_can_be_gone_on_with() -> None:
     world = World()
     async with codemode(tools=[world.pay]) as cm:
