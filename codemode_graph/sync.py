@@ -1,6 +1,7 @@
 """One event loop, in a thread of its own, for synchronous callers."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from functools import cache
@@ -14,6 +15,11 @@ def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="codemode-graph", daemon=True).start()
     return loop
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    # A fork has the loop and not the thread that runs it: whoever waited for that would wait for ever.
+    os.register_at_fork(after_in_child=_loop.cache_clear)
 
 
 def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -2,6 +2,9 @@
 
 import asyncio
 import operator
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
@@ -211,3 +214,39 @@ async def test_the_second_of_two_answers_gets_the_end_that_the_first_got(durabil
     states = await asyncio.gather(*(app.ainvoke(answer, config, durability=durability) for _ in range(3)))
     assert {str(state["error"]["message"]) for state in states} == {"the card is refused"}
     assert done == ["reserve", "pay", "cancel"]
+
+
+FORK = """
+import os, sys
+from codemode_graph import codemode
+from codemode_graph.sync import wait_for
+
+def pay(name: str) -> str:
+    "Pay a person."
+    return name
+
+cm = codemode(tools=[pay])
+
+def run(name: str) -> None:
+    try:
+        print(wait_for(cm.run_code(f"await tools.pay(name='{name}')"))["output"], flush=True)
+    except Exception as error:
+        print(error, flush=True)
+
+if "used" in sys.argv:
+    run("Ann")
+if not os.fork():
+    run("Bob")
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.parametrize(
+    ("way", "said"), [("fresh", "Bob\n"), ("used", "this process is a fork of one that has used it")]
+)
+def test_a_fork_runs_programs_or_says_why_not(way: str, said: str) -> None:
+    shown = subprocess.run([sys.executable, "-c", FORK, way], capture_output=True, text=True, timeout=60, check=True)
+
+    assert said in shown.stdout

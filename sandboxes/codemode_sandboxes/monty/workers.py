@@ -35,6 +35,23 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, any signal end
 _REMEDY = "Reinstall it with `pip install --force-reinstall pydantic-monty`"
 
 
+_users: set[int] = set()
+"""The ids of this process, or of the one that it is a fork of, in which Monty was used."""
+
+
+def note_use() -> None:
+    """Note that this process uses Monty.
+
+    Raises:
+        SandboxUnavailable: It is a fork of a process that has used Monty. A fork has none of Monty's threads, and every call
+            would wait for them for ever.
+    """
+    if _users - {os.getpid()}:
+        reason = "this process is a fork of one that has used it, whose threads a fork does not have"
+        raise SandboxUnavailable("monty", reason, "Start processes by spawn, or run no program before the fork")
+    _users.add(os.getpid())
+
+
 class JobThread:
     """A thread that makes one blocking call after another for the running event loop.
 
@@ -242,8 +259,9 @@ class Workers:
             options: Those of `Monty.checkout`.
 
         Raises:
-            SandboxUnavailable: No process could be started, or none came free in time.
+            SandboxUnavailable: No process could be started, or none came free in time, or this is a fork; see `note_use`.
         """
+        note_use()
         try:
             async with asyncio.timeout(self._timeout):
                 await self._free.acquire()
