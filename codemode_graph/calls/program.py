@@ -266,17 +266,24 @@ class _Run:
             started.append(open)
             count += 1
             busy[open.call.tool] = busy.get(open.call.tool, 0) + 1
-        if any(self.resolver.must_last(open) for open in started):
-            await self.session.log.flush()
-        for open in started:
-            number = open.call.id
-            if open.outcome is not None:  # a person answered in the tool's place
-                self.ready[number] = open
-                continue
-            # The last look before the tool is called: another executor may have taken over a process that was frozen.
-            self.session.hold()
-            self.flight[number] = open
-            self.tasks[number] = asyncio.create_task(self.make(open), name=f"{open.call.tool} {open.id}")
+        try:
+            if any(self.resolver.must_last(open) for open in started):
+                await self.session.log.flush()
+            for open in started:
+                number = open.call.id
+                if open.outcome is not None:  # a person answered in the tool's place
+                    self.ready[number] = open
+                    continue
+                # The last look before the tool is called: another executor may have taken over a process that was frozen.
+                self.session.hold()
+                self.flight[number] = open
+                self.tasks[number] = asyncio.create_task(self.make(open), name=f"{open.call.tool} {open.id}")
+        except BaseException:
+            # The append may take place after all, or with the session's end. Nobody is to be asked about what was never made.
+            for open in started:
+                if open.outcome is None and open.call.id not in self.tasks:
+                    self.resolver.withdraw(open)
+            raise
 
     async def make(self, open: OpenCall) -> tuple[Ending, Outcome | None]:
         """Call a tool, and say that one has ended."""

@@ -178,6 +178,11 @@ class Resolver(Gate):
         if start.decision is not None:
             await self.answer_for_tool(open, record, start.decision)
 
+    def withdraw(self, open: OpenCall) -> None:
+        """Record that a call's tool was not called, although it was to be."""
+        assert open.record is not None
+        self.session.log.add(events.Absent(call=open.record.index))
+
     async def make(self, open: OpenCall) -> tuple[Ending, Outcome | None]:
         """Call the tool of a call that was started."""
         assert open.start is not None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import NodeCancelledError
 
 from codemode_graph import ToolPolicy, create_codemode
 from codemode_graph.calls import session as session_module
@@ -209,6 +210,39 @@ async def test_whoever_goes_on_after_a_journal_that_failed_waits_for_no_lease(fa
     assert session_module._driving == drive
     journal.full = False
     assert (await app.ainvoke(None, config))["output"] == ["paid", "paid"]
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("error", [JournalError, asyncio.CancelledError])
+async def test_nobody_is_asked_about_calls_that_a_failed_append_held_back(
+    recorded: bool, error: type[BaseException]
+) -> None:
+    class Stumbling(MemoryJournal):
+        async def append(self, run: str, expected: int, events: Sequence[Event]) -> int:
+            stumbles, self.once = self.once and any(event.type == "started" for event in events), False
+            length = expected if stumbles and not recorded else await super().append(run, expected, events)
+            if stumbles:
+                raise error("its disk hangs")
+            return length
+
+        once = True
+
+    paid = []
+
+    async def pay(name: str) -> str:
+        """Pay a person."""
+        paid.append(name)
+        return name
+
+    program = "import asyncio\nawait asyncio.gather(*[tools.pay(name=name) for name in ('Ann', 'Bob')])"
+    app = create_codemode(model=None, tools=[pay], journal=Stumbling()).compile(checkpointer=InMemorySaver())
+    config: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    with pytest.raises((error, NodeCancelledError)):
+        await app.ainvoke({"task": "", "code": program}, config)
+    assert paid == []
+    state = await app.ainvoke(None, config)
+    assert "__interrupt__" not in state
+    assert (state["output"], sorted(paid)) == (["Ann", "Bob"], ["Ann", "Bob"])
 
 
 async def test_the_memory_journal_lets_one_of_two_through() -> None:
