@@ -72,7 +72,11 @@ def test_an_example_prints_what_it_says(example: str) -> None:
         ),
         (
             [Reply(code=f"{SUMS}['{key}']") for key in ("all", "each", "both")],
-            [*REMINDED, "line 6: KeyError: both", "attempts: 3"],
+            [
+                *REMINDED,
+                "line 6: KeyError: both (before that attempt 1: line 6: KeyError: all; attempt 2: line 6: KeyError: each)",
+                "attempts: 3",
+            ],
         ),
         (["I cannot do that."], ["the model wrote no program, but: I cannot do that.", "attempts: 2"]),
     ],

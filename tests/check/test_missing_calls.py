@@ -73,7 +73,7 @@ async def run(program: str, tools: Any = TOOLS) -> tuple[Any, str, list[Finding]
         ("f'{tools.list_repos}'", "['a', 'b']"),
         ("tools.list_repos + ['c']", ["a", "b", "c"]),
         ("print(tools.list_repos)", A),
-        ("tools.list_repos == 'a'", False),
+        ("tools.list_repos == ['b']", False),
         (f"{WAITERS}await asyncio.gather(tools.list_repos, tools.refresh)", [A, 1]),
         (f"{WAITERS}await asyncio.gather(*[tools.list_repos, tools.refresh])", [A, 1]),
         (f"{WAITERS}await asyncio.gather(*[tools.list_repos for _ in range(2)])", [A, A]),
