@@ -20,6 +20,7 @@ from codemode_sandboxes.monty.dialect.library import candidate_names, library_ga
 from codemode_sandboxes.monty.dialect.lower import GAPS
 from codemode_sandboxes.monty.dialect.objects import BUILTINS, METHOD_OWNERS, SPECIAL_METHODS, object_gaps
 from codemode_sandboxes.monty.dialect.shapes import Shapes, shape_gap, tried_shapes, values_here
+from codemode_sandboxes.monty.workers import note_use
 
 __all__ = ["Findings", "aprobe", "probe"]
 
@@ -47,7 +48,7 @@ def probe(binary: str | Path | None = None) -> Findings:
     """Find out, once in a process for each binary, what Monty offers. The first time takes some 0.2 s.
 
     Raises:
-        SandboxUnavailable: The worker does not start, or dies of a probe.
+        SandboxUnavailable: The worker does not start, or dies of a probe, or this is a fork; see `note_use`.
     """
     with _once:
         return _probe(binary)
@@ -60,6 +61,7 @@ async def aprobe(binary: str | Path | None = None) -> Findings:
 
 @functools.cache
 def _probe(binary: str | Path | None) -> Findings:
+    note_use()
     try:
         with (
             Monty(binary_path=binary, max_processes=1) as workers,
