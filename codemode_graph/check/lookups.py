@@ -50,8 +50,7 @@ async def find_wrong_lookups(
     comparisons = doubtful_comparisons(tree, types)
     values = [get.value for get, _ in gets] + [each.value for _, subscripts in reports for each in subscripts]
     values += asked_for(comparisons)
-    edits = Edits(code)
-    receivers = {node for node in values if _has_place(node, tree, edits)}
+    receivers = {node for node in values if _has_place(node, tree, code)}
     # An empty dict, which stands for a missing value, has this type, and no key.
     kinds = {
         node: read_type(kind.replace("dict[Unknown, Unknown]", "None"), types.records)
@@ -83,15 +82,16 @@ def _is_kind(finding: Finding) -> bool:
     return finding["message"].startswith("this is ")
 
 
-def _has_place(node: ast.expr, tree: Tree, edits: Edits) -> bool:
+def _has_place(node: ast.expr, tree: Tree, code: str) -> bool:
     """Return whether an expression stands where its positions say: in f-strings, Python 3.11 does not always know."""
     text = next((each for each in tree.ancestors(node) if isinstance(each, ast.JoinedStr)), None)
     if text is None or sys.version_info >= (3, 12):
         return True
     if not text.lineno <= node.lineno <= (node.end_lineno or 0) <= (text.end_lineno or 0):
         return False
+    edits = Edits(code)
     (first, last), (start, end) = edits.span(text), edits.span(node)
-    found = parsed(edits.code[start:end]) if first < start < end < last else None
+    found = parsed(code[start:end]) if first < start < end < last else None
     return found is not None and ast.dump(found) == ast.dump(node)
 
 

@@ -268,7 +268,8 @@ class TypeFindings:
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self.records:
             return f"this is a list of {item[1]}: it has no {name!r}; loop over it, or index it with a number"
         if re.fullmatch(r"Literal\[.*\]|list\[.*\]|tuple\[.*\]", kind):
-            kind = {"number": "int"}.get(kind_of(kind) or "", kind_of(kind) or "")
+            known = kind_of(kind) or ""
+            kind = "int" if known == "number" else known
         if kind in _TYPES and self.is_from_tools(node.value) and not hasattr(_TYPES[kind], name):
             return f"this is {plain_type(kind)}: it has no {name!r}"
         return None

@@ -138,7 +138,7 @@ def join_failures(
         return add_attempts({**failure, "message": end}, previous, calls)
     soft: Failure | None = None
     for number, attempt in reversed([*enumerate(previous)]):
-        real = attempt["failure"] or (EMPTY if attempt["verdict"] == "empty" else None)
+        real = _failure_of(attempt)
         if real is None:
             continue
         if any(finding["rule"] in _NO_PROGRAM for finding in attempt["findings"]):
@@ -147,8 +147,7 @@ def join_failures(
             soft = soft if soft is not None or has_words or real["message"] == failure["message"] else real
             continue
         real = add_causes(real, attempt, calls)
-        real = {**real, "message": f"{real['message']} (then {end})"}
-        return add_attempts(real, previous[:number], calls)
+        return add_attempts({**real, "message": f"{real['message']} (then {end})"}, previous[:number], calls)
     if soft is not None:
         return {**soft, "message": f"{soft['message']} (then {end})"}
     return {**failure, "message": end}
@@ -165,7 +164,7 @@ def add_attempts(failure: Failure, previous: Sequence[Attempt], calls: Sequence[
     numbers: dict[str, list[int]] = {}
     last = _few_words(failure)
     for attempt in previous:
-        own = attempt["failure"] or (EMPTY if attempt["verdict"] == "empty" else None)
+        own = _failure_of(attempt)
         if own is not None:
             words = _few_words(add_causes(own, attempt, calls))
             numbers.setdefault("the same" if words == last else words, []).append(attempt["number"])
@@ -175,6 +174,10 @@ def add_attempts(failure: Failure, previous: Sequence[Attempt], calls: Sequence[
     if not parts:
         return failure
     return {**failure, "message": f"{failure['message']} (before that {'; '.join(parts)})"}
+
+
+def _failure_of(attempt: Attempt) -> Failure | None:
+    return attempt["failure"] or (EMPTY if attempt["verdict"] == "empty" else None)
 
 
 def _few_words(failure: Failure) -> str:
