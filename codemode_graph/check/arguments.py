@@ -11,9 +11,8 @@ from codemode_graph.check.tool_uses import References, same_tools
 from codemode_graph.state import Finding
 from codemode_graph.tools.schema import Parameters
 from codemode_graph.tools.signatures import Signature
-from codemode_graph.tools.text import one_line, suggest
+from codemode_graph.tools.text import listed, one_line, suggest
 
-_MOST_NAMES = 20
 # Up to so many other tools are named beside the nearest name, which may not be the one that was meant.
 _FEW = 8
 
@@ -129,14 +128,6 @@ def _offered(signatures: Mapping[str, Signature]) -> list[str]:
 
 def _arguments(parameters: Parameters) -> str:
     return str(parameters) if len(parameters) else ""
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return names as a list in a message, cut at what a reader needs."""
-    shown = list(names)
-    return ", ".join(shown[:_MOST_NAMES]) + (
-        f" and {len(shown) - _MOST_NAMES} more" if len(shown) > _MOST_NAMES else ""
-    )
 
 
 def _wrong_arguments(call: ast.Call, signature: Signature) -> Iterator[Finding]:

@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 from codemode_sandboxes.source import Tree
 
-from codemode_graph.check.arguments import listed
 from codemode_graph.check.clash import kinds_of
 from codemode_graph.check.types import TypeFindings
 from codemode_graph.state import Finding
 from codemode_graph.tools.annotations import NULL, Literals, Shape, Union
-from codemode_graph.tools.text import one_line
+from codemode_graph.tools.text import listed, one_line
 
 _WORDS = {"number": "a number", "str": "a str", "list": "a list", "dict": "a dict"}
 _LONGEST = 60

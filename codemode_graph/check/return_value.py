@@ -13,7 +13,6 @@ from typing import Any
 from codemode_sandboxes.guest.json_values import to_json
 from codemode_sandboxes.source import Function, Scope, Tree
 
-from codemode_graph.check.arguments import listed
 from codemode_graph.check.clash import Clash, clash, kinds_of, read_type, without_parts
 from codemode_graph.check.expression_types import expression_types
 from codemode_graph.check.stored_keys import StoredKeys
@@ -25,7 +24,7 @@ from codemode_graph.tools.annotations import NULL, UNKNOWN, Array, Map, Record, 
 from codemode_graph.tools.cards import render_type
 from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.tools.signatures import Signatures
-from codemode_graph.tools.text import one_line, vocabulary
+from codemode_graph.tools.text import listed, one_line, vocabulary
 
 _DEPTH = 30
 # Bounds for hostile programs: lists of one variable in the next double the steps with each line.

@@ -14,7 +14,6 @@ from typing import Literal, Protocol, TypeAlias
 from codemode_sandboxes.contract import Diagnostic
 from codemode_sandboxes.source import Tree
 
-from codemode_graph.check.arguments import listed
 from codemode_graph.check.clash import certainly_differ, kind_of, plain_type
 from codemode_graph.check.stored_keys import StoredKeys
 from codemode_graph.check.tool_uses import References
@@ -22,7 +21,7 @@ from codemode_graph.state import Finding
 from codemode_graph.tools.annotations import Array, Record, Shape, Union
 from codemode_graph.tools.results import BESIDE
 from codemode_graph.tools.signatures import Signatures
-from codemode_graph.tools.text import one_line
+from codemode_graph.tools.text import listed, one_line
 
 
 class TypeChecker(Protocol):

@@ -9,7 +9,6 @@ from codemode_graph.exact import encode_fields
 from codemode_graph.preview import as_text, cut, sample, shape
 from codemode_graph.result import run_result
 from codemode_graph.state import CodeModeState, ToolCall
-from codemode_graph.tools.text import one_line
 
 LIMIT = 20_000
 """The default limit of an answer, in characters."""
@@ -93,12 +92,6 @@ def effects(calls: Sequence[ToolCall]) -> str:
         f"These were cut off, and may have taken effect: {_listed(unsure)}." if unsure else "",
     ]
     return " ".join(filter(None, lines)) or "No call took effect."
-
-
-def listed(names: Sequence[str], *, most: int = 40) -> str:
-    """Return names of tools as a list in words, cut where a description would become too long."""
-    shown = ", ".join(one_line(name, 60) for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def _small(call: ToolCall) -> ToolCall:

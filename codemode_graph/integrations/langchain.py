@@ -17,10 +17,11 @@ from pydantic import BaseModel, Field
 
 from codemode_graph.compat import with_subgraph_number
 from codemode_graph.errors import ConfigurationError
-from codemode_graph.integrations.answer import LIMIT, answer_content, answer_text, artifact_of, listed, result_of
+from codemode_graph.integrations.answer import LIMIT, answer_content, answer_text, artifact_of, result_of
 from codemode_graph.result import ProgramRunner, RunResult, TaskRunner
 from codemode_graph.sync import wait_for
 from codemode_graph.tools.spec import ToolSpec
+from codemode_graph.tools.text import listed, one_line
 
 ADVICE = "Do not give the same task again: give one for what is left to do, or say what went wrong."
 
@@ -46,13 +47,14 @@ def task_schema() -> dict[str, Any]:
 
 def task_description(tools: Iterable[ToolSpec]) -> str:
     """Return the description of a tool that does tasks with those of these tools that programs may call."""
-    names = [spec.name for spec in tools if spec.for_programs]
+    names = [one_line(spec.name, 60) for spec in tools if spec.for_programs]
+    shown = listed(names, most=40)
     return (
         "Do a task that takes several tool calls: a program is written for it that makes the calls, in loops and at the "
         "same time where that helps, and works on what they give. The program's value comes back, as JSON. The task is "
         "all that is known to it: nothing of this conversation is. Good for many items, for chains where one call needs "
         "what another gave, and for results too big to read. Where you have a tool for a thing yourself and one call of "
-        f"it does, or you have to judge each result, call that directly. It can use: {listed(names) or 'no tools'}."
+        f"it does, or you have to judge each result, call that directly. It can use: {shown or 'no tools'}."
     )
 
 

@@ -4,10 +4,9 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 
 from codemode_graph.calls.view import newest
-from codemode_graph.check.arguments import listed
 from codemode_graph.preview import sample
 from codemode_graph.state import Attempt, Failure, Refusals, ToolCall
-from codemode_graph.tools.text import one_line
+from codemode_graph.tools.text import listed, one_line
 
 GAVE_UP = ("refusal", "tool-calls")
 """Findings of answers that mean it: a model that gives the second one is not asked again."""

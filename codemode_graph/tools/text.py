@@ -32,6 +32,12 @@ def one_line(text: object, limit: int = 200) -> str:
     return plain if len(plain) <= limit else plain[: limit - 1].rstrip() + "…"
 
 
+def listed(names: Iterable[str], *, most: int = 20) -> str:
+    """Return names as a list in a message, cut at what a reader needs."""
+    shown = list(names)
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+
+
 def first_sentence(text: str, limit: int = 200) -> str:
     """Return the first sentence or paragraph of a description, on one line."""
     stripped = text.strip()[: limit * 8]
