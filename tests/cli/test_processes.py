@@ -78,11 +78,16 @@ async def test_a_signal_during_an_mcp_tool_leaves_nothing_behind(
 ) -> None:
     config = tmp_path / "servers.json"
     config.write_text(json.dumps({"mcpServers": {"memory": own_server("memory")}}))
-    program = "await tools.count()\nprint('waiting')\nawait tools.wait(name='x')"
+    flag = tmp_path / "called"
+    program = f"await tools.count()\nawait tools.wait(name='x', flag={str(flag)!r})"
     others = children()
     args = ("run", "Wait", "--mcp", str(config), "--sandbox", sandbox, "--journal", str(tmp_path / "runs"))
     async with command(*args, program=program) as process:
-        printed = await read_until(process, "| waiting")
+
+        async def called() -> bool:
+            return flag.exists()
+
+        await eventually(called)  # what the terminal shows may come before the call begins
         left = children() - others - {process.pid}
         assert len(left) >= 2
         # A shell sends Ctrl-C to the whole group; who sends SIGTERM means the one process.
@@ -94,7 +99,7 @@ async def test_a_signal_during_an_mcp_tool_leaves_nothing_behind(
         return not left & processes()
 
     await eventually(all_gone)
-    printed += stderr.decode()
+    printed = stderr.decode()
     assert process.returncode == 128 + number
     assert printed.endswith(f"{word}\n")
     assert "may have taken effect: wait" in printed

@@ -40,9 +40,11 @@ async def environment() -> dict[str, str]:
 
 
 @server.tool()
-async def wait(name: str) -> str:
-    """Wait until cancelled."""
+async def wait(name: str, flag: str = "") -> str:
+    """Wait until cancelled; make the file `flag`, if named, once the call is here."""
     began[name].set()
+    if flag:
+        Path(flag).touch()
     try:
         await anyio.sleep_forever()
     except anyio.get_cancelled_exc_class():
