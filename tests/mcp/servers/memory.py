@@ -44,7 +44,7 @@ async def wait(name: str, flag: str = "") -> str:
     """Wait until cancelled; make the file `flag`, if named, once the call is here."""
     began[name].set()
     if flag:
-        Path(flag).touch()
+        await anyio.Path(flag).touch()
     try:
         await anyio.sleep_forever()
     except anyio.get_cancelled_exc_class():
