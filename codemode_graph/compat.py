@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:  # The command line needs one of these names before it loads any library.
     import sqlite3
@@ -29,6 +29,9 @@ if TYPE_CHECKING:  # The command line needs one of these names before it loads a
     from mcp.types import RequestId
 
 __all__ = [
+    "ERROR",
+    "Attempt",
+    "attempts_of",
     "channels_of",
     "chat_providers",
     "checkpointer_of",
@@ -53,11 +56,15 @@ _SEND = "__pregel_send"
 _CHECKPOINTER = "__pregel_checkpointer"
 _DURABILITY = "__pregel_durability"
 _SCRATCHPAD = "__pregel_scratchpad"
+_CALL = "__pregel_call"
+_RUNTIME = "__pregel_runtime"
 # The channels by which a step of a graph starts the nodes of the next one.
 _SENDS = "__pregel_tasks"
 _BRANCH = "branch:to:"
 # The channel of an edge from several nodes: "join:first+second:next".
 _JOIN = "join:"
+# Among the pending writes of a checkpoint, that of a node which has failed.
+ERROR = "__error__"
 
 
 def is_saved_at_exit(config: RunnableConfig) -> bool:
@@ -264,6 +271,45 @@ def number_of_attempt(config: RunnableConfig | None, input: object) -> Iterator[
             if calls.attempt is attempt:
                 calls.free.setdefault(name, []).append(number)
         raise
+
+
+class Attempt(NamedTuple):
+    """An attempt of a node: the same task has the same `task` in each, and `mark` is another object; they count from 1."""
+
+    task: Any
+    mark: Any
+    number: int
+
+
+def attempts_of(config: RunnableConfig) -> dict[str, Attempt]:
+    """Return the attempts of the nodes around a graph, from the config of a node of the graph.
+
+    `Runtime.execution_info` says of a node's own attempts alone which one it is.
+
+    Returns:
+        The attempts, by the namespace of the checkpoints of the graph that the node has called.
+    """
+    attempts: dict[str, Attempt] = {}
+    while (around := _config_around(config)) is not None:
+        config = around
+        configurable = config.get("configurable") or {}
+        scratchpad: Any = configurable.get(_SCRATCHPAD)
+        runtime = configurable.get(_RUNTIME)
+        if hasattr(scratchpad, "subgraph_counter") and hasattr(scratchpad, "interrupt_counter"):
+            number = getattr(getattr(runtime, "execution_info", None), "node_attempt", 1)
+            # The node has one counter of the graphs that it calls, and one of its interrupts for each attempt.
+            attempt = Attempt(scratchpad.subgraph_counter, scratchpad.interrupt_counter, number)
+            attempts[str(configurable.get("checkpoint_ns"))] = attempt
+    return attempts
+
+
+def _config_around(config: RunnableConfig) -> RunnableConfig | None:
+    """Return the config with which a node's graph was called; None where it cannot be found."""
+    # By this a node starts further tasks of its graph.
+    call = (config.get("configurable") or {}).get(_CALL)
+    schedule = call.keywords.get("schedule_task") if isinstance(call, partial) else None
+    around: RunnableConfig | None = getattr(getattr(schedule, "__self__", None), "config", None)
+    return around
 
 
 def functions_of(tool: BaseTool) -> list[Callable[..., Any]]:

@@ -20,9 +20,9 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Durability, Interrupt, StateSnapshot
 
-from codemode_graph.calls.identity import ONE_RUN
 from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.locate import keep_beside
+from codemode_graph.calls.place import ONE_RUN
 from codemode_graph.calls.view import fold
 from codemode_graph.catalogue import Notes
 from codemode_graph.errors import ConfigurationError, Undecided, UnknownRun

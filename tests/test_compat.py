@@ -5,6 +5,7 @@ A test that fails on "public" says that the name in `codemode_graph.compat` can 
 
 import ast
 import asyncio
+import dataclasses
 import inspect
 import sqlite3
 import threading
@@ -15,12 +16,13 @@ from typing import Any
 import aiosqlite
 import anyio
 import langchain.chat_models
+import langgraph.constants
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.runtime import Runtime
+from langgraph.runtime import Runtime, get_runtime
 from langgraph.types import RetryPolicy, Send
 from mcp import ClientSession
 from mcp.shared.message import SessionMessage
@@ -29,6 +31,9 @@ from pydantic import ValidationError
 from typing_extensions import TypedDict
 
 from codemode_graph.compat import (
+    ERROR,
+    Attempt,
+    attempts_of,
     channels_of,
     chat_providers,
     functions_of,
@@ -288,6 +293,53 @@ async def test_a_graph_has_its_number_in_the_next_attempt_of_its_node(passes: bo
     apart: RunnableConfig = {"configurable": {"thread_id": "2"}}
     with number_of_attempt(apart, "a") as same, number_of_attempt(None, "a") as none:
         assert (same, none) == (apart, None)
+
+
+async def test_a_graph_in_a_graph_knows_the_attempt_of_the_node_that_calls_it() -> None:
+    found: list[dict[str, Attempt]] = []
+
+    async def innermost(state: MessagesState, config: RunnableConfig) -> None:
+        found.append(attempts_of(config))
+        info = get_runtime().execution_info
+        public = {field.name for field in dataclasses.fields(info)} if info is not None else set()
+        assert public == {
+            *("checkpoint_id", "checkpoint_ns", "task_id", "thread_id", "run_id"),
+            *("node_attempt", "node_first_attempt_time"),
+        }, "public"
+
+    async def fails(state: MessagesState, config: RunnableConfig) -> None:
+        if len(found) < 3:
+            raise RuntimeError("again")
+
+    retries = RetryPolicy(initial_interval=0.01, retry_on=RuntimeError)
+    graph: Any = StateGraph(MessagesState).add_node("innermost", innermost).add_edge(START, "innermost").compile()
+    middle = StateGraph(MessagesState).add_node("inner", graph).add_node("fails", fails)
+    graph = middle.add_edge(START, "inner").add_edge("inner", "fails").compile()
+    graph = (
+        StateGraph(MessagesState).add_node("middle", graph, retry_policy=retries).add_edge(START, "middle").compile()
+    )
+    await graph.ainvoke({"messages": []})
+    # By the namespace: "middle:ID" and "middle:ID|inner:ID", and in later attempts "middle:ID|1".
+    outer = [next(attempt for space, attempt in each.items() if "inner" not in space) for each in found]
+    assert [attempt.number for attempt in outer] == [1, 2, 3]
+    assert len({id(attempt.task) for attempt in outer}) == 1
+    assert len({id(attempt.mark) for attempt in outer}) == 3
+    assert [len(each) for each in found] == [2, 2, 2]
+    assert attempts_of({}) == {}
+
+
+async def test_a_checkpoint_tells_a_graph_that_has_failed() -> None:
+    async def fails(state: MessagesState) -> None:
+        raise RuntimeError("it failed")
+
+    saver, config = InMemorySaver(), RunnableConfig(configurable={"thread_id": "1"})
+    graph = StateGraph(MessagesState).add_node("fails", fails).add_edge(START, "fails").compile(saver)
+    with pytest.raises(RuntimeError, match="it failed"):
+        await graph.ainvoke({"messages": []}, config)
+    found = await saver.aget_tuple(config)
+    assert found is not None
+    assert [channel for _, channel, _ in found.pending_writes or ()] == [ERROR]
+    assert "ERROR" not in langgraph.constants.__all__, "public"
 
 
 def test_a_tool_is_run_by_methods_that_a_subclass_overrides() -> None:

@@ -7,74 +7,35 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
+from types import MappingProxyType
 from typing import Any, NamedTuple
-
-from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.calls.equal_calls import KnownEffects
 from codemode_graph.calls.journal import Journal, RunInfo
 from codemode_graph.calls.log import Attached, Delivered, Denied, Done, Ended, Event, Failed, Started, Unknown
+from codemode_graph.calls.place import Place, find_caller, levels_of, namespace_at
+from codemode_graph.compat import Attempt
 from codemode_graph.state import ToolCall
 
 REJOIN_FOR = 3600.0
 """Seconds for which the same input, given again on its thread, is the run that it began before."""
-ONE_RUN = "codemode_run"
-"""The key of a config's metadata that names the thread where the thread is one run."""
 
-# Runs that this process has matched to a place: two equal inputs that run side by side must not both take one run.
-_claims: OrderedDict[str, "Place"] = OrderedDict()
+
+class _Claim(NamedTuple):
+    """The last place that this process has matched a run to, and the attempts of the nodes around it there."""
+
+    place: Place
+    attempts: Mapping[str, Attempt]
+
+
+# Two equal inputs that run side by side must not both take one run.
+_claims: OrderedDict[str, _Claim] = OrderedDict()
 _MOST_CLAIMS = 10_000
 _RUNS = uuid.UUID("0f0d1e5a-6c39-4b0e-9d0c-3f3f1b9a7a51")
 _lock = threading.Lock()
 # Runs of one input that are over, but stay open: a larger graph that never ends may be given its input again, and come to
 # them in their order. Each costs a look at the checkpoints whenever their input comes.
 _RECENT = 8
-
-
-class Place(NamedTuple):
-    """The place where a graph runs.
-
-    Attributes:
-        thread: Its thread; empty where nothing is kept, so that nothing can be gone on with.
-        namespace: Its place in a larger graph, without the ids that LangGraph gives tasks.
-        task: The same with them: another after time travel, and where a larger graph is given the same input again. A graph
-            that keeps its state, `compile(checkpointer=True)`, has no ids there, but the step of the larger graph.
-        parent: The checkpoint that the larger graph is at: equal for tasks that it runs side by side.
-        step: The checkpoint that the thread is at.
-        server_run: The run of LangGraph Server.
-        is_fork: A caller named the checkpoint to go on from.
-        is_one_run: The thread is one run, whatever comes to it, as those of a `CodeMode` are.
-    """
-
-    thread: str = ""
-    namespace: str = ""
-    task: str = ""
-    parent: str = ""
-    step: str = ""
-    server_run: str | None = None
-    is_fork: bool = False
-    is_one_run: bool = False
-
-
-def place_of(config: RunnableConfig) -> Place:
-    """Return where the graph of a node's config runs."""
-    configurable, metadata = config.get("configurable") or {}, config.get("metadata") or {}
-    # The last part is the node's own; the rest is where the graph stands in a larger one, a part for each level.
-    namespace = str(configurable.get("checkpoint_ns") or "").rpartition("|")[0]
-    parents: Mapping[str, Any] = configurable.get("checkpoint_map") or {}
-    server_run = configurable.get("run_id") or metadata.get("run_id")
-    step, thread = str(parents.get("") or ""), str(configurable.get("thread_id") or "")
-    return Place(
-        thread=thread,
-        namespace="|".join(part.partition(":")[0] for part in namespace.split("|")),
-        task=namespace if ":" in namespace or not namespace else f"{namespace}:{step}",
-        parent=step if namespace else "",
-        step=step,
-        server_run=None if server_run is None else str(server_run),
-        # LangGraph keeps the caller's in the metadata, and has its own in `configurable`.
-        is_fork=metadata.get("checkpoint_id") is not None,
-        is_one_run=bool(thread) and not namespace and metadata.get(ONE_RUN) == thread,
-    )
 
 
 def input_digest(payload: Mapping[str, Any]) -> str:
@@ -90,13 +51,16 @@ async def find_run(
     *,
     before: str = "",
     anew: bool = False,
+    attempts: Mapping[str, Attempt] = MappingProxyType({}),
     is_over: Callable[[RunInfo, bool], Awaitable[bool]] | None = None,
+    has_failed: Callable[[str], Awaitable[bool]] | None = None,
     input_time: Callable[[float], Awaitable[float]],
 ) -> str:
     """Return the id of the run that an input is.
 
     An input that is given again on its thread, while a run of it has not ended, is that run: a checkpointer may not have
-    written yet that it had begun. Equal inputs that a larger graph runs side by side are matched in the order of opening.
+    written yet that it had begun. Equal inputs that a larger graph runs side by side are matched in the order of opening. So
+    are those of a node that is tried again, which calls the graphs in it anew.
 
     Args:
         journal: Where runs are kept.
@@ -104,33 +68,95 @@ async def find_run(
         digest: Of the input.
         before: The run that the thread had before this one.
         anew: Begin a new run in any case.
+        attempts: The attempts of the nodes around the graph, see `attempts_of`.
         is_over: Says of a run in a larger graph whether it has its result, and the larger graph has kept it. It is told
             whether the run is one of the newest of its input.
+        has_failed: Says whether a graph that a node called has failed, by the namespace of its checkpoints.
         input_time: Returns when the input came, for a run that was opened at this time.
     """
     if not place.thread or anew:
         return uuid.uuid4().hex
     found = sorted(await journal.find(place.thread, place.namespace, digest), key=lambda info: info.opened)
+    failed: dict[str, str] = {}
+    for info in found:
+        caller = _find_caller(info, place)
+        if has_failed is not None and caller is not None and await has_failed(namespace_at(*caller)):
+            failed[info.run] = _places(info)[-1]
     over: set[str] = set()
     if is_over is not None:
         recent = {info.run for info in found[-_RECENT:]}
-        over = {info.run for info in found if info.place != place.task and await is_over(info, info.run in recent)}
+        others = [info for info in found if not _is_of_caller(info, place)]
+        over = {info.run for info in others if await is_over(info, info.run in recent)}
     # The oldest is the one that the input may be too late for; where it is not, none is.
     came = await input_time(found[0].opened) if found else 0.0
+
+    def is_same(info: RunInfo) -> bool:
+        if not _is_in_time(info, place, came):
+            return False
+        if place.task in (places := _places(info)):
+            return True
+        if (caller := _find_caller(info, place)) is None:
+            return not _is_beside(info, place)
+        return failed.get(info.run) == places[-1] or _is_free(info.run, *caller, place, attempts)
+
+    def order(info: RunInfo) -> tuple[bool, bool, float]:
+        return place.task not in _places(info), not _is_of_caller(info, place), info.opened
+
     # Graphs in several threads may look at the same moment; the look and the claim are one step.
     with _lock:
-        for info in sorted(found, key=lambda info: (info.place != place.task, info.opened)):
-            if info.run not in over and _is_same(info, place, came):
-                _claim(info.run, place)
+        for info in sorted(found, key=order):
+            if info.run not in over and is_same(info):
+                _claim(info.run, place, attempts)
                 return info.run
         if place.parent:  # seldom a state says which run was before: the newest of the same input that is over
             before = next((info.run for info in reversed(found) if info.run in over), before)
         # Tasks that run side by side have the same run before them, and are interchangeable: they are numbered.
         news = (_new_run(place, digest, before, number) for number in count())
-        others = {info.run for info in found} if place.parent else set()
-        new = next(each for each in news if each not in others and not _is_beside(_claims.get(each), place))
-        _claim(new, place)
+        known = {info.run for info in found} if place.parent else set()
+        new = next(each for each in news if each not in known and not _is_claimed_beside(each, place))
+        _claim(new, place, attempts)
     return new
+
+
+def _places(info: RunInfo) -> list[str]:
+    """Return where a run was matched to, the last place at the end: this process may not have recorded that one yet."""
+    claim = _claims.get(info.run)
+    places = [*info.places, info.place]
+    return places if claim is None or claim.place.task == info.place else [*places, claim.place.task]
+
+
+def _find_caller(info: RunInfo, place: Place) -> tuple[str, int] | None:
+    """Return the place where a node called a graph for a run, and the node's level; it calls it again for this place.
+
+    None where it is another node: if that graph was at another place in any of its calls, that was another step of it, which
+    the run belongs to.
+    """
+    places = _places(info)
+    levels = [find_caller(each, place.task) for each in places]
+    known = [level for level in levels if level is not None]
+    if len(known) < len(levels):
+        return None
+    # The one nearest to this place says most.
+    level, index = max((level, index) for index, level in enumerate(known))
+    return places[index], level
+
+
+def _is_of_caller(info: RunInfo, place: Place) -> bool:
+    return place.task in _places(info) or _find_caller(info, place) is not None
+
+
+def _is_free(run: str, other: str, level: int, place: Place, attempts: Mapping[str, Attempt]) -> bool:
+    """Tell whether a run at another call by a node is of an earlier attempt of the node, and of no call in this attempt."""
+    if level + 1 == len(levels_of(place.task)):
+        return False  # a graph of ours that the node calls itself has its number in each attempt
+    mine, claim = attempts.get(namespace_at(place.task, level)), _claims.get(run)
+    theirs = None if claim is None else claim.attempts.get(namespace_at(other, level))
+    if mine is not None and theirs is not None and theirs.task is mine.task:
+        return theirs.mark is not mine.mark
+    # A process that goes on has come to all calls up to this one, also to those that had ended and do not run again. Where it
+    # tries the node again, they are calls of an attempt before.
+    is_later = levels_of(other)[level].number > levels_of(place.task)[level].number
+    return is_later or (mine is not None and mine.number > 1)
 
 
 def _new_run(place: Place, digest: str, before: str, number: int) -> str:
@@ -145,33 +171,32 @@ def _new_run(place: Place, digest: str, before: str, number: int) -> str:
     return uuid.uuid5(_RUNS, "\0".join(parts)).hex
 
 
-def _is_beside(claim: Place | None, place: Place) -> bool:
-    """Tell whether a run is of another task in the same step of a larger graph."""
-    return claim is not None and bool(place.parent) and claim.parent == place.parent and claim != place
-
-
-def _is_same(info: RunInfo, place: Place, came: float) -> bool:
+def _is_in_time(info: RunInfo, place: Place, came: float) -> bool:
     # A new run of the server is asked for anew by somebody, not a retry.
     if info.server_run is not None and place.server_run is not None and info.server_run != place.server_run:
         return False
     # An equal input much later is meant anew: a daily report has the same words every day.
-    if info.server_run is None and came - info.opened > REJOIN_FOR:
-        return False
-    if info.place == place.task:
-        return True
-    # What runs beside this one, in the same step of the larger graph, has its own run.
-    beside = (place.parent and info.parent == place.parent) or _is_beside(_claims.get(info.run), place)
-    return not beside
+    return info.server_run is not None or came - info.opened <= REJOIN_FOR
+
+
+def _is_beside(info: RunInfo, place: Place) -> bool:
+    """Tell whether a run belongs to what runs beside this place, in the same step of the larger graph."""
+    return bool(place.parent and info.parent == place.parent) or _is_claimed_beside(info.run, place)
+
+
+def _is_claimed_beside(run: str, place: Place) -> bool:
+    claim = _claims.get(run)
+    return claim is not None and bool(place.parent) and claim.place.parent == place.parent and claim.place != place
 
 
 def is_of_this_process(run: str, place: Place) -> bool:
     """Tell whether this process has begun or gone on with a run, at another place than this one."""
     claim = _claims.get(run)
-    return claim is not None and claim != place
+    return claim is not None and claim.place != place
 
 
-def _claim(run: str, place: Place) -> None:
-    _claims[run] = place
+def _claim(run: str, place: Place, attempts: Mapping[str, Attempt]) -> None:
+    _claims[run] = _Claim(place, attempts)
     _claims.move_to_end(run)
     if len(_claims) > _MOST_CLAIMS:
         _claims.popitem(last=False)

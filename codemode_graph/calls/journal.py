@@ -30,7 +30,8 @@ class RunInfo:
     Attributes:
         run: Its id.
         thread: The thread of the graph.
-        namespace: Where in a larger graph it runs, without ids of tasks; `place` is with them, `parent` the checkpoint there.
+        namespace: Where in a larger graph it runs, without ids of tasks; `place` is with them, `parent` the checkpoint there,
+            and `places` are those before, of attempts of a node around it.
         digest: Of its input.
         task: What was to be done, shortened.
         server_run: LangGraph Server's own run.
@@ -44,6 +45,7 @@ class RunInfo:
     thread: str = ""
     namespace: str = ""
     place: str = ""
+    places: tuple[str, ...] = ()
     parent: str = ""
     digest: str = ""
     task: str = ""
@@ -56,7 +58,8 @@ class RunInfo:
     def of_json(cls, text: str, **fields: Any) -> Self:
         """Return the run in a JSON text, with these fields beside; what a later version shows more is left out."""
         known = cls.__dataclass_fields__
-        return cls(**{name: value for name, value in json.loads(text).items() if name in known}, **fields)
+        shown = {name: value for name, value in json.loads(text).items() if name in known}
+        return cls(**shown | fields | {"places": tuple(shown.get("places", ()))})
 
     @property
     def rank(self) -> tuple[float, str]:
@@ -146,13 +149,17 @@ def describe(run: str, events: Iterable[Event], known: RunInfo | None = None) ->
     info = replace(info, length=info.length + len(events))
     for event in events:
         if isinstance(event, Opened):
-            info = replace(info, opened=event.now, **{name: getattr(event, name) for name in _OF_OPENED})
+            places = (*info.places, info.place) if info.opened and info.place != event.place else info.places
+            fields = {name: getattr(event, name) for name in _OF_OPENED}
+            info = replace(info, opened=event.now, places=places, **fields)
         elif isinstance(event, Closed):
             info = replace(info, closed=event.how)
     return info
 
 
-_MOST_RETIRED = 16  # a server's failed runs would otherwise be collected for as long as it lives
+# A server's runs would otherwise be collected for as long as it lives.
+_MOST_RETIRED = 16
+_MOST_FINISHED = 256
 
 
 def _input(info: RunInfo) -> tuple[str, str, str]:
@@ -173,6 +180,7 @@ class MemoryJournal:
         self._values: dict[tuple[str, str], str] = {}
         self._notes: dict[str, dict[str, str]] = {}
         self._retired: deque[str] = deque()
+        self._finished: deque[str] = deque()
 
     async def append(self, run: str, expected: int, events: Sequence[Event]) -> int:
         """Append events to a run. See `Journal.append`."""
@@ -251,6 +259,13 @@ class MemoryJournal:
         self._retired.append(run)
         while len(self._retired) > _MOST_RETIRED:
             await self.delete(self._retired.popleft())
+
+    async def finish(self, run: str) -> None:
+        """Note that a run has its result, which a larger graph may fail to keep. Keep the newest few of such runs."""
+        if run not in self._finished:
+            self._finished.append(run)
+        while len(self._finished) > _MOST_FINISHED:
+            await self.delete(self._finished.popleft())
 
     async def aclose(self) -> None:
         """Do nothing: memory is freed with the journal."""

@@ -12,11 +12,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.graph import START
 
-from codemode_graph.calls.identity import REJOIN_FOR, Place, is_of_this_process, place_of
+from codemode_graph.calls.identity import REJOIN_FOR, is_of_this_process
 from codemode_graph.calls.journal import Journal, RunInfo
 from codemode_graph.calls.log import Closed
+from codemode_graph.calls.place import Place, place_of
 from codemode_graph.calls.session import RunLog, SessionLost
-from codemode_graph.compat import checkpointer_of, has_steps_left, is_saved_at_exit
+from codemode_graph.compat import ERROR, checkpointer_of, has_steps_left, is_saved_at_exit
 from codemode_graph.nodes.run_log import read_checkpoint
 
 _EPOCH = 12_219_292_800
@@ -44,8 +45,11 @@ async def is_delivered(info: RunInfo, recent: bool, *, journal: Journal, config:
     await log.read()
     if log.view.judged is None:
         return False
-    age = await input_time(info.opened, config=config) - info.opened
-    result = "kept" if age >= REJOIN_FOR else await _find_result(info.parent, place, config)
+    if checkpointer_of(config) is None:
+        # Who gives the input again has the result of the one before, or its error. A node in this step may be tried again.
+        recent, result = info.parent == place.parent, "kept"
+    else:
+        result = await _result(info, place, config)
     if result == "given again":
         return False
     if result == "missing":
@@ -114,6 +118,20 @@ async def _back_to_input(config: RunnableConfig, step: str = "") -> AsyncIterato
         step = saved[step].parent
 
 
+async def has_failed(namespace: str, *, config: RunnableConfig) -> bool:
+    """Tell whether a graph that a node has called ended with an error, by the namespace of its checkpoints.
+
+    Args:
+        namespace: Of that graph, with ids.
+        config: Of a node of the larger graph.
+    """
+    checkpointer = checkpointer_of(config)
+    if checkpointer is None or is_saved_at_exit(config):
+        return False
+    found = await read_checkpoint(checkpointer, place_of(config), checkpoint_ns=namespace)
+    return found is not None and any(channel == ERROR for _, channel, _ in found.pending_writes or ())
+
+
 def _time(id: str) -> float:
     """Return when a checkpoint was made, by its id: a UUID of version 6 begins with the time."""
     number = uuid.UUID(id).int
@@ -158,6 +176,11 @@ class _Saved(NamedTuple):
     """The graph has steps left there."""
     start: Any
     """The input, where it is one."""
+
+
+async def _result(info: RunInfo, place: Place, config: RunnableConfig) -> Literal["kept", "missing", "given again"]:
+    age = await input_time(info.opened, config=config) - info.opened
+    return "kept" if age >= REJOIN_FOR else await _find_result(info.parent, place, config)
 
 
 async def _find_result(step: str, place: Place, config: RunnableConfig) -> Literal["kept", "missing", "given again"]:

@@ -6,8 +6,8 @@ from codemode_sandboxes import Failed, Finished, Program, Sandbox
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.calls.gate import by_digest
-from codemode_graph.calls.identity import place_of
 from codemode_graph.calls.make import ToolCalls
+from codemode_graph.calls.place import place_of
 from codemode_graph.calls.program import Paused, ProgramRun, run_program
 from codemode_graph.calls.resolve import Resolver
 from codemode_graph.calls.session import RunLog, Session, SessionLost

@@ -10,13 +10,15 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
 
-from codemode_graph.calls.identity import REJOIN_FOR, find_run, input_digest, place_of
+from codemode_graph.calls.identity import REJOIN_FOR, find_run, input_digest
 from codemode_graph.calls.log import Closed
+from codemode_graph.calls.place import place_of
 from codemode_graph.calls.session import RunLog, SessionLost
+from codemode_graph.compat import attempts_of
 from codemode_graph.events import AttemptEvent, emit
 from codemode_graph.model import request_message
 from codemode_graph.model.reply import program_of
-from codemode_graph.nodes.delivery import input_time, is_delivered, is_second_delivery, saved_verdicts
+from codemode_graph.nodes.delivery import has_failed, input_time, is_delivered, is_second_delivery, saved_verdicts
 from codemode_graph.nodes.node import Update, add_attempt, knobs
 from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.nodes.write import take_program, write_prefix, write_program
@@ -47,6 +49,8 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     search: dict[str, Any] = {"before": before or "", "anew": anew, "input_time": partial(input_time, config=config)}
     if place.parent:
         search["is_over"] = partial(is_delivered, journal=journal, config=config)
+        search["has_failed"] = partial(has_failed, config=config)
+        search["attempts"] = attempts_of(config)
     log = RunLog(journal, run or await find_run(journal, place, digest, **search))
     await log.read()
     opened, superseded = log.view.opened, ""

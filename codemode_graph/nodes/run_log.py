@@ -12,10 +12,11 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.runtime import get_runtime
 from langgraph.store.base import BaseStore
 
-from codemode_graph.calls.identity import Place, import_calls, place_of
+from codemode_graph.calls.identity import import_calls
 from codemode_graph.calls.journal import Journal, JournalError, MemoryJournal
 from codemode_graph.calls.locate import journal_beside, keep_beside
 from codemode_graph.calls.log import Closed, Judged, Opened, Proposed
+from codemode_graph.calls.place import Place, place_of
 from codemode_graph.calls.session import RunLog, SessionLost
 from codemode_graph.compat import checkpointer_of
 from codemode_graph.events import logger
@@ -153,16 +154,17 @@ async def close(log: RunLog, how: str, config: RunnableConfig) -> None:
     checkpointer, place = checkpointer_of(config), place_of(config)
     # Until a checkpoint names the run, a process that goes on after a kill knows it by its input alone, and only while it
     # is open: then the next input of the thread closes it. In a larger graph it is the next equal input that does.
-    if log.view.closed is None and checkpointer is not None and place.namespace:
+    if log.view.closed is None and place.namespace:
         if log.view.judged is None:
             log.add(Judged(how=how))
     elif log.view.closed is None and await _is_in_checkpoint(log.run, checkpointer, place):
         log.add(Closed(how=how))
     await log.flush()
-    # Without a checkpointer nothing can resume the run, and a server would otherwise collect the journals of all its
-    # runs.
+    # Without a checkpointer nothing can resume the run, but a node of a larger graph that is tried again; and a server would
+    # otherwise collect the journals of all its runs.
     if checkpointer is None and isinstance(log.journal, MemoryJournal):
-        await (log.journal.delete if how == "ok" else log.journal.retire)(log.run)
+        forget = log.journal.delete if how == "ok" else log.journal.retire
+        await (log.journal.finish if place.namespace else forget)(log.run)
 
 
 async def _is_in_checkpoint(run: str, checkpointer: Any, place: Place) -> bool:
