@@ -237,8 +237,9 @@ class Attempt(TypedDict):
 class CodeModeInput(TypedDict):
     """The input of a run."""
 
-    task: str
-    """What is to be done, in plain language."""
+    task: NotRequired[str]
+    """What is to be done, in plain language. A program that is given needs none; on a thread that has had a task, that one
+    stands."""
     code: NotRequired[str | None]
     """A program to run as it is. The model is asked only to repair it, and not at all where there is none."""
     returns: NotRequired[dict[str, Any] | None]

@@ -19,7 +19,7 @@ from codemode_graph.events import AttemptEvent, emit
 from codemode_graph.model import request_message
 from codemode_graph.model.reply import program_of
 from codemode_graph.nodes.delivery import has_failed, input_time, is_delivered, is_second_delivery, saved_verdicts
-from codemode_graph.nodes.node import Update, add_attempt, knobs
+from codemode_graph.nodes.node import Update, add_attempt, knobs, read_input
 from codemode_graph.nodes.run_log import journal_of
 from codemode_graph.nodes.write import take_program, write_prefix, write_program
 from codemode_graph.settings import Parts
@@ -28,8 +28,13 @@ from codemode_graph.tools.return_type import read_return_type
 
 
 async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
-    """Begin a run, or go on with one of the same input that never ended, and get a program for the task."""
-    code, task = state.get("code"), state["task"].strip()
+    """Begin a run, or go on with one of the same input that never ended, and get a program for the task.
+
+    Raises:
+        ConfigurationError: The input has neither a task nor a program, or one that is no text.
+        JournalError: The journal cannot be read or written.
+    """
+    task, code = read_input(state)
     past_calls = state.get("earlier") or []
     return_type = knobs(parts).returns if state.get("returns") is None else read_return_type(state["returns"])
     schema = None if return_type is None else return_type.schema
@@ -69,6 +74,7 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
     if state.get("pending") and state["run_id"] != log.run:
         await _close(RunLog(journal, state["run_id"]), "superseded")
     fresh: Update = {
+        "task": state.get("task") or "",
         "code": None,
         "returns": None,
         "answer_schema": schema,

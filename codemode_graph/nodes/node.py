@@ -8,6 +8,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langgraph.runtime import get_runtime
 
+from codemode_graph.errors import ConfigurationError
 from codemode_graph.exact import decode_fields, encode_fields
 from codemode_graph.settings import Context, Parts
 from codemode_graph.state import Attempt, CodeModeState, Failure, ModelCall, Verdict
@@ -178,3 +179,18 @@ def _unreported(state: CodeModeState) -> tuple[int, int]:
             read += estimate_tokens(f"{system}{prompt['request']}")
             written += estimate_tokens(replies.get(call["attempt"], ""))
     return read, written
+
+
+def read_input(state: CodeModeState) -> tuple[str, str | None]:
+    """Return the task and the program that a graph was given.
+
+    Raises:
+        ConfigurationError: There is neither, or one is no text.
+    """
+    task, code = state.get("task"), state.get("code")
+    for name, value in (("task", task), ("code", code)):
+        if value is not None and not isinstance(value, str):
+            raise ConfigurationError(f"`{name}` of the input is a text, not {type(value).__name__}")
+    if code is None and not (task or "").strip():
+        raise ConfigurationError("the input has nothing to do: give it a `task`, or a program as `code`")
+    return (task or "").strip(), code

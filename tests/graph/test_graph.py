@@ -46,6 +46,24 @@ async def test_ainvoke_gives_the_output_schema() -> None:
     }
 
 
+@pytest.mark.parametrize("searched", [False, True])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "the input has nothing to do: give it a `task`, or a program as `code`"),
+        ({"task": " "}, "the input has nothing to do: give it a `task`, or a program as `code`"),
+        ({"task": None, "code": 5}, "`code` of the input is a text, not int"),
+        ({"task": ["x"]}, "`task` of the input is a text, not list"),
+    ],
+)
+async def test_an_input_with_nothing_to_do_is_told(given: dict[str, Any], message: str, searched: bool) -> None:
+    graph = compiled(PROGRAM, card_tokens=1 if searched else None)
+    with pytest.raises(ConfigurationError) as caught:
+        await graph.ainvoke(given)
+    assert str(caught.value) == message
+    assert (await graph.ainvoke({"code": "1 + 1"}))["output"] == 2
+
+
 def test_invoke_works_without_an_event_loop() -> None:
     assert compiled(WRONG, PROGRAM).invoke({"task": "titles"})["output"] == TITLES
 
