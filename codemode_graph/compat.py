@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
+import uuid
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -84,6 +85,16 @@ def has_steps_left(checkpoint: Checkpoint) -> bool:
     return bool(values.get(_SENDS)) or any(
         key == "__start__" or key.startswith(_BRANCH) or _is_joined(key, value) for key, value in values.items()
     )
+
+
+def step_of(checkpoint: str) -> int:
+    """Return the number of the step that a checkpoint was made after, from its id; that of an input has -1 and more.
+
+    LangGraph makes the id a UUID of version 6, whose sequence of the clock, 14 bits, is the number. The metadata has it too,
+    of a checkpoint that is written.
+    """
+    number = uuid.UUID(checkpoint).int >> 48 & 0x3FFF
+    return number if number < 0x3FF0 else number - 0x4000
 
 
 def _is_joined(key: str, value: Any) -> bool:

@@ -43,6 +43,7 @@ from codemode_graph.compat import (
     number_of_attempt,
     run_on_aiosqlite,
     state_of,
+    step_of,
     with_narrow_read,
     with_state_of,
     with_subgraph_number,
@@ -156,6 +157,17 @@ async def test_a_node_knows_whether_its_graph_is_saved_at_its_end_alone() -> Non
         await app.ainvoke({"messages": []}, {"configurable": {"thread_id": durability}}, durability=durability)
     assert found == [False, False, True]
     assert not [name for name in dir(Runtime) if "durab" in name.lower()], "langgraph has a public name"
+
+
+async def test_the_id_of_a_checkpoint_has_the_number_of_its_step() -> None:
+    app = StateGraph(MessagesState).add_node("a", lambda state: {}).add_node("b", lambda state: {})
+    app.add_edge(START, "a").add_edge("a", "b")
+    config: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    graph = app.compile(checkpointer=InMemorySaver())
+    await graph.ainvoke({"messages": []}, config)
+    found = [each async for each in graph.aget_state_history(config)]
+    steps = {(each.metadata or {})["step"]: step_of(each.config["configurable"]["checkpoint_id"]) for each in found}
+    assert steps == {-1: -1, 0: 0, 1: 1, 2: 2}
 
 
 @pytest.mark.parametrize("deferred", [False, True])

@@ -14,7 +14,7 @@ from codemode_graph.calls.equal_calls import KnownEffects
 from codemode_graph.calls.journal import Journal, RunInfo
 from codemode_graph.calls.log import Attached, Delivered, Denied, Done, Ended, Event, Failed, Started, Unknown
 from codemode_graph.calls.place import Place, find_caller, levels_of, namespace_at
-from codemode_graph.compat import Attempt
+from codemode_graph.compat import Attempt, step_of
 from codemode_graph.state import ToolCall
 
 REJOIN_FOR = 3600.0
@@ -189,10 +189,16 @@ def _is_claimed_beside(run: str, place: Place) -> bool:
     return claim is not None and bool(place.parent) and claim.place.parent == place.parent and claim.place != place
 
 
-def is_of_this_process(run: str, place: Place) -> bool:
-    """Tell whether this process has begun or gone on with a run, at another place than this one."""
+def is_of_this_invocation(run: str, place: Place) -> bool:
+    """Tell whether this process has come to a run at another place of the invocation of a larger graph that it is in.
+
+    An invocation that begins anew, because the checkpoints of the one before are lost, comes to the step again: its number is
+    not above that of the run's.
+    """
     claim = _claims.get(run)
-    return claim is not None and claim.place != place
+    if claim is None or claim.place == place or not (claim.place.parent and place.parent):
+        return False
+    return claim.place.parent == place.parent or step_of(claim.place.parent) < step_of(place.parent)
 
 
 def _claim(run: str, place: Place, attempts: Mapping[str, Attempt]) -> None:

@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.graph import START
 
-from codemode_graph.calls.identity import REJOIN_FOR, is_of_this_process
+from codemode_graph.calls.identity import REJOIN_FOR, is_of_this_invocation
 from codemode_graph.calls.journal import Journal, RunInfo
 from codemode_graph.calls.log import Closed
 from codemode_graph.calls.place import Place, place_of
@@ -53,9 +53,9 @@ async def is_delivered(info: RunInfo, recent: bool, *, journal: Journal, config:
     if result == "given again":
         return False
     if result == "missing":
-        # In one invocation a larger graph may come to equal inputs one after the other, with no checkpoint in between. A
-        # process that has begun anew has none of those runs, and matches them in their order.
-        return is_of_this_process(info.run, place)
+        # In one invocation a larger graph may come to equal inputs one after the other, with no checkpoint in between. One that
+        # begins anew has none of those runs, and matches them in their order.
+        return is_of_this_invocation(info.run, place)
     if not recent:
         log.add(Closed(how=log.view.judged))
         with suppress(SessionLost):  # somebody else says so at this moment

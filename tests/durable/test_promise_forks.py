@@ -354,7 +354,10 @@ class Round(Outer, total=False):
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("rounds", [1, 3])
-async def test_a_program_whose_result_no_checkpoint_has_is_not_run_again(rounds: int, durability: Any) -> None:
+@pytest.mark.parametrize("dies", [True, False], ids=["process", "checkpointer"])
+async def test_a_program_whose_result_no_checkpoint_has_is_not_run_again(
+    dies: bool, rounds: int, durability: Any
+) -> None:
     """The larger graph comes to code mode several times with the same input: those are several runs."""
     paid: list[str] = []
     journal, saver = MemoryJournal(), InMemorySaver()
@@ -379,7 +382,8 @@ async def test_a_program_whose_result_no_checkpoint_has_is_not_run_again(rounds:
     start = {"task": "", "code": "await tools.pay('a')", "round": 0}
     with pytest.raises(Killed):
         await app_of(Life(), dies_in=rounds).ainvoke(start, CONFIG, durability=durability)
-    identity._claims.clear()  # what a process knows of runs ends with it
+    if dies:  # what a process knows of runs ends with it; where it loses its database alone, it goes on
+        identity._claims.clear()
     assert len(paid) == rounds
     app = app_of(Life(), dies_in=0)
     again = (await app.aget_state(CONFIG)).next
