@@ -1,11 +1,20 @@
-"""The number of a call among equal calls, and the effects that a program has been told of."""
+"""The digest of a call and its number among equal calls, and the effects that a program has been told of."""
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, count
+from typing import Any
 
 from codemode_graph.calls.view import Identity, Record, View
+from codemode_graph.exact import encode
+from codemode_graph.state import ToolCall
+from codemode_graph.tools.canonical import canonical
+from codemode_graph.tools.schema import without_defaults
 from codemode_graph.tools.spec import ToolSpec
+
+# `json.dumps` would make another one for each call.
+_COMPACT = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 class KnownEffects:
@@ -35,14 +44,44 @@ class EqualCalls:
     Args:
         view: What has happened in the run.
         session: The session's number.
+        others: Calls of other runs that equal calls are compared with.
     """
 
-    def __init__(self, view: View, session: int) -> None:
+    def __init__(self, view: View, session: int, others: Iterable[ToolCall] = ()) -> None:
         self._view, self._session = view, session
+        self._records = view.records[:]
+        self._others = list(others)
+        self._digests: dict[str, dict[str, str]] = {}
         self._used: dict[tuple[str, str], set[int]] = {}
         self._retries: dict[tuple[str, str], list[int]] = {}
         self._free: dict[tuple[str, str], Iterator[int]] = {}
         self._known = KnownEffects()
+
+    def digest(self, tool: ToolSpec, arguments: Mapping[str, Any]) -> str:
+        """Return what equal calls have in common, also where the tool has had other parameters when one was recorded.
+
+        A deployment may give a tool a parameter with a default, or another type. Then the validated arguments of the same
+        call are others, and it is known by what the program wrote. What a policy redacts is not recorded as it was written.
+        """
+        digest = digest_of(tool, arguments)
+        if (tool.name, digest) in self._view.calls or tool.policy.redact or not (self._records or self._others):
+            return digest
+        if tool.name not in self._digests:
+            self._digests[tool.name] = dict(self._written(tool.name))
+        return self._digests[tool.name].get(_spelled(arguments), digest)
+
+    def _written(self, tool: str) -> Iterator[tuple[str, str]]:
+        """Iterate over the digests of earlier calls of a tool, each with the arguments as they were written."""
+        for call in self._others:
+            if call["tool"] == tool and "edited" not in call:
+                yield _spelled(call["arguments"]), call["key"].rpartition(":")[2]
+        for record in self._records:
+            if record.event.tool != tool:
+                continue
+            if record.event.edited is None:
+                yield _spelled(record.event.arguments), record.event.digest
+            elif (question := self._view.questions.get(record.event.question or "")) is not None:
+                yield _spelled(question["arguments"]), record.event.digest
 
     def occurrence(self, number: int, tool: ToolSpec, digest: str) -> int:
         """Return which of several equal calls this one is.
@@ -97,3 +136,21 @@ class EqualCalls:
     def known_effects(self) -> str:
         """Text that stands for the set of effects that the program has been told of: T in the rules."""
         return self._known.text
+
+
+def _spelled(arguments: Mapping[str, Any]) -> str:
+    return _COMPACT.encode(encode(dict(arguments)))
+
+
+def digest_of(tool: ToolSpec, arguments: Mapping[str, Any]) -> str:
+    """Return what equal calls of a tool have in common: a digest of their validated arguments."""
+    try:
+        validated = arguments if tool.validate is None else tool.validate(arguments)
+    except Exception:  # the tool will refuse them itself, in its own words
+        validated = arguments
+    if tool.validate is None:
+        # Without a validator of its own, a tool is called alike with a default written out and with the default left
+        # out.
+        validated = without_defaults(tool.input_schema, arguments)
+    text = _COMPACT.encode(canonical(validated))
+    return hashlib.sha256(f"{tool.name}\0{text}".encode()).hexdigest()[:20]

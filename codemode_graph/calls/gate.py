@@ -16,7 +16,7 @@ from codemode_sandboxes import Call, Outcome, Raised
 
 from codemode_graph.calls import log as events
 from codemode_graph.calls.decide import ProgramCall, needs_approval, other_arguments, refused_by_person
-from codemode_graph.calls.equal_calls import EqualCalls
+from codemode_graph.calls.equal_calls import EqualCalls, digest_of
 from codemode_graph.calls.make import ToolCalls
 from codemode_graph.calls.session import Session
 from codemode_graph.calls.values import is_reference
@@ -24,14 +24,11 @@ from codemode_graph.calls.view import Identity, Record, View
 from codemode_graph.preview import sample
 from codemode_graph.redact import mask, unmask
 from codemode_graph.state import Decision, PendingCall, Question, Refusals, ToolCall, ToolError
-from codemode_graph.tools.canonical import canonical
 from codemode_graph.tools.hints import to_plain
-from codemode_graph.tools.schema import with_defaults, without_defaults
+from codemode_graph.tools.schema import with_defaults
 from codemode_graph.tools.spec import DecisionType, Review, ToolSpec
 
 # Of the UUIDs that are idempotency keys. It must never change: the keys of runs that go on depend on it.
-# `json.dumps` would make another one for each call.
-_COMPACT = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _NAMESPACE = uuid.UUID("5c1a8f2e-6f0b-4a53-9f0e-0f3f4ad2b7c6")
 
 
@@ -113,7 +110,8 @@ class Gate:
     _queue: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.equal_calls = EqualCalls(self.view, self.session.number)
+        others = [*self.past.values(), *self.superseded.values()]
+        self.equal_calls = EqualCalls(self.view, self.session.number, others)
 
     @property
     def view(self) -> View:
@@ -356,17 +354,3 @@ def seen_by_policy(tool: ToolSpec, arguments: Mapping[str, Any]) -> dict[str, An
         for name, value in dict(values).items()
     }
     return with_defaults(tool.input_schema, plain)
-
-
-def digest_of(tool: ToolSpec, arguments: Mapping[str, Any]) -> str:
-    """Return what equal calls of a tool have in common: a digest of their validated arguments."""
-    try:
-        validated = arguments if tool.validate is None else tool.validate(arguments)
-    except Exception:  # the tool will refuse them itself, in its own words
-        validated = arguments
-    if tool.validate is None:
-        # Without a validator of its own, a tool is called alike with a default written out and with the default left
-        # out.
-        validated = without_defaults(tool.input_schema, arguments)
-    text = _COMPACT.encode(canonical(validated))
-    return hashlib.sha256(f"{tool.name}\0{text}".encode()).hexdigest()[:20]

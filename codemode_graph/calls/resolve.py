@@ -14,7 +14,7 @@ from codemode_graph.calls.decide import (
     decide,
     refused_by_person,
 )
-from codemode_graph.calls.gate import Gate, OpenCall, digest_of
+from codemode_graph.calls.gate import Gate, OpenCall
 from codemode_graph.calls.make import Asks, Ending
 from codemode_graph.calls.settle import settle, undo
 from codemode_graph.calls.view import Identity, Record
@@ -50,7 +50,7 @@ class Resolver(Gate):
             except TypeError as error:
                 refusal = Raised("TypeError", str(error))
         self.maker.note(arguments, tool.policy.redact)
-        digest = digest_of(tool, arguments)
+        digest = self.equal_calls.digest(tool, arguments)
         # A refused call has no record, so it takes no occurrence from an equal call.
         identity = Identity(
             call.tool, digest, self.equal_calls.occurrence(call.id, tool, digest) if refusal is None else 0

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from codemode_sandboxes.source import Tree
 
-from codemode_graph.check.tool_uses import References, same_tools
+from codemode_graph.check.tool_uses import Reference, References, same_tools
 from codemode_graph.state import Finding
 from codemode_graph.tools.schema import Parameters
 from codemode_graph.tools.signatures import Signature
@@ -30,11 +30,11 @@ def find_wrong_calls(tree: Tree, references: References, signatures: Mapping[str
             form = _form(signatures["get"])
             message = f"tools.get(...) looks a tool up by its name: write {form} to call that tool, or tools[name]"
             yield _finding("uncalled-tool", message, reference.node)
-        elif reference.written is not None and reference.tool is None and not _is_expected(tree, reference.node):
+        elif _is_unknown(tree, reference):
             chain = references.chained(reference)
             server = any(name.startswith(f"{reference.written}.") for name in signatures)
             is_chain = chain is not None and (server or same_tools(chain[1], signatures))
-            written = chain[1] if chain is not None and is_chain else reference.written
+            written = chain[1] if chain is not None and is_chain else str(reference.written)
             yield _finding("unknown-tool", _no_tool(written, signatures), reference.node)
         # Attributes such as `__name__` are those of any function.
         parent = tree.parent(reference.node)
@@ -48,6 +48,20 @@ def find_wrong_calls(tree: Tree, references: References, signatures: Mapping[str
         if reference.tool is not None:
             yield from _wrong_arguments(call, signatures[reference.tool])
     yield from _shadowed(tree, references)
+
+
+def unknown_tools(tree: Tree, references: References) -> list[str]:
+    """Return the tools that a program refers to by name and that do not exist.
+
+    Args:
+        tree: The program.
+        references: The places where it names tools.
+    """
+    return [str(each.written) for each in references.direct() if _is_unknown(tree, each)]
+
+
+def _is_unknown(tree: Tree, reference: Reference) -> bool:
+    return reference.written is not None and reference.tool is None and not _is_expected(tree, reference.node)
 
 
 def _misses_get(node: ast.expr, tools: Collection[str]) -> bool:

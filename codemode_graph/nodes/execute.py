@@ -3,6 +3,7 @@
 import asyncio
 
 from codemode_sandboxes import Failed, Finished, Program, Sandbox
+from codemode_sandboxes.source import tree_of
 from langchain_core.runnables import RunnableConfig
 
 from codemode_graph.calls.gate import by_digest
@@ -13,6 +14,9 @@ from codemode_graph.calls.resolve import Resolver
 from codemode_graph.calls.session import RunLog, Session, SessionLost
 from codemode_graph.calls.values import LOAD_VALUE, Values, load_value
 from codemode_graph.calls.view import fold, standing_effects
+from codemode_graph.check.arguments import unknown_tools
+from codemode_graph.check.tool_uses import References
+from codemode_graph.errors import ConfigurationError
 from codemode_graph.events import logger
 from codemode_graph.nodes.check import check
 from codemode_graph.nodes.inspect_output import inspect_value, is_look, judge
@@ -23,6 +27,7 @@ from codemode_graph.nodes.sandbox_choice import on_backend
 from codemode_graph.nodes.spans import sandbox_run
 from codemode_graph.settings import Parts
 from codemode_graph.state import CodeModeState, Failure
+from codemode_graph.tools.text import listed
 
 
 async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) -> Update:
@@ -32,11 +37,14 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
 
     Raises:
         JournalError: The journal cannot be read or written.
+        ConfigurationError: The program has begun with tools that there are none of here.
     """
     while True:
         log = await open_log(state, parts, config)
         state = await _with_recorded_program(state, parts, config, log)
         digest = program_digest(state["program"])
+        if (len(state["attempts"]), digest) in {(known.attempt, known.digest) for known in log.view.sessions.values()}:
+            _require_tools(state, parts, log)
         try:
             session = await Session.attach(log, len(state["attempts"]), digest, is_fork=place_of(config).is_fork)
             try:
@@ -46,6 +54,24 @@ async def execute(state: CodeModeState, parts: Parts, config: RunnableConfig) ->
                 session.leave()
         except SessionLost as lost:
             logger.info("%s", lost)  # what the other one records answers this program's calls
+
+
+def _require_tools(state: CodeModeState, parts: Parts, log: RunLog) -> None:
+    """Refuse to go on with a program that has passed the check with tools that are gone since.
+
+    It would fail at the first of them, and the run be over: with calls of unknown outcome that nobody has settled.
+
+    Raises:
+        ConfigurationError: A tool is gone.
+    """
+    names, tree = {spec.name for spec in parts.catalogue.callable}, tree_of(state["program"])
+    called = {record.event.tool for record in log.view.records if record.event.attempt == len(state["attempts"])}
+    missing = {*unknown_tools(tree, References(tree, names)), *(called - names)}
+    if missing:
+        raise ConfigurationError(
+            f"the program of this run calls {listed(sorted(map(repr, missing)))}, and there is no such tool here: go on with "
+            "it with the tools that it began with, or give its task again as a new run"
+        )
 
 
 async def _with_recorded_program(
