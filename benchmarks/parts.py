@@ -23,7 +23,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
 from benchmarks.figures import duration, table
-from benchmarks.peers.graph import PROGRAMS
+from benchmarks.peers.programs import PROGRAMS
 from benchmarks.peers.tools import EXPECTED, TOOLS
 from codemode_graph.api import CodeMode, codemode
 from codemode_graph.graph import create_codemode

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import machines, ray_cluster, small_model, soak, store, throughput
+from benchmarks import commits, machines, ray_cluster, small_model, soak, store, throughput
 from benchmarks.boxes import report as sandboxes
 from benchmarks.catalogue import by_model, scale
 from benchmarks.catalogue import table as catalogue_table
@@ -99,6 +99,10 @@ def _journal(results: Mapping[str, Any]) -> str:
     return f"{shown}\n\n{_conditions(results)}. The processor time that one call adds; the shortest runs."
 
 
+def _commits(results: Mapping[str, Any]) -> str:
+    return f"{commits.docs(results)}\n\n{_conditions(results)}. Medians of processor time."
+
+
 BENCHMARKS = (
     Benchmark(
         name="overhead",
@@ -113,6 +117,14 @@ BENCHMARKS = (
         options=("--profile",),
         question="where our own time of a run goes",
         tables={"overhead-parts": _printed},
+    ),
+    Benchmark(
+        name="commits",
+        module="benchmarks.commits",
+        options=("ed05402",),
+        question="the time of a run before and after work on it, from one machine and one day",
+        writes=True,
+        tables={"commits": _commits},
     ),
     Benchmark(
         name="sandboxes",

@@ -59,6 +59,7 @@ class System:
         requirements: The requirements that pip installs in the environment.
         packages: Those of the environment's packages that the report names.
         arguments: The arguments of the module.
+        tree: Where its packages are, instead of in the environment: the repository's files at another commit.
     """
 
     name: str
@@ -67,6 +68,7 @@ class System:
     requirements: tuple[str, ...]
     packages: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    tree: Path | None = None
 
 
 SYSTEMS = (
@@ -173,9 +175,13 @@ class Worker:
         log = CACHE / f"{system.name}.log"
         # Tracing that the environment switches on would be measured too.
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("LANGSMITH", "LANGCHAIN", "PYTHON"))}
+        # The folder that a process starts in comes first otherwise.
+        flags = [] if system.tree is None else ["-P"]
+        if system.tree is not None:
+            clean["PYTHONPATH"] = os.pathsep.join(map(str, (system.tree, system.tree / "sandboxes", ROOT)))
         with log.open("w") as errors:
             process = await asyncio.create_subprocess_exec(
-                *(str(python), "-m", module, system.module, *system.arguments),
+                *(str(python), *flags, "-m", module, system.module, *system.arguments),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,

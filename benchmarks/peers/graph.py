@@ -15,39 +15,14 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
-from benchmarks.peers.tools import EXPECTED, GATHERED, LISTED, LOOPED, LOOPED_FAR, TOOLS
+from benchmarks.peers.programs import PROGRAMS
+from benchmarks.peers.tools import EXPECTED, TOOLS
 from benchmarks.peers.worker import Run, Ways
 from codemode_graph.api import CodeMode, codemode
 from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.graph import create_codemode
 
-__all__ = ["PROGRAMS", "open_ways"]
-
-_LOOP = """\
-total = 0
-for number in range({count}):
-    total += (await tools.get_item(id=number))["price"]
-return {{"total": total}}
-"""
-
-PROGRAMS = (
-    'return {"sum": 1 + 1}\n',
-    'return {"price": (await tools.get_item(id=1))["price"]}\n',
-    _LOOP.format(count=LOOPED),
-    _LOOP.format(count=LOOPED_FAR),
-    f"""\
-import asyncio
-items = await asyncio.gather(*[tools.get_item(id=number) for number in range({GATHERED})])
-return {{"total": sum(item["price"] for item in items)}}
-""",
-    f"""\
-import asyncio
-listing = await tools.list_items(limit={LISTED})
-items = await asyncio.gather(*[tools.get_item(id=number) for number in listing["ids"]])
-wanted = [item for item in items if item["in_stock"] and item["price"] < 150]
-return {{"count": len(wanted), "total": sum(item["price"] for item in wanted)}}
-""",
-)
+__all__ = ["open_ways"]
 
 
 def _program(cm: CodeMode, program: str) -> Run:
