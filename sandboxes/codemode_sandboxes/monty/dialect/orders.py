@@ -265,8 +265,9 @@ ORDERS: tuple[Gap, ...] = (
         rare=True,
     ),
     Gap(
-        "errors caught around asyncio.gather",
-        "catch the error in the function that is gathered, or pass `return_exceptions=True`; write `await` before gather",
+        "the order in which asyncio.gather begins functions",
+        "write `await` before gather; gather either tools or functions of your own; catch errors in these functions, or pass "
+        "`return_exceptions=True`; print after gather",
         _gathers,
         "import asyncio\nseen = []\nasync def f(n):\n    seen.append(n)\n    if n:\n        raise ValueError('x')\n"
         "try:\n    await asyncio.gather(f(0), f(1), f(0))\nexcept ValueError:\n    pass\nseen == [0, 1, 0]",
