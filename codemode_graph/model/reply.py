@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple, TypeAlias
 from codemode_sandboxes.source import Tree, parse
 
 from codemode_graph.check.envelope import PROGRAM_FIELDS, is_program_text, looks_like_code, parses, unwrap
-from codemode_graph.errors import ModelError
 from codemode_graph.model.thoughts import Mark, edges_off, end_of_thoughts, find_mark, is_thought_name
 
 Lack: TypeAlias = Literal["cut-off", "several-blocks", "too-long", "rejected", "no-program"]
@@ -135,18 +134,6 @@ class _Parts:
     fenced: bool = False
     inline: bool = False
     cut: str | None = None
-
-
-def extract_program(text: str) -> str:
-    """Return the program in a model's reply, as `read_reply` finds it.
-
-    Raises:
-        ModelError: The reply has no program.
-    """
-    reading = read_reply(text)
-    if reading.lack is not None:
-        raise ModelError(reading.why)
-    return reading.program
 
 
 def program_of(code: str) -> str:

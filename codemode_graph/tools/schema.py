@@ -309,15 +309,10 @@ def _is_plain(name: str) -> bool:
     )
 
 
-def parameter_order(schema: Mapping[str, Any]) -> list[str]:
-    """Return the names of a tool's arguments in the order in which positional ones are bound to them."""
-    return [item.name for item in Parameters(schema)]
-
-
 def bind(tool: str, schema: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Bind a call's arguments to the tool's own names.
 
-    Positional arguments go to the arguments in `parameter_order`, and all further ones to the variadic one, if there is
+    Positional arguments go to the arguments in the order of `Parameters`, and all further ones to the variadic one, if there is
     one. A single positional dict whose keys are all names of arguments means keyword arguments, unless the first argument
     may itself be an object. An argument whose name cannot be written as a keyword is also known by the nearest word that
     can (`from_` for `from`). None is a value like any other; defaults are not filled in.

@@ -1,12 +1,10 @@
 import json
-from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codemode_graph.errors import ModelError
-from codemode_graph.model.reply import extract_program
+from codemode_graph.model.reply import read_reply
 
 PROGRAM = (
     "import asyncio\n\nasync def main():\n    rows = await tools['rows'](n=1)\n    return [r['id'] for r in rows]\n"
@@ -60,7 +58,7 @@ REPLIES = {
 
 @pytest.mark.parametrize("reply", REPLIES)
 def test_the_program_is_found(reply: str) -> None:
-    assert extract_program(REPLIES[reply]).strip("\n") == PROGRAM.strip("\n")
+    assert read_reply(REPLIES[reply]).program.strip("\n") == PROGRAM.strip("\n")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +80,7 @@ def test_the_program_is_found(reply: str) -> None:
     ],
 )
 def test_which_blocks_make_the_program(reply: str, program: str) -> None:
-    assert extract_program(reply) == program
+    assert read_reply(reply).program == program
 
 
 @pytest.mark.parametrize(
@@ -102,8 +100,7 @@ def test_which_blocks_make_the_program(reply: str, program: str) -> None:
     ],
 )
 def test_a_reply_without_a_program_is_an_error(reply: str) -> None:
-    with pytest.raises(ModelError):
-        extract_program(reply)
+    assert read_reply(reply).lack is not None
 
 
 PIECES = ["```", "~~~", "python", "\n", "{", '"code":', '"x"', "}", "<code>", "<think>", "x = 1", "a b"]
@@ -111,11 +108,11 @@ PIECES = ["```", "~~~", "python", "\n", "{", '"code":', '"x"', "}", "<code>", "<
 
 @given(st.text(max_size=300) | st.lists(st.sampled_from(PIECES)).map("".join))
 def test_any_reply_has_a_program_or_is_an_error(reply: str) -> None:
-    with suppress(ModelError):
-        assert extract_program(reply).strip()
+    reading = read_reply(reply)
+    assert reading.lack is not None or reading.program.strip()
 
 
 @pytest.mark.parametrize("piece", ["<think>", "```\n", "{", "a b ", "x = 1\n", "<code>", "- a\n", "`tools.a()` "])
 def test_a_hostile_reply_comes_to_an_end(piece: str) -> None:
-    with suppress(ModelError):
-        assert extract_program(piece * (150_000 // len(piece)))
+    reading = read_reply(piece * (150_000 // len(piece)))
+    assert reading.lack is not None or reading.program

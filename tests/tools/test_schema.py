@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemode_graph.tools.schema import MISSING, Document, Parameters, bind, parameter_order
+from codemode_graph.tools.schema import MISSING, Document, Parameters, bind
 from tests.tools.hostile import DOUBLING, json_values, schemas
 
 EVENTS = {
@@ -25,7 +25,7 @@ BODY = {"properties": {"body": {"type": "object"}, "note": {"type": "string"}}, 
 
 
 def test_required_arguments_come_first_and_each_group_in_the_order_of_the_properties() -> None:
-    assert parameter_order(EVENTS) == ["calendar_id", "limit", "status"]
+    assert [item.name for item in Parameters(EVENTS)] == ["calendar_id", "limit", "status"]
     calendar, limit, status = Parameters(EVENTS)
     assert (calendar.required, calendar.default, calendar.description) == (True, MISSING, "Which one.")
     assert (limit.required, limit.default, status.default) == (False, 50, MISSING)
@@ -108,7 +108,7 @@ def test_references_reach_anything_in_the_document(pointer: str, found: object) 
 
 def test_a_property_that_is_called_like_a_reference_is_a_property() -> None:
     schema = {"type": "object", "properties": {"$ref": {"type": "string"}, "allOf": {}}, "required": ["$ref"]}
-    assert parameter_order(schema) == ["$ref", "allOf"]
+    assert [item.name for item in Parameters(schema)] == ["$ref", "allOf"]
     assert bind("t", schema, (), {"$ref": "x"}) == {"$ref": "x"}
 
 
@@ -129,4 +129,4 @@ def test_no_schema_is_too_broken_to_bind_a_call(schema: Any, args: list[Any], kw
 
 
 def test_a_schema_that_doubles_at_every_step_is_read_in_bounded_time() -> None:
-    assert parameter_order(DOUBLING) == []
+    assert [item.name for item in Parameters(DOUBLING)] == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codemode_graph.tools.schema import parameter_order
+from codemode_graph.tools.schema import Parameters
 from codemode_graph.tools.signatures import render_stubs
 from codemode_graph.tools.spec import ToolSpec
 from tests.tools.conftest import Check
@@ -207,7 +207,7 @@ def test_whatever_the_schemas_and_names_the_checker_takes_the_stub(
     specs = _hostile(tools, "")
     known = {spec.name: spec for spec in reversed(specs)}
     calls = [
-        f"    await tools[{name!a}](**{dict.fromkeys(parameter_order(spec.input_schema))!a})\n"
+        f"    await tools[{name!a}](**{dict.fromkeys(item.name for item in Parameters(spec.input_schema))!a})\n"
         for name, spec in known.items()
     ]
     found = check(specs, f"async def main(x: dict):\n{''.join(calls)}    tools['no such tool']\n")
