@@ -149,6 +149,8 @@ class ToolCall(TypedDict):
     """The call that undid it."""
     mark: NotRequired[str]
     """Why a person should look at it: it was answered, or made, though other things had changed."""
+    tries: NotRequired[list["ToolCall"]]
+    """In the memory of an agent: how it failed before, in the same program."""
 
 
 class PendingCall(TypedDict):

@@ -28,8 +28,8 @@ FAULTS = {
     sqlite3.SQLITE_LOCKED: "another program has locked it for {timeout:g} seconds",
     sqlite3.SQLITE_NOTADB: "it is not a SQLite database; name another file",
     sqlite3.SQLITE_CORRUPT: "it is damaged; move it away, or put a copy of it back",
-    sqlite3.SQLITE_READONLY: "it must not be written to",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_READONLY: "it must not be written to; allow that, or name another file",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; name a file in a folder that may be written to",
     sqlite3.SQLITE_TOOBIG: "SQLite does not store values of this size",
 }
 

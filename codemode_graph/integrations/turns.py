@@ -20,7 +20,7 @@ from codemode_graph.state import ToolCall
 
 _STANDS = ("done", "unknown", "started", "interrupted")
 # What was recorded for one run only, and does not hold in the run of the next program.
-_OF_ONE_RUN = ("answered", "decision", "updates", "mark", "undone")
+_OF_ONE_RUN = ("answered", "decision", "updates", "mark", "undone", "tries")
 
 
 class ProgramCalls(TypedDict):
@@ -78,8 +78,10 @@ class TurnCalls:
         for call, name, key in sorted(every, key=lambda each: each[0]["started"]):
             # A turn ends with a message that arrives. Messages that have gone, such as into a summary, end none.
             if people <= set(self.programs[name]["people"]):
-                copy = _as_attempt_0(call, len(self.current) + 1, counts)
-                self.current.append(copy)
+                counts[_digest(call)] += 1
+                for each in (*call.get("tries", ()), call):
+                    copy = _as_attempt_0(each, len(self.current) + 1, counts[_digest(call)])
+                    self.current.append(copy)
                 self._places[copy["key"]] = name, key
             elif call["effect"] in ("write", "destructive") and call["status"] in _STANDS:
                 self.past.append({**call, "value": None})
@@ -95,7 +97,7 @@ class TurnCalls:
         Args:
             result: Of the program, as `CodeMode.run` returns it.
         """
-        calls = list(newest(result["tool_calls"]))
+        calls = _with_tries(result["tool_calls"])
         # An effect that was undone is gone, and so is what undid it.
         undone = {call["undone"] for call in calls if "undone" in call} | {
             call["id"] for call in calls if "undone" in call
@@ -139,11 +141,30 @@ def _people(messages: Sequence[AnyMessage]) -> list[str]:
     ]
 
 
-def _as_attempt_0(call: ToolCall, number: int, counts: Counter[tuple[str, str]]) -> ToolCall:
-    digest = call["key"].rpartition(":")[2]
-    counts[call["tool"], digest] += 1
+def _with_tries(records: Sequence[ToolCall]) -> list[ToolCall]:
+    """Return the newest record of each call, with those of the tries that failed before it.
+
+    A repair that takes the same way is told their failures again. Without them a loop that counts its tries makes a call more,
+    and what runs side by side ends in another order.
+    """
+    tries: dict[str, list[ToolCall]] = {}
+    for call in records:
+        if call["status"] == "failed":
+            tries.setdefault(call["key"], []).append(call)
+    found = []
+    for call in newest(records):
+        before = [each for each in tries.get(call["key"], ()) if each is not call]
+        found.append({**call, "tries": before} if before else call)
+    return found
+
+
+def _digest(call: ToolCall) -> tuple[str, str]:
+    return call["tool"], call["key"].rpartition(":")[2]
+
+
+def _as_attempt_0(call: ToolCall, number: int, occurrence: int) -> ToolCall:
     copy = call.copy()
-    copy["key"] = f"{call['tool']}#{counts[call['tool'], digest]}:{digest}"
+    copy["key"] = f"{call['tool']}#{occurrence}:{_digest(call)[1]}"
     copy["id"], copy["attempt"] = f"0.{number}", 0
     for name in _OF_ONE_RUN:
         copy.pop(name, None)  # type: ignore[misc]

@@ -491,7 +491,9 @@ class TestSQLite:
         finally:
             tmp_path.chmod(0o755)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.strip().endswith("journal.db cannot be used: it must not be written to")
+        assert done.stdout.strip().endswith(
+            "journal.db cannot be used: it must not be written to; allow that, or name another file"
+        )
 
     async def test_a_full_disk_is_an_error_and_nothing_is_half_appended(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -273,6 +273,35 @@ async def test_a_repaired_read_and_write_sees_what_the_failed_program_saw(trim: 
     assert not (await agent.aget_state(THREAD)).values["codemode_turn_calls"]
 
 
+TRIES = """
+found = []
+for _ in range(2):
+    try:
+        found.append(await tools.pay('ann', 5))
+    except RuntimeError:
+        found.append('busy')
+"""
+
+
+async def test_a_repair_is_told_again_that_a_call_failed_before_it_succeeded() -> None:
+    """The program makes the call twice, and is to have it once: the first time failed."""
+    paid: list[str] = []
+    failures = [RuntimeError("busy")]
+
+    async def pay(who: str, amount: int) -> str:
+        """Pay somebody."""
+        if failures:
+            raise failures.pop()
+        paid.append(who)
+        return f"paid {who} {amount}"
+
+    broken, repaired = f"{TRIES}\n1 / 0", f"{TRIES}\nfound"
+    agent = agent_of([pay], program(broken), program(broken), program(repaired), "done")
+    state = await agent.ainvoke(USER, THREAD)
+    assert (answers(state)[-1].text, paid) == ('["busy", "paid ann 5"]', ["ann"])
+    assert not (await agent.aget_state(THREAD)).values["codemode_turn_calls"]
+
+
 async def test_what_was_read_in_an_earlier_turn_is_forgotten() -> None:
     counter = Counter()
     agent = agent_of(counter.tools, program(COUNTS), "I give up.", program("await tools.get()"), "done")
