@@ -192,7 +192,7 @@ class ToolSpec:
         name: As the tool's owner named it; any characters. Unique among the tools of a run.
         description: For the model.
         input_schema: JSON Schema of an object: one property an argument. Positional arguments are bound in the order
-            of `tools.schema.parameter_order`.
+            of `tools.schema.Parameters`.
         output_schema: JSON Schema of the value, or None where it is not known.
         observed_schema: JSON Schema of what earlier calls returned, where it declares no result and some is known: a hint.
         effect: What a call does, as the tool declares it, or as it is taken where the tool does not say.
