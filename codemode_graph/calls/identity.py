@@ -7,7 +7,6 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from codemode_graph.calls.equal_calls import KnownEffects
@@ -44,6 +43,21 @@ def input_digest(payload: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+class LargerGraph(NamedTuple):
+    """What the graph around a graph tells of its runs.
+
+    Attributes:
+        attempts: Those of its nodes, see `attempts_of`.
+        is_over: Says of a run whether it has its result, and the larger graph has kept it. It is told whether the run is one
+            of the newest of its input.
+        has_failed: Says whether a graph that a node called has failed, by the namespace of its checkpoints.
+    """
+
+    attempts: Mapping[str, Attempt]
+    is_over: Callable[[RunInfo, bool], Awaitable[bool]]
+    has_failed: Callable[[str], Awaitable[bool]]
+
+
 async def find_run(
     journal: Journal,
     place: Place,
@@ -51,9 +65,7 @@ async def find_run(
     *,
     before: str = "",
     anew: bool = False,
-    attempts: Mapping[str, Attempt] = MappingProxyType({}),
-    is_over: Callable[[RunInfo, bool], Awaitable[bool]] | None = None,
-    has_failed: Callable[[str], Awaitable[bool]] | None = None,
+    larger: LargerGraph | None = None,
     input_time: Callable[[float], Awaitable[float]],
 ) -> str:
     """Return the id of the run that an input is.
@@ -68,25 +80,23 @@ async def find_run(
         digest: Of the input.
         before: The run that the thread had before this one.
         anew: Begin a new run in any case.
-        attempts: The attempts of the nodes around the graph, see `attempts_of`.
-        is_over: Says of a run in a larger graph whether it has its result, and the larger graph has kept it. It is told
-            whether the run is one of the newest of its input.
-        has_failed: Says whether a graph that a node called has failed, by the namespace of its checkpoints.
+        larger: The graph around the graph, where there is one.
         input_time: Returns when the input came, for a run that was opened at this time.
     """
     if not place.thread or anew:
         return uuid.uuid4().hex
     found = sorted(await journal.find(place.thread, place.namespace, digest), key=lambda info: info.opened)
     failed: dict[str, str] = {}
-    for info in found:
-        caller = _find_caller(info, place)
-        if has_failed is not None and caller is not None and await has_failed(namespace_at(*caller)):
-            failed[info.run] = _places(info)[-1]
     over: set[str] = set()
-    if is_over is not None:
-        recent = {info.run for info in found[-_RECENT:]}
-        others = [info for info in found if not _is_of_caller(info, place)]
-        over = {info.run for info in others if await is_over(info, info.run in recent)}
+    attempts: Mapping[str, Attempt] = {}
+    if larger is not None:
+        attempts, recent = larger.attempts, {info.run for info in found[-_RECENT:]}
+        for info in found:
+            if (caller := _find_caller(info, place)) is not None:
+                if await larger.has_failed(namespace_at(*caller)):
+                    failed[info.run] = _places(info)[-1]
+            elif place.task not in _places(info) and await larger.is_over(info, info.run in recent):
+                over.add(info.run)
     # The oldest is the one that the input may be too late for; where it is not, none is.
     came = await input_time(found[0].opened) if found else 0.0
 

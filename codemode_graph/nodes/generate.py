@@ -5,12 +5,11 @@ import time
 import uuid
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
 
-from codemode_graph.calls.identity import REJOIN_FOR, find_run, input_digest
+from codemode_graph.calls.identity import REJOIN_FOR, LargerGraph, find_run, input_digest
 from codemode_graph.calls.log import Closed
 from codemode_graph.calls.place import place_of
 from codemode_graph.calls.session import RunLog, SessionLost
@@ -51,12 +50,13 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         # Of two that bring one task under one id, the second may begin when the first has ended.
         is_same = place.is_one_run or (place.server_run is None and await _is_unfinished(state, config))
         run = before if is_same else None
-    search: dict[str, Any] = {"before": before or "", "anew": anew, "input_time": partial(input_time, config=config)}
-    if place.parent:
-        search["is_over"] = partial(is_delivered, journal=journal, config=config)
-        search["has_failed"] = partial(has_failed, config=config)
-        search["attempts"] = attempts_of(config)
-    log = RunLog(journal, run or await find_run(journal, place, digest, **search))
+    if run is None:
+        larger, came = None, partial(input_time, config=config)
+        if place.parent:
+            is_over, failed = partial(is_delivered, journal=journal, config=config), partial(has_failed, config=config)
+            larger = LargerGraph(attempts_of(config), is_over, failed)
+        found = await find_run(journal, place, digest, before=before or "", anew=anew, larger=larger, input_time=came)
+    log = RunLog(journal, run or found)
     await log.read()
     opened, superseded = log.view.opened, ""
     if run is None and opened is not None and not place.task and (end := await _end(log, opened.now, config)):
@@ -111,8 +111,8 @@ async def generate(state: CodeModeState, parts: Parts, config: RunnableConfig) -
         bare_program = bare(code)
         return {**fresh, "program": bare_program, "attempts": add_attempt([], bare_program, "")}
     request = request_message(task, None if return_type is None else return_type.text(await parts.signatures()))
-    found = state.get("found") or []
-    prefix, _ = await write_prefix(parts, config, task=task, found=found, prompts=[])
+    tools = state.get("found") or []
+    prefix, _ = await write_prefix(parts, config, task=task, found=tools, prompts=[])
     return {**fresh, **await write_program(request, prefix, parts, config, fresh)}
 
 
