@@ -154,6 +154,14 @@ def kinds_of(shape: Shape) -> set[str]:
             return {kind for each in members for kind in kinds_of(each)}
 
 
+def single_kind(shape: Shape) -> str:
+    """Return the kind that a type's values have, but None; "any" where there are several."""
+    if isinstance(shape, Scalar):
+        return "number" if shape.type in ("int", "float", "bool") else "any" if shape == NULL else shape.type
+    kinds = {"number" if kind == "bool" else kind for kind in kinds_of(shape)} - {"None"}
+    return kinds.pop() if len(kinds) == 1 else "any"
+
+
 def clash(found: Shape, expected: Shape, stored: Collection[str], place: str = "", depth: int = 0) -> Clash | None:
     """Return why no value of a type can be of another; None where one may be.
 

@@ -5,18 +5,20 @@ Nothing raises there, so such a program ends well and its answer lacks what was 
 
 import ast
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from codemode_sandboxes.source import Tree
 
-from codemode_graph.check.clash import kinds_of
+from codemode_graph.check.clash import kinds_of, single_kind
+from codemode_graph.check.operands import KIND_WORDS, conversion
+from codemode_graph.check.tool_uses import assigned
 from codemode_graph.check.types import TypeFindings
+from codemode_graph.check.value_shapes import join, literal
 from codemode_graph.state import Finding
-from codemode_graph.tools.annotations import NULL, Literals, Shape, Union
+from codemode_graph.tools.annotations import NULL, Literals, Shape, Union, Unknown
 from codemode_graph.tools.text import listed, one_line
 
-_WORDS = {"number": "a number", "str": "a str", "list": "a list", "dict": "a dict"}
 _LONGEST = 60
 _MOST_TESTS = 500
 # Of difflib's ratio: "canceled" is near "cancelled", and "lost" is not near "closed".
@@ -39,58 +41,37 @@ class Comparison(NamedTuple):
     selects: bool
 
 
-def doubtful_comparisons(tree: Tree, types: TypeFindings) -> list[Comparison]:
-    """Return the comparisons that the fields of the names that they read may never make true.
-
-    Args:
-        tree: The program's index.
-        types: What is known of the tools' values.
-    """
-    found = [test for test in _comparisons(tree) if 0 < len(test.others) <= _MOST_TESTS][:_MOST_TESTS]
-    texts = {each.value for test in found for each in (test.value, *test.others) if isinstance(each, ast.Constant)}
-    doubtful, known = [], set[str]()
-    for test in found:
-        shapes, *others = (_shapes(each, types) for each in (test.value, *test.others))
-        if shapes is None or None in others or all(_is_own(each, types) for each in (test.value, *test.others)):
-            continue
-        pairs = [(one, other) for one in shapes for each in others for other in each or ()]
-        if all(_may_equal(one, other) for one, other in pairs):
-            known |= _names(test)
-        # A program that asks for one of the values elsewhere knows them, and counts with others that it may be given.
-        elif texts.isdisjoint(value for shape in shapes for value in _values(shape)):
-            doubtful.append(test)
-    return [test for test in doubtful if known.isdisjoint(_names(test))]
-
-
-def asked_for(comparisons: Sequence[Comparison]) -> Iterator[ast.expr]:
-    """Yield the expressions of comparisons whose types decide about them."""
-    for test in comparisons:
-        yield from (each for each in (test.value, *test.others) if not isinstance(each, ast.Constant))
-
-
-def find_never_true(comparisons: Sequence[Comparison], kinds: Mapping[ast.expr, Shape]) -> Iterator[Finding]:
+def find_never_true(tree: Tree, types: TypeFindings) -> Iterator[Finding]:
     """Yield a finding for each comparison that is never true.
 
     A value that is also compared with what it may be, as in `x in (5, "5")` or before `elif`, makes none: the program is
     ready for both.
 
     Args:
-        comparisons: The doubtful ones.
-        kinds: What the type checker says of their expressions.
+        tree: The program's index.
+        types: What its values may be.
     """
-    wrong, known = [], set[str]()
-    for test in comparisons:
-        value, *others = (
-            _literal(each) if isinstance(each, ast.Constant) else kinds.get(each) for each in (test.value, *test.others)
-        )
-        if value is None or any(other is None or _may_equal(value, other) for other in others):
-            known |= _names(test)
-        else:
-            wrong.append((test, value, others[0]))
-    for test, value, other in wrong:
-        if other is None or not known.isdisjoint(_names(test)) or _is_caution(test, value, other):
+    found = [test for test in _comparisons(tree) if 0 < len(test.others) <= _MOST_TESTS][:_MOST_TESTS]
+    texts = {each.value for test in found for each in (test.value, *test.others) if isinstance(each, ast.Constant)}
+    wrong, may_hold = [], []
+    for test in found:
+        written = [_written(each, tree) for each in (test.value, *test.others)]
+        if None not in written:
             continue
-        yield Finding(rule="never-equal", message=one_line(_tell(test, value, other), 600), line=test.line)
+        value, *others = (
+            each or types.shape(node) for each, node in zip(written, (test.value, *test.others), strict=True)
+        )
+        if any(isinstance(each, Unknown) for each in (value, *others)):
+            continue
+        if any(_may_equal(value, other) for other in others):
+            may_hold.append(test)
+        # A program that asks for one of the values elsewhere knows them, and counts with others that it may be given.
+        elif texts.isdisjoint(_values(value)):
+            wrong.append((test, value, others[0]))
+    known = {name for test in may_hold for name in _names(test)} if wrong else set()
+    for test, value, other in wrong:
+        if known.isdisjoint(_names(test)) and not _is_caution(test, value, other):
+            yield Finding(rule="never-equal", message=one_line(_tell(test, value, other), 600), line=test.line)
 
 
 def _names(test: Comparison) -> set[str]:
@@ -104,7 +85,7 @@ def _is_caution(test: Comparison, value: Shape, other: Shape) -> bool:
     foreign = bool(_values(value)) and all(
         isinstance(each, ast.Constant) and not _similar(value, each.value) for each in test.others
     )
-    return foreign and not test.selects and _kind(value) == _kind(other)
+    return foreign and not test.selects and single_kind(value) == single_kind(other)
 
 
 def _similar(shape: Shape, value: object) -> str | None:
@@ -119,16 +100,17 @@ def _tell(test: Comparison, value: Shape, other: Shape) -> str:
     values, known = _values(value), _values(other)
     if len(known) == 1:
         against = repr(known[0])
-    kind, kind_of_other = _kind(value), _kind(other)
+    kind, kind_of_other = single_kind(value), single_kind(other)
     if values and "bool" not in kinds_of(value):
         close = _similar(value, known[0]) if known else None
-        hint = "" if close is None else f"; did you mean {close!r}?"
+        hint = "; use one of these, or another field" if close is None else f"; did you mean {close!r}?"
         return f"{name} is never {against}: it is {'one of ' * (len(values) > 1)}{listed(map(repr, values))}{hint}"
-    what = "" if known else f", which is {_WORDS[kind_of_other]}"
-    advice = "; turn one into the other by str(...)" if {kind, kind_of_other} == {"str", "number"} else ""
+    what = "" if known else f", which is {KIND_WORDS[kind_of_other]}"
+    text = against if kind_of_other == "str" else name
+    advice = conversion({kind, kind_of_other}, text)
     if "bool" in kinds_of(value):
         return f"{name} is True or False, and never equals {against}"
-    return f"{name} is {_WORDS[kind]}, and never equals {against}{what}{advice}"
+    return f"{name} is {KIND_WORDS[kind]}, and never equals {against}{what}{advice}"
 
 
 def _comparisons(tree: Tree) -> Iterator[Comparison]:
@@ -182,52 +164,13 @@ def _leaves(statement: ast.stmt) -> bool:
     return False
 
 
-def _shapes(node: ast.expr, types: TypeFindings, depth: int = 0) -> list[Shape] | None:
-    """Return the types that a value has in the tools' declarations, by the key that it stands under; None if not known."""
-    if depth > 20:  # variables may be assigned to one another in a circle
-        return None
-    match node:
-        case ast.Constant(value=str() | int() | float()):
-            return [_literal(node)]
-        case ast.Subscript(value=inner, slice=ast.Constant(value=str(key))):
-            return _fields(inner, key, types)
-        case ast.Call(func=ast.Attribute(value=inner, attr="get"), args=[ast.Constant(value=str(key))], keywords=[]):
-            return _fields(inner, key, types)
-        case ast.Call(
-            func=ast.Attribute(value=inner, attr="get"),
-            args=[ast.Constant(value=str(key)), ast.Constant() as default],
-            keywords=[],
-        ):
-            shapes = _fields(inner, key, types)
-            return None if shapes is None else [*shapes, _literal(default)]
-        case ast.NamedExpr(value=inner):
-            return _shapes(inner, types, depth + 1)
-        case ast.Await(value=ast.Call(func=function)):
-            shape = types.result_of(function)
-            return None if shape is None else [shape]
-        case ast.Name():
-            sources = types.sources(node)
-            found = [None if source is None else _shapes(source, types, depth + 1) for source in sources]
-            return [shape for each in found for shape in each or ()] if sources and None not in found else None
-    return None
-
-
-def _is_own(node: ast.expr, types: TypeFindings) -> bool:
-    """Return whether a value is written out in the program."""
-    if isinstance(node, ast.Name):
-        return all(isinstance(each, ast.Constant) for each in types.sources(node))
-    return isinstance(node, ast.Constant)
-
-
-def _fields(receiver: ast.expr, key: str, types: TypeFindings) -> list[Shape] | None:
-    if not types.is_from_tools(receiver) or types.may_be_stored(key):
-        return None
-    records = types.records.values()
-    return [record.fields[key].shape for record in records if key in record.fields] or None
-
-
-def _literal(node: ast.Constant) -> Shape:
-    return Literals((node.value,))
+def _written(node: ast.expr, tree: Tree) -> Shape | None:
+    """Return the shape of values that are written out, here or where a variable gets them; None for any other."""
+    if isinstance(node, ast.Name) and (scope := tree.owner(node)) is not None and scope.kind != "class":
+        nodes = [assigned(tree, binding) for binding in scope.bound[node.id]]
+        found = [None if each is None else literal(each) for each in nodes]
+        return None if None in found else join(each for each in found if each is not None)
+    return literal(node)
 
 
 def _values(shape: Shape) -> tuple[object, ...]:
@@ -245,7 +188,7 @@ def _may_equal(one: Shape, other: Shape) -> bool:
 
 
 def _are_alike(one: Shape, other: Shape) -> bool:
-    kinds = _kind(one), _kind(other)
+    kinds = single_kind(one), single_kind(other)
     if "any" in kinds or kinds[0] != kinds[1]:
         return "any" in kinds
     if isinstance(one, Literals) and isinstance(other, Literals):
@@ -262,9 +205,3 @@ def _members(shape: Shape) -> list[Shape]:
             rest = tuple(value for value in values if value is not None)
             return [Literals(rest)] if rest else []
     return [] if shape == NULL else [shape]
-
-
-def _kind(shape: Shape) -> str:
-    """Return the kind that a type's values have, but None; "any" where there are several."""
-    kinds = {"number" if kind == "bool" else kind for kind in kinds_of(shape)} - {"None"}
-    return kinds.pop() if len(kinds) == 1 else "any"

@@ -11,21 +11,22 @@ from collections.abc import Iterable, Iterator
 from codemode_sandboxes.source import Edits, Tree
 
 from codemode_graph.check.clash import parsed, read_type
-from codemode_graph.check.comparisons import asked_for, doubtful_comparisons, find_never_true
+from codemode_graph.check.comparisons import find_never_true
+from codemode_graph.check.container_keys import find_never_in
 from codemode_graph.check.expression_types import expression_types
+from codemode_graph.check.operands import find_wrong_operands
 from codemode_graph.check.types import TypeChecker, TypeFindings
+from codemode_graph.check.wrong_keys import Lookup, Way, find_lookups, may_have, wrong_key
 from codemode_graph.state import Finding
-from codemode_graph.tools.annotations import Array, Literals, Record, Scalar, Shape, Tuple, Union
+from codemode_graph.tools.annotations import Shape, Unknown
 from codemode_graph.tools.text import one_line
-
-_CAUGHT = frozenset({"BaseException", "Exception", "KeyError", "LookupError"})
 
 
 async def find_wrong_lookups(
     code: str,
     tree: Tree,
     types: TypeFindings,
-    found: Iterable[tuple[Finding, tuple[ast.Subscript, ...]]],
+    found: Iterable[tuple[Finding, tuple[ast.Subscript | ast.Attribute, ...]]],
     *,
     stubs: str,
     type_checker: TypeChecker,
@@ -36,7 +37,7 @@ async def find_wrong_lookups(
         code: The program, in script form.
         tree: Its index.
         types: What its diagnostics say.
-        found: Their findings, each with the subscripts that it may be about; a finding about something else has none.
+        found: Their findings, each with the lookups that it may be about; a finding about something else has none.
         stubs: The tools' declarations.
         type_checker: Says the types.
 
@@ -44,38 +45,51 @@ async def find_wrong_lookups(
         SandboxError: The type checker does not answer.
     """
     reports = list(found)
-    gets = list(_gets(tree, types))
-    if not types.records:
-        gets.clear()
-    comparisons = doubtful_comparisons(tree, types)
-    values = [get.value for get, _ in gets] + [each.value for _, subscripts in reports for each in subscripts]
-    values += asked_for(comparisons)
-    receivers = {node for node in values if _has_place(node, tree, code)}
-    # An empty dict, which stands for a missing value, has this type, and no key.
+    lookups = list(find_lookups(tree, types)) if types.records else []
+    # Only where the program does not tell what a value may be, the type checker is uncertain.
+    gets = [each.receiver for each in lookups if each.way == "get" and not types.may_be_stored(each.key)]
+    values = {*(each for each in gets if each is not None), *(each.value for _, nodes in reports for each in nodes)}
+    uncertain = [each for each in values if not types.is_certain(each) and _has_place(each, tree, code)]
     kinds = {
+        # An empty dict, which stands for a missing value, has this type, and no key.
         node: read_type(kind.replace("dict[Unknown, Unknown]", "None"), types.records)
-        for node, kind in (await expression_types(code, receivers, stubs=stubs, type_checker=type_checker)).items()
+        for node, kind in (await expression_types(code, uncertain, stubs=stubs, type_checker=type_checker)).items()
     }
 
-    def holds(subscript: ast.Subscript) -> bool:
-        kind, key = kinds.get(subscript.value), _key(subscript.slice)
-        if key is not None and types.may_be_stored(key):
+    def holds(node: ast.Subscript | ast.Attribute) -> bool:
+        way: Way = "attribute" if isinstance(node, ast.Attribute) else "key"
+        key = node.attr if isinstance(node, ast.Attribute) else _key(node.slice)
+        if key is not None and way == "key" and types.may_be_stored(key):
             return False
-        return kind is None or not (_may_have(kind, key) or _has_stand_in(subscript, subscript.value, kind, tree))
+        kind = kinds.get(node.value) or types.shape(node.value)
+        known = not isinstance(kind, Unknown) or node.value in kinds
+        return not known or not (may_have(kind, key, way) or _has_stand_in(node, node.value, kind, tree))
 
     certain = [each for each in reports if not each[1] or any(map(holds, each[1]))]
     # Of a union's members the record, whose keys are told, says more than that another is no dict.
-    keyed = {each for finding, subscripts in certain if not _is_kind(finding) for each in subscripts}
-    findings = [each for each, subscripts in certain if not (_is_kind(each) and keyed.intersection(subscripts))]
-    for get, key in gets:
-        kind = kinds.get(get.value)
-        if kind is None or _may_have(kind, key) or _has_stand_in(tree.parent(get), get.value, kind, tree):
+    keyed = {each for finding, nodes in certain if not _is_kind(finding) for each in nodes}
+    findings = [each for each, nodes in certain if not (_is_kind(each) and keyed.intersection(nodes))]
+    reported = {each for _, nodes in certain for each in nodes}
+    for lookup in lookups:
+        if lookup.receiver in kinds:
+            lookup = lookup._replace(shape=kinds[lookup.receiver])
+        words = None if lookup.node in reported else wrong_key(lookup, types)
+        if words is None:
             continue
-        members = kind.members if isinstance(kind, Union) else (kind,)
-        record = next((member for member in members if isinstance(member, Record)), None)
-        if record is not None and (words := types.never_found(record, key)) is not None:
-            findings.append(Finding(rule="wrong-key", message=one_line(words, 600), line=get.end_lineno))
-    return [*findings, *find_never_true(comparisons, kinds)]
+        if lookup.receiver is None or not _has_stand_in(lookup.node, lookup.receiver, lookup.shape, tree):
+            findings.append(Finding(rule="wrong-key", message=one_line(words, 600), line=_line(lookup, tree)))
+    for find in (find_never_true, find_never_in, find_wrong_operands):
+        findings += find(tree, types)
+    return findings
+
+
+def _line(lookup: Lookup, tree: Tree) -> int:
+    """Return the line of a lookup: in f-strings, Python 3.11 does not always know."""
+    line = (lookup.receiver or lookup.node).end_lineno or lookup.node.lineno
+    text = next((each for each in tree.ancestors(lookup.node) if isinstance(each, ast.JoinedStr)), None)
+    if text is None or text.lineno <= line <= (text.end_lineno or line):
+        return line
+    return text.end_lineno or text.lineno
 
 
 def _is_kind(finding: Finding) -> bool:
@@ -105,20 +119,26 @@ def _has_stand_in(lookup: ast.AST, receiver: ast.expr, kind: Shape, tree: Tree) 
         if isinstance(above, ast.stmt) or not any(each is whole for each in _alternatives(above)):
             break
         whole = above
-    handled = [
-        statement
-        for around in tree.ancestors(lookup)
-        if isinstance(around, ast.Try) and not isinstance(lookup, ast.Call)
-        for handler in around.handlers
-        if handler.type is None or _CAUGHT & {each.id for each in ast.walk(handler.type) if isinstance(each, ast.Name)}
-        for statement in handler.body
-    ]
+    handled = [] if isinstance(lookup, ast.Call) else list(_other_ways(lookup, tree))
     nodes = [node for top in (whole, *handled) for node in ast.walk(top)]
     if any(ast.dump(each) == same for node in nodes for each in _alternatives(node)):
         return True
     return any(
-        ast.dump(value) == same and _may_have(kind, key) for node in nodes for value, key in _looked_up(node) if key
+        ast.dump(value) == same and may_have(kind, key) for node in nodes for value, key in _looked_up(node) if key
     )
+
+
+def _other_ways(lookup: ast.AST, tree: Tree) -> Iterator[ast.stmt]:
+    """Yield what a program does where a lookup fails, or what has failed before it."""
+    names = ("AttributeError",) if isinstance(lookup, ast.Attribute) else ("KeyError", "LookupError", "TypeError")
+    above = [lookup, *tree.ancestors(lookup)]
+    for around in (each for each in above if isinstance(each, ast.Try)):
+        for handler in around.handlers:
+            caught = {each.id for each in ast.walk(handler.type or handler) if isinstance(each, ast.Name)}
+            if handler in above:
+                yield from around.body
+            elif handler.type is None or caught & {"BaseException", "Exception", *names}:
+                yield from handler.body
 
 
 def _alternatives(node: ast.AST) -> list[ast.expr]:
@@ -146,32 +166,6 @@ def _looked_up(node: ast.AST) -> list[tuple[ast.expr, str | None]]:
     return []
 
 
-def _gets(tree: Tree, types: TypeFindings) -> Iterator[tuple[ast.Attribute, str]]:
-    """Yield each `get` of a key that is written out, and the key."""
-    for call in tree.of(ast.Call):
-        match call:
-            case ast.Call(func=ast.Attribute(attr="get") as get, args=[ast.Constant(value=str(key)), *_]) if (
-                not types.may_be_stored(key)
-            ):
-                yield get, key
-
-
 def _key(node: ast.expr) -> str | None:
     """Return the text that a subscript looks up, None for anything else."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
-
-
-def _may_have(kind: Shape, key: str | None) -> bool:
-    """Return whether a value of a type may have a key; None stands for a number."""
-    match kind:
-        case Union(members):
-            return any(_may_have(member, key) for member in members)
-        case Record():
-            return key is not None and (kind.others is not None or key in kind.fields)
-        case Array() | Tuple() | Scalar("str"):
-            return key is None
-        case Literals(values):
-            return key is None and any(isinstance(value, str) for value in values)
-        case Scalar():
-            return False
-    return True

@@ -14,11 +14,12 @@ from typing import Literal, Protocol, TypeAlias
 from codemode_sandboxes.contract import Diagnostic
 from codemode_sandboxes.source import Tree
 
-from codemode_graph.check.clash import certainly_differ, kind_of, plain_type
+from codemode_graph.check.clash import certainly_differ, kind_of, kinds_of, plain_type, single_kind
+from codemode_graph.check.flow import Flow
 from codemode_graph.check.stored_keys import StoredKeys
 from codemode_graph.check.tool_uses import References
 from codemode_graph.state import Finding
-from codemode_graph.tools.annotations import Array, Record, Shape, Union
+from codemode_graph.tools.annotations import UNKNOWN, Array, Record, Shape, Union, Unknown
 from codemode_graph.tools.results import BESIDE
 from codemode_graph.tools.signatures import Signatures
 from codemode_graph.tools.text import listed, one_line
@@ -36,6 +37,7 @@ class TypeChecker(Protocol):
 _LONGEST = 5_000
 # Tools that are named as those that have a key: where many have it, none of them is a hint.
 _MOST_PLACES = 3
+_TESTS = frozenset({"isinstance", "hasattr", "getattr", "type", "callable"})
 _Part: TypeAlias = Literal["whole", "item", "part"]
 _Report = Callable[["TypeFindings", re.Match[str], ast.AST], str | None]
 _TYPE = r"`(?P<type>.+)`"
@@ -67,13 +69,18 @@ class TypeFindings:
     """
 
     def __init__(self, code: str, tree: Tree, references: References, signatures: Signatures) -> None:
-        self._tree, self._references, self._signatures = tree, references, signatures
+        self._code, self._tree, self._references, self._signatures = code, tree, references, signatures
+        self.flow = Flow(tree, references, signatures)
         self._stored = StoredKeys(tree)
         self._computed: set[str] = set()
-        # A type checker counts columns in characters, the tree in bytes.
-        lines = code.split("\n")
-        self._nodes: dict[tuple[int, int], list[ast.AST]] = {}
-        for node in tree.nodes:
+
+    # Most programs have no diagnostic, and tools have thousands of types.
+    @cached_property
+    def _nodes(self) -> dict[tuple[int, int], list[ast.AST]]:
+        """The nodes by line and column, as a type checker counts them: in characters, where the tree counts bytes."""
+        lines = self._code.split("\n")
+        found: dict[tuple[int, int], list[ast.AST]] = {}
+        for node in self._tree.nodes:
             # Diagnostics point at expressions and keyword arguments, by line and column. In `(await f())["k"]` the place of
             # the whole is that of the bracket, and a type checker names that of what stands in it.
             first = getattr(node, "value", None) if isinstance(node, ast.Subscript | ast.Attribute) else None
@@ -83,30 +90,38 @@ class TypeFindings:
             )
             for line, offset in places:
                 column = len(lines[line - 1].encode()[:offset].decode(errors="replace")) + 1
-                self._nodes.setdefault((line, column), []).append(node)
+                found.setdefault((line, column), []).append(node)
+        return found
 
     @property
     def records(self) -> Mapping[str, Record]:
         """The types of the tools by their names."""
         return self._signatures.records
 
-    # Most programs have no diagnostic, and tools have thousands of types.
     @cached_property
     def _returned_by(self) -> list[tuple[str, str, _Part]]:
         return list(_returned_by(self._signatures))
 
-    def findings(self, diagnostics: Sequence[Diagnostic]) -> Iterator[tuple[Finding, tuple[ast.Subscript, ...]]]:
-        """Yield the findings of the diagnostics, each with the subscripts that it may be about."""
+    def findings(
+        self, diagnostics: Sequence[Diagnostic]
+    ) -> Iterator[tuple[Finding, tuple[ast.Subscript | ast.Attribute, ...]]]:
+        """Yield the findings of the diagnostics, each with the lookups that it may be about."""
         diagnostics = [each for each in diagnostics if len(each.message) <= _LONGEST]  # or patterns with `.+` are slow
         self._computed |= set(self._computed_keys(diagnostics))
         for diagnostic in diagnostics:
             nodes = self._nodes.get((diagnostic.line, diagnostic.column), [])
             for rule, pattern, finding, report in _RULES:
                 found = re.fullmatch(pattern, diagnostic.message) if rule == diagnostic.rule else None
-                words = next((w for node in nodes if found and (w := report(self, found, node)) is not None), None)
+                if found is None:
+                    continue
+                words = next((w for node in nodes if (w := report(self, found, node)) is not None), None)
                 if words is not None:
-                    subscripts = self._subscripts(nodes) if report in _LOOKUPS else ()
-                    yield Finding(rule=finding, message=one_line(words, 600), line=diagnostic.line), subscripts
+                    lookups: tuple[ast.Subscript | ast.Attribute, ...] = ()
+                    if report is TypeFindings.no_attribute:
+                        lookups = tuple(n for n in nodes if isinstance(n, ast.Attribute) and n.attr == found["name"])
+                    elif report in _LOOKUPS:
+                        lookups = self._subscripts(nodes)
+                    yield Finding(rule=finding, message=one_line(words, 600), line=diagnostic.line), lookups
                     break
 
     def _computed_keys(self, diagnostics: Iterable[Diagnostic]) -> Iterator[str]:
@@ -122,16 +137,87 @@ class TypeFindings:
         parents = [parent for node in nodes if getattr(parent := self._tree.parent(node), "slice", None) is node]
         return tuple(each for each in (*nodes, *parents) if isinstance(each, ast.Subscript))
 
+    def shape(self, node: ast.expr) -> Shape:
+        """Return what the value of an expression may be; unknown where that is not certain."""
+        return UNKNOWN if self.flow.puts.store_anywhere else self.flow.of(node)
+
+    def is_certain(self, node: ast.AST, type: str = "") -> bool:
+        """Return whether a value can only be of its type.
+
+        A type checker knows what a list or dict held at first, not what the program put into it since.
+
+        Args:
+            node: The expression.
+            type: As the type checker writes it; any, where there is none.
+        """
+        shape = self.shape(node) if isinstance(node, ast.expr) else UNKNOWN
+        return single_kind(shape) == kind_of(type) if type else not isinstance(shape, Unknown)
+
+    def is_tested(self, node: ast.expr | None) -> bool:
+        """Return whether the program asks for the kind of a value, by `isinstance`, `hasattr` or `type`."""
+        return node is not None and ast.dump(node) in self._tested
+
+    @cached_property
+    def _tested(self) -> set[str]:
+        calls = (each for each in self._tree.of(ast.Call) if each.args and isinstance(each.func, ast.Name))
+        return {ast.dump(each.args[0]) for each in calls if ast.unparse(each.func) in _TESTS}
+
     def never_found(self, record: Record, key: str) -> str | None:
-        """Report a key that `get` looks up in a result that does not have it.
+        """Report a key that `get` looks up in a dict that does not have it.
 
         A server of MCP declares what it returns for people, and may return more.
         """
-        name = self._signatures.names[record]
+        name = self._signatures.names.get(record, "")
         sources = {self._signatures.by_name[tool].tool.source for each, tool, _ in self._returned_by if each == name}
         if name in self._computed or any(source.startswith("mcp:") for source in sources):
             return None
         return f"{self._what(name)} has no key {key!r}, so get returns its default{self._lacks(record, key)}"
+
+    def without_key(self, record: Record, key: str) -> str | None:
+        """Report a key that a subscript looks up in a dict that does not have it."""
+        name = self._signatures.names.get(record, "")
+        return None if name in self._computed else f"{self._what(name)} has no key {key!r}{self._lacks(record, key)}"
+
+    def without_attribute(self, record: Record, name: str) -> str:
+        """Report an attribute of a dict."""
+        what = self._what(self._signatures.names.get(record, ""))
+        if name in record.fields:
+            return f"{what} is a dict: write [{name!r}], not .{name}"
+        return f"{what} is a dict without {name!r}{self._lacks(record, name)}"
+
+    def never_has(self, record: Record, name: str) -> str | None:
+        """Report a test for an attribute of a dict, where the program has no other way to what it looks for."""
+        if name not in record.fields or name in self._keys_read:
+            return None
+        what = self._what(self._signatures.names.get(record, ""))
+        return f"{what} is a dict, so it has no attribute {name!r}: write [{name!r}], or {name!r} in ... to ask for it"
+
+    @cached_property
+    def _keys_read(self) -> set[object]:
+        read = [each.slice for each in self._tree.of(ast.Subscript)]
+        read += [
+            each.args[0] for each in self._tree.of(ast.Call) if getattr(each.func, "attr", "") == "get" and each.args
+        ]
+        return {each.value for each in read if isinstance(each, ast.Constant)}
+
+    def no_dict(self, shape: Shape, key: str) -> str | None:
+        """Report a list, a text or a number in which a key is looked up."""
+        kinds = kinds_of(shape)
+        kind = kinds.pop() if len(kinds) == 1 and not self._stands_beside(key) else ""
+        if kind == "list":
+            name = (
+                self._signatures.names.get(shape.item)
+                if isinstance(shape, Array) and isinstance(shape.item, Record)
+                else None
+            )
+            if name is None:
+                return "this is a list of values, not a dict: index it with a number, or unpack it"
+            return f"this is a list of {name}, not a dict: loop over it, or index it with a number"
+        if kind in ("str", "number", "bool"):
+            more = " (a loop over a dict gives its keys)" if kind == "str" else ""
+            what = plain_type("int" if kind == "number" else kind)
+            return f"this is {what}, not a dict{more}: it has no key {key!r}{self._elsewhere(key)}"
+        return None
 
     def may_be_stored(self, key: str) -> bool:
         """Return whether the program puts a key into a dict itself, or a server may."""
@@ -197,19 +283,20 @@ class TypeFindings:
         if record is None or record.others is not None or found["type"] in self._computed or self.may_be_stored(key):
             return None
         match self._tree.parent(node):
+            case ast.Dict():
+                return None  # a dict that is put among results, and may have more keys
             case ast.Call(func=ast.Attribute(attr="pop"), args=[_, _]) as call if isinstance(
                 self._tree.parent(call), ast.Expr
             ):
                 return None  # it makes sure that the key is not there
-        return f"{self._what(found['type'])} has no key {key!r}{self._lacks(record, key)}"
+        return self.without_key(record, key)
 
     def _stands_beside(self, key: str) -> bool:
         """Return whether an MCP answer may have a key that its tool does not declare: see `mcp.content.value_of`."""
         written = {each.value for each in self._tree.of(ast.Constant) if each.value in BESIDE}
         if key not in BESIDE and not (key == "result" and written):
             return False
-        named = [self._signatures.by_name[each.tool] for each in self._references.direct() if each.tool is not None]
-        return any(each.tool.source.startswith("mcp:") for each in named)
+        return any(self._signatures.by_name[each].tool.source.startswith("mcp:") for each in self._called)
 
     @_reports(
         "invalid-key", r"TypedDict `(?P<type>\w+)` can only be .*, got key of type `Literal\[-?\d+\]`.*", "wrong-key"
@@ -236,10 +323,10 @@ class TypeFindings:
             return None
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self.records:
             return f"this is a list of {item[1]}, not a dict: loop over it, or index it with a number"
-        if kind.startswith("tuple[") and self.is_from_tools(node.value):
+        if kind.startswith("tuple[") and self.is_certain(node.value, kind):
             return "this is a list of values, not a dict: index it with a number, or unpack it"
         # Other variables may hold something else by now; what a tool returned is certain.
-        if kind in ("str", "int") and self.is_from_tools(node.value):
+        if kind in ("str", "int") and self.is_certain(node.value, kind):
             more = " (a loop over a dict gives its keys)" if kind == "str" else ""
             lacks = f"it has no key {found['key']!r}{self._elsewhere(found['key'])}"
             return f"this is {plain_type(kind)}, not a dict{more}: {lacks}"
@@ -250,7 +337,11 @@ class TypeFindings:
     )
     def no_items(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a number that is indexed."""
-        if isinstance(node, ast.Subscript) and found["type"] in ("int", "bool") and self.is_from_tools(node.value):
+        if (
+            isinstance(node, ast.Subscript)
+            and found["type"] in ("int", "bool")
+            and self.is_certain(node.value, found["type"])
+        ):
             return f"this is {plain_type(found['type'])}: it cannot be indexed"
         return None
 
@@ -261,15 +352,13 @@ class TypeFindings:
         if not isinstance(node, ast.Attribute) or node.attr != name:
             return None
         if (record := self.records.get(kind)) is not None:
-            if name in record.fields:
-                return f"{self._what(kind)} is a dict: write [{name!r}], not .{name}"
-            return f"{self._what(kind)} is a dict without {name!r}{self._lacks(record, name)}"
+            return self.without_attribute(record, name)
         if (item := re.fullmatch(r"list\[(\w+)\]", kind)) and item[1] in self.records:
             return f"this is a list of {item[1]}: it has no {name!r}; loop over it, or index it with a number"
         if re.fullmatch(r"Literal\[.*\]|list\[.*\]|tuple\[.*\]", kind):
             known = kind_of(kind) or ""
             kind = "int" if known == "number" else known
-        if kind in _TYPES and self.is_from_tools(node.value) and not hasattr(_TYPES[kind], name):
+        if kind in _TYPES and self.is_certain(node.value, found["type"]) and not hasattr(_TYPES[kind], name):
             return f"this is {plain_type(kind)}: it has no {name!r}"
         return None
 
@@ -280,39 +369,22 @@ class TypeFindings:
     )
     def length(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report the length of a number."""
-        if self.is_from_tools(node):
+        if self.is_certain(node, found["type"]):
             return f"this is {plain_type(found['type'])}: it has no length"
         return None
 
     @_reports("not-iterable", rf"Object of type {_TYPE} is not iterable.*", "wrong-type")
     def not_iterable(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report a loop over a number."""
-        if found["type"] in ("int", "bool") and self.is_from_tools(node):
+        if found["type"] in ("int", "bool") and self.is_certain(node, found["type"]):
             return f"this is {plain_type(found['type'])}: one cannot loop over it"
         return None
 
     @_reports("invalid-await", rf"{_TYPE} is not awaitable.*", "wrong-type")
     def not_awaitable(self, found: re.Match[str], node: ast.AST) -> str | None:
         """Report an `await` of a value that was awaited already."""
-        if self.is_from_tools(node):
+        if self.is_certain(node):
             return "this is a tool's value already, not a call: take away the await"
-        return None
-
-    @_reports(
-        "unsupported-operator",
-        r"Operator `.+` is not supported between objects of type `(?P<left>.+)` and `(?P<right>.+)`",
-        "wrong-type",
-    )
-    def operands(self, found: re.Match[str], node: ast.AST) -> str | None:
-        """Report the sum of a text and a number."""
-        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add):
-            return None
-        kinds = {kind_of(found["left"]), kind_of(found["right"])}
-        known = all(
-            isinstance(n, ast.Constant | ast.JoinedStr) or self.is_from_tools(n) for n in (node.left, node.right)
-        )
-        if kinds == {"str", "number"} and known:
-            return "a str and a number cannot be added: use an f-string, or str(...)"
         return None
 
     @_reports("missing-argument", rf"No argument provided for required parameter {_FUNCTION}", "missing-argument")
@@ -335,48 +407,15 @@ class TypeFindings:
             return None
         return f"{name} is not defined yet when it is used here"
 
-    def is_from_tools(self, node: ast.AST, depth: int = 0) -> bool:
-        """Return whether an expression can only be a tool's value, or a part of one.
-
-        The types of other values are guesses: a type checker knows what a list or dict held at first, not what the
-        program put into it since.
-        """
-        if depth > 20:  # variables may be assigned to one another in a circle
-            return False
-        match node:
-            # A gather of tool calls alone has only values of tools in its list.
-            case ast.Await(value=ast.Call() as call):
-                if self._references.find(call.func) is not None:
-                    return True
-                return _is_gather(call) and all(_gathers_tools(argument, self._references) for argument in call.args)
-            case ast.Subscript(value=inner) | ast.Attribute(value=inner) | ast.NamedExpr(value=inner):
-                return self.is_from_tools(inner, depth + 1)
-            case ast.Call(func=ast.Attribute(value=inner, attr="copy" | "items" | "values"), args=[], keywords=[]):
-                return self.is_from_tools(inner, depth + 1)
-            case ast.Call(func=ast.Name(id="enumerate" | "list" | "reversed" | "sorted" as name), args=[inner]):
-                return self._tree.are_builtin(name) and self.is_from_tools(inner, depth + 1)
-            case ast.Name():
-                sources = self.sources(node)
-                return bool(sources) and all(
-                    source is not None and self.is_from_tools(source, depth + 1) for source in sources
-                )
-        return False
-
-    def sources(self, name: ast.Name) -> list[ast.expr | None]:
-        """Return the expressions whose values, or parts of them, a variable has; None for each that cannot be said."""
-        scope = self._tree.owner(name)
-        bindings = scope.bound[name.id] if scope is not None and scope.kind != "class" else []
-        return [_source(self._tree, binding) for binding in bindings]
-
-    def result_of(self, function: ast.expr) -> Shape | None:
-        """Return the type that a call of a tool declares; None of anything else."""
-        reference = self._references.find(function)
-        tool = None if reference is None else reference.tool
-        return None if tool is None else self._signatures.by_name[tool].result
+    @cached_property
+    def _called(self) -> set[str]:
+        """The tools that the program names."""
+        return {reference.tool for reference in self._references.direct() if reference.tool is not None}
 
     def _what(self, name: str) -> str:
-        called = {reference.tool for reference in self._references.direct()}
-        places = [(tool, part) for each, tool, part in self._returned_by if each == name and tool in called]
+        if not name:
+            return "this dict"
+        places = [(tool, part) for each, tool, part in self._returned_by if each == name and tool in self._called]
         if not places:
             return name
         tool, part = places[0]
@@ -429,37 +468,3 @@ def _returned_by(signatures: Signatures) -> Iterator[tuple[str, str, _Part]]:
                     todo.append((item, "item" if part == "whole" else "part"))
                 case Union(members):
                     todo += [(member, part) for member in members]
-
-
-def _source(tree: Tree, binding: ast.AST) -> ast.expr | None:
-    """Return the expression whose value, or a part of it, a binding gives to a name."""
-    parent = tree.parent(binding)
-    if isinstance(parent, ast.Tuple):
-        place = [each is binding for each in parent.elts].index(True)
-        binding, parent = parent, tree.parent(parent)
-        match binding, parent:
-            # `a, b = x, y` gives each its own.
-            case ast.Tuple(elts=targets), ast.Assign(targets=[_], value=ast.Tuple(elts=values)) if len(targets) == len(
-                values
-            ) and not any(isinstance(each, ast.Starred) for each in (*targets, *values)):
-                return values[place]
-    match parent:
-        case ast.Assign(value=source) | ast.NamedExpr(value=source):
-            return source
-        case ast.For(target=target, iter=source) | ast.comprehension(target=target, iter=source) if target is binding:
-            return source
-    return None
-
-
-def _is_gather(call: ast.Call) -> bool:
-    match call:
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio"), attr="gather"), keywords=[]):
-            return bool(call.args)
-    return False
-
-
-def _gathers_tools(argument: ast.expr, references: References) -> bool:
-    match argument:
-        case ast.Starred(value=ast.ListComp(elt=element) | ast.GeneratorExp(elt=element)):
-            argument = element
-    return isinstance(argument, ast.Call) and references.find(argument.func) is not None

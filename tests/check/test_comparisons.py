@@ -77,7 +77,7 @@ async def cm() -> AsyncIterator[CodeMode]:
         ),
         (
             "next((t for t in await tools.tickets() if t['id'] == '1'), None)",
-            "a number, and never equals '1'; turn one",
+            "a number, and never equals '1'; make a number of the text",
         ),
         ("next((o for o in await tools.orders() if 1 == o['id']), None)", "o['id'] is a str, and never equals 1"),
         ("[o for o in await tools.orders() if o['id'] in [1, 2]]", "is a str"),
