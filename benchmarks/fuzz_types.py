@@ -1,8 +1,10 @@
-"""Programs that are right, over tools of random types: does the check refuse one, or a fix change its value?
+"""Programs over tools of random types: does the check refuse a right one, or a fix change its value, or a wrong one pass?
 
-Run it with `python -m benchmarks.fuzz_types 2000`, and with a second number for other programs. Each program is run by this
-Python first, with tools that are plain functions: one that ends with an error there is passed over, and every other one has
-to give the same value in code mode. It prints the programs that do not.
+Run it with `python -m benchmarks.fuzz_types 2000`, and with a second number for other programs. Each right program is run by
+this Python first, with tools that are plain functions: one that ends with an error there is passed over, and every other one
+has to give the same value in code mode. As many wrong programs look up a key that a declared result never has, behind the
+program's own functions, lambdas and containers: the check has to refuse each. It prints the programs that are not as they
+should be.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from textwrap import indent
 from types import GenericAlias, SimpleNamespace
 from typing import Any, Literal, NotRequired
 
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict, is_typeddict
 
 from benchmarks.arguments import read_count_and_seed
 from codemode_graph import codemode
@@ -29,6 +31,7 @@ _KEYS = [
 ]
 _TEXTS = ["a", "bc", "", "x y", "open"]
 _DEEPEST = 3
+_NO_KEY = "nokey"
 _PROGRAMS = 6
 """Programs over one set of tools."""
 
@@ -49,26 +52,32 @@ class Outcomes:
     Attributes:
         right: How many gave the value that they give here.
         passed_over: How many end with an error here.
+        found: How many wrong ones the check refused.
         wrong: The programs that code mode refuses, or that give another value, each with why.
+        missed: The wrong programs that it does not refuse, each with what became of them.
     """
 
     right: int = 0
     passed_over: int = 0
+    found: int = 0
     wrong: list[tuple[str, str]] = field(default_factory=list)
+    missed: list[tuple[str, str]] = field(default_factory=list)
 
 
 async def fuzz(count: int, seed: int) -> Outcomes:
     """Make and run programs.
 
     Args:
-        count: How many.
+        count: How many right ones, and how many wrong ones.
         seed: Of the random numbers.
     """
     outcomes = Outcomes()
     for number in range(-(-count // _PROGRAMS)):
         rng = random.Random(f"{seed}.{number}")
         tools = _Tools(rng)
-        programs = [_program(rng, tools) for _ in range(min(_PROGRAMS, count - number * _PROGRAMS))]
+        several = min(_PROGRAMS, count - number * _PROGRAMS)
+        programs = [_program(rng, tools) for _ in range(several)]
+        wrong = [text for _ in range(several) if (text := _Program(rng, tools).wrong_text()) is not None]
         async with codemode(tools=tools.functions) as session:
             for program, returns in programs:
                 try:
@@ -82,8 +91,14 @@ async def fuzz(count: int, seed: int) -> Outcomes:
                 if why is None:
                     outcomes.right += 1
                 else:
-                    shown = [f"{each.__name__}: {each.__annotations__}" for each in tools.functions]
-                    outcomes.wrong.append((program, "\n".join([why, *shown])))
+                    outcomes.wrong.append((program, tools.explain(why)))
+            for program in wrong:
+                result = await session.run_code(program)
+                why = result["error"] or f"it gives {result['output']!r}"
+                if _NO_KEY in why and not result["tool_calls"]:
+                    outcomes.found += 1
+                else:
+                    outcomes.missed.append((program, tools.explain(why)))
     return outcomes
 
 
@@ -93,13 +108,14 @@ class _Tools:
     def __init__(self, rng: random.Random) -> None:
         self._rng, self._records = rng, 0
         self.results: dict[str, Any] = {}
+        self.kinds: dict[str, _Kind] = {}
         self.takers: list[str] = []
         self.parts: list[tuple[str, _Kind]] = []
         self.functions: list[Callable[..., Awaitable[Any]]] = []
         for number in range(rng.randint(1, 2)):
             kind = self._kind(0) if rng.random() < 0.5 else self._record(0)
             value, name = kind.make(), f"get_{number}"
-            self.results[name] = value
+            self.results[name], self.kinds[name] = value, kind
             self.functions.append(_function(name, value, {"return": kind.annotation}))
             place, part = f"(await tools.{name}())", kind
             while part.parts and rng.random() < 0.7:
@@ -108,6 +124,10 @@ class _Tools:
             self.functions.append(_function(f"take_{number}", True, {"value": part.annotation, "return": bool}))
             self.parts.append((place, part))
             self.takers.append(f"await tools.take_{number}(value={place})")
+
+    def explain(self, why: str) -> str:
+        """Return what is wrong with a program, and the types of the tools."""
+        return "\n".join([why, *(f"{each.__name__}: {each.__annotations__}" for each in self.functions)])
 
     def _kind(self, depth: int) -> _Kind:
         rng = self._rng
@@ -198,10 +218,83 @@ class _Program:
             self._values.append(self._rng.choice(self._tools.takers))
         return "\n".join([*self._lines, f"[{', '.join(self._values)}]"])
 
+    def wrong_text(self) -> str | None:
+        """Write a program that looks up a key which is never there; None where no result has a place for one."""
+        name, kind = self._rng.choice(list(self._tools.kinds.items()))
+        several = "0" in kind.parts
+        if (part := self._wrong_part("x", kind.parts["0"] if several else kind)) is None:
+            return None
+        self._lines.append(f"r0 = await tools.{name}()")
+        self._pass_on("r0", part, several=several, merges=is_typeddict(kind.annotation))
+        return "\n".join([*self._lines, f"[{', '.join(self._values)}]"])
+
+    def _wrong_part(self, place: str, kind: _Kind) -> str | None:
+        inner = [(key, each) for key, each in kind.parts.items() if each.parts]
+        if is_typeddict(kind.annotation) and (not inner or self._rng.random() < 0.5):
+            return self._rng.choice(
+                [f"{place}[{_NO_KEY!r}]", f"{place}.get({_NO_KEY!r})", f"{place}.get({_NO_KEY!r}, 0)"]
+            )
+        if not inner:
+            return None
+        key, each = self._rng.choice(inner)
+        return self._wrong_part(f"{place}[{key}]", each)
+
+    def _pass_on(self, name: str, part: str, *, several: bool, merges: bool) -> None:
+        """Add a part `x...` of a result, or of each of its items, behind a function, a lambda or a container."""
+        new = f"v{len(self._lines)}"
+        define = f"def {new}(x):\n    return {part}"
+        ways = [
+            (define, f"{new}({name})"),
+            (f"def {new}(*, x, y=1):\n    return {part}", f"{new}(x={name})"),
+            (f"{define}\ndef {new}_(x):\n    return {new}(x)", f"{new}_({name})"),
+            (f"{new} = lambda x: {part}", f"{new}({name})"),
+            (f"async def {new}(x):\n    return {part}", f"await {new}({name})"),
+            (f"async def {new}():\n    return {name}, 1\nx, _ = await {new}()", part),
+            (f"{new} = {{'a': {name}}}\nx = {new}['a']", part),
+        ]
+        if merges:
+            ways += [
+                (f"x = {name} | {{'more': 1}}", part),
+                (f"x = {{**{name}, 'more': 1}}", part),
+                (f"x = dict({name})", part),
+            ]
+        if several:
+            group = f"for y in {name}:\n    {new}"
+            ways = [
+                (define, f"[{new}(y) for y in {name}]"),
+                (define, f"list(map({new}, {name}))"),
+                (define, f"[str(y) for y in sorted({name}, key=lambda y: str({new}(y)))]"),
+                (f"def {new}(rows):\n    return [{part} for x in rows]", f"{new}({name})"),
+                (f"{new} = lambda x: {part}", f"[{new}(y) for y in {name}]"),
+                (f"{new} = list(map(lambda x: {part}, {name}))", new),
+                (f"{new} = sorted({name}, key=lambda x: str({part}))", f"len({new})"),
+                (f"{new} = max({name}, key=lambda x: str({part}))", f"str({new})"),
+                (f"{new} = list(filter(lambda x: {part} is not None, {name}))", f"len({new})"),
+                (
+                    f"import asyncio\nasync def {new}(x):\n    return {part}",
+                    f"list(await asyncio.gather(*[{new}(y) for y in {name}]))",
+                ),
+                (f"{new} = {{}}\n{group}.setdefault(1, []).append(y)", f"[{part} for x in {new}[1]]"),
+                (
+                    f"from collections import defaultdict\n{new} = defaultdict(list)\n{group}[len(str(y))].append(y)",
+                    f"[[{part} for x in g] for g in {new}.values()]",
+                ),
+                (f"{new} = []\n{new} += {name}", f"[{part} for x in {new}]"),
+                (f"{new} = {{i: y for i, y in enumerate({name})}}", f"[{part} for i, x in {new}.items()]"),
+            ]
+        line, value = self._rng.choice(ways)
+        self._lines.append(line)
+        self._values.append(value)
+
     def _add(self, name: str, value: Any) -> None:
         """Add something that is made of a result."""
         new = f"v{len(self._lines)}"
         chance = self._rng.random()
+        if self._rng.random() < 0.35:
+            several = isinstance(value, list) and bool(value)
+            merges = isinstance(value, dict)
+            self._pass_on(name, self._part("x", value[0] if several else value), several=several, merges=merges)
+            return
         if chance < 0.1:
             self._lines.append(f"def {new}(d):\n    return {self._part('d', value)}")
             self._values.append(f"{new}({name})")
@@ -297,10 +390,11 @@ def main() -> None:
     """Run the fuzzer, and print what it finds."""
     count, seed = read_count_and_seed("benchmarks.fuzz_types", __doc__, count=2_000, cases="programs")
     outcomes = asyncio.run(fuzz(count, seed))
-    for program, why in outcomes.wrong:
+    for program, why in (*outcomes.wrong, *outcomes.missed):
         print(f"{why}\n{indent(program, '    ')}\n")
-    print(f"{outcomes.right:,} right, {len(outcomes.wrong):,} wrong, {outcomes.passed_over:,} passed over")
-    sys.exit(bool(outcomes.wrong))
+    print(f"{outcomes.right:,} right, {len(outcomes.wrong):,} refused or changed, {outcomes.passed_over:,} passed over")
+    print(f"{outcomes.found:,} wrong ones found, {len(outcomes.missed):,} missed")
+    sys.exit(bool(outcomes.wrong or outcomes.missed))
 
 
 if __name__ == "__main__":
