@@ -78,7 +78,7 @@ class _Given(CodeMode):
             [OPEN, AIMessage("", tool_calls=[{"name": "pay", "args": {}, "id": "1", "type": "tool_call"}])],
             "called tools",
         ),
-        ([f"await tools.pay(5)\n{HIDDEN}t['id']", "Sorry."], "Sorry."),
+        ([f"await tools.pay(5)\n{HIDDEN}t + 'id'", "Sorry."], "Sorry."),
         ([f"await tools.pay(5)\n{HIDDEN}if t is None:\n    raise ValueError('not open')", "Sorry."], "not open"),
         ([f"await tools.pay(5)\n{HIDDEN}1 / 0"], "division by zero"),
         ([f"await tools.pay(5)\n{HIDDEN}raise ValueError"], "raised without a message"),
