@@ -13,12 +13,14 @@ from codemode_graph.check.value_shapes import (
     TRUTH,
     Later,
     each_of,
+    is_number,
+    is_text,
     join,
     members,
     merge,
     own_record,
 )
-from codemode_graph.tools.annotations import NULL, UNKNOWN, Array, Literals, Map, Record, Scalar, Shape, Tuple
+from codemode_graph.tools.annotations import NULL, UNKNOWN, Array, Map, Record, Scalar, Shape, Tuple
 from codemode_graph.tools.text import vocabulary
 
 
@@ -75,6 +77,10 @@ def _constant(shape: Shape) -> _Function:
     return lambda shapes, call, passed: shape
 
 
+def _number(shapes: Shapes, call: ast.Call, passed: Sequence[Shape]) -> Shape:
+    return NUMBER if passed and all(map(is_number, members(passed[0]))) else UNKNOWN  # or a timedelta, a Decimal
+
+
 def _list(shapes: Shapes, call: ast.Call, passed: Sequence[Shape]) -> Shape:
     return Array(shapes.items(passed[0]) if passed else NOTHING)
 
@@ -114,10 +120,7 @@ def _filter(shapes: Shapes, call: ast.Call, passed: Sequence[Shape]) -> Shape:
 
 
 def _sum(shapes: Shapes, call: ast.Call, passed: Sequence[Shape]) -> Shape:
-    kinds = (
-        {each.type if isinstance(each, Scalar) else "" for each in members(shapes.items(passed[0]))} if passed else {""}
-    )
-    return NUMBER if kinds <= {"int", "float", "bool"} else UNKNOWN
+    return NUMBER if passed and all(map(is_number, members(shapes.items(passed[0])))) else UNKNOWN
 
 
 def _zip(shapes: Shapes, call: ast.Call, passed: Sequence[Shape]) -> Shape:
@@ -176,7 +179,8 @@ def _gather(shapes: Shapes, call: ast.Call, passed: Sequence[Shape]) -> Shape:
 
 
 FUNCTIONS: Mapping[str, _Function] = {
-    **dict.fromkeys(vocabulary("len int round float abs ord hash id"), _constant(NUMBER)),
+    **dict.fromkeys(vocabulary("len int float ord hash id"), _constant(NUMBER)),
+    **dict.fromkeys(("abs", "round"), _number),
     **dict.fromkeys(vocabulary("str repr format chr ascii hex bin oct input"), _constant(TEXT)),
     **dict.fromkeys(vocabulary("bool any all isinstance issubclass callable hasattr"), _constant(TRUTH)),
     **dict.fromkeys(vocabulary("list tuple set frozenset sorted reversed iter"), _list),
@@ -187,7 +191,13 @@ FUNCTIONS: Mapping[str, _Function] = {
 """The functions that need no import, each with what tells the shape of its result from those of its arguments."""
 
 MODULE_FUNCTIONS: Mapping[str, _Function] = {
-    **{"json.dumps": _constant(TEXT), "math": _constant(NUMBER), "statistics": _constant(NUMBER)},
+    "json.dumps": _constant(TEXT),
+    **dict.fromkeys(
+        (f"math.{name}" for name in vocabulary("ceil floor sqrt prod fsum log exp pow trunc")), _constant(NUMBER)
+    ),
+    **dict.fromkeys(
+        (f"statistics.{name}" for name in vocabulary("mean fmean stdev pstdev variance")), _constant(NUMBER)
+    ),
     **{"collections.defaultdict": _default_dict, "collections.Counter": _counter, "collections.OrderedDict": _dict},
     **{"collections.deque": _list, "itertools.groupby": _groups, "itertools.chain": _chain, "itertools.islice": _list},
     **{"itertools.chain.from_iterable": _chain_all, "itertools.zip_longest": _constant(UNKNOWN)},
@@ -202,7 +212,7 @@ MODULE_FUNCTIONS: Mapping[str, _Function] = {
         _constant(DATETIME),
     ),
 }
-"""Those of modules, by their dotted names, or by the module where all of its functions return alike."""
+"""Those of modules, by their dotted names."""
 
 
 def _get(shapes: Shapes, receiver: Shape, passed: Sequence[Shape], call: ast.Call) -> Shape:
@@ -238,11 +248,7 @@ def _of_dict(receiver: Shape, part: Callable[[Shape], Shape]) -> Shape:
 
 def _of_text(shape: Shape) -> _Method:
     def method(shapes: Shapes, receiver: Shape, passed: Sequence[Shape], call: ast.Call) -> Shape:
-        texts = all(
-            each == TEXT or (isinstance(each, Literals) and all(isinstance(value, str | None) for value in each.values))
-            for each in members(receiver)
-            if each != NULL
-        )
+        texts = all(is_text(each) for each in members(receiver) if each != NULL)
         return shape if texts else UNKNOWN
 
     return method

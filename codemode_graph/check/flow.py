@@ -21,6 +21,8 @@ from codemode_graph.check.value_shapes import (
     TRUTH,
     Later,
     each_of,
+    is_number,
+    is_text,
     items,
     join,
     literal,
@@ -38,7 +40,6 @@ from codemode_graph.tools.annotations import (
     Literals,
     Map,
     Record,
-    Scalar,
     Shape,
     Tuple,
     Union,
@@ -222,10 +223,12 @@ class Flow:
         return each_of(whole, of)
 
     def _added(self, op: ast.operator, value: Shape, whole: bool) -> Shape:
-        if isinstance(op, _NUMBERS) or all(_is_number(each) for each in members(value)):
+        if isinstance(op, _NUMBERS) or all(is_number(each) for each in members(value)):
             return NUMBER
         if isinstance(op, ast.Add) and all(isinstance(each, Array) for each in members(value)):
             return Array(self.items(value))
+        if isinstance(op, ast.Add) and all(map(is_text, members(value))):
+            return TEXT
         # The names of dicts and sets have theirs by what is put into them.
         return NOTHING if isinstance(op, ast.BitOr) and whole else UNKNOWN
 
@@ -349,10 +352,10 @@ class Flow:
             return UNKNOWN if known is None else known(self, node, [self.of(each) for each in node.args])
         dotted = self.tree.dotted(function)
         if dotted is not None:
-            known = MODULE_FUNCTIONS.get(dotted) or MODULE_FUNCTIONS.get(dotted.partition(".")[0])
+            known = MODULE_FUNCTIONS.get(dotted)
             return UNKNOWN if known is None else known(self, node, [self.of(each) for each in node.args])
         if isinstance(function, ast.Attribute) and self.references.find(function) is None:
-            method = METHODS.get(function.attr)
+            method = None if function.attr in self.tree.own_attributes else METHODS.get(function.attr)
             if method is None:
                 return UNKNOWN
             receiver = self.of(function.value)
@@ -383,7 +386,7 @@ class Flow:
         if isinstance(node.slice, ast.Slice):
 
             def of(member: Shape) -> Shape:
-                return TEXT if member == TEXT or isinstance(member, Literals) else Array(self.items(member))
+                return TEXT if is_text(member) else Array(self.items(member))
 
             return each_of(receiver, of)
         return self.lookup(receiver, self.key(node.slice))
@@ -433,31 +436,18 @@ class Flow:
         both = [*members(left), *members(right)]
         if isinstance(node.op, ast.BitOr) and all(isinstance(each, Record | Map) for each in both):
             return merge(left, right)
-        if isinstance(node.op, (ast.Add, *_NUMBERS)) and all(_is_number(each) for each in both):
+        if isinstance(node.op, (ast.Add, *_NUMBERS)) and all(is_number(each) for each in both):
             return NUMBER
         if isinstance(node.op, ast.Add) and all(isinstance(each, Array) for each in both):
             return Array(join([self.items(left), self.items(right)]))
-        if isinstance(node.op, ast.Add) and all(_is_text(each) for each in both):
+        if isinstance(node.op, ast.Add) and all(is_text(each) for each in both):
             return TEXT
         return UNKNOWN
 
-
-def _is_number(shape: Shape) -> bool:
-    match shape:
-        case Literals(values):
-            return all(isinstance(each, int | float) for each in values)
-        case Scalar(name):
-            return name in ("int", "float", "bool")
-    return False
-
-
-def _is_text(shape: Shape) -> bool:
-    match shape:
-        case Literals(values):
-            return all(isinstance(each, str) for each in values)
-        case Scalar(name):
-            return name == "str"
-    return False
+    def _unary(self, node: ast.UnaryOp) -> Shape:
+        if isinstance(node.op, ast.Not):
+            return TRUTH
+        return NUMBER if all(map(is_number, members(self.of(node.operand)))) else UNKNOWN
 
 
 _EVALUATE: dict[type, Callable[[Flow, Any], Shape]] = {
@@ -476,6 +466,6 @@ _EVALUATE: dict[type, Callable[[Flow, Any], Shape]] = {
     ast.IfExp: Flow._choice,
     ast.BoolOp: Flow._bool,
     ast.BinOp: Flow._binary,
-    ast.UnaryOp: lambda flow, node: TRUTH if isinstance(node.op, ast.Not) else NUMBER,
+    ast.UnaryOp: Flow._unary,
     ast.Compare: lambda flow, node: TRUTH,
 }

@@ -186,19 +186,11 @@ class TypeFindings:
         return f"{what} is a dict without {name!r}{self._lacks(record, name)}"
 
     def never_has(self, record: Record, name: str) -> str | None:
-        """Report a test for an attribute of a dict, where the program has no other way to what it looks for."""
-        if name not in record.fields or name in self._keys_read:
+        """Report a test for an attribute of a dict that has a key of the name."""
+        if name not in record.fields:
             return None
         what = self._what(self._signatures.names.get(record, ""))
         return f"{what} is a dict, so it has no attribute {name!r}: write [{name!r}], or {name!r} in ... to ask for it"
-
-    @cached_property
-    def _keys_read(self) -> set[object]:
-        read = [each.slice for each in self._tree.of(ast.Subscript)]
-        read += [
-            each.args[0] for each in self._tree.of(ast.Call) if getattr(each.func, "attr", "") == "get" and each.args
-        ]
-        return {each.value for each in read if isinstance(each, ast.Constant)}
 
     def no_dict(self, shape: Shape, key: str) -> str | None:
         """Report a list, a text or a number in which a key is looked up."""

@@ -236,3 +236,23 @@ def without_none(shape: Shape) -> Shape:
         return NOTHING if member == NULL else member
 
     return each_of(shape, of)
+
+
+def is_number(shape: Shape) -> bool:
+    """Return whether a value can only be a number, True or False."""
+    match shape:
+        case Literals(values):
+            return all(isinstance(each, int | float) for each in values)
+        case Scalar(name):
+            return name in ("int", "float", "bool")
+    return False
+
+
+def is_text(shape: Shape) -> bool:
+    """Return whether a value can only be a text."""
+    match shape:
+        case Literals(values):
+            return all(isinstance(each, str) for each in values)
+        case Scalar(name):
+            return name == "str"
+    return False

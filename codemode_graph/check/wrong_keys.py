@@ -59,13 +59,50 @@ def find_lookups(tree: Tree, types: TypeFindings) -> Iterator[Lookup]:
         match call:
             case ast.Call(func=ast.Attribute(attr="get", value=value), args=[ast.Constant(value=str(key)), *_]):
                 yield Lookup(call, value, of(value), key, "get")
-            case ast.Call(func=ast.Name(id="hasattr" | "getattr"), args=[value, ast.Constant(value=str(key)), *_]):
+            case ast.Call(func=ast.Name(id="hasattr" | "getattr"), args=[value, ast.Constant(value=str(key)), *_]) if (
+                not _is_read(tree, call, key)
+            ):
                 yield Lookup(call, value, of(value), key, "test")
             case ast.Call(args=keys) if (way := _GETTERS.get(tree.dotted(call.func))) is not None:
                 for passed, _ in types.flow.calls(call) or ():
                     for each in keys:
                         if passed and isinstance(each, ast.Constant) and isinstance(each.value, str):
                             yield Lookup(call, None, passed[0], each.value, way)
+
+
+def _is_read(tree: Tree, test: ast.Call, key: str) -> bool:
+    """Return whether a program reads a key where a test for an attribute of that name is false."""
+    guarded = set(_guarded(tree, test))
+    for node in tree.of(ast.Subscript, ast.Call):
+        match node:
+            case (
+                ast.Subscript(slice=ast.Constant(value=name))
+                | ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=name), *_])
+            ) if name == key and node not in guarded:
+                return True
+    return False
+
+
+def _guarded(tree: Tree, test: ast.expr) -> Iterator[ast.AST]:
+    """Yield the nodes that run only where a test is true."""
+    inner: ast.AST = test
+    for above in tree.ancestors(test):
+        bodies: list[ast.AST] = []
+        match above:
+            case ast.BoolOp(op=ast.And(), values=values):
+                bodies = [*values]
+            case ast.IfExp(test=condition, body=body) if condition is inner:
+                bodies = [body]
+            case ast.If(test=condition, body=statements) if condition is inner:
+                bodies = [*statements]
+            case ast.comprehension(ifs=conditions) if any(one is inner for one in conditions):
+                around = tree.parent(above)
+                bodies = [part for name in ("elt", "key", "value") if (part := getattr(around, name, None)) is not None]
+        for each in bodies:
+            yield from ast.walk(each)
+        if isinstance(above, ast.stmt | ast.UnaryOp):
+            return
+        inner = above
 
 
 def _is_outside(attribute: ast.Attribute, tree: Tree) -> bool:
