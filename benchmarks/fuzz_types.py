@@ -293,6 +293,9 @@ class _Program:
         if self._rng.random() < 0.35:
             several = isinstance(value, list) and bool(value)
             merges = isinstance(value, dict)
+            if (several or merges) and self._rng.random() < 0.3:
+                self._change(name, value)
+                return
             self._pass_on(name, self._part("x", value[0] if several else value), several=several, merges=merges)
             return
         if chance < 0.1:
@@ -320,6 +323,52 @@ class _Program:
             self._values.append(f"{self._part(name, value)} if isinstance({name}, {type(value).__name__}) else None")
         else:
             self._values.append(self._part(name, value))
+
+    def _change(self, name: str, value: Any) -> None:
+        """Put something into a result that its type does not have, and look that up."""
+        new = f"v{len(self._lines)}"
+        more = "{'extra': 7}"
+        ways = [
+            f"{name}['extra'] = 7",
+            f"{name}.update({more})",
+            f"{name}.update(extra=7)",
+            f"{name}.update([('extra', 7)])",
+            f"{name} |= {more}",
+            f"{name}.setdefault('extra', 7)",
+            f"key = 'ext' + 'ra'\n{name}[key] = 7",
+            f"for key, one in {more}.items():\n    {name}[key] = one",
+            f"def {new}_(x, key, one):\n    x[key] = one\n{new}_({name}, 'extra', 7)",
+            f"def {new}_(x, **more):\n    x.update(more)\n{new}_({name}, extra=7)",
+            f"other = {name}\nother['extra'] = 7",
+            f"box = [{name}]\nfor one in box:\n    one['extra'] = 7",
+            f"box = {{'a': {name}}}\nbox['a'].update({more})",
+            f"{name} = {{**{name}, **{more}}}",
+            f"{name} = dict({name}, extra=7)",
+            f"if len('a'):\n    {name} = {more}",
+        ]
+        place = name
+        if isinstance(value, list):
+            place = f"{name}[0]"
+            ways = [
+                f"{name}.insert(0, {more})",
+                f"{name}[0] = {more}",
+                f"{name}[0], _ = {more}, 1",
+                f"{name}[:1] = [{more}]",
+                f"{name} = [{more}] + {name}",
+                f"{name} = [{more}, *{name}]",
+                f"{name}.append({more})\n{name}.reverse()",
+                f"{name} += [{more}]\n{name}.reverse()",
+                f"{name}.extend([{more}])\n{name} = {name}[::-1]",
+                f"other = {name}\nother.insert(0, {more})",
+                f"box = {{'a': {name}}}\nbox['a'].insert(0, {more})",
+                f"def {new}_(x):\n    x.insert(0, {more})\n{new}_({name})",
+                f"def {new}_(x, i, one):\n    x[i] = one\n{new}_({name}, 0, {more})",
+                f"def {new}_(x):\n    return [{more}, *x]\n{name} = {new}_({name})",
+                f"from collections import deque\n{name} = deque({name})\n{name}.appendleft({more})",
+            ]
+        self._lines.append(self._rng.choice(ways))
+        self._lines.append(f"def {new}(x):\n    return x['extra'] + x.get('extra', 0)")
+        self._values.append(f"{new}({place})")
 
     def _part(self, place: str, value: Any, depth: int = 0) -> str:
         """Write an expression over a value that stands somewhere."""

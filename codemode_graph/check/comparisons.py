@@ -70,7 +70,9 @@ def find_never_true(tree: Tree, types: TypeFindings) -> Iterator[Finding]:
             wrong.append((test, value, others[0]))
     known = {name for test in may_hold for name in _names(test)} if wrong else set()
     for test, value, other in wrong:
-        if known.isdisjoint(_names(test)) and not _is_caution(test, value, other):
+        if types.is_tested(test.value) or not known.isdisjoint(_names(test)):
+            continue
+        if not _is_caution(test, value, other):
             yield Finding(rule="never-equal", message=one_line(_tell(test, value, other), 600), line=test.line)
 
 

@@ -47,7 +47,9 @@ def find_never_in(tree: Tree, types: TypeFindings) -> Iterator[Finding]:
     parts = [(ast.dump(each.container), {ast.dump(n) for n in ast.walk(each.sought)}) for each, *_ in fits if wrong]
     for each, sought, content in wrong:
         same, container = ast.dump(each.sought), ast.dump(each.container)
-        if types.is_tested(each.sought) or any(container == one and same in inner for one, inner in parts):
+        if types.is_tested(each.sought) or types.is_tested(each.container):
+            continue
+        if any(container == one and same in inner for one, inner in parts):
             continue
         name, where = (one_line(ast.unparse(node), _LONGEST) for node in (each.sought, each.container))
         what = "the keys" if all(isinstance(one, Map) for one in members(types.shape(each.container))) else "the items"

@@ -155,9 +155,12 @@ class Flow:
         """Return the shape of what is found under a key."""
         found = lookup(shape, key, default)
         if self.puts.anywhere:
-            texts = [each for each in key.values if isinstance(each, str)] if isinstance(key, Literals) else [None]
+            texts = [each for each in key.values if isinstance(each, str)] if isinstance(key, Literals) else []
             found = join(
-                [found, *(self.puts.into_any(each, "values", text) for each in members(shape) for text in texts)]
+                [
+                    found,
+                    *(self.puts.into_any(each, "values", text) for each in members(shape) for text in texts or (None,)),
+                ]
             )
         return found
 
@@ -333,15 +336,22 @@ class Flow:
         return UNKNOWN
 
     def _returned(self, function: Function) -> Shape:
-        if self.tree.is_generator(function):
+        yields = self.tree.is_generator(function)
+        waits = isinstance(function, ast.AsyncFunctionDef)
+        if yields and waits:
             return UNKNOWN
 
         def compute() -> Shape:
-            return join(self.of(each) for each in returned(self.tree, function))
+            if not yields:
+                # One that may end without a return gives None, which no lookup takes for a mistake.
+                return join(self.of(each) for each in returned(self.tree, function))
+            inner = self.tree.opened(function)
+            ones = [self.of(each.value) for each in self.tree.of(ast.Yield) if self.tree.scope(each) is inner]
+            several = [self.of(each.value) for each in self.tree.of(ast.YieldFrom) if self.tree.scope(each) is inner]
+            return Array(join([*ones, *map(self.items, several)]))
 
         shape = self.solve(function, compute)
-        # One that may end without a return gives None, which no lookup takes for a mistake.
-        return Later(value=shape) if isinstance(function, ast.AsyncFunctionDef) else shape
+        return Later(value=shape) if waits else shape
 
     # Expressions
 

@@ -162,6 +162,8 @@ def lookup(shape: Shape, key: Shape, default: Shape | None = None) -> Shape:
             case Tuple(parts) if texts is not None and len(texts) == 1 and isinstance(texts[0], int):
                 return parts[texts[0]] if -len(parts) <= texts[0] < len(parts) else NOTHING
             case Array() | Tuple() | Literals() | Scalar("str"):
+                if texts is not None and all(isinstance(each, str) for each in texts):
+                    return NOTHING
                 return items(member) if default is None else UNKNOWN
             case Scalar("int" | "float" | "bool" | "None"):
                 return NOTHING
