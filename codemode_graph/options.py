@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast, get_type_hints
 
 from codemode_sandboxes import Limits, Sandbox, UnknownSandbox, resolve_sandbox
 from langchain_core.embeddings import Embeddings
-from pydantic import ValidationError
+from pydantic import Field, InstanceOf, ValidationError
 from typing_extensions import TypedDict
 
 from codemode_graph.calls.journal import Journal
@@ -14,7 +15,7 @@ from codemode_graph.calls.values import LOAD_VALUE
 from codemode_graph.catalogue import CARD_TOKENS, Catalogue
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.settings import Context, Prices
-from codemode_graph.tools.hints import complaint
+from codemode_graph.tools.hints import check_types, complaint
 from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 from codemode_graph.tools.text import suggest
 
@@ -53,9 +54,9 @@ class RunOptions(TypedDict, total=False):
     returns: Any
     """The type of the answer: any that pydantic's `TypeAdapter` takes, or a JSON Schema. The model is shown it, a program is
     held against it before anything runs, and a value of another type is repaired as an error is."""
-    timeout: float
+    timeout: Annotated[float, Field(gt=0)]
     """Seconds that one program may take, the time in tools included. The default is 60."""
-    model_timeout: float | None
+    model_timeout: Annotated[float, Field(gt=0)] | None
     """Seconds that one request to the model may take, after which the run ends with an error; None, the default, leaves it
     to the model's own client. `max_seconds` bounds a request, too."""
     max_attempts: int
@@ -127,7 +128,7 @@ def read_options(options: Mapping[str, Any], *, known: Collection[str] = RunOpti
 
     Raises:
         TypeError: There is no option of a name.
-        ConfigurationError: An option is there under two names.
+        ConfigurationError: An option is there under two names, or its value has another type.
     """
     for name in options:
         if name not in known:
@@ -139,8 +140,18 @@ def read_options(options: Mapping[str, Any], *, known: Collection[str] = RunOpti
             if name in read:
                 raise ConfigurationError(f"{alias} is another name of {name}: give one of them")
             read[name] = read.pop(alias)
+    check_types(read, _option_types())
     budget: Context | None = read.pop("budget", None)
     return cast("RunOptions", read | (budget.model_dump(exclude_unset=True) if budget else {}))
+
+
+@cache
+def _option_types() -> dict[str, Any]:
+    # What reads the others says more of what may stand there.
+    others = ("model", "code_model", "durable", "returns", "sandbox", "auto", "fallback", *Context.model_fields)
+    hints = get_type_hints(CodeModeOptions, localns={"BaseChatModel": Any}, include_extras=True)
+    hints["budget"] = InstanceOf[Context]
+    return {name: hint for name, hint in hints.items() if name not in others}
 
 
 def read_context(options: RunOptions) -> Context:

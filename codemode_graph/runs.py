@@ -1,7 +1,6 @@
 """The runs of a `CodeMode`. Each has checkpoints: in a SQLite file, or in memory while it runs or can be gone on with."""
 
 import asyncio
-import inspect
 import json
 import os
 import uuid
@@ -27,7 +26,7 @@ from codemode_graph.calls.view import fold
 from codemode_graph.catalogue import Notes
 from codemode_graph.errors import ConfigurationError, Undecided, UnknownRun
 from codemode_graph.exact import decode, encode, encode_fields
-from codemode_graph.nodes.approve import plain_answer, unusable_answers
+from codemode_graph.nodes.approve import call_approver, plain_answer, unusable_answers
 from codemode_graph.nodes.generate import bare
 from codemode_graph.nodes.learn import notes_of
 from codemode_graph.nodes.node import add_attempt
@@ -496,6 +495,5 @@ async def answer_interrupts(interrupts: Sequence[Interrupt], approve: Approve | 
     answers = {}
     for waiting in interrupts if approve is not None else ():
         with suppress(Undecided):
-            answer = approve(waiting.value)  # type: ignore[misc]
-            answers[waiting.id] = _plain(waiting, await answer if inspect.isawaitable(answer) else answer)
+            answers[waiting.id] = _plain(waiting, await call_approver(cast("Approve", approve), waiting.value))
     return Command(resume=answers) if answers else None

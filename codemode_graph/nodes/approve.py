@@ -8,7 +8,7 @@ import ast
 import inspect
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sized
 from contextlib import suppress
 from typing import Any
 
@@ -103,9 +103,25 @@ async def _ask(parts: Parts, question: Any, schema: Any = None) -> Any:
     """Return what the graph's approver answers; without one, or where that leaves it open, interrupt the graph."""
     if parts.approver is not None:
         with suppress(Undecided):
-            answer = parts.approver(question)
-            return await answer if inspect.isawaitable(answer) else answer
+            return await call_approver(parts.approver, question)
     return interrupt(question, response_schema=schema)
+
+
+async def call_approver(approver: Callable[[Any], Any], question: Any) -> Any:
+    """Return what a function answers; decisions without ids get those of the calls that it was asked about.
+
+    Such an answer cannot be one to an earlier question that comes a second time, which is why a person has to name ids.
+    """
+    answer = approver(question)
+    answer = await answer if inspect.isawaitable(answer) else answer
+    decisions = answer.get("decisions") if isinstance(answer, Mapping) else answer
+    requests = question.get("action_requests") if isinstance(question, Mapping) else None
+    if not isinstance(decisions, list) or not isinstance(requests, list) or len(decisions) != len(requests):
+        return answer
+    if not all(isinstance(decision, Mapping) and "id" not in decision for decision in decisions):
+        return answer
+    pairs = zip(requests, decisions, strict=True)
+    return {"decisions": [{**decision, "id": request["id"]} for request, decision in pairs]}
 
 
 class ApprovalNeedsThread(CodeModeError, RuntimeError):
@@ -229,12 +245,12 @@ def read_decisions(pending: list[PendingCall], answer: object, *, first: bool = 
     by_id = {call["id"]: call for call in pending}
     named = [decision for decision in decisions if "id" in decision]
     if not named and len(decisions) != len(pending):
-        raise ValueError(f"{len(pending)} calls wait, and {len(decisions)} decisions came: give one each, or name ids")
+        raise ValueError(f"{_waiting(pending)}, and {_number(decisions, 'decision')} came: give one each, or name ids")
     if not named and not first and (destructive := [call for call in pending if call.get("destroys")]):
         # An answer that comes twice would else decide on what the person has not seen.
         example = json.dumps({"decisions": [{"id": call["id"], "type": "approve"} for call in pending]})
         raise ValueError(
-            f"this run was asked before, and {destructive[0]['tool']} destroys: name the ids, such as {example}"
+            f"this run has asked before, and {destructive[0]['tool']} is destructive: name the ids, such as {example}"
         )
     if named and len(named) != len(decisions):
         raise ValueError("either every decision names the id of its call, or none does")
@@ -261,8 +277,16 @@ def _from_words(text: str, pending: list[PendingCall]) -> object:
         )
     decision = {"approve": "approve", "yes": "approve", "reject": "reject", "no": "reject"}.get(reply)
     if decision is None:
-        raise ValueError(f"{len(pending)} calls wait: answer approve, or reject: and why")
+        raise ValueError(f"{_waiting(pending)}: answer approve, or reject: and why")
     return [{"type": decision, **({"message": reason.strip()} if reason.strip() else {})} for _ in pending]
+
+
+def _waiting(pending: list[PendingCall]) -> str:
+    return f"{_number(pending, 'call')} wait{'s' * (len(pending) == 1)}"
+
+
+def _number(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
 
 
 def _allowed(call: PendingCall) -> list[DecisionType]:

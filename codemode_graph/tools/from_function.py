@@ -15,7 +15,7 @@ from typing import Annotated, Any, Optional, TypeVar, get_args, get_origin
 import anyio.to_thread
 import typing_extensions
 from langchain_core.runnables import RunnableConfig
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from codemode_graph.errors import ToolCallError, ToolLoadError, ToolOutcomeUnknown, UnusableResult
@@ -25,6 +25,7 @@ from codemode_graph.tools.effects import infer_effect
 from codemode_graph.tools.hints import (
     Docs,
     adapter_of,
+    check_types,
     complaint,
     docs_of,
     output_schema_of,
@@ -49,7 +50,7 @@ class Marks:
     effect: Effect | None = None
     name: str | None = None
     description: str | None = None
-    timeout: float | None = None
+    timeout: Annotated[float, Field(gt=0)] | None = None
     undoes: str | Undo | None = None
 
     def on(self, spec: ToolSpec) -> ToolSpec:
@@ -85,6 +86,9 @@ def tool(
     Returns:
         A decorator that marks the function and returns it.
 
+    Raises:
+        ConfigurationError: An argument has another type, such as an effect that there is not.
+
     Examples:
         >>> @tool(effect="read", timeout=5)
         ... def temperature(city: str) -> float:
@@ -93,6 +97,8 @@ def tool(
         >>> temperature("Bern")
         21.5
     """
+    arguments = {"effect": effect, "name": name, "timeout": timeout, "undoes": undoes}
+    check_types(arguments, typing.get_type_hints(Marks, include_extras=True), "tool({}=...)")
     marks = Marks(effect=effect, name=name, description=description, timeout=timeout, undoes=undoes)
 
     def mark(function: _Function) -> _Function:

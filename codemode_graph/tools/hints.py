@@ -15,15 +15,18 @@ from collections.abc import (
     Mapping,
 )
 from dataclasses import dataclass, field
+from functools import lru_cache
 from inspect import Parameter
 from types import NoneType
 from typing import Any, get_args, get_origin
 
 from codemode_sandboxes.guest.json_values import to_json
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from pydantic.json_schema import JsonSchemaMode
 from pydantic_core import PydanticSerializationError, to_jsonable_python
+from typing_extensions import TypedDict
 
+from codemode_graph.errors import ConfigurationError
 from codemode_graph.tools.artifacts import with_handles
 from codemode_graph.tools.text import one_line
 
@@ -144,6 +147,37 @@ def complaint(error: ValidationError, of: str = "") -> str:
         value = "" if each["type"] == "missing" else f" (got {one_line(repr(each['input']), 60)})"
         problems.append(f"{place}: {each['msg']}{value}" if place else f"{each['msg']}{value}")
     return "; ".join(problems)
+
+
+def check_types(values: Mapping[str, Any], hints: Mapping[str, Any], of: str = "{}") -> None:
+    """Hold values against the hints of their names, without any conversion.
+
+    Args:
+        values: By name; None is left out, and so is a name without a hint.
+        hints: Resolved type hints by name.
+        of: How a message writes a name, such as `ToolPolicy({}=...)`.
+
+    Raises:
+        ConfigurationError: A value has another type.
+    """
+    for name, value in values.items():
+        if value is None or name not in hints:
+            continue
+        try:
+            _strict(hints[name]).validate_python({"value": value})
+        except ValidationError as error:
+            texts = (each["msg"].removeprefix("Input should be ") for each in error.errors())
+            wrong = one_line(repr(value), 60)
+            raise ConfigurationError(
+                f"{of.format(name)} has to be {' or '.join(dict.fromkeys(texts))}, not {wrong}"
+            ) from None
+
+
+@lru_cache(maxsize=256)
+def _strict(hint: Any) -> TypeAdapter[Any]:
+    # A field, since a config cannot be given for a model, a dataclass or a TypedDict itself.
+    config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+    return TypeAdapter(with_config(config)(TypedDict("Values", {"value": hint})))  # type: ignore[operator]
 
 
 def to_plain(value: Any) -> Any:

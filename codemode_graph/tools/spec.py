@@ -2,12 +2,16 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeAlias
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
 
 from codemode_sandboxes import Returned
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import InjectedToolArg
+from pydantic import Field
+
+from codemode_graph.tools.hints import check_types
 
 __all__ = [
     "AfterCalls",
@@ -42,6 +46,9 @@ class AfterCalls:
 
     calls: int
 
+    def __post_init__(self) -> None:
+        _check(self)
+
 
 DecisionType: TypeAlias = Literal["approve", "edit", "reject", "respond"]
 """What a person may decide about a call: make it, make it with other arguments, refuse it, answer in the tool's place."""
@@ -60,6 +67,9 @@ class Review:
     when: Callable[[Mapping[str, Any]], bool] | None = None
     decisions: tuple[DecisionType, ...] = ("approve", "edit", "reject", "respond")
     description: str | Callable[[Mapping[str, Any]], str] | None = None
+
+    def __post_init__(self) -> None:
+        _check(self)
 
 
 Approval: TypeAlias = bool | AfterCalls | Review | Callable[[Mapping[str, Any]], bool]
@@ -109,6 +119,9 @@ class Undo:
     tool: str
     match: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _check(self)
+
     def matches(self, arguments: Mapping[str, Any], call: Mapping[str, Any]) -> bool:
         """Tell whether a call of the undoing tool undoes another call.
 
@@ -132,6 +145,27 @@ def _at(value: Any, path: str) -> Any:
         else:
             return _NOTHING
     return value
+
+
+def _check(settings: "AfterCalls | Review | Undo | ToolPolicy") -> None:
+    """Hold the fields against their hints: a misspelled effect must not leave a tool without the policy for its effect.
+
+    Raises:
+        ConfigurationError: A field has another type.
+    """
+    kind: type = type(settings)
+    for each in fields(settings):
+        # Any collection but a text is as good as the one in the hint.
+        value, plain = getattr(settings, each.name), {"redact": frozenset, "unknown_on": tuple, "decisions": tuple}
+        if each.name in plain and isinstance(value, list | tuple | set):
+            object.__setattr__(settings, each.name, plain[each.name](value))
+    values = {each.name: value for each in fields(settings) if (value := getattr(settings, each.name)) != each.default}
+    check_types(values, _hints(kind) if values else {}, f"{kind.__name__}({{}}=...)")
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 # It equals no value, so a place that is missing never matches.
@@ -171,10 +205,10 @@ class ToolPolicy:
     effect: Effect | None = None
     approval: Approval | None = None
     verify: Verify | None = None
-    timeout: float | None = None
-    retries: int = 0
-    concurrency: int | None = None
-    max_calls: int | None = None
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    retries: Annotated[int, Field(ge=0)] = 0
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    max_calls: Annotated[int, Field(ge=0)] | None = None
     cache: bool = False
     max_result_bytes: int | None = None
     redact: frozenset[str] = frozenset()
@@ -182,6 +216,9 @@ class ToolPolicy:
     undoes: str | Undo | None = None
     unknown_on: tuple[type[BaseException], ...] = ()
     answer_reads_for: float = 300.0
+
+    def __post_init__(self) -> None:
+        _check(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

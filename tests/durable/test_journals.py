@@ -431,7 +431,7 @@ class TestSQLite:
 
     async def test_a_folder_is_refused(self, tmp_path: Path) -> None:
         journal = SQLiteJournal(tmp_path)
-        with pytest.raises(JournalError, match="cannot be used: it cannot be opened"):
+        with pytest.raises(JournalError, match="cannot be used: it cannot be opened; name a file in a folder"):
             await journal.runs()
         await journal.aclose()
 

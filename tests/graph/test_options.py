@@ -12,13 +12,16 @@ from codemode_graph import (
     ConfigurationError,
     Context,
     Prices,
+    ToolPolicy,
     codemode,
     create_agent,
     create_codemode,
     create_codemode_tool,
+    tool,
 )
 from codemode_graph.calls.journal import MemoryJournal
 from codemode_graph.options import CodeModeOptions, RunOptions, read_context, read_options
+from codemode_graph.tools.spec import AfterCalls, Review, Undo
 from tests.integrations.agents import agent_model
 
 
@@ -83,6 +86,21 @@ def test_another_name_is_answered_with_the_right_one(taker: str) -> None:
     [
         ({"max_attempts": 0}, "max_attempts: Input should be greater than or equal to 1"),
         ({"max_cost": 1}, "max_cost needs prices"),
+        ({"timeout": -1}, "timeout has to be greater than 0, not -1"),
+        ({"timeout": "5"}, "timeout has to be a valid number, not '5'"),
+        ({"limits": {"seconds": 3}}, "limits has to be an instance of Limits, not {'seconds': 3}"),
+        (
+            {"policies": {"add": {"approval": True}}},
+            "policies has to be an instance of ToolPolicy, not {'add': {'approval': True}}",
+        ),
+        ({"policies": [ToolPolicy()]}, "policies has to be a valid dictionary"),
+        ({"journal": "runs.sqlite"}, "journal has to be an instance of Journal, not 'runs.sqlite'"),
+        ({"prices": (1, 2)}, "prices has to be an instance of Prices"),
+        ({"budget": {"max_tokens": 7}}, "budget has to be an instance of Context"),
+        ({"embeddings": "openai"}, "embeddings has to be an instance of Embeddings"),
+        ({"programs": 5}, "programs has to be a valid string or an instance of PathLike, not 5"),
+        ({"card_tokens": "many"}, "card_tokens has to be a valid integer"),
+        ({"inline_bytes": "x"}, "inline_bytes has to be"),
         ({"sandbox": "monty", "backend": "monty"}, "backend is another name of sandbox"),
         ({"sandbox": "monty", "auto": ["monty"]}, "leave the other sandbox out"),
     ],
@@ -90,6 +108,37 @@ def test_another_name_is_answered_with_the_right_one(taker: str) -> None:
 def test_a_contradiction_is_said_at_once(taker: str, options: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         TAKERS[taker](**options)
+
+
+def test_what_cannot_answer_for_a_person_is_refused_before_it_is_asked() -> None:
+    with pytest.raises(ConfigurationError, match="approve has to be callable, not 'approve'"):
+        codemode(tools=[add], approve="approve")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: ToolPolicy(effect="destroys"), r"ToolPolicy\(effect=...\) has to be 'read', .* or 'destructive'"),  # type: ignore[arg-type]
+        (lambda: tool(effect="delete"), r"tool\(effect=...\) has to be 'read', .*, not 'delete'"),  # type: ignore[arg-type]
+        (lambda: tool(timeout=0), r"tool\(timeout=...\) has to be greater than 0"),
+        (lambda: ToolPolicy(approval="no"), r"approval=...\) has to be a valid boolean or .* callable, not 'no'"),  # type: ignore[arg-type]
+        (lambda: ToolPolicy(concurrency=0), "concurrency=...\\) has to be greater than or equal to 1"),
+        (lambda: ToolPolicy(retries=-1), "retries"),
+        (lambda: ToolPolicy(redact="iban"), "redact"),  # type: ignore[arg-type]
+        (lambda: ToolPolicy(unknown_on=TimeoutError), "unknown_on"),  # type: ignore[arg-type]
+        (lambda: Review(decisions=("aprove",)), "decisions"),  # type: ignore[arg-type]
+        (lambda: AfterCalls("3"), "calls"),  # type: ignore[arg-type]
+        (lambda: Undo(5), "tool"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_policy_that_means_nothing_is_refused_where_it_is_written(make: Callable[[], object], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        make()
+
+
+def test_a_policy_takes_any_collection_of_names_and_errors() -> None:
+    policy = ToolPolicy(redact=["iban"], unknown_on=[TimeoutError])  # type: ignore[arg-type]
+    assert policy == ToolPolicy(redact=frozenset({"iban"}), unknown_on=(TimeoutError,))
 
 
 def test_other_names_and_a_budget_are_read_as_the_options_that_they_are() -> None:

@@ -194,10 +194,33 @@ async def test_a_call_that_an_approve_function_decided_on_is_not_made_again_afte
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["in an agent", "alone"])
+async def test_an_approve_function_answers_each_question_about_a_destructive_tool_without_ids(inside: bool) -> None:
+    closed: list[str] = []
+
+    @marked(effect="destructive")
+    async def close(account: str) -> str:
+        """Close an account."""
+        closed.append(account)
+        return f"closed {account}"
+
+    tool = create_codemode_tool(
+        [close],
+        code_model=scripted("[await tools.close(name) for name in ('a', 'b', 'c')]"),
+        policies={"close": ToolPolicy(approval=True)},
+        approve=lambda request: {"decisions": [{"type": "approve"} for _ in request["action_requests"]]},
+    )
+    if inside:
+        await agent_with(tool, "close").ainvoke(USER)
+    else:
+        await tool.ainvoke({"task": "close"})
+    assert closed == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in an agent", "alone"])
 async def test_an_approve_function_that_does_not_answer_is_not_asked_for_ever(inside: bool) -> None:
     shop = Shop()
     tool = shop_tool(shop, "await tools.pay('ann', 5)", policies=GATED, approve=lambda _: {"decisions": []})
-    with pytest.raises(ConfigurationError, match="1 calls wait, and 0 decisions came"):
+    with pytest.raises(ConfigurationError, match="1 call waits, and 0 decisions came"):
         await (agent_with(tool, "pay").ainvoke(USER) if inside else tool.ainvoke({"task": "pay"}))
     assert shop.paid == []
 
