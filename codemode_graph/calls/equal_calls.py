@@ -73,14 +73,15 @@ class EqualCalls:
     def _written(self, tool: str) -> Iterator[tuple[str, str]]:
         """Iterate over the digests of earlier calls of a tool, each with the arguments as they were written."""
         for call in self._others:
-            if call["tool"] == tool and "edited" not in call:
-                yield _spelled(call["arguments"]), call["key"].rpartition(":")[2]
+            if call["tool"] == tool:
+                yield _spelled(call["arguments"]), call.get("edited", call["key"]).rpartition(":")[2]
         for record in self._records:
             if record.event.tool != tool:
                 continue
-            if record.event.edited is None:
-                yield _spelled(record.event.arguments), record.event.digest
-            elif (question := self._view.questions.get(record.event.question or "")) is not None:
+            # One that a person edited was made with other arguments than the program wrote.
+            yield _spelled(record.event.arguments), record.event.edited or record.event.digest
+            question = self._view.questions.get(record.event.question or "")
+            if record.event.edited is not None and question is not None:
                 yield _spelled(question["arguments"]), record.event.digest
 
     def occurrence(self, number: int, tool: ToolSpec, digest: str) -> int:

@@ -80,3 +80,18 @@ async def test_a_run_whose_tool_is_gone_waits_until_it_is_back(kept: list[Any], 
         assert (summary.status, made) == ("open", ["pay ann"] * 2)
         result = await cm.resume(str(waiting["run_id"]))
     assert (result["output"], made) == ("sent to ann", ["pay ann"] * 2 + ["send ann"])
+
+
+@pytest.mark.parametrize("since", [pay_in, pay_exactly], ids=["a default more", "another type"])
+@pytest.mark.parametrize("arguments", ["'ann', 5", "'bob', 4"])
+async def test_a_call_that_a_person_edited_is_known_by_what_was_written_before_and_after(
+    arguments: str, since: Callable[..., Any], tmp_path: Path
+) -> None:
+    place, policies = tmp_path / "runs.sqlite", {"pay": ToolPolicy(approval=True)}
+    edit = [{"type": "edit", "edited_action": {"name": "pay", "args": {"to": "bob", "amount": 4}}}]
+    async with codemode(tools=[pay], durable=place, policies=policies) as cm:
+        waiting = await cm.run_code("await tools.pay('ann', 5)\n1 / 0")
+        failed = await cm.resume(str(waiting["run_id"]), decisions=edit)
+    async with codemode(tools=[since], durable=place, policies=policies) as cm:
+        again = await cm.run_code(f"await tools.pay({arguments})", after=str(failed["run_id"]))
+    assert (again["output"], made) == ("paid bob", ["pay bob"])
