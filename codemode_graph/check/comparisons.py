@@ -14,9 +14,9 @@ from codemode_graph.check.clash import kinds_of, single_kind
 from codemode_graph.check.operands import KIND_WORDS, conversion
 from codemode_graph.check.tool_uses import assigned
 from codemode_graph.check.types import TypeFindings
-from codemode_graph.check.value_shapes import join, literal
+from codemode_graph.check.value_shapes import join, literal, members
 from codemode_graph.state import Finding
-from codemode_graph.tools.annotations import NULL, Literals, Shape, Union, Unknown
+from codemode_graph.tools.annotations import NULL, Literals, Record, Shape, Union, Unknown
 from codemode_graph.tools.text import listed, one_line
 
 _LONGEST = 60
@@ -109,7 +109,14 @@ def _tell(test: Comparison, value: Shape, other: Shape) -> str:
         return f"{name} is never {against}: it is {'one of ' * (len(values) > 1)}{listed(map(repr, values))}{hint}"
     what = "" if known else f", which is {KIND_WORDS[kind_of_other]}"
     text = against if kind_of_other == "str" else name
-    advice = conversion({kind, kind_of_other}, text)
+    record = next((each for each in members(value) if isinstance(each, Record)), None)
+    match kind:
+        case "dict" if record is not None:
+            advice = f"; compare what is under one of its keys: {listed(map(repr, record.fields))}"
+        case "list":
+            advice = f"; write {against} in {name}"
+        case _:
+            advice = conversion({kind, kind_of_other}, text)
     if "bool" in kinds_of(value):
         return f"{name} is True or False, and never equals {against}"
     return f"{name} is {KIND_WORDS[kind]}, and never equals {against}{what}{advice}"

@@ -125,7 +125,7 @@ def wrong_key(lookup: Lookup, types: TypeFindings) -> str | None:
     match lookup.way:
         case "key" if record is not None:
             return types.without_key(record, lookup.key)
-        case "key":
+        case "key" | "get" if record is None:
             return types.no_dict(shapes[0], lookup.key)
         case "get" if record is not None:
             return types.never_found(record, lookup.key)
