@@ -116,6 +116,11 @@ class CodeModeOptions(RunOptions, total=False):
     approval, and nothing is done twice. It takes the place of `journal`. Without it runs are in this process's memory."""
 
 
+_ELSEWHERE = {
+    "approve": "codemode(...) takes it; a graph interrupts, and is resumed with the decisions",
+    "durable": "codemode(...) takes it; a graph has the checkpointer of its .compile(checkpointer=...)",
+    **dict.fromkeys(("checkpointer", "store", "cache"), "the .compile(...) of create_codemode's graph takes it"),
+}
 _ALIASES = {"backend": "sandbox", "max_retries": "max_attempts"}
 
 
@@ -132,7 +137,7 @@ def read_options(options: Mapping[str, Any], *, known: Collection[str] = RunOpti
     """
     for name in options:
         if name not in known:
-            hint = suggest(name, known) or f"there are {', '.join(sorted(known))}"
+            hint = _ELSEWHERE.get(name) or suggest(name, known) or f"there are {', '.join(sorted(known))}"
             raise TypeError(f"unexpected keyword argument {name!r}; {hint}")
     read = dict(options)
     for alias, name in _ALIASES.items():

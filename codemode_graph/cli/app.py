@@ -3,7 +3,9 @@
 A command imports its code when it runs, because LangChain takes a second to import and `--help` has no use for it.
 """
 
+import inspect
 import platform
+import re
 from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -423,3 +425,9 @@ def demo(
     from codemode_graph.cli.run import Output, run_demo_task
 
     run_demo_task(model, Output(html=html, as_json=as_json))
+
+
+for _group in (app, runs, programs):
+    for _command in _group.registered_commands:
+        # Rich breaks a line where a docstring does, and the terminal breaks it again.
+        _command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(_command.callback) or "")

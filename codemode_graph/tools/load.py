@@ -9,8 +9,10 @@ from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, Protocol, TypeAlias, get_args
 
+from langchain_core.language_models import BaseLanguageModel
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, BaseToolkit
+from pydantic import BaseModel
 
 from codemode_graph.errors import ConfigurationError, ToolLoadError
 from codemode_graph.tools.from_function import from_callable, marks_of, name_of
@@ -109,7 +111,12 @@ def _load(thing: Any, name: str | None) -> Iterator[_Loaded]:
             yield from _load(value, key if name is None else f"{name}.{key}")
     elif isinstance(thing, BaseToolkit) or _has_tools(thing):
         yield from _load_several(thing.get_tools() if isinstance(thing, BaseToolkit) else thing.tools, name)
-    elif isinstance(thing, Iterable) and not isinstance(thing, str | bytes):
+    elif isinstance(thing, BaseLanguageModel):
+        raise ToolLoadError(
+            f"{type(thing).__name__} is a model, not a tool: give it as the model, and tools as the tools"
+        )
+    # A model of pydantic, such as a Runnable, is iterated by its fields.
+    elif isinstance(thing, Iterable) and not isinstance(thing, str | bytes | BaseModel):
         yield from _load_several(thing, name)
     elif isinstance(thing, Runnable):
         raise ToolLoadError(

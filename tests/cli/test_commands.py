@@ -1,5 +1,6 @@
 """The output of the commands: the answer on stdout, all else on stderr."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -165,6 +166,14 @@ def test_help_helps(command: list[str]) -> None:
     result = call(*command, "--help")
     assert result.exit_code == 0
     assert "Usage: " in result.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "resume", "show", "save", "eval", "serve", "build-image", "demo"])
+def test_a_paragraph_of_a_help_text_fills_the_lines_of_the_terminal(command: str) -> None:
+    lines = call(command, "--help").stdout.partition("╭")[0].splitlines()
+    for line, following in itertools.pairwise(line.strip() for line in lines):
+        if line and following:
+            assert len(f" {line} {following.split()[0]} ") > 80, line
 
 
 def test_the_model_in_the_help_is_the_one_that_is_used() -> None:

@@ -1,5 +1,6 @@
 """The options that everything takes which runs programs."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -108,6 +109,20 @@ def test_another_name_is_answered_with_the_right_one(taker: str) -> None:
 def test_a_contradiction_is_said_at_once(taker: str, options: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         TAKERS[taker](**options)
+
+
+@pytest.mark.parametrize(
+    ("taker", "name", "hint"),
+    [
+        ("create_codemode", "checkpointer", "'checkpointer'; the .compile(...) of create_codemode's graph takes it"),
+        ("codemode", "store", "'store'; the .compile(...) of create_codemode's graph takes it"),
+        ("create_codemode", "approve", "'approve'; codemode(...) takes it"),
+        ("CodeModeMiddleware", "durable", "'durable'; codemode(...) takes it"),
+    ],
+)
+def test_an_option_of_another_place_is_answered_with_the_place(taker: str, name: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(hint)):
+        TAKERS[taker](**{name: None})
 
 
 def test_what_cannot_answer_for_a_person_is_refused_before_it_is_asked() -> None:

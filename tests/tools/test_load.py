@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import BaseTool, BaseToolkit
 from langchain_core.tools import tool as lc_tool
@@ -91,6 +92,7 @@ async def test_a_function_that_wants_injection_gets_it() -> None:
         ({1: search}, "a dict of tools has their names as keys, not 1"),
         ({"": search}, "a tool has no name"),
         ([BaseTool], "BaseTool is a class: give an instance of it"),
+        (FakeListChatModel(responses=[]), "FakeListChatModel is a model, not a tool: give it as the model"),
         ([RunnableLambda(search)], "RunnableLambda is a Runnable, not a tool: give its .as_tool("),
         ([{"type": "function", "function": {"name": "x"}}], "'function' is no tool"),
         (SimpleNamespace(tools=3), "3 are no tools"),
