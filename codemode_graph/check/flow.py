@@ -21,6 +21,7 @@ from codemode_graph.check.value_shapes import (
     TRUTH,
     Later,
     each_of,
+    is_large,
     is_number,
     is_text,
     items,
@@ -115,13 +116,14 @@ class Flow:
         for _ in range(_ROUNDS):
             self._open[key], self._oldest = (place, shape), _NEVER
             found = compute()
+            found = UNKNOWN if is_large(found) else found
             if self._oldest > place or found == shape:
                 shape = found
                 break
             shape = found
             # What was computed from an earlier guess does not count.
-            for each in list(self._guessed)[start:]:
-                del self._known[each], self._guessed[each]
+            while len(self._guessed) > start:
+                del self._known[self._guessed.popitem()[0]]
         else:
             shape = UNKNOWN
         del self._open[key]
@@ -130,8 +132,8 @@ class Flow:
             self._guessed[key] = self._oldest
         else:
             self._oldest = _NEVER
-            for each in list(self._guessed)[start:]:
-                del self._guessed[each]
+            while len(self._guessed) > start:
+                self._guessed.popitem()
         self._oldest = min(self._oldest, before)
         return shape
 

@@ -24,6 +24,7 @@ NOTHING = Union(())
 """The shape of an expression that has no value yet, such as an item of an empty list."""
 TEXT, NUMBER, TRUTH = Scalar("str"), Scalar("float"), Scalar("bool")
 _LARGEST = 12
+_MOST_PARTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,4 +258,24 @@ def is_text(shape: Shape) -> bool:
             return all(isinstance(each, str) for each in values)
         case Scalar(name):
             return name == "str"
+    return False
+
+
+def is_large(shape: Shape) -> bool:
+    """Return whether a shape has more parts than are followed: tuples of tuples double with each line of a hostile program."""
+    todo = [shape]
+    for each in todo:
+        if len(todo) > _MOST_PARTS:
+            return True
+        match each:
+            case Union(several) | Tuple(several):
+                todo += several
+            case Array(item):
+                todo.append(item)
+            case Map(value, key):
+                todo += (value, key)
+            case Later():
+                todo.append(each.value)
+            case OwnRecord():
+                todo += (one.shape for one in each.fields.values())
     return False

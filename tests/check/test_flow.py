@@ -44,3 +44,11 @@ async def test_a_wrong_program_is_told_before_anything_runs(cm: CodeMode, part: 
             missed[program] = result["error"] or result["output"]
 
     assert missed == {}
+
+
+async def test_shapes_that_double_with_each_line_are_given_up(cm: CodeMode) -> None:
+    lines = [f"a{i} = (a{i - 1}, a{i - 1})\nb{i} = a{i} if a0 else a{i - 1}\nb{i}[0]" for i in range(1, 60)]
+
+    result = await cm.run_code("\n".join(["a0 = await tools.rows()", *lines, "len(b59)"]))
+
+    assert result["output"] == 2
