@@ -54,6 +54,7 @@ Called = ast.Lambda | Function
 _DEEPEST = 60
 _MOST_STEPS = 20_000
 _ROUNDS = 4
+_MOST_KEYS = 50
 _NEVER = sys.maxsize
 # What these do to variables stands nowhere in the text.
 _OPAQUE = vocabulary("exec eval globals locals vars setattr delattr __import__ compile")
@@ -157,13 +158,11 @@ class Flow:
         """Return the shape of what is found under a key."""
         found = lookup(shape, key, default)
         if self.puts.anywhere:
-            texts = [each for each in key.values if isinstance(each, str)] if isinstance(key, Literals) else []
-            found = join(
-                [
-                    found,
-                    *(self.puts.into_any(each, "values", text) for each in members(shape) for text in texts or (None,)),
-                ]
-            )
+            known = key.values if isinstance(key, Literals) else ()
+            texts = [each for each in known if isinstance(each, str)]
+            several = texts if 0 < len(texts) < _MOST_KEYS else [None]
+            more = (self.puts.into_any(each, "values", text) for each in members(shape) for text in several)
+            found = join([found, *more])
         return found
 
     def without_empty(self, shape: Shape) -> Shape:
@@ -283,12 +282,13 @@ class Flow:
         if uses is None:
             return None
         found = []
-        for use in uses:
+        for use in uses if self._steps < _MOST_STEPS else ():
             call = self.tree.parent(use)
             if isinstance(call, ast.keyword):
                 call = self.tree.parent(call)
             if not isinstance(call, ast.Call):
                 return None
+            self._steps += len(call.args) + len(call.keywords)
             if call.func is use:
                 if any(isinstance(each, ast.Starred) for each in call.args) or any(
                     not each.arg for each in call.keywords
@@ -301,7 +301,7 @@ class Flow:
                 if passed is None:
                     return None
                 found.append((passed, {}))
-        return found
+        return found if self._steps < _MOST_STEPS else None
 
     def _uses(self, name: str, scope: Scope) -> Sequence[ast.expr] | None:
         return self.tree.uses(name, scope) if len(scope.bound[name]) == 1 and scope.kind != "class" else None
