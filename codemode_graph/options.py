@@ -1,5 +1,6 @@
 """The options of a run: one type for every function and class that runs programs, and one place that reads them."""
 
+import dataclasses
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import cache
@@ -146,6 +147,11 @@ def read_options(options: Mapping[str, Any], *, known: Collection[str] = RunOpti
                 raise ConfigurationError(f"{alias} is another name of {name}: give one of them")
             read[name] = read.pop(alias)
     check_types(read, _option_types())
+    for bounds in (read.get("limits"), read.get("prices")):
+        if bounds is not None:
+            kind = type(bounds)
+            fields = {each.name: getattr(bounds, each.name) for each in dataclasses.fields(bounds)}
+            check_types(fields, get_type_hints(kind), f"{kind.__name__}({{}}=...)")
     budget: Context | None = read.pop("budget", None)
     return cast("RunOptions", read | (budget.model_dump(exclude_unset=True) if budget else {}))
 

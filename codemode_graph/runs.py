@@ -18,6 +18,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Durability, Interrupt, StateSnapshot
+from pydantic import JsonValue
 
 from codemode_graph.calls.journal import Journal, MemoryJournal
 from codemode_graph.calls.locate import keep_beside
@@ -34,7 +35,7 @@ from codemode_graph.options import Approve
 from codemode_graph.result import RunResult, run_result
 from codemode_graph.settings import Prices
 from codemode_graph.state import CodeModeState
-from codemode_graph.tools.hints import to_plain
+from codemode_graph.tools.hints import check_types, to_plain
 from codemode_graph.tools.return_type import ReturnType
 from codemode_graph.trace.watcher import Watcher, follow
 
@@ -114,6 +115,10 @@ def _checkpoints(journal: "SQLiteJournal | None") -> BaseCheckpointSaver[Any]:
     return FileCheckpoints(journal.path)
 
 
+# What a run is given wrong would else be an error in its middle, after some of its calls.
+_ARGUMENTS = {"approve": Approve, "metadata": Mapping[str, JsonValue], "older_than": timedelta}
+
+
 class Caller(NamedTuple):
     """The caller of a run.
 
@@ -188,6 +193,7 @@ class Runs:
         Raises:
             ConfigurationError: The run of that id had another input.
         """
+        check_types({"metadata": metadata, "approve": caller.approve}, _ARGUMENTS)
         config = _config(run_id or uuid.uuid4().hex, json.dumps(metadata) if metadata else None)
         if run_id is not None:
             with suppress(UnknownRun):
@@ -205,6 +211,7 @@ class Runs:
         Raises:
             UnknownRun: No failed run of that name is kept.
         """
+        check_types({"approve": caller.approve}, _ARGUMENTS)
         missing = UnknownRun(f"there is no failed run {after!r} to go on from: run the program without `after`")
         try:
             snapshot = await self.snapshot(graph, after)
@@ -243,6 +250,7 @@ class Runs:
         self, graph: _Graph, snapshot: StateSnapshot, caller: Caller, *, decisions: Answers | None
     ) -> RunResult:
         """Go on with a run. See `CodeMode.resume`."""
+        check_types({"approve": caller.approve}, _ARGUMENTS)
         run_id = snapshot.config["configurable"]["thread_id"]
         _check_returns(snapshot, caller.returns)
         if not is_open(snapshot):
@@ -279,6 +287,7 @@ class Runs:
 
     async def prune(self, graph: _Graph, *, older_than: timedelta) -> list[str]:
         """Delete runs that are over. See `CodeMode.prune`."""
+        check_types({"older_than": older_than}, _ARGUMENTS)
         limit = datetime.now(UTC) - older_than
         old = [
             snapshot

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from codemode_sandboxes import MockSandbox
+from codemode_sandboxes import Limits, MockSandbox
 from langchain.agents import create_agent as langchain_agent
 
 from codemode_graph import (
@@ -20,6 +21,7 @@ from codemode_graph import (
     create_codemode_tool,
     tool,
 )
+from codemode_graph.api import CodeMode
 from codemode_graph.calls.journal import MemoryJournal
 from codemode_graph.options import CodeModeOptions, RunOptions, read_context, read_options
 from codemode_graph.tools.spec import AfterCalls, Review, Undo
@@ -89,6 +91,8 @@ def test_another_name_is_answered_with_the_right_one(taker: str) -> None:
         ({"max_cost": 1}, "max_cost needs prices"),
         ({"timeout": -1}, "timeout has to be greater than 0, not -1"),
         ({"timeout": "5"}, "timeout has to be a valid number, not '5'"),
+        ({"limits": Limits(seconds="3")}, r"Limits\(seconds=...\) has to be a valid number, not '3'"),  # type: ignore[arg-type]
+        ({"prices": Prices(input="1", output=2)}, r"Prices\(input=...\) has to be"),  # type: ignore[arg-type]
         ({"limits": {"seconds": 3}}, "limits has to be an instance of Limits, not {'seconds': 3}"),
         (
             {"policies": {"add": {"approval": True}}},
@@ -128,6 +132,25 @@ def test_an_option_of_another_place_is_answered_with_the_place(taker: str, name:
 def test_what_cannot_answer_for_a_person_is_refused_before_it_is_asked() -> None:
     with pytest.raises(ConfigurationError, match="approve has to be callable, not 'approve'"):
         codemode(tools=[add], approve="approve")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("run", "problem"),
+    [
+        (lambda cm: cm.run_code("1", approve="yes"), "approve has to be callable, not 'yes'"),
+        (lambda cm: cm.resume("one", approve="yes"), "approve has to be callable"),
+        (lambda cm: cm.run_code("1", metadata="letters"), "metadata has to be a valid dictionary, not 'letters'"),
+        (lambda cm: cm.run_code("1", metadata={"on": datetime.now(UTC)}), "metadata has to be"),
+        (lambda cm: cm.prune(older_than=30), "older_than has to be a valid timedelta, not 30"),
+    ],
+)
+async def test_an_argument_of_another_type_is_refused_before_anything_runs(
+    run: Callable[[CodeMode], Any], problem: str
+) -> None:
+    async with codemode(tools=[add]) as cm:
+        await cm.run_code("1", run_id="one")
+        with pytest.raises(ConfigurationError, match=problem):
+            await run(cm)
 
 
 @pytest.mark.parametrize(
