@@ -73,7 +73,8 @@ async def find_wrong_lookups(
     for lookup in lookups:
         if lookup.receiver in kinds:
             lookup = lookup._replace(shape=kinds[lookup.receiver])
-        words = None if lookup.node in reported else wrong_key(lookup, types)
+        method = getattr(lookup.node, "func", None)
+        words = None if lookup.node in reported or method in reported else wrong_key(lookup, types)
         # Who writes a dict and catches what it lacks knows its keys; a tool's result never has the key.
         if words is None or (types.is_own(lookup.shape) and _is_caught(lookup.node, tree)):
             continue
