@@ -191,6 +191,6 @@ def read_input(state: CodeModeState) -> tuple[str, str | None]:
     for name, value in (("task", task), ("code", code)):
         if value is not None and not isinstance(value, str):
             raise ConfigurationError(f"`{name}` of the input is a text, not {type(value).__name__}")
-    if code is None and not (task or "").strip():
+    if code is None and task is None:
         raise ConfigurationError("the input has nothing to do: give it a `task`, or a program as `code`")
     return (task or "").strip(), code

@@ -51,7 +51,7 @@ async def test_ainvoke_gives_the_output_schema() -> None:
     ("given", "message"),
     [
         ({}, "the input has nothing to do: give it a `task`, or a program as `code`"),
-        ({"task": " "}, "the input has nothing to do: give it a `task`, or a program as `code`"),
+        ({"task": None}, "the input has nothing to do: give it a `task`, or a program as `code`"),
         ({"task": None, "code": 5}, "`code` of the input is a text, not int"),
         ({"task": ["x"]}, "`task` of the input is a text, not list"),
     ],
