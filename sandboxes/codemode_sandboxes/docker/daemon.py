@@ -176,7 +176,7 @@ class Daemon:
         except self._errors.TLSParameterError:
             raise DaemonProblem(f"the certificates for {self.address} are not there", _TLS) from None
         except OSError as error:
-            raise self._unreachable(error) from None
+            raise self._unreachable(error) from error
         except self._errors.DockerException as error:
             remedy = "Name another with DOCKER_HOST, such as unix:///var/run/docker.sock"
             raise DaemonProblem(f"the address {self.address} cannot be used: {error}", remedy) from None
