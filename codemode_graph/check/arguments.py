@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from codemode_sandboxes.source import Tree
 
+from codemode_graph.check.syntax import exceptions_of
 from codemode_graph.check.tool_uses import Reference, References, same_tools
 from codemode_graph.state import Finding
 from codemode_graph.tools.schema import Parameters
@@ -74,10 +75,9 @@ def _misses_get(node: ast.expr, tools: Collection[str]) -> bool:
 
 def _is_expected(tree: Tree, node: ast.AST) -> bool:
     """Return whether the program catches, by its name, the exception that an unknown tool raises."""
-    tries = [around for around in tree.ancestors(node) if isinstance(around, ast.Try)]
-    types = [handler.type for statement in tries for handler in statement.handlers if handler.type is not None]
-    caught = {n.id for kind in types for n in ast.walk(kind) if isinstance(n, ast.Name)}
-    return bool(caught & {"AttributeError", "KeyError", "LookupError"})
+    tries = (around for around in tree.ancestors(node) if isinstance(around, ast.Try))
+    caught = (exceptions_of(handler) for statement in tries for handler in statement.handlers)
+    return any(names & {"AttributeError", "KeyError", "LookupError"} for names in caught)
 
 
 def _finding(rule: str, message: str, node: ast.expr | ast.stmt | ast.keyword) -> Finding:

@@ -15,6 +15,7 @@ from codemode_graph.check.comparisons import find_never_true
 from codemode_graph.check.container_keys import find_never_in
 from codemode_graph.check.expression_types import expression_types
 from codemode_graph.check.operands import find_wrong_operands
+from codemode_graph.check.syntax import exceptions_of
 from codemode_graph.check.types import TypeChecker, TypeFindings
 from codemode_graph.check.wrong_keys import Lookup, Way, find_lookups, may_have, wrong_key
 from codemode_graph.state import Finding
@@ -135,23 +136,28 @@ def _is_caught(lookup: ast.AST, tree: Tree) -> bool:
     inside = {lookup, *tree.ancestors(lookup)}
     for around in inside:
         match around:
-            case ast.Try(body=body, handlers=[_, *_]) if inside.intersection(body):
-                return True
+            case ast.Try(body=body, handlers=handlers) if inside.intersection(body):
+                if any(_catches(each, lookup) for each in handlers):
+                    return True
             case ast.With(items=items) if any("suppress" in ast.dump(item.context_expr) for item in items):
                 return True
     return False
 
 
+def _catches(handler: ast.ExceptHandler, lookup: ast.AST) -> bool:
+    """Return whether a handler catches what a lookup raises."""
+    names = {"AttributeError"} if isinstance(lookup, ast.Attribute) else {"KeyError", "LookupError", "TypeError"}
+    return bool(exceptions_of(handler) & {"BaseException", "Exception", *names})
+
+
 def _other_ways(lookup: ast.AST, tree: Tree) -> Iterator[ast.stmt]:
     """Yield what a program does where a lookup fails, or what has failed before it."""
-    names = ("AttributeError",) if isinstance(lookup, ast.Attribute) else ("KeyError", "LookupError", "TypeError")
     above = [lookup, *tree.ancestors(lookup)]
     for around in (each for each in above if isinstance(each, ast.Try)):
         for handler in around.handlers:
-            caught = {each.id for each in ast.walk(handler.type or handler) if isinstance(each, ast.Name)}
             if handler in above:
                 yield from around.body
-            elif handler.type is None or caught & {"BaseException", "Exception", *names}:
+            elif _catches(handler, lookup):
                 yield from handler.body
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from codemode_sandboxes.source import Tree
 
 from codemode_graph.check.clash import single_kind
+from codemode_graph.check.syntax import exceptions_of
 from codemode_graph.check.types import TypeFindings
 from codemode_graph.state import Finding
 from codemode_graph.tools.text import one_line
@@ -141,8 +142,5 @@ def _operations(tree: Tree) -> Iterator[tuple[ast.expr, str, ast.expr, ast.expr]
 
 
 def _is_caught(tree: Tree, node: ast.expr) -> bool:
-    tries = [each for each in tree.ancestors(node) if isinstance(each, ast.Try)]
-    kinds = [handler.type for each in tries for handler in each.handlers]
-    return any(
-        kind is None or _CAUGHT & {each.id for each in ast.walk(kind) if isinstance(each, ast.Name)} for kind in kinds
-    )
+    tries = (each for each in tree.ancestors(node) if isinstance(each, ast.Try))
+    return any(_CAUGHT & exceptions_of(handler) for each in tries for handler in each.handlers)

@@ -236,3 +236,10 @@ def _message(name: str, attribute: str, scope: Scope, tools: Collection[str]) ->
         return f"{head}; did you mean {close[0]}?"
     own = ", ".join([*list(defined)[:_MOST], "tools"])
     return f"{head}; what is defined there: {own}, and Python's own names"
+
+
+def exceptions_of(handler: ast.ExceptHandler) -> set[str]:
+    """Return the names of the exceptions that a handler catches."""
+    if handler.type is None:
+        return {"BaseException"}
+    return {each.id for each in ast.walk(handler.type) if isinstance(each, ast.Name)}
