@@ -11,10 +11,12 @@ from benchmarks.peers.tools import EXPECTED, TOOLS
 from benchmarks.peers.worker import Run, Ways
 from codemode_graph import codemode
 
-__all__ = ["open_ways"]
+__all__ = ["open_ways", "program_run"]
 
 
-def _program(cm: Any, program: str) -> Run:
+def program_run(cm: Any, program: str) -> Run:
+    """Return what runs a program and returns its value."""
+
     async def run(comment: str) -> Any:
         result = await cm.run_code(program + comment)
         if not result["success"]:
@@ -29,4 +31,4 @@ async def open_ways() -> AsyncIterator[Ways]:
     """Open the tools and one sandbox, for all runs."""
     async with codemode(tools=list(TOOLS)) as cm:
         commit = Path(codemode_graph.__file__).parents[1].name  # its folder has its name
-        yield {commit: {name: _program(cm, program) for name, program in zip(EXPECTED, PROGRAMS, strict=True)}}
+        yield {commit: {name: program_run(cm, program) for name, program in zip(EXPECTED, PROGRAMS, strict=True)}}

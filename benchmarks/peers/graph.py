@@ -15,6 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
+from benchmarks.peers.commit import program_run
 from benchmarks.peers.programs import PROGRAMS
 from benchmarks.peers.tools import EXPECTED, TOOLS
 from benchmarks.peers.worker import Run, Ways
@@ -23,16 +24,6 @@ from codemode_graph.calls.sqlite import SQLiteJournal
 from codemode_graph.graph import create_codemode
 
 __all__ = ["open_ways"]
-
-
-def _program(cm: CodeMode, program: str) -> Run:
-    async def run(comment: str) -> Any:
-        result = await cm.run_code(program + comment)
-        if not result["success"]:
-            raise RuntimeError(result["error"])
-        return result["output"]
-
-    return run
 
 
 class _Scripted(BaseChatModel):
@@ -98,8 +89,8 @@ async def open_ways() -> AsyncIterator[Ways]:
             codemode(tools=list(TOOLS), sandbox=cm.sandbox, journal=journal) as kept,
         ):
             runs = {
-                "codemode-graph": partial(_program, cm),
-                "codemode-graph, journal in SQLite": partial(_program, kept),
+                "codemode-graph": partial(program_run, cm),
+                "codemode-graph, journal in SQLite": partial(program_run, kept),
                 "codemode-graph, checkpointer": partial(_graph, cm),
                 "codemode-graph task": partial(_task, cm),
             }
