@@ -1,6 +1,5 @@
 """The options of a run: one type for every function and class that runs programs, and one place that reads them."""
 
-import dataclasses
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import cache
@@ -16,7 +15,7 @@ from codemode_graph.calls.values import LOAD_VALUE
 from codemode_graph.catalogue import CARD_TOKENS, Catalogue
 from codemode_graph.errors import ConfigurationError
 from codemode_graph.settings import Context, Prices
-from codemode_graph.tools.hints import check_types, complaint
+from codemode_graph.tools.hints import check_fields, check_types, complaint
 from codemode_graph.tools.spec import ToolPolicy, ToolSpec
 from codemode_graph.tools.text import suggest
 
@@ -149,9 +148,7 @@ def read_options(options: Mapping[str, Any], *, known: Collection[str] = RunOpti
     check_types(read, _option_types())
     for bounds in (read.get("limits"), read.get("prices")):
         if bounds is not None:
-            kind = type(bounds)
-            fields = {each.name: getattr(bounds, each.name) for each in dataclasses.fields(bounds)}
-            check_types(fields, get_type_hints(kind), f"{kind.__name__}({{}}=...)")
+            check_fields(bounds)
     budget: Context | None = read.pop("budget", None)
     return cast("RunOptions", read | (budget.model_dump(exclude_unset=True) if budget else {}))
 

@@ -110,7 +110,7 @@ async def find_run(
         return failed.get(info.run) == places[-1] or _is_free(info.run, *caller, place, attempts)
 
     def order(info: RunInfo) -> tuple[bool, bool, float]:
-        return place.task not in _places(info), not _is_of_caller(info, place), info.opened
+        return place.task not in _places(info), _find_caller(info, place) is None, info.opened
 
     # Graphs in several threads may look at the same moment; the look and the claim are one step.
     with _lock:
@@ -149,10 +149,6 @@ def _find_caller(info: RunInfo, place: Place) -> tuple[str, int] | None:
     # The one nearest to this place says most.
     level, index = max((level, index) for index, level in enumerate(known))
     return places[index], level
-
-
-def _is_of_caller(info: RunInfo, place: Place) -> bool:
-    return place.task in _places(info) or _find_caller(info, place) is not None
 
 
 def _is_free(run: str, other: str, level: int, place: Place, attempts: Mapping[str, Attempt]) -> bool:

@@ -17,6 +17,7 @@ from codemode_graph.check.expression_types import expression_types
 from codemode_graph.check.operands import find_wrong_operands
 from codemode_graph.check.syntax import exceptions_of
 from codemode_graph.check.types import TypeChecker, TypeFindings
+from codemode_graph.check.value_shapes import OwnRecord
 from codemode_graph.check.wrong_keys import Lookup, Way, find_lookups, may_have, wrong_key
 from codemode_graph.state import Finding
 from codemode_graph.tools.annotations import Shape, Unknown
@@ -77,7 +78,7 @@ async def find_wrong_lookups(
         method = getattr(lookup.node, "func", None)
         words = None if lookup.node in reported or method in reported else wrong_key(lookup, types)
         # Who writes a dict and catches what it lacks knows its keys; a tool's result never has the key.
-        if words is None or (types.is_own(lookup.shape) and _is_caught(lookup.node, tree)):
+        if words is None or (isinstance(lookup.shape, OwnRecord) and _is_caught(lookup.node, tree)):
             continue
         if lookup.receiver is None or not _has_stand_in(lookup.node, lookup.receiver, lookup.shape, tree):
             findings.append(Finding(rule="wrong-key", message=one_line(words, 600), line=_line(lookup, tree)))

@@ -153,10 +153,6 @@ class TypeFindings:
         shape = self.shape(node) if isinstance(node, ast.expr) else UNKNOWN
         return single_kind(shape) == kind_of(type) if type else not isinstance(shape, Unknown)
 
-    def is_own(self, shape: Shape) -> bool:
-        """Return whether a value is a dict that the program makes itself, and no part of a tool's result."""
-        return isinstance(shape, Record) and shape not in self._signatures.names
-
     def is_tested(self, node: ast.expr | None) -> bool:
         """Return whether the program asks for the kind of a value, by `isinstance`, `hasattr` or `type`."""
         return node is not None and ast.dump(node) in self._tested

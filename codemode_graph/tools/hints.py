@@ -14,11 +14,11 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, fields
+from functools import cache, lru_cache
 from inspect import Parameter
 from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 from codemode_sandboxes.guest.json_values import to_json
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -171,6 +171,22 @@ def check_types(values: Mapping[str, Any], hints: Mapping[str, Any], of: str = "
             raise ConfigurationError(
                 f"{of.format(name)} has to be {' or '.join(dict.fromkeys(texts))}, not {wrong}"
             ) from None
+
+
+def check_fields(settings: Any) -> None:
+    """Hold the fields of a dataclass against their hints, but for those that have their defaults.
+
+    Raises:
+        ConfigurationError: A field has another type.
+    """
+    kind: type = type(settings)
+    values = {each.name: value for each in fields(settings) if (value := getattr(settings, each.name)) != each.default}
+    check_types(values, _hints_of(kind) if values else {}, f"{kind.__name__}({{}}=...)")
+
+
+@cache
+def _hints_of(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 @lru_cache(maxsize=256)

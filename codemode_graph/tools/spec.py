@@ -3,15 +3,14 @@
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
-from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias
 
 from codemode_sandboxes import Returned
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import InjectedToolArg
 from pydantic import Field
 
-from codemode_graph.tools.hints import check_types
+from codemode_graph.tools.hints import check_fields
 
 __all__ = [
     "AfterCalls",
@@ -153,19 +152,12 @@ def _check(settings: "AfterCalls | Review | Undo | ToolPolicy") -> None:
     Raises:
         ConfigurationError: A field has another type.
     """
-    kind: type = type(settings)
     for each in fields(settings):
         # Any collection but a text is as good as the one in the hint.
         value, plain = getattr(settings, each.name), {"redact": frozenset, "unknown_on": tuple, "decisions": tuple}
         if each.name in plain and isinstance(value, list | tuple | set):
             object.__setattr__(settings, each.name, plain[each.name](value))
-    values = {each.name: value for each in fields(settings) if (value := getattr(settings, each.name)) != each.default}
-    check_types(values, _hints(kind) if values else {}, f"{kind.__name__}({{}}=...)")
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+    check_fields(settings)
 
 
 # It equals no value, so a place that is missing never matches.
